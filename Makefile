@@ -1,0 +1,38 @@
+PYTHON ?= python3
+BIN := .venv/bin
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 WANDB_MODE=offline
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow check clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+setup: .venv/.ready  ## make .venv with the pinned versions (nothing to do when it is up to date)
+
+.venv/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "pathsynth needs Python 3.11 or newer; name one: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet -p .venv -e '.[dev]' -c constraints.txt
+	@touch $@
+
+demo: setup  ## run the demo study on the phantom data and write its report
+	$(BIN)/pathsynth run study=demo
+	$(BIN)/pathsynth report multirun/demo
+
+test: setup  ## tests that take seconds, two processes
+	$(ONE_THREAD) $(BIN)/pytest -n 2 -m "not slow"
+
+test-slow: setup  ## tests that take minutes
+	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slow
+
+check: setup  ## lint and type check
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:  ## remove caches and build leftovers; results in multirun/ and .venv stay
+	rm -rf build dist outputs .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find . -path ./.venv -prune -o -path ./multirun -prune -o \( -name __pycache__ -o -name .ruff_cache \) -type d -prune -exec rm -rf {} +
+	@echo "results in multirun/ were kept"
