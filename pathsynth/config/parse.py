@@ -1,0 +1,113 @@
+"""From composed values to checked settings, with one line for the first thing that is wrong."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+
+from pathsynth.config.schema import RunConfig
+from pathsynth.ledger.errors import RequestError
+
+REQUEST_KEYS = ("prompt", "label", "labels", "n")
+"""Keys of ``generate`` that people type at the top level."""
+
+UNREAD: Mapping[str, tuple[str, ...]] = {
+    "finetune": ("judge", "evaluate"),
+    "generate": ("judge", "evaluate"),
+    "classify": ("base", "gate", "judge", "lora", "optimizer", "objective", "validation", "sampling", "evaluate"),
+    "pretrain": ("data", "base", "gate", "judge", "lora", "optimizer", "objective", "validation", "sampling", "evaluate"),
+}
+"""Groups that a study may set and a command does not read; another command of the same study does."""
+
+_PATHS = (("data", "root"), ("base", "path"), ("pretrain", "root"))
+_SECRET = re.compile(r"(^|_)(api_?key|key|token|secret|password|passwd|credentials?)$", re.IGNORECASE)
+
+
+def from_hydra(config: DictConfig) -> RunConfig:
+    """The checked settings of what Hydra composed (without its own ``hydra`` node); paths become absolute.
+
+    Raises:
+        RequestError: a value is missing, unknown, of the wrong type or out of range; the message names the key.
+    """
+    try:
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise RequestError(str(error).splitlines()[0]) from error
+    assert isinstance(values, dict)
+    plain = {str(key): value for key, value in values.items()}
+    if plain.get("command") == "generate":
+        plain["generate"] = {key: plain.pop(key, None) for key in REQUEST_KEYS}
+    return parse_config(_absolute({key: value for key, value in plain.items() if key not in UNREAD.get(str(plain.get("command")), ())}))
+
+
+def parse_config(values: Mapping[str, Any]) -> RunConfig:
+    """The checked settings of plain values, as a manifest holds them.
+
+    Raises:
+        RequestError: as :func:`from_hydra`.
+    """
+    for key in _secrets(values):
+        raise RequestError(f"{key} looks like a secret and would be stored with the results; set it in the environment instead")
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise RequestError(_first_fault(error)) from error
+
+
+def _absolute(values: dict[str, Any]) -> dict[str, Any]:
+    """A trial may start in another folder than the command that asked for it."""
+    for group, key in _PATHS:
+        settings = values.get(group)
+        if isinstance(settings, dict) and settings.get(key):
+            values[group] = {**settings, key: str(Path(settings[key]).expanduser().absolute())}
+    if isinstance(values.get("multirun"), str):
+        values["multirun"] = str(Path(values["multirun"]).expanduser().absolute())
+    return values
+
+
+def _secrets(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _secrets(value, f"{name}.")
+        elif _SECRET.search(str(key)) and value not in (None, ""):
+            yield name
+
+
+def _first_fault(error: ValidationError) -> str:
+    faults = error.errors()
+    fault = next((f for f in faults if f["type"] != "missing"), faults[0])
+    key = _typed_key(fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key {key}{_nearest_key(fault['loc'])}"
+    if fault["type"] == "missing":
+        return f"{key} is missing; set it"
+    if fault["type"] == "value_error":
+        return str(fault["msg"]).removeprefix("Value error, ")
+    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}; set {key}"
+
+
+def _typed_key(loc: tuple[int | str, ...]) -> str:
+    """The key as people type it; pydantic adds the members of a union and places in a list to it."""
+    parts = [part for part in loc if isinstance(part, str) and re.fullmatch(r"[a-z_0-9]+", part)]
+    kept = parts[:1] if len(parts) == 1 else parts[:2]
+    return kept[1] if kept[0] == "generate" and len(kept) == 2 else ".".join(kept)
+
+
+def _nearest_key(loc: tuple[int | str, ...]) -> str:
+    group = RunConfig.model_fields.get(str(loc[0])) if len(loc) > 1 else None
+    known = _fields_of(group.annotation) if group else list(RunConfig.model_fields)
+    close = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    return f"; nearest: {'.'.join([*map(str, loc[:-1]), close[0]])}" if close else ""
+
+
+def _fields_of(annotation: Any) -> list[str]:
+    kinds = getattr(annotation, "__args__", (annotation,))
+    return [name for kind in kinds if hasattr(kind, "model_fields") for name in kind.model_fields]

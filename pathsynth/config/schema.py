@@ -1,0 +1,187 @@
+"""The schemas. Every value is checked here once, so that a wrong one is told before anything is written or trained."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataConfig(_Group):
+    """``root``, ``allow_subset`` and ``download`` belong to pathmnist; ``seed`` and the counts to the phantom."""
+
+    name: Literal["phantom", "pathmnist"]
+    size: int = Field(ge=16, le=512)
+    seed: int = Field(0, ge=0)
+    n_train: int = Field(0, ge=0)
+    n_val: int = Field(0, ge=0)
+    n_test: int = Field(0, ge=0)
+    root: str | None = None
+    allow_subset: bool = False
+    download: bool = False
+
+
+class BaseConfig(_Group):
+    """A folder (``path``) or a hub id with a pinned revision. ``canvas``: pixels drawn; null rounds the data's size up."""
+
+    name: str
+    path: str | None = None
+    hub: str | None = None
+    revision: str | None = None
+    canvas: int | None = Field(None, ge=16)
+
+
+class ClassifierConfig(_Group):
+    """A timm architecture, the part of train it sees, and how it is trained.
+
+    ``patience``: epochs without a better val macro-F1. ``test``: score the test split too, once, when training has ended.
+    """
+
+    architecture: str
+    stem: Literal["small", "stock"]
+    part: Literal["a", "b", "all"]
+    pretrained: bool
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    augment_d4: bool
+    augment_stain: bool
+    patience: int = Field(ge=1)
+    seed: int = Field(ge=0)
+    test: bool = False
+
+
+class LoraConfig(_Group):
+    """``alpha`` null means: as large as the rank."""
+
+    rank: int = Field(ge=1)
+    alpha: int | None = Field(None, ge=1)
+    dropout: float = Field(ge=0, lt=1)
+    targets: Literal["attention", "attention+conv", "all"]
+
+
+class TrainerConfig(_Group):
+    """``ema_decay`` 0 turns averaging off; ``threads`` null shares the cores among the workers."""
+
+    max_steps: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    accumulate: int = Field(ge=1)
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    gradient_clip_val: float = Field(ge=0)
+    warmup_steps: int = Field(ge=0)
+    ema_decay: float = Field(ge=0, lt=1)
+    threads: int | None = Field(None, ge=1)
+
+
+class ObjectiveConfig(_Group):
+    """What the denoiser is trained on. ``augment``: the orientations that the label space allows."""
+
+    min_snr_gamma: float | None = Field(None, gt=0)
+    noise_offset: float = Field(ge=0)
+    caption_dropout: float = Field(ge=0, le=1)
+    paraphrases: bool
+    augment: bool
+
+
+class ValidationConfig(_Group):
+    """Every ``every`` steps (0: never), ``n`` images a class."""
+
+    every: int = Field(ge=0)
+    n: int = Field(ge=1)
+
+
+class SamplingConfig(_Group):
+    """Denoising steps, guidance scale, and the rejection sampler's budget (``attempts`` a slot) and ``threshold``."""
+
+    steps: int = Field(ge=1, le=1000)
+    guidance: float = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    seed: int = Field(ge=0)
+    attempts: int = Field(ge=1)
+    threshold: float = Field(ge=0, le=1)
+
+
+class GenerateConfig(_Group):
+    """What to draw: a prompt (``label`` settles its class), or labels; ``n`` images of each."""
+
+    prompt: str | None = None
+    label: str | None = None
+    labels: str | tuple[str, ...] = "all"
+    n: int = Field(4, ge=1)
+
+
+class EvaluateConfig(_Group):
+    """``n`` slots a class; ``split`` is the real reference ("test" is computed only when asked for)."""
+
+    n: int = Field(ge=1)
+    split: Literal["val", "test"]
+
+
+class TrackingConfig(_Group):
+    """``mode`` null: online with a W&B key at hand, else offline."""
+
+    name: Literal["wandb", "none"]
+    project: str = "pathsynth"
+    entity: str | None = None
+    mode: Literal["online", "offline", "disabled"] | None = None
+
+
+class StudyConfig(_Group):
+    """``name`` is the folder below ``multirun/`` that the trials lie in."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    question: str = ""
+
+
+class PretrainConfig(_Group):
+    """The embedded base: its sizes and how long decoder and denoiser are trained. ``root`` holds cifar10.tar."""
+
+    root: str | None = None
+    seed: int = Field(ge=0)
+    latent_channels: int = Field(ge=1, le=48)
+    channels: tuple[int, ...] = Field(min_length=1)
+    decoder_steps: int = Field(ge=1)
+    decoder_lr: float = Field(gt=0)
+    steps: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    lr: float = Field(gt=0)
+
+
+class RunConfig(_Group):
+    """All settings of one trial. A command reads the groups it needs; the others are absent."""
+
+    command: Literal["run", "pretrain", "classify", "finetune", "generate", "evaluate"]
+    seed: int = Field(0, ge=0)
+    multirun: str = "multirun"
+    study: StudyConfig
+    tracking: TrackingConfig
+    trainer: TrainerConfig
+    data: DataConfig | None = None
+    base: BaseConfig | None = None
+    classifier: ClassifierConfig | None = None
+    gate: ClassifierConfig | None = None
+    judge: ClassifierConfig | None = None
+    lora: LoraConfig | None = None
+    optimizer: dict[str, Any] = Field(default_factory=dict)
+    objective: ObjectiveConfig | None = None
+    validation: ValidationConfig | None = None
+    sampling: SamplingConfig | None = None
+    generate: GenerateConfig | None = None
+    evaluate: EvaluateConfig | None = None
+    pretrain: PretrainConfig | None = None
+
+    @field_validator("optimizer")
+    @classmethod
+    def _names_a_class(cls, optimizer: dict[str, Any]) -> dict[str, Any]:
+        """The class is loaded, and its arguments are checked by it, where torch is; what is surely wrong is told before."""
+        if optimizer and not isinstance(optimizer.get("_target_"), str):
+            raise ValueError("optimizer._target_ should name a class, as in torch.optim.AdamW")
+        rate = optimizer.get("lr")
+        if rate is not None and not (isinstance(rate, (int, float)) and rate > 0):
+            raise ValueError(f"optimizer.lr should be a number greater than 0, got {rate!r}")
+        return optimizer

@@ -1,0 +1,11 @@
+"""The two kinds of error a user meets: the request was wrong, or a stage failed for a reason that can be named."""
+
+from __future__ import annotations
+
+
+class RequestError(Exception):
+    """The request is wrong (exit status 2): one line that names the thing and the remedy; nothing was written."""
+
+
+class StageError(Exception):
+    """A stage failed for a reason that can be named (exit status 1)."""

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from pathsynth.config import parse_config
+from pathsynth.ledger.errors import RequestError
+
+CLASSIFIER = {
+    "architecture": "resnet18",
+    "stem": "small",
+    "part": "a",
+    "pretrained": False,
+    "epochs": 2,
+    "batch_size": 64,
+    "lr": 1e-3,
+    "weight_decay": 0.01,
+    "augment_d4": True,
+    "augment_stain": True,
+    "patience": 2,
+    "seed": 1,
+}
+VALUES: dict[str, Any] = {
+    "command": "run",
+    "seed": 3,
+    "multirun": "multirun",
+    "study": {"name": "demo"},
+    "tracking": {"name": "none"},
+    "trainer": {
+        "max_steps": 10,
+        "batch_size": 8,
+        "accumulate": 1,
+        "precision": "32-true",
+        "gradient_clip_val": 1.0,
+        "warmup_steps": 0,
+        "ema_decay": 0.0,
+        "threads": None,
+    },
+    "data": {"name": "phantom", "size": 32, "seed": 0, "n_train": 20, "n_val": 10, "n_test": 10},
+    "base": {"name": "tiny"},
+    "gate": CLASSIFIER,
+    "judge": {**CLASSIFIER, "part": "b"},
+    "lora": {"rank": 8, "alpha": None, "dropout": 0.0, "targets": "attention"},
+    "optimizer": {"_target_": "torch.optim.AdamW", "lr": 1e-4},
+    "objective": {"min_snr_gamma": None, "noise_offset": 0.0, "caption_dropout": 0.1, "paraphrases": True, "augment": True},
+    "validation": {"every": 0, "n": 1},
+    "sampling": {"steps": 10, "guidance": 3.0, "batch_size": 16, "seed": 0, "attempts": 4, "threshold": 0.0},
+    "generate": {"labels": "all", "n": 2},
+    "evaluate": {"n": 4, "split": "val"},
+}
+PRETRAIN = {
+    "seed": 0,
+    "latent_channels": 12,
+    "channels": [32, 64],
+    "decoder_steps": 1,
+    "decoder_lr": 1e-3,
+    "steps": 1,
+    "batch_size": 8,
+    "lr": 1e-3,
+}
+NAN, INF = float("nan"), float("inf")
+
+WRONG: dict[str, list[Any]] = {
+    "command": ["train"],
+    "seed": [-1, "one", 1.5],
+    "study.name": ["", "../elsewhere", "a/b", ".stages"],
+    "tracking.name": ["mlflow"],
+    "tracking.mode": ["offine"],
+    "trainer.max_steps": [0, -1],
+    "trainer.batch_size": [0, "many"],
+    "trainer.accumulate": [0],
+    "trainer.precision": ["8"],
+    "trainer.gradient_clip_val": [-1, NAN],
+    "trainer.warmup_steps": [-1],
+    "trainer.ema_decay": [-0.1, 1, NAN],
+    "trainer.threads": [0],
+    "data.name": ["pathmist"],
+    "data.size": [15, 513],
+    "data.seed": [-1],
+    "data.n_train": [-1],
+    "data.n_val": [-1],
+    "data.n_test": [-1],
+    "data.allow_subset": ["perhaps"],
+    "base.canvas": [0],
+    "gate.stem": ["large"],
+    "gate.part": ["c"],
+    "gate.epochs": [0],
+    "gate.batch_size": [1],
+    "gate.lr": [0, -1, INF],
+    "gate.weight_decay": [-0.1],
+    "gate.patience": [0],
+    "gate.seed": [-1],
+    "judge.part": ["c"],
+    "lora.rank": [-4, 0, "eight", 1.5, None],
+    "lora.alpha": [0],
+    "lora.dropout": [-0.1, 1],
+    "lora.targets": ["everything"],
+    "objective.min_snr_gamma": [0, -5],
+    "objective.noise_offset": [-0.1],
+    "objective.caption_dropout": [-0.1, 1.1],
+    "validation.every": [-1],
+    "validation.n": [0],
+    "sampling.steps": [0, 1001],
+    "sampling.guidance": [0.5, INF, NAN],
+    "sampling.batch_size": [0],
+    "sampling.seed": [-1],
+    "sampling.attempts": [0, -3],
+    "sampling.threshold": [2, -0.1, NAN],
+    "evaluate.n": [0],
+    "evaluate.split": ["train"],
+    "pretrain.latent_channels": [0, 49],
+    "pretrain.channels": [[]],
+    "pretrain.decoder_steps": [0],
+    "pretrain.steps": [0],
+    "pretrain.lr": [0],
+}
+
+
+def _with(key: str, value: Any) -> dict[str, Any]:
+    values = copy.deepcopy({**VALUES, "pretrain": PRETRAIN})
+    *groups, last = key.split(".")
+    place = values
+    for group in groups:
+        place = place[group]
+    place[last] = value
+    return values
+
+
+def _refusal(values: dict[str, Any]) -> str:
+    with pytest.raises(RequestError) as caught:
+        parse_config(values)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_valid_values_survive_unchanged() -> None:
+    config = parse_config(_with("lora.rank", 4))
+    assert config.lora is not None
+    assert config.lora.rank == 4
+    assert config.judge is not None
+    assert config.judge.part == "b"
+    assert config.pretrain is not None
+    assert config.pretrain.channels == (32, 64)
+    assert parse_config(config.model_dump(mode="json")) == config
+
+
+def test_groups_that_a_command_does_not_read_may_be_absent() -> None:
+    values = {key: VALUES[key] for key in ("study", "tracking", "trainer")}
+    assert parse_config({**values, "command": "classify", "classifier": CLASSIFIER, "data": VALUES["data"]}).lora is None
+
+
+def test_settings_cannot_be_changed_later() -> None:
+    config = parse_config(VALUES)
+    with pytest.raises(ValidationError, match="frozen"):
+        config.seed = 4
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG.items() for value in values])
+def test_a_wrong_value_is_refused_in_one_line_that_names_the_key_and_the_value(key: str, value: Any) -> None:
+    message = _refusal(_with(key, value))
+    assert message.startswith(f"{key}: ")
+    assert f"got {value!r}" in message
+
+
+@pytest.mark.parametrize("value", [0, -2, "few"])
+def test_a_request_key_is_named_as_people_type_it(value: Any) -> None:
+    assert _refusal(_with("generate.n", value)).startswith("n: ")
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("lora.rnak", "lora.rank"),
+        ("sampling.attemps", "sampling.attempts"),
+        ("trainer.max_step", "trainer.max_steps"),
+        ("judge.epoch", "judge.epochs"),
+        ("smapling", "sampling"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_one(key: str, nearest: str) -> None:
+    message = _refusal(_with(key, 1))
+    assert message == f"unknown key {key}; nearest: {nearest}"
+
+
+def test_an_unknown_key_like_no_other_gets_no_suggestion() -> None:
+    assert _refusal(_with("lora.zzzz", 1)) == "unknown key lora.zzzz"
+
+
+@pytest.mark.parametrize("key", ["lora.rank", "sampling.attempts", "gate.architecture", "study.name", "command"])
+def test_a_missing_key_is_named(key: str) -> None:
+    values = _with(key, 0)
+    *groups, last = key.split(".")
+    place = values
+    for group in groups:
+        place = place[group]
+    del place[last]
+    message = _refusal(values)
+    assert key in message
+    assert "missing" in message
+
+
+def test_a_group_that_is_no_group_is_refused() -> None:
+    assert _refusal(_with("lora", "rank=8")).startswith("lora: ")
+
+
+@pytest.mark.parametrize("key", ["tracking.api_key", "optimizer.token"])
+def test_a_secret_is_refused_without_being_told(key: str) -> None:
+    message = _refusal(_with(key, "s3cr3t"))
+    assert message.startswith(f"{key} looks like a secret")
+    assert "s3cr3t" not in message

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.records import Metric, Missing, Result, read_result, write_result
+
+OVERALL = Metric("accuracy", 0.75, 0.7, 0.8, 90, "image", None, "generated", "before filtering", "judge", "canonical", "phantom 32 px", 0)
+RECALL = replace(OVERALL, metric="recall", class_="tumour", low=None, high=None)
+AFTER = replace(OVERALL, value=0.9, stage="after filtering")
+REAL = replace(OVERALL, value=0.95, split="val", stage=None, prompts=None)
+
+
+@pytest.fixture
+def result() -> Result:
+    return Result(
+        identity="0123456789ab",
+        versions={"torch": "2.15.0"},
+        settings={"lora": {"rank": 8}},
+        metrics=(OVERALL, RECALL, AFTER, REAL),
+        missing=(Missing("kid", "fewer than 10 accepted images"),),
+        extras={"before filtering/judge": [[3, 1], [0, 4]]},
+        timings={"generate": 1.5},
+    )
+
+
+def test_what_is_written_is_read(tmp_path: Path, result: Result) -> None:
+    write_result(tmp_path / "result.json", result)
+    assert read_result(tmp_path / "result.json") == result
+    assert os.listdir(tmp_path) == ["result.json"]
+
+
+def test_metrics_lie_in_the_file_as_one_table(tmp_path: Path, result: Result) -> None:
+    write_result(tmp_path / "result.json", result)
+    record = json.loads((tmp_path / "result.json").read_text())
+    assert record["schema_version"] == 1
+    columns = ["metric", "value", "low", "high", "n", "unit", "class", "split", "stage", "scorer", "prompts", "data", "seed"]
+    assert [list(row) for row in record["metrics"]] == [columns] * 4
+    assert [row["class"] for row in record["metrics"]] == [None, "tumour", None, None]
+    assert record["missing"] == [{"metric": "kid", "reason": "fewer than 10 accepted images"}]
+
+
+def test_another_schema_version_is_refused(tmp_path: Path, result: Result) -> None:
+    write_result(tmp_path / "result.json", replace(result, schema_version=2))
+    with pytest.raises(RequestError, match="schema version 2, this program reads 1") as caught:
+        read_result(tmp_path / "result.json")
+    assert "\n" not in str(caught.value)
+
+
+def _changed(change: Callable[[dict[str, Any]], object]) -> Callable[[str], str]:
+    def apply(text: str) -> str:
+        record = json.loads(text)
+        change(record)
+        return json.dumps(record)
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda text: text[: len(text) // 2], id="truncated"),
+        pytest.param(lambda text: "", id="empty"),
+        pytest.param(lambda text: "[1, 2]", id="another JSON value"),
+        pytest.param(_changed(lambda record: record.pop("schema_version")), id="no version"),
+        pytest.param(_changed(lambda record: record.pop("metrics")), id="no metrics"),
+        pytest.param(_changed(lambda record: record.pop("identity")), id="no identity"),
+        pytest.param(_changed(lambda record: record.update(surprise=1)), id="an unknown key"),
+        pytest.param(_changed(lambda record: record["metrics"][0].pop("n")), id="a metric without its n"),
+        pytest.param(_changed(lambda record: record["metrics"].append("accuracy")), id="a metric that is no record"),
+        pytest.param(_changed(lambda record: record["missing"][0].pop("reason")), id="missing without a reason"),
+    ],
+)
+def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, result: Result, damage: Callable[[str], str]) -> None:
+    path = tmp_path / "result.json"
+    write_result(path, result)
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(RequestError, match="is not a result file") as caught:
+        read_result(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RequestError, match="is not a result file"):
+        read_result(tmp_path / "result.json")
+
+
+def test_an_absent_file_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"no result at .*result\.json; run the trial"):
+        read_result(tmp_path / "result.json")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_not_written(tmp_path: Path, result: Result, value: float) -> None:
+    path = tmp_path / "result.json"
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_result(path, replace(result, metrics=(replace(OVERALL, low=value),)))
+    assert os.listdir(tmp_path) == []
+
+
+def test_find_never_mixes_stages_scorers_classes_or_splits(result: Result) -> None:
+    assert result.find("accuracy", "before filtering", "judge") == OVERALL
+    assert result.find("accuracy", "after filtering", "judge") == AFTER
+    assert result.find("accuracy", scorer="judge", split="val") == REAL
+    assert result.find("recall", "before filtering", "judge", class_="tumour") == RECALL
+    assert result.find("recall", "before filtering", "judge") is None
+    assert result.find("accuracy", "before filtering", "gate") is None
+    assert result.find("accuracy", "before filtering", "judge", split="val") is None
+    assert result.find("kid") is None

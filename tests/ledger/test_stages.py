@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pathsynth.ledger.stages import StageStore
+
+IDENTITY = "0123456789ab"
+
+SLOW_BUILD = """
+import sys, time
+from pathlib import Path
+from pathsynth.ledger.stages import StageStore
+
+root = Path(sys.argv[1])
+
+def make(folder):
+    (folder / "weights").write_text("half")
+    with open(root / "made", "a") as made:
+        made.write("x")
+    time.sleep(float(sys.argv[2]))
+
+print(StageStore(root).build("adapter", "0123456789ab", {}, make))
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StageStore:
+    return StageStore(tmp_path)
+
+
+def _make(folder: Path) -> None:
+    (folder / "weights").write_text("whole")
+
+
+def _start(root: Path, seconds: float) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", SLOW_BUILD, str(root), str(seconds)], stdout=subprocess.PIPE, text=True)
+
+
+def _wait_for(path: Path) -> None:
+    end = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} never came"
+        time.sleep(0.02)
+
+
+def _folders(root: Path) -> list[str]:
+    return sorted(path.name for path in (root / "adapter").iterdir() if path.is_dir())
+
+
+def test_a_stage_is_made_once(store: StageStore) -> None:
+    calls: list[Path] = []
+
+    def make(folder: Path) -> None:
+        calls.append(folder)
+        _make(folder)
+
+    assert store.find("adapter", IDENTITY) is None
+    first = store.build("adapter", IDENTITY, {"rank": 8}, make)
+    assert store.build("adapter", IDENTITY, {}, make) == first == store.find("adapter", IDENTITY)
+    assert len(calls) == 1
+    assert (first / "weights").read_text() == "whole"
+    assert json.loads((first / "stage.json").read_text()) == {"stage": "adapter", "identity": IDENTITY, "settings": {"rank": 8}}
+
+
+def test_another_identity_and_another_stage_are_other_folders(store: StageStore) -> None:
+    first = store.build("adapter", IDENTITY, {}, _make)
+    assert store.find("adapter", "ba9876543210") is None
+    assert store.find("samples", IDENTITY) is None
+    assert store.build("samples", IDENTITY, {}, _make) != first
+
+
+def test_a_build_that_raises_leaves_no_finished_stage_and_the_next_succeeds(store: StageStore) -> None:
+    def failing(folder: Path) -> None:
+        (folder / "leftover").write_text("half")
+        raise RuntimeError("loss is not finite")
+
+    with pytest.raises(RuntimeError, match="not finite"):
+        store.build("adapter", IDENTITY, {}, failing)
+    assert store.find("adapter", IDENTITY) is None
+    assert _folders(store.root) == []
+    folder = store.build("adapter", IDENTITY, {}, _make)
+    assert sorted(os.listdir(folder)) == ["stage.json", "weights"]
+    assert _folders(store.root) == [IDENTITY]
+
+
+def test_a_stage_under_construction_is_not_found(store: StageStore) -> None:
+    seen: list[Path | None] = []
+
+    def make(folder: Path) -> None:
+        _make(folder)
+        seen.append(store.find("adapter", IDENTITY))
+
+    store.build("adapter", IDENTITY, {}, make)
+    assert seen == [None]
+
+
+def test_a_folder_without_its_record_is_made_again(store: StageStore) -> None:
+    folder = store.build("adapter", IDENTITY, {}, _make)
+    (folder / "stage.json").unlink()
+    (folder / "stale").touch()
+    assert store.find("adapter", IDENTITY) is None
+    assert store.build("adapter", IDENTITY, {}, _make) == folder
+    assert sorted(os.listdir(folder)) == ["stage.json", "weights"]
+
+
+def test_a_killed_build_leaves_only_a_partial_folder_that_the_next_removes(store: StageStore) -> None:
+    with _start(store.root, 60) as process:
+        _wait_for(store.root / "made")
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(30) == -signal.SIGKILL
+    assert store.find("adapter", IDENTITY) is None
+    assert _folders(store.root) == [f"{IDENTITY}.partial"]
+
+    def make(folder: Path) -> None:
+        assert os.listdir(folder) == []
+        _make(folder)
+
+    folder = store.build("adapter", IDENTITY, {}, make)
+    assert (folder / "weights").read_text() == "whole"
+    assert _folders(store.root) == [IDENTITY]
+
+
+def test_two_processes_make_a_stage_once(store: StageStore) -> None:
+    first = _start(store.root, 2)
+    _wait_for(store.root / "made")
+    second = _start(store.root, 2)
+    said = [process.communicate(timeout=60)[0].strip() for process in (first, second)]
+    assert said == [str(store.root / "adapter" / IDENTITY)] * 2
+    assert [first.returncode, second.returncode] == [0, 0]
+    assert (store.root / "made").read_text() == "x"
+
+
+def test_the_work_folder_outlives_a_failed_build_and_goes_with_a_finished_one(store: StageStore) -> None:
+    work = store.work("adapter", IDENTITY)
+
+    def stopping(folder: Path) -> None:
+        work.mkdir()
+        (work / "last.ckpt").write_text("step 100")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.build("adapter", IDENTITY, {}, stopping)
+    assert (work / "last.ckpt").read_text() == "step 100"
+    store.build("adapter", IDENTITY, {}, _make)
+    assert not work.exists()
+    assert _folders(store.root) == [IDENTITY]
