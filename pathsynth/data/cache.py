@@ -1,0 +1,89 @@
+"""The latent and prompt-embedding cache: what the frozen base makes of the data, computed once and shared by all trials."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pathsynth.data.dataset import DataSet, LabelledImages
+from pathsynth.data.tensors import dihedral, pad_to, to_float
+from pathsynth.ledger.atomic import write_json
+from pathsynth.ledger.errors import StageError
+from pathsynth.ledger.seeds import derive_seed
+from pathsynth.models.base import Base
+
+_TENSORS, _PROMPTS = "cache.safetensors", "prompts.json"
+
+
+@dataclass(frozen=True)
+class LatentCache:
+    """What fine-tuning reads.
+
+    ``latents`` float16 (N, K, C, h, w): K orientations of N training images, unit variance; ``labels`` int64 (N,);
+    ``val_latents`` float16 (M, C, h, w), ``val_labels`` (M,); ``embeddings`` float32 (P, T, D), the first of the empty prompt;
+    ``captions``: for each class the rows of ``embeddings`` that may caption it, the canonical one first.
+    """
+
+    latents: Tensor
+    labels: Tensor
+    val_latents: Tensor
+    val_labels: Tensor
+    embeddings: Tensor
+    captions: tuple[tuple[int, ...], ...]
+
+
+def build_cache(folder: Path, data: DataSet, base: Base, augment: bool) -> None:
+    """Encode train (in every orientation the label space allows, if ``augment``), val and the prompt book into ``folder``."""
+    orientations = range(8) if augment and data.space.symmetry == "d4" else range(1)
+    train, val = data.split("train"), data.split("val")
+    prompts, captions = _prompt_table(data)
+    tensors = {
+        "latents": torch.stack([_encode(base, train, o, "train") for o in orientations], dim=1),
+        "labels": torch.from_numpy(train.labels),
+        "val_latents": _encode(base, val, 0, "val"),
+        "val_labels": torch.from_numpy(val.labels),
+        "embeddings": base.embed(prompts).cpu().float(),
+    }
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / _TENSORS)
+    write_json(folder / _PROMPTS, {"prompts": prompts, "captions": captions})
+
+
+def load_cache(folder: Path) -> LatentCache:
+    """Read a cache that :func:`build_cache` wrote.
+
+    Raises:
+        StageError: it is damaged; remove its folder and it is built again.
+    """
+    try:
+        tensors = load_file(folder / _TENSORS)
+        table = json.loads((folder / _PROMPTS).read_text())
+        return LatentCache(**tensors, captions=tuple(tuple(rows) for rows in table["captions"]))
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise StageError(f"the latent cache in {folder} is damaged ({error}); remove that folder and run again") from error
+
+
+def _prompt_table(data: DataSet) -> tuple[list[str], list[list[int]]]:
+    prompts, captions = [""], []
+    for label in range(len(data.space)):
+        own = data.prompts.captions(label, paraphrases=True)
+        captions.append(list(range(len(prompts), len(prompts) + len(own))))
+        prompts.extend(own)
+    return prompts, captions
+
+
+def _encode(base: Base, images: LabelledImages, orientation: int, split: str, batch_size: int = 64) -> Tensor:
+    """float16 (N, C, h, w). A posterior, where the autoencoder has one, is sampled with a seed of its own for each batch."""
+    device = base.unet.device
+    latents = []
+    for start in range(0, len(images), batch_size):
+        batch = to_float(images.images[start : start + batch_size])
+        turned = dihedral(batch, torch.full((len(batch),), orientation))
+        generator = torch.Generator(device).manual_seed(derive_seed("cache", split, orientation, start))
+        latents.append(base.encode(pad_to(turned, base.canvas).to(device), generator).cpu().half())
+    return torch.cat(latents)

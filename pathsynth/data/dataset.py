@@ -1,0 +1,91 @@
+"""Labelled images and the data sets they come from. No torch, so that planning a run stays light."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.seeds import derive_seed
+from pathsynth.vocabulary.labels import LabelSpace
+from pathsynth.vocabulary.prompts import PromptBook
+
+SPLITS = ("train", "val", "test")
+PARTS = ("a", "b", "all")
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """``images`` uint8 (N, H, W, 3) and ``labels`` int64 (N,) that index the classes of a label space."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[3] != 3:
+            raise ValueError(f"images must be uint8 (N, H, W, 3), not {self.images.dtype} {self.images.shape}")
+        if self.labels.dtype != np.int64 or self.labels.shape != (len(self.images),):
+            raise ValueError(f"labels must be int64 ({len(self.images)},), not {self.labels.dtype} {self.labels.shape}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: np.ndarray) -> LabelledImages:
+        """The chosen rows, in the order given; ``rows`` is an integer or boolean index."""
+        return LabelledImages(self.images[rows], self.labels[rows])
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A named data set with train, val and test splits.
+
+    ``name`` goes into every result; ``identity`` (hex) is a hash of all that determines the content; ``size`` is in pixels.
+    ``read`` maps a split to its images, lazily, and keeps what it has read.
+    """
+
+    name: str
+    identity: str
+    size: int
+    space: LabelSpace
+    prompts: PromptBook
+    read: Callable[[str], LabelledImages]
+
+    def split(self, name: str) -> LabelledImages:
+        """The images of ``"train"``, ``"val"`` or ``"test"``.
+
+        Raises:
+            RequestError: there is no such split.
+        """
+        if name not in SPLITS:
+            raise RequestError(f"no split '{name}'; choose one of: {', '.join(SPLITS)}")
+        return self.read(name)
+
+    def part(self, part: str) -> LabelledImages:
+        """All of train (``"all"``) or one of its two disjoint halves (``"a"``, ``"b"``), stratified by class.
+
+        Which half a row belongs to depends on the data's identity and the row alone, so a classifier trained on one half
+        and a judge trained on the other never share an image.
+
+        Raises:
+            RequestError: there is no such part.
+        """
+        if part not in PARTS:
+            raise RequestError(f"no part '{part}' of the training data; choose one of: {', '.join(PARTS)}")
+        train = self.split("train")
+        if part == "all":
+            return train
+        in_a = _half(train.labels, self.identity)
+        return train.take(np.flatnonzero(in_a if part == "a" else ~in_a))
+
+
+def _half(labels: np.ndarray, identity: str) -> np.ndarray:
+    """Boolean (N,): of each class the half (rounded up) of the rows whose hash comes first."""
+    order = np.asarray([derive_seed("part", identity, row) for row in range(len(labels))])
+    chosen = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        chosen[rows[np.argsort(order[rows])][: math.ceil(len(rows) / 2)]] = True
+    return chosen

@@ -1,0 +1,176 @@
+"""PathMNIST from its MedMNIST file, checked before it is trusted."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib import format as npy
+
+from pathsynth.data.dataset import SPLITS, DataSet, LabelledImages
+from pathsynth.ledger.errors import RequestError
+from pathsynth.vocabulary.labels import COLORECTAL
+from pathsynth.vocabulary.prompts import colorectal_prompts
+
+OFFICIAL_MD5 = {
+    28: "a8b06965200029087d5bd730944a56c1",
+    64: "55aa9c1e0525abe5a6b9d8343a507616",
+    128: "ac42d08fb904d92c244187169d1fd1d9",
+    224: "2c51a510bcdc9cf8ddb2af93af1eadec",
+}
+"""MD5 of the official PathMNIST files by image size (``medmnist.INFO``, version 3)."""
+
+ROOT_VARIABLE = "PATHSYNTH_DATA"
+
+
+class SourceIdentity(NamedTuple):
+    """A data set's name, as results show it, and the hash of what determines its content."""
+
+    name: str
+    identity: str
+
+
+def pathmnist_data(root: Path | None = None, size: int = 28, allow_subset: bool = False, download: bool = False) -> DataSet:
+    """PathMNIST at 28, 64, 128 or 224 pixels. Labels and array headers are checked now, images are read when asked for.
+
+    Args:
+        root: folder of the file; ``None`` means the folder in ``PATHSYNTH_DATA``, else ``~/.medmnist``.
+        size: pixels.
+        allow_subset: accept a file whose checksum is not the official one; its name then says "subset" and its counts.
+        download: fetch the official file if there is none.
+
+    Raises:
+        RequestError: unknown size; file missing, truncated, not official, or not in MedMNIST layout.
+    """
+    path = _file(root, size)
+    if download and not path.is_file():
+        _download(path, size)
+    source = pathmnist_identity(root, size, allow_subset)
+    for split in SPLITS:
+        _labels(path, split)
+
+    @functools.cache
+    def read(split: str) -> LabelledImages:
+        return LabelledImages(_array(path, f"{split}_images"), _labels(path, split))
+
+    return DataSet(source.name, source.identity, size, COLORECTAL, colorectal_prompts(), read)
+
+
+def pathmnist_identity(root: Path | None = None, size: int = 28, allow_subset: bool = False) -> SourceIdentity:
+    """Name and identity of the file, from its checksum and array headers: no image is decoded.
+
+    Raises:
+        RequestError: as for ``pathmnist_data``, except for what only the labels show.
+    """
+    path = _file(root, size)
+    if not path.is_file():
+        raise RequestError(f"no {path.name} in {path.parent}; put the MedMNIST file there, set data.root, or set data.download=true")
+    counts = [_check_headers(path, split, size) for split in SPLITS]
+    checksum = _md5(path, path.stat().st_size, path.stat().st_mtime_ns)
+    identity = hashlib.blake2b(f"pathmnist:{size}:{checksum}".encode(), digest_size=8).hexdigest()
+    if checksum == OFFICIAL_MD5[size]:
+        return SourceIdentity(f"PathMNIST {size} px", identity)
+    if not allow_subset:
+        raise RequestError(
+            f"{path} has MD5 {checksum}, the official file {OFFICIAL_MD5[size]}; "
+            "fetch it again, or set data.allow_subset=true to use it as a subset"
+        )
+    shown = "/".join(f"{n:,}" for n in counts)
+    return SourceIdentity(f"PathMNIST subset ({shown})" + ("" if size == 28 else f" {size} px"), identity)
+
+
+def _file(root: Path | None, size: int) -> Path:
+    if size not in OFFICIAL_MD5:
+        raise RequestError(f"PathMNIST has no {size} px images; set data.size to one of: {', '.join(map(str, OFFICIAL_MD5))}")
+    folder = root or Path(os.environ.get(ROOT_VARIABLE) or Path.home() / ".medmnist")
+    return folder.expanduser() / ("pathmnist.npz" if size == 28 else f"pathmnist_{size}.npz")
+
+
+@functools.lru_cache(maxsize=8)
+def _md5(path: Path, length: int, changed_ns: int) -> str:
+    """MD5 of the file; length and time of change are there so that a replaced file is read anew."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "md5").hexdigest()
+
+
+def _check_headers(path: Path, split: str, size: int) -> int:
+    """Check shape and dtype of a split's two arrays without reading them; the number of images."""
+    shape, dtype = _header(path, f"{split}_images")
+    if dtype != np.uint8 or len(shape) != 4 or shape[1:] != (size, size, 3):
+        raise RequestError(
+            f"{path}: {split}_images is {dtype} {shape}, wanted uint8 (N, {size}, {size}, 3); use the official file for data.size={size}"
+        )
+    if shape[0] == 0:
+        raise RequestError(f"{path}: {split}_images holds no image; use a file whose three splits all have images")
+    label_shape, label_dtype = _header(path, f"{split}_labels")
+    if label_dtype.kind not in "iu" or label_shape != (shape[0], 1):
+        raise RequestError(
+            f"{path}: {split}_labels is {label_dtype} {label_shape}, wanted integers ({shape[0]}, 1); use a file in MedMNIST layout"
+        )
+    return int(shape[0])
+
+
+def _header(path: Path, key: str) -> tuple[tuple[int, ...], np.dtype]:
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as member:
+            version = npy.read_magic(member)
+            shape, _, dtype = npy.read_array_header_1_0(member) if version == (1, 0) else npy.read_array_header_2_0(member)
+            return shape, dtype
+    except KeyError as error:
+        raise RequestError(f"{path} has no array '{key}'; use a file in MedMNIST layout") from error
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _array(path: Path, key: str) -> np.ndarray:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return archive[key]
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> RequestError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return RequestError(f"{path} is truncated or no .npz archive ({reason}); fetch it again")
+
+
+def _labels(path: Path, split: str) -> np.ndarray:
+    """int64 (N,) labels of a split, all of them classes of the label space."""
+    labels = _array(path, f"{split}_labels").astype(np.int64).reshape(-1)
+    if labels.min() < 0 or labels.max() >= len(COLORECTAL):
+        raise RequestError(
+            f"{path}: {split}_labels has values {labels.min()} to {labels.max()}, wanted 0 to {len(COLORECTAL) - 1}; use the PathMNIST file"
+        )
+    return labels
+
+
+def _download(path: Path, size: int) -> None:
+    """Fetch the official file to ``path``; nothing is left there unless its checksum is right."""
+    import medmnist  # slow (loads torch), and only needed here
+
+    url = medmnist.INFO["pathmnist"]["url" if size == 28 else f"url_{size}"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=path.name, suffix=".partial", dir=path.parent)
+    partial = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as target, urllib.request.urlopen(url, timeout=60) as source:
+            shutil.copyfileobj(source, target)
+        stat = partial.stat()
+        if _md5(partial, stat.st_size, stat.st_mtime_ns) != OFFICIAL_MD5[size]:
+            raise RequestError(f"{path.name} from {url} arrived damaged (wrong MD5); try again, or put the file in {path.parent}")
+        os.replace(partial, path)
+    except (urllib.error.URLError, OSError) as error:
+        raise RequestError(f"{path.name} cannot be downloaded from {url} ({error}); put the file in {path.parent}") from error
+    finally:
+        partial.unlink(missing_ok=True)
