@@ -1,0 +1,164 @@
+"""Agreement between what was asked for (or is true) and what a classifier says, with intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest, mannwhitneyu
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and the two ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Scores of N predictions over C classes; a ratio whose denominator is zero counts as 0.
+
+    ``confusion`` is int64 (C, C), rows: asked for, columns: predicted (images without a prediction are in no column, but
+    count in accuracy and recall). ``precision``, ``recall`` and ``f1`` are float64 (C,); macro scores are their plain means
+    over all C classes.
+    """
+
+    confusion: np.ndarray
+    accuracy: float
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+
+    @property
+    def macro_precision(self) -> float:
+        return float(self.precision.mean())
+
+    @property
+    def macro_recall(self) -> float:
+        return float(self.recall.mean())
+
+    @property
+    def macro_f1(self) -> float:
+        return float(self.f1.mean())
+
+
+def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
+    """A proportion and its Wilson score interval.
+
+    Raises:
+        ValueError: ``n`` is not positive, or ``successes`` lies outside 0..n.
+    """
+    interval = _binomial(successes, n).proportion_ci(confidence_level=level, method="wilson")
+    return Interval(successes / n, float(interval.low), float(interval.high))
+
+
+def clopper_pearson_upper(successes: int, n: int, level: float = 0.95) -> float:
+    """The exact one-sided upper bound of a proportion: with 0 of n, about 3 / n ("so rare that it was never seen").
+
+    Raises:
+        ValueError: ``n`` is not positive, or ``successes`` lies outside 0..n.
+    """
+    return float(_binomial(successes, n, "less").proportion_ci(confidence_level=level, method="exact").high)
+
+
+def agreement(labels: np.ndarray, predictions: np.ndarray, classes: int) -> Agreement:
+    """Score predictions against labels.
+
+    Args:
+        labels: int (N,) in 0..classes−1.
+        predictions: int (N,) in 0..classes−1, or −1 for an image that got no prediction (always wrong).
+        classes: C.
+
+    Raises:
+        ValueError: shapes differ, there are no images, or a value lies outside its range.
+    """
+    counts = _counts(labels, predictions, classes)
+    precision, recall, f1 = _scores(counts)
+    confusion = counts[:, :classes]
+    return Agreement(confusion, float(np.trace(confusion) / counts.sum()), precision, recall, f1)
+
+
+def macro_interval(
+    labels: np.ndarray, predictions: np.ndarray, classes: int, seed: int, resamples: int = 2000, level: float = 0.95
+) -> dict[str, Interval]:
+    """``macro_precision``, ``macro_recall`` and ``macro_f1`` with percentile bootstrap intervals, stratified by true class.
+
+    The images of each class are drawn anew, with replacement, as many as there were: for counts this is a multinomial
+    draw of each row of the confusion matrix. Where every prediction is right the interval has no width; use the Wilson
+    interval of the accuracy beside it.
+
+    Args:
+        labels, predictions, classes: as for :func:`agreement`.
+        seed: of the draws.
+    """
+    counts = _counts(labels, predictions, classes)
+    rng = np.random.default_rng(seed)
+    drawn = np.stack([_resample(row, resamples, rng) for row in counts], axis=1)
+    names = ("macro_precision", "macro_recall", "macro_f1")
+    tail = (1 - level) / 2
+    intervals = {}
+    for name, score, values in zip(names, _scores(counts), _scores(drawn), strict=True):
+        low, high = np.quantile(values.mean(axis=-1), (tail, 1 - tail))
+        intervals[name] = Interval(float(score.mean()), float(low), float(high))
+    return intervals
+
+
+def accuracy_auc(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
+    """ACC and AUC as MedMNIST defines them for multi-class sets: by arg-max, and the mean one-versus-rest ROC area.
+
+    Args:
+        labels: int (N,) or (N, 1).
+        scores: float (N, C), larger means more likely.
+
+    Raises:
+        ValueError: a class has no image, or all of them, so that its ROC area is not defined.
+    """
+    labels = labels.reshape(-1)
+    absent = [c for c in range(scores.shape[1]) if not 0 < int((labels == c).sum()) < len(labels)]
+    if absent:
+        raise ValueError(f"the ROC area is not defined for classes without images, or without others beside them: {absent}")
+    areas = [_roc_area(scores[labels == c, c], scores[labels != c, c]) for c in range(scores.shape[1])]
+    return float((scores.argmax(axis=1) == labels).mean()), float(np.mean(areas))
+
+
+def _roc_area(positive: np.ndarray, negative: np.ndarray) -> float:
+    """The chance that a positive outranks a negative, ties counting half."""
+    return float(mannwhitneyu(positive, negative, method="asymptotic").statistic) / (len(positive) * len(negative))
+
+
+def _binomial(successes: int, n: int, alternative: str = "two-sided"):
+    if n < 1:
+        raise ValueError(f"a proportion of {n} trials has no interval")
+    return binomtest(successes, n, alternative=alternative)
+
+
+def _counts(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
+    """int64 (C, C + 1): the confusion matrix and, last, a column for images without a prediction."""
+    if labels.shape != predictions.shape or labels.ndim != 1 or not len(labels):
+        raise ValueError(f"labels and predictions must be two equally long rows, not {labels.shape} and {predictions.shape}")
+    if labels.min() < 0 or labels.max() >= classes or predictions.min() < -1 or predictions.max() >= classes:
+        raise ValueError(f"labels must lie in 0..{classes - 1}, predictions in -1..{classes - 1}")
+    columns = np.where(predictions < 0, classes, predictions)
+    flat = np.bincount(labels * (classes + 1) + columns, minlength=classes * (classes + 1))
+    return flat.reshape(classes, classes + 1).astype(np.int64)
+
+
+def _resample(row: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """int64 (resamples, C + 1): one class's predictions drawn anew."""
+    n = int(row.sum())
+    return rng.multinomial(n, row / max(n, 1), size=resamples) if n else np.zeros((resamples, len(row)), dtype=np.int64)
+
+
+def _scores(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision, recall and F1, each (..., C), of counts (..., C, C + 1)."""
+    confusion = counts[..., :-1]
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
+    answered, asked = confusion.sum(axis=-2), counts.sum(axis=-1)
+    return _ratio(hits, answered), _ratio(hits, asked), _ratio(2 * hits, answered + asked)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)

@@ -1,0 +1,181 @@
+"""Image classifiers: a timm network, optionally with a stem for small images, that takes plain [0, 1] images."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from huggingface_hub import constants, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from timm.models import get_pretrained_cfg
+from torch import Tensor, nn
+
+from pathsynth.ledger.errors import RequestError
+from pathsynth.vocabulary.labels import LabelSpace
+
+WEIGHTS, DESCRIPTION = "classifier.safetensors", "classifier.json"
+_HUB_FILE = "model.safetensors"
+_HUB_SECONDS = 0.9
+
+
+@dataclass(frozen=True)
+class ClassifierSpec:
+    """What rebuilds a classifier: a timm ``architecture``, the input ``size`` in pixels, the ``stem`` and the label space.
+
+    ``stem`` is ``"stock"`` (timm's own, made for 224 px) or ``"small"``: the first convolution is 3×3 with stride 1, for 28
+    to 64 px. ``classes`` are the slugs of the label space called ``space``, in order.
+    """
+
+    architecture: str
+    size: int
+    stem: str
+    classes: tuple[str, ...]
+    space: str
+
+
+class Classifier(nn.Module):
+    """A timm network that does its own normalisation. Weights are random, or ImageNet's with ``pretrained``.
+
+    Raises:
+        RequestError: no such architecture; it cannot take such small images or such a stem; its weights cannot be fetched.
+    """
+
+    network: Any  # timm's networks share methods that nn.Module does not declare
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: ClassifierSpec, pretrained: bool = False) -> None:
+        super().__init__()
+        self.spec = spec
+        _require_architecture(spec.architecture)
+        overlay = {"file": _pretrained_file(spec.architecture)} if pretrained else None
+        self.network = timm.create_model(
+            spec.architecture, pretrained=pretrained, pretrained_cfg_overlay=overlay, num_classes=len(spec.classes)
+        )
+        if spec.stem == "small":
+            _shrink_stem(self.network)
+        for name in ("mean", "std"):
+            self.register_buffer(name, torch.tensor(self.network.pretrained_cfg[name]).view(3, 1, 1), persistent=False)
+        self.to(memory_format=torch.channels_last)
+        self._require_size()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, C) of float images (N, 3, size, size) in [0, 1]."""
+        return self.network(self._normal(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the last layer sees, float (N, F), of float images (N, 3, size, size) in [0, 1]."""
+        return self.network.forward_head(self.network.forward_features(self._normal(images)), pre_logits=True)
+
+    def _normal(self, images: Tensor) -> Tensor:
+        return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def _require_size(self) -> None:
+        """Try the network on one image, so that a bad combination is told before any training."""
+        try:
+            with torch.no_grad():
+                self.eval()(torch.zeros(1, 3, self.spec.size, self.spec.size))
+        except (RuntimeError, AssertionError) as error:
+            raise RequestError(
+                f"{self.spec.architecture} with the {self.spec.stem} stem cannot take {self.spec.size} px images; "
+                "choose another architecture or stem"
+            ) from error
+        self.train()
+
+
+def save_classifier(folder: Path, classifier: Classifier, card: Mapping[str, str | int | float]) -> None:
+    """Write ``classifier.safetensors`` and ``classifier.json`` (``spec`` and ``card``: how it was trained) into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.contiguous().cpu() for name, tensor in classifier.state_dict().items()}, folder / WEIGHTS)
+    (folder / DESCRIPTION).write_text(json.dumps({"spec": asdict(classifier.spec), "card": dict(card)}, indent=1) + "\n")
+
+
+def load_classifier(folder: Path, space: LabelSpace) -> Classifier:
+    """The classifier of a folder, in eval mode on the CPU.
+
+    Raises:
+        RequestError: there is none, it is damaged, or it was trained on another label space.
+    """
+    try:
+        stored = json.loads((folder / DESCRIPTION).read_text())["spec"]
+        spec = ClassifierSpec(**{**stored, "classes": tuple(stored["classes"])})
+        weights = load_file(folder / WEIGHTS)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise RequestError(f"no usable classifier in {folder} ({error}); train one with `pathsynth classify`") from error
+    if (spec.space, spec.classes) != (space.name, space.slugs):
+        raise RequestError(
+            f"the classifier in {folder} was trained on '{spec.space}' ({', '.join(spec.classes)}), "
+            f"not on '{space.name}' ({', '.join(space.slugs)}); train one on this data with `pathsynth classify`"
+        )
+    classifier = Classifier(spec)
+    try:
+        classifier.load_state_dict(weights)
+    except RuntimeError as error:
+        raise RequestError(f"the weights in {folder} do not fit {spec.architecture}; train it again with `pathsynth classify`") from error
+    return classifier.eval()
+
+
+def _require_architecture(name: str) -> None:
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models(), n=3)
+        raise RequestError(f"timm has no architecture '{name}'" + (f"; nearest: {', '.join(close)}" if close else ""))
+
+
+def _shrink_stem(network: Any) -> None:
+    """Make the first convolution 3×3 with stride 1; trained weights keep their middle.
+
+    Raises:
+        RequestError: the network does not start with one plain convolution.
+    """
+    source = network.pretrained_cfg
+    old = network.get_submodule(source["first_conv"]) if isinstance(source["first_conv"], str) else None
+    if not isinstance(old, nn.Conv2d):
+        raise RequestError(
+            f"{source['architecture']} does not start with one plain convolution; set stem=stock or choose another architecture"
+        )
+    new = nn.Conv2d(old.in_channels, old.out_channels, 3, stride=1, padding=1, bias=old.bias is not None)
+    margin = (old.kernel_size[0] - 3) // 2
+    if margin >= 0 and old.kernel_size[0] % 2:
+        with torch.no_grad():
+            new.weight.copy_(old.weight[:, :, margin : margin + 3, margin : margin + 3])
+    network.set_submodule(source["first_conv"], new)
+
+
+def _pretrained_file(architecture: str) -> str:
+    """The local file of timm's ImageNet weights, fetched if need be; without a network this fails within a second.
+
+    Raises:
+        RequestError: timm has none for this architecture, or they are not in the hub's cache and cannot be fetched.
+    """
+    source = get_pretrained_cfg(architecture)
+    if source is None or not source.hf_hub_id:
+        raise RequestError(f"timm has no pretrained weights for {architecture}; set pretrained=false")
+    cached = try_to_load_from_cache(source.hf_hub_id, _HUB_FILE)
+    if isinstance(cached, str):
+        return cached
+    try:
+        if not constants.HF_HUB_OFFLINE:
+            _require_hub(hf_hub_url(source.hf_hub_id, _HUB_FILE))
+        return hf_hub_download(source.hf_hub_id, _HUB_FILE)
+    except OSError as error:
+        raise RequestError(
+            f"the pretrained weights of {architecture} ({source.hf_hub_id}) are not in the hub's cache and cannot be fetched "
+            f"({str(error).splitlines()[0]}); set pretrained=false, or run once with a network"
+        ) from error
+
+
+def _require_hub(address: str) -> None:
+    """One quick request: the hub's client alone would retry for most of a minute.
+
+    Raises:
+        OSError: no answer.
+    """
+    urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=_HUB_SECONDS).close()

@@ -1,0 +1,85 @@
+"""The diffusion core in plain torch: noise a latent, predict, and weigh the error. No Lightning here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def denoising_loss(
+    unet: nn.Module,
+    scheduler,
+    latents: Tensor,
+    text: Tensor,
+    noise: Tensor,
+    timesteps: Tensor,
+    min_snr_gamma: float | None = None,
+) -> Tensor:
+    """Mean squared error of the UNet's prediction, one value an image.
+
+    Args:
+        unet: predicts what ``scheduler.config.prediction_type`` says (epsilon or v_prediction).
+        scheduler: a diffusers noise scheduler with ``add_noise``, ``get_velocity`` and ``alphas_cumprod``.
+        latents: float (N, C, H, W), unit variance.
+        text: float (N, T, D), the text encoder's last hidden states.
+        noise: float, shaped like ``latents``.
+        timesteps: int64 (N,) in [0, num_train_timesteps).
+        min_snr_gamma: weight of Hang et al., arXiv 2303.09556 (None: all timesteps weigh the same).
+
+    Returns:
+        float (N,).
+
+    Raises:
+        ValueError: the scheduler predicts something else.
+    """
+    noisy = scheduler.add_noise(latents, noise, timesteps)
+    prediction = unet(noisy, timesteps, text).sample
+    kind = scheduler.config.prediction_type
+    if kind == "epsilon":
+        target = noise
+    elif kind == "v_prediction":
+        target = scheduler.get_velocity(latents, noise, timesteps)
+    else:
+        raise ValueError(f"prediction type {kind} is not supported; use a base with epsilon or v_prediction")
+    error = (prediction.float() - target.float()).pow(2).mean(dim=(1, 2, 3))
+    if min_snr_gamma is None:
+        return error
+    return error * min_snr_weights(scheduler, timesteps, min_snr_gamma, kind)
+
+
+def min_snr_weights(scheduler, timesteps: Tensor, gamma: float, kind: str) -> Tensor:
+    """min(SNR, γ)/SNR for epsilon, min(SNR, γ)/(SNR + 1) for v-prediction: float (N,). SNR 0 (zero-terminal) is allowed."""
+    alphas = scheduler.alphas_cumprod.to(timesteps.device)[timesteps].float()
+    snr = alphas / (1 - alphas).clamp(min=1e-12)
+    capped = snr.clamp(max=gamma)
+    return capped / snr.clamp(min=1e-8) if kind == "epsilon" else capped / (snr + 1)
+
+
+def encode_prompts(tokenizer, text_encoder: nn.Module, prompts: list[str]) -> Tensor:
+    """Last hidden states (N, T, D) of the prompts, padded and cut to the tokenizer's length."""
+    tokens = tokenizer(prompts, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt")
+    ids = tokens.input_ids.to(next(text_encoder.parameters()).device)
+    return text_encoder(ids)[0]
+
+
+@torch.no_grad()
+def encode_images(vae: Any, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Latents (N, C, H/f, W/f) of unit variance from float images (N, 3, H, W) in [0, 1].
+
+    ``vae`` is a diffusers autoencoder. A variational one's posterior is sampled with ``generator``; one without a posterior
+    (AutoencoderTiny) is exact.
+    """
+    encoded = vae.encode(images.to(next(vae.parameters()).dtype) * 2 - 1)
+    latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.sample(generator)
+    shift = getattr(vae.config, "shift_factor", None) or 0.0
+    return (latents - shift) * vae.config.scaling_factor
+
+
+@torch.no_grad()
+def decode_latents(vae: Any, latents: Tensor) -> Tensor:
+    """Float images (N, 3, H, W) in [0, 1] from latents of unit variance; NaN stays NaN."""
+    shift = getattr(vae.config, "shift_factor", None) or 0.0
+    decoded = vae.decode((latents / vae.config.scaling_factor + shift).to(next(vae.parameters()).dtype)).sample
+    return (decoded.float() / 2 + 0.5).clamp(0, 1)

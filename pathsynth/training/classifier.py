@@ -1,0 +1,250 @@
+"""Training of the gate and the judge: batches are pure functions of (seed, step), the best weights by macro-F1 are kept."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EarlyStopping, ProgressBar
+from pytorch_lightning.loggers import Logger
+from torch import Tensor
+from torch.nn import functional
+
+from pathsynth.config import ClassifierConfig
+from pathsynth.data.dataset import DataSet, LabelledImages
+from pathsynth.data.stain import stain_jitter
+from pathsynth.data.tensors import dihedral, to_float
+from pathsynth.ledger.atomic import write_json
+from pathsynth.ledger.errors import StageError
+from pathsynth.ledger.records import Metric
+from pathsynth.ledger.seeds import derive_seed
+from pathsynth.metrics.agreement import Agreement, Interval, accuracy_auc, agreement, macro_interval, wilson
+from pathsynth.models.classifier import Classifier, ClassifierSpec, save_classifier
+from pathsynth.training.steps import step_generator, step_loader, warmup_cosine
+from pathsynth.vocabulary.labels import LabelSpace
+
+SCORES = "scores.json"
+_STAIN_STRENGTH = 0.5
+_SMOOTHING = 0.1
+_VALIDATION_BATCH = 256
+
+
+class LabelledBatch(NamedTuple):
+    """``images`` float (N, 3, S, S) in [0, 1] and ``labels`` int64 (N,)."""
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class ClassifierBatches:
+    """The batches of a training: every epoch sees each image once, in an order and with changes that depend on the seed alone."""
+
+    train: LabelledImages
+    val: LabelledImages
+    batch_size: int
+    seed: int
+    orientations: bool
+    stains: bool
+
+    @property
+    def an_epoch(self) -> int:
+        """Steps in an epoch; what does not fill a batch is left out (another part each time)."""
+        return max(1, len(self.train) // self.batch_size)
+
+    def of_step(self, step: int) -> LabelledBatch:
+        """The training batch of a step, augmented."""
+        epoch, place = divmod(step, self.an_epoch)
+        order = torch.randperm(len(self.train), generator=step_generator(self.seed, "classifier order", epoch))
+        rows = order[place * self.batch_size : (place + 1) * self.batch_size].numpy()
+        generator = step_generator(self.seed, "classifier augmentation", step)
+        images = to_float(self.train.images[rows])
+        if self.orientations:
+            images = dihedral(images, torch.randint(8, (len(rows),), generator=generator))
+        if self.stains:
+            images = stain_jitter(images, _STAIN_STRENGTH, generator)
+        return LabelledBatch(images, torch.from_numpy(self.train.labels[rows]))
+
+    def validation(self, index: int) -> LabelledBatch:
+        """The ``index``-th batch of the validation images, as they are."""
+        rows = slice(index * _VALIDATION_BATCH, (index + 1) * _VALIDATION_BATCH)
+        return LabelledBatch(to_float(self.val.images[rows]), torch.from_numpy(self.val.labels[rows]))
+
+
+class ClassifierModule(pl.LightningModule):
+    """Cross-entropy with label smoothing, AdamW, warm-up and cosine; macro-F1 on the validation images once an epoch."""
+
+    def __init__(self, classifier: Classifier, batches: ClassifierBatches, config: ClassifierConfig) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self._batches, self._config = batches, config
+        self.steps = config.epochs * batches.an_epoch
+        self.score_name = f"{config.architecture}/macro_f1"
+        self._logits: list[Tensor] = []
+
+    def train_dataloader(self):
+        return step_loader(self._batches.of_step, self.global_step, self.steps)
+
+    def val_dataloader(self):
+        return step_loader(self._batches.validation, 0, math.ceil(len(self._batches.val) / _VALIDATION_BATCH))
+
+    def training_step(self, batch: LabelledBatch, _: int) -> Tensor:
+        torch.manual_seed(derive_seed(self._config.seed, "classifier dropout", self.global_step))
+        loss = functional.cross_entropy(self.classifier(batch.images), batch.labels, label_smoothing=_SMOOTHING)
+        if not torch.isfinite(loss):
+            raise StageError(f"the loss of {self._config.architecture} became {loss.item()} at step {self.global_step + 1}; lower its lr")
+        self.log(f"{self._config.architecture}/loss", loss, prog_bar=True, batch_size=len(batch.labels))
+        return loss
+
+    def validation_step(self, batch: LabelledBatch, _: int) -> None:
+        self._logits.append(self.classifier(batch.images).cpu())
+
+    def on_validation_epoch_end(self) -> None:
+        logits, labels = torch.cat(self._logits), self._batches.val.labels
+        self._logits.clear()
+        scores = agreement(labels, logits.argmax(dim=1).numpy(), logits.shape[1])
+        self.log(self.score_name, scores.macro_f1, prog_bar=True)
+        self.log(f"{self._config.architecture}/val_loss", functional.cross_entropy(logits, torch.from_numpy(labels)))
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.AdamW(self.classifier.parameters(), lr=self._config.lr, weight_decay=self._config.weight_decay)
+        warmup = max(1, self.steps // 10)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, warmup, self.steps, 0.01))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class BestWeights(pl.Callback):
+    """Keeps the weights of the validation with the highest macro-F1, of equals the one with the lowest loss."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Tensor] = {}
+        self.score = (-1.0, 0.0)
+        self.step = 0
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, ClassifierModule)
+        metrics = trainer.callback_metrics
+        score = (float(metrics[pl_module.score_name]), -float(metrics[pl_module.score_name.replace("macro_f1", "val_loss")]))
+        if score > self.score:
+            self.score, self.step = score, trainer.global_step
+            self.state = {name: tensor.clone() for name, tensor in pl_module.classifier.state_dict().items()}
+
+
+@dataclass(frozen=True)
+class ClassifierScores:
+    """What a classifier scores on the n real images of a split; ``auc`` is None where a class has no image."""
+
+    split: str
+    n: int
+    agreement: Agreement
+    accuracy: Interval
+    macro: dict[str, Interval]
+    auc: float | None
+
+    def records(self, space: LabelSpace, data: str, seed: int, scorer: str | None = None) -> list[Metric]:
+        """The scores as metric records of ``data``; ``seed`` is the classifier's, ``scorer`` its role (gate, judge)."""
+
+        def record(metric: str, value: float, low: float | None, high: float | None, n: int, slug: str | None = None) -> Metric:
+            return Metric(metric, value, low, high, n, "image", slug, self.split, None, scorer, None, data, seed)
+
+        found = [record(name, i.value, i.low, i.high, self.n) for name, i in {"accuracy": self.accuracy, **self.macro}.items()]
+        if self.auc is not None:
+            found.append(record("auc", self.auc, None, None, self.n))
+        confusion = self.agreement.confusion
+        for c in space.classes:
+            right = int(confusion[c.index, c.index])
+            for metric, count in (("recall", int(confusion[c.index].sum())), ("precision", int(confusion[:, c.index].sum()))):
+                if count:
+                    interval = wilson(right, count)
+                    found.append(record(metric, interval.value, interval.low, interval.high, count, c.slug))
+            found.append(record("f1", float(self.agreement.f1[c.index]), None, None, int(confusion[c.index].sum()), c.slug))
+        return found
+
+
+def train_classifier(
+    config: ClassifierConfig,
+    data: DataSet,
+    folder: Path,
+    callbacks: list[pl.Callback],
+    logger: Logger | None,
+    splits: tuple[str, ...] = ("val",),
+) -> tuple[ClassifierScores, ...]:
+    """Train on the configured part of ``data`` and write the best weights, ``classifier.json`` and ``scores.json`` to ``folder``.
+
+    On the CPU the same settings, data and number of threads give identical weights. Returns the scores on ``splits``;
+    ``scores.json`` holds them as a list of metric records.
+
+    Raises:
+        RequestError: the architecture does not exist or does not fit the images, or its pretrained weights cannot be fetched.
+        StageError: the loss stopped being finite.
+    """
+    spec = ClassifierSpec(config.architecture, data.size, config.stem, data.space.slugs, data.space.name)
+    orientations = config.augment_d4 and data.space.symmetry == "d4"
+    batches = ClassifierBatches(
+        data.part(config.part), data.split("val"), config.batch_size, config.seed, orientations, config.augment_stain
+    )
+    best = BestWeights()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(config.seed, "classifier weights"))
+        classifier = Classifier(spec, config.pretrained)
+        _fit(ClassifierModule(classifier, batches, config), batches.an_epoch, [*callbacks, best], config.patience, logger, folder)
+    classifier.load_state_dict(best.state)
+    scores = tuple(score_classifier(classifier, data, split, config.seed) for split in splits)
+    save_classifier(folder, classifier, _card(config, data, len(batches.train), best))
+    write_json(folder / SCORES, [m.to_json() for s in scores for m in s.records(data.space, data.name, config.seed)])
+    return scores
+
+
+@torch.no_grad()
+def score_classifier(classifier: Classifier, data: DataSet, split: str, seed: int) -> ClassifierScores:
+    """Score a classifier on the real images of a split; ``seed`` is the bootstrap's."""
+    images, classes = data.split(split), len(data.space)
+    classifier.eval()
+    device = next(classifier.parameters()).device
+    batches = (images.images[i : i + _VALIDATION_BATCH] for i in range(0, len(images), _VALIDATION_BATCH))
+    probabilities = torch.cat([classifier(to_float(b).to(device)).double().softmax(dim=1).cpu() for b in batches]).numpy()
+    predictions = probabilities.argmax(axis=1)
+    complete = len(np.unique(images.labels)) == classes > 1
+    return ClassifierScores(
+        split=split,
+        n=len(images),
+        agreement=agreement(images.labels, predictions, classes),
+        accuracy=wilson(int((predictions == images.labels).sum()), len(images)),
+        macro=macro_interval(images.labels, predictions, classes, seed),
+        auc=accuracy_auc(images.labels, probabilities)[1] if complete else None,
+    )
+
+
+def _fit(module: ClassifierModule, an_epoch: int, callbacks: list[pl.Callback], patience: int, logger: Logger | None, folder: Path) -> None:
+    trainer = pl.Trainer(
+        default_root_dir=str(folder),
+        max_steps=module.steps,
+        devices=1,
+        val_check_interval=an_epoch,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        callbacks=[*callbacks, EarlyStopping(module.score_name, mode="max", patience=patience)],
+        logger=logger or False,
+        log_every_n_steps=10,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
+    )
+    trainer.fit(module)
+
+
+def _card(config: ClassifierConfig, data: DataSet, images: int, best: BestWeights) -> dict[str, str | int | float]:
+    return {
+        "data": data.name,
+        "data_identity": data.identity,
+        "part": config.part,
+        "images": images,
+        "seed": config.seed,
+        "best_step": best.step,
+        "val_macro_f1": round(best.score[0], 4),
+    }

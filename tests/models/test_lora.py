@@ -1,0 +1,129 @@
+"""Adapters: saved with their base's identity, read back exactly, loaded by plain diffusers to the same image."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from pathsynth.ledger.errors import RequestError
+from pathsynth.models.base import load_base
+from pathsynth.models.lora import (
+    TARGETS,
+    AdapterCard,
+    adapter_state,
+    attach,
+    load_adapter,
+    read_card,
+    restore,
+    save_adapter,
+    unload_adapter,
+)
+from pathsynth.sampling.draw import CandidateDrawer
+from pathsynth.sampling.slots import Slot, Stream, attempt_at
+
+PROMPT = "a histopathological image of an area with mucus"
+
+
+def card(base: str, rank: int, alpha: int, targets: str) -> AdapterCard:
+    return AdapterCard(base, "colorectal tissue", ("mucus",), "test", rank, alpha, targets, 0, 1)
+
+
+def trained_adapter(folder, base_folder, rank=2, alpha=4, targets="attention+conv"):
+    """A base with an adapter that does something, saved to ``folder``."""
+    base = load_base(str(base_folder), None, "base-1", None, 32)
+    parameters = attach(base, rank, alpha, 0.0, targets, seed=0)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in parameters:
+            p.copy_(torch.randn(p.shape, generator=generator) * 0.2)
+    base.unet.eval()
+    save_adapter(folder, base, card("base-1", rank, alpha, targets))
+    return base
+
+
+def attempts(n: int):
+    return [attempt_at(Slot(Stream.VAL, 0, i, PROMPT), 0, 0) for i in range(n)]
+
+
+@pytest.mark.parametrize(("rank", "alpha", "targets"), [(2, 8, "attention"), (4, 2, "attention+conv"), (2, 2, "all")])
+def test_reloads_exactly(small_base_folder, tmp_path, rank, alpha, targets):
+    trained = trained_adapter(tmp_path / "adapter", small_base_folder, rank, alpha, targets)
+    fresh = load_base(str(small_base_folder), None, "base-1", None, 32)
+    plain = CandidateDrawer(fresh, 32, 3, 3.0).latents(attempts(2))
+    load_adapter(tmp_path / "adapter", fresh)
+    expected, loaded = (CandidateDrawer(base, 32, 3, 3.0).latents(attempts(2)) for base in (trained, fresh))
+    assert torch.equal(expected, loaded)
+    assert not torch.allclose(plain, loaded, atol=1e-2)
+    unload_adapter(fresh)
+    assert torch.equal(CandidateDrawer(fresh, 32, 3, 3.0).latents(attempts(2)), plain)
+
+
+def test_plain_diffusers_draws_the_same_image(small_base_folder, tmp_path):
+    trained = trained_adapter(tmp_path / "adapter", small_base_folder)
+    ours = CandidateDrawer(trained, 32, 4, 3.0)(attempts(1))[0]
+    pipeline = StableDiffusionPipeline.from_pretrained(small_base_folder, safety_checker=None, requires_safety_checker=False)
+    pipeline.load_lora_weights(tmp_path / "adapter")
+    pipeline.set_progress_bar_config(disable=True)
+    noise = torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(attempts(1)[0].seed))
+    theirs = pipeline(PROMPT, latents=noise, num_inference_steps=4, guidance_scale=3.0, output_type="np").images[0]
+    assert np.array_equal(np.rint(theirs * 255).astype(np.uint8), ours)
+
+
+def test_initial_adapter_leaves_the_base_as_it_is_and_depends_on_the_seed_alone(small_base_folder):
+    states = []
+    for global_seed in (1, 2):
+        torch.manual_seed(global_seed)
+        base = load_base(str(small_base_folder), None, "base-1", None, 32)
+        before = CandidateDrawer(base, 32, 2, 1.0).latents(attempts(1))
+        attach(base, 2, 2, 0.0, "attention", seed=5)
+        base.unet.eval()
+        assert torch.equal(CandidateDrawer(base, 32, 2, 1.0).latents(attempts(1)), before)
+        states.append(adapter_state(base))
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+    assert any(t.abs().max() > 0 for t in states[0].values())
+
+
+def test_restore_puts_saved_tensors_back(small_base_folder):
+    base = load_base(str(small_base_folder), None, "base-1", None, 32)
+    parameters = attach(base, 2, 2, 0.0, "attention", seed=0)
+    state = adapter_state(base)
+    with torch.no_grad():
+        for p in parameters:
+            p.add_(1)
+    restore(base, state)
+    assert all(torch.equal(adapter_state(base)[k], v) for k, v in state.items())
+
+
+def test_every_target_group_adapts_more_than_the_one_before(small_base_folder):
+    counts = []
+    for targets in TARGETS:
+        base = load_base(str(small_base_folder), None, "base-1", None, 32)
+        counts.append(len(attach(base, 1, 1, 0.0, targets, seed=0)))
+    assert counts == sorted(set(counts))
+
+
+def test_another_base_is_refused(small_base_folder, tmp_path):
+    trained_adapter(tmp_path / "adapter", small_base_folder)
+    other = load_base(str(small_base_folder), None, "base-2", None, 32)
+    with pytest.raises(RequestError, match="belongs to base base-1, not to base-2"):
+        load_adapter(tmp_path / "adapter", other)
+
+
+def test_incomplete_adapters_and_bases_are_refused_in_one_line(small_base_folder, tmp_path):
+    with pytest.raises(RequestError, match="holds no adapter"):
+        read_card(tmp_path)
+    trained_adapter(tmp_path / "adapter", small_base_folder)
+    (tmp_path / "adapter" / "adapter.json").write_text("{}")
+    with pytest.raises(RequestError, match="not an adapter card"):
+        read_card(tmp_path / "adapter")
+    broken = tmp_path / "broken"
+    shutil.copytree(small_base_folder, broken)
+    weights = next((broken / "unet").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(RequestError, match="incomplete or damaged") as refusal:
+        load_base(str(broken), None, "x", None, 32)
+    assert "\n" not in str(refusal.value)

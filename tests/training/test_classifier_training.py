@@ -1,0 +1,195 @@
+"""Training a classifier: it learns, it repeats, it keeps its best, and it says what went wrong."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from pathsynth.config import ClassifierConfig
+from pathsynth.data.dataset import DataSet, LabelledImages
+from pathsynth.ledger.errors import RequestError, StageError
+from pathsynth.ledger.records import Metric
+from pathsynth.metrics.agreement import agreement
+from pathsynth.models.classifier import load_classifier
+from pathsynth.training import classifier as module
+from pathsynth.training.classifier import ClassifierBatches, score_classifier, train_classifier
+from pathsynth.vocabulary.labels import LabelClass, LabelSpace
+from pathsynth.vocabulary.prompts import PromptBook, colorectal_prompts
+
+SPACE = LabelSpace("stripes", (LabelClass(0, "fine", "fine stripes"), LabelClass(1, "coarse", "coarse stripes")))
+
+
+def stripes(n: int, seed: int) -> LabelledImages:
+    """Noisy stripes of random direction; fine ones are bluish, coarse ones reddish."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    wave = np.sin(np.arange(16) * np.where(labels, 0.6, 2.2)[:, None] + rng.uniform(0, 6, size=(n, 1)))
+    pictures = np.broadcast_to(wave[:, :, None], (n, 16, 16)).copy()
+    turned = rng.random(n) < 0.5
+    pictures[turned] = pictures[turned].transpose(0, 2, 1)
+    tint = np.where(labels[:, None], [25, 0, -25], [-25, 0, 25])[:, None, None]
+    noisy = 150 + 50 * pictures[..., None] + tint + rng.normal(0, 20, size=(n, 16, 16, 3))
+    return LabelledImages(noisy.clip(0, 255).astype(np.uint8), labels)
+
+
+def data(space: LabelSpace = SPACE) -> DataSet:
+    splits = {"train": stripes(96, 0), "val": stripes(40, 1), "test": stripes(30, 2)}
+    prompts: PromptBook = colorectal_prompts()
+    return DataSet("stripes 16 px", "0123", 16, space, prompts, splits.__getitem__)
+
+
+def config(**changes) -> ClassifierConfig:
+    settings = {
+        "architecture": "regnetx_002",
+        "stem": "small",
+        "part": "a",
+        "pretrained": False,
+        "epochs": 5,
+        "batch_size": 8,
+        "lr": 5e-3,
+        "weight_decay": 0.01,
+        "augment_d4": True,
+        "augment_stain": False,
+        "patience": 6,
+        "seed": 0,
+    }
+    return ClassifierConfig(**{**settings, **changes})
+
+
+class Watch(pl.Callback):
+    """Notes the validation score after every epoch."""
+
+    def __init__(self) -> None:
+        self.scores: list[float] = []
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.scores.append(float(trainer.callback_metrics["regnetx_002/macro_f1"]))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gate")
+    watch = Watch()
+    scores = train_classifier(config(), data(), folder, [watch], None, splits=("val", "test"))
+    return folder, watch, scores
+
+
+def test_it_learns_and_keeps_the_best_epoch(trained):
+    _, watch, (val, test) = trained
+    assert val.agreement.macro_f1 == pytest.approx(max(watch.scores))
+    assert val.agreement.macro_f1 > 0.85
+    assert (val.split, val.n, test.split, test.n) == ("val", 40, "test", 30)
+    assert test.auc is not None
+    assert test.auc > 0.85
+
+
+def test_it_leaves_weights_a_card_and_scores_and_nothing_else(trained):
+    folder, _, (val, test) = trained
+    assert sorted(p.name for p in folder.iterdir()) == ["classifier.json", "classifier.safetensors", "scores.json"]
+    card = json.loads((folder / "classifier.json").read_text())["card"]
+    assert card["images"] == 48
+    assert card["part"] == "a"
+    assert card["data"] == "stripes 16 px"
+    records = [Metric.from_json(r) for r in json.loads((folder / "scores.json").read_text())]
+    assert records == [*val.records(SPACE, "stripes 16 px", 0), *test.records(SPACE, "stripes 16 px", 0)]
+    accuracy = next(r for r in records if r.metric == "accuracy" and r.split == "test")
+    assert accuracy.low is not None
+    assert accuracy.high is not None
+    assert accuracy.low < accuracy.value <= accuracy.high
+    assert accuracy.n == 30
+    assert accuracy.unit == "image"
+    assert accuracy.class_ is None
+    assert {r.class_ for r in records if r.metric == "recall"} == {"fine", "coarse"}
+
+
+def test_the_stored_classifier_scores_what_was_told(trained):
+    folder, _, (val, _) = trained
+    again = score_classifier(load_classifier(folder, SPACE), data(), "val", seed=0)
+    assert np.array_equal(again.agreement.confusion, val.agreement.confusion)
+    assert (again.accuracy, again.macro, again.auc) == (val.accuracy, val.macro, val.auc)
+
+
+def test_the_same_seed_gives_the_same_weights_whatever_came_before(tmp_path):
+    for name, seed in (("first", 0), ("second", 0), ("other", 1)):
+        torch.rand(3)
+        train_classifier(config(epochs=1, seed=seed), data(), tmp_path / name, [], None)
+    weights = [(tmp_path / name / "classifier.safetensors").read_bytes() for name in ("first", "second", "other")]
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_training_leaves_the_global_generator_of_its_caller_alone(tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train_classifier(config(epochs=1), data(), tmp_path, [], None)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_it_stops_when_val_gets_no_better(tmp_path, monkeypatch):
+    watch = Watch()
+    scores = iter([0.5, 0.7, 0.6, 0.6, 0.9, 0.9, 0.9])
+
+    def staged(labels, predictions, classes):
+        found = agreement(labels, predictions, classes)
+        return module.Agreement(found.confusion, 0.0, found.precision, found.recall, np.full(classes, next(scores)))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "agreement", staged)
+        patched.setattr(module, "score_classifier", lambda *_: module.ClassifierScores("val", 1, agreement(*_LABELS, 2), *_NO_SCORES))
+        train_classifier(config(patience=2, epochs=7), data(), tmp_path, [watch], None)
+    assert watch.scores == pytest.approx([0.5, 0.7, 0.6, 0.6])
+    assert json.loads((tmp_path / "classifier.json").read_text())["card"]["best_step"] == 12
+
+
+_LABELS = (np.array([0, 1]), np.array([0, 1]))
+_NO_SCORES = (module.wilson(1, 2), {}, None)
+
+
+def test_a_loss_that_is_not_finite_is_named_with_its_step(tmp_path, monkeypatch):
+    losses = iter([torch.tensor(1.0), torch.tensor(1.0), torch.tensor(float("nan"))])
+    monkeypatch.setattr(module.functional, "cross_entropy", lambda logits, *_, **__: logits.sum() * 0 + next(losses))
+    with pytest.raises(StageError, match="regnetx_002 became nan at step 3; lower its lr"):
+        train_classifier(config(), data(), tmp_path, [], None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bad_architecture_is_refused_before_training(tmp_path):
+    with pytest.raises(RequestError, match="no architecture"):
+        train_classifier(config(architecture="resnet1"), data(), tmp_path, [], None)
+
+
+def batches(seed: int = 0, augmented: bool = True) -> ClassifierBatches:
+    return ClassifierBatches(stripes(50, 0), stripes(8, 1), 8, seed, orientations=augmented, stains=augmented)
+
+
+def test_a_batch_depends_on_its_step_alone():
+    first, again, other = batches().of_step(7), batches().of_step(7), batches(seed=1).of_step(7)
+    assert torch.equal(first.images, again.images)
+    assert torch.equal(first.labels, again.labels)
+    assert not torch.equal(first.images, other.images)
+    assert first.images.shape == (8, 3, 16, 16)
+    assert 0 <= float(first.images.min()) < float(first.images.max()) <= 1
+
+
+def test_an_epoch_shows_no_image_twice():
+    plain = batches(augmented=False)
+    shown = [tuple(image.flatten()[:8].tolist()) for step in range(plain.an_epoch) for image in plain.of_step(step).images]
+    assert len(shown) == len(set(shown)) == 48
+    assert not torch.equal(plain.of_step(0).images, plain.of_step(plain.an_epoch).images)
+
+
+@pytest.mark.parametrize(("symmetry", "turned"), [("d4", True), ("none", False)])
+def test_images_are_turned_only_where_the_label_space_allows_it(symmetry, turned, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(module, "_fit", lambda fitted, *_: seen.append(fitted._batches.orientations) or exit_early())
+    with pytest.raises(KeyboardInterrupt):
+        train_classifier(config(), data(LabelSpace("stripes", SPACE.classes, symmetry)), tmp_path, [], None)
+    assert seen == [turned]
+
+
+def exit_early() -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,123 @@
+"""Fine-tuning: a function of its seed, whatever else happens; and the callback that watches it."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pathsynth.config import LoraConfig, ObjectiveConfig, SamplingConfig, TrainerConfig, ValidationConfig
+from pathsynth.data.cache import build_cache, load_cache
+from pathsynth.data.phantom import phantom_data
+from pathsynth.ledger.errors import StageError
+from pathsynth.models.base import load_base
+from pathsynth.models.lora import read_card
+from pathsynth.sampling.verdict import Verdict
+from pathsynth.training.finetune import BatchPlan, FinetuneJob, FinetuneSettings, finetune
+
+DATA = phantom_data(32, 36, 18, 18, seed=0)
+
+
+def every_other(attempts, images):
+    """A gate that accepts slots of even index at once and the others never."""
+    return [
+        Verdict(a.slot.index % 2 == 0, a.slot.label if a.slot.index % 2 == 0 else (a.slot.label + 1) % 9, 0.5, (0.5,), None, False)
+        for a in attempts
+    ]
+
+
+@pytest.fixture(scope="module")
+def cache(small_base_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cache")
+    build_cache(folder, DATA, load_base(str(small_base_folder), None, "b", 32, 32), augment=True)
+    return load_cache(folder)
+
+
+def settings(seed=3, every=0, dropout=0.0, lr=1e-2, **objective) -> FinetuneSettings:
+    chosen = {"noise_offset": 0.0, "caption_dropout": 0.1, "paraphrases": False, "augment": True, **objective}
+    return FinetuneSettings(
+        seed=seed,
+        lora=LoraConfig(rank=2, dropout=dropout, targets="attention"),
+        optimizer={"_target_": "torch.optim.AdamW", "lr": lr},
+        trainer=TrainerConfig(
+            max_steps=6, batch_size=4, accumulate=1, precision="32-true", gradient_clip_val=1.0, warmup_steps=1, ema_decay=0.9
+        ),
+        objective=ObjectiveConfig(**chosen),
+        validation=ValidationConfig(every=every, n=2),
+        sampling=SamplingConfig(steps=2, guidance=2.0, batch_size=9, seed=0, attempts=2, threshold=0.0),
+    )
+
+
+def adapter(folder, base_folder, cache, chosen: FinetuneSettings) -> dict[str, torch.Tensor]:
+    base = load_base(str(base_folder), None, "b", 32, 32)
+    folder.mkdir()
+    finetune(FinetuneJob(base, cache, DATA, every_other, chosen), folder, [], None)
+    return load_file(folder / "adapter" / "pytorch_lora_weights.safetensors")
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_the_callback_changes_not_one_bit_and_reports(small_base_folder, cache, tmp_path):
+    plain = adapter(tmp_path / "plain", small_base_folder, cache, settings(dropout=0.2))
+    torch.manual_seed(99)
+    watched = adapter(tmp_path / "watched", small_base_folder, cache, settings(dropout=0.2, every=6))
+    assert same(plain, watched)
+    rows = list(csv.DictReader((tmp_path / "watched" / "history.csv").open()))
+    assert [row["step"] for row in rows] == ["6"]
+    # nine classes, two slots each: one accepted at once, one rejected twice
+    assert (float(rows[0]["val_accuracy"]), float(rows[0]["val_attempts"])) == (0.5, 27.0)
+    assert (float(rows[0]["val_slots_accepted"]), float(rows[0]["val_slots_exhausted"])) == (9.0, 9.0)
+    assert float(rows[0]["held_out_loss"]) > 0
+    assert (tmp_path / "watched" / "first_attempts-000006.png").is_file()
+    assert (tmp_path / "watched" / "after_regeneration-000006.png").is_file()
+
+
+def test_the_first_of_equally_good_adapters_is_kept(small_base_folder, cache, tmp_path):
+    adapter(tmp_path / "a", small_base_folder, cache, settings(every=2))
+    card = read_card(tmp_path / "a" / "adapter")
+    assert (card.step, card.base, card.rank, card.alpha, card.seed) == (2, "b", 2, 2, 3)
+    assert card.classes == DATA.space.slugs
+
+
+def test_the_seed_decides(small_base_folder, cache, tmp_path):
+    one = adapter(tmp_path / "a", small_base_folder, cache, settings(seed=3))
+    assert not same(one, adapter(tmp_path / "b", small_base_folder, cache, settings(seed=4)))
+
+
+@pytest.mark.parametrize(
+    "option", [{"noise_offset": 0.2}, {"min_snr_gamma": 5.0}, {"caption_dropout": 0.9}, {"paraphrases": True}, {"augment": False}]
+)
+def test_every_option_of_the_objective_changes_the_adapter(small_base_folder, cache, tmp_path, option):
+    one = adapter(tmp_path / "a", small_base_folder, cache, settings())
+    assert not same(one, adapter(tmp_path / "b", small_base_folder, cache, settings(**option)))
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_step(small_base_folder, cache, tmp_path):
+    with pytest.raises(StageError, match=r"became nan at step \d; lower optimizer.lr"):
+        adapter(tmp_path / "a", small_base_folder, cache, settings(lr=1e30))
+    assert not (tmp_path / "a" / "adapter").exists()
+
+
+def test_batches_are_functions_of_the_step(cache):
+    plan = BatchPlan(cache, settings().objective, batch_size=4, seed=3, timesteps=1000)
+    forward = [plan.train(step) for step in range(12)]
+    backward = [plan.train(step) for step in reversed(range(12))][::-1]
+    assert all(torch.equal(a, b) for one, other in zip(forward, backward, strict=True) for a, b in zip(one, other, strict=True))
+    assert not torch.equal(forward[0].noise, forward[1].noise)
+
+
+def test_an_epoch_shows_every_image_once(cache):
+    plan = BatchPlan(cache, settings().objective, batch_size=4, seed=3, timesteps=1000)
+    rows = torch.cat([plan._rows(step) for step in range(18)])
+    assert sorted(rows[:36].tolist()) == list(range(36))
+    assert sorted(rows[36:].tolist()) == list(range(36))
+    assert rows[:36].tolist() != rows[36:].tolist()
+
+
+def test_held_out_batches_never_change(cache):
+    plans = [BatchPlan(cache, settings().objective, batch_size=4, seed=seed, timesteps=1000) for seed in (1, 2)]
+    assert all(torch.equal(a, b) for a, b in zip(plans[0].val(1), plans[1].val(1), strict=True))
