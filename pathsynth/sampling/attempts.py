@@ -1,0 +1,84 @@
+"""The attempts ledger: one row for each attempt, JSON lines while it grows, Parquet when it is complete."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+
+from pathsynth.ledger.errors import StageError
+from pathsynth.sampling.slots import Attempt, Slot, Stream
+from pathsynth.sampling.verdict import Verdict
+
+_LINES, _TABLE = "attempts.jsonl", "attempts.parquet"
+
+
+@dataclass(frozen=True)
+class AttemptRow:
+    """All that is known of an attempt. ``image`` is a path below the ledger's folder (None: not kept)."""
+
+    stream: str
+    label: int
+    class_slug: str
+    slot: int
+    attempt: int
+    prompt: str
+    seed: int
+    steps: int
+    guidance: float
+    denoiser_calls: int
+    predicted: int
+    probability: float
+    probabilities: tuple[float, ...]
+    accepted: bool
+    reason: str | None
+    near_margin: bool
+    image: str | None
+    sha256: str | None
+
+    def as_attempt(self) -> Attempt:
+        return Attempt(Slot(Stream(self.stream), self.label, self.slot, self.prompt), self.attempt, self.seed)
+
+    def as_verdict(self) -> Verdict:
+        return Verdict(self.accepted, self.predicted, self.probability, self.probabilities, self.reason, self.near_margin)
+
+
+class AttemptsLedger:
+    """Appends rows to ``attempts.jsonl`` in a folder; :meth:`complete` turns them into ``attempts.parquet``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lines = (folder / _LINES).open("a", encoding="utf-8")
+
+    def append(self, row: AttemptRow) -> None:
+        self._lines.write(json.dumps(asdict(row)) + "\n")
+        self._lines.flush()
+
+    def complete(self) -> None:
+        self._lines.close()
+        rows = [json.loads(line) for line in (self._folder / _LINES).read_text(encoding="utf-8").splitlines()]
+        table = pd.DataFrame(rows, columns=[f.name for f in fields(AttemptRow)])
+        partial = self._folder / f"{_TABLE}.partial"
+        table.to_parquet(partial, index=False)
+        partial.replace(self._folder / _TABLE)
+        (self._folder / _LINES).unlink()
+
+
+def read_attempts(folder: Path) -> Iterator[AttemptRow]:
+    """The rows of a complete ledger.
+
+    Raises:
+        StageError: the ledger is missing or damaged.
+    """
+    try:
+        table = pd.read_parquet(folder / _TABLE)
+    except (OSError, ValueError) as error:
+        raise StageError(
+            f"the attempts ledger {folder / _TABLE} cannot be read ({error}); remove its folder, generate again"
+        ) from error
+    for record in table.to_dict(orient="records"):
+        optional = {name: None if pd.isna(record[name]) else record[name] for name in ("reason", "image", "sha256")}
+        yield AttemptRow(**{**record, **optional, "probabilities": tuple(float(p) for p in record["probabilities"])})

@@ -1,0 +1,64 @@
+"""Drawing candidates: batches of attempts through the base and its adapter, each from its own seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pathsynth.data.tensors import crop_to, to_uint8
+from pathsynth.models.base import Base
+from pathsynth.sampling.slots import Attempt
+
+
+class CandidateDrawer:
+    """Turns attempts into images with classifier-free guidance and the base's own scheduler.
+
+    Args:
+        base: the base, an adapter loaded or attached.
+        image_size: pixels of the data set; what the base draws is cropped to it.
+        steps: denoising steps.
+        guidance: guidance scale (1: none; the UNet then runs once a step instead of twice).
+    """
+
+    def __init__(self, base: Base, image_size: int, steps: int, guidance: float) -> None:
+        self._base, self._image_size, self._steps, self._guidance = base, image_size, steps, guidance
+        self._embeddings: dict[str, Tensor] = {}
+
+    def __call__(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
+        """One uint8 image (H, W, 3) an attempt; None where the arithmetic left the finite numbers."""
+        images = self._base.decode(self.latents(attempts))
+        finite = torch.isfinite(images).flatten(1).all(dim=1).tolist()
+        pixels = to_uint8(crop_to(torch.nan_to_num(images).cpu(), self._image_size))
+        return [image if ok else None for image, ok in zip(pixels, finite, strict=True)]
+
+    @torch.no_grad()
+    def latents(self, attempts: Sequence[Attempt]) -> Tensor:
+        """Denoised latents (N, C, h, w) of unit variance."""
+        unet, device = self._base.unet, self._base.unet.device
+        scheduler = type(self._base.scheduler).from_config(self._base.scheduler.config)
+        scheduler.set_timesteps(self._steps, device=device)
+        x = torch.stack([self._noise(a.seed) for a in attempts]).to(device) * scheduler.init_noise_sigma
+        text = torch.cat([self._embed(a.slot.prompt) for a in attempts])
+        guided = self._guidance > 1
+        if guided:
+            text = torch.cat([self._embed("").expand(len(attempts), -1, -1), text])
+        for t in scheduler.timesteps:
+            doubled = torch.cat([x, x]) if guided else x
+            predicted = unet(scheduler.scale_model_input(doubled, t), t, encoder_hidden_states=text).sample
+            if guided:
+                free, conditioned = predicted.chunk(2)
+                predicted = free + self._guidance * (conditioned - free)
+            x = scheduler.step(predicted, t, x, return_dict=False)[0]
+        return x
+
+    def _noise(self, seed: int) -> Tensor:
+        return torch.randn(self._base.latent_shape, generator=torch.Generator().manual_seed(seed))
+
+    def _embed(self, prompt: str) -> Tensor:
+        """(1, T, D), computed once a prompt; the text encoder is frozen."""
+        if prompt not in self._embeddings:
+            self._embeddings[prompt] = self._base.embed([prompt])
+        return self._embeddings[prompt]

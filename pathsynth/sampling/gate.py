@@ -1,0 +1,46 @@
+"""The gate: the classifier and the rule that accept or reject a candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from pathsynth.data.tensors import to_float
+from pathsynth.models.classifier import Classifier
+from pathsynth.sampling.slots import Attempt
+from pathsynth.sampling.verdict import AcceptanceRule, Verdict, broken
+
+
+class Gate:
+    """Judges the very pixels that are stored (uint8), so that a verdict can be checked from the file."""
+
+    def __init__(self, classifier: Classifier, rule: AcceptanceRule) -> None:
+        self._classifier, self._rule = classifier, rule
+        self._classes = len(classifier.spec.classes)
+
+    def __call__(self, attempts: Sequence[Attempt], images: list[np.ndarray | None]) -> list[Verdict]:
+        faults = [_fault(image) for image in images]
+        sound = [image for image, fault in zip(images, faults, strict=True) if image is not None and fault is None]
+        probabilities = iter(class_probabilities(self._classifier, np.stack(sound)) if sound else ())
+        return [
+            broken(fault, self._classes) if fault else self._rule.verdict(next(probabilities), attempt.slot.label)
+            for attempt, fault in zip(attempts, faults, strict=True)
+        ]
+
+
+@torch.no_grad()
+def class_probabilities(classifier: Classifier, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """Softmax probabilities, float64 (N, C), of uint8 images (N, H, W, 3)."""
+    device = next(classifier.parameters()).device
+    batches = [to_float(images[i : i + batch_size]).to(device) for i in range(0, len(images), batch_size)]
+    return np.concatenate([classifier(batch).double().softmax(dim=1).cpu().numpy() for batch in batches])
+
+
+def _fault(image: np.ndarray | None) -> str | None:
+    if image is None:
+        return "not finite"
+    if image.max() == 0:
+        return "black"
+    return None

@@ -1,0 +1,78 @@
+"""Generation: slots through the rejection sampler to PNG files and a ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pathsynth.config import SamplingConfig
+from pathsynth.sampling.attempts import AttemptRow, AttemptsLedger
+from pathsynth.sampling.pictures import save_png
+from pathsynth.sampling.rejection import Draw, Judge, Judged, SlotOutcome, account, sample_until_accepted
+from pathsynth.sampling.slots import Attempt, Slot
+from pathsynth.sampling.verdict import Verdict
+from pathsynth.vocabulary.labels import LabelSpace
+
+
+@dataclass(frozen=True)
+class GeneratedSet:
+    """How every slot ended, and the judged attempts without their images."""
+
+    outcomes: list[SlotOutcome]
+    judged: list[tuple[Attempt, Verdict]]
+
+
+def generate_set(
+    folder: Path,
+    slots: Sequence[Slot],
+    draw: Draw,
+    judge: Judge,
+    sampling: SamplingConfig,
+    space: LabelSpace,
+    keep_rejected: bool,
+    on_attempt: Callable[[Judged], None],
+) -> GeneratedSet:
+    """Fill the slots; write accepted images below ``images/<class>/``, rejected ones (if kept) below ``rejected/<class>/``.
+
+    ``attempts.parquet`` has one row for each attempt. Images reach the disk as they are judged; memory holds one batch.
+    """
+    ledger = AttemptsLedger(folder)
+    judged: list[tuple[Attempt, Verdict]] = []
+    stream = sample_until_accepted(slots, draw, judge, sampling.attempts, sampling.batch_size, sampling.seed)
+    for item in stream:
+        ledger.append(_row(folder, item, sampling, space, keep_rejected))
+        judged.append((item.attempt, item.verdict))
+        on_attempt(item)
+    ledger.complete()
+    return GeneratedSet(account(slots, judged, sampling.attempts), judged)
+
+
+def _row(folder: Path, item: Judged, sampling: SamplingConfig, space: LabelSpace, keep_rejected: bool) -> AttemptRow:
+    attempt, verdict = item.attempt, item.verdict
+    slot, known = attempt.slot, space.classes[attempt.slot.label]
+    path, digest = None, None
+    if item.image is not None and (verdict.accepted or keep_rejected):
+        name = f"{known.slug}-{slot.index:05d}-{attempt.number}.png"
+        path = str(Path("images" if verdict.accepted else "rejected", known.slug, name))
+        digest = save_png(folder / path, item.image, attempt, known.name)
+    return AttemptRow(
+        stream=str(slot.stream),
+        label=slot.label,
+        class_slug=known.slug,
+        slot=slot.index,
+        attempt=attempt.number,
+        prompt=slot.prompt,
+        seed=attempt.seed,
+        steps=sampling.steps,
+        guidance=sampling.guidance,
+        denoiser_calls=sampling.steps * (2 if sampling.guidance > 1 else 1),
+        predicted=verdict.predicted,
+        probability=verdict.probability,
+        probabilities=verdict.probabilities,
+        accepted=verdict.accepted,
+        reason=verdict.reason,
+        near_margin=verdict.near_margin,
+        image=path,
+        sha256=digest,
+    )

@@ -1,0 +1,53 @@
+"""Images on disk: PNGs that say they are synthetic, and contact sheets with a row a class."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from pathsynth.sampling.slots import Attempt
+
+
+def save_png(path: Path, image: np.ndarray, attempt: Attempt, class_name: str) -> str:
+    """Write a uint8 image (H, W, 3) with its provenance in text chunks; returns the SHA-256 of its pixels."""
+    info = PngInfo()
+    provenance = {
+        "Description": "synthetic: drawn by a text-to-image model, not a photograph of tissue",
+        "Software": "pathsynth",
+        "synthetic": "true",
+        "prompt": attempt.slot.prompt,
+        "class": class_name,
+        "stream": str(attempt.slot.stream),
+        "slot": str(attempt.slot.index),
+        "attempt": str(attempt.number),
+        "seed": str(attempt.seed),
+    }
+    for key, value in provenance.items():
+        info.add_itxt(key, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path, pnginfo=info)
+    return hashlib.sha256(image.tobytes()).hexdigest()
+
+
+def read_png(path: Path) -> np.ndarray:
+    """The uint8 pixels (H, W, 3) of a PNG."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def contact_sheet(rows: Sequence[Sequence[np.ndarray]], columns: int, size: int, scale: int = 3) -> Image.Image:
+    """A sheet with one row for each sequence of uint8 images (size, size, 3); a place without an image stays light grey."""
+    gap = 2
+    cell = size * scale + gap
+    sheet = np.full((len(rows) * cell + gap, columns * cell + gap, 3), 235, dtype=np.uint8)
+    for r, row in enumerate(rows):
+        for c, image in enumerate(row[:columns]):
+            large = image.repeat(scale, axis=0).repeat(scale, axis=1)
+            top, left = gap + r * cell, gap + c * cell
+            sheet[top : top + large.shape[0], left : left + large.shape[1]] = large
+    return Image.fromarray(sheet)

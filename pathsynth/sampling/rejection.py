@@ -1,0 +1,111 @@
+"""The rejection sampler: draw, judge, and draw again what was rejected, within a budget, with full batches.
+
+The open attempts of all slots wait in one queue. Each round takes up to ``batch_size`` of them, whatever their class;
+the next attempt at a rejected slot goes to the front of the queue. So while enough slots are open every batch is full,
+and a class with a hard time never runs alone while others wait. Which attempt a slot ends with depends on its own
+seeds and the rule only, never on batches or order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from pathsynth.ledger.errors import RequestError
+from pathsynth.sampling.slots import Attempt, Slot, attempt_at
+from pathsynth.sampling.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An attempt, its image (uint8 (H, W, 3); None if it was not finite) and the verdict on it."""
+
+    attempt: Attempt
+    image: np.ndarray | None
+    verdict: Verdict
+
+
+Draw = Callable[[Sequence[Attempt]], list[np.ndarray | None]]
+Judge = Callable[[Sequence[Attempt], list[np.ndarray | None]], list[Verdict]]
+
+
+class SlotStatus(StrEnum):
+    """How a slot ended: ``failed`` if every attempt gave a broken image, ``not_attempted`` if the run stopped before its end."""
+
+    ACCEPTED = "accepted"
+    EXHAUSTED = "exhausted"
+    FAILED = "failed"
+    NOT_ATTEMPTED = "not_attempted"
+
+
+@dataclass(frozen=True)
+class SlotOutcome:
+    """A slot, how it ended, how many attempts it took, and which one was accepted (None if none)."""
+
+    slot: Slot
+    status: SlotStatus
+    attempts: int
+    accepted: int | None
+
+
+def sample_until_accepted(
+    slots: Iterable[Slot],
+    draw: Draw,
+    judge: Judge,
+    attempts: int,
+    batch_size: int,
+    sampling_seed: int,
+) -> Iterator[Judged]:
+    """Yield every attempt as it is judged, until each slot is accepted or has used its ``attempts``.
+
+    Raises:
+        RequestError: the budget or the batch size is below one.
+    """
+    if attempts < 1:
+        raise RequestError(f"sampling.attempts is {attempts}; a slot needs a budget of at least 1 attempt")
+    if batch_size < 1:
+        raise RequestError(f"sampling.batch_size is {batch_size}; it must be at least 1")
+    return _rounds(deque(attempt_at(slot, 0, sampling_seed) for slot in slots), draw, judge, attempts, batch_size, sampling_seed)
+
+
+def _rounds(queue: deque[Attempt], draw: Draw, judge: Judge, attempts: int, batch_size: int, sampling_seed: int) -> Iterator[Judged]:
+    while queue:
+        batch = [queue.popleft() for _ in range(min(batch_size, len(queue)))]
+        images = draw(batch)
+        verdicts = judge(batch, images)
+        again = [a for a, v in zip(batch, verdicts, strict=True) if not v.accepted and a.number + 1 < attempts]
+        queue.extendleft(reversed([attempt_at(a.slot, a.number + 1, sampling_seed) for a in again]))
+        yield from (Judged(a, i, v) for a, i, v in zip(batch, images, verdicts, strict=True))
+
+
+def account(slots: Sequence[Slot], judged: Iterable[tuple[Attempt, Verdict]], attempts: int) -> list[SlotOutcome]:
+    """How each slot ended. Every slot has exactly one outcome, and outcomes and attempts add up (asserted).
+
+    Args:
+        slots: all slots that were asked for.
+        judged: every attempt that was judged, in any order.
+        attempts: the budget of a slot.
+    """
+    tries: dict[Slot, list[tuple[Attempt, Verdict]]] = {slot: [] for slot in slots}
+    for attempt, verdict in judged:
+        tries[attempt.slot].append((attempt, verdict))
+    outcomes = [_outcome(slot, tries[slot], attempts) for slot in slots]
+    assert len(outcomes) == len(set(slots)), "a slot was asked for twice"
+    assert sum(o.attempts for o in outcomes) == sum(len(t) for t in tries.values())
+    return outcomes
+
+
+def _outcome(slot: Slot, tries: list[tuple[Attempt, Verdict]], attempts: int) -> SlotOutcome:
+    assert sorted(a.number for a, _ in tries) == list(range(len(tries))), f"attempts at {slot} are not numbered 0, 1, 2, …"
+    accepted = [a.number for a, v in tries if v.accepted]
+    assert len(accepted) <= 1, f"{slot} was accepted twice"
+    if accepted:
+        return SlotOutcome(slot, SlotStatus.ACCEPTED, len(tries), accepted[0])
+    if len(tries) < attempts:
+        return SlotOutcome(slot, SlotStatus.NOT_ATTEMPTED, len(tries), None)
+    status = SlotStatus.FAILED if all(v.failed for _, v in tries) else SlotStatus.EXHAUSTED
+    return SlotOutcome(slot, status, len(tries), None)

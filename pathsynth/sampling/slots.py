@@ -1,0 +1,46 @@
+"""Slots and attempts: what is asked for, and each try at it with a seed of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pathsynth.ledger.seeds import derive_seed
+
+
+class Stream(StrEnum):
+    """What the images are for. Streams never share a seed, so what selects an adapter never scores it."""
+
+    VAL = "val"
+    EVAL = "eval"
+    GENERATE = "generate"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One image that is asked for: the ``index``-th of class ``label``."""
+
+    stream: Stream
+    label: int
+    index: int
+    prompt: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Try ``number`` (from 0) at a slot. ``seed`` alone sets its initial noise."""
+
+    slot: Slot
+    number: int
+    seed: int
+
+
+def attempt_at(slot: Slot, number: int, sampling_seed: int) -> Attempt:
+    """The ``number``-th attempt; its seed is a function of the slot and never of batch, order or process."""
+    seed = derive_seed(sampling_seed, str(slot.stream), slot.label, slot.index, number)
+    return Attempt(slot, number, seed)
+
+
+def slots_of(stream: Stream, prompts: dict[int, str], n: int) -> list[Slot]:
+    """``n`` slots for each class in ``prompts`` (label → prompt), classes taking turns so that batches are mixed."""
+    return [Slot(stream, label, index, prompt) for index in range(n) for label, prompt in prompts.items()]

@@ -1,0 +1,81 @@
+"""Ledger and pictures: what was written is read back, and every picture says that it is synthetic."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pathsynth.ledger.errors import StageError
+from pathsynth.sampling.attempts import AttemptRow, AttemptsLedger, read_attempts
+from pathsynth.sampling.pictures import contact_sheet, read_png, save_png
+from pathsynth.sampling.slots import Slot, Stream, attempt_at
+
+
+def row(slot: int, accepted: bool) -> AttemptRow:
+    return AttemptRow(
+        stream="eval",
+        label=1,
+        class_slug="background",
+        slot=slot,
+        attempt=0,
+        prompt="glass, “bare” & empty",
+        seed=attempt_at(Slot(Stream.EVAL, 1, slot, ""), 0, 0).seed,
+        steps=4,
+        guidance=3.0,
+        denoiser_calls=8,
+        predicted=1 if accepted else 0,
+        probability=0.7,
+        probabilities=(0.3, 0.7),
+        accepted=accepted,
+        reason=None if accepted else "another class is more probable",
+        near_margin=False,
+        image=f"images/{slot}.png" if accepted else None,
+        sha256="ab" if accepted else None,
+    )
+
+
+def test_rows_grow_as_lines_and_come_back_from_parquet(tmp_path):
+    rows = [row(0, True), row(1, False)]
+    ledger = AttemptsLedger(tmp_path)
+    ledger.append(rows[0])
+    assert len((tmp_path / "attempts.jsonl").read_text().splitlines()) == 1
+    ledger.append(rows[1])
+    ledger.complete()
+    assert list(read_attempts(tmp_path)) == rows
+    assert rows[0].seed > 2**53, "a seed of this size would not survive a float column"
+    assert [p.name for p in tmp_path.iterdir()] == ["attempts.parquet"]
+
+
+def test_a_row_holds_the_attempt_and_the_verdict(tmp_path):
+    one = row(3, True)
+    assert one.as_attempt() == attempt_at(Slot(Stream.EVAL, 1, 3, one.prompt), 0, 0)
+    assert one.as_verdict().accepted and one.as_verdict().probabilities == (0.3, 0.7)
+
+
+def test_a_damaged_ledger_is_named(tmp_path):
+    (tmp_path / "attempts.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(StageError, match=r"attempts\.parquet"):
+        list(read_attempts(tmp_path))
+
+
+def test_pictures_say_that_they_are_synthetic(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    attempt = attempt_at(Slot(Stream.GENERATE, 4, 2, "mucus & “more”"), 1, 9)
+    digest = save_png(tmp_path / "deep" / "a.png", image, attempt, "mucus")
+    text = Image.open(tmp_path / "deep" / "a.png").text
+    assert text["synthetic"] == "true" and text["prompt"] == "mucus & “more”" and text["seed"] == str(attempt.seed)
+    assert np.array_equal(read_png(tmp_path / "deep" / "a.png"), image)
+    assert digest == hashlib.sha256(image.tobytes()).hexdigest()
+    assert json.dumps(text)  # plain strings only
+
+
+def test_sheets_have_a_row_a_class_and_grey_gaps():
+    image = np.zeros((4, 4, 3), dtype=np.uint8)
+    sheet = np.asarray(contact_sheet([[image], []], columns=2, size=4, scale=2))
+    assert sheet.shape == (22, 22, 3)
+    assert (sheet[2:10, 2:10] == 0).all()
+    assert (sheet[12:] == 235).all()

@@ -1,0 +1,47 @@
+"""Candidates depend on their own seeds, not on the company they are drawn in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pathsynth.models.base import load_base
+from pathsynth.sampling.draw import CandidateDrawer
+from pathsynth.sampling.slots import Slot, Stream, attempt_at
+
+
+@pytest.fixture(scope="module")
+def base(small_base_folder):
+    return load_base(str(small_base_folder), None, "b", 32, 28)
+
+
+def attempts(*indices: int):
+    return [attempt_at(Slot(Stream.EVAL, i % 3, i, f"an area with word {i % 3}"), 0, 0) for i in indices]
+
+
+def test_images_have_the_data_sets_size_and_type(base):
+    image = CandidateDrawer(base, 28, 2, 3.0)(attempts(0))[0]
+    assert image.shape == (28, 28, 3) and image.dtype == np.uint8
+
+
+def test_batch_and_order_change_nothing_but_rounding(base):
+    drawer = CandidateDrawer(base, 28, 3, 3.0)
+    together = drawer.latents(attempts(0, 1, 2, 3))
+    turned = drawer.latents(attempts(3, 2, 1, 0)).flip(0)
+    alone = torch.cat([drawer.latents(attempts(i)) for i in range(4)])
+    assert torch.allclose(together, turned, atol=1e-4)
+    assert torch.allclose(together, alone, atol=1e-4)
+    assert not torch.allclose(together[0], together[1], atol=0.1)
+
+
+def test_guidance_and_prompt_steer(base):
+    one, three = (CandidateDrawer(base, 28, 3, g).latents(attempts(0, 1)) for g in (1.0, 3.0))
+    assert not torch.allclose(one, three, atol=1e-3)
+
+
+def test_numbers_that_are_not_finite_give_no_image(base):
+    drawer = CandidateDrawer(base, 28, 2, 1.0)
+    drawer._embeddings["an area with word 0"] = torch.full_like(base.embed([""]), float("nan"))
+    images = drawer(attempts(0, 1))
+    assert images[0] is None and images[1] is not None

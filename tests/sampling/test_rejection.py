@@ -1,0 +1,141 @@
+"""The rejection sampler's accounting, for any pattern of acceptance, budget and batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.seeds import derive_seed
+from pathsynth.sampling.rejection import Judged, SlotStatus, account, sample_until_accepted
+from pathsynth.sampling.slots import Attempt, Slot, Stream, attempt_at, slots_of
+from pathsynth.sampling.verdict import AcceptanceRule, Verdict, broken
+
+IMAGE = np.ones((2, 2, 3), dtype=np.uint8)
+
+
+class ScriptedWorld:
+    """Draws nothing and accepts by a script: slot (label, index) is accepted at the attempt the script names (None: never)."""
+
+    def __init__(self, script: dict[tuple[int, int], int | None]) -> None:
+        self.script = script
+        self.batches: list[list[Attempt]] = []
+
+    def draw(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
+        self.batches.append(list(attempts))
+        return [IMAGE for _ in attempts]
+
+    def judge(self, attempts: Sequence[Attempt], images: list[np.ndarray | None]) -> list[Verdict]:
+        return [self._verdict(a) for a in attempts]
+
+    def _verdict(self, attempt: Attempt) -> Verdict:
+        wanted = self.script[attempt.slot.label, attempt.slot.index]
+        if wanted is not None and wanted < 0:
+            return broken("black", 2)
+        accepted = wanted is not None and attempt.number >= wanted
+        return Verdict(accepted, 0, 0.5, (0.5, 0.5), None if accepted else "another class is more probable", False)
+
+    def run(self, attempts: int, batch_size: int, seed: int = 0) -> list[Judged]:
+        return list(sample_until_accepted(self.slots(), self.draw, self.judge, attempts, batch_size, seed))
+
+    def slots(self) -> list[Slot]:
+        return [Slot(Stream.VAL, label, index, f"class {label}") for label, index in self.script]
+
+
+SCRIPTS = st.dictionaries(
+    st.tuples(st.integers(0, 3), st.integers(0, 6)),
+    st.one_of(st.none(), st.integers(-1, 6)),
+    min_size=1,
+    max_size=20,
+)
+
+
+@given(SCRIPTS, st.integers(1, 5), st.integers(1, 9))
+def test_every_slot_ends_as_its_own_attempts_say(script, attempts, batch_size):
+    world = ScriptedWorld(script)
+    judged = world.run(attempts, batch_size)
+    outcomes = account(world.slots(), [(j.attempt, j.verdict) for j in judged], attempts)
+    for outcome in outcomes:
+        wanted = script[outcome.slot.label, outcome.slot.index]
+        if wanted is not None and wanted < 0:
+            assert (outcome.status, outcome.attempts) == (SlotStatus.FAILED, attempts)
+        elif wanted is not None and wanted < attempts:
+            assert (outcome.status, outcome.accepted, outcome.attempts) == (SlotStatus.ACCEPTED, wanted, wanted + 1)
+        else:
+            assert (outcome.status, outcome.accepted, outcome.attempts) == (SlotStatus.EXHAUSTED, None, attempts)
+
+
+@given(SCRIPTS, st.integers(1, 5), st.integers(1, 9), st.integers(1, 9))
+def test_batch_size_does_not_change_what_is_tried(script, attempts, one, other):
+    def tried(batch_size: int) -> set[Attempt]:
+        return {j.attempt for j in ScriptedWorld(script).run(attempts, batch_size)}
+
+    assert tried(one) == tried(other)
+
+
+@given(SCRIPTS, st.integers(1, 5), st.integers(1, 9))
+def test_batches_are_full_while_enough_slots_are_open(script, attempts, batch_size):
+    world = ScriptedWorld(script)
+    judged = world.run(attempts, batch_size)
+    open_slots = len(script)
+    done = {(j.attempt.slot, j.attempt.number): j.verdict.accepted for j in judged}
+    for batch in world.batches:
+        assert len(batch) == min(batch_size, open_slots)
+        open_slots -= sum(done[a.slot, a.number] or a.number + 1 == attempts for a in batch)
+    assert open_slots == 0
+
+
+def test_stopping_early_leaves_slots_not_attempted():
+    world = ScriptedWorld({(0, i): 0 for i in range(6)})
+    stream = sample_until_accepted(world.slots(), world.draw, world.judge, attempts=2, batch_size=2, sampling_seed=0)
+    judged = [next(stream), next(stream)]
+    statuses = [o.status for o in account(world.slots(), [(j.attempt, j.verdict) for j in judged], 2)]
+    assert statuses.count(SlotStatus.ACCEPTED) == 2
+    assert statuses.count(SlotStatus.NOT_ATTEMPTED) == 4
+
+
+@pytest.mark.parametrize(("attempts", "batch_size", "named"), [(0, 4, "sampling.attempts"), (3, 0, "sampling.batch_size")])
+def test_empty_budget_is_refused_before_anything_is_drawn(attempts, batch_size, named):
+    world = ScriptedWorld({(0, 0): 0})
+    with pytest.raises(RequestError, match=named):
+        world.run(attempts, batch_size)
+    assert world.batches == []
+
+
+def test_account_refuses_a_slot_that_was_accepted_twice():
+    slot = Slot(Stream.VAL, 0, 0, "x")
+    yes = Verdict(True, 0, 0.9, (0.9, 0.1), None, False)
+    with pytest.raises(AssertionError, match="accepted twice"):
+        account([slot], [(attempt_at(slot, k, 0), yes) for k in range(2)], 3)
+
+
+def test_seeds_belong_to_slots_streams_and_attempts():
+    slots = [Slot(stream, label, index, "x") for stream in Stream for label in range(2) for index in range(2)]
+    seeds = [attempt_at(slot, k, s).seed for slot in slots for k in range(2) for s in range(2)]
+    assert len(set(seeds)) == len(seeds)
+    # stored ledgers are replayed by these numbers: they may never change
+    assert attempt_at(Slot(Stream.EVAL, 3, 7, "anything"), 1, 0).seed == derive_seed(0, "eval", 3, 7, 1) == 5340520877009555710
+
+
+def test_slots_take_turns_between_classes():
+    assert [(s.label, s.index) for s in slots_of(Stream.VAL, {2: "a", 5: "b"}, 2)] == [(2, 0), (5, 0), (2, 1), (5, 1)]
+
+
+def test_rule_wants_the_class_on_top_and_enough_of_it():
+    rule = AcceptanceRule(threshold=0.6)
+    assert rule.verdict(np.array([0.7, 0.2, 0.1]), 0).accepted
+    below = rule.verdict(np.array([0.5, 0.3, 0.2]), 0)
+    assert (below.accepted, below.reason) == (False, "probability below 0.6")
+    other = rule.verdict(np.array([0.7, 0.2, 0.1]), 1)
+    assert (other.accepted, other.predicted, other.reason) == (False, 0, "another class is more probable")
+
+
+def test_verdicts_near_the_rule_are_flagged():
+    rule = AcceptanceRule()
+    assert rule.verdict(np.array([0.4002, 0.3998, 0.2]), 0).near_margin
+    assert not rule.verdict(np.array([0.45, 0.35, 0.2]), 0).near_margin
+    assert AcceptanceRule(0.7).verdict(np.array([0.7004, 0.2, 0.0996]), 0).near_margin
