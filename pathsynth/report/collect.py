@@ -1,0 +1,161 @@
+"""Finding trials in a folder, and what of each a table or a page shows first."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.records import Metric, Result, read_result
+from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Scores
+from pathsynth.study.state import read_state
+
+_WITHOUT_EFFECT = ("name", "multirun", "study.", "tracking.", "trainer.threads", "data.root", "data.download")
+"""Settings (or groups of them) that change no result."""
+
+
+@dataclass(frozen=True)
+class TrialSummary:
+    """One trial: where it is, how far it came, and its main scores (None: not measured).
+
+    ``differing`` are the settings, as ``key=value``, in which it differs from the other trials that were collected with it;
+    ``state`` is one of waiting, running, done, failed, interrupted, unreadable; ``problem`` says why where something is wrong.
+    """
+
+    folder: Path
+    name: str
+    study: str
+    question: str
+    state: str
+    problem: str
+    overrides: tuple[str, ...]
+    settings: Mapping[str, str]
+    differing: tuple[str, ...]
+    result: Result | None
+    f1_gate: Metric | None
+    f1_judge: Metric | None
+    acceptance: Metric | None
+    accepted_judge: Metric | None
+
+    @property
+    def finished(self) -> bool:
+        return self.result is not None
+
+    @property
+    def label(self) -> str:
+        """What tells this trial from its neighbours."""
+        return ", ".join(self.differing) or self.name
+
+
+def collect_trials(folder: Path) -> list[TrialSummary]:
+    """The trials of a study folder in natural order of what differs ("rank=4" before "rank=16"), or a trial folder's one.
+
+    A trial that is not finished, or whose files cannot be read, is in the list with its state and without scores.
+
+    Raises:
+        RequestError: there is no such folder, or it holds no trial.
+    """
+    if not folder.is_dir():
+        raise RequestError(f"no folder {folder}; name a trial's or a study's folder (pathsynth status lists them)")
+    if is_trial(folder):
+        return [_summary(folder)]
+    folders = [child for child in folder.iterdir() if not child.name.startswith(".") and is_trial(child)]
+    if not folders:
+        raise RequestError(f"{folder} holds no trial; name a trial's or a study's folder (pathsynth status lists them)")
+    trials = _with_differences([_summary(child) for child in folders])
+    return sorted(trials, key=lambda t: (_natural(t.label), t.folder.name))
+
+
+def is_trial(folder: Path) -> bool:
+    """Whether the folder is a trial's: it has a manifest."""
+    return (folder / "manifest.json").is_file()
+
+
+def _summary(folder: Path) -> TrialSummary:
+    problems: list[str] = []
+    manifest = _object(folder / "manifest.json", problems)
+    state = read_state(folder)
+    result = _result(folder, problems)
+    scores = Scores(result.metrics if result else ())
+    config = _mapping(manifest.get("config")) or (result.settings if result else {})
+    study = _mapping(manifest.get("study")) or _mapping(config.get("study")) or {"name": manifest.get("study")}
+    return TrialSummary(
+        folder=folder,
+        name=str(manifest.get("name") or folder.name),
+        study=str(study.get("name") or folder.absolute().parent.name),
+        question=str(study.get("question") or manifest.get("question") or ""),
+        state="unreadable" if problems else "done" if result else state.state,
+        problem="; ".join(problems) or ("" if result else state.reason),
+        overrides=tuple(str(o) for o in manifest.get("overrides") or ()),
+        settings=flat_settings(config),
+        differing=(),
+        result=result,
+        f1_gate=scores.generated("macro_f1", BEFORE, GATE),
+        f1_judge=scores.generated("macro_f1", BEFORE, JUDGE),
+        acceptance=scores.generated("acceptance", BEFORE, GATE),
+        accepted_judge=scores.generated("accuracy", AFTER, JUDGE),
+    )
+
+
+def _result(folder: Path, problems: list[str]) -> Result | None:
+    path = folder / "result.json"
+    if not path.is_file():
+        return None
+    try:
+        return read_result(path)
+    except RequestError as error:
+        problems.append(str(error))
+        return None
+
+
+def _object(path: Path, problems: list[str]) -> Mapping[str, Any]:
+    """The JSON object in a file; empty where there is no file, or none that can be read (the problem is noted)."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        problems.append(f"{path.name} cannot be read ({error})")
+        return {}
+    return _mapping(found)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def flat_settings(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Nested settings as dotted keys and values as they would be typed."""
+    flat: dict[str, str] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{key}.{inner}": text for inner, text in flat_settings(value).items()}
+        else:
+            flat[str(key)] = _typed(value)
+    return flat
+
+
+def _typed(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Sequence):
+        return ",".join(_typed(v) for v in value)
+    return {None: "null", True: "true", False: "false"}.get(value, str(value)) if value is None or isinstance(value, bool) else str(value)
+
+
+def _with_differences(trials: Sequence[TrialSummary]) -> list[TrialSummary]:
+    """Each trial with the settings in which the trials are not all alike."""
+    readable = [t.settings for t in trials if t.settings]
+    keys = sorted({key for settings in readable for key in settings if not key.startswith(_WITHOUT_EFFECT)})
+    unlike = [key for key in keys if len({settings.get(key, "null") for settings in readable}) > 1]
+    return [replace(t, differing=tuple(f"{key}={t.settings.get(key, 'null')}" for key in unlike if t.settings)) for t in trials]
+
+
+def _natural(text: str) -> tuple[tuple[int, float, str], ...]:
+    """A sort key under which numbers inside a text count as numbers."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", text)
+    return tuple((0, float(p), "") if i % 2 else (1, 0.0, p.lower()) for i, p in enumerate(parts))

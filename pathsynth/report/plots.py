@@ -1,0 +1,134 @@
+"""The two plots of a report, as SVG data URIs. Equal input gives equal bytes."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pathsynth.ledger.records import Metric
+from pathsynth.report import paper
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+GATE_COLOUR, JUDGE_COLOUR, QUIET = "#4b2e83", "#c2457c", "#8b8794"
+_STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 9.5,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": "#3d3a44",
+    "xtick.color": "#3d3a44",
+    "ytick.color": "#3d3a44",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.hashsalt": "pathsynth",
+}
+
+
+@dataclass(frozen=True)
+class IntervalRow:
+    """One line of the interval plot: a name and the scores by gate and by judge."""
+
+    name: str
+    gate: Metric | None
+    judge: Metric | None
+
+
+def interval_plot(rows: Sequence[IntervalRow], beside_paper: bool) -> str:
+    """Macro-F1 before filtering, a line for each row, top to bottom; the paper's interval as a band if asked for."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(8.4, 1.25 + 0.52 * len(rows)), layout="constrained")
+        axes = figure.add_subplot()
+        if beside_paper:
+            axes.axvspan(*paper.MACRO_F1_INTERVAL, color="#ece9f1", label=f"published, n={paper.IMAGES}", zorder=0)
+            axes.axvline(paper.MACRO.f1, color=QUIET, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        for scorer, colour, offset in (("gate", GATE_COLOUR, -0.13), ("judge", JUDGE_COLOUR, 0.13)):
+            points = [(i + offset, m) for i, row in enumerate(rows) if (m := row.gate if scorer == "gate" else row.judge)]
+            _points(axes, points, colour, scorer)
+        axes.set_yticks(range(len(rows)))
+        axes.set_yticklabels([row.name for row in rows], parse_math=False)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("macro-F1 before filtering, with 95% interval")
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", color="#eeecf2", zorder=0)
+        axes.set_axisbelow(True)
+        figure.legend(loc="outside upper left", ncols=3, frameon=False)
+        return _svg_uri(figure)
+
+
+def _points(axes: Axes, points: Sequence[tuple[float, Metric]], colour: str, label: str) -> None:
+    for y, m in points:
+        if m.low is not None and m.high is not None:
+            axes.plot([m.low, m.high], [y, y], color=colour, linewidth=2.2, solid_capstyle="round", zorder=2)
+    axes.plot([m.value for _, m in points], [y for y, _ in points], "o", color=colour, markersize=6, label=label, zorder=3)
+
+
+def history_plot(path: Path) -> str | None:
+    """Losses and before-filter macro-F1 over the steps of ``history.csv``; None if there is no file or nothing to draw.
+
+    Columns are ``step`` and any of ``train_loss``, ``held_out_loss``, ``val_macro_f1``; a blank is a step not measured.
+    """
+    columns = _columns(path) if path.is_file() else {}
+    names = (("train_loss", "training images"), ("held_out_loss", "held-out images"))
+    losses = {label: columns[name] for name, label in names if columns.get(name)}
+    scores = columns.get("val_macro_f1", [])
+    if not losses and not scores:
+        return None
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(9.2, 2.7), layout="constrained")
+        axes = figure.subplots(1, 2 if losses and scores else 1, squeeze=False)[0]
+        if losses:
+            for (label, points), colour in zip(losses.items(), (QUIET, GATE_COLOUR), strict=False):
+                axes[0].plot(*zip(*points, strict=True), marker="o", markersize=3.5, linewidth=1.6, color=colour, label=label)
+            axes[0].set_title("denoising loss", loc="left", fontsize=10)
+            axes[0].legend(frameon=False)
+        if scores:
+            axes[-1].plot(*zip(*scores, strict=True), marker="o", markersize=3.5, linewidth=1.6, color=GATE_COLOUR)
+            axes[-1].set_title("macro-F1 of first attempts, by the gate", loc="left", fontsize=10)
+            axes[-1].set_ylim(0, 1)
+        for one in axes:
+            one.set_xlabel("step")
+            one.grid(axis="y", color="#eeecf2")
+            one.set_axisbelow(True)
+        return _svg_uri(figure)
+
+
+def _columns(path: Path) -> dict[str, list[tuple[float, float]]]:
+    """(step, value) pairs of every column, blanks and values that are not finite left out."""
+    columns: dict[str, list[tuple[float, float]]] = {}
+    with path.open(newline="", encoding="utf-8") as handle:
+        for row in csv.DictReader(handle):
+            step = _number(row.get("step"))
+            for name, text in row.items():
+                value = _number(text)
+                if name != "step" and step is not None and value is not None:
+                    columns.setdefault(name, []).append((step, value))
+    return columns
+
+
+def _number(text: Any) -> float | None:
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _svg_uri(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

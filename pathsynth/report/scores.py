@@ -1,0 +1,64 @@
+"""Looking up metric records, and writing them as people read them: a value with its interval and its n."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pathsynth.ledger.records import Metric
+
+BEFORE, AFTER = "before filtering", "after filtering"
+GATE, JUDGE = "gate", "judge"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number as shown. ``interval`` and ``n`` are empty where there is none."""
+
+    value: str
+    interval: str
+    n: str
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The metric records of one result."""
+
+    metrics: tuple[Metric, ...]
+
+    def generated(self, metric: str, stage: str, scorer: str, slug: str | None = None) -> Metric | None:
+        """The record of generated images from canonical prompts; ``slug`` None is the one over all classes."""
+        for m in self.metrics:
+            if (m.metric, m.stage, m.scorer, m.class_, m.split) == (metric, stage, scorer, slug, "generated") and m.prompts != "held-out":
+                return m
+        return None
+
+    def real(self, metric: str, scorer: str, split: str) -> Metric | None:
+        """The record over all classes of a classifier's score on real images of a split."""
+        for m in self.metrics:
+            if (m.metric, m.scorer, m.class_, m.split) == (metric, scorer, None, split):
+                return m
+        return None
+
+    @property
+    def slugs(self) -> tuple[str, ...]:
+        """Classes that generated images were asked for, in the order of the records."""
+        return tuple(dict.fromkeys(m.class_ for m in self.metrics if m.class_ is not None and m.split == "generated"))
+
+
+def cell(metric: Metric | None, digits: int = 3) -> Cell | None:
+    """The record as shown; None stays None."""
+    if metric is None:
+        return None
+    return Cell(f"{metric.value:.{digits}f}", interval(metric, digits), f"{metric.n:,}")
+
+
+def interval(metric: Metric, digits: int = 3) -> str:
+    """``[low, high]``, or nothing where the record has no interval."""
+    if metric.low is None or metric.high is None:
+        return ""
+    return f"[{metric.low:.{digits}f}, {metric.high:.{digits}f}]"
+
+
+def percent(metric: Metric) -> str:
+    """A share in whole percent."""
+    return f"{100 * metric.value:.0f}%"

@@ -1,0 +1,268 @@
+"""What the page of one trial shows, in the order in which it shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pathsynth.ledger.records import Metric, Missing, Result
+from pathsynth.report import paper
+from pathsynth.report.collect import TrialSummary
+from pathsynth.report.plots import history_plot
+from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Cell, Scores, cell
+from pathsynth.report.sheets import Strip, class_strips
+from pathsynth.report.verdict import Independence, independence, remarks, verdict
+from pathsynth.vocabulary.labels import COLORECTAL
+
+_CLASS_NAMES = {c.slug: c.name for c in COLORECTAL.classes}
+
+_KEY_SETTINGS = (
+    ("base model", "base.name"),
+    ("LoRA rank", "lora.rank"),
+    ("LoRA targets", "lora.targets"),
+    ("training steps", "trainer.max_steps"),
+    ("batch size", "trainer.batch_size"),
+    ("learning rate", "optimizer.lr"),
+    ("sampling steps", "sampling.steps"),
+    ("guidance", "sampling.guidance"),
+    ("tries per image, at most", "sampling.attempts"),
+    ("gate probability, at least", "sampling.threshold"),
+    ("images per class", "evaluate.n"),
+    ("compared with real split", "evaluate.split"),
+    ("gate", "gate.architecture"),
+    ("judge", "judge.architecture"),
+    ("prompt", "generate.prompt"),
+    ("training seed", "seed"),
+    ("sampling seed", "sampling.seed"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A heading and numbers; None is "not measured"."""
+
+    name: str
+    cells: tuple[Cell | None, ...]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A confusion matrix: a row for each class asked for, a column for each class answered."""
+
+    title: str
+    rows: tuple[MatrixRow, ...]
+
+
+@dataclass(frozen=True)
+class MatrixRow:
+    """Counts, and each one's share of the row in [0, 1]."""
+
+    name: str
+    cells: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """One class's strips of images; None where the class has none, or there is no sheet."""
+
+    name: str
+    real: Strip | None
+    first: Strip | None
+    accepted: Strip | None
+
+
+@dataclass(frozen=True)
+class TrialView:
+    """A trial as its page shows it."""
+
+    title: str
+    study: str
+    data: str
+    verdict: str
+    remarks: tuple[str, ...]
+    independence: Independence
+    cards: tuple[tuple[str, Cell | None, str], ...]
+    settings: tuple[tuple[str, str], ...]
+    overrides: tuple[str, ...]
+    every_setting: tuple[tuple[str, str], ...]
+    versions: tuple[tuple[str, str], ...]
+    timings: tuple[tuple[str, str], ...]
+    identity: str
+    overall: tuple[Row, ...]
+    beside_paper: bool
+    by_class: tuple[Row, ...]
+    filtering: tuple[Row, ...]
+    matrices: tuple[Matrix, ...]
+    short_names: tuple[str, ...]
+    kid: tuple[Row, ...]
+    trust: tuple[Row, ...]
+    pictures: tuple[Pictures, ...]
+    history: str | None
+    missing: tuple[Missing, ...]
+
+
+def trial_view(trial: TrialSummary) -> TrialView:
+    """The view of a finished trial.
+
+    Raises:
+        RequestError: one of its sheets is damaged.
+    """
+    result = trial.result
+    assert result is not None, "only a finished trial has a page"
+    scores = Scores(result.metrics)
+    slugs = scores.slugs
+    return TrialView(
+        title=trial.name,
+        study=trial.study,
+        data=", ".join(dict.fromkeys(m.data for m in result.metrics)),
+        verdict=verdict(scores),
+        remarks=remarks(scores, {slug: class_name(slug) for slug in slugs}),
+        independence=independence(trial.settings),
+        cards=_cards(trial),
+        settings=tuple((words, trial.settings[key]) for words, key in _KEY_SETTINGS if trial.settings.get(key, "null") != "null"),
+        overrides=trial.overrides,
+        every_setting=tuple(sorted(trial.settings.items())),
+        versions=tuple((str(k), str(v)) for k, v in result.versions.items()),
+        timings=tuple((str(k), duration(float(v))) for k, v in result.timings.items()),
+        identity=result.identity,
+        overall=_overall(scores),
+        beside_paper=beside_paper(slugs),
+        by_class=_by_class(scores),
+        filtering=_filtering(scores),
+        matrices=_matrices(result, slugs),
+        short_names=tuple(short_name(s) for s in slugs),
+        kid=_kid(scores),
+        trust=_trust(scores),
+        pictures=_pictures(trial.folder / "grids", slugs),
+        history=history_plot(trial.folder / "history.csv"),
+        missing=result.missing,
+    )
+
+
+def class_name(slug: str) -> str:
+    """The full name of a class; its slug's words where the class is not one of ours."""
+    return _CLASS_NAMES.get(slug, short_name(slug))
+
+
+def short_name(slug: str) -> str:
+    return slug.replace("-", " ")
+
+
+def beside_paper(slugs: Sequence[str]) -> bool:
+    """Whether the classes are those of the published table."""
+    return set(slugs) == set(paper.BY_CLASS)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: "45 s", "3 min 5 s", "2 h 10 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _cards(trial: TrialSummary) -> tuple[tuple[str, Cell | None, str], ...]:
+    return (
+        ("Macro-F1 by the gate", cell(trial.f1_gate), "first attempts, before filtering"),
+        ("Macro-F1 by the judge", cell(trial.f1_judge), "first attempts, before filtering"),
+        ("First attempts accepted", cell(trial.acceptance), "share that passes the gate at once"),
+        ("Judge agrees with accepted", cell(trial.accepted_judge), "accuracy after filtering"),
+    )
+
+
+def _overall(scores: Scores) -> tuple[Row, ...]:
+    names = (("accuracy", "accuracy"), ("macro precision", "macro_precision"), ("macro recall", "macro_recall"), ("macro-F1", "macro_f1"))
+    columns = ((BEFORE, GATE), (BEFORE, JUDGE), (AFTER, JUDGE))
+    return tuple(Row(words, tuple(cell(scores.generated(name, *column)) for column in columns)) for words, name in names)
+
+
+def _by_class(scores: Scores) -> tuple[Row, ...]:
+    """Nine cells a row: precision, recall, F1 of the paper, of first attempts by gate and by judge; the last row is the mean."""
+    slugs: list[str | None] = [*scores.slugs, None]
+    return tuple(
+        Row(
+            "mean of the classes" if slug is None else class_name(slug),
+            (*_paper_cells(slug), *_measured(scores, GATE, slug), *_measured(scores, JUDGE, slug)),
+        )
+        for slug in slugs
+    )
+
+
+def _paper_cells(slug: str | None) -> tuple[Cell | None, ...]:
+    published = paper.MACRO if slug is None else paper.BY_CLASS.get(slug)
+    if published is None:
+        return (None, None, None)
+    low, high = paper.MACRO_F1_INTERVAL
+    f1_interval = f"[{low:.2f}, {high:.2f}]" if slug is None else ""
+    values = ((published.precision, ""), (published.recall, ""), (published.f1, f1_interval))
+    return tuple(Cell(f"{value:.3f}", interval, "") for value, interval in values)
+
+
+def _measured(scores: Scores, scorer: str, slug: str | None) -> tuple[Cell | None, ...]:
+    prefix = "macro_" if slug is None else ""
+    return tuple(cell(scores.generated(prefix + name, BEFORE, scorer, slug), 2 if slug else 3) for name in ("precision", "recall", "f1"))
+
+
+def _filtering(scores: Scores) -> tuple[Row, ...]:
+    """Four cells a row: acceptance, attempts per accepted image, exhausted slots, and the judge's agreement with the accepted."""
+    slugs: list[str | None] = [*scores.slugs, None]
+    return tuple(Row("all classes" if slug is None else class_name(slug), _filtering_cells(scores, slug)) for slug in slugs)
+
+
+def _filtering_cells(scores: Scores, slug: str | None) -> tuple[Cell | None, ...]:
+    exhausted = scores.generated("exhausted_slots", BEFORE, GATE, slug)
+    return (
+        cell(scores.generated("acceptance", BEFORE, GATE, slug), 2),
+        cell(scores.generated("attempts_per_accepted", BEFORE, GATE, slug), 2),
+        Cell(f"{exhausted.value:.0f}", "", f"{exhausted.n:,}") if exhausted else None,
+        cell(scores.generated("recall" if slug else "accuracy", AFTER, JUDGE, slug), 2),
+    )
+
+
+def _matrices(result: Result, slugs: Sequence[str]) -> tuple[Matrix, ...]:
+    titles = {
+        f"{BEFORE}/{GATE}": "First attempts, by the gate",
+        f"{BEFORE}/{JUDGE}": "First attempts, by the judge",
+        f"{AFTER}/{JUDGE}": "Accepted images, by the judge",
+    }
+    found = {key: result.extras[key] for key in titles if key in result.extras}
+    return tuple(
+        Matrix(titles[key], tuple(_matrix_row(short_name(slug), counts) for slug, counts in zip(slugs, rows, strict=True)))
+        for key, rows in found.items()
+    )
+
+
+def _matrix_row(name: str, counts: Sequence[int]) -> MatrixRow:
+    total = sum(counts)
+    return MatrixRow(name, tuple((count, count / total if total else 0.0) for count in counts))
+
+
+def _kid(scores: Scores) -> tuple[Row, ...]:
+    stages = (("first attempts", BEFORE), ("accepted images", AFTER))
+    return tuple(Row(words, (cell(scores.generated("kid", stage, JUDGE), 4),)) for words, stage in stages)
+
+
+def _trust(scores: Scores) -> tuple[Row, ...]:
+    """Scores of the classifiers on real images: a row for each classifier and split that was measured."""
+    names = ("accuracy", "macro_precision", "macro_recall", "macro_f1", "auc")
+    rows = []
+    for scorer in (GATE, JUDGE):
+        for split, words in (("val", "validation"), ("test", "test")):
+            found: tuple[Metric | None, ...] = tuple(scores.real(name, scorer, split) for name in names)
+            if any(found):
+                rows.append(Row(f"{scorer}, {words} images", tuple(cell(m) for m in found)))
+    return tuple(rows)
+
+
+def _pictures(folder: Path, slugs: Sequence[str]) -> tuple[Pictures, ...]:
+    real, first, accepted = (_strips(folder / f"{name}.png", len(slugs)) for name in ("real", "first_attempts", "accepted"))
+    if not any((*real, *first, *accepted)):
+        return ()
+    return tuple(Pictures(class_name(slug), *strips) for slug, *strips in zip(slugs, real, first, accepted, strict=True))
+
+
+def _strips(path: Path, classes: int) -> tuple[Strip | None, ...]:
+    return (class_strips(path, classes, columns=5, largest=96) if classes else None) or (None,) * classes

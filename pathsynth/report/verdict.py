@@ -1,0 +1,99 @@
+"""What the numbers say, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pathsynth.ledger.records import Metric
+from pathsynth.report import paper
+from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Scores, percent
+
+
+@dataclass(frozen=True)
+class Independence:
+    """Which part of the training images gate and judge were trained on, and whether they share none."""
+
+    disjoint: bool
+    gate_part: str
+    judge_part: str
+
+
+def independence(settings: Mapping[str, str]) -> Independence:
+    """From the settings of gate and judge; unknown parts count as shared."""
+    gate, judge = settings.get("gate.part", "unknown"), settings.get("judge.part", "unknown")
+    return Independence({gate, judge} == {"a", "b"}, gate, judge)
+
+
+def verdict(scores: Scores) -> str:
+    """One sentence: how often the first attempt was right, by gate and judge, and what the judge says of the accepted."""
+    gate, judge = scores.generated("accuracy", BEFORE, GATE), scores.generated("accuracy", BEFORE, JUDGE)
+    after = scores.generated("accuracy", AFTER, JUDGE)
+    if gate is None and judge is None:
+        return "No generated image was scored."
+    said = [f"{percent(m)} according to the {name}" for name, m in (("gate", gate), ("independent judge", judge)) if m]
+    n = next(m.n for m in (gate, judge) if m)
+    first = f"Of {n:,} images drawn at the first attempt, the share that shows the tissue asked for is {' and '.join(said)}"
+    if after is None:
+        return f"{first}; none of the accepted images was scored by the judge."
+    return f"{first}; of the {after.n:,} images that passed the gate in the end, the judge confirms {percent(after)}."
+
+
+def remarks(scores: Scores, names: Mapping[str, str]) -> tuple[str, ...]:
+    """Short sentences on what deserves a look; ``names`` maps class slugs to names."""
+    found = (_phantoms(scores), _hardest(scores, names), _exhausted(scores), _disagreement(scores), _beside_paper(scores, names))
+    return tuple(sentence for sentence in found if sentence)
+
+
+def _phantoms(scores: Scores) -> str:
+    if not any(m.data.startswith("phantom") for m in scores.metrics):
+        return ""
+    return "The data are phantoms: what this page calls real images is drawn by a program after nine tissue types, not photographed."
+
+
+def _hardest(scores: Scores, names: Mapping[str, str]) -> str:
+    rates = {slug: m for slug in names if (m := scores.generated("acceptance", BEFORE, GATE, slug))}
+    hard = sorted((m.value, slug) for slug, m in rates.items() if m.value < 0.5)[:3]
+    if not hard:
+        return ""
+    listed = ", ".join(f"{names[slug]} ({round(value * rates[slug].n)} of {rates[slug].n})" for value, slug in hard)
+    return f"Hardest to draw, by first attempts that the gate accepts: {listed}."
+
+
+def _exhausted(scores: Scores) -> str:
+    m = scores.generated("exhausted_slots", BEFORE, GATE)
+    if m is None:
+        return ""
+    if m.value == 0:
+        return f"Every one of the {m.n:,} images asked for was accepted within its budget of tries."
+    return f"{m.value:.0f} of {m.n:,} images asked for could not be made within their budget of tries; they are counted, not hidden."
+
+
+def _disagreement(scores: Scores) -> str:
+    gate, judge = scores.generated("macro_f1", BEFORE, GATE), scores.generated("macro_f1", BEFORE, JUDGE)
+    if gate is None or judge is None or not _apart(gate, judge):
+        return ""
+    kinder = "gate" if gate.value > judge.value else "judge"
+    return (
+        f"Gate and judge do not agree on the first attempts: the {kinder} scores them clearly higher "
+        f"(macro-F1 {gate.value:.3f} by the gate, {judge.value:.3f} by the judge)."
+    )
+
+
+def _apart(a: Metric, b: Metric) -> bool:
+    """Whether both have intervals and these do not overlap."""
+    if a.low is None or a.high is None or b.low is None or b.high is None:
+        return False
+    return a.high < b.low or b.high < a.low
+
+
+def _beside_paper(scores: Scores, names: Mapping[str, str]) -> str:
+    m = scores.generated("macro_f1", BEFORE, GATE)
+    if m is None or m.low is None or m.high is None or set(names) != set(paper.BY_CLASS):
+        return ""
+    low, high = paper.MACRO_F1_INTERVAL
+    where = "lies above" if m.low > high else "lies below" if m.high < low else "overlaps"
+    return (
+        f"By the gate, the macro-F1 interval [{m.low:.2f}, {m.high:.2f}] {where} the published one [{low:.2f}, {high:.2f}] "
+        f"(n={paper.IMAGES}); other images and another classifier, so the same kind of number, not the same test."
+    )

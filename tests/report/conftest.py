@@ -1,0 +1,180 @@
+"""Trial and study folders with made-up numbers, for the report's tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pathsynth.ledger.records import Metric, Missing, Result, write_result
+from pathsynth.vocabulary.labels import COLORECTAL
+
+BEFORE, AFTER = "before filtering", "after filtering"
+N = 50
+RIGHT = (48, 50, 41, 44, 20, 36, 12, 30, 33)
+"""First attempts of each class that the made-up gate names right; the judge names two fewer right."""
+
+
+def confusion(right: tuple[int, ...], asked: tuple[int, ...]) -> np.ndarray:
+    """What is not right goes to the next class."""
+    matrix = np.diag(right)
+    for i, (hit, n) in enumerate(zip(right, asked, strict=True)):
+        matrix[i, (i + 1) % len(right)] += n - hit
+    return matrix
+
+
+def share(hits: float, n: int) -> tuple[float, float, float]:
+    """A share and a rough interval around it."""
+    value = hits / n
+    half = 1.96 * (max(value * (1 - value), 0.01) / n) ** 0.5
+    return value, max(0.0, value - half), min(1.0, value + half)
+
+
+def agreement_metrics(matrix: np.ndarray, stage: str, scorer: str, data: str) -> list[Metric]:
+    hits, asked, answered = np.diag(matrix), matrix.sum(1), matrix.sum(0)
+    n = int(asked.sum())
+    recall, precision = hits / np.maximum(asked, 1), hits / np.maximum(answered, 1)
+    f1 = 2 * hits / np.maximum(asked + answered, 1)
+
+    def metric(name: str, value: float, low: float | None, high: float | None, count: int, slug: str | None = None) -> Metric:
+        return Metric(name, float(value), low, high, int(count), "image", slug, "generated", stage, scorer, "canonical", data, 1337)
+
+    found = [metric("accuracy", *share(hits.sum(), n), n)]
+    for name, values in (("macro_precision", precision), ("macro_recall", recall), ("macro_f1", f1)):
+        found.append(metric(name, *share(values.mean() * n, n), n))
+    for i, c in enumerate(COLORECTAL.classes):
+        found.append(metric("recall", *share(hits[i], asked[i]), asked[i], c.slug))
+        found.append(metric("precision", *share(hits[i], answered[i]), answered[i], c.slug))
+        found.append(metric("f1", f1[i], None, None, asked[i], c.slug))
+    return found
+
+
+def acceptance_metrics(right: tuple[int, ...], data: str) -> list[Metric]:
+    def metric(name: str, value: float, low: float | None, high: float | None, n: int, unit: str, slug: str | None) -> Metric:
+        return Metric(name, value, low, high, n, unit, slug, "generated", BEFORE, "gate", "canonical", data, 1337)
+
+    found = [
+        metric("acceptance", *share(sum(right), N * len(right)), N * len(right), "slot", None),
+        metric("exhausted_slots", 9.0, None, None, N * len(right), "slot", None),
+        metric("attempts_per_accepted", 1.61, None, None, N * len(right) - 9, "image", None),
+    ]
+    for c, hits in zip(COLORECTAL.classes, right, strict=True):
+        gone = 9 if c.slug == "normal-mucosa" else 0
+        found.append(metric("acceptance", *share(hits, N), N, "slot", c.slug))
+        found.append(metric("exhausted_slots", float(gone), None, None, N, "slot", c.slug))
+        found.append(metric("attempts_per_accepted", N / hits, None, None, N - gone, "image", c.slug))
+    return found
+
+
+def real_metrics(data: str) -> list[Metric]:
+    scores = {"gate": (0.94, 0.93), "judge": (0.95, 0.945)}
+    return [
+        Metric(name, value, value - 0.02, min(1.0, value + 0.02), 354, "image", None, "val", None, scorer, None, data, 1337)
+        for scorer, (accuracy, f1) in scores.items()
+        for name, value in (("accuracy", accuracy), ("macro_precision", f1), ("macro_recall", f1), ("macro_f1", f1), ("auc", 0.991))
+    ]
+
+
+def result(data: str, right: tuple[int, ...], settings: dict, missing: tuple[Missing, ...]) -> Result:
+    asked = (N,) * len(right)
+    kept = tuple(41 if c.slug == "normal-mucosa" else N for c in COLORECTAL.classes)
+    judged = tuple(max(0, r - 2) for r in right)
+    confirmed = tuple(max(k - 4, 0) for k in kept)
+    matrices = {
+        f"{BEFORE}/gate": confusion(right, asked),
+        f"{BEFORE}/judge": confusion(judged, asked),
+        f"{AFTER}/judge": confusion(confirmed, kept),
+    }
+    metrics = [m for key, matrix in matrices.items() for m in agreement_metrics(matrix, *key.split("/"), data)]
+    metrics += acceptance_metrics(right, data) + real_metrics(data)
+    metrics += [
+        Metric("kid", value, value - 0.01, value + 0.01, n, "image", None, "generated", stage, "judge", "canonical", data, 1337)
+        for stage, value, n in ((BEFORE, 0.0831, 450), (AFTER, 0.0512, 441))
+    ]
+    return Result(
+        identity="3f9a11c0be77",
+        versions={"pathsynth": "0.1.0", "torch": "2.9.1", "diffusers": "0.36.0"},
+        settings=settings,
+        metrics=tuple(metrics),
+        missing=missing,
+        extras={key: matrix.tolist() for key, matrix in matrices.items()},
+        timings={"gate": 41.2, "finetune": 185.0, "generate": 96.4},
+    )
+
+
+def draw_sheet(path: Path, counts: list[int], seed: int, size: int = 16) -> None:
+    """A contact sheet of stripes and noise: a row for each class with as many images as ``counts`` says, ten places wide."""
+    rng = np.random.default_rng(seed)
+    cell = size + 2
+    sheet = np.full((len(counts) * cell + 2, 10 * cell + 2, 3), 235, dtype=np.uint8)
+    for r, count in enumerate(counts):
+        for c in range(count):
+            coarse = rng.integers(0, 60, (size // 8, size // 8, 1)).repeat(8, 0).repeat(8, 1)
+            tile = np.array([200 - 12 * r, 120 + 6 * r, 190]) - coarse
+            sheet[2 + r * cell : 2 + r * cell + tile.shape[0], 2 + c * cell : 2 + c * cell + tile.shape[1]] = tile.clip(0, 255)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(sheet).save(path)
+
+
+def write_trial(
+    folder: Path,
+    name: str = "rank 4",
+    rank: int = 4,
+    right: tuple[int, ...] = RIGHT,
+    data: str = "phantom 32 px",
+    question: str = "Does a higher rank draw better tissue?",
+    prompt: str | None = None,
+    missing: tuple[Missing, ...] = (),
+    overrides: tuple[str, ...] = (),
+) -> Path:
+    """A finished trial's folder."""
+    config = {
+        "command": "run",
+        "seed": 1337,
+        "base": {"name": "tiny"},
+        "data": {"name": "phantom", "size": 32},
+        "lora": {"rank": rank, "alpha": None, "targets": "attention"},
+        "trainer": {"max_steps": 300, "batch_size": 32},
+        "optimizer": {"_target_": "torch.optim.AdamW", "lr": 0.001},
+        "gate": {"architecture": "resnet18", "part": "a"},
+        "judge": {"architecture": "convnext_atto", "part": "b"},
+        "sampling": {"steps": 20, "guidance": 3.0, "attempts": 4, "threshold": 0.0, "seed": 0},
+        "generate": {"prompt": prompt},
+        "evaluate": {"n": N, "split": "val"},
+        "study": {"name": "rank", "question": question},
+    }
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(
+        json.dumps({"name": name, "overrides": list(overrides) or [f"lora.rank={rank}"], "config": config})
+    )
+    (folder / "state.json").write_text(json.dumps({"state": "done"}))
+    write_result(folder / "result.json", result(data, right, config, missing))
+    counts = [10] * len(right)
+    draw_sheet(folder / "grids" / "real.png", counts, 1)
+    draw_sheet(folder / "grids" / "first_attempts.png", counts, 2)
+    draw_sheet(folder / "grids" / "accepted.png", [0 if i == 6 else 10 for i in range(len(right))], 3)
+    lines = ["step,train_loss,held_out_loss,val_macro_f1", "0,,0.31,0.10", "100,0.21,0.22,0.41", "200,0.18,,0.62", "300,0.17,0.19,nan"]
+    (folder / "history.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture
+def make_trial() -> Callable[..., Path]:
+    return write_trial
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Ranks 16 and 4, and one trial that failed."""
+    folder = tmp_path / "rank"
+    write_trial(folder / "a-16", name="rank 16", rank=16, right=(50, 50, 44, 47, 31, 40, 24, 37, 39))
+    write_trial(folder / "b-4", name="rank 4", rank=4)
+    failed = write_trial(folder / "c-64", name="rank 64", rank=64)
+    (failed / "result.json").unlink()
+    (failed / "state.json").write_text(json.dumps({"state": "failed", "reason": "the loss became nan"}))
+    (folder / ".jobs" / "now").mkdir(parents=True)
+    return folder

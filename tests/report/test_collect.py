@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pathsynth.ledger.errors import RequestError
+from pathsynth.report.collect import collect_trials, flat_settings
+
+
+def test_study_in_natural_order_with_only_what_differs(study: Path) -> None:
+    trials = collect_trials(study)
+    assert [t.differing for t in trials] == [("lora.rank=4",), ("lora.rank=16",), ("lora.rank=64",)]
+    assert [t.state for t in trials] == ["done", "done", "failed"]
+    assert [t.label for t in trials] == ["lora.rank=4", "lora.rank=16", "lora.rank=64"]
+
+
+def test_main_scores_come_from_their_own_column(study: Path) -> None:
+    trial = collect_trials(study)[0]
+    found = [(m.metric, m.stage, m.scorer, m.class_) for m in (trial.f1_gate, trial.f1_judge, trial.acceptance, trial.accepted_judge) if m]
+    assert found == [
+        ("macro_f1", "before filtering", "gate", None),
+        ("macro_f1", "before filtering", "judge", None),
+        ("acceptance", "before filtering", "gate", None),
+        ("accuracy", "after filtering", "judge", None),
+    ]
+
+
+def test_unfinished_trial_has_a_reason_and_no_scores(study: Path) -> None:
+    failed = collect_trials(study)[2]
+    assert not failed.finished
+    assert failed.problem == "the loss became nan"
+    assert failed.f1_gate is None and failed.accepted_judge is None
+
+
+def test_a_damaged_result_spoils_only_its_own_trial(study: Path) -> None:
+    (study / "a-16" / "result.json").write_text("{")
+    states = {t.folder.name: t.state for t in collect_trials(study)}
+    assert states == {"a-16": "unreadable", "b-4": "done", "c-64": "failed"}
+
+
+def test_a_damaged_manifest_spoils_only_its_own_trial(study: Path) -> None:
+    (study / "c-64" / "manifest.json").write_text("not json")
+    states = {t.folder.name: t.state for t in collect_trials(study)}
+    assert states == {"a-16": "done", "b-4": "done", "c-64": "unreadable"}
+
+
+def test_a_trial_whose_process_is_gone_is_not_running(study: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (study / "c-64" / "state.json").write_text(json.dumps({"state": "running", "pid": gone.pid}))
+    assert collect_trials(study)[2].state == "interrupted"
+
+
+def test_setting_that_one_trial_lacks_counts_as_null(study: Path) -> None:
+    manifest = study / "a-16" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content["config"]["lora"] |= {"alpha": 32, "rank": 4}
+    manifest.write_text(json.dumps(content))
+    content = json.loads((study / "b-4" / "manifest.json").read_text())
+    del content["config"]["lora"]["alpha"]
+    (study / "b-4" / "manifest.json").write_text(json.dumps(content))
+    found = {t.folder.name: t.differing[0] for t in collect_trials(study)}
+    assert found == {"a-16": "lora.alpha=32", "b-4": "lora.alpha=null", "c-64": "lora.alpha=null"}
+
+
+def test_trial_folder_gives_its_one_trial(make_trial: Callable[..., Path], tmp_path: Path) -> None:
+    (trial,) = collect_trials(make_trial(tmp_path / "alone", name="only one"))
+    assert (trial.name, trial.study, trial.differing, trial.label) == ("only one", "rank", (), "only one")
+
+
+def test_settings_without_effect_do_not_tell_trials_apart(make_trial: Callable[..., Path], tmp_path: Path) -> None:
+    for name in ("x", "y"):
+        manifest = make_trial(tmp_path / name, name=name) / "manifest.json"
+        content = json.loads(manifest.read_text())
+        content["config"] |= {"multirun": name, "tracking": {"name": name}}
+        content["config"]["seed"] = {"x": 1, "y": 2}[name]
+        manifest.write_text(json.dumps(content))
+    assert [t.differing for t in collect_trials(tmp_path)] == [("seed=1",), ("seed=2",)]
+
+
+@pytest.mark.parametrize("name", ["missing", "empty"])
+def test_no_trial_is_one_line_that_names_the_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RequestError, match=re.escape(str(tmp_path / name))) as error:
+        collect_trials(tmp_path / name)
+    assert "\n" not in str(error.value)
+
+
+def test_settings_read_as_typed() -> None:
+    settings = {"a": {"b": None, "c": True, "d": [1, "x"]}, "e": 0.5, "f": 1, "g": 0}
+    assert flat_settings(settings) == {"a.b": "null", "a.c": "true", "a.d": "1,x", "e": "0.5", "f": "1", "g": "0"}

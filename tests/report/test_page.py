@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.records import Missing
+from pathsynth.report.page import write_report
+
+HOSTILE = '<script>alert("x")</script>&$x_'
+VOID = {"meta", "img", "br", "link"}
+
+
+class Outline(HTMLParser):
+    """The tags of a page, its attributes, and the cells of its tables; fails on tags that do not nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.sources: list[str] = []
+        self.links: list[str] = []
+        self.rows: list[list[str]] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        found = dict(attrs)
+        self.sources += [found["src"] or ""] if "src" in found else []
+        self.links += [found["href"] or ""] if "href" in found else []
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if any(tag in ("td", "th") for tag in self._open):
+            self.rows[-1][-1] += data
+
+    def row(self, heading: str) -> list[str]:
+        """The cells of the first row with that heading, without line breaks."""
+        cells = next(r for r in self.rows if r and r[0].strip() == heading)
+        return [" ".join(c.split()) for c in cells[1:]]
+
+
+def page(folder: Path) -> tuple[str, Outline]:
+    path = write_report(folder)
+    assert path == folder / "report.html"
+    text = path.read_text(encoding="utf-8")
+    return text, Outline(text)
+
+
+def test_trial_page_keeps_columns_apart(make_trial: Callable[..., Path], tmp_path: Path) -> None:
+    _, outline = page(make_trial(tmp_path / "t"))
+    accuracy = outline.row("accuracy")
+    assert [c.split()[0] for c in accuracy] == ["0.698", "0.658", "0.918"]
+    assert [c.split()[-1] for c in accuracy] == ["n=450", "n=450", "n=441"]
+    assert all(re.search(r"\[0\.\d{3}, 0\.\d{3}\]", c) for c in accuracy)
+    assert [r[0] for r in outline.rows if r[0].startswith("macro")] == ["macro precision", "macro recall", "macro-F1"]
+
+
+def test_published_scores_stand_beside_ours(make_trial: Callable[..., Path], tmp_path: Path) -> None:
+    _, outline = page(make_trial(tmp_path / "t"))
+    mucus = outline.row("mucus")
+    assert mucus[:3] == ["0.353", "0.600", "0.444"]
+    assert [c.split()[0] for c in mucus[3:]] == ["0.77", "0.40", "0.53", "0.69", "0.36", "0.47"]
+    assert outline.row("mean of the classes")[:3] == ["0.682", "0.711", "0.673 [0.60, 0.73]"]
+
+
+def test_confusion_matrices_show_every_count(make_trial: Callable[..., Path], tmp_path: Path) -> None:
+    text, outline = page(make_trial(tmp_path / "t"))
+    rows = [r for r in outline.rows if len(r) == 10 and r[0] == "normal mucosa"]
+    assert [[int(c) for c in r[1:] if c] for r in rows] == [[12, 38], [10, 40], [37, 4]]
+    assert len(re.findall(r'class="own"', text)) == 27
+
+
+def test_page_is_self_contained_and_runs_nothing(study: Path) -> None:
+    write_report(study)
+    for path in (study / "report.html", study / "a-16" / "report.html"):
+        text = path.read_text(encoding="utf-8")
+        outline = Outline(text)
+        assert outline.sources and all(source.startswith("data:image/") for source in outline.sources)
+        assert not {"script", "link", "iframe", "object"} & set(outline.tags)
+        assert "url(" not in text and "@import" not in text
+
+
+def test_what_users_typed_is_escaped(make_trial: Callable[..., Path], tmp_path: Path) -> None:
+    typed = {"name": HOSTILE, "question": HOSTILE, "prompt": HOSTILE, "data": HOSTILE}
+    folder = tmp_path / "study"
+    for name, rank in (("one", 4), ("two", 8)):
+        make_trial(folder / name, rank=rank, missing=(Missing(HOSTILE, HOSTILE),), overrides=(HOSTILE,), **typed)
+    write_report(folder)
+    for path in (folder / "report.html", folder / "one" / "report.html"):
+        text = path.read_text(encoding="utf-8")
+        assert "<script" not in text
+        assert "&lt;script&gt;alert(" in text
+        assert "script" not in Outline(text).tags
+
+
+def test_missing_values_and_their_reasons(make_trial: Callable[..., Path], tmp_path: Path) -> None:
+    text, _ = page(make_trial(tmp_path / "t", missing=(Missing("kid on test", "test was not asked for"),)))
+    assert "kid on test: test was not asked for" in text
+    text, _ = page(make_trial(tmp_path / "u"))
+    assert "Nothing that was to be measured is missing" in text
+
+
+def test_class_without_accepted_image_says_so(make_trial: Callable[..., Path], tmp_path: Path) -> None:
+    text, outline = page(make_trial(tmp_path / "t"))
+    assert text.count("no image") == 1
+    assert sum(source.startswith("data:image/png") for source in outline.sources) == 26
+
+
+def test_page_without_grids_and_history(make_trial: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_trial(tmp_path / "t")
+    for path in [*(folder / "grids").iterdir(), folder / "history.csv"]:
+        path.unlink()
+    text, outline = page(folder)
+    assert outline.sources == []
+    assert "The images</h2>" not in text and "How training went" not in text
+
+
+def test_study_page_links_to_reports_that_exist(study: Path) -> None:
+    (study / "a-16").rename(study / "a #16")
+    text, outline = page(study)
+    assert set(outline.links) == {"a%20%2316/report.html", "b-4/report.html"}
+    assert (study / "a #16" / "report.html").is_file()
+    assert "the loss became nan" in text and "Does a higher rank draw better tissue?" in text
+    assert "lora.rank=16" in text and "trainer.max_steps" not in text
+
+
+def test_same_input_same_bytes_and_nothing_left_over(make_trial: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_trial(tmp_path / "t")
+    first = write_report(folder).read_bytes()
+    assert write_report(folder).read_bytes() == first
+    assert not list(folder.glob("*.partial"))
+
+
+def test_no_finished_trial_is_one_line(study: Path) -> None:
+    with pytest.raises(RequestError, match=r"holds no finished trial.*failed, the loss became nan") as error:
+        write_report(study / "c-64")
+    assert "\n" not in str(error.value)
+    assert not (study / "c-64" / "report.html").exists()
+
+
+def test_report_never_imports_torch() -> None:
+    code = "import sys, pathsynth.report.page, pathsynth.report.table; print(sorted({'torch', 'matplotlib', 'pandas'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pathsynth.ledger.records import Metric
+from pathsynth.report.collect import collect_trials
+from pathsynth.report.scores import Scores
+from pathsynth.report.trial_view import class_name, duration
+from pathsynth.report.verdict import independence, remarks, verdict
+
+
+@pytest.fixture
+def scores(study: Path) -> Scores:
+    found = collect_trials(study / "b-4")[0].result
+    assert found is not None
+    return Scores(found.metrics)
+
+
+def names(scores: Scores) -> dict[str, str]:
+    return {slug: class_name(slug) for slug in scores.slugs}
+
+
+def with_f1(scores: Scores, gate: tuple[float, float, float], judge: tuple[float, float, float]) -> Scores:
+    """The same scores with other before-filter macro-F1 values (value, low, high)."""
+    given = {"gate": gate, "judge": judge}
+
+    def changed(m: Metric) -> Metric:
+        if m.metric != "macro_f1" or m.stage != "before filtering" or m.scorer is None:
+            return m
+        value, low, high = given[m.scorer]
+        return replace(m, value=value, low=low, high=high)
+
+    return Scores(tuple(changed(m) for m in scores.metrics))
+
+
+def test_verdict_is_one_sentence_with_the_three_scores(scores: Scores) -> None:
+    assert verdict(scores) == (
+        "Of 450 images drawn at the first attempt, the share that shows the tissue asked for is 70% according to the gate and "
+        "66% according to the independent judge; of the 441 images that passed the gate in the end, the judge confirms 92%."
+    )
+
+
+def test_verdict_without_accepted_images(scores: Scores) -> None:
+    before = Scores(tuple(m for m in scores.metrics if m.stage != "after filtering"))
+    assert verdict(before).endswith("none of the accepted images was scored by the judge.")
+    assert verdict(Scores(())) == "No generated image was scored."
+
+
+def test_remarks_name_the_hardest_classes_first(scores: Scores) -> None:
+    said = remarks(scores, names(scores))
+    assert "Hardest to draw, by first attempts that the gate accepts: normal colon mucosa (12 of 50), mucus (20 of 50)." in said
+    assert any(s.startswith("9 of 450 images") for s in said)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"), [(0.61, 0.70, "overlaps the"), (0.75, 0.80, "lies above the"), (0.40, 0.50, "lies below the")]
+)
+def test_remark_beside_the_paper(scores: Scores, low: float, high: float, words: str) -> None:
+    ours = ((low + high) / 2, low, high)
+    said = " ".join(remarks(with_f1(scores, ours, ours), names(scores)))
+    assert f"[{low:.2f}, {high:.2f}] {words} published one [0.60, 0.73]" in said
+
+
+def test_remark_where_gate_and_judge_disagree(scores: Scores) -> None:
+    apart = with_f1(scores, (0.9, 0.88, 0.92), (0.5, 0.45, 0.55))
+    assert "the gate scores them clearly higher" in " ".join(remarks(apart, names(scores)))
+    assert "do not agree" not in " ".join(remarks(scores, names(scores)))
+
+
+def test_held_out_prompts_are_not_mixed_in(scores: Scores) -> None:
+    held_out = replace(scores.metrics[0], prompts="held-out", value=0.01)
+    assert verdict(Scores((held_out, *scores.metrics))) == verdict(scores)
+
+
+def test_independence_needs_disjoint_parts() -> None:
+    assert independence({"gate.part": "a", "judge.part": "b"}).disjoint
+    assert not independence({"gate.part": "a", "judge.part": "all"}).disjoint
+    assert not independence({"gate.part": "a", "judge.part": "a"}).disjoint
+    assert not independence({}).disjoint
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.26, "0.3 s"), (41.2, "41 s"), (59.7, "1 min 0 s"), (185.0, "3 min 5 s"), (7800.0, "2 h 10 min")]
+)
+def test_duration(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
