@@ -1,0 +1,71 @@
+"""One line for a request that Hydra cannot compose: what is wrong with it, and the nearest right one."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+from omegaconf import OmegaConf
+
+from pathsynth.config.shipped import conf_folder, studies_folder
+
+
+def nearest(wrong: str, known: Iterable[str]) -> str:
+    """What to add to a refusal: the nearest word, or nothing where nothing is near."""
+    close = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.5)
+    return f"; nearest: {close[0]}" if close else ""
+
+
+def explain(error: BaseException, command: str) -> str:
+    """What Hydra, its parser or OmegaConf say, in one line with a remedy."""
+    text = str(error)
+    choice = re.search(r"Could not find '([^']+)/([^'/]+)'", text)
+    if choice:
+        group, wrong = choice.groups()
+        options = choices(group)
+        return f"no choice '{wrong}' for {group}{nearest(wrong, options)}; choices: {', '.join(options) or 'none'}"
+    key = re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", text)
+    if key:
+        full = re.search(r"full_key: (\S+)", text)
+        wrong = full[1] if full else key[1] or key[2]
+        return f"no key '{wrong}' in {command}{nearest(wrong, known_keys(command))}"
+    several = re.search(r"Ambiguous value for argument '(.+?)'\n", text, re.DOTALL)
+    if several:
+        return f"{several[1]} names several values; add -m for one trial each, or write [a,b] for a list"
+    override = getattr(error, "override", None)
+    line = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+    return f"{override} cannot be read ({line}); quote the value" if override else line
+
+
+def choices(group: str) -> list[str]:
+    """The options of a configuration group."""
+    folders = [conf_folder() / group, studies_folder() / group]
+    return sorted({path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.yaml")})
+
+
+def known_keys(command: str) -> list[str]:
+    """The keys of a command, with the defaults chosen; a group is the key of its settings."""
+    from hydra import compose
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.initialize import initialize_config_dir
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = compose(command)
+    return sorted(_flat(OmegaConf.to_container(config, resolve=False)))
+
+
+def _flat(values: object, prefix: str = "") -> Iterable[str]:
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield f"{prefix}{key}"
+            yield from _flat(value, f"{prefix}{key}.")
+
+
+def is_composition_fault(error: BaseException) -> bool:
+    """Whether an error comes from composing the request, not from carrying it out."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    return isinstance(error, (HydraException, OmegaConfBaseException))

@@ -1,0 +1,108 @@
+"""Config commands (run, pretrain, classify, finetune, generate, evaluate): real Hydra applications, checked before they write."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import NoReturn
+
+import hydra
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from pathsynth.commands.faults import explain, is_composition_fault
+from pathsynth.commands.quoting import quote_free_text
+from pathsynth.config.shipped import conf_folder
+from pathsynth.ledger.errors import RequestError
+from pathsynth.study.closing import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, close
+from pathsynth.study.job import check, run_trial
+from pathsynth.study.outcomes import FOLDER_VARIABLE
+from pathsynth.study.stopping import ask_to_stop, asked_to_stop, stop_in_good_order
+from pathsynth.vocabulary.labels import UnknownLabelError
+
+_FULL_ERROR = "HYDRA_FULL_ERROR"
+
+
+def launch(command: str, arguments: Sequence[str]) -> int:
+    """Run a config command to its end and return its exit status."""
+    wants_traceback = os.environ.get(_FULL_ERROR) == "1"
+    os.environ[_FULL_ERROR] = "1"  # Hydra then raises what it would print, and one line can be made of it here
+    try:
+        return _launch(command, arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else EXIT_FAILED if end.code else 0
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if wants_traceback:
+            traceback.print_exc()
+        refused = isinstance(error, (RequestError, UnknownLabelError)) or is_composition_fault(error)
+        line = explain(error, command) if is_composition_fault(error) else str(error) or type(error).__name__
+        hint = "" if refused or wants_traceback else f" ({type(error).__name__}; {_FULL_ERROR}=1 shows where)"
+        print(f"pathsynth {command}: {' '.join(line.split())}{hint}", file=sys.stderr)
+        return EXIT_REFUSED if refused else EXIT_FAILED
+
+
+def _launch(command: str, arguments: Sequence[str]) -> int:
+    asked = _parser().parse_intermixed_args(list(arguments))
+    flags = list(arguments)
+    for override in asked.overrides:
+        flags.remove(override)
+    asked.overrides = quote_free_text(asked.overrides, asked.multirun)
+    # Hydra reads overrides from one place only; here they may stand before and after the flags
+    sys.argv = ["pathsynth", *flags, *asked.overrides]
+    application = hydra.main(config_path=str(conf_folder()), config_name=command, version_base="1.3")(run_trial)
+    if asked.help or asked.hydra_help or asked.cfg or asked.info or asked.shell_completion:
+        application()
+        return 0
+    os.environ["PATHSYNTH_STARTED"] = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid()}"
+    outcomes = _outcomes_folder(asked.config_name or command, asked.config_dir, asked.overrides, asked.multirun)
+    os.environ[FOLDER_VARIABLE] = str(outcomes)
+    stop_in_good_order()
+    try:
+        application()
+    except KeyboardInterrupt:
+        ask_to_stop()
+    return close(outcomes, asked_to_stop())
+
+
+def _parser() -> ArgumentParser:
+    """Hydra's own flags; an unknown one is told in one line, too."""
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise RequestError(f"{message}; --hydra-help lists the flags")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    return parser
+
+
+def _outcomes_folder(config_name: str, config_dir: str | None, overrides: Sequence[str], multirun: bool) -> Path:
+    """Where this command's jobs leave their records. A single job is checked on the way; the sweeper checks the jobs of many."""
+    config = _composed(config_name, config_dir, overrides, RunMode.MULTIRUN)
+    if not multirun and config.hydra.mode != RunMode.MULTIRUN:
+        config = _composed(config_name, config_dir, overrides, RunMode.RUN)
+        check(config)
+    return Path(config.multirun).expanduser().absolute() / config.study.name / ".jobs" / os.environ["PATHSYNTH_STARTED"]
+
+
+def _composed(config_name: str, config_dir: str | None, overrides: Sequence[str], mode: RunMode) -> DictConfig:
+    """What Hydra itself will compose, its own node included."""
+    search_path = create_config_search_path(str(conf_folder()))
+    if config_dir:
+        search_path.prepend("command-line", f"file://{Path(config_dir).absolute()}", SearchPathQuery(provider="schema"))
+    GlobalHydra.instance().clear()
+    try:
+        loader = Hydra.create_main_hydra2("pathsynth", search_path).config_loader
+        return loader.load_configuration(config_name, list(overrides), run_mode=mode, validate_sweep_overrides=mode == RunMode.RUN)
+    finally:
+        GlobalHydra.instance().clear()

@@ -1,0 +1,42 @@
+"""Free text on Hydra's command line: `prompt=` takes any words, so they are quoted before Hydra's grammar sees them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_FREE_TEXT = re.compile(r"(\+{0,2}(?:prompt))=(.*)", re.DOTALL)
+_LIST = re.compile(r"(\+{0,2}labels)=([^\[\]()'\"]*,[^\[\]()'\"]*)")
+
+
+def quote_free_text(arguments: Sequence[str], multirun: bool) -> list[str]:
+    """The arguments with `prompt=` quoted (unless it is quoted already) and `labels=a,b` as a list (unless it is swept)."""
+    return [_quoted_labels(_quoted_prompt(argument), multirun) for argument in arguments]
+
+
+def _quoted_prompt(argument: str) -> str:
+    found = _FREE_TEXT.fullmatch(argument)
+    if not found or _is_quoted(found[2]):
+        return argument
+    return f"{found[1]}={hydra_quoted(found[2])}"
+
+
+def _quoted_labels(argument: str, multirun: bool) -> str:
+    found = None if multirun else _LIST.fullmatch(argument)
+    return f"{found[1]}=[{found[2]}]" if found else argument
+
+
+def _is_quoted(text: str) -> bool:
+    """Whether the whole text is one quoted string of Hydra's grammar."""
+    return bool(re.fullmatch(r"'(?:\\'|[^'])*'|\"(?:\\\"|[^\"])*\"", text, re.DOTALL)) and not text.endswith(("\\'", '\\"'))
+
+
+def hydra_quoted(text: str) -> str:
+    """``text`` as a quoted string that Hydra reads, and OmegaConf resolves, back to ``text``.
+
+    OmegaConf takes ``${`` for an interpolation unless a backslash is before it, and then halves the backslashes before
+    that; Hydra's grammar halves the backslashes before a quote.
+    """
+    plain = re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", text) if "${" in text else text
+    escaped = re.sub(r"(\\*)'", lambda m: m[1] * 2 + r"\'", plain)
+    return "'" + re.sub(r"(\\+)\Z", lambda m: m[1] * 2, escaped) + "'"

@@ -1,0 +1,102 @@
+"""A trial's folder: its name, its manifest, and what became of it. Readers need no torch and no schema."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from pathsynth.config import RunConfig, parse_config
+from pathsynth.ledger.atomic import write_json
+from pathsynth.ledger.versions import commit, versions
+from pathsynth.study.plan import Plan
+
+MANIFEST = "manifest.json"
+_CLAIM = ".claim.lock"
+_HEX = 6
+_NAME_LENGTH = 60
+_SILENT = re.compile(r"^(study|study\..*|multirun|tracking.*|hydra.*|data\.(root|allow_subset|download)|base\.path|pretrain\.root|trainer\.threads)$")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The frozen order of a trial: what is read back by the process that carries it out."""
+
+    name: str
+    config: RunConfig
+    plan: Plan
+    overrides: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "identity": self.plan.identity,
+            "command": self.config.command,
+            "study": self.config.study.model_dump(mode="json"),
+            "overrides": list(self.overrides),
+            "config": self.config.model_dump(mode="json", exclude_none=True),
+            "plan": self.plan.to_json(),
+            "versions": versions(),
+            "commit": commit(),
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a trial's manifest.
+
+    Raises:
+        OSError, ValueError, KeyError: there is none, or it is damaged.
+        RequestError: a setting in it is not valid (any more).
+    """
+    record = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return Manifest(record["name"], parse_config(record["config"]), Plan.from_json(record["plan"]), tuple(record["overrides"]))
+
+
+def trial_folder(config: RunConfig, made: Plan, overrides: Sequence[str]) -> Path:
+    """``<multirun>/<study>/<name>-<hash6>``; a trial that was once claimed under another name is found under that."""
+    study = Path(config.multirun) / config.study.name
+    known = sorted(study.glob(f"*-{made.identity[:_HEX]}")) if study.is_dir() else []
+    return known[0] if known else study / f"{trial_name(config, overrides)}-{made.identity[:_HEX]}"
+
+
+def trial_name(config: RunConfig, overrides: Sequence[str]) -> str:
+    """A name for people, from what was asked for beyond the defaults: "rank=16,seed=1"; else the command's."""
+    ends: dict[str, int] = {}
+    for key in _setting_keys(config):
+        ends[key.rsplit(".", 1)[-1]] = ends.get(key.rsplit(".", 1)[-1], 0) + 1
+    told = []
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        if not _SILENT.match(key):
+            end = key.rsplit(".", 1)[-1]
+            told.append(f"{end if ends.get(end, 0) <= 1 else key}={value}")
+    name = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", ",".join(told)).strip("_.,-")
+    return name[:_NAME_LENGTH].rstrip("_.,-=") or config.command
+
+
+def _setting_keys(config: RunConfig) -> Iterator[str]:
+    for group, value in config.model_dump().items():
+        if isinstance(value, Mapping):
+            yield from (f"{group}.{key}" for key in value)
+        else:
+            yield group
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold a trial's folder: one process supervises it at a time, a second one waits here."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / _CLAIM):
+        yield
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    write_json(folder / MANIFEST, manifest.to_json())

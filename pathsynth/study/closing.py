@@ -1,0 +1,57 @@
+"""The end of a command: what became of its trials, as a table and as an exit status."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pathsynth.study.outcomes import Outcome, read_outcomes
+from pathsynth.study.state import DONE, INTERRUPTED, RUNNING, read_state, write_state
+from pathsynth.study.status import TrialRow, print_rows, trial_row
+
+_PATIENCE_SECONDS = 20.0
+_REFUSED = "refused"
+
+EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+def close(outcomes_folder: Path, interrupted: bool) -> int:
+    """Print the closing table and return the exit status.
+
+    After an interruption, trials that are still stopping are waited for, so that the table tells the truth.
+    """
+    outcomes = read_outcomes(outcomes_folder)
+    if interrupted:
+        _wait_for(outcomes)
+    rows = [_row(outcome) for outcome in outcomes]
+    if rows:
+        print()
+        print_rows(rows)
+    if interrupted:
+        return EXIT_INTERRUPTED
+    return _status(rows)
+
+
+def _status(rows: Sequence[TrialRow]) -> int:
+    states = {row.state for row in rows}
+    if states <= {DONE}:
+        return EXIT_DONE
+    return EXIT_REFUSED if states == {_REFUSED} else EXIT_FAILED
+
+
+def _row(outcome: Outcome) -> TrialRow:
+    if outcome.folder is None:
+        return TrialRow("", outcome.name, _REFUSED, "", None, outcome.refused)
+    return trial_row(outcome.folder)
+
+
+def _wait_for(outcomes: Sequence[Outcome]) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    folders = [outcome.folder for outcome in outcomes if outcome.folder]
+    while any(read_state(folder).state == RUNNING for folder in folders) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for folder in folders:
+        state = read_state(folder)
+        if state.state == INTERRUPTED:  # one that was killed could not say so itself
+            write_state(folder, state)

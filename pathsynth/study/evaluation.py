@@ -1,0 +1,101 @@
+"""The evaluate stage: what a finished trial's images are worth, written once as ``result.json`` beside its sheets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pytorch_lightning.loggers import WandbLogger
+
+from pathsynth.config import RunConfig
+from pathsynth.data.dataset import DataSet
+from pathsynth.ledger.records import Metric, Result, read_result, write_result
+from pathsynth.ledger.versions import versions
+from pathsynth.metrics.evaluation import evaluate_set
+from pathsynth.models.classifier import Classifier, load_classifier
+from pathsynth.sampling.attempts import AttemptRow, read_attempts
+from pathsynth.sampling.pictures import contact_sheet, read_png
+from pathsynth.training.classifier import score_classifier
+from pathsynth.training.loggers import log_image
+
+_COLUMNS = 10
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A generated set on disk: its attempts, and the folder that their image paths start from."""
+
+    rows: tuple[AttemptRow, ...]
+    folder: Path
+
+    @classmethod
+    def read(cls, folder: Path) -> ImageSet:
+        """Raises StageError if the ledger is missing or damaged."""
+        return cls(tuple(read_attempts(folder)), folder)
+
+    def pictures(self, label: int, chosen: Callable[[AttemptRow], bool], most: int) -> list[np.ndarray]:
+        """Up to ``most`` kept images of a class, in slot order: uint8 (H, W, 3) each."""
+        kept = sorted((r for r in self.rows if r.image and r.label == label and chosen(r)), key=lambda r: r.slot)
+        return [read_png(self.folder / r.image) for r in kept[:most] if r.image]
+
+
+def write_sheets(folder: Path, images: ImageSet, data: DataSet, split: str) -> None:
+    """``real.png``, ``first_attempts.png`` and ``accepted.png``: a row a class, in class order, ten images each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    real = data.split(split)
+    labels = [c.index for c in data.space.classes]
+    sheets = {
+        "real": [list(real.images[real.labels == label][:_COLUMNS]) for label in labels],
+        "first_attempts": [images.pictures(label, lambda r: r.attempt == 0, _COLUMNS) for label in labels],
+        "accepted": [images.pictures(label, lambda r: r.accepted, _COLUMNS) for label in labels],
+    }
+    for name, pictures in sheets.items():
+        contact_sheet(pictures, _COLUMNS, data.size).save(folder / f"{name}.png")
+
+
+def write_evaluation(
+    folder: Path,
+    images: ImageSet,
+    judge: Classifier,
+    data: DataSet,
+    config: RunConfig,
+    identity: str,
+    built: Mapping[str, Path],
+    seconds: Mapping[str, float],
+) -> None:
+    """Score the set and write ``result.json``, with the classifiers' own scores on real images in the same table."""
+    assert config.evaluate
+    evaluation = evaluate_set(images.rows, images.folder, judge, data, config.evaluate.split, config.seed)
+    split = config.evaluate.split
+    own = [metric for role in ("gate", "judge") for metric in classifier_metrics(built[role], role, data, split, config.seed)]
+    result = Result(
+        identity=identity,
+        versions=versions(),
+        settings=config.model_dump(mode="json", exclude={"multirun"}),
+        metrics=(*evaluation.metrics, *own),
+        missing=evaluation.missing,
+        extras=evaluation.confusions,
+        timings=dict(seconds),
+    )
+    write_result(folder / "result.json", result)
+
+
+def classifier_metrics(folder: Path, role: str, data: DataSet, split: str, seed: int) -> list[Metric]:
+    """What gate or judge scores on real images: on val, and on test only if that was asked for."""
+    classifier = load_classifier(folder, data.space)
+    splits = ("val",) if split == "val" else ("val", split)
+    return [m for s in splits for m in score_classifier(classifier, data, s, seed).records(data.space, data.name, seed, role)]
+
+
+def log_result(logger: WandbLogger | None, folder: Path) -> None:
+    """Put a result's numbers into the run's summary and its sheets beside them."""
+    if logger is None:
+        return
+    for metric in read_result(folder / "result.json").metrics:
+        words = (metric.split, metric.stage, metric.scorer, metric.metric, metric.class_)
+        logger.experiment.summary["/".join(w.replace(" ", "_") for w in words if w)] = metric.value
+    for sheet in sorted((folder / "grids").glob("*.png")):
+        log_image([logger], f"grids/{sheet.stem}", sheet, 0)
+    logger.experiment.finish()

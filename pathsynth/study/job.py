@@ -1,0 +1,135 @@
+"""The Hydra job: check what was composed, claim the trial's folder, supervise its process, return the objective. No torch."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.conf import HydraConf
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from pathsynth.config import RunConfig, from_hydra
+from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.records import read_result
+from pathsynth.study.claim import Manifest, claimed, trial_folder, trial_name, write_manifest
+from pathsynth.study.outcomes import Outcome, write_outcome
+from pathsynth.study.plan import Plan, plan, planned_images
+from pathsynth.study.state import DONE, FAILED, WAITING, TrialState, read_state, write_state
+from pathsynth.study.stopping import ask_to_stop, asked_to_stop, in_command
+from pathsynth.study.supervise import cores, supervise, trial_command, trial_environment
+from pathsynth.vocabulary.labels import UnknownLabelError
+
+_BYTES_A_PIXEL = 2.5
+_BYTES_AN_IMAGE = 1200
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A request that can be carried out."""
+
+    config: RunConfig
+    plan: Plan
+
+
+def check(config: DictConfig) -> Checked:
+    """Check a composed configuration, without its ``hydra`` node or with it; nothing is written.
+
+    Raises:
+        RequestError, UnknownLabelError: the request is wrong.
+    """
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    settings = from_hydra(own)
+    return Checked(settings, plan(settings))
+
+
+def run_trial(config: DictConfig) -> float:
+    """Hydra's task function: the trial's macro-F1 before filtering by the gate; NaN where it failed or measures none.
+
+    Raises:
+        KeyboardInterrupt: the command was asked to stop; in a launcher's worker NaN is returned instead, for an exception
+            would make the launcher kill its other workers.
+    """
+    try:
+        return _run_trial(config)
+    except KeyboardInterrupt:
+        ask_to_stop()
+        if in_command():
+            raise
+        return math.nan
+
+
+def _run_trial(config: DictConfig) -> float:
+    if asked_to_stop():
+        raise KeyboardInterrupt
+    hydra = HydraConfig.get()
+    number = int(hydra.job.num) if hydra.mode == RunMode.MULTIRUN else 0
+    try:
+        checked = check(config)
+    except (RequestError, UnknownLabelError) as error:
+        write_outcome(number, Outcome(trial_name_of(hydra), None, str(error)))
+        if hydra.mode == RunMode.MULTIRUN:
+            return math.nan
+        raise
+    overrides = tuple(str(override) for override in hydra.overrides.task)
+    folder = trial_folder(checked.config, checked.plan, overrides)
+    write_outcome(number, Outcome(folder.name, folder, ""))
+    state = _carried_out(checked, folder, overrides, _workers(hydra))
+    return objective(folder) if state.state == DONE else math.nan
+
+
+def trial_name_of(hydra: HydraConf) -> str:
+    """What the job was asked for, where no trial could be made of it."""
+    return ",".join(str(override) for override in hydra.overrides.task)
+
+
+def _carried_out(checked: Checked, folder: Path, overrides: tuple[str, ...], workers: int) -> TrialState:
+    identity = checked.plan.identity
+    with claimed(folder):
+        before = read_state(folder)
+        if before.state == DONE and before.identity == identity:
+            print(f"{folder.name}: done already", flush=True)
+            return before
+        _warn_of_disk(checked, folder)
+        write_manifest(folder, Manifest(trial_name(checked.config, overrides), checked.config, checked.plan, overrides))
+        write_state(folder, TrialState(WAITING, identity))
+        print(f"{folder.name}: {', '.join(stage.name for stage in checked.plan.stages)}", flush=True)
+        trainer = checked.config.trainer
+        environment = trial_environment(trainer.threads, workers)
+        state = supervise(trial_command(folder), folder, environment)
+        if state.state == FAILED:
+            return state
+        print(f"{folder.name}: {state.state}", flush=True)
+        return state
+
+
+def objective(folder: Path) -> float:
+    """What a sweeper maximises: macro-F1 before filtering, by the gate; NaN where the trial has no result."""
+    try:
+        found = read_result(folder / "result.json").find("macro_f1", "before filtering", "gate")
+    except RequestError:
+        return math.nan
+    return found.value if found else math.nan
+
+
+def _workers(hydra: HydraConf) -> int:
+    """How many trials run at once: what a launcher calls ``n_jobs``; -1 means one for each core."""
+    jobs = hydra.launcher.get("n_jobs", 1) if hydra.mode == RunMode.MULTIRUN else 1
+    return cores() if jobs in (None, -1) else max(1, int(jobs))
+
+
+def _warn_of_disk(checked: Checked, folder: Path) -> None:
+    """Say so before a trial starts whose images may not fit."""
+    images = planned_images(checked.config, checked.plan)
+    size = checked.config.data.size if checked.config.data else 0
+    needed = images * (_BYTES_AN_IMAGE + _BYTES_A_PIXEL * size * size)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        print(
+            f"warning: up to {images:,} images may need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free in {folder.parent}; "
+            "lower n or sampling.attempts",
+            flush=True,
+        )

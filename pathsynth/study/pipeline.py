@@ -1,0 +1,215 @@
+"""The stages of a trial, in order: cache, gate, judge, finetune, generate, evaluate. Torch lives below this line.
+
+Each stage is built once under its identity and found again by every trial that needs it; the trial's own folder gets
+hard links to what people want to look at.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from pytorch_lightning.loggers import WandbLogger
+
+from pathsynth.config import ClassifierConfig, RunConfig
+from pathsynth.data.cache import build_cache, load_cache
+from pathsynth.data.catalogue import open_data
+from pathsynth.data.dataset import DataSet
+from pathsynth.ledger.stages import StageStore
+from pathsynth.models.base import Base, load_base
+from pathsynth.models.classifier import Classifier, load_classifier
+from pathsynth.models.lora import load_adapter, unload_adapter
+from pathsynth.sampling.draw import CandidateDrawer
+from pathsynth.sampling.gate import Gate
+from pathsynth.sampling.generation import generate_set
+from pathsynth.sampling.request import requested_prompts
+from pathsynth.sampling.slots import Slot, Stream, slots_of
+from pathsynth.sampling.verdict import AcceptanceRule
+from pathsynth.study.evaluation import ImageSet, log_result, write_evaluation, write_sheets
+from pathsynth.study.plan import Plan, StagePlan
+from pathsynth.training.classifier import train_classifier
+from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
+from pathsynth.training.loggers import trial_logger
+from pathsynth.training.pretrain import pretrain_base
+from pathsynth.training.progress import sampling_progress, training_progress
+
+Progress = Callable[[str, str], None]
+"""Called with a stage's name and what it is doing."""
+
+_SHOWN = {
+    "finetune": ("adapter", "history.csv"),
+    "generate": ("images", "attempts.parquet"),
+    "evaluate": ("grids",),
+    "classifier": ("classifier.safetensors", "classifier.json", "scores.json"),
+    "pretrain": ("base",),
+}
+"""What of each stage the trial's folder shows."""
+
+
+def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress: Progress) -> None:
+    """Build or find every stage of the plan, then show the results in the trial's folder.
+
+    Raises:
+        RequestError: data, base or adapter do not fit the request.
+        StageError: a stage failed for a reason that has a name.
+    """
+    torch.set_float32_matmul_precision("high")
+    trial = Trial(config, plan, store, folder)
+    for stage in plan.stages:
+        progress(stage.name, "reused" if store.find(stage.name, stage.identity) else "building")
+        trial.build(stage)
+    trial.show()
+
+
+@dataclass
+class Trial:
+    """One trial while it runs: its settings, the stages built so far, and what they share in memory."""
+
+    config: RunConfig
+    plan: Plan
+    store: StageStore
+    folder: Path
+    built: dict[str, Path] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def build(self, stage: StagePlan) -> None:
+        """Find the stage under its identity, or build it there."""
+        makers: dict[str, Callable[[Path], None]] = {
+            "cache": self.make_cache,
+            "gate": lambda folder: self.make_classifier(folder, "gate", self.config.gate),
+            "judge": lambda folder: self.make_classifier(folder, "judge", self.config.judge),
+            "classifier": lambda folder: self.make_classifier(folder, "classifier", self.config.classifier),
+            "finetune": self.make_adapter,
+            "generate": self.make_images,
+            "evaluate": self.make_evaluation,
+            "pretrain": self.make_base,
+        }
+        started = time.monotonic()
+        record = {"settings": stage.settings, "parents": stage.parents}
+        self.built[stage.name] = self.store.build(stage.name, stage.identity, record, makers[stage.name])
+        self.seconds[stage.name] = round(time.monotonic() - started, 1)
+
+    @cached_property
+    def data(self) -> DataSet:
+        assert self.config.data
+        return open_data(self.config.data)
+
+    @cached_property
+    def base(self) -> Base:
+        source = self.plan.base
+        assert source and self.config.base
+        return load_base(source.path_or_hub, source.revision, source.identity, self.config.base.canvas, self.data.size)
+
+    @cached_property
+    def gate(self) -> Gate:
+        assert self.config.sampling
+        classifier = load_classifier(self.built["gate"], self.data.space)
+        return Gate(_placed(classifier), AcceptanceRule(self.config.sampling.threshold))
+
+    @cached_property
+    def logger(self) -> WandbLogger | None:
+        settings = self.config.model_dump(mode="json")
+        return trial_logger(self.config.tracking, self.folder, self.folder.name, self.config.study.name, self.plan.identity, settings)
+
+    def make_cache(self, folder: Path) -> None:
+        assert self.config.objective
+        build_cache(folder, self.data, self.base, self.config.objective.augment)
+
+    def make_classifier(self, folder: Path, role: str, config: ClassifierConfig | None) -> None:
+        assert config
+        splits = ("val", "test") if config.test else ("val",)
+        train_classifier(config, self.data, folder, [training_progress(role)], self.logger, splits)
+
+    def make_adapter(self, folder: Path) -> None:
+        config = self.config
+        assert config.lora and config.objective and config.validation and config.sampling
+        groups = (config.lora, config.optimizer, config.trainer, config.objective, config.validation, config.sampling)
+        settings = FinetuneSettings(config.seed, *groups)
+        job = FinetuneJob(self.base, load_cache(self.built["cache"]), self.data, self.gate, settings)
+        finetune(job, folder, [training_progress("finetune")], self.logger)
+        unload_adapter(self.base)
+
+    def make_images(self, folder: Path) -> None:
+        """Fill the slots of the request (or, for an evaluation, n slots of every class) from the finished adapter."""
+        sampling = self.config.sampling
+        assert sampling
+        load_adapter(self.built["finetune"] / "adapter", self.base)
+        slots = self.slots()
+        draw = CandidateDrawer(self.base, self.data.size, sampling.steps, sampling.guidance)
+        with sampling_progress("generate", len(slots)) as shown:
+            generate_set(
+                folder,
+                slots,
+                draw,
+                self.gate,
+                sampling,
+                self.data.space,
+                keep_rejected=slots[0].stream is Stream.EVAL,
+                on_attempt=lambda j: shown.count(j.verdict.accepted or j.attempt.number + 1 == sampling.attempts),
+            )
+        unload_adapter(self.base)
+
+    def slots(self) -> list[Slot]:
+        """What the trial draws: the request of ``generate``, or every class for an evaluation, on seeds of its own."""
+        request, book = self.config.generate, self.data.prompts
+        if request:
+            return slots_of(Stream.GENERATE, requested_prompts(request, book), request.n)
+        assert self.config.evaluate
+        return slots_of(Stream.EVAL, {c.index: book.canonical(c.index) for c in book.space.classes}, self.config.evaluate.n)
+
+    def make_evaluation(self, folder: Path) -> None:
+        assert self.config.evaluate
+        judge = _placed(load_classifier(self.built["judge"], self.data.space))
+        images = ImageSet.read(self.built["generate"])
+        write_sheets(folder / "grids", images, self.data, self.config.evaluate.split)
+        write_evaluation(folder, images, judge, self.data, self.config, self.plan.identity, self.built, self.seconds)
+
+    def make_base(self, folder: Path) -> None:
+        assert self.config.pretrain
+        stage = self.plan.stages[0]
+        root = self.config.pretrain.root or os.environ.get("PATHSYNTH_DATA", ".")
+        work = self.store.work(stage.name, stage.identity)
+        pretrain_base(self.config.pretrain, Path(root) / "cifar10.tar", folder, work, training_progress)
+
+    def show(self) -> None:
+        """Give the trial's folder its adapter, images, sheets, history and, last, its result."""
+        for stage, names in _SHOWN.items():
+            for name in names if stage in self.built else ():
+                _link(self.built[stage] / name, self.folder / name)
+        if "evaluate" in self.built:
+            log_result(self.logger, self.built["evaluate"])
+            _link(self.built["evaluate"] / "result.json", self.folder / "result.json")
+        elif "generate" in self.built:
+            print(f"images: {self.folder / 'images'}", flush=True)
+
+
+def _placed(classifier: Classifier) -> Classifier:
+    return classifier.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _link(source: Path, target: Path) -> None:
+    """Show ``source`` at ``target`` without a second copy on the disk (a copy where hard links are not to be had)."""
+    if not source.exists():
+        return
+    if target.is_dir():
+        shutil.rmtree(target)
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=_link_file)
+    else:
+        partial = target.with_name(f".{target.name}.partial")
+        partial.unlink(missing_ok=True)
+        _link_file(str(source), str(partial))
+        os.replace(partial, target)
+
+
+def _link_file(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,191 @@
+"""The plan of a trial: its stages in order, each under the identity of what determines its result. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pathsynth.config import ClassifierConfig, RunConfig
+from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.identity import digest, stage_identity
+from pathsynth.sampling.request import requested_prompts
+from pathsynth.study.sources import BaseSource, DataSource, base_source, data_source
+
+_Settings = TypeVar("_Settings")
+
+NEUTRAL: Mapping[str, Mapping[str, Any]] = {
+    "pretrain": {},
+    "cache": {"canvas": None},
+    "gate": {"pretrained": False, "test": False},
+    "judge": {"pretrained": False, "test": False},
+    "classifier": {"pretrained": False, "test": False},
+    "finetune": {"accumulate": 1, "dropout": 0.0, "ema_decay": 0.0, "min_snr_gamma": None, "noise_offset": 0.0, "caption_dropout": 0.0},
+    "generate": {"threshold": 0.0},
+    "evaluate": {},
+}
+"""Settings at which a stage does what it did before the setting existed; they are left out of its identity.
+
+A new key enters here with the value that changes nothing. What ``conf/`` proposes is no reason to be here: a proposal may
+change, and an identity must not then stand for another result.
+"""
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """A stage to build or find: ``parents`` are the identities of what it is made from, by name."""
+
+    name: str
+    identity: str
+    settings: dict[str, Any]
+    parents: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages of a trial in the order in which they can be built.
+
+    ``base`` is None where no base is used; ``settings`` are the trial's own, as ``result.json`` and trackers show them.
+    """
+
+    identity: str
+    stages: tuple[StagePlan, ...]
+    base: BaseSource | None
+    settings: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        stages = [{"name": s.name, "identity": s.identity, "settings": s.settings, "parents": s.parents} for s in self.stages]
+        return {"identity": self.identity, "base": self.base and self.base.to_json(), "stages": stages, "settings": self.settings}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Plan:
+        base = BaseSource(**record["base"]) if record["base"] else None
+        return cls(record["identity"], tuple(StagePlan(**s) for s in record["stages"]), base, record["settings"])
+
+
+def plan(config: RunConfig) -> Plan:
+    """The stages that the configured command needs.
+
+    Raises:
+        RequestError: data or base are missing or damaged, or two settings do not go together.
+        UnknownLabelError: a prompt or label of the request fits no class, or several.
+    """
+    planner = _Planner(config)
+    stages = planner.stages()
+    identity = digest({"command": config.command, "stages": {s.name: s.identity for s in stages}})
+    return Plan(identity, stages, planner.base, config.model_dump(mode="json", exclude_none=True))
+
+
+class _Planner:
+    """Names the stages of one configuration; each refers to those before it."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+        self._stages: dict[str, StagePlan] = {}
+        self.data: DataSource | None = data_source(config.data) if config.data else None
+        self.base: BaseSource | None = base_source(config.base) if config.base else None
+
+    def stages(self) -> tuple[StagePlan, ...]:
+        command = self._config.command
+        if command == "pretrain":
+            self._pretrain()
+        elif command == "classify":
+            self._classifier("classifier", self._config.classifier)
+        else:
+            self._cache()
+            self._classifier("gate", self._config.gate)
+            if command in ("run", "evaluate"):
+                self._classifier("judge", self._config.judge)
+            self._finetune()
+            if command != "finetune":
+                self._generate()
+            if command in ("run", "evaluate"):
+                self._evaluate()
+        return tuple(self._stages.values())
+
+    def _add(self, name: str, settings: dict[str, Any], **parents: str) -> None:
+        identity = stage_identity(name, settings, parents, NEUTRAL[name])
+        self._stages[name] = StagePlan(name, identity, settings, parents)
+
+    def _pretrain(self) -> None:
+        settings = _needed(self._config.pretrain, "pretrain").model_dump(mode="json", exclude={"root"})
+        self._add("pretrain", settings)
+
+    def _classifier(self, name: str, config: ClassifierConfig | None) -> None:
+        self._add(name, _needed(config, name).model_dump(mode="json"), data=self._data.identity)
+
+    def _cache(self) -> None:
+        book = self._data.prompts
+        settings = {
+            "augment": _needed(self._config.objective, "objective").augment,
+            "canvas": _needed(self._config.base, "base").canvas,
+            "prompts": digest([list(book.captions(c.index, paraphrases=True)) for c in book.space.classes]),
+        }
+        self._add("cache", settings, data=self._data.identity, base=self._base.identity)
+
+    def _finetune(self) -> None:
+        config = self._config
+        lora = _needed(config.lora, "lora")
+        validation = _needed(config.validation, "validation")
+        trainer = _needed(config.trainer, "trainer").model_dump(mode="json", exclude={"threads"})
+        settings = {
+            **trainer,
+            **_needed(config.objective, "objective").model_dump(mode="json"),
+            **lora.model_dump(mode="json"),
+            "alpha": lora.alpha or lora.rank,
+            "optimizer": dict(config.optimizer),
+            "seed": config.seed,
+        }
+        parents = {"cache": self._identity("cache"), "base": self._base.identity}
+        if validation.every:
+            settings["validation"] = validation.model_dump(mode="json")
+            settings["sampling"] = self._sampling()
+            parents["gate"] = self._identity("gate")
+        self._add("finetune", settings, **parents)
+
+    def _generate(self) -> None:
+        settings = {**self._sampling(), "request": self._request()}
+        self._add("generate", settings, finetune=self._identity("finetune"), gate=self._identity("gate"))
+
+    def _evaluate(self) -> None:
+        settings = _needed(self._config.evaluate, "evaluate").model_dump(mode="json")
+        parents = {name: self._identity(name) for name in ("generate", "judge", "gate")}
+        self._add("evaluate", settings, data=self._data.identity, **parents)
+
+    def _request(self) -> dict[str, Any]:
+        """The prompt of each class that is drawn, and how often; slots of an evaluation have a stream of their own."""
+        if self._config.command != "generate":
+            return {"stream": "eval", "n": _needed(self._config.evaluate, "evaluate").n}
+        request = _needed(self._config.generate, "generate")
+        prompts = requested_prompts(request, self._data.prompts)
+        return {"stream": "generate", "n": request.n, "prompts": {str(label): prompt for label, prompt in sorted(prompts.items())}}
+
+    def _sampling(self) -> dict[str, Any]:
+        return _needed(self._config.sampling, "sampling").model_dump(mode="json", exclude={"batch_size"})
+
+    def _identity(self, name: str) -> str:
+        return self._stages[name].identity
+
+    @property
+    def _data(self) -> DataSource:
+        return _needed(self.data, "data")
+
+    @property
+    def _base(self) -> BaseSource:
+        return _needed(self.base, "base")
+
+
+def _needed(settings: _Settings | None, group: str) -> _Settings:
+    if settings is None:
+        raise RequestError(f"the configuration has no group {group}; choose one, as in {group}=<option>")
+    return settings
+
+
+def planned_images(config: RunConfig, made: Plan) -> int:
+    """The most images that a trial may write: every slot with its whole budget where rejected images are kept."""
+    sampling, request = config.sampling, next((s.settings["request"] for s in made.stages if s.name == "generate"), None)
+    if sampling is None or request is None:
+        return 0
+    if request["stream"] == "generate":
+        return len(request["prompts"]) * int(request["n"])
+    return len(data_source(_needed(config.data, "data")).space) * int(request["n"]) * sampling.attempts

@@ -1,0 +1,130 @@
+"""What a plan starts from, data and base, told apart by their content; no torch, so that a planner stays light."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pathsynth.config import BaseConfig, DataConfig
+from pathsynth.config.shipped import assets_folder
+from pathsynth.data.catalogue import open_data
+from pathsynth.data.medmnist import OFFICIAL_MD5, pathmnist_identity
+from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.identity import digest
+from pathsynth.vocabulary.labels import COLORECTAL, LabelSpace
+from pathsynth.vocabulary.prompts import PromptBook, colorectal_prompts
+
+_LAYOUT = ("*.safetensors", "*.json", "*.txt")
+_PATIENCE_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A data set's identity, its label space and its prompts."""
+
+    identity: str
+    space: LabelSpace
+    prompts: PromptBook
+
+
+@dataclass(frozen=True)
+class BaseSource:
+    """A folder in diffusers layout or a hub id with its ``revision``; ``identity`` is what an adapter belongs to."""
+
+    path_or_hub: str
+    revision: str | None
+    identity: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def data_source(config: DataConfig) -> DataSource:
+    """Check the data's files (labels and headers; no image is decoded) and identify them.
+
+    Raises:
+        RequestError: a file is missing, damaged, of another size or not the official one.
+    """
+    if config.name == "pathmnist" and config.download and not _is_there(config):
+        text = f"pathmnist:{config.size}:{OFFICIAL_MD5[config.size]}"
+        return DataSource(hashlib.blake2b(text.encode(), digest_size=8).hexdigest(), COLORECTAL, colorectal_prompts())
+    data = open_data(config)
+    return DataSource(data.identity, data.space, data.prompts)
+
+
+def _is_there(config: DataConfig) -> bool:
+    """Whether the file is there; where it is not, what is downloaded will be the official one."""
+    try:
+        pathmnist_identity(Path(config.root) if config.root else None, config.size, config.allow_subset)
+    except RequestError as error:
+        if str(error).startswith("no "):
+            return False
+        raise
+    return True
+
+
+def base_source(config: BaseConfig) -> BaseSource:
+    """Find and identify the base.
+
+    Raises:
+        RequestError: the folder is no diffusers pipeline, or the hub's files are neither cached nor reachable.
+    """
+    if config.path:
+        return _folder_source(Path(config.path), "set base.path to a folder in diffusers layout")
+    if config.hub:
+        return _hub_source(config.hub, config.revision)
+    if config.name == "tiny":
+        return _folder_source(assets_folder() / "tiny", "install pathsynth again, or set base.path to what `pathsynth pretrain` made")
+    raise RequestError(f"base={config.name} needs a folder; set base.path to one in diffusers layout")
+
+
+def _folder_source(folder: Path, remedy: str) -> BaseSource:
+    if not (folder / "model_index.json").is_file():
+        raise RequestError(f"no base at {folder} (no model_index.json there); {remedy}")
+    files = sorted(path for pattern in _LAYOUT for path in folder.rglob(pattern) if path.is_file())
+    if not any(path.suffix == ".safetensors" for path in files):
+        raise RequestError(f"the base at {folder} has no .safetensors weights; {remedy}")
+    content = {str(path.relative_to(folder)): _sha256(path, path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+    return BaseSource(str(folder), None, digest(content))
+
+
+@functools.lru_cache(maxsize=64)
+def _sha256(path: Path, length: int, changed_ns: int) -> str:
+    """SHA-256 of the file; length and time of change are there so that a replaced file is read anew."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _hub_source(hub: str, revision: str | None) -> BaseSource:
+    if not revision:
+        raise RequestError(f"base {hub} has no revision; set base.revision to a commit, so that the base cannot change")
+    if not _cached(hub, revision) and not _reachable(hub, revision):
+        raise RequestError(
+            f"base {hub} is neither in the hub's cache nor reachable; "
+            "go online once, or set base.path to a local diffusers folder (base=tiny needs neither)"
+        )
+    return BaseSource(hub, revision, digest({"hub": hub, "revision": revision}))
+
+
+def _cached(hub: str, revision: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache  # slow to import, and only needed here
+
+    return isinstance(try_to_load_from_cache(hub, "model_index.json", revision=revision), str)
+
+
+def _reachable(hub: str, revision: str) -> bool:
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        return False
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    request = urllib.request.Request(f"{endpoint}/{hub}/resolve/{revision}/model_index.json", method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=_PATIENCE_SECONDS):
+            return True
+    except (urllib.error.URLError, OSError, ValueError):
+        return False

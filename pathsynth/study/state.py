@@ -1,0 +1,80 @@
+"""``state.json``: how far a trial came. Light: a status table reads two hundred of these."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pathsynth.ledger.atomic import write_json
+
+STATE = "state.json"
+LOG = "log.txt"
+RUNNING, DONE, FAILED, INTERRUPTED, WAITING = "running", "done", "failed", "interrupted", "waiting"
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """``state`` is running, done, failed, interrupted or waiting; times are ISO 8601 in UTC."""
+
+    state: str
+    identity: str = ""
+    stage: str = ""
+    detail: str = ""
+    reason: str = ""
+    pid: int | None = None
+    started: str | None = None
+    ended: str | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.state in (DONE, FAILED, INTERRUPTED)
+
+
+def write_state(folder: Path, state: TrialState) -> None:
+    write_json(folder / STATE, asdict(state))
+
+
+def read_state(folder: Path) -> TrialState:
+    """The state of a trial; waiting where none is written. A trial whose process is gone is interrupted."""
+    try:
+        record = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return TrialState(WAITING)
+    except (OSError, ValueError) as error:
+        return TrialState(FAILED, reason=f"{folder / STATE} cannot be read ({error}); run the trial again")
+    known = {f.name for f in fields(TrialState)}
+    state = TrialState(**{key: value for key, value in record.items() if key in known})
+    if state.state == RUNNING and not alive(state.pid):
+        return TrialState(INTERRUPTED, state.identity, state.stage, state.detail, "its process is gone", None, state.started, state.ended)
+    return state
+
+
+def alive(pid: int | None) -> bool:
+    """Whether a process of that number runs on this machine."""
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def last_lines(folder: Path, count: int = 5) -> list[str]:
+    """The last lines of a trial's log that say something."""
+    try:
+        with (folder / LOG).open("rb") as handle:
+            handle.seek(max(0, handle.seek(0, os.SEEK_END) - 8192))
+            lines = handle.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
+    return [line for line in lines if line.strip()][-count:]

@@ -1,0 +1,145 @@
+"""The trial process: ``python -m pathsynth.study.trial <folder>`` carries out a frozen manifest. Torch is loaded here only."""
+
+from __future__ import annotations
+
+import errno
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+from filelock import FileLock
+
+from pathsynth.ledger.errors import RequestError, StageError
+from pathsynth.ledger.stages import StageStore
+from pathsynth.study.claim import Manifest, read_manifest
+from pathsynth.study.state import DONE, FAILED, INTERRUPTED, LOG, RUNNING, TrialState, now, read_state, write_state
+from pathsynth.vocabulary.labels import UnknownLabelError
+
+STAGES = ".stages"
+_LOCK = ".trial.lock"
+_log = logging.getLogger("pathsynth.trial")
+
+
+class Interrupted(BaseException):
+    """The trial was asked to stop. No ``Exception``, so that nothing on the way takes it for a failure."""
+
+
+def main(arguments: list[str]) -> int:
+    """Carry out the trial in the folder named; 0 done, 1 failed, 2 refused, 130 interrupted."""
+    folder = Path(arguments[0])
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+    _stop_without_parent(os.getppid())
+    try:
+        with FileLock(folder / _LOCK):
+            return _carry_out(folder)
+    except Interrupted:
+        return 130
+
+
+def _carry_out(folder: Path) -> int:
+    manifest = read_manifest(folder)
+    before = read_state(folder)
+    if before.state == DONE and before.identity == manifest.plan.identity:
+        return 0
+    _log_to(folder / LOG)
+    report = _Reporter(folder, TrialState(RUNNING, manifest.plan.identity, pid=os.getpid(), started=now()))
+    report.tell()
+    try:
+        _build(manifest, folder, report)
+    except (Interrupted, KeyboardInterrupt):
+        _log.info("stopped on request in stage %s", report.state.stage)
+        return report.end(INTERRUPTED, "stopped on request", 130)
+    except (RequestError, UnknownLabelError) as error:
+        _log.error("%s", error)
+        return report.end(FAILED, str(error), 2)
+    except StageError as error:
+        _log.error("%s", error, exc_info=error)
+        return report.end(FAILED, str(error), 1)
+    except Exception as error:  # a trial's failure, whatever it is, must become a reason
+        _log.error("unexpected failure", exc_info=error)
+        return report.end(FAILED, _one_line(error), 1)
+    _log.info("done")
+    return report.end(DONE, "", 0)
+
+
+def _build(manifest: Manifest, folder: Path, report: _Reporter) -> None:
+    from pathsynth.study.pipeline import run  # loads torch; a failure to load is the trial's failure
+
+    store = StageStore(Path(manifest.config.multirun) / STAGES)
+    run(manifest.config, manifest.plan, store, folder, report.progress)
+
+
+class _Reporter:
+    """Keeps ``state.json`` up to date."""
+
+    def __init__(self, folder: Path, state: TrialState) -> None:
+        self._folder, self.state = folder, state
+
+    def tell(self) -> None:
+        write_state(self._folder, self.state)
+
+    def progress(self, stage: str, detail: str) -> None:
+        """Called by the pipeline with a stage's name and what it is doing."""
+        _log.info("%s: %s", stage, detail)
+        self.state = replace(self.state, stage=stage, detail=detail)
+        self.tell()
+
+    def end(self, state: str, reason: str, code: int) -> int:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        self.state = replace(self.state, state=state, reason=reason, ended=now())
+        try:
+            self.tell()
+        except OSError as error:
+            print(f"{self._folder / 'state.json'} cannot be written: {_one_line(error)}", file=sys.stderr)
+            return 1
+        return code
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """Raise once: what unwinds then, and writes what it must, is not interrupted again."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    raise Interrupted
+
+
+def _stop_without_parent(parent: int) -> None:
+    """A trial whose supervisor is gone (killed, so that it could ask for nothing) stops by itself."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _log_to(path: Path) -> None:
+    stream = path.open("a", encoding="utf-8")
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    faulthandler.enable(stream)
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" ({error.filename})" if error.filename else ""
+        return f"the disk is full{where}; free some space and run the same command again"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

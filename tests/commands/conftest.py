@@ -1,0 +1,132 @@
+"""The command line in processes of its own, with a pipeline that takes no time: everything but the learning is real."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+STAND_IN = '''
+"""Put in the place of pathsynth.study.pipeline before anything is imported."""
+import json, os, signal, sys, time, types
+from pathlib import Path
+
+def run(config, plan, store, folder, progress):
+    from pathsynth.ledger.errors import RequestError, StageError
+    from pathsynth.ledger.records import Metric, Result, write_result
+    rank = config.lora.rank if config.lora else 0
+    told = json.loads(os.environ.get("STAND_IN", "{}")).get(str(rank), {})
+
+    def make(place):
+        with open(Path(config.multirun) / "made.txt", "a") as log:
+            log.write(f"{stage.name} {rank} {os.environ['OMP_NUM_THREADS']}\\n")
+        (place / "half").write_text("half")
+        what = told.get(stage.name)
+        if what == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if what == "wait":
+            end = time.monotonic() + 60
+            while time.monotonic() < end:
+                time.sleep(0.05)
+        if what == "stubborn":
+            end = time.monotonic() + 60
+            while time.monotonic() < end:
+                try:
+                    time.sleep(0.05)
+                except BaseException:
+                    pass
+        if what == "full":
+            raise OSError(28, "No space left on device", "images/1.png")
+        if what == "fail":
+            raise StageError("the loss became nan at step 3; lower optimizer.lr")
+        if what == "bug":
+            raise ValueError("two\\nlines")
+        if what == "refuse":
+            raise RequestError("the adapter belongs to another base")
+        (place / "half").write_text("whole")
+
+    for stage in plan.stages:
+        progress(stage.name, "building")
+        store.build(stage.name, stage.identity, stage.settings, make)
+    f1 = Metric("macro_f1", rank / 100, 0.0, 1.0, 90, "image", None, "generated", "before filtering", "gate", "canonical", "none", 0)
+    if "evaluate" in [stage.name for stage in plan.stages]:
+        write_result(folder / "result.json", Result(plan.identity, {}, plan.settings, (f1,), ()))
+
+module = types.ModuleType("pathsynth.study.pipeline")
+module.run = run
+sys.modules["pathsynth.study.pipeline"] = module
+'''
+
+
+@dataclass
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class CommandLine:
+    """``pathsynth`` started in ``folder``; ``told`` says what the stand-in does at (rank, stage)."""
+
+    folder: Path
+    base: Path
+    told: dict[str, dict[str, str]] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        environment = {**os.environ, "STAND_IN": json.dumps(self.told), "PYTHONPATH": str(self.folder / "stand_in"), **self.variables}
+        environment.pop("HYDRA_FULL_ERROR", None) if "HYDRA_FULL_ERROR" not in self.variables else None
+        command = [sys.executable, "-m", "pathsynth", *arguments]
+        return subprocess.Popen(
+            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+
+    def __call__(self, *arguments: str) -> Ended:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=120)
+        return Ended(process.returncode, out, err)
+
+    def run(self, *arguments: str) -> Ended:
+        return self("run", f"base.path={self.base}", "tracking=none", *arguments)
+
+    @property
+    def made(self) -> list[str]:
+        """Stages that were begun: "name rank threads"."""
+        path = self.folder / "multirun" / "made.txt"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def trial(self, prefix: str, study: str = "runs") -> Path:
+        (found,) = (self.folder / "multirun" / study).glob(f"{prefix}*")
+        return found
+
+    def state(self, prefix: str, study: str = "runs") -> dict[str, str]:
+        return json.loads((self.trial(prefix, study) / "state.json").read_text())
+
+    def wait_for(self, line: str) -> None:
+        """Until a stage has begun."""
+        deadline = time.monotonic() + 60
+        while not any(made.startswith(line) for made in self.made):
+            assert time.monotonic() < deadline, f"{line} never began: {self.made}"
+            time.sleep(0.05)
+
+    def files(self) -> list[str]:
+        """What was written, the stand-in and the base aside."""
+        return sorted(p.name for p in self.folder.iterdir() if p.name not in ("stand_in", "base"))
+
+
+@pytest.fixture
+def pathsynth(tmp_path: Path) -> CommandLine:
+    (tmp_path / "stand_in").mkdir()
+    (tmp_path / "stand_in" / "sitecustomize.py").write_text(STAND_IN)
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "model_index.json").write_text("{}")
+    (base / "w.safetensors").write_bytes(b"weights")
+    return CommandLine(tmp_path, base)

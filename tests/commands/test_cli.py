@@ -1,0 +1,159 @@
+"""What the command line refuses, shows and answers quickly."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pathsynth.__main__ import dispatch
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, capsys):
+    """Commands in this process, started in an empty folder; the answer is (status, what is on stderr, files written)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pathsynth"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def run(*arguments: str) -> tuple[int, str, list[str]]:
+        monkeypatch.setenv("PATHSYNTH_STARTED", "")
+        code = dispatch(list(arguments))
+        return code, capsys.readouterr().err, [p.name for p in tmp_path.iterdir()]
+
+    return run
+
+
+REFUSED = [
+    (["rum"], "no command 'rum'; nearest: run"),
+    (["stats"], "no command 'stats'; nearest: status"),
+    (["xyzzy"], "no command 'xyzzy'; commands: run, pretrain"),
+    (["status", "--foo"], "--foo"),
+    (["status", "nowhere"], "no folder nowhere"),
+    (["report", "nowhere"], "no folder nowhere"),
+    (["run", "--foo"], "unrecognized arguments: --foo"),
+    (["run", "lora.rnk=3"], "no key 'lora.rnk' in run; nearest: lora.rank"),
+    (["run", "lrao.rank=3"], "nearest: lora.rank"),
+    (["run", "dta=phantom"], "no key 'dta' in run; nearest: data"),
+    (["run", "data=phantm"], "no choice 'phantm' for data; nearest: phantom"),
+    (["run", "study=demoo"], "no choice 'demoo' for study; nearest: demo"),
+    (["run", "lora.rank=1,2"], "add -m"),
+    (["run", "lora.rank=[1"], "cannot be read"),
+    (["run", "lora.rank=-3"], "lora.rank: input should be greater than or equal to 1, got -3"),
+    (["run", "lora.rank=many"], "lora.rank: input should be a valid integer"),
+    (["run", "sampling.attempts=0"], "sampling.attempts: input should be greater than or equal to 1, got 0"),
+    (["run", "trainer.precision=8"], "trainer.precision"),
+    (["run", "optimizer.lr=-1"], "optimizer.lr should be a number greater than 0"),
+    (["run", "+tracking.api_key=abc"], "tracking.api_key looks like a secret"),
+    (["run", "+lora.rnak=3"], "unknown key lora.rnak; nearest: lora.rank"),
+    (["run", "data=pathmnist", "data.root=/nowhere"], "no pathmnist.npz in /nowhere"),
+    (["run", "base=local"], "set base.path"),
+    (["run", "base.path=/nowhere"], "no base at /nowhere"),
+    (["run", "study.name=../up"], "study.name"),
+    (["run", "study=demo", "lora.dropout=3"], "lora.dropout"),
+    (["run", "-m", "lora.rank=1,-2"], "lora.rank: input should be greater than or equal to 1, got -2"),
+    (["run", "-m", "lora.rank=1,2", "data=phantm"], "no choice 'phantm'"),
+    (["finetune", "evaluate.n=5"], "no key 'evaluate.n' in finetune"),
+    (["generate", "prompt=H&E of a (cat), it's"], "names no class"),
+    (["generate", "prompt=mucus or debris"], "names several classes"),
+    (["generate", "labels=adipose,mucs"], "nearest: mucus"),
+    (["generate", "n=0"], "n: input should be greater than or equal to 1"),
+]
+
+
+@pytest.mark.parametrize("arguments, told", REFUSED, ids=[" ".join(a) for a, _ in REFUSED])
+def test_a_wrong_request_is_refused_in_one_line_and_writes_nothing(here, arguments, told):
+    code, err, files = here(*arguments)
+    lines = err.strip().splitlines()
+    assert (code, len(lines), files) == (2, 1, [])
+    assert lines[0].startswith("pathsynth")
+    assert told in lines[0]
+
+
+def test_a_base_of_the_hub_without_network_or_cache_is_refused_at_once(here, monkeypatch):
+    monkeypatch.setattr("pathsynth.study.sources._cached", lambda *_: False)
+    started = time.monotonic()
+    code, err, files = here("run", "base=sd15")
+    assert (code, files) == (2, [])
+    assert "neither in the hub's cache nor reachable" in err
+    assert time.monotonic() - started < 10
+
+
+def test_hydra_full_error_shows_the_traceback(here, monkeypatch):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    code, err, _ = here("run", "data=phantm")
+    assert code == 2
+    assert "Traceback" in err
+
+
+def test_hydras_own_flags_work(here, capsys):
+    assert dispatch(["run", "lora.rank=3", "--cfg", "job", "--resolve", "-p", "lora"]) == 0
+    assert "rank: 3" in capsys.readouterr().out
+    assert dispatch(["generate", "prompt=H&E, it's", "--cfg", "job"]) == 0
+    assert "prompt: H&E, it's" in capsys.readouterr().out
+    assert dispatch(["run", "--info", "defaults"]) == 0
+    assert dispatch(["run", "--help"]) == 0
+    assert "classifier" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["run", "pretrain", "classify", "finetune", "generate", "evaluate"])
+def test_every_command_composes_and_is_complete(here, capsys, command):
+    from hydra import compose, initialize_config_dir
+
+    from pathsynth.config import from_hydra
+    from pathsynth.config.shipped import conf_folder
+
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        for study in ("none", "demo"):
+            assert from_hydra(compose(command, [f"study={study}"])).command == command
+
+
+MODULES = "import sys; from pathsynth.__main__ import dispatch; dispatch(sys.argv[1:]); print('torch' in sys.modules, file=sys.stderr)"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["status"], ["run", "--cfg", "job"], ["run", "lora.rank=0"], ["run", "base.path=/nowhere"]]
+)
+def test_no_torch_before_a_trial_starts(tmp_path, arguments):
+    (tmp_path / "multirun").mkdir()
+    ended = subprocess.run([sys.executable, "-c", MODULES, *arguments], capture_output=True, text=True, cwd=tmp_path)
+    assert ended.stderr.splitlines()[-1] == "False"
+
+
+def study_of(root, trials: int) -> None:
+    for i in range(trials):
+        folder = root / "multirun" / "big" / f"rank={i}-{i:06x}"
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text("{}")
+        (folder / "state.json").write_text(json.dumps({"state": "done", "identity": "x", "stage": "evaluate"}))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["status"]])
+def test_help_and_status_answer_quickly(tmp_path, arguments):
+    study_of(tmp_path, 200)
+
+    def seconds() -> float:
+        import resource
+
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        ended = subprocess.run([sys.executable, "-m", "pathsynth", *arguments], capture_output=True, text=True, cwd=tmp_path)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert ended.returncode == 0, ended.stderr
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    # processor time: a busy machine lets everything wait, but makes nothing heavier
+    assert min(seconds() for _ in range(3)) <= 0.5
+
+
+def test_status_shows_every_trial_with_its_state(tmp_path, here, capsys):
+    study_of(tmp_path, 2)
+    folder = tmp_path / "multirun" / "big" / "rank=0-000000"
+    (folder / "state.json").write_text(json.dumps({"state": "failed", "identity": "x", "stage": "gate", "reason": "killed by signal 9"}))
+    assert dispatch(["status"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any("rank=0-000000" in line and "failed" in line and "killed by signal 9" in line for line in lines)
+    assert any("rank=1-000001" in line and "done" in line for line in lines)

@@ -1,0 +1,246 @@
+"""Trials from the command line to their end: done, found done, killed, failed, interrupted, shared."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from pathsynth.study.state import alive
+
+STAGES = ["cache", "gate", "judge", "finetune", "generate", "evaluate"]
+
+
+def begun(pathsynth) -> list[str]:
+    return [line.rsplit(" ", 1)[0] for line in pathsynth.made]
+
+
+def leftovers(pathsynth) -> list[str]:
+    """Whatever in the stage store is neither a lock nor a finished stage."""
+    root = pathsynth.folder / "multirun" / ".stages"
+    places = [p for p in root.glob("*/*") if p.suffix != ".lock"]
+    return [p.name for p in places if not (p / "stage.json").is_file() or (p / "half").read_text() != "whole"]
+
+
+def test_a_trial_is_done_once_and_then_found(pathsynth):
+    ended = pathsynth.run("lora.rank=16")
+    assert ended.code == 0, ended.err
+    assert begun(pathsynth) == [f"{stage} 16" for stage in STAGES]
+    assert pathsynth.state("rank=16")["state"] == "done"
+    assert "0.160 (0.000–1.000, n = 90)" in ended.out
+    manifest = (pathsynth.trial("rank=16") / "manifest.json").read_text()
+    again = pathsynth.run("lora.rank=16", "trainer.threads=1")
+    assert again.code == 0
+    assert "done already" in again.out
+    assert len(pathsynth.made) == len(STAGES)
+    assert (pathsynth.trial("rank=16") / "manifest.json").read_text() == manifest
+
+
+def test_the_manifest_is_frozen_whole_and_without_secrets(pathsynth):
+    pathsynth.variables = {"WANDB_API_KEY": "s3cr3t-value"}
+    assert pathsynth.run("lora.rank=2", "data.n_train=90").code == 0
+    text = (pathsynth.trial("rank=2") / "manifest.json").read_text()
+    record = json.loads(text)
+    assert "s3cr3t-value" not in text
+    assert record["config"]["lora"]["rank"] == 2
+    assert record["overrides"][-2:] == ["lora.rank=2", "data.n_train=90"]
+    assert record["identity"] == record["plan"]["identity"]
+    assert [stage["name"] for stage in record["plan"]["stages"]] == STAGES
+    assert record["versions"]["torch"]
+
+
+def test_a_multirun_shares_its_stages_and_a_killed_trial_fails_alone(pathsynth):
+    pathsynth.told = {"4": {"finetune": "kill"}}
+    ended = pathsynth.run("-m", "lora.rank=1,4,16")
+    assert ended.code == 1
+    assert [line for line in begun(pathsynth) if line.startswith("gate")] == ["gate 1"]
+    assert [pathsynth.state(f"rank={rank}-")["state"] for rank in (1, 4, 16)] == ["done", "failed", "done"]
+    assert pathsynth.state("rank=4-")["reason"].startswith("killed by signal 9")
+    assert "killed by signal 9" in ended.out
+    pathsynth.told = {}
+    again = pathsynth.run("-m", "lora.rank=1,4,16")
+    assert again.code == 0
+    assert again.out.count("done already") == 2
+    assert begun(pathsynth).count("finetune 4") == 2
+    assert leftovers(pathsynth) == []
+
+
+def test_every_kind_of_failure_has_a_status_a_reason_and_no_traceback(pathsynth):
+    pathsynth.told = {"1": {"gate": "fail"}, "2": {"gate": "bug"}, "3": {"gate": "full"}, "4": {"gate": "refuse"}}
+    ended = pathsynth.run("-m", "lora.rank=1,2,3,4")
+    reasons = [pathsynth.state(f"rank={rank}-")["reason"] for rank in (1, 2, 3, 4)]
+    assert ended.code == 1
+    assert reasons == [
+        "the loss became nan at step 3; lower optimizer.lr",
+        "ValueError: two lines",
+        "the disk is full (images/1.png); free some space and run the same command again",
+        "the adapter belongs to another base",
+    ]
+    assert "Traceback (most recent call last)" not in ended.out
+    assert "Traceback" in (pathsynth.trial("rank=2-") / "log.txt").read_text()
+    assert leftovers(pathsynth) == []
+
+
+def test_a_study_file_is_a_multirun_with_a_folder_of_its_own(pathsynth):
+    ended = pathsynth.run("study=demo")
+    assert ended.code == 0, ended.err
+    trials = [p.name.split("-")[0] for p in (pathsynth.folder / "multirun" / "demo").iterdir() if not p.name.startswith(".")]
+    assert sorted(trials) == ["rank=1", "rank=16"]
+
+
+def test_the_joblib_launcher_runs_trials_side_by_side_and_isolates_them(pathsynth):
+    pathsynth.told = {"4": {"finetune": "kill"}}
+    ended = pathsynth.run("-m", "lora.rank=1,4,16", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert ended.code == 1, ended.err
+    assert [pathsynth.state(f"rank={rank}-")["state"] for rank in (1, 4, 16)] == ["done", "failed", "done"]
+    assert len([line for line in pathsynth.made if line.startswith("gate")]) == 1
+
+
+def test_hydras_own_sweeper_refuses_one_job_and_runs_the_others(pathsynth):
+    ended = pathsynth.run("-m", "hydra/sweeper=basic", "lora.rank=-1,2")
+    assert ended.code == 1
+    assert pathsynth.state("rank=2-")["state"] == "done"
+    assert "refused" in ended.out
+
+
+def interrupt(pathsynth, process: subprocess.Popen, number: int) -> int:
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    return process.returncode
+
+
+def test_ctrl_c_stops_a_multirun_and_the_same_command_goes_on(pathsynth):
+    pathsynth.told = {"4": {"generate": "wait"}}
+    arguments = ["run", f"base.path={pathsynth.base}", "tracking=none", "-m", "lora.rank=1,4,16"]
+    process = pathsynth.start(*arguments)
+    pathsynth.wait_for("generate 4")
+    assert interrupt(pathsynth, process, signal.SIGINT) == 130
+    state = pathsynth.state("rank=4-")
+    assert (state["state"], state["stage"]) == ("interrupted", "generate")
+    assert not list((pathsynth.folder / "multirun" / "runs").glob("rank=16-*"))
+    assert leftovers(pathsynth) == []
+    pathsynth.told = {}
+    assert pathsynth(*arguments).code == 0
+    assert begun(pathsynth).count("finetune 4") == 1
+    assert begun(pathsynth).count("generate 4") == 2
+
+
+def test_sigterm_stops_a_trial_in_every_stage(pathsynth):
+    for rank, stage in enumerate(STAGES[3:], start=1):
+        pathsynth.told = {str(rank): {stage: "wait"}}
+        process = pathsynth.start("run", f"base.path={pathsynth.base}", "tracking=none", f"lora.rank={rank}")
+        pathsynth.wait_for(f"{stage} {rank}")
+        assert interrupt(pathsynth, process, signal.SIGTERM) == 130
+        state = pathsynth.state(f"rank={rank}-")
+        assert (state["state"], state["stage"]) == ("interrupted", stage)
+    assert leftovers(pathsynth) == []
+
+
+def test_a_trial_whose_supervisor_is_killed_stops_by_itself(pathsynth):
+    pathsynth.told = {"1": {"finetune": "wait"}}
+    process = pathsynth.start("run", f"base.path={pathsynth.base}", "tracking=none", "lora.rank=1")
+    pathsynth.wait_for("finetune 1")
+    pid = pathsynth.state("rank=1-")["pid"]
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 30
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(pid)
+    assert pathsynth.state("rank=1-")["state"] == "interrupted"
+    pathsynth.told = {}
+    assert pathsynth.run("lora.rank=1").code == 0
+
+
+def test_two_commands_that_want_the_same_trial_make_it_once(pathsynth):
+    arguments = ["run", f"base.path={pathsynth.base}", "tracking=none", "lora.rank=8"]
+    both = [pathsynth.start(*arguments), pathsynth.start(*arguments)]
+    outputs = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert begun(pathsynth) == [f"{stage} 8" for stage in STAGES]
+    assert sum("done already" in out for out in outputs) == 1
+
+
+def test_a_killed_trial_process_leaves_no_half_stage(pathsynth):
+    pathsynth.told = {"1": {"generate": "wait"}}
+    process = pathsynth.start("run", f"base.path={pathsynth.base}", "tracking=none", "lora.rank=1")
+    pathsynth.wait_for("generate 1")
+    os.kill(int(pathsynth.state("rank=1-")["pid"]), signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert all(name.endswith(".partial") for name in leftovers(pathsynth))
+    pathsynth.told = {}
+    assert pathsynth.run("lora.rank=1").code == 0
+    assert leftovers(pathsynth) == []
+
+
+def test_each_command_ends_done_and_only_evaluated_trials_have_results(pathsynth):
+    own = [f"base.path={pathsynth.base}", "tracking=none"]
+    for command, arguments in {
+        "classify": ["tracking=none", "classifier.epochs=1"],
+        "finetune": own,
+        "generate": [*own, "prompt=H&E: mucus, it's (pale)", "n=2"],
+        "evaluate": own,
+    }.items():
+        ended = pathsynth(command, *arguments)
+        assert ended.code == 0, ended.err
+    trials = [p for p in (pathsynth.folder / "multirun" / "runs").iterdir() if not p.name.startswith(".")]
+    assert len(trials) == 4
+    assert [(p / "result.json").exists() for p in trials].count(True) == 1
+
+
+def test_images_that_would_fill_the_disk_are_warned_of(pathsynth):
+    ended = pathsynth.run("evaluate.n=2000000000")
+    assert ended.code == 0, ended.err
+    assert "warning: up to 72,000,000,000 images may need" in ended.out
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_request_to_stop_reaches_trials_that_run_side_by_side(pathsynth, terminal):
+    """A terminal's Ctrl-C goes to the command and to the launcher's workers (not to the trials), a SIGTERM to the command."""
+    pathsynth.told = {"1": {"finetune": "wait"}, "4": {"finetune": "wait"}}
+    arguments = ["run", f"base.path={pathsynth.base}", "tracking=none", "-m", "lora.rank=1,4,16"]
+    process = pathsynth.start(*arguments, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    pathsynth.wait_for("finetune 1")
+    pathsynth.wait_for("finetune 4")
+    pids = [int(pathsynth.state(f"rank={rank}-")["pid"]) for rank in (1, 4)]
+    if terminal:
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out.count("interrupted") >= 2
+    assert [pathsynth.state(f"rank={rank}-")["state"] for rank in (1, 4)] == ["interrupted", "interrupted"]
+    assert not any(alive(pid) for pid in pids)
+    assert not list((pathsynth.folder / "multirun" / "runs").glob("rank=16-*"))
+
+
+def test_the_second_ctrl_c_kills(pathsynth):
+    pathsynth.told = {"1": {"finetune": "stubborn"}}
+    process = pathsynth.start("run", f"base.path={pathsynth.base}", "tracking=none", "lora.rank=1")
+    pathsynth.wait_for("finetune 1")
+    pid = int(pathsynth.state("rank=1-")["pid"])
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert alive(pid)
+    assert interrupt(pathsynth, process, signal.SIGINT) == 130
+    assert not alive(pid)
+    assert pathsynth.state("rank=1-")["state"] == "interrupted"
+    pathsynth.told = {}
+    assert pathsynth.run("lora.rank=1").code == 0
+
+
+def test_a_configuration_folder_of_the_users_own_works(pathsynth):
+    own = pathsynth.folder / "base" / "mine" / "lora"
+    own.mkdir(parents=True)
+    (own / "wide.yaml").write_text("rank: 7\nalpha: null\ndropout: 0.0\ntargets: all\n")
+    ended = pathsynth.run("--config-dir", str(own.parent), "lora=wide")
+    assert ended.code == 0, ended.err
+    ended = pathsynth.run(f"hydra.searchpath=[file://{own.parent}]", "lora=wide", "lora.rank=8")
+    assert ended.code == 0, ended.err
+    assert {line.split()[1] for line in begun(pathsynth)} == {"7", "8"}

@@ -1,0 +1,144 @@
+"""The whole loop at its smallest, as a user starts it: real base, gate, judge, adapter, images and result."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pathsynth.ledger.records import read_result
+
+pytestmark = pytest.mark.slow
+
+SMALL = [
+    "data.n_train=90",
+    "data.n_val=36",
+    "data.n_test=18",
+    "gate.epochs=1",
+    "judge.epochs=1",
+    "lora.targets=attention",
+    "trainer.max_steps=4",
+    "trainer.batch_size=4",
+    "validation.every=2",
+    "validation.n=1",
+    "sampling.steps=2",
+    "sampling.attempts=2",
+    "evaluate.n=2",
+]
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    words = [sys.executable, "-m", "pathsynth", *arguments]
+    return subprocess.Popen(
+        words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "WANDB_MODE": "offline"}
+    )
+
+
+def run(folder: Path, *arguments: str) -> tuple[int, str]:
+    process = start(folder, *arguments)
+    output, _ = process.communicate(timeout=280)
+    return process.returncode, output
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, small_base_folder):
+    folder = tmp_path_factory.mktemp("whole")
+    code, output = run(folder, "run", f"base.path={small_base_folder}", *SMALL)
+    assert code == 0, output
+    return folder, small_base_folder
+
+
+def the_trial(folder: Path, study: str = "runs") -> Path:
+    return next(path.parent for path in (folder / "multirun" / study).glob("*/manifest.json"))
+
+
+def test_a_trial_leaves_everything_that_was_promised(finished):
+    trial = the_trial(finished[0])
+    result = read_result(trial / "result.json")
+    assert json.loads((trial / "state.json").read_text())["state"] == "done"
+    before = result.find("macro_f1", "before filtering", "judge")
+    assert before and before.n == 18 and before.low is not None
+    assert result.find("accuracy", split="val", scorer="gate")
+    assert result.find("accuracy", split="test", scorer="gate") is None, "test is scored only when asked for"
+    table = pd.read_parquet(trial / "attempts.parquet")
+    assert set(table.groupby(["label", "slot"]).attempt.min()) == {0}
+    assert len(table[table.attempt == 0]) == 18
+    assert (trial / "adapter" / "pytorch_lora_weights.safetensors").is_file()
+    assert {p.name for p in (trial / "grids").iterdir()} == {"real.png", "first_attempts.png", "accepted.png"}
+    assert list(trial.glob("wandb/offline-run-*")) or list(trial.glob("wandb/**/*.wandb"))
+
+
+def test_the_report_is_one_page(finished):
+    trial = the_trial(finished[0])
+    code, output = run(finished[0], "report", str(trial))
+    assert code == 0, output
+    page = (trial / "report.html").read_text()
+    assert "http" not in page.split("<body")[1].split("src=")[1][:20]
+    assert "smooth" in page
+
+
+def test_the_same_command_again_finds_everything_done(finished):
+    code, output = run(finished[0], "run", f"base.path={finished[1]}", *SMALL)
+    assert (code, "done already" in output) == (0, True)
+
+
+def test_another_n_evaluates_again_and_trains_nothing(finished):
+    folder, base = finished
+    before = {p: p.stat().st_mtime_ns for p in (folder / "multirun" / ".stages").glob("*/*/stage.json")}
+    code, output = run(folder, "run", f"base.path={base}", *SMALL[:-1], "evaluate.n=1")
+    assert code == 0, output
+    after = {p: p.stat().st_mtime_ns for p in (folder / "multirun" / ".stages").glob("*/*/stage.json")}
+    assert {p.parent.parent.name for p in after.keys() - before.keys()} == {"generate", "evaluate"}
+    assert all(after[p] == stamp for p, stamp in before.items())
+
+
+def test_generate_draws_what_the_prompt_names(finished):
+    folder, base = finished
+    words = [w for w in SMALL if w.partition(".")[0] not in ("judge", "evaluate")]
+    code, output = run(folder, "generate", "prompt=pale mucus, please (H&E)", "n=2", f"base.path={base}", *words, "study.name=draw")
+    assert code == 0, output
+    table = pd.read_parquet(the_trial(folder, "draw") / "attempts.parquet")
+    assert set(table.class_slug) == {"mucus"} and set(table.prompt) == {"pale mucus, please (H&E)"}
+
+
+def test_kill_of_one_trial_leaves_the_others_and_nothing_half_written(finished):
+    folder, base = finished
+    words = [w for w in SMALL if not w.startswith("trainer.max_steps")]
+    process = start(folder, "run", "-m", f"base.path={base}", *words, "trainer.max_steps=40", "lora.rank=1,2", "study.name=kill")
+    deadline = time.monotonic() + 120
+    victim = None
+    while victim is None and time.monotonic() < deadline and process.poll() is None:
+        for state in (folder / "multirun" / "kill").glob("*/state.json"):
+            record = json.loads(state.read_text())
+            if record["state"] == "running" and record["stage"] == "finetune":
+                victim = record["pid"]
+        time.sleep(0.05)
+    assert victim, "no trial reached its fine-tuning"
+    os.kill(victim, signal.SIGKILL)
+    output, _ = process.communicate(timeout=200)
+    states = sorted(json.loads(p.read_text())["state"] for p in (folder / "multirun" / "kill").glob("*/state.json"))
+    assert (process.returncode, states) == (1, ["done", "failed"]), output
+    assert all((p / "stage.json").is_file() for p in (folder / "multirun" / ".stages").glob("*/*") if p.is_dir() and p.suffix != ".partial")
+    code, output = run(folder, "run", "-m", f"base.path={base}", *words, "trainer.max_steps=40", "lora.rank=1,2", "study.name=kill")
+    assert (code, output.count("done already")) == (0, 1), output
+    assert not list((folder / "multirun" / ".stages").glob("*/*.partial"))
+
+
+def test_a_damaged_adapter_card_is_told_in_one_line(finished):
+    folder, base = finished
+    card = next((folder / "multirun" / ".stages" / "finetune").glob("*/adapter/adapter.json"))
+    whole = card.read_text()
+    card.write_text(whole.replace(json.loads(whole)["base"], "another-base"))
+    try:
+        code, output = run(folder, "run", f"base.path={base}", *SMALL[:-1], "evaluate.n=3")
+    finally:
+        card.write_text(whole)
+    assert code == 1
+    assert "belongs to base another-base" in output and "Traceback" not in output

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pathsynth.study.state import DONE, FAILED, INTERRUPTED, TrialState, alive, last_lines, read_state, write_state
+from pathsynth.study.supervise import cores, supervise, trial_environment
+
+CHILD = """
+import json, os, signal, sys, time
+from pathlib import Path
+from pathsynth.study.state import TrialState, write_state
+folder, what = Path(sys.argv[1]), sys.argv[2]
+state = TrialState("running", "abc", stage="finetune", pid=os.getpid(), started="then")
+def stop(*_):
+    if what == "stubborn":
+        return
+    write_state(folder, TrialState("interrupted", "abc", "finetune", reason="stopped on request", pid=os.getpid()))
+    sys.exit(130)
+signal.signal(signal.SIGTERM, stop)
+write_state(folder, state)
+(folder / "log.txt").write_text("first\\n\\nlast words\\n")
+(folder / "session").write_text(f"{os.getsid(0)} {os.getpid()} {os.environ['OMP_NUM_THREADS']} {sys.stdin.read()!r}")
+if what == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+if what == "silent":
+    sys.exit(3)
+if what == "done":
+    write_state(folder, TrialState("done", "abc", pid=os.getpid()))
+if what == "named":
+    write_state(folder, TrialState("failed", "abc", "gate", reason="the disk is full", pid=os.getpid()))
+    sys.exit(1)
+if what in ("slow", "stubborn"):
+    (folder / "ready").touch()
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        time.sleep(0.05)
+"""
+
+SUPERVISOR = """
+import json, sys
+from pathlib import Path
+from pathsynth.study.supervise import supervise, trial_environment
+try:
+    supervise(json.loads(sys.argv[1]), Path(sys.argv[2]), trial_environment(None, 1))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def child(folder: Path, what: str) -> list[str]:
+    return [sys.executable, "-c", CHILD, str(folder), what]
+
+
+def started_supervisor(folder: Path, what: str) -> subprocess.Popen:
+    process = subprocess.Popen([sys.executable, "-c", SUPERVISOR, json.dumps(child(folder, what)), str(folder)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (folder / "ready").exists():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+    return process
+
+
+def test_a_trial_that_ends_well_has_the_state_it_wrote(tmp_path):
+    assert supervise(child(tmp_path, "done"), tmp_path, trial_environment(3, 1)).state == DONE
+    session, pid, threads, read = (tmp_path / "session").read_text().split(maxsplit=3)
+    assert session == pid != str(os.getsid(0))
+    assert threads == "3"
+    assert read == "''"
+
+
+def test_a_killed_trial_failed_and_says_by_what(tmp_path, capfd):
+    state = supervise(child(tmp_path, "killed"), tmp_path, trial_environment(1, 1))
+    assert state.state == FAILED
+    assert state.reason == "killed by signal 9 (out of memory?) in stage finetune"
+    assert read_state(tmp_path) == state
+    assert state.ended
+    told = capfd.readouterr().err
+    assert "killed by signal 9" in told
+    assert "last words" in told
+
+
+def test_a_trial_without_a_last_word_failed(tmp_path):
+    state = supervise(child(tmp_path, "silent"), tmp_path, trial_environment(1, 1))
+    assert (state.state, "status 3" in state.reason) == (FAILED, True)
+
+
+def test_a_reason_that_the_trial_gave_is_kept(tmp_path):
+    state = supervise(child(tmp_path, "named"), tmp_path, trial_environment(1, 1))
+    assert (state.state, state.reason, state.stage) == (FAILED, "the disk is full", "gate")
+
+
+def test_a_command_that_cannot_start_at_all_is_not_taken_for_done(tmp_path):
+    write_state(tmp_path, TrialState("waiting", "abc"))
+    state = supervise([sys.executable, "-c", "pass"], tmp_path, trial_environment(1, 1))
+    assert state.state == FAILED
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_stops_the_trial(tmp_path, number):
+    process = started_supervisor(tmp_path, "slow")
+    process.send_signal(number)
+    assert process.wait(30) == 130
+    state = read_state(tmp_path)
+    assert (state.state, state.reason) == (INTERRUPTED, "stopped on request")
+    assert not alive(int((tmp_path / "session").read_text().split()[1]))
+
+
+def test_the_second_signal_kills_the_trial(tmp_path):
+    process = started_supervisor(tmp_path, "stubborn")
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert read_state(tmp_path).state == INTERRUPTED
+    assert not alive(int((tmp_path / "session").read_text().split()[1]))
+
+
+def test_threads_come_from_the_request_then_the_environment_then_the_cores(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    assert trial_environment(2, 1)["OMP_NUM_THREADS"] == "2"
+    assert trial_environment(None, 1)["OMP_NUM_THREADS"] == "7"
+    assert trial_environment(None, 1)["MKL_NUM_THREADS"] == str(cores())
+    assert trial_environment(None, 10 * cores())["MKL_NUM_THREADS"] == "1"
+
+
+def test_a_running_state_whose_process_is_gone_reads_as_interrupted(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    write_state(tmp_path, TrialState("running", "abc", stage="gate", pid=gone.pid))
+    assert read_state(tmp_path).state == INTERRUPTED
+    write_state(tmp_path, TrialState("running", "abc", stage="gate", pid=os.getpid()))
+    assert read_state(tmp_path).state == "running"
+
+
+def test_a_damaged_state_file_is_a_failure_with_a_remedy(tmp_path):
+    (tmp_path / "state.json").write_text("{")
+    state = read_state(tmp_path)
+    assert state.state == FAILED
+    assert "run the trial again" in state.reason
+
+
+def test_last_lines_skip_empty_ones(tmp_path):
+    assert last_lines(tmp_path) == []
+    (tmp_path / "log.txt").write_text("a\n\nb\n \nc\n")
+    assert last_lines(tmp_path, 2) == ["b", "c"]
