@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -20,46 +21,47 @@ CONFIG_COMMANDS = {
     "generate": 'Draw images: prompt="…" n=16, or labels=all n=20.',
     "evaluate": "Score an adapter by gate and judge.",
 }
-_HYDRA_PANEL = "Config commands (key=value …, -m, --cfg job, --help)"
-_EPILOGUE = "Example: pathsynth run study=demo · pathsynth run -m lora.rank=1,16 seed=0,1,2"
-
-app = typer.Typer(add_completion=False, epilog=_EPILOGUE, rich_markup_mode="rich")
-
-
-@app.callback(invoke_without_command=True)
-def about(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False) -> None:
-    """Prompt → LoRA-tuned diffusion → image → gate: accept, or discard and ask again; then a judge, numbers, a report."""
-    if version:
-        print(f"pathsynth {__version__}")
-        raise typer.Exit
+_EPILOGUE = (
+    "All but status and report are Hydra applications: they take key=value, -m, --cfg job, --help and so on. "
+    "Examples: pathsynth run study=demo; pathsynth run -m lora.rank=1,16 seed=0,1,2"
+)
 
 
-def _listed(name: str, told: str) -> None:
-    """Shows a config command in the help; :func:`main` hands it to Hydra before typer is asked."""
+def _application(name: str) -> typer.Typer:
+    """The typer application; only the command that is wanted has its parameters, for typer is slow to prepare them."""
+    app = typer.Typer(add_completion=False, epilog=_EPILOGUE, rich_markup_mode=None)
 
-    def stand_in() -> None: ...
+    @app.callback()
+    def about() -> None:
+        """Prompt → LoRA-tuned diffusion → image → gate: accept, or discard and ask again; then a judge, numbers, a report."""
 
-    app.command(name, help=told, rich_help_panel=_HYDRA_PANEL)(stand_in)
+    for command, told in CONFIG_COMMANDS.items():
+        app.command(command, help=told)(_listed_only)
+    for command, (told, function) in FILE_COMMANDS.items():
+        app.command(command, help=told)(function if command == name else _listed_only)
+    return app
 
 
-for _name, _told in CONFIG_COMMANDS.items():
-    _listed(_name, _told)
+def _listed_only() -> None:
+    """Stands in the help for a command that is carried out elsewhere."""
 
 
-@app.command()
-def status(folder: Annotated[Path, typer.Argument(help="All studies, one study, or one trial.")] = Path("multirun")) -> None:
-    """Show how far each trial is, with its first score or the reason of its failure."""
+def _status(folder: Annotated[Path, typer.Argument(help="All studies, one study, or one trial.")] = Path("multirun")) -> None:
     from pathsynth.commands.status import show_status
 
     show_status(folder)
 
 
-@app.command()
-def report(folder: Annotated[Path, typer.Argument(help="A trial's or a study's folder.")]) -> None:
-    """Write report.html: numbers with intervals, confusion matrix, image grids, in one self-contained page."""
+def _report(folder: Annotated[Path, typer.Argument(help="A trial's or a study's folder.")]) -> None:
     from pathsynth.commands.report import make_report
 
     make_report(folder)
+
+
+FILE_COMMANDS: dict[str, tuple[str, Callable[..., None]]] = {
+    "status": ("Show how far each trial is, and why it failed.", _status),
+    "report": ("Write the page of a trial or a study.", _report),
+}
 
 
 def main() -> None:
@@ -74,12 +76,18 @@ def dispatch(arguments: list[str]) -> int:
         from pathsynth.commands.launch import launch
 
         return launch(name, arguments[1:])
-    known = [*CONFIG_COMMANDS, *(c.name or c.callback.__name__ for c in app.registered_commands if c.callback and not c.rich_help_panel)]
+    if name == "--version":
+        print(f"pathsynth {__version__}")
+        return 0
+    known = [*CONFIG_COMMANDS, *FILE_COMMANDS]
     if name and not name.startswith("-") and name not in known:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         return _refuse(f"no command '{name}'" + (f"; nearest: {close[0]}" if close else f"; commands: {', '.join(known)}"))
     try:
-        ended = app(args=arguments or ["--help"], prog_name="pathsynth", standalone_mode=False)
+        if name == "status" and not any(argument.startswith("-") for argument in arguments) and len(arguments) <= 2:
+            _status(*map(Path, arguments[1:]))  # asked for again and again, so it does not wait for typer
+            return 0
+        ended = _application(name)(args=arguments or ["--help"], prog_name="pathsynth", standalone_mode=False)
     except RequestError as error:
         return _refuse(str(error))
     except (typer.Abort, KeyboardInterrupt):

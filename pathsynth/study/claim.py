@@ -22,7 +22,9 @@ MANIFEST = "manifest.json"
 _CLAIM = ".claim.lock"
 _HEX = 6
 _NAME_LENGTH = 60
-_SILENT = re.compile(r"^(study|study\..*|multirun|tracking.*|hydra.*|data\.(root|allow_subset|download)|base\.path|pretrain\.root|trainer\.threads)$")
+_SILENT = re.compile(
+    r"^(study|study\..*|multirun|tracking.*|hydra.*|data\.(root|allow_subset|download)|base\.path|pretrain\.root|trainer\.threads)$"
+)
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ class Trial:
             "pretrain": self.make_base,
         }
         started = time.monotonic()
-        record = {"settings": stage.settings, "parents": stage.parents}
+        record = {**stage.settings, "parents": stage.parents}
         self.built[stage.name] = self.store.build(stage.name, stage.identity, record, makers[stage.name])
         self.seconds[stage.name] = round(time.monotonic() - started, 1)
 

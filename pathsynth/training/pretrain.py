@@ -227,6 +227,16 @@ def pretrain_base(config: PretrainConfig, archive: Path, folder: Path, work: Pat
     """
     train, held_out = read_cifar(archive, "train"), read_cifar(archive, "test")
     parts = fresh_parts(train, config)
+    decoder = DecoderPretraining(
+        parts.vae,
+        lambda step: decoder_images(train, config.seed, step),
+        {"cifar": to_float(held_out.images[:500])},
+        config.seed,
+        config.decoder_steps,
+        config.decoder_lr,
+        latent_noise=0.1,
+    )
+    _fit("decoder", decoder, config.decoder_steps, work / "decoder", folder, progress("decoder"))
     denoiser = DenoiserPretraining(
         parts.unet,
         parts.encoder,
@@ -240,23 +250,15 @@ def pretrain_base(config: PretrainConfig, archive: Path, folder: Path, work: Pat
         config.lr,
         ema_decay=0.999,
     )
-    decoder = DecoderPretraining(
-        parts.vae,
-        lambda step: decoder_images(train, config.seed, step),
-        {"cifar": to_float(held_out.images[:500])},
-        config.seed,
-        config.decoder_steps,
-        config.decoder_lr,
-        latent_noise=0.1,
-    )
-    for name, module, steps in (("decoder", decoder, config.decoder_steps), ("denoiser", denoiser, config.steps)):
-        _fit(name, module, steps, work / name, folder, progress(name))
-        module.use_ema_weights()
+    _fit("denoiser", denoiser, config.steps, work / "denoiser", folder, progress("denoiser"))
     save_pipeline(folder / "base", parts.unet, parts.vae, parts.encoder, parts.tokenizer)
 
 
-def _fit(name: str, module: pl.LightningModule, steps: int, work: Path, folder: Path, progress: pl.Callback) -> None:
-    """Train to ``steps``, from the last checkpoint in ``work`` if there is one; losses go to ``folder/<name>/metrics.csv``."""
+def _fit(name: str, module: AveragedModule, steps: int, work: Path, folder: Path, progress: pl.Callback) -> None:
+    """Train to ``steps``, from the last checkpoint in ``work`` if there is one, and leave the averaged weights in place.
+
+    Losses go to ``folder/<name>/metrics.csv``.
+    """
     last = work / "last.ckpt"
     trainer = pl.Trainer(
         max_steps=steps,
@@ -271,3 +273,4 @@ def _fit(name: str, module: pl.LightningModule, steps: int, work: Path, folder: 
         enable_model_summary=False,
     )
     trainer.fit(module, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+    module.use_ema_weights()

@@ -157,3 +157,14 @@ def test_status_shows_every_trial_with_its_state(tmp_path, here, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert any("rank=0-000000" in line and "failed" in line and "killed by signal 9" in line for line in lines)
     assert any("rank=1-000001" in line and "done" in line for line in lines)
+
+
+def test_help_lists_every_command_and_version_is_told(here, capsys):
+    assert dispatch([]) == dispatch(["--help"]) == 0
+    out = capsys.readouterr().out
+    for command in ("run", "pretrain", "classify", "finetune", "generate", "evaluate", "status", "report"):
+        assert f"\n  {command} " in out
+    assert dispatch(["--version"]) == 0
+    assert capsys.readouterr().out == "pathsynth 0.1.0\n"
+    assert dispatch(["status", "--help"]) == 0
+    assert "one trial" in capsys.readouterr().out

@@ -58,7 +58,7 @@ def test_the_wheel_holds_what_is_no_code(wheel):
 
 
 def test_it_runs_outside_the_clone(installed, tmp_path):
-    assert "Config commands" in pathsynth(installed, tmp_path, "--help").stdout
+    assert "Examples: pathsynth run study=demo" in pathsynth(installed, tmp_path, "--help").stdout
     composed = pathsynth(installed, tmp_path, "run", "study=demo", "--cfg", "job")
     assert composed.returncode == 0, composed.stderr
     assert "name: demo" in composed.stdout

@@ -1,0 +1,137 @@
+"""The evaluation protocol on a set whose every number is known beforehand."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from pathsynth.data.dataset import DataSet, LabelledImages
+from pathsynth.metrics.evaluation import AFTER, BEFORE, evaluate_set
+from pathsynth.models.classifier import ClassifierSpec
+from pathsynth.sampling.attempts import AttemptRow
+from pathsynth.sampling.pictures import save_png
+from pathsynth.vocabulary.labels import COLORECTAL
+from pathsynth.vocabulary.prompts import colorectal_prompts
+
+SPACE = dataclasses.replace(COLORECTAL, classes=COLORECTAL.classes[:2])
+
+
+class BrightnessJudge(torch.nn.Module):
+    """Class 0 is dark, class 1 is bright."""
+
+    spec = ClassifierSpec("none", 4, "small", SPACE.slugs, SPACE.name)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, images):
+        bright = images.mean(dim=(1, 2, 3))
+        return torch.stack([0.5 - bright, bright - 0.5], dim=1) * 10
+
+    def features(self, images):
+        return images.mean(dim=(2, 3))
+
+
+def noise(seed: int, level: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(max(0, level - 30), level + 30, (4, 4, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def real():
+    images = np.stack([noise(i, 60 if i % 2 == 0 else 190) for i in range(40)])
+    labels = np.arange(40, dtype=np.int64) % 2
+    return DataSet("toy", "id", 4, SPACE, colorectal_prompts(), lambda split: LabelledImages(images, labels))
+
+
+def rows(folder, plan) -> list[AttemptRow]:
+    """Rows of (label, slot, attempt, brightness or None for a broken image, gate's prediction)."""
+    made = []
+    for label, slot, attempt, level, predicted in plan:
+        path = f"{label}-{slot}-{attempt}.png" if level is not None else None
+        row = AttemptRow(
+            stream="eval",
+            label=label,
+            class_slug=SPACE.slugs[label],
+            slot=slot,
+            attempt=attempt,
+            prompt="x",
+            seed=1,
+            steps=1,
+            guidance=1.0,
+            denoiser_calls=1,
+            predicted=predicted,
+            probability=0.9,
+            probabilities=(0.5, 0.5),
+            accepted=predicted == label,
+            reason=None,
+            near_margin=False,
+            image=path,
+            sha256=None,
+        )
+        if path:
+            save_png(folder / path, noise(slot, level), row.as_attempt(), SPACE.slugs[label])
+        made.append(row)
+    return made
+
+
+PLAN = [
+    # class 0: six dark images that the gate takes, four bright ones that it takes all the same
+    *[(0, i, 0, 60, 0) for i in range(6)],
+    *[(0, i, 0, 190, 0) for i in range(6, 10)],
+    # class 1: eight taken at once, one rejected and then taken, one broken and then rejected
+    *[(1, i, 0, 190, 1) for i in range(8)],
+    (1, 8, 0, 60, 0),
+    (1, 8, 1, 190, 1),
+    (1, 9, 0, None, -1),
+    (1, 9, 1, 60, 0),
+]
+
+
+@pytest.fixture
+def found(tmp_path, real):
+    evaluation = evaluate_set(rows(tmp_path, PLAN), tmp_path, BrightnessJudge(), real, "val", seed=0)
+    return {(m.metric, m.stage, m.scorer, m.class_): m for m in evaluation.metrics}, evaluation
+
+
+def test_before_filtering_counts_first_attempts_only(found):
+    metrics, _ = found
+    gate, judge = metrics["accuracy", BEFORE, "gate", None], metrics["accuracy", BEFORE, "judge", None]
+    assert (gate.value, gate.n) == (18 / 20, 20)
+    assert (judge.value, judge.n) == (14 / 20, 20), "a broken image is a miss"
+    assert gate.low < gate.value < gate.high
+    assert metrics["recall", BEFORE, "gate", "background"].value == 0.8
+    assert metrics["precision", BEFORE, "gate", "adipose"].n == 11
+
+
+def test_after_filtering_is_the_judges_alone(found):
+    metrics, _ = found
+    assert (metrics["accuracy", AFTER, "judge", None].value, metrics["accuracy", AFTER, "judge", None].n) == (15 / 19, 19)
+    assert not [key for key in metrics if key[1] == AFTER and key[2] == "gate"]
+
+
+def test_acceptance_attempts_and_exhausted_slots_add_up(found):
+    metrics, _ = found
+    assert metrics["acceptance", BEFORE, "gate", "background"].value == 0.8
+    assert metrics["slots_accepted", BEFORE, "gate", "background"].value == 0.9
+    assert metrics["exhausted_slots", BEFORE, "gate", "background"].value == 1
+    assert metrics["attempts_per_accepted", BEFORE, "gate", "background"].value == 12 / 9
+    assert metrics["attempts_per_accepted", BEFORE, "gate", None].value == 22 / 19
+
+
+def test_confusions_have_rows_of_what_was_asked(found):
+    _, evaluation = found
+    assert evaluation.confusions[f"{BEFORE}/judge"] == [[6, 4], [1, 8]]
+    assert set(evaluation.confusions) == {f"{BEFORE}/gate", f"{BEFORE}/judge", f"{AFTER}/judge"}
+
+
+def test_what_cannot_be_measured_is_missing_with_a_reason(tmp_path, real):
+    plan = [(0, 0, 0, 60, 1), (1, 0, 0, 190, 0)]
+    evaluation = evaluate_set(rows(tmp_path, plan), tmp_path, BrightnessJudge(), real, "val", seed=0)
+    reasons = {m.metric: m.reason for m in evaluation.missing}
+    assert reasons["judge after filtering"] == "the gate accepted no image"
+    assert "too few" in reasons["kid before filtering"]
+    assert not [m for m in evaluation.metrics if m.stage == AFTER]
