@@ -133,12 +133,14 @@ def test_kill_of_one_trial_leaves_the_others_and_nothing_half_written(finished):
 
 def test_a_damaged_adapter_card_is_told_in_one_line(finished):
     folder, base = finished
-    card = next((folder / "multirun" / ".stages" / "finetune").glob("*/adapter/adapter.json"))
-    whole = card.read_text()
-    card.write_text(whole.replace(json.loads(whole)["base"], "another-base"))
+    cards = {path: path.read_text() for path in (folder / "multirun" / ".stages" / "finetune").glob("*/adapter/adapter.json")}
+    assert cards
+    for path, whole in cards.items():
+        path.write_text(whole.replace(json.loads(whole)["base"], "another-base"))
     try:
         code, output = run(folder, "run", f"base.path={base}", *SMALL[:-1], "evaluate.n=3")
     finally:
-        card.write_text(whole)
+        for path, whole in cards.items():
+            path.write_text(whole)
     assert code == 1
     assert "belongs to base another-base" in output and "Traceback" not in output
