@@ -38,6 +38,7 @@ class BaseConfig(_Group):
 class ClassifierConfig(_Group):
     """A timm architecture, the part of train it sees, and how it is trained.
 
+    ``augment_noise``: slight blur and sensor noise.
     ``patience``: epochs without a better val macro-F1. ``test``: score the test split too, once, when training has ended.
     """
 
@@ -51,6 +52,7 @@ class ClassifierConfig(_Group):
     weight_decay: float = Field(ge=0)
     augment_d4: bool
     augment_stain: bool
+    augment_noise: bool = False
     patience: int = Field(ge=1)
     seed: int = Field(ge=0)
     test: bool = False
@@ -66,7 +68,10 @@ class LoraConfig(_Group):
 
 
 class TrainerConfig(_Group):
-    """``ema_decay`` 0 turns averaging off; ``threads`` null shares the cores among the workers."""
+    """``ema_decay`` 0 turns averaging off; ``threads`` null shares the cores among the workers.
+
+    ``checkpoint_every``: steps between two points from which a killed fine-tune goes on.
+    """
 
     max_steps: int = Field(ge=1)
     batch_size: int = Field(ge=1)
@@ -76,6 +81,7 @@ class TrainerConfig(_Group):
     warmup_steps: int = Field(ge=0)
     ema_decay: float = Field(ge=0, lt=1)
     threads: int | None = Field(None, ge=1)
+    checkpoint_every: int = Field(50, ge=1)
 
 
 class ObjectiveConfig(_Group):

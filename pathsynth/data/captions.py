@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from pathsynth.data.cifar import CIFAR_CLASSES
+from pathsynth.data.stylise import STYLE_WORDS
 
 HUES = ("red", "orange", "yellow", "lime", "green", "teal", "cyan", "azure", "blue", "violet", "magenta", "pink")
 """Twelve sectors of 30° on the HSV hue circle; the first is centred on 0°."""
@@ -21,9 +22,10 @@ BRIGHTNESS = ("dark", "dim", "", "bright", "pale")
 CONTRAST = ("flat", "", "strong contrast")
 TEXTURE = ("smooth", "", "coarse texture", "fine texture", "grainy")
 DIRECTION = ("horizontal", "diagonal", "vertical", "antidiagonal")
+_OTHER = "grey a of an vivid streaks in with and"
 CAPTION_WORDS = tuple(
     word
-    for phrase in (*HUES, *NOUNS, *BRIGHTNESS, *CONTRAST, *TEXTURE, *DIRECTION, *CIFAR_CLASSES, "grey a of an vivid streaks in with and")
+    for phrase in (*HUES, *NOUNS, *BRIGHTNESS, *CONTRAST, *TEXTURE, *DIRECTION, *CIFAR_CLASSES, *STYLE_WORDS, _OTHER)
     for word in phrase.split()
 )
 
@@ -68,16 +70,21 @@ def hue_degrees(rgb: np.ndarray) -> np.ndarray:
     return (60 * hue) % 360
 
 
-def compose(attributes: Attributes, labels: np.ndarray, rng: np.random.Generator, empty_share: float) -> list[str]:
-    """One caption an image, its parts dropped at random; a share of the captions is empty, for guidance."""
-    keep = rng.random((len(labels), 7))
+def compose(attributes: Attributes, styles: list[str], labels: np.ndarray, rng: np.random.Generator, empty_share: float) -> list[str]:
+    """One caption an image, its parts dropped at random; a share of the captions is empty, for guidance.
+
+    ``styles`` are the words of the filter each image went through ('' for none); they are said nine times in ten.
+    """
+    keep = rng.random((len(labels), 8))
     nouns = rng.integers(len(NOUNS), size=len(labels))
     empty = rng.random(len(labels)) < empty_share
-    return ["" if empty[i] else _caption(attributes, i, int(labels[i]), keep[i], NOUNS[nouns[i]]) for i in range(len(labels))]
+    return ["" if empty[i] else _caption(attributes, i, styles[i], int(labels[i]), keep[i], NOUNS[nouns[i]]) for i in range(len(labels))]
 
 
-def _caption(a: Attributes, i: int, label: int, keep: np.ndarray, noun: str) -> str:
+def _caption(a: Attributes, i: int, style: str, label: int, keep: np.ndarray, noun: str) -> str:
     before = [w for w, k in ((a.brightness[i], keep[0]), (a.saturation[i], keep[1]), (a.colour[i], keep[2])) if w and k < 0.75]
+    if style and keep[7] < 0.9:
+        before.append(style)
     after = [w for w, k in ((a.contrast[i], keep[3]), (a.texture[i], keep[4])) if w and k < 0.75]
     if a.direction[i] and keep[5] < 0.75:
         after.append(f"{a.direction[i]} streaks")

@@ -21,7 +21,9 @@ from pathsynth.config import ClassifierConfig, RunConfig
 from pathsynth.data.cache import build_cache, load_cache
 from pathsynth.data.catalogue import open_data
 from pathsynth.data.dataset import DataSet
+from pathsynth.ledger.records import Result, write_result
 from pathsynth.ledger.stages import StageStore
+from pathsynth.ledger.versions import versions
 from pathsynth.models.base import Base, load_base
 from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.models.lora import load_adapter, unload_adapter
@@ -36,7 +38,7 @@ from pathsynth.study.plan import Plan, StagePlan
 from pathsynth.training.classifier import train_classifier
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
 from pathsynth.training.loggers import trial_logger
-from pathsynth.training.pretrain import pretrain_base
+from pathsynth.training.pretrain import pretrain_base, pretrain_metrics
 from pathsynth.training.progress import sampling_progress, training_progress
 
 Progress = Callable[[str, str], None]
@@ -47,7 +49,7 @@ _SHOWN = {
     "generate": ("images", "attempts.parquet"),
     "evaluate": ("grids",),
     "classifier": ("classifier.safetensors", "classifier.json", "scores.json"),
-    "pretrain": ("base",),
+    "pretrain": ("base", "result.json"),
 }
 """What of each stage the trial's folder shows."""
 
@@ -117,6 +119,10 @@ class Trial:
         settings = self.config.model_dump(mode="json")
         return trial_logger(self.config.tracking, self.folder, self.folder.name, self.config.study.name, self.plan.identity, settings)
 
+    def work(self, name: str) -> Path:
+        """Where an unfinished stage of this trial keeps what it goes on from."""
+        return self.store.work(name, next(s.identity for s in self.plan.stages if s.name == name))
+
     def make_cache(self, folder: Path) -> None:
         assert self.config.objective
         build_cache(folder, self.data, self.base, self.config.objective.augment)
@@ -132,7 +138,7 @@ class Trial:
         groups = (config.lora, config.optimizer, config.trainer, config.objective, config.validation, config.sampling)
         settings = FinetuneSettings(config.seed, *groups)
         job = FinetuneJob(self.base, load_cache(self.built["cache"]), self.data, self.gate, settings)
-        finetune(job, folder, [training_progress("finetune")], self.logger)
+        finetune(job, folder, self.work("finetune"), [training_progress("finetune")], self.logger)
         unload_adapter(self.base)
 
     def make_images(self, folder: Path) -> None:
@@ -172,10 +178,16 @@ class Trial:
 
     def make_base(self, folder: Path) -> None:
         assert self.config.pretrain
-        stage = self.plan.stages[0]
         root = self.config.pretrain.root or os.environ.get("PATHSYNTH_DATA", ".")
-        work = self.store.work(stage.name, stage.identity)
-        pretrain_base(self.config.pretrain, Path(root) / "cifar10.tar", folder, work, training_progress)
+        pretrain_base(self.config.pretrain, Path(root) / "cifar10.tar", folder, self.work("pretrain"), training_progress)
+        result = Result(
+            identity=self.plan.identity,
+            versions=versions(),
+            settings=self.config.model_dump(mode="json", exclude={"multirun"}),
+            metrics=tuple(pretrain_metrics(folder, self.config.pretrain.seed)),
+            missing=(),
+        )
+        write_result(folder / "result.json", result)
 
     def show(self) -> None:
         """Give the trial's folder its adapter, images, sheets, history and, last, its result."""

@@ -17,9 +17,9 @@ _Settings = TypeVar("_Settings")
 NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     "pretrain": {},
     "cache": {"canvas": None},
-    "gate": {"pretrained": False, "test": False},
-    "judge": {"pretrained": False, "test": False},
-    "classifier": {"pretrained": False, "test": False},
+    "gate": {"pretrained": False, "test": False, "augment_noise": False},
+    "judge": {"pretrained": False, "test": False, "augment_noise": False},
+    "classifier": {"pretrained": False, "test": False, "augment_noise": False},
     "finetune": {"accumulate": 1, "dropout": 0.0, "ema_decay": 0.0, "min_snr_gamma": None, "noise_offset": 0.0, "caption_dropout": 0.0},
     "generate": {"threshold": 0.0},
     "evaluate": {},
@@ -127,7 +127,7 @@ class _Planner:
         config = self._config
         lora = _needed(config.lora, "lora")
         validation = _needed(config.validation, "validation")
-        trainer = _needed(config.trainer, "trainer").model_dump(mode="json", exclude={"threads"})
+        trainer = _needed(config.trainer, "trainer").model_dump(mode="json", exclude={"threads", "checkpoint_every"})
         settings = {
             **trainer,
             **_needed(config.objective, "objective").model_dump(mode="json"),

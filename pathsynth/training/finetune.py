@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from pathsynth.sampling.draw import CandidateDrawer
 from pathsynth.sampling.rejection import Judge
 from pathsynth.sampling.slots import Stream, slots_of
 from pathsynth.training.regeneration import RegenerationCallback
+from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
 from pathsynth.training.steps import step_generator, step_loader, warmup_cosine
 
 
@@ -202,13 +204,14 @@ class FinetuneJob:
     settings: FinetuneSettings
 
 
-def finetune(job: FinetuneJob, folder: Path, callbacks: list[pl.Callback], logger: Logger | None) -> None:
+def finetune(job: FinetuneJob, folder: Path, work: Path, callbacks: list[pl.Callback], logger: Logger | None) -> None:
     """Train an adapter and write the best of it to ``folder/adapter``, with ``history.csv`` and the validation sheets.
 
     Best is highest before-filter macro-F1 by the gate on the validation slots; with validation off, the last step's.
+    ``work`` keeps the checkpoint and the sheets of a training that was cut off; it goes on from there to the same adapter.
 
     Raises:
-        StageError: the loss stopped being finite.
+        StageError: the loss stopped being finite, or the checkpoint cannot be read.
     """
     config, base, lora = job.settings, job.base, job.settings.lora
     alpha = lora.alpha or lora.rank
@@ -216,10 +219,10 @@ def finetune(job: FinetuneJob, folder: Path, callbacks: list[pl.Callback], logge
     timesteps = base.scheduler.config.num_train_timesteps
     plan = BatchPlan(job.cache, config.objective, config.trainer.batch_size, config.seed, timesteps)
     module = LoraFinetuning(base, parameters, plan, config.trainer, config.optimizer)
-    best = BestAdapter(base)
-    regeneration = _regeneration(job, folder, best.keep) if config.validation.every else None
-    trainer = _trainer(config, [*callbacks, *([regeneration] if regeneration else [])], logger, folder)
-    trainer.fit(module)
+    best, points = BestAdapter(base), ResumePoints(work, config.trainer.checkpoint_every)
+    regeneration = [_regeneration(job, work / "validation", best.keep)] if config.validation.every else []
+    trainer = _trainer(config, [*callbacks, *regeneration, best, points], logger, folder)
+    trainer.fit(module, ckpt_path=points.checkpoint, weights_only=True)
     if best.state is None:
         module.use_ema_weights()
         best.keep(trainer.global_step)
@@ -237,9 +240,11 @@ def finetune(job: FinetuneJob, folder: Path, callbacks: list[pl.Callback], logge
         step=best.step,
     )
     save_adapter(folder / "adapter", base, card)
+    if regeneration:
+        shutil.copytree(work / "validation", folder, dirs_exist_ok=True)
 
 
-class BestAdapter:
+class BestAdapter(pl.Callback):
     """Holds the tensors of the best adapter so far and the step they come from."""
 
     def __init__(self, base: Base) -> None:
@@ -249,6 +254,12 @@ class BestAdapter:
 
     def keep(self, step: int) -> None:
         self.state, self.step = adapter_state(self._base), step
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"state": self.state, "step": self.step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.state, self.step = state_dict["state"], state_dict["step"]
 
     def put_back(self) -> None:
         """Give the adapter the kept tensors again."""
@@ -284,6 +295,7 @@ def _trainer(config: FinetuneSettings, callbacks: list[pl.Callback], logger: Log
         limit_val_batches=1.0 if every else 0,
         num_sanity_val_steps=0,
         callbacks=callbacks,
+        plugins=[AtomicCheckpoints()],
         logger=logger or False,
         log_every_n_steps=10,
         enable_checkpointing=False,

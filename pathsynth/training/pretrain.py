@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,6 @@ import pytorch_lightning as pl
 import torch
 from diffusers import AutoencoderTiny, UNet2DConditionModel
 from diffusers.training_utils import EMAModel
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -20,14 +20,22 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from pathsynth.config import PretrainConfig
 from pathsynth.data.captions import CAPTION_WORDS, compose, measure
 from pathsynth.data.cifar import NaturalImages, read_cifar
+from pathsynth.data.phantom import phantom_data
 from pathsynth.data.recolour import recolour, sharpen
+from pathsynth.data.stylise import stylise
 from pathsynth.data.tensors import to_float
+from pathsynth.ledger.records import Metric
+from pathsynth.ledger.seeds import derive_seed
 from pathsynth.models.autoencoder import fit_projection, linear_autoencoder
 from pathsynth.models.diffusion import denoising_loss, encode_images, encode_prompts
 from pathsynth.models.text import text_encoder, word_tokenizer
 from pathsynth.models.tiny import TEXT_WIDTH, save_pipeline, tiny_scheduler, tiny_unet
+from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
 from pathsynth.training.steps import step_generator, step_loader, warmup_cosine
 from pathsynth.vocabulary.words import whole_words
+
+STYLISED = 0.6
+"""Share of the natural images that go through a graphic filter (:mod:`pathsynth.data.stylise`)."""
 
 
 class CaptionedBatch(NamedTuple):
@@ -39,17 +47,17 @@ class CaptionedBatch(NamedTuple):
 
 
 def captioned_batch(natural: NaturalImages, seed: int, step: int, size: int) -> CaptionedBatch:
-    """The batch of one step: random images, flipped at random, half of them recoloured, captioned by what they look like then."""
+    """The batch of one step: random images, flipped, recoloured and filtered at random, captioned by what they look like then."""
     generator = step_generator(seed, "pretrain", step)
     rows = torch.randint(len(natural.images), (size,), generator=generator).numpy()
     images = to_float(natural.images[rows])
     flipped = (torch.rand(size, generator=generator) < 0.5).view(-1, 1, 1, 1)
     images = recolour(torch.where(flipped, images.flip(3), images), 0.6, generator)
     sharp = torch.rand(size, generator=generator) * 3 - 2
-    images = sharpen(images, sharp.clamp(min=0))
+    styled = stylise(sharpen(images, sharp.clamp(min=0)), STYLISED, generator)
     rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
-    captions = compose(measure(images), natural.labels[rows], rng, empty_share=0.1)
-    return CaptionedBatch(images, captions, step)
+    captions = compose(measure(styled.images), styled.phrases, natural.labels[rows], rng, empty_share=0.1)
+    return CaptionedBatch(styled.images, captions, step)
 
 
 class AveragedModule(pl.LightningModule):
@@ -199,24 +207,38 @@ class BaseParts:
     unet: UNet2DConditionModel
 
 
-def fresh_parts(train: NaturalImages, config: PretrainConfig) -> BaseParts:
-    """Fit the patch projection on recoloured, partly sharpened natural images and initialise the rest from the seed."""
+def fresh_parts(train: NaturalImages, phantoms: Tensor, config: PretrainConfig) -> BaseParts:
+    """Fit the patch projection on recoloured natural images and half as many phantoms, and initialise the rest from the seed.
+
+    Filtered images stay out: their hard edges would cost natural images two decibels.
+    """
     torch.manual_seed(config.seed)
-    generator = step_generator(config.seed, "projection", 0)
-    images = recolour(to_float(train.images[::5]), 0.6, generator)
-    images = sharpen(images, (torch.rand(len(images), generator=generator) * 3 - 1.5).clamp(min=0))
+    natural = recolour(to_float(train.images[::5]), 0.6, step_generator(config.seed, "projection", 0))
+    images = torch.cat([natural, phantoms[: len(natural) // 2]])
     vae = linear_autoencoder(fit_projection(images, config.latent_channels))
     tokenizer = word_tokenizer(whole_words(CAPTION_WORDS))
     encoder = text_encoder(tokenizer, TEXT_WIDTH, config.seed)
     return BaseParts(vae, tokenizer, encoder, tiny_unet(config.latent_channels, config.channels))
 
 
-def decoder_images(train: NaturalImages, seed: int, step: int, size: int = 32) -> Tensor:
-    """The decoder's images of one step: float (size, 3, 32, 32) in [0, 1], recoloured and sharpened more than the denoiser's."""
+def decoder_images(train: NaturalImages, phantoms: Tensor, seed: int, step: int, size: int = 32) -> Tensor:
+    """The autoencoder's images of one step: float (size, 3, 32, 32) in [0, 1].
+
+    A quarter are phantoms; the rest are natural, recoloured and sharpened more than the denoiser's, some filtered.
+    """
     generator = step_generator(seed, "decoder images", step)
-    rows = torch.randint(len(train.images), (size,), generator=generator).numpy()
+    rows = torch.randint(len(train.images), (size - size // 4,), generator=generator).numpy()
     images = recolour(to_float(train.images[rows]), 0.7, generator)
-    return sharpen(images, (torch.rand(size, generator=generator) * 4 - 1.5).clamp(min=0))
+    images = sharpen(images, (torch.rand(len(images), generator=generator) * 4 - 1.5).clamp(min=0))
+    natural = stylise(images, 0.4, generator).images
+    drawn = phantoms[torch.randint(len(phantoms), (size // 4,), generator=generator)]
+    return torch.cat([natural, recolour(drawn, 0.3, generator)])
+
+
+def autoencoder_phantoms(seed: int, split: str, n: int) -> Tensor:
+    """Phantoms of a seed of their own, so that none of them is in a phantom data set: float (n, 3, 32, 32) in [0, 1]."""
+    own = derive_seed(seed, "autoencoder phantoms") % 2**31
+    return to_float(phantom_data(32, n, n, n, own).split(split).images)
 
 
 def pretrain_base(config: PretrainConfig, archive: Path, folder: Path, work: Path, progress: Callable[[str], pl.Callback]) -> None:
@@ -226,11 +248,12 @@ def pretrain_base(config: PretrainConfig, archive: Path, folder: Path, work: Pat
         RequestError: the archive of natural images is missing or damaged.
     """
     train, held_out = read_cifar(archive, "train"), read_cifar(archive, "test")
-    parts = fresh_parts(train, config)
+    phantoms = autoencoder_phantoms(config.seed, "train", 9000)
+    parts = fresh_parts(train, phantoms, config)
     decoder = DecoderPretraining(
         parts.vae,
-        lambda step: decoder_images(train, config.seed, step),
-        {"cifar": to_float(held_out.images[:500])},
+        lambda step: decoder_images(train, phantoms, config.seed, step),
+        {"cifar": to_float(held_out.images[:500]), "phantom": autoencoder_phantoms(config.seed, "test", 450)},
         config.seed,
         config.decoder_steps,
         config.decoder_lr,
@@ -254,23 +277,45 @@ def pretrain_base(config: PretrainConfig, archive: Path, folder: Path, work: Pat
     save_pipeline(folder / "base", parts.unet, parts.vae, parts.encoder, parts.tokenizer)
 
 
+def pretrain_metrics(folder: Path, seed: int) -> list[Metric]:
+    """The last validation of decoder (PSNR in dB) and denoiser (mean squared error of v) in ``folder``'s logs, on held-out images."""
+    measured = (
+        ("decoder", "val/psnr_cifar", "psnr", 500, "CIFAR-10"),
+        ("decoder", "val/psnr_phantom", "psnr", 450, "phantom 32 px"),
+        ("denoiser", "val/loss", "held_out_loss", 512, "CIFAR-10"),
+    )
+    return [
+        Metric(metric, _last(folder / log / "metrics.csv", key), None, None, n, "image", None, "test", None, None, None, data, seed)
+        for log, key, metric, n, data in measured
+    ]
+
+
+def _last(log: Path, key: str) -> float:
+    """The last value of a column of a CSV log."""
+    with log.open(newline="") as handle:
+        values = [row[key] for row in csv.DictReader(handle) if row.get(key)]
+    return float(values[-1])
+
+
 def _fit(name: str, module: AveragedModule, steps: int, work: Path, folder: Path, progress: pl.Callback) -> None:
     """Train to ``steps``, from the last checkpoint in ``work`` if there is one, and leave the averaged weights in place.
 
     Losses go to ``folder/<name>/metrics.csv``.
     """
-    last = work / "last.ckpt"
+    points = ResumePoints(work, every=100)
     trainer = pl.Trainer(
         max_steps=steps,
         accelerator="cpu",
-        callbacks=[progress, ModelCheckpoint(work, save_last=True, every_n_train_steps=250, save_top_k=1)],
+        callbacks=[progress, points],
+        plugins=[AtomicCheckpoints()],
+        enable_checkpointing=False,
         logger=CSVLogger(str(folder), name=name, version=""),
-        val_check_interval=250,
+        val_check_interval=min(250, steps),
         check_val_every_n_epoch=None,
         gradient_clip_val=1.0,
         num_sanity_val_steps=0,
         log_every_n_steps=50,
         enable_model_summary=False,
     )
-    trainer.fit(module, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+    trainer.fit(module, ckpt_path=points.checkpoint, weights_only=True)
     module.use_ema_weights()

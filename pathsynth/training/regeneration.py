@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 
 from pathsynth.config import SamplingConfig
+from pathsynth.ledger.atomic import write_text
 from pathsynth.metrics.agreement import Agreement, agreement
 from pathsynth.sampling.pictures import contact_sheet
 from pathsynth.sampling.rejection import Draw, Judge, Judged, SlotOutcome, SlotStatus, account, sample_until_accepted
@@ -57,6 +60,14 @@ class RegenerationCallback(pl.Callback):
         self._slots, self._draw, self._judge, self._sampling = slots, draw, judge, sampling
         self._space, self._folder, self._keep_best = space, folder, keep_best
         self.best = -1.0
+        self._rows: list[dict[str, float]] = []
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "rows": self._rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self._rows = state_dict["best"], list(state_dict["rows"])
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -89,7 +100,8 @@ class RegenerationCallback(pl.Callback):
         for logger in trainer.loggers:
             logger.log_metrics({f"validation/{name}": value for name, value in record.items()}, step=scores.step)
         trainer.progress_bar_metrics["gate_f1"] = before.macro_f1
-        _append_csv(self._folder / "history.csv", self._history(trainer, scores.step, record))
+        self._rows.append(self._history(trainer, scores.step, record))
+        _write_csv(self._folder / "history.csv", self._rows)
 
     def _history(self, trainer: pl.Trainer, step: int, record: dict[str, float]) -> dict[str, float]:
         logged = trainer.callback_metrics
@@ -113,10 +125,9 @@ class RegenerationCallback(pl.Callback):
             log_image(trainer.loggers, f"validation/{name}", path, trainer.global_step)
 
 
-def _append_csv(path: Path, record: dict[str, float]) -> None:
-    fresh = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, record.keys())
-        if fresh:
-            writer.writeheader()
-        writer.writerow(record)
+def _write_csv(path: Path, rows: list[dict[str, float]]) -> None:
+    table = io.StringIO()
+    writer = csv.DictWriter(table, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, table.getvalue())

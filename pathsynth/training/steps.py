@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pathsynth.ledger.seeds import derive_seed
 
@@ -30,9 +30,23 @@ class StepDataset(Dataset):
         return self._batch_of_step(step)
 
 
+class StepSampler(Sampler[int]):
+    """Steps ``first`` … ``last - 1``. Its length is ``last``: Lightning counts the steps done before a resume as fetched."""
+
+    def __init__(self, first: int, last: int) -> None:
+        self._first, self._last = first, last
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self._first, self._last))
+
+    def __len__(self) -> int:
+        return self._last
+
+
 def step_loader(batch_of_step: Callable[[int], object], first: int, last: int) -> DataLoader:
     """A loader of the batches of steps ``first`` … ``last - 1``, in order."""
-    return DataLoader(StepDataset(batch_of_step, last), batch_size=None, sampler=range(first, last), collate_fn=lambda batch: batch)
+    steps = StepSampler(first, last)
+    return DataLoader(StepDataset(batch_of_step, last), batch_size=None, sampler=steps, collate_fn=lambda batch: batch)
 
 
 def warmup_cosine(step: int, warmup: int, steps: int, floor: float) -> float:

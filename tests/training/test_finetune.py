@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
+from dataclasses import replace
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from safetensors.torch import load_file
 
@@ -35,14 +39,21 @@ def cache(small_base_folder, tmp_path_factory):
     return load_cache(folder)
 
 
-def settings(seed=3, every=0, dropout=0.0, lr=1e-2, **objective) -> FinetuneSettings:
+def settings(seed=3, every=0, dropout=0.0, lr=1e-2, accumulate=1, **objective) -> FinetuneSettings:
     chosen = {"noise_offset": 0.0, "caption_dropout": 0.1, "paraphrases": False, "augment": True, **objective}
     return FinetuneSettings(
         seed=seed,
         lora=LoraConfig(rank=2, dropout=dropout, targets="attention"),
         optimizer={"_target_": "torch.optim.AdamW", "lr": lr},
         trainer=TrainerConfig(
-            max_steps=6, batch_size=4, accumulate=1, precision="32-true", gradient_clip_val=1.0, warmup_steps=1, ema_decay=0.9
+            max_steps=6,
+            batch_size=4,
+            accumulate=accumulate,
+            precision="32-true",
+            gradient_clip_val=1.0,
+            warmup_steps=1,
+            ema_decay=0.9,
+            checkpoint_every=1,
         ),
         objective=ObjectiveConfig(**chosen),
         validation=ValidationConfig(every=every, n=2),
@@ -50,10 +61,10 @@ def settings(seed=3, every=0, dropout=0.0, lr=1e-2, **objective) -> FinetuneSett
     )
 
 
-def adapter(folder, base_folder, cache, chosen: FinetuneSettings) -> dict[str, torch.Tensor]:
+def adapter(folder, base_folder, cache, chosen: FinetuneSettings, *callbacks: pl.Callback) -> dict[str, torch.Tensor]:
     base = load_base(str(base_folder), None, "b", 32, 32)
-    folder.mkdir()
-    finetune(FinetuneJob(base, cache, DATA, every_other, chosen), folder, [], None)
+    folder.mkdir(exist_ok=True)
+    finetune(FinetuneJob(base, cache, DATA, every_other, chosen), folder, folder / "work", list(callbacks), None)
     return load_file(folder / "adapter" / "pytorch_lora_weights.safetensors")
 
 
@@ -74,6 +85,77 @@ def test_the_callback_changes_not_one_bit_and_reports(small_base_folder, cache, 
     assert float(rows[0]["held_out_loss"]) > 0
     assert (tmp_path / "watched" / "first_attempts-000006.png").is_file()
     assert (tmp_path / "watched" / "after_regeneration-000006.png").is_file()
+
+
+class CutAfter(pl.Callback):
+    """Breaks off like a kill: nothing is saved that was not there."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer, module, *args) -> None:
+        if trainer.global_step == self.step:
+            raise RuntimeError("cut")
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
+@pytest.mark.parametrize(("cuts", "accumulate"), [((1,), 1), ((2,), 1), ((4,), 2), ((5,), 1), ((2, 3, 5), 2)])
+def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(small_base_folder, cache, tmp_path, cuts, accumulate):
+    chosen = settings(dropout=0.2, every=2, accumulate=accumulate)
+    whole = adapter(tmp_path / "whole", small_base_folder, cache, chosen)
+    for cut in cuts:
+        with pytest.raises(RuntimeError, match="cut"):
+            adapter(tmp_path / "cut", small_base_folder, cache, chosen, CutAfter(cut))
+        assert not (tmp_path / "cut" / "adapter").exists()
+    assert same(whole, adapter(tmp_path / "cut", small_base_folder, cache, chosen))
+    assert read_card(tmp_path / "cut" / "adapter") == read_card(tmp_path / "whole" / "adapter")
+    histories = [list(csv.DictReader((tmp_path / name / "history.csv").open())) for name in ("whole", "cut")]
+    assert histories[0] == histories[1] and len(histories[0]) == 3
+    sheets = [sorted(p.name for p in (tmp_path / name).glob("*.png")) for name in ("whole", "cut")]
+    assert sheets[0] == sheets[1]
+
+
+class SignalIn(pl.Callback):
+    """Sends the process SIGTERM within a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_before_backward(self, trainer, module, loss) -> None:
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_sigterm_waits_for_the_step_and_leaves_a_checkpoint(small_base_folder, cache, tmp_path, monkeypatch):
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    rare = settings()
+    rare = replace(rare, trainer=rare.trainer.model_copy(update={"checkpoint_every": 100}))
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            adapter(tmp_path / "cut", small_base_folder, cache, rare, SignalIn(3))
+        assert signal.getsignal(signal.SIGTERM) is stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    kept = torch.load(tmp_path / "cut" / "work" / "last.ckpt", weights_only=True)
+    assert kept["global_step"] == 4
+    assert same(adapter(tmp_path / "whole", small_base_folder, cache, rare), adapter(tmp_path / "cut", small_base_folder, cache, rare))
+
+
+def test_a_damaged_checkpoint_is_named(small_base_folder, cache, tmp_path):
+    (tmp_path / "a" / "work").mkdir(parents=True)
+    (tmp_path / "a" / "work" / "last.ckpt").write_bytes(b"PK no more")
+    with pytest.raises(StageError, match=r"last\.ckpt cannot be read; delete it"):
+        adapter(tmp_path / "a", small_base_folder, cache, settings())
+
+
+def test_a_checkpoint_holds_the_adapter_and_not_the_base(small_base_folder, cache, tmp_path):
+    with pytest.raises(RuntimeError, match="cut"):
+        adapter(tmp_path / "a", small_base_folder, cache, settings(), CutAfter(3))
+    kept = torch.load(tmp_path / "a" / "work" / "last.ckpt", weights_only=True)
+    assert kept["state_dict"] and all("lora_" in name for name in kept["state_dict"])
 
 
 def test_the_first_of_equally_good_adapters_is_kept(small_base_folder, cache, tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import tarfile
 from pathlib import Path
 
@@ -15,11 +17,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from pathsynth.config import PretrainConfig
-from pathsynth.training.pretrain import pretrain_base
+from pathsynth.training.pretrain import pretrain_base, pretrain_metrics
 
-CONFIG = PretrainConfig(
-    seed=0, latent_channels=4, channels=(32, 32), decoder_steps=3, decoder_lr=1e-3, steps=4, batch_size=8, lr=1e-3
-)
+CONFIG = PretrainConfig(seed=0, latent_channels=4, channels=(32, 32), decoder_steps=3, decoder_lr=1e-3, steps=4, batch_size=8, lr=1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +38,14 @@ def archive(tmp_path_factory) -> Path:
 
 
 class StopAt(pl.Callback):
-    """Raises in the denoiser's training at a step, after its checkpoint was written."""
+    """Asks the denoiser's training to stop within a step."""
 
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def on_train_batch_end(self, trainer, module, *args) -> None:
+    def on_before_backward(self, trainer, module, loss) -> None:
         if trainer.global_step == self.step:
-            trainer.save_checkpoint(Path(trainer.checkpoint_callback.dirpath) / "last.ckpt")
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -71,3 +70,10 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_weights(archive, tmp_pat
     pretrain_base(CONFIG, archive, cut, cut / "work", lambda _: pl.Callback())
     one, other = weights(whole), weights(cut)
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_what_a_pretraining_measured_is_in_its_metrics(archive, tmp_path):
+    pretrain_base(CONFIG, archive, tmp_path, tmp_path / "work", lambda _: pl.Callback())
+    metrics = pretrain_metrics(tmp_path, seed=0)
+    assert [(m.metric, m.data) for m in metrics] == [("psnr", "CIFAR-10"), ("psnr", "phantom 32 px"), ("held_out_loss", "CIFAR-10")]
+    assert all(0 < m.value < 60 for m in metrics)
