@@ -12,6 +12,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from pathsynth.sampling.slots import Attempt
 
+_CELL = 100
+
 
 def save_png(path: Path, image: np.ndarray, attempt: Attempt, class_name: str) -> str:
     """Write a uint8 image (H, W, 3) with its provenance in text chunks; returns the SHA-256 of its pixels."""
@@ -40,9 +42,12 @@ def read_png(path: Path) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def contact_sheet(rows: Sequence[Sequence[np.ndarray]], columns: int, size: int, scale: int = 3) -> Image.Image:
-    """A sheet with one row for each sequence of uint8 images (size, size, 3); a place without an image stays light grey."""
-    gap = 2
+def contact_sheet(rows: Sequence[Sequence[np.ndarray]], columns: int, size: int, scale: int | None = None) -> Image.Image:
+    """A sheet with one row for each sequence of uint8 images (size, size, 3); a place without an image stays light grey.
+
+    ``scale`` enlarges by a whole factor (None: small images to about a hundred pixels).
+    """
+    gap, scale = 2, scale or max(1, _CELL // size)
     cell = size * scale + gap
     sheet = np.full((len(rows) * cell + gap, columns * cell + gap, 3), 235, dtype=np.uint8)
     for r, row in enumerate(rows):

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from pathsynth.config import ClassifierConfig
 from pathsynth.data.dataset import DataSet, LabelledImages
+from pathsynth.data.degrade import degrade
 from pathsynth.data.stain import stain_jitter
 from pathsynth.data.tensors import dihedral, to_float
 from pathsynth.ledger.atomic import write_json
@@ -30,6 +31,7 @@ from pathsynth.vocabulary.labels import LabelSpace
 
 SCORES = "scores.json"
 _STAIN_STRENGTH = 0.5
+_BLUR, _NOISE = 0.6, 0.03
 _SMOOTHING = 0.1
 _VALIDATION_BATCH = 256
 
@@ -51,6 +53,7 @@ class ClassifierBatches:
     seed: int
     orientations: bool
     stains: bool
+    noise: bool
 
     @property
     def an_epoch(self) -> int:
@@ -68,6 +71,8 @@ class ClassifierBatches:
             images = dihedral(images, torch.randint(8, (len(rows),), generator=generator))
         if self.stains:
             images = stain_jitter(images, _STAIN_STRENGTH, generator)
+        if self.noise:
+            images = degrade(images, _BLUR, _NOISE, generator)
         return LabelledBatch(images, torch.from_numpy(self.train.labels[rows]))
 
     def validation(self, index: int) -> LabelledBatch:
@@ -186,7 +191,13 @@ def train_classifier(
     spec = ClassifierSpec(config.architecture, data.size, config.stem, data.space.slugs, data.space.name)
     orientations = config.augment_d4 and data.space.symmetry == "d4"
     batches = ClassifierBatches(
-        data.part(config.part), data.split("val"), config.batch_size, config.seed, orientations, config.augment_stain
+        train=data.part(config.part),
+        val=data.split("val"),
+        batch_size=config.batch_size,
+        seed=config.seed,
+        orientations=orientations,
+        stains=config.augment_stain,
+        noise=config.augment_noise,
     )
     best = BestWeights()
     with torch.random.fork_rng(devices=[]):

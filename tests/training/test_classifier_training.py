@@ -163,7 +163,7 @@ def test_a_bad_architecture_is_refused_before_training(tmp_path):
 
 
 def batches(seed: int = 0, augmented: bool = True) -> ClassifierBatches:
-    return ClassifierBatches(stripes(50, 0), stripes(8, 1), 8, seed, orientations=augmented, stains=augmented)
+    return ClassifierBatches(stripes(50, 0), stripes(8, 1), 8, seed, orientations=augmented, stains=augmented, noise=augmented)
 
 
 def test_a_batch_depends_on_its_step_alone():
