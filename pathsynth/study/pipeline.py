@@ -6,6 +6,7 @@ hard links to what people want to look at.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
@@ -62,6 +63,7 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
         StageError: a stage failed for a reason that has a name.
     """
     torch.set_float32_matmul_precision("high")
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())
     trial = Trial(config, plan, store, folder)
     for stage in plan.stages:
         progress(stage.name, "reused" if store.find(stage.name, stage.identity) else "building")

@@ -108,7 +108,7 @@ def test_every_command_composes_and_is_complete(here, capsys, command):
     from pathsynth.config.shipped import conf_folder
 
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        for study in ("none", "demo"):
+        for study in ("none", "demo", "rank_lr_steps"):
             assert from_hydra(compose(command, [f"study={study}"])).command == command
 
 

@@ -1,0 +1,56 @@
+"""Validation and generation go through one sampler: the same slots and settings give the same accepted seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pathsynth.config import SamplingConfig
+from pathsynth.sampling.attempts import read_attempts
+from pathsynth.sampling.generation import generate_set
+from pathsynth.sampling.slots import Attempt, Stream, slots_of
+from pathsynth.sampling.verdict import Verdict
+from pathsynth.training.regeneration import RegenerationCallback
+from pathsynth.vocabulary.prompts import colorectal_prompts
+
+BOOK = colorectal_prompts()
+
+
+class SeedGate:
+    """Accepts two seeds in five, and remembers which."""
+
+    def __init__(self) -> None:
+        self.accepted: list[tuple[int, int, int, int]] = []
+
+    def __call__(self, attempts: Sequence[Attempt], images: list[np.ndarray | None]) -> list[Verdict]:
+        return [self._verdict(a) for a in attempts]
+
+    def _verdict(self, attempt: Attempt) -> Verdict:
+        good = attempt.seed % 5 < 2
+        if good:
+            self.accepted.append((attempt.slot.label, attempt.slot.index, attempt.number, attempt.seed))
+        label = attempt.slot.label if good else (attempt.slot.label + 1) % 9
+        return Verdict(good, label, 0.6, (0.6,), None if good else "another class is more probable", False)
+
+
+def noise(attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
+    return [np.random.default_rng(a.seed).integers(1, 256, (32, 32, 3), dtype=np.uint8) for a in attempts]
+
+
+@pytest.mark.parametrize("batch_size", [4, 64])
+def test_callback_and_generate_accept_the_same_seeds(tmp_path, batch_size):
+    sampling = SamplingConfig(steps=2, guidance=2.0, batch_size=batch_size, seed=5, attempts=4, threshold=0.0)
+    slots = slots_of(Stream.VAL, {c.index: BOOK.canonical(c.index) for c in BOOK.space.classes}, 5)
+    in_validation, in_generation = SeedGate(), SeedGate()
+    callback = RegenerationCallback(slots, noise, in_validation, sampling, BOOK.space, tmp_path / "validation", lambda step: None)
+    trainer = SimpleNamespace(global_step=1, loggers=[], callback_metrics={}, progress_bar_metrics={})
+    callback.on_validation_epoch_end(trainer, None)
+    (tmp_path / "set").mkdir()
+    generate_set(tmp_path / "set", slots, noise, in_generation, sampling, BOOK.space, keep_rejected=False, on_attempt=lambda _: None)
+    rows = [r for r in read_attempts(tmp_path / "set") if r.accepted]
+    assert len(rows) > 30
+    assert sorted(in_validation.accepted) == sorted((r.label, r.slot, r.attempt, r.seed) for r in rows)
+    assert sorted(in_validation.accepted) == sorted(in_generation.accepted)
