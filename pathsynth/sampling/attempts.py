@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from pathsynth.ledger.atomic import write_text
 from pathsynth.ledger.errors import StageError
 from pathsynth.sampling.slots import Attempt, Slot, Stream
 from pathsynth.sampling.verdict import Verdict
 
-_LINES, _TABLE = "attempts.jsonl", "attempts.parquet"
+LINES, _TABLE = "attempts.jsonl", "attempts.parquet"
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,18 @@ class AttemptRow:
 
 
 class AttemptsLedger:
-    """Appends rows to ``attempts.jsonl`` in a folder; :meth:`complete` turns them into ``attempts.parquet``."""
+    """Appends rows to ``attempts.jsonl`` in a folder; :meth:`complete` writes ``attempts.parquet`` from them.
+
+    ``known`` are the rows that an earlier run left there; of a row that was written again, the later one counts.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._lines = (folder / _LINES).open("a", encoding="utf-8")
+        path = folder / LINES
+        whole = _whole_lines(path) if path.is_file() else ""
+        write_text(path, whole)  # without the line that a kill cut short
+        self.known = [AttemptRow(**{**r, "probabilities": tuple(r["probabilities"])}) for r in map(json.loads, whole.splitlines())]
+        self._lines = path.open("a", encoding="utf-8")
 
     def append(self, row: AttemptRow) -> None:
         self._lines.write(json.dumps(asdict(row)) + "\n")
@@ -59,12 +67,17 @@ class AttemptsLedger:
 
     def complete(self) -> None:
         self._lines.close()
-        rows = [json.loads(line) for line in (self._folder / _LINES).read_text(encoding="utf-8").splitlines()]
+        rows = [json.loads(line) for line in (self._folder / LINES).read_text(encoding="utf-8").splitlines()]
         table = pd.DataFrame(rows, columns=[f.name for f in fields(AttemptRow)])
+        table = table.drop_duplicates(["stream", "label", "slot", "attempt"], keep="last")
         partial = self._folder / f"{_TABLE}.partial"
         table.to_parquet(partial, index=False)
         partial.replace(self._folder / _TABLE)
-        (self._folder / _LINES).unlink()
+
+
+def _whole_lines(path: Path) -> str:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return text[: text.rfind("\n") + 1]
 
 
 def read_attempts(folder: Path) -> Iterator[AttemptRow]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pathsynth.config import SamplingConfig
-from pathsynth.sampling.attempts import AttemptRow, AttemptsLedger
+from pathsynth.ledger.atomic import link_or_copy
+from pathsynth.sampling.attempts import LINES, AttemptRow, AttemptsLedger
 from pathsynth.sampling.pictures import save_png
 from pathsynth.sampling.rejection import Draw, Judge, Judged, SlotOutcome, account, sample_until_accepted
 from pathsynth.sampling.slots import Attempt, Slot
@@ -25,6 +27,7 @@ class GeneratedSet:
 
 def generate_set(
     folder: Path,
+    work: Path,
     slots: Sequence[Slot],
     draw: Draw,
     judge: Judge,
@@ -36,15 +39,20 @@ def generate_set(
     """Fill the slots; write accepted images below ``images/<class>/``, rejected ones (if kept) below ``rejected/<class>/``.
 
     ``attempts.parquet`` has one row for each attempt. Images reach the disk as they are judged; memory holds one batch.
+    Everything grows in ``work``, where a run that was cut off is gone on with, and appears in ``folder`` when it is complete.
     """
-    ledger = AttemptsLedger(folder)
+    work.mkdir(parents=True, exist_ok=True)
+    ledger = AttemptsLedger(work)
+    known = {row.as_attempt(): row.as_verdict() for row in ledger.known}
     judged: list[tuple[Attempt, Verdict]] = []
-    stream = sample_until_accepted(slots, draw, judge, sampling.attempts, sampling.batch_size, sampling.seed)
+    stream = sample_until_accepted(slots, draw, judge, sampling.attempts, sampling.batch_size, sampling.seed, known)
     for item in stream:
-        ledger.append(_row(folder, item, sampling, space, keep_rejected))
+        if item.image is not None or item.attempt not in known:
+            ledger.append(_row(work, item, sampling, space, keep_rejected))
         judged.append((item.attempt, item.verdict))
         on_attempt(item)
     ledger.complete()
+    shutil.copytree(work, folder, dirs_exist_ok=True, copy_function=link_or_copy, ignore=shutil.ignore_patterns(LINES))
     return GeneratedSet(account(slots, judged, sampling.attempts), judged)
 
 

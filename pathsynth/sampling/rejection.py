@@ -9,7 +9,7 @@ seeds and the rule only, never on batches or order.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -59,8 +59,13 @@ def sample_until_accepted(
     attempts: int,
     batch_size: int,
     sampling_seed: int,
+    known: Mapping[Attempt, Verdict] | None = None,
 ) -> Iterator[Judged]:
     """Yield every attempt as it is judged, until each slot is accepted or has used its ``attempts``.
+
+    ``known`` are verdicts of an earlier run that was cut off. A batch known as a whole is not drawn again, and its attempts
+    are yielded without images; one known in part is drawn in full. So every batch is made of the same attempts as in an
+    undisturbed run, and its arithmetic gives the same bits.
 
     Raises:
         RequestError: the budget or the batch size is below one.
@@ -69,17 +74,30 @@ def sample_until_accepted(
         raise RequestError(f"sampling.attempts is {attempts}; a slot needs a budget of at least 1 attempt")
     if batch_size < 1:
         raise RequestError(f"sampling.batch_size is {batch_size}; it must be at least 1")
-    return _rounds(deque(attempt_at(slot, 0, sampling_seed) for slot in slots), draw, judge, attempts, batch_size, sampling_seed)
+    queue = deque(attempt_at(slot, 0, sampling_seed) for slot in slots)
+    return _rounds(queue, draw, judge, attempts, batch_size, sampling_seed, known or {})
 
 
-def _rounds(queue: deque[Attempt], draw: Draw, judge: Judge, attempts: int, batch_size: int, sampling_seed: int) -> Iterator[Judged]:
+def _rounds(
+    queue: deque[Attempt],
+    draw: Draw,
+    judge: Judge,
+    attempts: int,
+    batch_size: int,
+    sampling_seed: int,
+    known: Mapping[Attempt, Verdict],
+) -> Iterator[Judged]:
     while queue:
         batch = [queue.popleft() for _ in range(min(batch_size, len(queue)))]
-        images = draw(batch)
-        verdicts = judge(batch, images)
+        if all(a in known for a in batch):
+            yield from (Judged(a, None, known[a]) for a in batch)
+            verdicts = [known[a] for a in batch]
+        else:
+            images = draw(batch)
+            verdicts = judge(batch, images)
+            yield from (Judged(a, i, v) for a, i, v in zip(batch, images, verdicts, strict=True))
         again = [a for a, v in zip(batch, verdicts, strict=True) if not v.accepted and a.number + 1 < attempts]
         queue.extendleft(reversed([attempt_at(a.slot, a.number + 1, sampling_seed) for a in again]))
-        yield from (Judged(a, i, v) for a, i, v in zip(batch, images, verdicts, strict=True))
 
 
 def account(slots: Sequence[Slot], judged: Iterable[tuple[Attempt, Verdict]], attempts: int) -> list[SlotOutcome]:

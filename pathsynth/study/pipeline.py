@@ -22,6 +22,7 @@ from pathsynth.config import ClassifierConfig, RunConfig
 from pathsynth.data.cache import build_cache, load_cache
 from pathsynth.data.catalogue import open_data
 from pathsynth.data.dataset import DataSet
+from pathsynth.ledger.atomic import link_or_copy
 from pathsynth.ledger.records import Result, write_result
 from pathsynth.ledger.stages import StageStore
 from pathsynth.ledger.versions import versions
@@ -153,6 +154,7 @@ class Trial:
         with sampling_progress("generate", len(slots)) as shown:
             generate_set(
                 folder,
+                self.work("generate"),
                 slots,
                 draw,
                 self.gate,
@@ -214,16 +216,9 @@ def _link(source: Path, target: Path) -> None:
     if target.is_dir():
         shutil.rmtree(target)
     if source.is_dir():
-        shutil.copytree(source, target, copy_function=_link_file)
+        shutil.copytree(source, target, copy_function=link_or_copy)
     else:
         partial = target.with_name(f".{target.name}.partial")
         partial.unlink(missing_ok=True)
-        _link_file(str(source), str(partial))
+        link_or_copy(source, partial)
         os.replace(partial, target)
-
-
-def _link_file(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

@@ -47,7 +47,7 @@ def test_rows_grow_as_lines_and_come_back_from_parquet(tmp_path):
     ledger.complete()
     assert list(read_attempts(tmp_path)) == rows
     assert rows[0].seed > 2**53, "a seed of this size would not survive a float column"
-    assert [p.name for p in tmp_path.iterdir()] == ["attempts.parquet"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["attempts.jsonl", "attempts.parquet"]
 
 
 def test_a_row_holds_the_attempt_and_the_verdict(tmp_path):

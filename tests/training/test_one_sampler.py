@@ -49,7 +49,8 @@ def test_callback_and_generate_accept_the_same_seeds(tmp_path, batch_size):
     trainer = SimpleNamespace(global_step=1, loggers=[], callback_metrics={}, progress_bar_metrics={})
     callback.on_validation_epoch_end(trainer, None)
     (tmp_path / "set").mkdir()
-    generate_set(tmp_path / "set", slots, noise, in_generation, sampling, BOOK.space, keep_rejected=False, on_attempt=lambda _: None)
+    places = (tmp_path / "set", tmp_path / "work")
+    generate_set(*places, slots, noise, in_generation, sampling, BOOK.space, keep_rejected=False, on_attempt=lambda _: None)
     rows = [r for r in read_attempts(tmp_path / "set") if r.accepted]
     assert len(rows) > 30
     assert sorted(in_validation.accepted) == sorted((r.label, r.slot, r.attempt, r.seed) for r in rows)

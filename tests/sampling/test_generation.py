@@ -1,0 +1,78 @@
+"""A generation that is cut off anywhere goes on to the set of an undisturbed one, and draws nothing twice but the cut batch."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pathsynth.config import SamplingConfig
+from pathsynth.sampling.attempts import LINES, AttemptRow, read_attempts
+from pathsynth.sampling.generation import generate_set
+from pathsynth.sampling.pictures import read_png
+from pathsynth.sampling.slots import Attempt, Stream, slots_of
+from pathsynth.sampling.verdict import Verdict
+from pathsynth.vocabulary.prompts import colorectal_prompts
+
+BOOK = colorectal_prompts()
+SLOTS = slots_of(Stream.EVAL, {c.index: BOOK.canonical(c.index) for c in BOOK.space.classes}, 4)
+SAMPLING = SamplingConfig(steps=2, guidance=2.0, batch_size=8, seed=5, attempts=3, threshold=0.0)
+
+
+def gate(attempts: Sequence[Attempt], images: list[np.ndarray | None]) -> list[Verdict]:
+    good = [a.seed % 5 < 2 for a in attempts]
+    return [Verdict(g, a.slot.label if g else 0, 0.6, (0.6, 0.4), None if g else "no", False) for g, a in zip(good, attempts, strict=True)]
+
+
+class Drawer:
+    """Noise whose bits depend on the whole batch, as batched arithmetic's do; breaks at one of its calls."""
+
+    def __init__(self, breaks_at: int | None = None) -> None:
+        self.calls, self._breaks_at = 0, breaks_at
+
+    def __call__(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
+        if self.calls == self._breaks_at:
+            raise KeyboardInterrupt
+        self.calls += 1
+        batch = sum(a.seed for a in attempts)
+        return [np.random.default_rng([a.seed, batch]).integers(1, 256, (8, 8, 3), dtype=np.uint8) for a in attempts]
+
+
+def generate(place: Path, draw: Drawer) -> list[AttemptRow]:
+    (place / "set").mkdir(parents=True, exist_ok=True)
+    generate_set(place / "set", place / "work", SLOTS, draw, gate, SAMPLING, BOOK.space, keep_rejected=True, on_attempt=lambda _: None)
+    return list(read_attempts(place / "set"))
+
+
+def pixels(place: Path, rows: list[AttemptRow]) -> bytes:
+    return b"".join(read_png(place / "set" / r.image).tobytes() for r in rows if r.image)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 4, 8])
+@pytest.mark.parametrize("lost", [0, 3, 40])
+def test_a_cut_generation_ends_as_the_undisturbed_one(tmp_path, cut, lost):
+    whole = Drawer()
+    rows = generate(tmp_path / "whole", whole)
+    with pytest.raises(KeyboardInterrupt):
+        generate(tmp_path / "cut", Drawer(breaks_at=cut))
+    assert not (tmp_path / "cut" / "set" / "attempts.parquet").exists()
+    ledger = tmp_path / "cut" / "work" / LINES
+    kept = ledger.read_bytes()
+    ledger.write_bytes(kept[: max(0, len(kept) - lost)])
+    rest = Drawer()
+    again = generate(tmp_path / "cut", rest)
+    assert again == rows
+    assert pixels(tmp_path / "cut", again) == pixels(tmp_path / "whole", rows)
+    assert rest.calls == whole.calls - cut + (1 if lost and cut else 0)
+    assert not (tmp_path / "cut" / "set" / LINES).exists()
+
+
+def test_a_finished_generation_draws_nothing_again(tmp_path):
+    rows = generate(tmp_path, Drawer())
+    shutil.rmtree(tmp_path / "set")
+    again = Drawer()
+    assert generate(tmp_path, again) == rows
+    assert again.calls == 0
