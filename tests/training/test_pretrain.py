@@ -60,6 +60,15 @@ def test_a_base_comes_out_that_plain_diffusers_loads(archive, tmp_path):
     assert image.shape == (32, 32, 3)
 
 
+@pytest.fixture
+def heeds_ctrl_c():
+    """A shell's background job is started with SIGINT ignored, and so are its tests; here Ctrl-C is Python's own."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_an_interrupted_pretraining_goes_on_to_the_same_weights(archive, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     pretrain_base(CONFIG, archive, whole, whole / "work", lambda _: pl.Callback())
