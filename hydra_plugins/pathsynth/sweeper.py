@@ -1,35 +1,84 @@
-"""A sweeper that checks every job of a multirun before anything is written or started."""
+"""A sweeper that checks every job before anything starts, skips what is done, and shares a study with other processes."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:
+    from pathsynth.study.memo import Memo
+
+Job = Sequence[str]
 
 
 class TrialSweeper(BasicSweeper):
-    """Hydra's basic sweeper with the checks first: one job whose request is wrong stops the multirun before it begins.
+    """Hydra's basic sweeper with four things more.
 
-    Each job is composed once for its check and once for its launch, as the basic sweeper does.
+    One job whose request is wrong stops the multirun before it begins. A job whose trial is known (from the study's memo) and
+    finished is neither composed nor launched. Trials that another process is carrying out are come back to when all others
+    have had their turn. What the study will take is said before it starts.
     """
 
     def sweep(self, arguments: list[str]) -> Any:
-        from pathsynth.study.job import check
+        from pathsynth.config import StudyConfig
+        from pathsynth.study.agenda import agenda, announce
+        from pathsynth.study.job import PATIENT_VARIABLE, check, workers
 
+        assert self.config is not None
+        jobs = self._jobs(arguments)
+        study = StudyConfig.model_validate(OmegaConf.to_container(self.config.study, resolve=True))
+        before = agenda(jobs, study, self._memo(), lambda job: check(self._composed(job)))
+        announce(before, workers(self.config.hydra))
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        before.write_outcomes()
+        os.environ[PATIENT_VARIABLE] = "1"
+        returns, left = self._launched([jobs[number] for number in before.to_do], len(jobs))
+        del os.environ[PATIENT_VARIABLE]
+        if left:
+            print(f"{len(left)} trials are being carried out by another process; waiting for them", flush=True)
+            returns += self._launched(left, 2 * len(jobs))[0]
+        return returns
+
+    def _jobs(self, arguments: list[str]) -> list[Job]:
+        """The overrides of every job."""
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        for batch in self.split_arguments(overrides, self.max_batch_size):
-            for job in batch:
-                check(self._composed(job))
-        return super().sweep(arguments)
+        return [job for batch in self.split_arguments(overrides, None) for job in batch]
 
-    def _composed(self, job: Sequence[str]) -> DictConfig:
+    def _memo(self) -> Memo:
+        from pathsynth.study.memo import Memo, tree_digest
+
+        assert self.config is not None and self.hydra_context is not None
+        elements = self.hydra_context.config_loader.get_search_path().get_path()
+        folders = [Path(e.path.removeprefix("file://")) for e in elements if e.path and e.path.startswith("file://")]
+        return Memo(Path(self.config.multirun) / self.config.study.name, tree_digest(self.config.hydra.job.config_name, folders))
+
+    def _launched(self, jobs: Sequence[Job], first: int) -> tuple[list[Any], list[Job]]:
+        """What the launcher returned for each batch, and the jobs whose trial was busy. Job numbers start at ``first``."""
+        from pathsynth.study.outcomes import read_outcome
+
+        assert self.launcher is not None
+        returns: list[Any] = []
+        busy: list[Job] = []
+        for batch in self.split_overrides_to_chunks([list(job) for job in jobs], self.max_batch_size) if jobs else ():
+            results = self.launcher.launch(batch, initial_job_idx=first)
+            for result in results:
+                _ = result.return_value  # raises what the job raised
+            outcomes = [read_outcome(number) for number in range(first, first + len(batch))]
+            busy += [job for job, outcome in zip(batch, outcomes, strict=True) if outcome and outcome.busy]
+            returns.append(results)
+            first += len(batch)
+        return returns, busy
+
+    def _composed(self, job: Job) -> DictConfig:
         assert self.hydra_context is not None and self.config is not None
         return self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
-
-    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Every batch has been checked before the first began."""

@@ -138,10 +138,20 @@ class TrackingConfig(_Group):
 
 
 class StudyConfig(_Group):
-    """``name`` is the folder below ``multirun/`` that the trials lie in."""
+    """``name`` is the folder below ``multirun/`` that the trials lie in.
+
+    A trial that failed is tried again by later commands until it has failed ``1 + retry_failed`` times. ``force`` lifts that
+    limit, and carries a finished trial out again (its stages are there, so only what its folder shows is made anew).
+    ``fail_fast``: the first failure stops the study. ``lease_seconds``: a trial whose process has shown no sign of life
+    for so long is taken over by another that was given the same study.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     question: str = ""
+    retry_failed: int = Field(2, ge=0)
+    force: bool = False
+    fail_fast: bool = False
+    lease_seconds: float = Field(60.0, ge=1)
 
 
 class PretrainConfig(_Group):

@@ -52,7 +52,7 @@ def pathmnist_data(root: Path | None = None, size: int = 28, allow_subset: bool 
     Raises:
         RequestError: unknown size; file missing, truncated, not official, or not in MedMNIST layout.
     """
-    path = _file(root, size)
+    path = pathmnist_file(root, size)
     if download and not path.is_file():
         _download(path, size)
     source = pathmnist_identity(root, size, allow_subset)
@@ -72,7 +72,7 @@ def pathmnist_identity(root: Path | None = None, size: int = 28, allow_subset: b
     Raises:
         RequestError: as for ``pathmnist_data``, except for what only the labels show.
     """
-    path = _file(root, size)
+    path = pathmnist_file(root, size)
     if not path.is_file():
         raise RequestError(f"no {path.name} in {path.parent}; put the MedMNIST file there, set data.root, or set data.download=true")
     counts = [_check_headers(path, split, size) for split in SPLITS]
@@ -89,7 +89,12 @@ def pathmnist_identity(root: Path | None = None, size: int = 28, allow_subset: b
     return SourceIdentity(f"PathMNIST subset ({shown})" + ("" if size == 28 else f" {size} px"), identity)
 
 
-def _file(root: Path | None, size: int) -> Path:
+def pathmnist_file(root: Path | None, size: int) -> Path:
+    """Where the file is looked for.
+
+    Raises:
+        RequestError: there are no images of that size.
+    """
     if size not in OFFICIAL_MD5:
         raise RequestError(f"PathMNIST has no {size} px images; set data.size to one of: {', '.join(map(str, OFFICIAL_MD5))}")
     folder = root or Path(os.environ.get(ROOT_VARIABLE) or Path.home() / ".medmnist")

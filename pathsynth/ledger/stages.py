@@ -8,21 +8,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from pathsynth.ledger.atomic import write_json
+from pathsynth.ledger.lease import SECONDS, Lease, acquire
 
 _RECORD = "stage.json"
 
 
 class StageStore:
-    """Folders ``<root>/<stage>/<identity>/``. A folder of that name is finished; ``<identity>.partial`` is being built.
+    """Folders ``<root>/<stage>/<identity>/``. A folder of that name is finished; ``<identity>.<token>.partial`` is being built.
 
-    ``<identity>.work`` keeps checkpoints across attempts to build; it goes when the stage is finished.
+    ``<identity>.work`` keeps checkpoints across attempts to build; it goes when the stage is finished. ``<identity>.lease``
+    says who builds; ``lease_seconds`` after its builder's last sign of life another process takes over.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, lease_seconds: float = SECONDS) -> None:
+        self.root, self._lease_seconds = root, lease_seconds
 
     def find(self, stage: str, identity: str) -> Path | None:
         """The folder of a finished stage, or None."""
@@ -36,29 +36,41 @@ class StageStore:
     def build(self, stage: str, identity: str, record: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
         """The finished stage's folder, made by ``make(folder)`` if it is not there yet.
 
-        One process builds at a time; a second one that needs the stage waits and then finds it. A build that fails leaves
+        One process builds at a time; a second one that needs the stage waits and then finds it, or takes over from a builder
+        that is gone or stands still. The first to finish is the only one whose result is taken. A build that fails leaves
         nothing, what a killed one left is removed by the next. ``record`` (what the stage was built from) is kept in
         ``stage.json``, written last: a folder without it is not finished.
         """
-        found = self.find(stage, identity)
-        if found:
-            return found
-        place = self.root / stage / identity
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(place.with_name(f"{identity}.lock")):
+        while True:
             found = self.find(stage, identity)
             if found:
+                shutil.rmtree(self.work(stage, identity), ignore_errors=True)
                 return found
-            partial = place.with_name(f"{identity}.partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            try:
-                make(partial)
-                write_json(partial / _RECORD, {"stage": stage, "identity": identity, "settings": dict(record)})
-            except BaseException:
-                shutil.rmtree(partial, ignore_errors=True)
+            lease = acquire(self.lease(stage, identity), self._lease_seconds)
+            assert lease
+            with lease.beat():
+                if not self.find(stage, identity):
+                    self._make(stage, identity, record, make, lease)
+
+    def lease(self, stage: str, identity: str) -> Path:
+        """Where it is kept who builds the stage."""
+        return self.root / stage / f"{identity}.lease"
+
+    def _make(self, stage: str, identity: str, record: Mapping[str, Any], make: Callable[[Path], None], lease: Lease) -> None:
+        """Build the stage; of a build that was taken over nothing is kept, whatever became of it."""
+        place = self.root / stage / identity
+        for leftover in place.parent.glob(f"{identity}*.partial"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        partial = place.with_name(f"{identity}.{lease.number}.partial")
+        partial.mkdir()
+        try:
+            make(partial)
+            write_json(partial / _RECORD, {"stage": stage, "identity": identity, "settings": dict(record)})
+            if lease.current and not self.find(stage, identity):
+                shutil.rmtree(place, ignore_errors=True)
+                os.rename(partial, place)
+        except Exception:
+            if lease.current:
                 raise
-            shutil.rmtree(place, ignore_errors=True)
-            os.replace(partial, place)
-            shutil.rmtree(self.work(stage, identity), ignore_errors=True)
-        return place
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)

@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from pathsynth.config import RunConfig, parse_config
 from pathsynth.ledger.atomic import write_json
+from pathsynth.ledger.lease import Lease, acquire
 from pathsynth.ledger.versions import commit, versions
 from pathsynth.study.plan import Plan
+from pathsynth.study.state import lease_folder
 
 MANIFEST = "manifest.json"
-_CLAIM = ".claim.lock"
 _HEX = 6
 _NAME_LENGTH = 60
 _SILENT = re.compile(
@@ -92,12 +90,10 @@ def _setting_keys(config: RunConfig) -> Iterator[str]:
             yield group
 
 
-@contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Hold a trial's folder: one process supervises it at a time, a second one waits here."""
+def claim(folder: Path, seconds: float, wait: bool) -> Lease | None:
+    """The lease of a trial's folder: one process supervises it at a time. None if another holds it and ``wait`` is false."""
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / _CLAIM):
-        yield
+    return acquire(lease_folder(folder), seconds, wait)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +13,20 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from pathsynth.config import RunConfig, from_hydra
+from pathsynth.config import RunConfig, StudyConfig, from_hydra
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.lease import Lease
 from pathsynth.ledger.records import read_result
-from pathsynth.study.claim import Manifest, claimed, trial_folder, trial_name, write_manifest
+from pathsynth.study.claim import Manifest, claim, trial_folder, trial_name, write_manifest
 from pathsynth.study.outcomes import Outcome, write_outcome
 from pathsynth.study.plan import Plan, plan, planned_images
 from pathsynth.study.state import DONE, FAILED, WAITING, TrialState, read_state, write_state
-from pathsynth.study.stopping import ask_to_stop, asked_to_stop, in_command
+from pathsynth.study.stopping import ask_to_stop, asked_to_stop, in_command, stop_after_failure, stopped_by_failure
 from pathsynth.study.supervise import cores, supervise, trial_command, trial_environment
 from pathsynth.vocabulary.labels import UnknownLabelError
+
+PATIENT_VARIABLE = "PATHSYNTH_COMES_BACK"
+"""Set by a sweeper that comes back to trials which another process was carrying out; without it a job waits for them."""
 
 _BYTES_A_PIXEL = 2.5
 _BYTES_AN_IMAGE = 1200
@@ -65,6 +70,8 @@ def run_trial(config: DictConfig) -> float:
 def _run_trial(config: DictConfig) -> float:
     if asked_to_stop():
         raise KeyboardInterrupt
+    if stopped_by_failure():
+        return math.nan
     hydra = HydraConfig.get()
     number = int(hydra.job.num) if hydra.mode == RunMode.MULTIRUN else 0
     try:
@@ -77,7 +84,12 @@ def _run_trial(config: DictConfig) -> float:
     overrides = tuple(str(override) for override in hydra.overrides.task)
     folder = trial_folder(checked.config, checked.plan, overrides)
     write_outcome(number, Outcome(folder.name, folder, ""))
-    state = _carried_out(checked, folder, overrides, _workers(hydra))
+    state = _carried_out(checked, folder, overrides, workers(hydra), wait=PATIENT_VARIABLE not in os.environ)
+    if state is None:
+        write_outcome(number, Outcome(folder.name, folder, "", busy=True))
+        return math.nan
+    if state.state == FAILED and checked.config.study.fail_fast:
+        stop_after_failure()
     return objective(folder) if state.state == DONE else math.nan
 
 
@@ -86,24 +98,49 @@ def trial_name_of(hydra: HydraConf) -> str:
     return ",".join(str(override) for override in hydra.overrides.task)
 
 
-def _carried_out(checked: Checked, folder: Path, overrides: tuple[str, ...], workers: int) -> TrialState:
+def _carried_out(checked: Checked, folder: Path, overrides: tuple[str, ...], side_by_side: int, wait: bool) -> TrialState | None:
+    """The state in which the trial ended; None if another process is carrying it out and ``wait`` is false."""
+    study = checked.config.study
+    while True:
+        lease = claim(folder, study.lease_seconds, wait)
+        if lease is None:
+            return None
+        with lease:
+            before = read_state(folder)
+            verdict = standing(before, checked.plan.identity, study)
+            if verdict:
+                print(f"{folder.name}: {verdict}", flush=True)
+                return before
+            state = _supervised(checked, folder, overrides, side_by_side, before, lease)
+            if lease.current:
+                return state
+        print(f"{folder.name}: taken over by another process", flush=True)
+
+
+def standing(before: TrialState, identity: str, study: StudyConfig) -> str:
+    """Why a trial that was begun before is not carried out (again); empty if it is."""
+    if before.identity != identity or study.force:
+        return ""
+    if before.state == DONE:
+        return "done already"
+    if before.state == FAILED and before.tries > study.retry_failed:
+        return f"has failed {before.tries} times and is left; study.force=true tries again"
+    return ""
+
+
+def _supervised(
+    checked: Checked, folder: Path, overrides: tuple[str, ...], side_by_side: int, before: TrialState, lease: Lease
+) -> TrialState:
     identity = checked.plan.identity
-    with claimed(folder):
-        before = read_state(folder)
-        if before.state == DONE and before.identity == identity:
-            print(f"{folder.name}: done already", flush=True)
-            return before
-        _warn_of_disk(checked, folder)
-        write_manifest(folder, Manifest(trial_name(checked.config, overrides), checked.config, checked.plan, overrides))
-        write_state(folder, TrialState(WAITING, identity))
-        print(f"{folder.name}: {', '.join(stage.name for stage in checked.plan.stages)}", flush=True)
-        trainer = checked.config.trainer
-        environment = trial_environment(trainer.threads, workers)
-        state = supervise(trial_command(folder), folder, environment)
-        if state.state == FAILED:
-            return state
+    _warn_of_disk(checked, folder)
+    write_manifest(folder, Manifest(trial_name(checked.config, overrides), checked.config, checked.plan, overrides))
+    write_state(folder, TrialState(WAITING, identity, tries=before.tries if before.identity == identity else 0))
+    print(f"{folder.name}: {', '.join(stage.name for stage in checked.plan.stages)}", flush=True)
+    environment = trial_environment(checked.config.trainer.threads, side_by_side)
+    state = supervise(trial_command(folder), folder, environment, lease)
+    if state.state != FAILED:
         print(f"{folder.name}: {state.state}", flush=True)
-        return state
+    return state
 
 
 def objective(folder: Path) -> float:
@@ -115,21 +152,25 @@ def objective(folder: Path) -> float:
     return found.value if found else math.nan
 
 
-def _workers(hydra: HydraConf) -> int:
+def workers(hydra: HydraConf) -> int:
     """How many trials run at once: what a launcher calls ``n_jobs``; -1 means one for each core."""
     jobs = hydra.launcher.get("n_jobs", 1) if hydra.mode == RunMode.MULTIRUN else 1
     return cores() if jobs in (None, -1) else max(1, int(jobs))
 
 
+def bytes_needed(config: RunConfig, made: Plan) -> float:
+    """What a trial's images may take on the disk, at most."""
+    size = config.data.size if config.data else 0
+    return planned_images(config, made) * (_BYTES_AN_IMAGE + _BYTES_A_PIXEL * size * size)
+
+
 def _warn_of_disk(checked: Checked, folder: Path) -> None:
     """Say so before a trial starts whose images may not fit."""
-    images = planned_images(checked.config, checked.plan)
-    size = checked.config.data.size if checked.config.data else 0
-    needed = images * (_BYTES_AN_IMAGE + _BYTES_A_PIXEL * size * size)
+    needed = bytes_needed(checked.config, checked.plan)
     free = shutil.disk_usage(folder).free
     if needed > free:
         print(
-            f"warning: up to {images:,} images may need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free in {folder.parent}; "
-            "lower n or sampling.attempts",
+            f"warning: up to {planned_images(checked.config, checked.plan):,} images may need {needed / 1e9:.1f} GB, "
+            f"{free / 1e9:.1f} GB are free in {folder.parent}; lower n or sampling.attempts",
             flush=True,
         )

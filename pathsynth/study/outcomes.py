@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pathsynth.ledger.atomic import write_json
@@ -15,11 +15,15 @@ _FILE = "outcome.json"
 
 @dataclass(frozen=True)
 class Outcome:
-    """A job's trial (its state is told by the trial's own folder), or why there is none."""
+    """A job's trial (its state is told by the trial's own folder), or why there is none.
+
+    ``folder`` is the trial's (None: refused, and ``refused`` says why); ``busy``: another process was carrying it out.
+    """
 
     name: str
     folder: Path | None
     refused: str
+    busy: bool = False
 
 
 def write_outcome(number: int, outcome: Outcome) -> None:
@@ -30,11 +34,22 @@ def write_outcome(number: int, outcome: Outcome) -> None:
     place = Path(root) / str(number)
     place.mkdir(parents=True, exist_ok=True)
     folder = str(outcome.folder.absolute()) if outcome.folder else None
-    write_json(place / _FILE, {"name": outcome.name, "folder": folder, "refused": outcome.refused})
+    write_json(place / _FILE, {**asdict(outcome), "folder": folder})
 
 
 def read_outcomes(root: Path) -> list[Outcome]:
-    """The records of a command's jobs, in the order of their numbers."""
+    """The records of a command's jobs, in the order of their numbers; of a trial that came up twice, the last."""
     numbered = {int(path.parent.name): path for path in root.glob(f"*/{_FILE}") if path.parent.name.isdigit()}
-    records = [json.loads(numbered[number].read_text(encoding="utf-8")) for number in sorted(numbered)]
-    return [Outcome(r["name"], Path(r["folder"]) if r["folder"] else None, r["refused"]) for r in records]
+    outcomes = [_read(numbered[number]) for number in sorted(numbered)]
+    return list({outcome.folder or (outcome.name, outcome.refused): outcome for outcome in outcomes}.values())
+
+
+def read_outcome(number: int) -> Outcome | None:
+    """The record of one job of the running command; None if it left none."""
+    path = Path(os.environ.get(FOLDER_VARIABLE, "")) / str(number) / _FILE
+    return _read(path) if path.is_file() else None
+
+
+def _read(path: Path) -> Outcome:
+    record = json.loads(path.read_text(encoding="utf-8"))
+    return Outcome(**{**record, "folder": Path(record["folder"]) if record["folder"] else None})

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pathsynth.config import BaseConfig, DataConfig
+from pathsynth.config import BaseConfig, DataConfig, RunConfig
 from pathsynth.config.shipped import assets_folder
 from pathsynth.data.catalogue import open_data
-from pathsynth.data.medmnist import OFFICIAL_MD5, pathmnist_identity
+from pathsynth.data.medmnist import OFFICIAL_MD5, pathmnist_file, pathmnist_identity
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest
 from pathsynth.vocabulary.labels import COLORECTAL, LabelSpace
@@ -69,6 +69,19 @@ def _is_there(config: DataConfig) -> bool:
     return True
 
 
+def source_files(config: RunConfig) -> list[Path] | None:
+    """The files that identify data and base; None where there are some that cannot be watched (on the hub, not there yet)."""
+    files: list[Path] = []
+    if config.data and config.data.name == "pathmnist":
+        files.append(pathmnist_file(Path(config.data.root) if config.data.root else None, config.data.size))
+    if config.base:
+        source = base_source(config.base)
+        if source.revision:
+            return None
+        files += _layout_files(Path(source.path_or_hub))
+    return files if all(path.is_file() for path in files) else None
+
+
 def base_source(config: BaseConfig) -> BaseSource:
     """Find and identify the base.
 
@@ -87,11 +100,15 @@ def base_source(config: BaseConfig) -> BaseSource:
 def _folder_source(folder: Path, remedy: str) -> BaseSource:
     if not (folder / "model_index.json").is_file():
         raise RequestError(f"no base at {folder} (no model_index.json there); {remedy}")
-    files = sorted(path for pattern in _LAYOUT for path in folder.rglob(pattern) if path.is_file())
+    files = _layout_files(folder)
     if not any(path.suffix == ".safetensors" for path in files):
         raise RequestError(f"the base at {folder} has no .safetensors weights; {remedy}")
     content = {str(path.relative_to(folder)): _sha256(path, path.stat().st_size, path.stat().st_mtime_ns) for path in files}
     return BaseSource(str(folder), None, digest(content))
+
+
+def _layout_files(folder: Path) -> list[Path]:
+    return sorted(path for pattern in _LAYOUT for path in folder.rglob(pattern) if path.is_file())
 
 
 @functools.lru_cache(maxsize=64)

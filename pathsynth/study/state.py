@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pathsynth.ledger.atomic import write_json
+from pathsynth.ledger.lease import held
 
 STATE = "state.json"
+_LEASE = ".lease"
 LOG = "log.txt"
 RUNNING, DONE, FAILED, INTERRUPTED, WAITING = "running", "done", "failed", "interrupted", "waiting"
 
 
 @dataclass(frozen=True)
 class TrialState:
-    """``state`` is running, done, failed, interrupted or waiting; times are ISO 8601 in UTC."""
+    """``state`` is running, done, failed, interrupted or waiting; times are ISO 8601 in UTC.
+
+    ``tries``: how often the trial has failed.
+    """
 
     state: str
     identity: str = ""
@@ -27,6 +32,7 @@ class TrialState:
     pid: int | None = None
     started: str | None = None
     ended: str | None = None
+    tries: int = 0
 
     @property
     def over(self) -> bool:
@@ -38,7 +44,7 @@ def write_state(folder: Path, state: TrialState) -> None:
 
 
 def read_state(folder: Path) -> TrialState:
-    """The state of a trial; waiting where none is written. A trial whose process is gone is interrupted."""
+    """The state of a trial; waiting where none is written. A trial that says it runs and that nobody holds is interrupted."""
     try:
         record = json.loads((folder / STATE).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -47,9 +53,14 @@ def read_state(folder: Path) -> TrialState:
         return TrialState(FAILED, reason=f"{folder / STATE} cannot be read ({error}); run the trial again")
     known = {f.name for f in fields(TrialState)}
     state = TrialState(**{key: value for key, value in record.items() if key in known})
-    if state.state == RUNNING and not alive(state.pid):
-        return TrialState(INTERRUPTED, state.identity, state.stage, state.detail, "its process is gone", None, state.started, state.ended)
+    if state.state == RUNNING and not held(lease_folder(folder)):
+        return replace(state, state=INTERRUPTED, reason="its process is gone", pid=None)
     return state
+
+
+def lease_folder(folder: Path) -> Path:
+    """Where it is kept who carries out the trial of ``folder``."""
+    return folder / _LEASE
 
 
 def alive(pid: int | None) -> bool:

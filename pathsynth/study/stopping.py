@@ -16,7 +16,7 @@ from types import FrameType
 from pathsynth.study.outcomes import FOLDER_VARIABLE, read_outcomes
 from pathsynth.study.state import RUNNING, read_state
 
-_MARK = "stop"
+_MARK, _FAILURE = "stop", "failure"
 _COMMAND_VARIABLE = "PATHSYNTH_COMMAND_PID"
 
 
@@ -28,10 +28,27 @@ def ask_to_stop() -> None:
         (Path(root) / _MARK).touch()
 
 
-def asked_to_stop() -> bool:
-    """Whether the running command is stopping."""
+def stop_after_failure() -> None:
+    """Stop the running command for a trial that failed: trials that run beside it are asked to stop, no other begins."""
     root = os.environ.get(FOLDER_VARIABLE)
-    return bool(root) and (Path(root or "") / _MARK).exists()
+    if root and not stopped_by_failure():
+        (Path(root) / _FAILURE).touch()
+        _signal_trials(signal.SIGTERM)
+
+
+def stopped_by_failure() -> bool:
+    """Whether the running command stops because a trial failed."""
+    return _marked(_FAILURE)
+
+
+def asked_to_stop() -> bool:
+    """Whether the operator asked the running command to stop."""
+    return _marked(_MARK)
+
+
+def _marked(mark: str) -> bool:
+    root = os.environ.get(FOLDER_VARIABLE)
+    return bool(root) and (Path(root or "") / mark).exists()
 
 
 def in_command() -> bool:

@@ -14,7 +14,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from pathsynth.ledger.lease import Lease
 from pathsynth.study.state import DONE, FAILED, INTERRUPTED, TrialState, last_lines, now, read_state, write_state
+
+LEASE_VARIABLE = "PATHSYNTH_LEASE"
+"""Names the number of the lease that a trial's process adopts."""
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -43,24 +47,25 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def supervise(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> TrialState:
+def supervise(command: Sequence[str], folder: Path, environment: Mapping[str, str], lease: Lease) -> TrialState:
     """Start ``command``, wait for its end, and return the state in which it left the trial of ``folder``.
 
     The process has a session of its own: the terminal's Ctrl-C reaches only the supervisor, which passes the first SIGINT
     or SIGTERM on as one SIGTERM and kills the whole session at the second. A process that dies without a last word
-    (a crash, kill -9, out of memory) is given its state here.
+    (a crash, kill -9, out of memory) is given its state here, unless another process has taken the trial over.
 
     Raises:
         KeyboardInterrupt: the supervisor was asked to stop; the trial has ended by then and its state is written.
     """
-    child = subprocess.Popen(command, env=dict(environment), stdin=subprocess.DEVNULL, start_new_session=True)
+    handed = {**environment, LEASE_VARIABLE: str(lease.number)}
+    child = subprocess.Popen(command, env=handed, stdin=subprocess.DEVNULL, start_new_session=True)
     with _signals_to(child) as asked:
         code = child.wait()
     state = read_state(folder)
-    if not (state.over and state.pid == child.pid) and not (code == 0 and state.state == DONE):
+    if lease.current and not (state.over and state.pid == child.pid) and not (code == 0 and state.state == DONE):
         state = _ending(state, child.pid, code, asked.times > 0)
         write_state(folder, state)
-    if state.state == FAILED:
+    if state.state == FAILED and state.pid == child.pid:
         _tell_failure(folder, state)
     if asked.times:
         raise KeyboardInterrupt
@@ -115,7 +120,7 @@ def _ending(state: TrialState, pid: int, code: int, asked: bool) -> TrialState:
         reason = f"killed by signal {-code}{hint}" + (f" in stage {state.stage}" if state.stage else "")
     else:
         reason = f"the trial's process ended with status {code} before it had begun or without a last word"
-    return replace(state, state=FAILED, reason=reason, pid=pid, ended=now())
+    return replace(state, state=FAILED, reason=reason, pid=pid, ended=now(), tries=state.tries + 1)
 
 
 def _tell_failure(folder: Path, state: TrialState) -> None:

@@ -14,16 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from filelock import FileLock
-
 from pathsynth.ledger.errors import RequestError, StageError
+from pathsynth.ledger.lease import Lease, StaleLease, adopt
 from pathsynth.ledger.stages import StageStore
-from pathsynth.study.claim import Manifest, read_manifest
-from pathsynth.study.state import DONE, FAILED, INTERRUPTED, LOG, RUNNING, TrialState, now, read_state, write_state
+from pathsynth.study.claim import Manifest, claim, read_manifest
+from pathsynth.study.state import DONE, FAILED, INTERRUPTED, LOG, RUNNING, TrialState, lease_folder, now, read_state, write_state
+from pathsynth.study.supervise import LEASE_VARIABLE
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 STAGES = ".stages"
-_LOCK = ".trial.lock"
 _log = logging.getLogger("pathsynth.trial")
 
 
@@ -38,19 +37,43 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, _interrupt)
     _stop_without_parent(os.getppid())
     try:
-        with FileLock(folder / _LOCK):
-            return _carry_out(folder)
+        manifest = read_manifest(folder)
+        lease = _lease(folder, manifest.config.study.lease_seconds)
+        return _carry_out(folder, manifest, lease)
+    except StaleLease as error:
+        print(error, file=sys.stderr)
+        return 1
     except Interrupted:
         return 130
 
 
-def _carry_out(folder: Path) -> int:
-    manifest = read_manifest(folder)
+def _lease(folder: Path, seconds: float) -> Lease:
+    """The lease that the supervisor handed over; one of its own for a trial that nobody supervises.
+
+    Raises:
+        StaleLease: another process carries out the trial.
+    """
+    number = os.environ.pop(LEASE_VARIABLE, None)
+    lease = adopt(lease_folder(folder), int(number), seconds) if number else claim(folder, seconds, wait=False)
+    if lease is None:
+        raise StaleLease(f"{folder.name} is being carried out by another process")
+    return lease.beat(_die)
+
+
+def _die() -> None:
+    """Another process has taken the trial over: end at once, with every helper, and write nothing more."""
+    if os.getpgid(0) == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def _carry_out(folder: Path, manifest: Manifest, lease: Lease) -> int:
     before = read_state(folder)
     if before.state == DONE and before.identity == manifest.plan.identity:
         return 0
     _log_to(folder / LOG)
-    report = _Reporter(folder, TrialState(RUNNING, manifest.plan.identity, pid=os.getpid(), started=now()))
+    started = TrialState(RUNNING, manifest.plan.identity, pid=os.getpid(), started=now(), tries=before.tries)
+    report = _Reporter(folder, lease, started)
     report.tell()
     try:
         _build(manifest, folder, report)
@@ -73,17 +96,19 @@ def _carry_out(folder: Path) -> int:
 def _build(manifest: Manifest, folder: Path, report: _Reporter) -> None:
     from pathsynth.study.pipeline import run  # loads torch; a failure to load is the trial's failure
 
-    store = StageStore(Path(manifest.config.multirun) / STAGES)
+    store = StageStore(Path(manifest.config.multirun) / STAGES, manifest.config.study.lease_seconds)
     run(manifest.config, manifest.plan, store, folder, report.progress)
 
 
 class _Reporter:
-    """Keeps ``state.json`` up to date."""
+    """Keeps ``state.json`` up to date, as long as the trial is this process's."""
 
-    def __init__(self, folder: Path, state: TrialState) -> None:
-        self._folder, self.state = folder, state
+    def __init__(self, folder: Path, lease: Lease, state: TrialState) -> None:
+        self._folder, self._lease, self.state = folder, lease, state
 
     def tell(self) -> None:
+        if not self._lease.current:
+            _die()
         write_state(self._folder, self.state)
 
     def progress(self, stage: str, detail: str) -> None:
@@ -95,7 +120,8 @@ class _Reporter:
     def end(self, state: str, reason: str, code: int) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
-        self.state = replace(self.state, state=state, reason=reason, ended=now())
+        tries = self.state.tries + (state == FAILED)
+        self.state = replace(self.state, state=state, reason=reason, ended=now(), tries=tries)
         try:
             self.tell()
         except OSError as error:

@@ -22,7 +22,7 @@ def begun(pathsynth) -> list[str]:
 def leftovers(pathsynth) -> list[str]:
     """Whatever in the stage store is neither a lock nor a finished stage."""
     root = pathsynth.folder / "multirun" / ".stages"
-    places = [p for p in root.glob("*/*") if p.suffix != ".lock"]
+    places = [p for p in root.glob("*/*") if p.suffix != ".lease"]
     return [p.name for p in places if not (p / "stage.json").is_file() or (p / "half").read_text() != "whole"]
 
 
@@ -64,7 +64,7 @@ def test_a_multirun_shares_its_stages_and_a_killed_trial_fails_alone(pathsynth):
     pathsynth.told = {}
     again = pathsynth.run("-m", "lora.rank=1,4,16")
     assert again.code == 0
-    assert again.out.count("done already") == 2
+    assert "3 trials; 2 done already; 1 to do" in again.out
     assert begun(pathsynth).count("finetune 4") == 2
     assert leftovers(pathsynth) == []
 
@@ -244,3 +244,116 @@ def test_a_configuration_folder_of_the_users_own_works(pathsynth):
     ended = pathsynth.run(f"hydra.searchpath=[file://{own.parent}]", "lora=wide", "lora.rank=8")
     assert ended.code == 0, ended.err
     assert {line.split()[1] for line in begun(pathsynth)} == {"7", "8"}
+
+
+def test_a_finished_study_is_found_done_without_being_composed(pathsynth):
+    arguments = ("-m", "lora.rank=1,2,3")
+    assert pathsynth.run(*arguments).code == 0
+    made = pathsynth.made
+    pathsynth.variables = {"STAND_IN_NO_COMPOSING": "1"}
+    ended = pathsynth.run(*arguments)
+    assert ended.code == 0, ended.err
+    assert "3 trials; 3 done already; 0 to do" in ended.out
+    assert ended.out.count("0.0") >= 3, "the closing table shows every trial"
+    assert pathsynth.made == made
+    pathsynth.variables = {}
+    more = pathsynth.run("-m", "lora.rank=1,2,3,4")
+    assert more.code == 0
+    assert "4 trials; 3 done already; 1 to do; about 0 min" in more.out
+    assert begun(pathsynth).count("finetune 4") == 1
+
+
+def test_the_memo_is_not_trusted_when_base_or_configuration_changed(pathsynth):
+    assert pathsynth.run("-m", "lora.rank=1,2").code == 0
+    (pathsynth.base / "w.safetensors").write_bytes(b"other weights")
+    ended = pathsynth.run("-m", "lora.rank=1,2")
+    assert ended.code == 0
+    assert "2 trials; 2 to do" in ended.out
+    own = pathsynth.folder / "base" / "mine" / "lora"
+    own.mkdir(parents=True)
+    (own / "wide.yaml").write_text("rank: 7\nalpha: 3\ndropout: 0.0\ntargets: all\n")
+    arguments = ("--config-dir", str(own.parent), "-m", "lora=wide", "seed=0,1")
+    assert "2 to do" in pathsynth.run(*arguments).out
+    assert "0 to do" in pathsynth.run(*arguments).out
+    (own / "wide.yaml").write_text("rank: 7\nalpha: 4\ndropout: 0.0\ntargets: all\n")
+    assert "2 to do" in pathsynth.run(*arguments).out
+
+
+def test_a_failed_trial_is_tried_again_up_to_its_limit(pathsynth):
+    pathsynth.told = {"2": {"finetune": "fail"}}
+    for _ in range(2):
+        ended = pathsynth.run("-m", "lora.rank=1,2", "study.retry_failed=1")
+        assert ended.code == 1
+    assert begun(pathsynth).count("finetune 2") == 2
+    ended = pathsynth.run("-m", "lora.rank=1,2", "study.retry_failed=1")
+    assert ended.code == 1, "a trial that is left failed is still a failure"
+    assert "has failed 2 times and is left; study.force=true tries again" in ended.out
+    assert begun(pathsynth).count("finetune 2") == 2
+    assert pathsynth.run("lora.rank=2", "study.retry_failed=1").code == 1
+    assert begun(pathsynth).count("finetune 2") == 2
+    pathsynth.told = {}
+    ended = pathsynth.run("-m", "lora.rank=1,2", "study.retry_failed=1", "study.force=true")
+    assert ended.code == 0, ended.err
+    assert begun(pathsynth).count("finetune 2") == 3
+    assert begun(pathsynth).count("finetune 1") == 1
+
+
+@pytest.mark.parametrize("launcher", [(), ("hydra/launcher=joblib", "hydra.launcher.n_jobs=1")])
+def test_fail_fast_stops_at_the_first_failure(pathsynth, launcher):
+    pathsynth.told = {"2": {"finetune": "fail"}}
+    ended = pathsynth.run("-m", "lora.rank=1,2,3", "study.fail_fast=true", *launcher)
+    assert ended.code == 1
+    assert [line for line in begun(pathsynth) if line.startswith("finetune")] == ["finetune 1", "finetune 2"]
+    assert "waiting" in ended.out
+
+
+def test_two_operators_share_a_study(pathsynth):
+    """The second passes over the trial that the first is at, takes the next, and comes back to wait for the first's."""
+    pathsynth.told = {"1": {"finetune": "gate"}}
+    arguments = ["run", f"base.path={pathsynth.base}", "tracking=none", "-m", "lora.rank=1,2,3"]
+    one = pathsynth.start(*arguments)
+    pathsynth.wait_for("finetune 1")
+    two = pathsynth.start(*arguments)
+    pathsynth.wait_for("evaluate 3")
+    (pathsynth.folder / "open").touch()
+    ends = [process.communicate(timeout=120) for process in (one, two)]
+    assert [one.returncode, two.returncode] == [0, 0], ends
+    assert sorted(line for line in begun(pathsynth) if line.startswith("finetune")) == ["finetune 1", "finetune 2", "finetune 3"]
+    assert "1 trials are being carried out by another process" in ends[1][0]
+    for out, _ in ends:
+        assert out.count("done") >= 3
+
+
+def test_a_trial_that_stands_still_is_taken_over_and_its_late_result_refused(pathsynth):
+    pathsynth.told = {"1": {"evaluate": "gate"}}
+    arguments = ["run", f"base.path={pathsynth.base}", "tracking=none", "lora.rank=1", "study.lease_seconds=1.5"]
+    one = pathsynth.start(*arguments)
+    pathsynth.wait_for("evaluate 1")
+    stalled = int(pathsynth.state("rank=1-")["pid"])
+    os.kill(stalled, signal.SIGSTOP)
+    pathsynth.told = {}
+    two = pathsynth.start(*arguments)
+    out, err = two.communicate(timeout=120)
+    assert two.returncode == 0, err
+    state = pathsynth.state("rank=1-")
+    assert (state["state"], state["pid"] != stalled) == ("done", True)
+    result = (pathsynth.trial("rank=1-") / "result.json").stat()
+    (pathsynth.folder / "open").touch()
+    os.kill(stalled, signal.SIGCONT)
+    out, err = one.communicate(timeout=120)
+    assert one.returncode == 0, "its trial is done, by the other"
+    assert "taken over by another process" in out
+    assert pathsynth.state("rank=1-") == state
+    after = (pathsynth.trial("rank=1-") / "result.json").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (result.st_ino, result.st_mtime_ns)
+    assert leftovers(pathsynth) == []
+
+
+def test_a_trial_of_other_versions_is_told(pathsynth):
+    assert pathsynth.run("-m", "lora.rank=1,2").code == 0
+    path = pathsynth.trial("rank=1-") / "manifest.json"
+    record = json.loads(path.read_text())
+    record["versions"]["torch"] = "1.0"
+    path.write_text(json.dumps(record))
+    ended = pathsynth.run("-m", "lora.rank=1,2")
+    assert "note: 1 finished trials are of torch 1.0, now 2." in ended.out

@@ -52,7 +52,7 @@ def _wait_for(path: Path) -> None:
 
 
 def _folders(root: Path) -> list[str]:
-    return sorted(path.name for path in (root / "adapter").iterdir() if path.is_dir())
+    return sorted(path.name for path in (root / "adapter").iterdir() if path.is_dir() and path.suffix != ".lease")
 
 
 def test_a_stage_is_made_once(store: StageStore) -> None:
@@ -117,7 +117,7 @@ def test_a_killed_build_leaves_only_a_partial_folder_that_the_next_removes(store
         process.send_signal(signal.SIGKILL)
         assert process.wait(30) == -signal.SIGKILL
     assert store.find("adapter", IDENTITY) is None
-    assert _folders(store.root) == [f"{IDENTITY}.partial"]
+    assert _folders(store.root) == [f"{IDENTITY}.1.partial"]
 
     def make(folder: Path) -> None:
         assert os.listdir(folder) == []
@@ -136,6 +136,22 @@ def test_two_processes_make_a_stage_once(store: StageStore) -> None:
     assert said == [str(store.root / "adapter" / IDENTITY)] * 2
     assert [first.returncode, second.returncode] == [0, 0]
     assert (store.root / "made").read_text() == "x"
+
+
+def test_a_builder_that_stands_still_is_taken_over_and_what_it_makes_later_is_not_taken(store: StageStore) -> None:
+    code = SLOW_BUILD.replace("StageStore(root)", "StageStore(root, 1)").replace('write_text("half")', "write_text('of ' + sys.argv[2])")
+    command = [sys.executable, "-c", code, str(store.root)]
+    first = subprocess.Popen([*command, "0.5"], stdout=subprocess.PIPE, text=True)
+    _wait_for(store.root / "made")
+    first.send_signal(signal.SIGSTOP)
+    second = subprocess.run([*command, "0"], stdout=subprocess.PIPE, text=True, timeout=60)
+    folder = store.root / "adapter" / IDENTITY
+    assert second.stdout.strip() == str(folder)
+    first.send_signal(signal.SIGCONT)
+    assert first.communicate(timeout=60)[0].strip() == str(folder)
+    assert first.returncode == 0
+    assert (folder / "weights").read_text() == "of 0"
+    assert _folders(store.root) == [IDENTITY]
 
 
 def test_the_work_folder_outlives_a_failed_build_and_goes_with_a_finished_one(store: StageStore) -> None:

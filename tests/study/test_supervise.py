@@ -10,14 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from pathsynth.study.claim import claim
 from pathsynth.study.state import DONE, FAILED, INTERRUPTED, TrialState, alive, last_lines, read_state, write_state
 from pathsynth.study.supervise import cores, supervise, trial_environment
 
 CHILD = """
 import json, os, signal, sys, time
 from pathlib import Path
-from pathsynth.study.state import TrialState, write_state
+from pathsynth.study.claim import claim
+from pathsynth.ledger.lease import adopt
+from pathsynth.study.state import TrialState, lease_folder, write_state
 folder, what = Path(sys.argv[1]), sys.argv[2]
+adopt(lease_folder(folder), int(os.environ["PATHSYNTH_LEASE"]), 60)
 state = TrialState("running", "abc", stage="finetune", pid=os.getpid(), started="then")
 def stop(*_):
     if what == "stubborn":
@@ -47,9 +51,11 @@ if what in ("slow", "stubborn"):
 SUPERVISOR = """
 import json, sys
 from pathlib import Path
+from pathsynth.study.claim import claim
 from pathsynth.study.supervise import supervise, trial_environment
 try:
-    supervise(json.loads(sys.argv[1]), Path(sys.argv[2]), trial_environment(None, 1))
+    folder = Path(sys.argv[2])
+    supervise(json.loads(sys.argv[1]), folder, trial_environment(None, 1), claim(folder, 60, wait=False))
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -57,6 +63,12 @@ except KeyboardInterrupt:
 
 def child(folder: Path, what: str) -> list[str]:
     return [sys.executable, "-c", CHILD, str(folder), what]
+
+
+@pytest.fixture
+def lease(tmp_path):
+    with claim(tmp_path, 60, wait=False) as lease:
+        yield lease
 
 
 def started_supervisor(folder: Path, what: str) -> subprocess.Popen:
@@ -68,16 +80,16 @@ def started_supervisor(folder: Path, what: str) -> subprocess.Popen:
     return process
 
 
-def test_a_trial_that_ends_well_has_the_state_it_wrote(tmp_path):
-    assert supervise(child(tmp_path, "done"), tmp_path, trial_environment(3, 1)).state == DONE
+def test_a_trial_that_ends_well_has_the_state_it_wrote(tmp_path, lease):
+    assert supervise(child(tmp_path, "done"), tmp_path, trial_environment(3, 1), lease).state == DONE
     session, pid, threads, read = (tmp_path / "session").read_text().split(maxsplit=3)
     assert session == pid != str(os.getsid(0))
     assert threads == "3"
     assert read == "''"
 
 
-def test_a_killed_trial_failed_and_says_by_what(tmp_path, capfd):
-    state = supervise(child(tmp_path, "killed"), tmp_path, trial_environment(1, 1))
+def test_a_killed_trial_failed_and_says_by_what(tmp_path, lease, capfd):
+    state = supervise(child(tmp_path, "killed"), tmp_path, trial_environment(1, 1), lease)
     assert state.state == FAILED
     assert state.reason == "killed by signal 9 (out of memory?) in stage finetune"
     assert read_state(tmp_path) == state
@@ -87,19 +99,19 @@ def test_a_killed_trial_failed_and_says_by_what(tmp_path, capfd):
     assert "last words" in told
 
 
-def test_a_trial_without_a_last_word_failed(tmp_path):
-    state = supervise(child(tmp_path, "silent"), tmp_path, trial_environment(1, 1))
+def test_a_trial_without_a_last_word_failed(tmp_path, lease):
+    state = supervise(child(tmp_path, "silent"), tmp_path, trial_environment(1, 1), lease)
     assert (state.state, "status 3" in state.reason) == (FAILED, True)
 
 
-def test_a_reason_that_the_trial_gave_is_kept(tmp_path):
-    state = supervise(child(tmp_path, "named"), tmp_path, trial_environment(1, 1))
+def test_a_reason_that_the_trial_gave_is_kept(tmp_path, lease):
+    state = supervise(child(tmp_path, "named"), tmp_path, trial_environment(1, 1), lease)
     assert (state.state, state.reason, state.stage) == (FAILED, "the disk is full", "gate")
 
 
-def test_a_command_that_cannot_start_at_all_is_not_taken_for_done(tmp_path):
+def test_a_command_that_cannot_start_at_all_is_not_taken_for_done(tmp_path, lease):
     write_state(tmp_path, TrialState("waiting", "abc"))
-    state = supervise([sys.executable, "-c", "pass"], tmp_path, trial_environment(1, 1))
+    state = supervise([sys.executable, "-c", "pass"], tmp_path, trial_environment(1, 1), lease)
     assert state.state == FAILED
 
 
@@ -138,8 +150,9 @@ def test_a_running_state_whose_process_is_gone_reads_as_interrupted(tmp_path):
     gone.wait()
     write_state(tmp_path, TrialState("running", "abc", stage="gate", pid=gone.pid))
     assert read_state(tmp_path).state == INTERRUPTED
-    write_state(tmp_path, TrialState("running", "abc", stage="gate", pid=os.getpid()))
-    assert read_state(tmp_path).state == "running"
+    with claim(tmp_path, 60, wait=False):
+        assert read_state(tmp_path).state == "running"
+    assert read_state(tmp_path).state == INTERRUPTED
 
 
 def test_a_damaged_state_file_is_a_failure_with_a_remedy(tmp_path):
@@ -147,6 +160,22 @@ def test_a_damaged_state_file_is_a_failure_with_a_remedy(tmp_path):
     state = read_state(tmp_path)
     assert state.state == FAILED
     assert "run the trial again" in state.reason
+
+
+def test_a_supervisor_whose_trial_was_taken_over_writes_nothing(tmp_path, lease):
+    other = TrialState("running", "abc", stage="generate", pid=1)
+    takeover = """
+import os, sys
+from pathlib import Path
+from pathsynth.ledger.lease import Lease, acquire, newest
+from pathsynth.study.state import TrialState, lease_folder, write_state
+folder = Path(sys.argv[1])
+(lease_folder(folder) / "00000002.held").write_text((lease_folder(folder) / "00000001.held").read_text())
+write_state(folder, TrialState("running", "abc", stage="generate", pid=1))
+os.kill(os.getpid(), 9)
+"""
+    state = supervise([sys.executable, "-c", takeover, str(tmp_path)], tmp_path, trial_environment(1, 1), lease)
+    assert state == other == read_state(tmp_path)
 
 
 def test_last_lines_skip_empty_ones(tmp_path):

@@ -1,0 +1,114 @@
+"""What a multirun has before it: which trials are settled already, which are to be carried out, and what that may take."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pathsynth.config import StudyConfig
+from pathsynth.ledger.versions import commit, versions
+from pathsynth.study.claim import MANIFEST, trial_folder
+from pathsynth.study.job import Checked, bytes_needed, standing
+from pathsynth.study.memo import Known, Memo
+from pathsynth.study.outcomes import Outcome, write_outcome
+from pathsynth.study.state import DONE, read_state
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A job's trial, and why it is not carried out (empty: it is)."""
+
+    known: Known
+    settled: str
+
+
+@dataclass(frozen=True)
+class Agenda:
+    """The trials of a multirun in the order of its jobs."""
+
+    study: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def to_do(self) -> list[int]:
+        """The numbers of the jobs that are to be launched."""
+        return [number for number, entry in enumerate(self.entries) if not entry.settled]
+
+    def write_outcomes(self) -> None:
+        """Leave a record of every job, so that the closing table has them all and in order."""
+        for number, entry in enumerate(self.entries):
+            write_outcome(number, Outcome(entry.known.folder.name, entry.known.folder, ""))
+
+
+def agenda(jobs: Sequence[Sequence[str]], study: StudyConfig, memo: Memo, checked: Callable[[Sequence[str]], Checked]) -> Agenda:
+    """Look every job up in the memo; compose and check (``checked``) those that it does not know.
+
+    Raises:
+        RequestError, UnknownLabelError: a job's request is wrong.
+    """
+    entries = []
+    for job in jobs:
+        known = memo.find(job) or _learnt(job, memo, checked(job))
+        entries.append(Entry(known, standing(read_state(known.folder), known.identity, study)))
+    return Agenda(study.name, tuple(entries))
+
+
+def _learnt(job: Sequence[str], memo: Memo, checked: Checked) -> Known:
+    folder = trial_folder(checked.config, checked.plan, job)
+    known = Known(folder, checked.plan.identity, bytes_needed(checked.config, checked.plan))
+    memo.note(job, known, checked.config)
+    return known
+
+
+def announce(agenda: Agenda, workers: int) -> None:
+    """Say what the multirun will do and take, and which finished trials another version computed."""
+    to_do = [agenda.entries[number] for number in agenda.to_do]
+    left = Counter(entry.settled for entry in agenda.entries if entry.settled)
+    told = [f"{len(agenda.entries)} trials", *(f"{count} {why}" for why, count in left.items()), f"{len(to_do)} to do"]
+    if to_do:
+        told += [_time_told(agenda, len(to_do), workers), f"up to {sum(entry.known.bytes for entry in to_do) / 1e9:.1f} GB of images"]
+    print(f"{agenda.study}: {'; '.join(told)}", flush=True)
+    for line in _other_versions(agenda):
+        print(line, flush=True)
+
+
+def _time_told(agenda: Agenda, to_do: int, workers: int) -> str:
+    """From the trials of the study that are finished, however long they shared the machine."""
+    seconds = list(_durations(agenda))
+    if not seconds:
+        return "how long is known when the first is done"
+    minutes = statistics.median(seconds) * to_do / workers / 60
+    return f"about {minutes:.0f} min" if minutes < 120 else f"about {minutes / 60:.1f} h"
+
+
+def _durations(agenda: Agenda) -> Iterator[float]:
+    """Seconds that each finished trial took."""
+    for folder in {path.parent for path in agenda.entries[0].known.folder.parent.glob(f"*/{MANIFEST}")}:
+        state = read_state(folder)
+        if state.state == DONE and state.started and state.ended:
+            yield (datetime.fromisoformat(state.ended) - datetime.fromisoformat(state.started)).total_seconds()
+
+
+def _other_versions(agenda: Agenda) -> list[str]:
+    """A line for each library, and one for the commit, that differs from what computed finished trials."""
+    done = [entry.known.folder for entry in agenda.entries if entry.settled]
+    now: dict[str, Any] = {**versions(), "commit": commit()} if done else {}
+    then: Counter[tuple[str, str]] = Counter()
+    for folder in done:
+        manifest = _manifest(folder)
+        was = {**manifest.get("versions", {}), "commit": manifest.get("commit")}
+        then.update((name, str(value)) for name, value in was.items() if value and value != now.get(name))
+    return [f"note: {count} finished trials are of {name} {value}, now {now.get(name)}" for (name, value), count in sorted(then.items())]
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
