@@ -52,18 +52,19 @@ def agenda(jobs: Sequence[Sequence[str]], study: StudyConfig, memo: Memo, checke
     Raises:
         RequestError, UnknownLabelError: a job's request is wrong.
     """
-    entries = []
-    for job in jobs:
-        known = memo.find(job) or _learnt(job, memo, checked(job))
-        entries.append(Entry(known, standing(read_state(known.folder), known.identity, study)))
+    found = [memo.find(job) for job in jobs]
+    composed = {number: checked(job) for number, (job, known) in enumerate(zip(jobs, found, strict=True)) if known is None}
+    learnt = {number: _known(jobs[number], one) for number, one in composed.items()}
+    for number, known in learnt.items():  # not before every request has been found right
+        memo.note(jobs[number], known, composed[number].config)
+    trials = [known or learnt[number] for number, known in enumerate(found)]
+    entries = (Entry(known, standing(read_state(known.folder), known.identity, study)) for known in trials)
     return Agenda(study.name, tuple(entries))
 
 
-def _learnt(job: Sequence[str], memo: Memo, checked: Checked) -> Known:
+def _known(job: Sequence[str], checked: Checked) -> Known:
     folder = trial_folder(checked.config, checked.plan, job)
-    known = Known(folder, checked.plan.identity, bytes_needed(checked.config, checked.plan))
-    memo.note(job, known, checked.config)
-    return known
+    return Known(folder, checked.plan.identity, bytes_needed(checked.config, checked.plan))
 
 
 def announce(agenda: Agenda, workers: int) -> None:
