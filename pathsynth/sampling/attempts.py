@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class AttemptRow:
 
 
 class AttemptsLedger:
-    """Appends rows to ``attempts.jsonl`` in a folder; :meth:`complete` writes ``attempts.parquet`` from them.
+    """Appends rows to ``attempts.jsonl`` in a folder; :meth:`complete` makes ``attempts.parquet`` of them.
 
     ``known`` are the rows that an earlier run left there; of a row that was written again, the later one counts.
     """
@@ -65,14 +65,20 @@ class AttemptsLedger:
         self._lines.write(json.dumps(asdict(row)) + "\n")
         self._lines.flush()
 
-    def complete(self) -> None:
+    def complete(self, folder: Path, made: Iterable[Attempt]) -> list[str]:
+        """Write the table of the attempts ``made`` to ``folder``; the paths of their images.
+
+        Rows of other attempts are left out: a run that was cut off under another batch size may have tried some that this
+        one had no need of.
+        """
         self._lines.close()
         rows = [json.loads(line) for line in (self._folder / LINES).read_text(encoding="utf-8").splitlines()]
+        kept = {(str(a.slot.stream), a.slot.label, a.slot.index, a.number) for a in made}
+        rows = [row for row in rows if (row["stream"], row["label"], row["slot"], row["attempt"]) in kept]
         table = pd.DataFrame(rows, columns=[f.name for f in fields(AttemptRow)])
         table = table.drop_duplicates(["stream", "label", "slot", "attempt"], keep="last")
-        partial = self._folder / f"{_TABLE}.partial"
-        table.to_parquet(partial, index=False)
-        partial.replace(self._folder / _TABLE)
+        table.to_parquet(folder / _TABLE, index=False)
+        return list(table["image"].dropna())
 
 
 def _whole_lines(path: Path) -> str:

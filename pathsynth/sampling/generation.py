@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pathsynth.config import SamplingConfig
 from pathsynth.ledger.atomic import link_or_copy
-from pathsynth.sampling.attempts import LINES, AttemptRow, AttemptsLedger
+from pathsynth.sampling.attempts import AttemptRow, AttemptsLedger
 from pathsynth.sampling.pictures import save_png
 from pathsynth.sampling.rejection import Draw, Judge, Judged, SlotOutcome, account, sample_until_accepted
 from pathsynth.sampling.slots import Attempt, Slot
@@ -51,8 +50,9 @@ def generate_set(
             ledger.append(_row(work, item, sampling, space, keep_rejected))
         judged.append((item.attempt, item.verdict))
         on_attempt(item)
-    ledger.complete()
-    shutil.copytree(work, folder, dirs_exist_ok=True, copy_function=link_or_copy, ignore=shutil.ignore_patterns(LINES))
+    for image in ledger.complete(folder, (attempt for attempt, _ in judged)):
+        (folder / image).parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(work / image, folder / image)
     return GeneratedSet(account(slots, judged, sampling.attempts), judged)
 
 

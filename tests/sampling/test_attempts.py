@@ -44,7 +44,7 @@ def test_rows_grow_as_lines_and_come_back_from_parquet(tmp_path):
     ledger.append(rows[0])
     assert len((tmp_path / "attempts.jsonl").read_text().splitlines()) == 1
     ledger.append(rows[1])
-    ledger.complete()
+    assert ledger.complete(tmp_path, [r.as_attempt() for r in rows]) == ["images/0.png"]
     assert list(read_attempts(tmp_path)) == rows
     assert rows[0].seed > 2**53, "a seed of this size would not survive a float column"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["attempts.jsonl", "attempts.parquet"]

@@ -41,9 +41,10 @@ class Drawer:
         return [np.random.default_rng([a.seed, batch]).integers(1, 256, (8, 8, 3), dtype=np.uint8) for a in attempts]
 
 
-def generate(place: Path, draw: Drawer) -> list[AttemptRow]:
+def generate(place: Path, draw: Drawer, batch_size: int = 8) -> list[AttemptRow]:
     (place / "set").mkdir(parents=True, exist_ok=True)
-    generate_set(place / "set", place / "work", SLOTS, draw, gate, SAMPLING, BOOK.space, keep_rejected=True, on_attempt=lambda _: None)
+    sampling = SAMPLING.model_copy(update={"batch_size": batch_size})
+    generate_set(place / "set", place / "work", SLOTS, draw, gate, sampling, BOOK.space, keep_rejected=True, on_attempt=lambda _: None)
     return list(read_attempts(place / "set"))
 
 
@@ -76,3 +77,17 @@ def test_a_finished_generation_draws_nothing_again(tmp_path):
     again = Drawer()
     assert generate(tmp_path, again) == rows
     assert again.calls == 0
+
+
+@pytest.mark.parametrize("before, after", [(32, 4), (4, 32), (16, 8)])
+def test_another_batch_size_after_a_cut_leaves_no_attempt_that_nobody_needed(tmp_path, before, after):
+    def told(rows):
+        return sorted((r.label, r.slot, r.attempt, r.seed, r.accepted, r.image) for r in rows)
+
+    whole = generate(tmp_path / "whole", Drawer(), after)
+    with pytest.raises(KeyboardInterrupt):
+        generate(tmp_path / "cut", Drawer(breaks_at=2), before)
+    again = generate(tmp_path / "cut", Drawer(), after)
+    assert told(again) == told(whole)
+    place = tmp_path / "cut" / "set"
+    assert sorted(r.image for r in again) == sorted(str(p.relative_to(place)) for p in place.rglob("*.png"))
