@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.machine import machine, summary
 from pathsynth.data.phantom import render
 
 COUNTS = {32: 900, 224: 18}
@@ -43,10 +41,10 @@ def measure(repeats: int) -> dict[str, object]:
         if not np.array_equal(_batched(indices, size), _one_by_one(indices, size)):
             raise RuntimeError(f"both ways must draw the same images at {size} px")
         pairs = [(_seconds(_one_by_one, indices, size), _seconds(_batched, indices, size)) for _ in range(repeats)]
-        ratios[f"batch over one at a time, {size} px"] = _summary([one / batch for one, batch in pairs])
-        speeds[f"batch, {size} px"] = _summary([count / batch for _, batch in pairs])
-        speeds[f"one at a time, {size} px"] = _summary([count / one for one, _ in pairs])
-    return {"ratios": ratios, "images_per_second": speeds, "machine": _machine()}
+        ratios[f"batch over one at a time, {size} px"] = summary([one / batch for one, batch in pairs])
+        speeds[f"batch, {size} px"] = summary([count / batch for _, batch in pairs])
+        speeds[f"one at a time, {size} px"] = summary([count / one for one, _ in pairs])
+    return {"ratios": ratios, "images_per_second": speeds, "machine": machine()}
 
 
 def _batched(indices: np.ndarray, size: int) -> np.ndarray:
@@ -61,35 +59,6 @@ def _seconds(draw: Callable[[np.ndarray, int], np.ndarray], indices: np.ndarray,
     start = time.perf_counter()
     draw(indices, size)
     return time.perf_counter() - start
-
-
-def _summary(values: list[float]) -> dict[str, float | int]:
-    """Median and range."""
-    return {
-        "median": round(statistics.median(values), 3),
-        "low": round(min(values), 3),
-        "high": round(max(values), 3),
-        "repeats": len(values),
-    }
-
-
-def _machine() -> dict[str, object]:
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": os.environ.get("OMP_NUM_THREADS", "library default"),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-    }
-
-
-def _processor() -> str:
-    """The processor's name where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,40 @@
+"""What the figures of a benchmark were measured on, and the form that its ratios take."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from pathsynth.ledger.versions import versions
+
+
+def machine() -> dict[str, object]:
+    """The processor, the cores and threads, and the versions of what ran."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS", "library default"),
+        "system": platform.platform(),
+        "versions": versions(),
+    }
+
+
+def summary(values: Sequence[float]) -> dict[str, float | int]:
+    """Median and range of repeated measurements."""
+    return {
+        "median": round(statistics.median(values), 3),
+        "low": round(min(values), 3),
+        "high": round(max(values), 3),
+        "repeats": len(values),
+    }
+
+
+def _processor() -> str:
+    """The processor's name where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,190 @@
+"""A study that is killed, again and again and in the middle of every kind of write, ends as the undisturbed one."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.slow
+
+STUDY = [
+    "run",
+    "-m",
+    "lora.rank=1,2",
+    "tracking=none",
+    "data.n_train=90",
+    "data.n_val=36",
+    "data.n_test=18",
+    "gate.epochs=1",
+    "judge.epochs=1",
+    "lora.targets=attention",
+    "trainer.max_steps=6",
+    "trainer.batch_size=4",
+    "trainer.checkpoint_every=1",
+    "validation.every=3",
+    "validation.n=1",
+    "sampling.steps=2",
+    "sampling.attempts=2",
+    "sampling.batch_size=8",
+    "evaluate.n=2",
+    "study.name=killed",
+    "study.retry_failed=100",
+    "study.lease_seconds=5",
+]
+RANDOM_KILLS = 20
+WRITES = [
+    "last.ckpt:2",
+    "attempts.jsonl:1",
+    "/images/:2",
+    "/rejected/:3",
+    "attempts.parquet:1",
+    "stage.json:1",
+    "pytorch_lora_weights:1",
+    "result.json:1",
+    "manifest.json:2",
+    "state.json:7",
+    ".held:3",
+    ".partial -> :4",
+]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, small_base_folder) -> Path:
+    """Where studies run; the base and the hook that kills lie beside them."""
+    folder = tmp_path_factory.mktemp("kills")
+    shutil.copytree(small_base_folder, folder / "base")
+    (folder / "hook").mkdir()
+    shutil.copy(Path(__file__).with_name("killing.py"), folder / "hook" / "sitecustomize.py")
+    return folder
+
+
+def start(folder: Path, **variables: str) -> subprocess.Popen[bytes]:
+    folder.mkdir(exist_ok=True)
+    path = os.pathsep.join(filter(None, [str(folder.parent / "hook"), os.environ.get("PYTHONPATH", "")]))
+    environment = {**os.environ, "PYTHONPATH": path, **variables}
+    command = [sys.executable, "-m", "pathsynth", *STUDY, f"base.path={folder.parent / 'base'}"]
+    log = (folder / "log.txt").open("ab")
+    return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment, start_new_session=True)
+
+
+def finish(folder: Path) -> None:
+    """Run the study to its end; a first run may find trials that a kill made fail, and tries them again."""
+    code = start(folder).wait(300)
+    assert code == 0, (folder / "log.txt").read_text()[-3000:]
+
+
+def everything_below(pid: int) -> list[int]:
+    """A process and all that it started, from the kernel's table."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, IndexError):
+                continue
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    for pid in everything_below(process.pid):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.wait(30)
+
+
+def outcome(folder: Path) -> dict[str, object]:
+    """All that a study leaves, without times, process numbers and where it lies."""
+    found: dict[str, object] = {}
+    for trial in sorted((folder / "multirun" / "killed").glob("*/manifest.json")):
+        trial = trial.parent
+        state = json.loads((trial / "state.json").read_text())
+        result = json.loads((trial / "result.json").read_text())
+        rows = pd.read_parquet(trial / "attempts.parquet").sort_values(["label", "slot", "attempt"])
+        found[trial.name] = {
+            "state": (state["state"], state["identity"]),
+            "metrics": result["metrics"],
+            "confusions": result["extras"],
+            "adapter": (trial / "adapter" / "pytorch_lora_weights.safetensors").read_bytes(),
+            "history": (trial / "history.csv").read_text(),
+            "attempts": rows.to_csv(index=False),
+            "images": {str(p.relative_to(trial)): p.read_bytes() for p in sorted(trial.rglob("*.png"))},
+        }
+    store = folder / "multirun" / ".stages"
+    found["stages"] = sorted(f"{p.parent.name}/{p.name}" for p in store.glob("*/*") if p.suffix != ".lease")
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(home) -> dict[str, object]:
+    finish(home / "undisturbed")
+    found = outcome(home / "undisturbed")
+    assert len(found) == 3
+    assert all(Path(name).suffix == "" for name in found["stages"])
+    return found
+
+
+def test_killed_at_random_moments(home, undisturbed):
+    moments = random.Random(0)
+    folder = home / "random"
+    killed = 0
+    while killed < RANDOM_KILLS:
+        process = start(folder)
+        time.sleep(moments.uniform(0.3, 14))
+        ended = process.poll() is not None
+        kill(process)
+        killed += not ended
+        if ended:  # it came to its end before all kills were spent: another goes on with the next
+            assert outcome(folder) == undisturbed
+            folder = home / f"random-{killed}"
+    finish(folder)
+    assert outcome(folder) == undisturbed
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_killed_inside_a_write(home, undisturbed, write):
+    """Gate and judge are there already, so that each case takes seconds."""
+    name = "".join(c if c.isalnum() else "-" for c in write)
+    folder = home / name
+    for stage in ("gate", "judge", "cache"):
+        shutil.copytree(home / "undisturbed" / "multirun" / ".stages" / stage, folder / "multirun" / ".stages" / stage)
+    start(folder, KILL_IN=write, KILL_ONCE=str(folder / "killed")).wait(300)
+    assert (folder / "killed").exists(), "nothing was killed: no such write"
+    finish(folder)
+    assert outcome(folder) == undisturbed
+
+
+def test_two_operators_of_which_one_is_killed_and_one_stands_still(home, undisturbed):
+    moments = random.Random(1)
+    folder = home / "two"
+    operators = [start(folder), start(folder)]
+    for turn in range(6):
+        time.sleep(moments.uniform(3, 10))
+        victim = operators[turn % 2]
+        if turn % 3 == 2:
+            for pid in everything_below(victim.pid):
+                os.kill(pid, signal.SIGSTOP)
+            time.sleep(7)  # longer than the lease
+            for pid in everything_below(victim.pid):
+                os.kill(pid, signal.SIGCONT)
+        else:
+            kill(victim)
+            operators[turn % 2] = start(folder)
+    for process in operators:
+        process.wait(300)
+    finish(folder)
+    assert outcome(folder) == undisturbed
