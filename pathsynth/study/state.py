@@ -17,7 +17,11 @@ RUNNING, DONE, FAILED, INTERRUPTED, WAITING = "running", "done", "failed", "inte
 
 @dataclass(frozen=True)
 class TrialState:
-    """``state`` is running, done, failed, interrupted or waiting; times are ISO 8601 in UTC."""
+    """``state`` is running, done, failed, interrupted or waiting; times are ISO 8601 in UTC.
+
+    ``step`` of ``steps`` (training steps or slots; None: the stage does not count), ``rate`` in steps a second (None: not
+    known yet). ``threads``: what the trial's process was given (None: not known).
+    """
 
     state: str
     identity: str = ""
@@ -27,6 +31,10 @@ class TrialState:
     pid: int | None = None
     started: str | None = None
     ended: str | None = None
+    step: int | None = None
+    steps: int | None = None
+    rate: float | None = None
+    threads: int | None = None
 
     @property
     def over(self) -> bool:
