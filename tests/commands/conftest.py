@@ -81,7 +81,8 @@ class CommandLine:
     variables: dict[str, str] = field(default_factory=dict)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        environment = {**os.environ, "STAND_IN": json.dumps(self.told), "PYTHONPATH": str(self.folder / "stand_in"), **self.variables}
+        path = os.pathsep.join(filter(None, [str(self.folder / "stand_in"), os.environ.get("PYTHONPATH")]))
+        environment = {**os.environ, "STAND_IN": json.dumps(self.told), "PYTHONPATH": path, **self.variables}
         environment.pop("HYDRA_FULL_ERROR", None) if "HYDRA_FULL_ERROR" not in self.variables else None
         command = [sys.executable, "-m", "pathsynth", *arguments]
         return subprocess.Popen(
