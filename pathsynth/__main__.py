@@ -21,6 +21,7 @@ CONFIG_COMMANDS = {
     "generate": 'Draw images: prompt="…" n=16, or labels=all n=20.',
     "evaluate": "Score an adapter by gate and judge.",
 }
+_ALL = "multirun"
 _EPILOGUE = (
     "All but status and report are Hydra applications: they take key=value, -m, --cfg job, --help and so on. "
     "Examples: pathsynth run study=demo; pathsynth run -m lora.rank=1,16 seed=0,1,2"
@@ -46,10 +47,14 @@ def _listed_only() -> None:
     """Stands in the help for a command that is carried out elsewhere."""
 
 
-def _status(folder: Annotated[Path, typer.Argument(help="All studies, one study, or one trial.")] = Path("multirun")) -> None:
+def _status(
+    folder: Annotated[Path, typer.Argument(help="All studies, one study, or one trial.")] = Path(_ALL),
+    watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what a program can read.")] = False,
+) -> None:
     from pathsynth.commands.status import show_status
 
-    show_status(folder)
+    show_status(folder, watch, as_json)
 
 
 def _report(folder: Annotated[Path, typer.Argument(help="A trial's or a study's folder.")]) -> None:
@@ -85,7 +90,7 @@ def dispatch(arguments: list[str]) -> int:
         return _refuse(f"no command '{name}'" + (f"; nearest: {close[0]}" if close else f"; commands: {', '.join(known)}"))
     try:
         if name == "status" and not any(argument.startswith("-") for argument in arguments) and len(arguments) <= 2:
-            _status(*map(Path, arguments[1:]))  # asked for again and again, so it does not wait for typer
+            _status(Path(arguments[1] if len(arguments) == 2 else _ALL))  # asked for again and again, so it does not wait for typer
             return 0
         ended = _application(name)(args=arguments or ["--help"], prog_name="pathsynth", standalone_mode=False)
     except RequestError as error:
