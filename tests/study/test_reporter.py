@@ -1,10 +1,23 @@
 from __future__ import annotations
 
 import json
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from pathsynth.study.state import DONE, RUNNING, TrialState, read_state
 from pathsynth.study.trial import _Reporter
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """A reporter's end makes its process deaf to signals; this one, and what it starts, must not be."""
+    former = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in former.items():
+        signal.signal(number, handler)
 
 
 def told(folder: Path) -> dict:
