@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from pathsynth import __version__
-from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.errors import RequestError, StageError
 
 CONFIG_COMMANDS = {
     "run": "The whole loop: gate, judge, fine-tune, generate, evaluate.",
@@ -23,7 +23,7 @@ CONFIG_COMMANDS = {
 }
 _ALL = "multirun"
 _EPILOGUE = (
-    "All but status and report are Hydra applications: they take key=value, -m, --cfg job, --help and so on. "
+    f"{', '.join(CONFIG_COMMANDS)} are Hydra applications: they take key=value, -m, --cfg job, --help and so on. "
     "Examples: pathsynth run study=demo; pathsynth run -m lora.rank=1,16 seed=0,1,2"
 )
 
@@ -63,9 +63,19 @@ def _report(folder: Annotated[Path, typer.Argument(help="A trial's or a study's 
     make_report(folder)
 
 
-FILE_COMMANDS: dict[str, tuple[str, Callable[..., None]]] = {
+def _rerun(
+    folder: Annotated[Path, typer.Argument(help="A trial's folder.")],
+    into: Annotated[Path | None, typer.Option(help="Where the new trial goes; by default into the trial's folder.")] = None,
+) -> int:
+    from pathsynth.commands.rerun import rerun_trial
+
+    return rerun_trial(folder, into)
+
+
+FILE_COMMANDS: dict[str, tuple[str, Callable[..., int | None]]] = {
     "status": ("Show how far each trial is, and why it failed.", _status),
     "report": ("Write the page of a trial or a study.", _report),
+    "rerun": ("Repeat a trial from its manifest, and compare.", _rerun),
 }
 
 
@@ -95,6 +105,8 @@ def dispatch(arguments: list[str]) -> int:
         ended = _application(name)(args=arguments or ["--help"], prog_name="pathsynth", standalone_mode=False)
     except RequestError as error:
         return _refuse(str(error))
+    except StageError as error:
+        return _refuse(str(error), status=1)
     except (typer.Abort, KeyboardInterrupt):
         return 130
     except Exception as error:
@@ -105,9 +117,9 @@ def dispatch(arguments: list[str]) -> int:
     return ended if isinstance(ended, int) else 0
 
 
-def _refuse(line: str) -> int:
+def _refuse(line: str, status: int = 2) -> int:
     print(f"pathsynth: {line}", file=sys.stderr)
-    return 2
+    return status
 
 
 if __name__ == "__main__":
