@@ -72,9 +72,19 @@ def _rerun(
     return rerun_trial(folder, into)
 
 
+def _gc(
+    multirun: Annotated[Path, typer.Argument(help="The folder of all studies.")] = Path(_ALL),
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> int:
+    from pathsynth.commands.gc import collect_garbage
+
+    return collect_garbage(multirun, yes)
+
+
 FILE_COMMANDS: dict[str, tuple[str, Callable[..., int | None]]] = {
     "status": ("Show how far each trial is, and why it failed.", _status),
     "report": ("Write the page of a trial or a study.", _report),
+    "gc": ("List stages that no trial needs, and remove them.", _gc),
     "rerun": ("Repeat a trial from its manifest, and compare.", _rerun),
 }
 
