@@ -81,8 +81,15 @@ def _gc(
     return collect_garbage(multirun, yes)
 
 
+def _init(folder: Annotated[Path, typer.Argument(help="Where the folder conf is made.")]) -> None:
+    from pathsynth.commands.init import copy_configurations
+
+    copy_configurations(folder)
+
+
 FILE_COMMANDS: dict[str, tuple[str, Callable[..., int | None]]] = {
     "status": ("Show how far each trial is, and why it failed.", _status),
+    "init": ("Copy configurations and studies, to change them.", _init),
     "report": ("Write the page of a trial or a study.", _report),
     "gc": ("List stages that no trial needs, and remove them.", _gc),
     "rerun": ("Repeat a trial from its manifest, and compare.", _rerun),

@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 
 from pathsynth.commands.faults import explain, is_composition_fault
 from pathsynth.commands.quoting import quote_free_text
-from pathsynth.config.shipped import conf_folder
+from pathsynth.config.shipped import conf_folder, prefer_own_folder
 from pathsynth.ledger.errors import RequestError
 from pathsynth.study.closing import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, close
 from pathsynth.study.job import check, run_trial
@@ -58,6 +58,7 @@ def _launch(command: str, arguments: Sequence[str]) -> int:
     for override in asked.overrides:
         flags.remove(override)
     asked.overrides = quote_free_text(asked.overrides, asked.multirun)
+    prefer_own_folder(asked.config_dir)
     # Hydra reads overrides from one place only; here they may stand before and after the flags
     sys.argv = ["pathsynth", *flags, *asked.overrides]
     application = hydra.main(config_path=str(conf_folder()), config_name=command, version_base="1.3")(run_trial)
