@@ -87,10 +87,23 @@ def _init(folder: Annotated[Path, typer.Argument(help="Where the folder conf is 
     copy_configurations(folder)
 
 
+def _completion(shell: Annotated[str, typer.Argument(help="bash, zsh or fish.")]) -> None:
+    from pathsynth.commands.completion import completion_script
+
+    print(completion_script(shell, list(CONFIG_COMMANDS), {name: _flags(name) for name in FILE_COMMANDS}), end="")
+
+
+def _flags(name: str) -> list[str]:
+    """The flags of a file command."""
+    command = typer.main.get_command(_application(name)).commands[name]  # type: ignore[attr-defined]
+    return [flag for parameter in command.params for flag in parameter.opts if flag.startswith("--")]
+
+
 FILE_COMMANDS: dict[str, tuple[str, Callable[..., int | None]]] = {
     "status": ("Show how far each trial is, and why it failed.", _status),
     "init": ("Copy configurations and studies, to change them.", _init),
     "report": ("Write the page of a trial or a study.", _report),
+    "completion": ("Print a script that completes words in a shell.", _completion),
     "gc": ("List stages that no trial needs, and remove them.", _gc),
     "rerun": ("Repeat a trial from its manifest, and compare.", _rerun),
 }
