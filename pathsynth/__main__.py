@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from pathsynth import __version__
-from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.errors import RequestError, StageError
 
 CONFIG_COMMANDS = {
     "run": "The whole loop: gate, judge, fine-tune, generate, evaluate.",
@@ -21,8 +21,9 @@ CONFIG_COMMANDS = {
     "generate": 'Draw images: prompt="…" n=16, or labels=all n=20.',
     "evaluate": "Score an adapter by gate and judge.",
 }
+_ALL = "multirun"
 _EPILOGUE = (
-    "All but status and report are Hydra applications: they take key=value, -m, --cfg job, --help and so on. "
+    f"{', '.join(CONFIG_COMMANDS)} are Hydra applications: they take key=value, -m, --cfg job, --help and so on. "
     "Examples: pathsynth run study=demo; pathsynth run -m lora.rank=1,16 seed=0,1,2"
 )
 
@@ -46,10 +47,14 @@ def _listed_only() -> None:
     """Stands in the help for a command that is carried out elsewhere."""
 
 
-def _status(folder: Annotated[Path, typer.Argument(help="All studies, one study, or one trial.")] = Path("multirun")) -> None:
+def _status(
+    folder: Annotated[Path, typer.Argument(help="All studies, one study, or one trial.")] = Path(_ALL),
+    watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what a program can read.")] = False,
+) -> None:
     from pathsynth.commands.status import show_status
 
-    show_status(folder)
+    show_status(folder, watch, as_json)
 
 
 def _report(folder: Annotated[Path, typer.Argument(help="A trial's or a study's folder.")]) -> None:
@@ -58,9 +63,49 @@ def _report(folder: Annotated[Path, typer.Argument(help="A trial's or a study's 
     make_report(folder)
 
 
-FILE_COMMANDS: dict[str, tuple[str, Callable[..., None]]] = {
+def _rerun(
+    folder: Annotated[Path, typer.Argument(help="A trial's folder.")],
+    into: Annotated[Path | None, typer.Option(help="Where the new trial goes; by default into the trial's folder.")] = None,
+) -> int:
+    from pathsynth.commands.rerun import rerun_trial
+
+    return rerun_trial(folder, into)
+
+
+def _gc(
+    multirun: Annotated[Path, typer.Argument(help="The folder of all studies.")] = Path(_ALL),
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> int:
+    from pathsynth.commands.gc import collect_garbage
+
+    return collect_garbage(multirun, yes)
+
+
+def _init(folder: Annotated[Path, typer.Argument(help="Where the folder conf is made.")]) -> None:
+    from pathsynth.commands.init import copy_configurations
+
+    copy_configurations(folder)
+
+
+def _completion(shell: Annotated[str, typer.Argument(help="bash, zsh or fish.")]) -> None:
+    from pathsynth.commands.completion import completion_script
+
+    print(completion_script(shell, list(CONFIG_COMMANDS), {name: _flags(name) for name in FILE_COMMANDS}), end="")
+
+
+def _flags(name: str) -> list[str]:
+    """The flags of a file command."""
+    command = typer.main.get_command(_application(name)).commands[name]  # type: ignore[attr-defined]
+    return [flag for parameter in command.params for flag in parameter.opts if flag.startswith("--")]
+
+
+FILE_COMMANDS: dict[str, tuple[str, Callable[..., int | None]]] = {
     "status": ("Show how far each trial is, and why it failed.", _status),
+    "init": ("Copy configurations and studies, to change them.", _init),
     "report": ("Write the page of a trial or a study.", _report),
+    "completion": ("Print a script that completes words in a shell.", _completion),
+    "gc": ("List stages that no trial needs, and remove them.", _gc),
+    "rerun": ("Repeat a trial from its manifest, and compare.", _rerun),
 }
 
 
@@ -85,11 +130,13 @@ def dispatch(arguments: list[str]) -> int:
         return _refuse(f"no command '{name}'" + (f"; nearest: {close[0]}" if close else f"; commands: {', '.join(known)}"))
     try:
         if name == "status" and not any(argument.startswith("-") for argument in arguments) and len(arguments) <= 2:
-            _status(*map(Path, arguments[1:]))  # asked for again and again, so it does not wait for typer
+            _status(Path(arguments[1] if len(arguments) == 2 else _ALL))  # asked for again and again, so it does not wait for typer
             return 0
         ended = _application(name)(args=arguments or ["--help"], prog_name="pathsynth", standalone_mode=False)
     except RequestError as error:
         return _refuse(str(error))
+    except StageError as error:
+        return _refuse(str(error), status=1)
     except (typer.Abort, KeyboardInterrupt):
         return 130
     except Exception as error:
@@ -100,9 +147,9 @@ def dispatch(arguments: list[str]) -> int:
     return ended if isinstance(ended, int) else 0
 
 
-def _refuse(line: str) -> int:
+def _refuse(line: str, status: int = 2) -> int:
     print(f"pathsynth: {line}", file=sys.stderr)
-    return 2
+    return status
 
 
 if __name__ == "__main__":

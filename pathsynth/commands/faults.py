@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from omegaconf import OmegaConf
 
-from pathsynth.config.shipped import conf_folder, studies_folder
+from pathsynth.config.shipped import conf_folder, own_folder, studies_folder
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str:
@@ -40,7 +40,7 @@ def explain(error: BaseException, command: str) -> str:
 
 def choices(group: str) -> list[str]:
     """The options of a configuration group."""
-    folders = [conf_folder() / group, studies_folder() / group]
+    folders = [root / group for root in (conf_folder(), studies_folder(), own_folder()) if root]
     return sorted({path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.yaml")})
 
 

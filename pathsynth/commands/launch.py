@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
@@ -19,9 +19,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from pathsynth.commands.completion import asked_for
 from pathsynth.commands.faults import explain, is_composition_fault
 from pathsynth.commands.quoting import quote_free_text
-from pathsynth.config.shipped import conf_folder
+from pathsynth.config.shipped import conf_folder, prefer_own_folder
 from pathsynth.ledger.errors import RequestError
 from pathsynth.study.closing import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, close
 from pathsynth.study.job import check, run_trial
@@ -54,13 +55,16 @@ def launch(command: str, arguments: Sequence[str]) -> int:
 
 def _launch(command: str, arguments: Sequence[str]) -> int:
     asked = _parser().parse_intermixed_args(list(arguments))
+    if asked.shell_completion and "COMP_LINE" in os.environ:
+        return _complete(command, asked.overrides)
     flags = list(arguments)
     for override in asked.overrides:
         flags.remove(override)
     asked.overrides = quote_free_text(asked.overrides, asked.multirun)
+    prefer_own_folder(asked.config_dir)
     # Hydra reads overrides from one place only; here they may stand before and after the flags
     sys.argv = ["pathsynth", *flags, *asked.overrides]
-    application = hydra.main(config_path=str(conf_folder()), config_name=command, version_base="1.3")(run_trial)
+    application = _application(command)
     if asked.help or asked.hydra_help or asked.cfg or asked.info or asked.shell_completion:
         application()
         return 0
@@ -73,6 +77,23 @@ def _launch(command: str, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         ask_to_stop()
     return close(outcomes, asked_to_stop())
+
+
+def _complete(command: str, overrides: Sequence[str]) -> int:
+    """Answer a shell's question for what may follow; silent where there is no answer."""
+    asked = asked_for(os.environ["COMP_LINE"], command, _parser())
+    for flag in asked.flags:
+        print(flag)
+    if asked.line is not None:
+        prefer_own_folder(asked.config_dir)
+        os.environ["COMP_LINE"] = asked.line
+        sys.argv = ["pathsynth", "--shell-completion", *overrides]
+        _application(command)()
+    return 0
+
+
+def _application(command: str) -> Callable[[], object]:
+    return hydra.main(config_path=str(conf_folder()), config_name=command, version_base="1.3")(run_trial)
 
 
 def _parser() -> ArgumentParser:

@@ -1,20 +1,85 @@
-"""`pathsynth status [folder]`."""
+"""`pathsynth status [folder] [--watch] [--json]`."""
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from pathsynth.study.status import print_rows, trial_folders, trial_row
+from rich.console import Console, Group
+from rich.text import Text
+
+from pathsynth.ledger.errors import RequestError
+from pathsynth.study.outlook import outlooks, status_record
+from pathsynth.study.status import TrialRow, most_urgent, print_rows, table_of, trial_folders, trial_row
+
+_EVERY_SECONDS = 2.0
 
 
-def show_status(folder: Path) -> None:
-    """Print the table of the trials in ``folder``.
+def show_status(folder: Path, watch: bool = False, as_json: bool = False) -> None:
+    """Print the table of the trials in ``folder``, and below it how far each study is.
+
+    ``watch`` shows it anew every two seconds until Ctrl-C. ``as_json`` prints an object with ``trials``, a list of
+    ``study, name, folder, state, stage, detail, reason, step, steps, rate`` (a second), ``seconds`` (so far, or in all),
+    ``stage_seconds_left, started, ended`` (ISO 8601, UTC) and ``macro_f1`` (before filtering, by the gate: a record as in
+    result.json); ``studies``, by name, and ``totals``, each with ``trials, done, running, failed, interrupted, waiting,
+    seconds_left``. What is not known is null.
 
     Raises:
-        RequestError: there is no such folder.
+        RequestError: there is no such folder, or the flags do not go together.
     """
-    rows = [trial_row(trial) for trial in trial_folders(folder)]
-    if rows:
-        print_rows(rows)
+    if watch and (as_json or not Console().is_terminal):
+        raise RequestError("--watch needs a terminal and no --json; leave it out, or use watch(1)")
+    if watch:
+        _watch(folder)
+    elif as_json:
+        print(json.dumps(_record(folder), indent=2))
     else:
+        _print(folder)
+
+
+def _print(folder: Path) -> None:
+    rows = _rows(folder)
+    if not rows:
         print(f"no trials in {folder}")
+        return
+    print_rows(rows)
+    for line in _lines(rows):
+        print(line)
+
+
+def _rows(folder: Path) -> list[TrialRow]:
+    return [trial_row(trial) for trial in trial_folders(folder)]
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    trials = trial_folders(folder)
+    return status_record(trials, [trial_row(trial) for trial in trials])
+
+
+def _lines(rows: Sequence[TrialRow]) -> list[str]:
+    """How far each study is, in a line; it has its name where there are several."""
+    found = outlooks(rows)
+    return [f"{study}: {told}" if len(found) > 1 else str(told) for study, told in found.items()]
+
+
+def _watch(folder: Path) -> None:
+    from rich.live import Live
+
+    with Live(console=Console(), auto_refresh=False) as live:
+        try:
+            while True:
+                live.update(_view(_rows(folder), live.console.height), refresh=True)
+                time.sleep(_EVERY_SECONDS)
+        except KeyboardInterrupt:
+            return
+
+
+def _view(rows: Sequence[TrialRow], height: int) -> Group:
+    """What fits on a screen of that height: first the trials that something happens to, and every study's line."""
+    lines = _lines(rows)
+    shown = most_urgent(rows, max(3, height - len(lines) - 3))
+    more = [f"… and {len(rows) - len(shown)} more trials"] if len(shown) < len(rows) else []
+    return Group(table_of(shown), *map(Text, [*more, *lines]))

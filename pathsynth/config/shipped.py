@@ -1,12 +1,17 @@
-"""Where the configuration groups, the studies and the embedded base lie: in a clone, or inside the installed wheel."""
+"""Where the configuration groups, the studies and the embedded base lie: in a clone, or inside the installed wheel.
+
+Files of the folder that ``--config-dir`` names win over those of the same name here.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pathsynth
 
 _PACKAGE = Path(pathsynth.__file__).parent
+_OWN_VARIABLE = "PATHSYNTH_CONFIG_DIR"
 
 
 def conf_folder() -> Path:
@@ -22,6 +27,19 @@ def studies_folder() -> Path:
 def assets_folder() -> Path:
     """The folder of the embedded base (``tiny``)."""
     return _PACKAGE / "assets"
+
+
+def own_folder() -> Path | None:
+    """The folder of configurations that the running command was told to prefer, if any."""
+    told = os.environ.get(_OWN_VARIABLE)
+    return Path(told) if told else None
+
+
+def prefer_own_folder(folder: str | None) -> None:
+    """Note the folder for Hydra's search path, which a plugin makes; None forgets it."""
+    os.environ.pop(_OWN_VARIABLE, None)
+    if folder:
+        os.environ[_OWN_VARIABLE] = str(Path(folder).expanduser().absolute())
 
 
 def _shipped(name: str) -> Path:

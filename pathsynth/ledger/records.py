@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,14 +92,38 @@ def read_result(path: Path) -> Result:
     Raises:
         RequestError: it is missing, damaged, or of another schema version.
     """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        version = record["schema_version"]
-        if version != SCHEMA_VERSION:
-            raise RequestError(f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; evaluate the trial again")
+    with _as_refusals(path):
+        record = _record(path)
         metrics = tuple(Metric.from_json(m) for m in record.pop("metrics"))
         missing = tuple(Missing(**m) for m in record.pop("missing"))
         return Result(**record, metrics=metrics, missing=missing)
+
+
+def read_metric(path: Path, metric: str, stage: str | None = None, scorer: str | None = None) -> Metric | None:
+    """The one metric over all classes of generated images, as :meth:`Result.find` finds it, and of the rest no records.
+
+    Raises:
+        RequestError: as :func:`read_result`.
+    """
+    with _as_refusals(path):
+        wanted = {"metric": metric, "stage": stage, "scorer": scorer, "class": None, "split": "generated"}
+        found = (m for m in _record(path)["metrics"] if all(m[key] == value for key, value in wanted.items()))
+        return next((Metric.from_json(m) for m in found), None)
+
+
+def _record(path: Path) -> dict[str, Any]:
+    record = json.loads(path.read_bytes())
+    version = record["schema_version"]
+    if version != SCHEMA_VERSION:
+        raise RequestError(f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; evaluate the trial again")
+    return record
+
+
+@contextmanager
+def _as_refusals(path: Path) -> Iterator[None]:
+    """What cannot be read becomes one line."""
+    try:
+        yield
     except OSError as error:
         raise RequestError(f"no result at {path}; run the trial to its end first") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -12,9 +12,11 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Protocol
 
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import WandbLogger
 
@@ -41,10 +43,14 @@ from pathsynth.training.classifier import train_classifier
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
 from pathsynth.training.loggers import trial_logger
 from pathsynth.training.pretrain import pretrain_base, pretrain_metrics
-from pathsynth.training.progress import sampling_progress, training_progress
+from pathsynth.training.progress import Advance, sampling_progress, training_progress
 
-Progress = Callable[[str, str], None]
-"""Called with a stage's name and what it is doing."""
+
+class Progress(Protocol):
+    """Called with a stage's name and what it is doing; while it counts, with step, steps and rate (a second) too."""
+
+    def __call__(self, stage: str, detail: str, step: int | None = None, steps: int | None = None, rate: float | None = None) -> None: ...
+
 
 _SHOWN = {
     "finetune": ("adapter", "history.csv"),
@@ -65,7 +71,7 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
     """
     torch.set_float32_matmul_precision("high")
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())
-    trial = Trial(config, plan, store, folder)
+    trial = Trial(config, plan, store, folder, progress)
     for stage in plan.stages:
         progress(stage.name, "reused" if store.find(stage.name, stage.identity) else "building")
         trial.build(stage)
@@ -80,6 +86,7 @@ class Trial:
     plan: Plan
     store: StageStore
     folder: Path
+    progress: Progress
     built: dict[str, Path] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -126,6 +133,14 @@ class Trial:
         """Where an unfinished stage of this trial keeps what it goes on from."""
         return self.store.work(name, next(s.identity for s in self.plan.stages if s.name == name))
 
+    def advance(self, stage: str, detail: str) -> Advance:
+        """Tells the trial's state how far a stage's count came."""
+        return lambda step, steps, rate: self.progress(stage, detail, step, steps, rate)
+
+    def shown(self, stage: str, part: str = "") -> list[pl.Callback]:
+        """What shows the progress of a stage's training, or of a part of it."""
+        return training_progress(part or stage, self.advance(stage, f"{part} steps".strip()))
+
     def make_cache(self, folder: Path) -> None:
         assert self.config.objective
         build_cache(folder, self.data, self.base, self.config.objective.augment)
@@ -133,7 +148,7 @@ class Trial:
     def make_classifier(self, folder: Path, role: str, config: ClassifierConfig | None) -> None:
         assert config
         splits = ("val", "test") if config.test else ("val",)
-        train_classifier(config, self.data, folder, [training_progress(role)], self.logger, splits)
+        train_classifier(config, self.data, folder, self.shown(role), self.logger, splits)
 
     def make_adapter(self, folder: Path) -> None:
         config = self.config
@@ -141,7 +156,7 @@ class Trial:
         groups = (config.lora, config.optimizer, config.trainer, config.objective, config.validation, config.sampling)
         settings = FinetuneSettings(config.seed, *groups)
         job = FinetuneJob(self.base, load_cache(self.built["cache"]), self.data, self.gate, settings)
-        finetune(job, folder, self.work("finetune"), [training_progress("finetune")], self.logger)
+        finetune(job, folder, self.work("finetune"), self.shown("finetune"), self.logger)
         unload_adapter(self.base)
 
     def make_images(self, folder: Path) -> None:
@@ -151,7 +166,7 @@ class Trial:
         load_adapter(self.built["finetune"] / "adapter", self.base)
         slots = self.slots()
         draw = CandidateDrawer(self.base, self.data.size, sampling.steps, sampling.guidance)
-        with sampling_progress("generate", len(slots)) as shown:
+        with sampling_progress("generate", len(slots), self.advance("generate", "slots")) as shown:
             generate_set(
                 folder,
                 self.work("generate"),
@@ -183,7 +198,8 @@ class Trial:
     def make_base(self, folder: Path) -> None:
         assert self.config.pretrain
         root = self.config.pretrain.root or os.environ.get("PATHSYNTH_DATA", ".")
-        pretrain_base(self.config.pretrain, Path(root) / "cifar10.tar", folder, self.work("pretrain"), training_progress)
+        archive = Path(root) / "cifar10.tar"
+        pretrain_base(self.config.pretrain, archive, folder, self.work("pretrain"), partial(self.shown, "pretrain"))
         result = Result(
             identity=self.plan.identity,
             versions=versions(),

@@ -22,6 +22,8 @@ class TrialState:
     """``state`` is running, done, failed, interrupted or waiting; times are ISO 8601 in UTC.
 
     ``tries``: how often the trial has failed.
+    ``step`` of ``steps`` (training steps or slots; None: the stage does not count), ``rate`` in steps a second (None: not
+    known yet). ``threads``: what the trial's process was given (None: not known).
     """
 
     state: str
@@ -33,6 +35,10 @@ class TrialState:
     started: str | None = None
     ended: str | None = None
     tries: int = 0
+    step: int | None = None
+    steps: int | None = None
+    rate: float | None = None
+    threads: int | None = None
 
     @property
     def over(self) -> bool:

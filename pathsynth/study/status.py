@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -11,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from pathsynth.ledger.errors import RequestError
-from pathsynth.ledger.records import Metric, read_result
-from pathsynth.study.state import DONE, FAILED, INTERRUPTED, RUNNING, read_state
+from pathsynth.ledger.records import Metric, read_metric
+from pathsynth.study.state import DONE, FAILED, INTERRUPTED, RUNNING, WAITING, TrialState, read_state
 
 MANIFEST, RESULT = "manifest.json", "result.json"
 _WIDE = 200
@@ -21,7 +22,7 @@ _COLOURS = {DONE: "green", RUNNING: "cyan", FAILED: "red", INTERRUPTED: "yellow"
 
 @dataclass(frozen=True)
 class TrialRow:
-    """A line of the table; ``f1`` is the macro-F1 before filtering by the gate."""
+    """A line of the table; ``f1`` is the macro-F1 before filtering by the gate, ``came`` how far the trial's process came."""
 
     study: str
     name: str
@@ -29,6 +30,25 @@ class TrialRow:
     stage: str
     f1: Metric | None
     reason: str
+    came: TrialState = field(default_factory=lambda: TrialState(WAITING))
+
+    @property
+    def stage_seconds_left(self) -> float | None:
+        """Of the stage that is running, at the rate so far; None where it does not count or the rate is not known."""
+        came = self.came
+        if self.state != RUNNING or came.step is None or came.steps is None or not came.rate:
+            return None
+        return max(0, came.steps - came.step) / came.rate
+
+    def seconds(self, now: datetime | None = None) -> float | None:
+        """From the trial's start to its end, or to ``now`` while it runs; None where either is not known."""
+        end = self.came.ended if self.state != RUNNING else None
+        try:
+            started = datetime.fromisoformat(self.came.started or "")
+            ended = datetime.fromisoformat(end or "") if self.state != RUNNING else now or datetime.now(UTC)
+            return max(0.0, (ended - started).total_seconds())
+        except (ValueError, TypeError):
+            return None
 
 
 def trial_row(folder: Path) -> TrialRow:
@@ -37,10 +57,10 @@ def trial_row(folder: Path) -> TrialRow:
     f1, reason = None, state.reason
     if (folder / RESULT).is_file():
         try:
-            f1 = read_result(folder / RESULT).find("macro_f1", "before filtering", "gate")
+            f1 = read_metric(folder / RESULT, "macro_f1", "before filtering", "gate")
         except RequestError as error:
             reason = reason or str(error)
-    return TrialRow(folder.parent.name, folder.name, state.state, stage, f1, reason)
+    return TrialRow(folder.absolute().parent.name, folder.absolute().name, state.state, stage, f1, reason, state)
 
 
 def trial_folders(root: Path) -> list[Path]:
@@ -62,10 +82,18 @@ def print_rows(rows: Iterable[TrialRow], console: Console | None = None) -> None
     console = console or Console()
     if not console.is_terminal:
         console = Console(file=console.file, width=_WIDE)
-    console.print(_table(list(rows)))
+    console.print(table_of(list(rows)))
 
 
-def _table(rows: Sequence[TrialRow]) -> Table:
+def most_urgent(rows: Sequence[TrialRow], count: int) -> list[TrialRow]:
+    """At most ``count`` rows in their order: running ones, then what went wrong, what waits, and what is done."""
+    order = (RUNNING, FAILED, INTERRUPTED, WAITING, DONE)
+    ranks = {state: rank for rank, state in enumerate(order)}
+    chosen = sorted(range(len(rows)), key=lambda i: ranks.get(rows[i].state, 0))[:count]
+    return [rows[i] for i in sorted(chosen)]
+
+
+def table_of(rows: Sequence[TrialRow]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     several = len({row.study for row in rows}) > 1
     headings = [*(["study"] if several else []), "trial", "state", "before-filter F1, gate", "reason or stage"]
@@ -73,11 +101,31 @@ def _table(rows: Sequence[TrialRow]) -> Table:
         table.add_column(heading, overflow="fold", no_wrap=heading in ("trial", "state"))
     for row in rows:
         colour = _COLOURS.get(row.state, "dim")
-        told = row.reason or row.stage
         table.add_row(
-            *([escape(row.study)] if several else []), escape(row.name), f"[{colour}]{row.state}[/]", _interval(row.f1), escape(told)
+            *([escape(row.study)] if several else []), escape(row.name), f"[{colour}]{row.state}[/]", _interval(row.f1), escape(_told(row))
         )
     return table
+
+
+def _told(row: TrialRow) -> str:
+    """The reason of what went wrong, or the stage: "finetune: 120 of 600 steps, 3.1/s, 3 min left"."""
+    came = row.came
+    if row.reason or row.state != RUNNING or came.step is None:
+        return row.reason or row.stage
+    rate = f", {came.rate:.3g}/s" if came.rate else ""
+    left = row.stage_seconds_left
+    return f"{row.stage}: {came.step} of {came.steps} {came.detail}{rate}" + (f", {duration(left)} left" if left is not None else "")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: "40 s", "12 min", "3 h 20 min", "2 d 4 h"."""
+    if seconds < 60:
+        return f"{round(seconds)} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    return f"{hours} h {rest} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
 
 
 def _interval(metric: Metric | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import faulthandler
 import logging
@@ -104,30 +105,42 @@ class _Reporter:
     """Keeps ``state.json`` up to date, as long as the trial is this process's."""
 
     def __init__(self, folder: Path, lease: Lease, state: TrialState) -> None:
-        self._folder, self._lease, self.state = folder, lease, state
+        self._folder, self._lease, self.state = folder, lease, replace(state, threads=_threads())
 
     def tell(self) -> None:
         if not self._lease.current:
             _die()
         write_state(self._folder, self.state)
 
-    def progress(self, stage: str, detail: str) -> None:
-        """Called by the pipeline with a stage's name and what it is doing."""
-        _log.info("%s: %s", stage, detail)
-        self.state = replace(self.state, stage=stage, detail=detail)
-        self.tell()
+    def progress(self, stage: str, detail: str, step: int | None = None, steps: int | None = None, rate: float | None = None) -> None:
+        """Called by the pipeline with a stage's name and what it is doing, and again with how far its count came."""
+        self.state = replace(self.state, stage=stage, detail=detail, step=step, steps=steps, rate=rate)
+        if step is None:
+            _log.info("%s: %s", stage, detail)
+            self.tell()
+        else:
+            with contextlib.suppress(OSError):  # a count that cannot be told is no reason to fail; the next one may be
+                self.tell()
 
     def end(self, state: str, reason: str, code: int) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
         tries = self.state.tries + (state == FAILED)
         self.state = replace(self.state, state=state, reason=reason, ended=now(), tries=tries)
+        if state == DONE:
+            self.state = replace(self.state, step=None, steps=None, rate=None)
         try:
             self.tell()
         except OSError as error:
             print(f"{self._folder / 'state.json'} cannot be written: {_one_line(error)}", file=sys.stderr)
             return 1
         return code
+
+
+def _threads() -> int | None:
+    """Threads of this process, where its supervisor has set them."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdigit() else None
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

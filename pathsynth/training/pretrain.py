@@ -241,7 +241,7 @@ def autoencoder_phantoms(seed: int, split: str, n: int) -> Tensor:
     return to_float(phantom_data(32, n, n, n, own).split(split).images)
 
 
-def pretrain_base(config: PretrainConfig, archive: Path, folder: Path, work: Path, progress: Callable[[str], pl.Callback]) -> None:
+def pretrain_base(config: PretrainConfig, archive: Path, folder: Path, work: Path, progress: Callable[[str], list[pl.Callback]]) -> None:
     """Train decoder and denoiser and write the base to ``folder/base``; checkpoints lie in ``work`` and are resumed from.
 
     Raises:
@@ -297,7 +297,7 @@ def _last(log: Path, key: str) -> float:
     return float(values[-1])
 
 
-def _fit(name: str, module: AveragedModule, steps: int, work: Path, folder: Path, progress: pl.Callback) -> None:
+def _fit(name: str, module: AveragedModule, steps: int, work: Path, folder: Path, progress: list[pl.Callback]) -> None:
     """Train to ``steps``, from the last checkpoint in ``work`` if there is one, and leave the averaged weights in place.
 
     Losses go to ``folder/<name>/metrics.csv``.
@@ -306,7 +306,7 @@ def _fit(name: str, module: AveragedModule, steps: int, work: Path, folder: Path
     trainer = pl.Trainer(
         max_steps=steps,
         accelerator="cpu",
-        callbacks=[progress, points],
+        callbacks=[*progress, points],
         plugins=[AtomicCheckpoints()],
         enable_checkpointing=False,
         logger=CSVLogger(str(folder), name=name, version=""),

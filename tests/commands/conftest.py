@@ -93,7 +93,8 @@ class CommandLine:
     variables: dict[str, str] = field(default_factory=dict)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        environment = {**os.environ, "STAND_IN": json.dumps(self.told), "PYTHONPATH": str(self.folder / "stand_in"), **self.variables}
+        path = os.pathsep.join(filter(None, [str(self.folder / "stand_in"), os.environ.get("PYTHONPATH")]))
+        environment = {**os.environ, "STAND_IN": json.dumps(self.told), "PYTHONPATH": path, **self.variables}
         environment.pop("HYDRA_FULL_ERROR", None) if "HYDRA_FULL_ERROR" not in self.variables else None
         command = [sys.executable, "-m", "pathsynth", *arguments]
         return subprocess.Popen(
@@ -111,8 +112,7 @@ class CommandLine:
     @property
     def made(self) -> list[str]:
         """Stages that were begun: "name rank threads"."""
-        path = self.folder / "multirun" / "made.txt"
-        return path.read_text().splitlines() if path.exists() else []
+        return _lines(self.folder / "multirun" / "made.txt")
 
     def trial(self, prefix: str, study: str = "runs") -> Path:
         (found,) = (self.folder / "multirun" / study).glob(f"{prefix}*")
@@ -121,16 +121,20 @@ class CommandLine:
     def state(self, prefix: str, study: str = "runs") -> dict[str, str]:
         return json.loads((self.trial(prefix, study) / "state.json").read_text())
 
-    def wait_for(self, line: str) -> None:
-        """Until a stage has begun."""
-        deadline = time.monotonic() + 60
-        while not any(made.startswith(line) for made in self.made):
-            assert time.monotonic() < deadline, f"{line} never began: {self.made}"
+    def wait_for(self, line: str, log: Path | None = None) -> None:
+        """Until a stage has begun, as ``made`` or another log of stages tells."""
+        log, deadline = log or self.folder / "multirun" / "made.txt", time.monotonic() + 60
+        while not any(made.startswith(line) for made in _lines(log)):
+            assert time.monotonic() < deadline, f"{line} never began: {_lines(log)}"
             time.sleep(0.05)
 
     def files(self) -> list[str]:
         """What was written, the stand-in and the base aside."""
         return sorted(p.name for p in self.folder.iterdir() if p.name not in ("stand_in", "base"))
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ def test_the_wheel_holds_what_is_no_code(wheel):
         "pathsynth/assets/tiny/model_index.json",
         "pathsynth/assets/tiny/unet/diffusion_pytorch_model.safetensors",
         "pathsynth/report/templates/trial.html",
+        "pathsynth/assets/completion/bash",
         "pathsynth/py.typed",
         "hydra_plugins/pathsynth/sweeper.py",
     ):

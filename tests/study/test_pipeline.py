@@ -144,3 +144,11 @@ def test_a_damaged_adapter_card_is_told_in_one_line(finished):
             path.write_text(whole)
     assert code == 1
     assert "belongs to base another-base" in output and "Traceback" not in output
+
+
+def test_a_rerun_comes_to_the_same_bits(finished):
+    folder, _ = finished
+    code, output = run(folder, "rerun", str(the_trial(folder)), "--into", "again")
+    assert code == 0, output
+    for told in ("adapter/pytorch_lora_weights.safetensors", "adapter/adapter.json", "attempts.parquet", "metrics", "confusion matrices"):
+        assert any(line.startswith(told) and " same " in line for line in output.splitlines()), output

@@ -1,0 +1,49 @@
+"""`pathsynth rerun <trial folder> [--into <folder>]`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pathsynth.study.closing import EXIT_DONE, EXIT_FAILED
+from pathsynth.study.compare import Compared, compare_trials, differing_versions
+from pathsynth.study.rerun import repeat
+from pathsynth.study.state import DONE
+
+_WIDE = 160
+
+
+def rerun_trial(folder: Path, into: Path | None) -> int:
+    """Repeat a trial, print what is the same and what is not, and return the exit status: 0 if all is the same, else 1.
+
+    Raises:
+        RequestError: as :func:`pathsynth.study.rerun.repeat`.
+        KeyboardInterrupt: asked to stop.
+    """
+    place, state = repeat(folder, into)
+    if state.state != DONE:
+        print(f"the rerun is {state.state}: {place}")
+        return EXIT_FAILED
+    compared = compare_trials(folder, place)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDE)
+    console.print(_table(compared))
+    for line in differing_versions(folder, place):
+        print(f"another version: {line}")
+    same = all(row.same for row in compared)
+    print(f"{'the same' if same else 'not the same'}: {place}")
+    return EXIT_DONE if same else EXIT_FAILED
+
+
+def _table(compared: Sequence[Compared]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("result", "rerun", "what it is, or was → is now"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "rerun")
+    for row in compared:
+        table.add_row(escape(row.what), "[green]same[/]" if row.same else "[red]differs[/]", escape(row.told))
+    return table

@@ -1,0 +1,76 @@
+"""A trial once more, from its manifest alone, into a store in which nothing is found: whether it comes to the same."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from pathsynth.config import TrackingConfig
+from pathsynth.ledger.errors import RequestError
+from pathsynth.study.claim import Manifest, claim, read_manifest, write_manifest
+from pathsynth.study.plan import Plan, plan
+from pathsynth.study.state import DONE, WAITING, TrialState, read_state, write_state
+from pathsynth.study.supervise import supervise, trial_command, trial_environment
+
+_INPUTS = ("data", "base")
+
+
+def repeat(folder: Path, into: Path | None) -> tuple[Path, TrialState]:
+    """Carry the trial of ``folder`` out again below ``into``; the new trial's folder, and the state in which it ended.
+
+    The new trial has stages of its own, as many threads as the first (the number of threads may change the last bits of a
+    sum), and no tracking.
+
+    Raises:
+        RequestError: the trial is not done, its manifest or its inputs are not what they were, or ``into`` holds something.
+        KeyboardInterrupt: this process was asked to stop; the new trial has ended by then.
+    """
+    manifest, before = _manifest(folder), read_state(folder)
+    if before.state != DONE:
+        raise RequestError(f"{folder} is {before.state}; run it to its end first, for there is nothing to compare with yet")
+    _check_inputs(manifest)
+    into = _new_folder(into or folder / f"rerun-{datetime.now():%Y-%m-%d_%H-%M-%S}")
+    changed = {"multirun": str(into), "tracking": TrackingConfig(name="none")}
+    again = Manifest(manifest.name, manifest.config.model_copy(update=changed), manifest.plan, manifest.overrides)
+    place = into / manifest.config.study.name / folder.absolute().name
+    return place, _carried_out(again, place, before.threads or manifest.config.trainer.threads)
+
+
+def _manifest(folder: Path) -> Manifest:
+    try:
+        return read_manifest(folder)
+    except FileNotFoundError as error:
+        raise RequestError(f"{folder} is no trial's folder; pathsynth status lists them") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RequestError(f"the manifest of {folder} cannot be read ({error}); run the trial again") from error
+
+
+def _check_inputs(manifest: Manifest) -> None:
+    """Raises RequestError if data or base are not those of the first run, whose result cannot be repeated then."""
+    before, now = _inputs(manifest.plan), _inputs(plan(manifest.config))
+    unlike = [f"{name} {before[name]} → {now.get(name)}" for name in before if before[name] != now.get(name)]
+    if unlike:
+        raise RequestError(f"{manifest.name} was made from other files ({', '.join(unlike)}); put those back to repeat it")
+
+
+def _inputs(made: Plan) -> dict[str, str]:
+    return {name: identity for stage in made.stages for name, identity in stage.parents.items() if name in _INPUTS}
+
+
+def _new_folder(into: Path) -> Path:
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        if any(into.iterdir()):
+            raise RequestError(f"{into} is not empty, and nothing in it is overwritten or reused; name another folder")
+    except OSError as error:
+        raise RequestError(f"{into} cannot be made ({error.strerror}); name another folder with --into") from error
+    return into.absolute()
+
+
+def _carried_out(manifest: Manifest, folder: Path, threads: int | None) -> TrialState:
+    lease = claim(folder, manifest.config.study.lease_seconds, wait=True)
+    assert lease
+    with lease:
+        write_manifest(folder, manifest)
+        write_state(folder, TrialState(WAITING, manifest.plan.identity))
+        return supervise(trial_command(folder), folder, trial_environment(threads, workers=1), lease)

@@ -1,0 +1,111 @@
+"""`pathsynth rerun` from the command line, with a pipeline that takes no time."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def done(pathsynth) -> Path:
+    """A finished trial's folder, below the folder that the commands are started in."""
+    assert pathsynth.run("lora.rank=2").code == 0
+    return pathsynth.trial("rank=2-").relative_to(pathsynth.folder)
+
+
+def reruns(pathsynth, folder: Path) -> list[Path]:
+    return sorted((pathsynth.folder / folder).glob("rerun-*"))
+
+
+def test_a_trial_is_repeated_whole_and_compared(pathsynth, done):
+    kept = {path: path.read_bytes() for path in (pathsynth.folder / done).iterdir()}
+    ended = pathsynth("rerun", str(done))
+    assert ended.code == 0, ended.err
+    assert "metrics" in ended.out
+    assert "1 numbers" in ended.out
+    assert "the same: " in ended.out
+    (again,) = reruns(pathsynth, done)
+    made = (again / "made.txt").read_text().split()[::3]
+    assert made == ["cache", "gate", "judge", "finetune", "generate", "evaluate"]
+    assert len(pathsynth.made) == 6
+    assert {path: path.read_bytes() for path in kept} == kept
+    places = (again / "runs" / done.name, pathsynth.folder / done)
+    manifest, first = (json.loads((folder / "manifest.json").read_text()) for folder in places)
+    assert manifest["identity"] == first["identity"]
+    assert manifest["config"]["multirun"] == str(again)
+    assert pathsynth("status").out.count("rank=2") == 1
+
+
+def test_a_result_that_differs_is_told_and_ends_with_1(pathsynth, done):
+    path = pathsynth.folder / done / "result.json"
+    record = json.loads(path.read_text())
+    record["metrics"][0]["value"] = 0.021
+    path.write_text(json.dumps(record))
+    manifest = pathsynth.folder / done / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "versions": {"torch": "0.1"}}))
+    ended = pathsynth("rerun", str(done), "--into", "again")
+    assert ended.code == 1
+    assert "0.021 [0.0, 1.0] (n = 90) → 0.02 [0.0, 1.0] (n = 90)" in ended.out
+    assert "another version: torch 0.1 → " in ended.out
+    assert "not the same: " in ended.out
+    assert (pathsynth.folder / "again" / "runs" / done.name / "result.json").is_file()
+
+
+def test_the_new_trial_has_as_many_threads(pathsynth, done):
+    state = pathsynth.folder / done / "state.json"
+    assert json.loads(state.read_text())["threads"] >= 1
+    state.write_text(json.dumps({**json.loads(state.read_text()), "threads": 7}))
+    assert pathsynth("rerun", str(done), "--into", "again").code == 0
+    assert (pathsynth.folder / "again" / "made.txt").read_text().split()[2] == "7"
+
+
+def test_what_cannot_be_repeated_is_refused_and_writes_nothing(pathsynth, done):
+    (pathsynth.folder / "full").mkdir()
+    (pathsynth.folder / "full" / "file").touch()
+    before = pathsynth.files()
+    wrong = {
+        ("nowhere",): "nowhere is no trial's folder",
+        ("multirun",): "multirun is no trial's folder",
+        (str(done), "--into", "full"): "full is not empty",
+        (str(done), "--into", "full/file"): "full/file cannot be made",
+    }
+    for arguments, told in wrong.items():
+        ended = pathsynth("rerun", *arguments)
+        assert (ended.code, len(ended.err.splitlines())) == (2, 1), ended.err
+        assert told in ended.err
+    (pathsynth.base / "w.safetensors").write_bytes(b"other weights")
+    ended = pathsynth("rerun", str(done))
+    assert ended.code == 2
+    assert "was made from other files (base " in ended.err
+    (pathsynth.folder / done / "manifest.json").write_text("{")
+    assert "cannot be read" in pathsynth("rerun", str(done)).err
+    assert pathsynth.files() == before
+    assert reruns(pathsynth, done) == []
+
+
+def test_a_trial_that_is_not_done_is_refused(pathsynth):
+    pathsynth.told = {"2": {"gate": "fail"}}
+    assert pathsynth.run("lora.rank=2").code == 1
+    ended = pathsynth("rerun", str(pathsynth.trial("rank=2-")))
+    assert ended.code == 2
+    assert "is failed; run it to its end first" in ended.err
+
+
+def test_a_rerun_that_fails_or_is_stopped(pathsynth, done):
+    pathsynth.told = {"2": {"judge": "fail"}}
+    ended = pathsynth("rerun", str(done))
+    assert ended.code == 1
+    assert "the loss became nan" in ended.err
+    assert "the rerun is failed: " in ended.out
+    pathsynth.told = {"2": {"judge": "wait"}}
+    process = pathsynth.start("rerun", str(done), "--into", "again")
+    log = pathsynth.folder / "again" / "made.txt"
+    pathsynth.wait_for("judge 2", log)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    state = json.loads((pathsynth.folder / "again" / "runs" / done.name / "state.json").read_text())
+    assert state["state"] == "interrupted"

@@ -1,0 +1,108 @@
+"""`pathsynth status` on made-up trials: what it tells people, programs and terminals."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pathsynth.__main__ import dispatch
+from pathsynth.ledger.records import Metric, Result, write_result
+from pathsynth.study.claim import claim
+
+
+def trial(root: Path, name: str, study: str = "rank", **state) -> Path:
+    folder = root / "multirun" / study / name
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text("{}")
+    if state:
+        (folder / "state.json").write_text(json.dumps({"identity": "x", **state}))
+    return folder
+
+
+@pytest.fixture
+def trials(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    times = {"started": "2026-01-01T10:00:00+00:00", "ended": "2026-01-01T10:10:00+00:00"}
+    done = trial(tmp_path, "a", state="done", stage="evaluate", **times)
+    f1 = Metric("macro_f1", 0.5, 0.4, 0.6, 90, "image", None, "generated", "before filtering", "gate", "canonical", "none", 0)
+    write_result(done / "result.json", Result("x", {}, {}, (f1,), ()))
+    running = trial(tmp_path, "b", state="running", stage="finetune", detail="steps", step=30, steps=90, rate=0.5, pid=os.getpid())
+    assert claim(running, 60, wait=False)
+    trial(tmp_path, "c", state="failed", stage="gate", reason="killed by signal 9")
+    trial(tmp_path, "d")
+    trial(tmp_path, "e", state="running", stage="gate", pid=2**22 + 1)
+    return tmp_path
+
+
+def test_the_table_and_the_line_below_it(trials, capsys):
+    assert dispatch(["status"]) == dispatch(["status", "multirun/rank"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 14
+    assert "finetune: 30 of 90 steps, 0.5/s, 2 min left" in lines[2]
+    assert "0.500 (0.400–0.600, n = 90)" in lines[1]
+    assert lines[6].startswith("1 of 5 done, 1 running, 1 failed, 1 interrupted, 1 waiting; about ")
+
+
+def test_several_studies_have_a_line_each(trials, capsys):
+    trial(trials, "z", study="other", state="done")
+    assert dispatch(["status"]) == 0
+    assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()[-2:]] == ["other: 1 of 1 done", "rank: 1 of 5 done"]
+
+
+def test_json_has_stable_keys(trials, capsys):
+    assert dispatch(["status", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    counts = {"trials": 5, "done": 1, "running": 1, "failed": 1, "interrupted": 1, "waiting": 1}
+    assert set(told) == {"trials", "studies", "totals"}
+    assert {key: told["totals"][key] for key in counts} == counts
+    assert told["studies"]["rank"]["seconds_left"] == pytest.approx(told["totals"]["seconds_left"], abs=5)
+    first, second = told["trials"][:2]
+    assert set(first) == {
+        *("study", "name", "folder", "state", "stage", "detail", "reason", "step", "steps", "rate"),
+        *("seconds", "stage_seconds_left", "started", "ended", "macro_f1"),
+    }
+    assert (first["seconds"], first["macro_f1"]["value"], first["step"]) == (600.0, 0.5, None)
+    assert first["folder"] == str(trials / "multirun" / "rank" / "a")
+    assert (second["step"], second["steps"], second["rate"], second["stage_seconds_left"]) == (30, 90, 0.5, 120.0)
+
+
+def test_a_folder_without_trials(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "multirun").mkdir()
+    assert dispatch(["status"]) == dispatch(["status", "--json"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("no trials in multirun\n")
+    assert json.loads(out.removeprefix("no trials in multirun\n"))["totals"]["seconds_left"] == 0
+
+
+def test_watching_needs_a_terminal(trials, capsys):
+    assert dispatch(["status", "--watch"]) == 2
+    assert "--watch needs a terminal" in capsys.readouterr().err
+
+
+def test_watching_shows_what_changes_until_ctrl_c(trials):
+    terminal, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "150", "LINES": "40"}
+    command = [sys.executable, "-m", "pathsynth", "status", "--watch"]
+    process = subprocess.Popen(command, cwd=trials, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    read_until(terminal, b"1 of 5 done")
+    (trials / "multirun" / "rank" / "d" / "state.json").write_text(json.dumps({"state": "done"}))
+    read_until(terminal, b"2 of 5 done")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 0
+
+
+def read_until(terminal: int, wanted: bytes) -> None:
+    seen, deadline = b"", time.monotonic() + 30
+    while wanted not in seen:
+        assert time.monotonic() < deadline, seen
+        seen += os.read(terminal, 4096)
