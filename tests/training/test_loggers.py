@@ -9,6 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import pytorch_lightning as pl
+import wandb
+from pytorch_lightning.loggers import WandbLogger
 
 from pathsynth.config import LoraConfig, ObjectiveConfig, SamplingConfig, TrackingConfig, TrainerConfig, ValidationConfig
 from pathsynth.data.cache import build_cache, load_cache
@@ -160,10 +162,12 @@ def test_a_training_that_was_cut_off_goes_on_in_the_same_run(small_base_folder, 
 def test_the_environment_wins_over_the_settings(tmp_path, offline_runs, monkeypatch):
     monkeypatch.setenv("WANDB_PROJECT", "theirs")
     monkeypatch.setenv("WANDB_ENTITY", "team")
+    monkeypatch.setenv("WANDB_API_KEY", "5ecre7" * 7)
     close(open_logger(TrackingConfig(name="wandb", project="ours", entity="us", mode="online"), tmp_path, CARD), failed=True)
     ((run,),) = offline_runs(tmp_path).values()
     assert (run.run["project"], run.run["entity"]) == ("theirs", "team")
     assert run.of("exit")[0]["exit_code"] == 1
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and b"5ecre75ecre7" in p.read_bytes()]
 
 
 def test_without_a_key_and_a_mode_the_run_is_offline(tmp_path, offline_runs, monkeypatch):
@@ -223,6 +227,26 @@ def test_numbers_confusions_and_artifacts_are_as_they_were_told(tmp_path, offlin
     assert json.loads(artifact["metadata"]) == lineage
     (entry,) = artifact["manifest"]["contents"]
     assert (entry["path"], entry["local_path"]) == ("adapter/w.safetensors", str(kept / "adapter" / "w.safetensors"))
+
+
+class OnlineRun:
+    """The little of an online run that is asked here; its project knows one artifact."""
+
+    offline = False
+
+    def __init__(self) -> None:
+        self.used: list[str] = []
+
+    def use_artifact(self, name: str) -> None:
+        if name != "gate-0123:latest":
+            raise wandb.errors.CommError(f"artifact {name} not found")
+        self.used.append(name)
+
+
+def test_an_artifact_that_was_never_sent_stops_no_trial():
+    run = OnlineRun()
+    use_artifacts([WandbLogger(experiment=run)], ["judge-4567", "gate-0123"])
+    assert run.used == ["gate-0123:latest"]
 
 
 def test_another_lightning_logger_gets_the_same_curves_and_numbers(small_base_folder, cache, tmp_path):
