@@ -11,9 +11,9 @@ _RUNS = "wandb/offline-run-*"
 
 
 def sync_hint(trials: Iterable[Path]) -> str | None:
-    """The command that sends the offline runs of the trials' studies; None where there are none, or all were sent.
+    """The command that sends the offline runs of the trials' studies; None where there are none, or each was sent once.
 
-    One run at a time: `wandb sync` of many stops at a run that a kill cut short, and leaves out what comes after it.
+    One run at a time: `wandb sync` of many stops at one that a kill cut short, and leaves out what comes after it.
     """
     studies = sorted({trial.parent for trial in trials if any(map(_unsent, trial.glob(_RUNS)))})
     if not studies:
@@ -23,7 +23,8 @@ def sync_hint(trials: Iterable[Path]) -> str | None:
 
 
 def _unsent(run: Path) -> bool:
-    return any(run.glob("*.wandb")) and not any(run.glob("*.wandb.synced"))
+    """One that was cut short is never marked as synced, and sending it again would double its rows."""
+    return any(run.glob("*.wandb")) and not any(run.glob("*.wandb.sync*"))
 
 
 def _short(path: Path) -> str:

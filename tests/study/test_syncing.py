@@ -8,12 +8,12 @@ import pytest
 from pathsynth.study.syncing import sync_hint
 
 
-def offline_run(trial: Path, name: str, sent: bool = False) -> Path:
+def offline_run(trial: Path, name: str, sent: str | None = None) -> Path:
     run = trial / "wandb" / f"offline-run-{name}"
     run.mkdir(parents=True)
     (run / f"run-{name}.wandb").touch()
     if sent:
-        (run / f"run-{name}.wandb.synced").touch()
+        (run / f"run-{name}.wandb.{sent}").touch()
     return run
 
 
@@ -36,10 +36,10 @@ def test_a_study_elsewhere_is_told_with_its_whole_path(tmp_path, monkeypatch):
     assert f"in {tmp_path}/runs/*/wandb/offline-run-*;" in str(sync_hint([tmp_path / "runs" / "a"]))
 
 
-@pytest.mark.parametrize("sent", [True, None])
+@pytest.mark.parametrize("sent", ["synced", "syncstate", None])
 def test_nothing_is_said_where_nothing_waits(tmp_path, sent):
     (tmp_path / "runs" / "a").mkdir(parents=True)
     if sent:
-        offline_run(tmp_path / "runs" / "a", "1", sent=True)
+        offline_run(tmp_path / "runs" / "a", "1", sent)
     assert sync_hint([tmp_path / "runs" / "a"]) is None
     assert sync_hint([]) is None
