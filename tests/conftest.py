@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +30,70 @@ def small_base_folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("base")
     save_pipeline(folder, tiny_unet(4, (32, 32)), vae, text_encoder(tokenizer, TEXT_WIDTH, 0), tokenizer)
     return folder
+
+
+@dataclass(frozen=True)
+class OfflineRun:
+    """A W&B run as its offline file tells it: what a team would see after `wandb sync`."""
+
+    folder: Path
+    records: tuple[dict[str, Any], ...]
+
+    @property
+    def run(self) -> dict[str, Any]:
+        return self.of("run")[0]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return {key: value for key, value in self.run["config"]["update"].items() if key != "_wandb"}
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return {key: value for record in self.of("summary") for key, value in record["update"].items()}
+
+    @property
+    def axes(self) -> dict[str, str]:
+        """Pattern or name of a metric → its horizontal axis."""
+        return {m.get("glob_name") or m["name"]: m["step_metric"] for m in self.of("metric") if "step_metric" in m}
+
+    @property
+    def artifacts(self) -> dict[str, dict[str, Any]]:
+        """By type, without the tables that W&B keeps as artifacts, too."""
+        return {a["type"]: a for a in self.of("artifact") if a["type"] != "run_table"}
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [record[kind] for record in self.records if record["type"] == kind]
+
+    def rows(self, key: str) -> list[dict[str, Any]]:
+        """The rows of the history that hold a metric (or, of a table or picture, anything)."""
+        return [h["item"] for h in self.of("history") if any(k == key or k.startswith(f"{key}.") for k in h["item"])]
+
+    def table(self, key: str, number: int = 0) -> list[dict[str, Any]]:
+        """The ``number``-th table logged under a key, as records; a picture is the size of its file in pixels."""
+        contents = [{c["path"]: c["local_path"] for c in a["manifest"]["contents"]} for a in self.of("artifact")]
+        files = [c for c in contents if f"{key}.table.json" in c][number]
+        stored = json.loads(Path(files[f"{key}.table.json"]).read_text())
+
+        def cell(value: Any) -> Any:
+            if not isinstance(value, dict):
+                return value
+            with Image.open(files[value["path"]]) as picture:
+                return picture.size
+
+        return [dict(zip(stored["columns"], map(cell, values), strict=True)) for values in stored["data"]]
+
+
+@pytest.fixture(scope="session")
+def offline_runs():
+    """Reads the offline runs below a folder, by identity, each a list of its parts in the order in which they began."""
+
+    def read(folder: Path) -> dict[str, list[OfflineRun]]:
+        runs: dict[str, list[OfflineRun]] = {}
+        for path in sorted(folder.glob("wandb/offline-run-*")):
+            inspect = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)]
+            told = subprocess.run(inspect, capture_output=True, text=True, check=True, timeout=60).stdout
+            part = OfflineRun(path, tuple(map(json.loads, told.splitlines())))
+            runs.setdefault(part.run["run_id"], []).append(part)
+        return runs
+
+    return read

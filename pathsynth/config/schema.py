@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+_CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_CSV = "pytorch_lightning.loggers.CSVLogger"
 
 
 class _Group(BaseModel):
@@ -129,12 +133,34 @@ class EvaluateConfig(_Group):
 
 
 class TrackingConfig(_Group):
-    """``mode`` null: online with a W&B key at hand, else offline."""
+    """W&B, nothing, or a Lightning logger: ``_target_`` and its arguments, which are kept in ``logger``.
 
-    name: Literal["wandb", "none"]
+    ``mode`` null: online with a W&B key at hand, else offline.
+    """
+
+    name: Literal["wandb", "none", "logger"]
     project: str = "pathsynth"
     entity: str | None = None
     mode: Literal["online", "offline", "disabled"] | None = None
+    logger: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_class(cls, values: Any) -> Any:
+        """The class is loaded, and its arguments are checked by it, where torch is."""
+        if not isinstance(values, dict) or "_target_" not in values:
+            return values
+        if not isinstance(values["_target_"], str) or not _CLASS.fullmatch(values["_target_"]):
+            raise ValueError(f"tracking._target_ should name a class, as in {_CSV}, got {values['_target_']!r}")
+        if values.get("name") in ("wandb", "none"):
+            raise ValueError(f"tracking._target_ and tracking.name={values['name']} name two loggers; add tracking=csv, then set its keys")
+        return {"name": "logger", "logger": dict(values)}
+
+    @model_validator(mode="after")
+    def _names_a_class(self) -> TrackingConfig:
+        if (self.name == "logger") != bool(self.logger.get("_target_")):
+            raise ValueError(f"a logger of your own is named by tracking._target_, as in {_CSV}; choose tracking=csv to start from")
+        return self
 
 
 class StudyConfig(_Group):

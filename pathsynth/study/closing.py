@@ -9,6 +9,7 @@ from pathlib import Path
 from pathsynth.study.outcomes import Outcome, read_outcomes
 from pathsynth.study.state import DONE, INTERRUPTED, RUNNING, read_state, write_state
 from pathsynth.study.status import TrialRow, print_rows, trial_row
+from pathsynth.study.syncing import sync_hint
 
 _PATIENCE_SECONDS = 20.0
 _REFUSED = "refused"
@@ -28,6 +29,9 @@ def close(outcomes_folder: Path, interrupted: bool) -> int:
     if rows:
         print()
         print_rows(rows)
+    hint = sync_hint(outcome.folder for outcome in outcomes if outcome.folder)
+    if hint:
+        print(hint)
     if interrupted:
         return EXIT_INTERRUPTED
     return _status(rows)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import Logger
 
 from pathsynth.config import RunConfig
 from pathsynth.data.dataset import DataSet
@@ -17,8 +17,9 @@ from pathsynth.metrics.evaluation import evaluate_set
 from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
 from pathsynth.sampling.pictures import contact_sheet, read_png
-from pathsynth.training.classifier import score_classifier
-from pathsynth.training.loggers import log_image
+from pathsynth.training.classifier import ClassifierScores, score_classifier
+from pathsynth.training.exhibits import show_confusion, show_numbers, show_pictures
+from pathsynth.vocabulary.labels import LabelSpace
 
 _COLUMNS = 10
 
@@ -89,13 +90,22 @@ def classifier_metrics(folder: Path, role: str, data: DataSet, split: str, seed:
     return [m for s in splits for m in score_classifier(classifier, data, s, seed).records(data.space, data.name, seed, role)]
 
 
-def log_result(logger: WandbLogger | None, folder: Path) -> None:
-    """Put a result's numbers into the run's summary and its sheets beside them."""
-    if logger is None:
-        return
-    for metric in read_result(folder / "result.json").metrics:
-        words = (metric.split, metric.stage, metric.scorer, metric.metric, metric.class_)
-        logger.experiment.summary["/".join(w.replace(" ", "_") for w in words if w)] = metric.value
-    for sheet in sorted((folder / "grids").glob("*.png")):
-        log_image([logger], f"grids/{sheet.stem}", sheet, 0)
-    logger.experiment.finish()
+def log_classifier(loggers: Sequence[Logger], scores: Sequence[ClassifierScores], role: str, data: DataSet, seed: int) -> None:
+    """Show what a classifier scores on real images: numbers, and a confusion matrix of each split."""
+    show_numbers(loggers, [metric for s in scores for metric in s.records(data.space, data.name, seed, role)])
+    for s in scores:
+        title = f"real images ({s.split}), and what the {role} says"
+        show_confusion(loggers, f"confusion/{s.split}", title, s.agreement.confusion, data.space)
+
+
+def log_result(loggers: Sequence[Logger], folder: Path, space: LabelSpace) -> None:
+    """Show a result: its numbers as the run's summary, its confusion matrices and its sheets."""
+    result = read_result(folder / "result.json")
+    show_numbers(loggers, result.metrics)
+    for name, confusion in result.extras.items():
+        stage, _, scorer = name.partition("/")
+        key = f"confusion/{stage}/{scorer}".replace(" ", "_")
+        show_confusion(loggers, key, f"asked for, and what the {scorer} says {stage}", np.array(confusion), space)
+    sheets = {f"grids/{sheet.stem}": sheet for sheet in sorted((folder / "grids").glob("*.png"))}
+    if sheets:
+        show_pictures(loggers, sheets)

@@ -18,14 +18,14 @@ from typing import Protocol
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import Logger
 
 from pathsynth.config import ClassifierConfig, RunConfig
 from pathsynth.data.cache import build_cache, load_cache
 from pathsynth.data.catalogue import open_data
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import link_or_copy
-from pathsynth.ledger.records import Result, write_result
+from pathsynth.ledger.records import Result, read_result, write_result
 from pathsynth.ledger.stages import StageStore
 from pathsynth.ledger.versions import versions
 from pathsynth.models.base import Base, load_base
@@ -37,11 +37,13 @@ from pathsynth.sampling.generation import generate_set
 from pathsynth.sampling.request import requested_prompts
 from pathsynth.sampling.slots import Slot, Stream, slots_of
 from pathsynth.sampling.verdict import AcceptanceRule
-from pathsynth.study.evaluation import ImageSet, log_result, write_evaluation, write_sheets
+from pathsynth.study.cards import CLASSIFIERS, artifact_card, artifact_names, classifier_card, trial_card
+from pathsynth.study.evaluation import ImageSet, log_classifier, log_result, write_evaluation, write_sheets
 from pathsynth.study.plan import Plan, StagePlan
 from pathsynth.training.classifier import train_classifier
+from pathsynth.training.exhibits import keep_artifact, show_numbers, use_artifacts
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
-from pathsynth.training.loggers import trial_logger
+from pathsynth.training.loggers import close, open_logger, require_logger
 from pathsynth.training.pretrain import pretrain_base, pretrain_metrics
 from pathsynth.training.progress import Advance, sampling_progress, training_progress
 
@@ -71,6 +73,7 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
     """
     torch.set_float32_matmul_precision("high")
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())
+    require_logger(config.tracking, folder)
     trial = Trial(config, plan, store, folder, progress)
     for stage in plan.stages:
         progress(stage.name, "reused" if store.find(stage.name, stage.identity) else "building")
@@ -89,6 +92,8 @@ class Trial:
     progress: Progress
     built: dict[str, Path] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    trained: dict[str, Logger] = field(default_factory=dict)
+    """The open runs of classifiers that were trained here and are not in their place yet."""
 
     def build(self, stage: StagePlan) -> None:
         """Find the stage under its identity, or build it there."""
@@ -106,6 +111,17 @@ class Trial:
         record = {**stage.settings, "parents": stage.parents}
         self.built[stage.name] = self.store.build(stage.name, stage.identity, record, makers[stage.name])
         self.seconds[stage.name] = round(time.monotonic() - started, 1)
+        self.keep(stage)
+
+    def keep(self, stage: StagePlan) -> None:
+        """Log what a finished stage made as an artifact: a classifier by its own run (if it was trained here), else by the trial's."""
+        card = artifact_card(stage, self.built[stage.name])
+        if card and stage.name in CLASSIFIERS:
+            own = self.trained.pop(stage.name, None)
+            keep_artifact([own] if own else [], card)
+            close(own)
+        elif card:
+            keep_artifact(self.loggers, card)
 
     @cached_property
     def data(self) -> DataSet:
@@ -125,13 +141,23 @@ class Trial:
         return Gate(_placed(classifier), AcceptanceRule(self.config.sampling.threshold))
 
     @cached_property
-    def logger(self) -> WandbLogger | None:
-        settings = self.config.model_dump(mode="json")
-        return trial_logger(self.config.tracking, self.folder, self.folder.name, self.config.study.name, self.plan.identity, settings)
+    def logger(self) -> Logger | None:
+        """The trial's own run; it begins when the classifiers are there, and is told that it uses them."""
+        logger = open_logger(self.config.tracking, self.folder, trial_card(self.config, self.plan, self.folder.name))
+        if logger:
+            use_artifacts([logger], artifact_names({s.name: s.identity for s in self.plan.stages if s.name in CLASSIFIERS}))
+        return logger
+
+    @property
+    def loggers(self) -> list[Logger]:
+        return [self.logger] if self.logger else []
 
     def work(self, name: str) -> Path:
         """Where an unfinished stage of this trial keeps what it goes on from."""
-        return self.store.work(name, next(s.identity for s in self.plan.stages if s.name == name))
+        return self.store.work(name, self.stage(name).identity)
+
+    def stage(self, name: str) -> StagePlan:
+        return next(s for s in self.plan.stages if s.name == name)
 
     def advance(self, stage: str, detail: str) -> Advance:
         """Tells the trial's state how far a stage's count came."""
@@ -148,7 +174,15 @@ class Trial:
     def make_classifier(self, folder: Path, role: str, config: ClassifierConfig | None) -> None:
         assert config
         splits = ("val", "test") if config.test else ("val",)
-        train_classifier(config, self.data, folder, self.shown(role), self.logger, splits)
+        logger = open_logger(self.config.tracking, self.folder, classifier_card(self.config, self.stage(role), config))
+        try:
+            scores = train_classifier(config, self.data, folder, self.shown(role), logger, splits)
+        except BaseException:
+            close(logger, failed=True)
+            raise
+        if logger:
+            log_classifier([logger], scores, role, self.data, config.seed)
+            self.trained[role] = logger
 
     def make_adapter(self, folder: Path) -> None:
         config = self.config
@@ -214,11 +248,20 @@ class Trial:
         for stage, names in _SHOWN.items():
             for name in names if stage in self.built else ():
                 _link(self.built[stage] / name, self.folder / name)
+        self.log()
         if "evaluate" in self.built:
-            log_result(self.logger, self.built["evaluate"])
             _link(self.built["evaluate"] / "result.json", self.folder / "result.json")
         elif "generate" in self.built:
             print(f"images: {self.folder / 'images'}", flush=True)
+
+    def log(self) -> None:
+        """Show the result in the trial's run, if it has one, and end the run."""
+        if "evaluate" in self.built:
+            log_result(self.loggers, self.built["evaluate"], self.data.space)
+        elif "pretrain" in self.built:
+            show_numbers(self.loggers, read_result(self.built["pretrain"] / "result.json").metrics)
+        if "classifier" not in self.built:
+            close(self.logger)
 
 
 def _placed(classifier: Classifier) -> Classifier:

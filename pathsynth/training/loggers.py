@@ -1,45 +1,168 @@
-"""Loggers of a trial: Lightning's own WandbLogger, offline unless an account is set up; and one function for images."""
+"""Loggers of a run: one that the settings name, or W&B, offline unless an account is set up. What a run shows is told here."""
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal, cast
 
+import hydra.utils
+import wandb
 from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
 
 from pathsynth.config import TrackingConfig
+from pathsynth.ledger.errors import RequestError
+
+GLOBAL_STEP, VALIDATION_STEP = "trainer/global_step", "validation/step"
+_FEWEST_BYTES_A_ROW = 64
 
 
-def trial_logger(tracking: TrackingConfig, folder: Path, name: str, group: str, identity: str, settings: Mapping) -> WandbLogger | None:
-    """The W&B run of a trial (None with ``tracking=none``).
+@dataclass(frozen=True)
+class RunCard:
+    """How a run is found and read among others.
 
-    ``WANDB_MODE``, ``WANDB_PROJECT`` and ``WANDB_ENTITY`` win over the configuration; without a mode and without a key the
-    run is kept offline, to be sent later with ``wandb sync``.
+    ``identity`` is the run's id: the same work is the same run, however often it was taken up again. ``config`` becomes
+    one column a setting. ``curves``: metric pattern → the metric that is its horizontal axis; of the metrics in ``best``
+    the summary keeps the highest value.
+    """
+
+    identity: str
+    name: str
+    group: str
+    job_type: str
+    tags: tuple[str, ...]
+    config: Mapping[str, Any]
+    curves: Mapping[str, str] = field(default_factory=dict)
+    best: Mapping[str, str] = field(default_factory=dict)
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings without groups: ``{"lora": {"rank": 4}}`` becomes ``{"lora.rank": 4}``."""
+    columns: dict[str, Any] = {}
+    for key, value in settings.items():
+        columns |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return columns
+
+
+def open_logger(tracking: TrackingConfig, folder: Path, card: RunCard) -> Logger | None:
+    """A logger for one run, as the settings want it; None with ``tracking=none``. End it with :func:`close`.
+
+    Raises:
+        RequestError: the class that ``tracking._target_`` names cannot be used.
     """
     if tracking.name == "none":
         return None
-    os.environ.setdefault("WANDB_MODE", tracking.mode or ("online" if _has_key() else "offline"))
+    if tracking.name == "wandb":
+        return wandb_logger(tracking, folder, card)
+    logger = named_logger(tracking.logger, folder)
+    logger.log_hyperparams(dict(card.config))
+    return logger
+
+
+def require_logger(tracking: TrackingConfig, folder: Path) -> None:
+    """Refuse a logger that cannot be made before hours are spent on what it should log.
+
+    Raises:
+        RequestError: as :func:`open_logger`.
+    """
+    if tracking.name == "logger":
+        named_logger(tracking.logger, folder)
+
+
+def named_logger(arguments: Mapping[str, Any], folder: Path) -> Logger:
+    """The Lightning logger that ``_target_`` names, made from the other arguments; it writes to ``folder`` unless told otherwise.
+
+    Raises:
+        RequestError: there is no such class, it is no logger, it does not take these arguments, or a package is missing.
+    """
+    name = arguments["_target_"]
+    try:
+        kind = hydra.utils.get_class(name)
+        own = {"save_dir": str(folder)} if "save_dir" in inspect.signature(kind).parameters else {}
+        made = hydra.utils.instantiate({**own, **arguments})
+    except Exception as error:  # whatever a logger of someone else's raises, the setting was wrong
+        reason = " ".join(str(error).split())
+        raise RequestError(f"tracking._target_={name} cannot be used ({reason}); choose tracking=wandb, csv or none") from error
+    if not isinstance(made, Logger):
+        raise RequestError(f"tracking._target_={name} is no Lightning logger; choose tracking=wandb, csv or none")
+    return made
+
+
+def wandb_logger(tracking: TrackingConfig, folder: Path, card: RunCard) -> WandbLogger:
+    """A new W&B run (or a further part of it), handed to Lightning; :func:`close` must end it before another one begins.
+
+    ``WANDB_MODE``, ``WANDB_PROJECT`` and ``WANDB_ENTITY`` win over the configuration; without a mode and without a key the
+    run is kept offline, to be sent later with ``wandb sync``. Of several processes only the first has a run.
+    """
+    if not _first_process():
+        return WandbLogger()
     os.environ.setdefault("WANDB_SILENT", "true")
+    # what waits to be sent stays beside the run, not in the home folder
+    os.environ.setdefault("WANDB_DATA_DIR", str((folder / "wandb").absolute()))
     folder.mkdir(parents=True, exist_ok=True)
-    return WandbLogger(
-        name=name,
-        id=identity,
-        group=group,
-        save_dir=str(folder),
+    # WandbLogger's own call would pass `anonymous`, at which W&B warns
+    run = wandb.init(
+        id=card.identity,
+        name=card.name,
+        group=card.group,
+        job_type=card.job_type,
+        tags=card.tags,
+        config=dict(card.config),
+        dir=str(folder),
         project=os.environ.get("WANDB_PROJECT", tracking.project),
         entity=os.environ.get("WANDB_ENTITY", tracking.entity),
-        offline=os.environ["WANDB_MODE"] == "offline",
-        config=dict(settings),
+        mode=_mode(tracking),
         resume="allow",
     )
+    if run.offline:
+        own = Path(run.dir).parent
+        _go_on_after(run, [p for p in folder.glob(f"wandb/offline-run-*-{card.identity}/*.wandb") if p.parent.name != own.name])
+    _define(run, card)
+    return WandbLogger(experiment=run)
 
 
-def log_image(loggers: Iterable[Logger], key: str, path: Path, step: int) -> None:
-    """Send one picture to the loggers that take pictures."""
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            logger.log_image(key=key, images=[str(path)], step=None, caption=[f"step {step}"])
+def close(logger: Logger | None, failed: bool = False) -> None:
+    """End the W&B run of a logger, if it has one."""
+    for run in wandb_runs([logger] if logger else []):
+        run.finish(exit_code=int(failed))
+
+
+def wandb_runs(loggers: Sequence[Logger]) -> list[wandb.Run]:
+    """The W&B runs behind the loggers."""
+    return [logger.experiment for logger in loggers if isinstance(logger, WandbLogger) and _first_process()]
+
+
+def _first_process() -> bool:
+    """Whether this is the only process of a training, or the one of them that logs."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def _go_on_after(run: wandb.Run, parts: Sequence[Path]) -> None:
+    """Number the rows of a run that goes on after those of its earlier parts, which offline W&B does not know of.
+
+    The sizes of their files bound the rows in them.
+    """
+    rows = sum(path.stat().st_size for path in parts) // _FEWEST_BYTES_A_ROW
+    if rows:
+        run.log({}, step=rows)
+
+
+def _define(run: wandb.Run, card: RunCard) -> None:
+    for axis in sorted({*card.curves.values(), *card.best.values()}):
+        run.define_metric(axis)
+    for pattern, axis in card.curves.items():
+        run.define_metric(pattern, step_metric=axis)
+    for metric, axis in card.best.items():
+        run.define_metric(metric, step_metric=axis, summary="max")
+
+
+def _mode(tracking: TrackingConfig) -> Literal["online", "offline", "disabled"]:
+    told = os.environ.get("WANDB_MODE") or tracking.mode or ("online" if _has_key() else "offline")
+    return cast(Literal["online", "offline", "disabled"], told)
 
 
 def _has_key() -> bool:

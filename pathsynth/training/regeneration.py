@@ -19,8 +19,12 @@ from pathsynth.metrics.agreement import Agreement, agreement
 from pathsynth.sampling.pictures import contact_sheet
 from pathsynth.sampling.rejection import Draw, Judge, Judged, SlotOutcome, SlotStatus, account, sample_until_accepted
 from pathsynth.sampling.slots import Slot
-from pathsynth.training.loggers import log_image
+from pathsynth.training.exhibits import show_attempts, show_pictures
+from pathsynth.training.loggers import VALIDATION_STEP
 from pathsynth.vocabulary.labels import LabelSpace
+
+_COLUMN = "val_"
+"""Before the names of a validation's scores in ``history.csv``."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,9 @@ class ValidationScores:
 class RegenerationCallback(pl.Callback):
     """At the end of every validation, fill fixed slots through the rejection sampler.
 
-    Logs before-filter accuracy and macro precision/recall/F1, acceptance of each class, attempts and exhausted slots, and
-    two contact sheets; calls ``keep_best`` whenever the before-filter macro-F1 is higher than ever. Draws no number from
-    a global generator, so training with and without it gives the same adapter.
+    Logs before-filter accuracy and macro precision/recall/F1, acceptance of each class, attempts and exhausted slots, a table
+    of attempts with their images, and two contact sheets; calls ``keep_best`` whenever the before-filter macro-F1 is higher
+    than ever. Draws no number from a global generator, so training with and without it gives the same adapter.
     """
 
     def __init__(
@@ -69,6 +73,12 @@ class RegenerationCallback(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best, self._rows = state_dict["best"], list(state_dict["rows"])
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Tell a resumed training's logger of the validations before: a kill may have cost their rows, and the best of all counts."""
+        for row in self._rows:
+            record = {name.removeprefix(_COLUMN): value for name, value in row.items() if name.startswith(_COLUMN)}
+            _send(trainer, int(row["step"]), record)
+
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         sampling = self._sampling
@@ -79,6 +89,7 @@ class RegenerationCallback(pl.Callback):
         outcomes = account(self._slots, [(j.attempt, j.verdict) for j in judged], sampling.attempts)
         scores = ValidationScores(trainer.global_step, agreement(labels, predictions, len(self._space)), outcomes)
         self._log(trainer, scores)
+        show_attempts(trainer.loggers, "validation/images", judged, self._space, scores.step)
         self._sheets(trainer, judged)
         if scores.before.macro_f1 > self.best:
             self.best = scores.before.macro_f1
@@ -97,8 +108,7 @@ class RegenerationCallback(pl.Callback):
             "slots_failed": float(scores.count(SlotStatus.FAILED)),
             **{f"acceptance_{c.slug}": float(before.recall[c.index]) for c in self._space.classes},
         }
-        for logger in trainer.loggers:
-            logger.log_metrics({f"validation/{name}": value for name, value in record.items()}, step=scores.step)
+        _send(trainer, scores.step, record)
         trainer.progress_bar_metrics["gate_f1"] = before.macro_f1
         self._rows.append(self._history(trainer, scores.step, record))
         _write_csv(self._folder / "history.csv", self._rows)
@@ -109,20 +119,27 @@ class RegenerationCallback(pl.Callback):
             "train_loss": float(logged.get("finetune/loss", float("nan"))),
             "held_out_loss": float(logged.get("finetune/held_out_loss", float("nan"))),
         }
-        return {"step": step, **losses, **{f"val_{name}": value for name, value in record.items()}}
+        return {"step": step, **losses, **{f"{_COLUMN}{name}": value for name, value in record.items()}}
 
     def _sheets(self, trainer: pl.Trainer, judged: list[Judged]) -> None:
         sheets = {
             "first_attempts": [j for j in judged if j.attempt.number == 0],
             "after_regeneration": [j for j in judged if j.verdict.accepted],
         }
+        pictures = {}
         for name, items in sheets.items():
             rows = [[j.image for j in items if j.attempt.slot.label == c.index and j.image is not None] for c in self._space.classes]
             size = next(image.shape[0] for row in rows for image in row) if any(rows) else 32
             sheet = contact_sheet(rows, columns=max(1, *(len(row) for row in rows)), size=size)
             path = self._folder / f"{name}-{trainer.global_step:06d}.png"
             sheet.save(path)
-            log_image(trainer.loggers, f"validation/{name}", path, trainer.global_step)
+            pictures[f"validation/{name}"] = path
+        show_pictures(trainer.loggers, pictures, trainer.global_step)
+
+
+def _send(trainer: pl.Trainer, step: int, record: dict[str, float]) -> None:
+    for logger in trainer.loggers:
+        logger.log_metrics({VALIDATION_STEP: step, **{f"validation/{name}": value for name, value in record.items()}}, step=step)
 
 
 def _write_csv(path: Path, rows: list[dict[str, float]]) -> None:

@@ -203,6 +203,33 @@ def test_a_missing_key_is_named(key: str) -> None:
     assert "missing" in message
 
 
+CSV = "pytorch_lightning.loggers.CSVLogger"
+
+
+def test_another_logger_is_named_by_its_class_and_survives_a_manifest() -> None:
+    config = parse_config({**VALUES, "tracking": {"_target_": CSV, "name": "metrics", "flush_logs_every_n_steps": 5}})
+    assert config.tracking.name == "logger"
+    assert config.tracking.logger == {"_target_": CSV, "name": "metrics", "flush_logs_every_n_steps": 5}
+    assert parse_config(config.model_dump(mode="json", exclude_none=True)) == config
+
+
+@pytest.mark.parametrize(
+    ("tracking", "told"),
+    [
+        ({"_target_": 3}, f"tracking._target_ should name a class, as in {CSV}, got 3"),
+        ({"_target_": "CSVLogger"}, f"tracking._target_ should name a class, as in {CSV}, got 'CSVLogger'"),
+        ({"_target_": CSV, "name": "wandb"}, "tracking._target_ and tracking.name=wandb name two loggers"),
+        ({"name": "logger"}, "a logger of your own is named by tracking._target_"),
+        ({"name": "none", "logger": {"_target_": CSV}}, "a logger of your own is named by tracking._target_"),
+        ({"_target_": CSV, "api_token": "s3cr3t"}, "tracking.api_token looks like a secret"),
+    ],
+)
+def test_a_logger_that_is_none_is_refused(tracking: dict[str, Any], told: str) -> None:
+    message = _refusal({**VALUES, "tracking": tracking})
+    assert message.startswith(told)
+    assert "s3cr3t" not in message
+
+
 def test_a_group_that_is_no_group_is_refused() -> None:
     assert _refusal(_with("lora", "rank=8")).startswith("lora: ")
 

@@ -24,7 +24,7 @@ def attempts(folder: Path, *rows: AttemptRow) -> None:
     ledger = AttemptsLedger(folder)
     for row in rows:
         ledger.append(row)
-    ledger.complete()
+    ledger.complete(folder, [row.as_attempt() for row in rows])
 
 
 def rank(value: float) -> np.ndarray:

@@ -72,7 +72,44 @@ def test_a_trial_leaves_everything_that_was_promised(finished):
     assert len(table[table.attempt == 0]) == 18
     assert (trial / "adapter" / "pytorch_lora_weights.safetensors").is_file()
     assert {p.name for p in (trial / "grids").iterdir()} == {"real.png", "first_attempts.png", "accepted.png"}
-    assert list(trial.glob("wandb/offline-run-*")) or list(trial.glob("wandb/**/*.wandb"))
+
+
+def test_a_team_sees_gate_judge_and_trial_each_as_one_run(finished, offline_runs):
+    trial = the_trial(finished[0])
+    manifest = json.loads((trial / "manifest.json").read_text())
+    stages = {stage["name"]: stage["identity"] for stage in manifest["plan"]["stages"]}
+    runs = {parts[0].run["job_type"]: parts for parts in offline_runs(trial).values()}
+    assert {job: [part.run["run_id"] for part in parts] for job, parts in runs.items()} == {
+        "gate": [stages["gate"]],
+        "judge": [stages["judge"]],
+        "evaluate": [manifest["identity"]],
+    }
+    own, gate = runs["evaluate"][0], runs["gate"][0]
+    assert (own.run["display_name"], own.run["run_group"], own.run["tags"]) == (trial.name, "runs", ["run", "phantom", "tiny", "attention"])
+    assert own.config["trainer.max_steps"] == 4 and own.config["stage.gate"] == stages["gate"]
+    assert all(part.of("exit")[0]["exit_code"] == 0 for parts in runs.values() for part in parts)
+
+    overall = [m for m in read_result(trial / "result.json").metrics if m.class_ is None]
+    assert overall
+    for m in overall:
+        key = "/".join(word.replace(" ", "_") for word in (m.split, m.stage, m.scorer, m.metric) if word)
+        told = [own.summary.get(f"{key}{end}") for end in ("", "/low", "/high", "/n")]
+        assert told == [m.value, m.low, m.high, m.n], key
+    assert len(own.table("result")) == len(read_result(trial / "result.json").metrics)
+    for matrix, images in {"before_filtering/gate": 18, "before_filtering/judge": 18}.items():
+        assert sum(row["nPredictions"] for row in own.table(f"confusion/{matrix}_table")) == images
+    assert sum(row["nPredictions"] for row in gate.table("confusion/val_table")) == 36
+    assert [row["validation/step"] for row in own.rows("validation/macro_f1")] == [2, 4]
+    assert {row["attempt"] for row in own.table("validation/images")} == {0, 1}
+    assert len(own.rows("grids/accepted")) == 1
+
+    adapter, images = own.artifacts["adapter"], own.artifacts["images"]
+    assert gate.artifacts["classifier"]["name"] == f"gate-{stages['gate']}"
+    assert json.loads(adapter["metadata"])["made_from"] == [f"gate-{stages['gate']}"]
+    assert set(json.loads(images["metadata"])["made_from"]) == {f"gate-{stages['gate']}", adapter["name"]}
+    files = [entry for artifact in (gate.artifacts["classifier"], adapter, images) for entry in artifact["manifest"]["contents"]]
+    assert {"classifier.safetensors", "adapter/pytorch_lora_weights.safetensors", "attempts.parquet"} <= {f["path"] for f in files}
+    assert all(Path(entry["local_path"]).is_file() for entry in files), "what is sent later is still in its place"
 
 
 def test_the_report_is_one_page(finished):
@@ -89,14 +126,18 @@ def test_the_same_command_again_finds_everything_done(finished):
     assert (code, "done already" in output) == (0, True)
 
 
-def test_another_n_evaluates_again_and_trains_nothing(finished):
+def test_another_n_evaluates_again_and_trains_nothing(finished, offline_runs):
     folder, base = finished
+    first = the_trial(folder)
     before = {p: p.stat().st_mtime_ns for p in (folder / "multirun" / ".stages").glob("*/*/stage.json")}
     code, output = run(folder, "run", f"base.path={base}", *SMALL[:-1], "evaluate.n=1")
     assert code == 0, output
     after = {p: p.stat().st_mtime_ns for p in (folder / "multirun" / ".stages").glob("*/*/stage.json")}
     assert {p.parent.parent.name for p in after.keys() - before.keys()} == {"generate", "evaluate"}
     assert all(after[p] == stamp for p, stamp in before.items())
+    again = [offline_runs(path.parent) for path in (folder / "multirun" / "runs").glob("*/manifest.json") if path.parent != first]
+    assert [parts[0].run["job_type"] for runs in again for parts in runs.values()] == ["evaluate"], "a shared gate is logged once"
+    assert 'do wandb sync "$run"; done' in output
 
 
 def test_generate_draws_what_the_prompt_names(finished):

@@ -78,6 +78,7 @@ CHANGES = {
     "trainer.threads=1": set(),
     "sampling.batch_size=8": set(),
     "tracking=none": set(),
+    "tracking=csv": set(),
     "multirun=elsewhere": set(),
     "study.name=other": set(),
     "lora.alpha=${lora.rank}": set(),

@@ -1,0 +1,33 @@
+"""How to send what W&B kept offline. No torch, no wandb: a closing line needs neither."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+_RUNS = "wandb/offline-run-*"
+
+
+def sync_hint(trials: Iterable[Path]) -> str | None:
+    """The command that sends the offline runs of the trials' studies; None where there are none, or each was sent once.
+
+    One run at a time: `wandb sync` of many stops at one that a kill cut short, and leaves out what comes after it.
+    """
+    studies = sorted({trial.parent for trial in trials if any(map(_unsent, trial.glob(_RUNS)))})
+    if not studies:
+        return None
+    places = " ".join(f"{shlex.quote(_short(study))}/*/{_RUNS}" for study in studies)
+    return f'W&B runs are kept offline; to send them: for run in {places}; do wandb sync "$run"; done'
+
+
+def _unsent(run: Path) -> bool:
+    """One that was cut short is never marked as synced, and sending it again would double its rows."""
+    return any(run.glob("*.wandb")) and not any(run.glob("*.wandb.sync*"))
+
+
+def _short(path: Path) -> str:
+    """From here where that is shorter."""
+    here = Path(os.path.abspath(path))
+    return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else str(here)
