@@ -54,7 +54,7 @@ def test_the_same_identity_in_another_stage_is_not_needed(store, tmp_path):
 
 
 def test_leftovers_are_found_and_resume_points_stay(store, tmp_path):
-    for name in (f"{KEPT}.partial", f"{KEPT}.17.partial", f"{OLD}.work", f"{KEPT}.work", f"{KEPT}.lease", "notes", "deadbeef"):
+    for name in (f"{KEPT}.partial", f"{KEPT}.17.partial", f"{OLD}.work", f"{KEPT}.work", "notes", "deadbeef"):
         (tmp_path / ".stages" / "gate" / name).mkdir()
     assert found(tmp_path) == {
         f"gate/{OLD}": "no trial needs it",
