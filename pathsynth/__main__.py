@@ -6,12 +6,13 @@ import difflib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from pathsynth import __version__
 from pathsynth.ledger.errors import RequestError, StageError
+
+if TYPE_CHECKING:
+    import typer
 
 CONFIG_COMMANDS = {
     "run": "The whole loop: gate, judge, fine-tune, generate, evaluate.",
@@ -29,7 +30,13 @@ _EPILOGUE = (
 
 
 def _application(name: str) -> typer.Typer:
-    """The typer application; only the command that is wanted has its parameters, for typer is slow to prepare them."""
+    """The typer application; only the command that is wanted has its parameters, for typer is slow to prepare them.
+
+    It is slow to load, too: what needs no typer, as a status that is asked for again and again, is answered without it.
+    """
+    global typer  # the signatures below name it
+    import typer
+
     app = typer.Typer(add_completion=False, epilog=_EPILOGUE, rich_markup_mode=None)
 
     @app.callback()
@@ -130,14 +137,22 @@ def dispatch(arguments: list[str]) -> int:
         return _refuse(f"no command '{name}'" + (f"; nearest: {close[0]}" if close else f"; commands: {', '.join(known)}"))
     try:
         if name == "status" and not any(argument.startswith("-") for argument in arguments) and len(arguments) <= 2:
-            _status(Path(arguments[1] if len(arguments) == 2 else _ALL))  # asked for again and again, so it does not wait for typer
+            _status(Path(arguments[1] if len(arguments) == 2 else _ALL))
             return 0
-        ended = _application(name)(args=arguments or ["--help"], prog_name="pathsynth", standalone_mode=False)
+        return _by_typer(name, arguments or ["--help"])
     except RequestError as error:
         return _refuse(str(error))
     except StageError as error:
         return _refuse(str(error), status=1)
-    except (typer.Abort, KeyboardInterrupt):
+    except KeyboardInterrupt:
+        return 130
+
+
+def _by_typer(name: str, arguments: list[str]) -> int:
+    application = _application(name)
+    try:
+        ended = application(args=arguments, prog_name="pathsynth", standalone_mode=False)
+    except typer.Abort:
         return 130
     except Exception as error:
         told = getattr(error, "format_message", None)  # what typer's parser refuses; it comes with or without click

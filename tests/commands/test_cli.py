@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from pathsynth.__main__ import dispatch
+from pathsynth.__main__ import CONFIG_COMMANDS, FILE_COMMANDS, dispatch
 
 
 @pytest.fixture
@@ -34,6 +34,10 @@ REFUSED = [
     (["xyzzy"], "no command 'xyzzy'; commands: run, pretrain"),
     (["status", "--foo"], "--foo"),
     (["status", "nowhere"], "no folder nowhere"),
+    (["status", "nowhere", "--json"], "no folder nowhere"),
+    (["rerun", "nowhere"], "nowhere is no trial's folder"),
+    (["rerun"], "Missing argument 'folder'"),
+    (["gc", "nowhere"], "no stages in nowhere"),
     (["report", "nowhere"], "no folder nowhere"),
     (["run", "--foo"], "unrecognized arguments: --foo"),
     (["run", "lora.rnk=3"], "no key 'lora.rnk' in run; nearest: lora.rank"),
@@ -124,6 +128,13 @@ def test_no_torch_before_a_trial_starts(tmp_path, arguments):
     assert ended.stderr.splitlines()[-1] == "False"
 
 
+def test_a_plain_status_does_not_wait_for_typer(tmp_path):
+    (tmp_path / "multirun").mkdir()
+    program = "import sys; from pathsynth.__main__ import dispatch; dispatch(['status']); print('typer' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    assert ended.stdout.splitlines() == ["no trials in multirun", "False"]
+
+
 def study_of(root, trials: int) -> None:
     for i in range(trials):
         folder = root / "multirun" / "big" / f"rank={i}-{i:06x}"
@@ -162,7 +173,7 @@ def test_status_shows_every_trial_with_its_state(tmp_path, here, capsys):
 def test_help_lists_every_command_and_version_is_told(here, capsys):
     assert dispatch([]) == dispatch(["--help"]) == 0
     out = capsys.readouterr().out
-    for command in ("run", "pretrain", "classify", "finetune", "generate", "evaluate", "status", "report"):
+    for command in (*CONFIG_COMMANDS, *FILE_COMMANDS):
         assert f"\n  {command} " in out
     assert dispatch(["--version"]) == 0
     assert capsys.readouterr().out == "pathsynth 0.1.0\n"
