@@ -37,6 +37,7 @@ from pathsynth.sampling.slots import Slot, Stream, slots_of
 from pathsynth.sampling.verdict import AcceptanceRule
 from pathsynth.study.evaluation import ImageSet, log_result, write_evaluation, write_sheets
 from pathsynth.study.plan import Plan, StagePlan
+from pathsynth.training.callbacks import named_callbacks
 from pathsynth.training.classifier import train_classifier
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
 from pathsynth.training.loggers import trial_logger
@@ -47,7 +48,7 @@ Progress = Callable[[str, str], None]
 """Called with a stage's name and what it is doing."""
 
 _SHOWN = {
-    "finetune": ("adapter", "history.csv"),
+    "finetune": ("adapter", "history.csv", "fit-profile.txt"),
     "generate": ("images", "attempts.parquet"),
     "evaluate": ("grids",),
     "classifier": ("classifier.safetensors", "classifier.json", "scores.json"),
@@ -66,6 +67,7 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
     torch.set_float32_matmul_precision("high")
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())
     trial = Trial(config, plan, store, folder)
+    named_callbacks(config.callbacks, has_logger=False)  # a wrong one is told before gate and judge are trained
     for stage in plan.stages:
         progress(stage.name, "reused" if store.find(stage.name, stage.identity) else "building")
         trial.build(stage)
@@ -139,9 +141,10 @@ class Trial:
         config = self.config
         assert config.lora and config.objective and config.validation and config.sampling
         groups = (config.lora, config.optimizer, config.trainer, config.objective, config.validation, config.sampling)
-        settings = FinetuneSettings(config.seed, *groups)
+        settings = FinetuneSettings(config.seed, *groups, must_learn=config.debug is not None and config.debug.name == "overfit")
         job = FinetuneJob(self.base, load_cache(self.built["cache"]), self.data, self.gate, settings)
-        finetune(job, folder, self.work("finetune"), [training_progress("finetune")], self.logger)
+        callbacks = [training_progress("finetune"), *named_callbacks(config.callbacks, has_logger=self.logger is not None)]
+        finetune(job, folder, self.work("finetune"), callbacks, self.logger)
         unload_adapter(self.base)
 
     def make_images(self, folder: Path) -> None:
