@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-WATCHING = ("accelerator", "devices", "log_every_n_steps", "profiler", "enable_model_summary", "enable_autolog_hparams")
-WATCHING += ("detect_anomaly", "inference_mode")
+WATCHING = (
+    *("accelerator", "devices", "log_every_n_steps", "profiler"),
+    *("enable_model_summary", "enable_autolog_hparams", "detect_anomaly", "inference_mode"),
+)
 """Passed on, and no part of an adapter's identity: where it is computed and what is told about it."""
 
 CHANGING = ("deterministic", "benchmark", "gradient_clip_algorithm")

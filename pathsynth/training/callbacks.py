@@ -31,7 +31,7 @@ def _made(name: str, configured: Mapping[str, Any]) -> pl.Callback:
     except Exception as error:  # whatever the class raises at its arguments
         cause = error.__cause__ or error
         reason = " ".join(str(cause).split()) or type(cause).__name__
-        raise RequestError(f"callbacks.{name} cannot be made of {target}: {reason}; correct callbacks.{name}, or ~callbacks.{name}") from error
+        raise RequestError(f"callbacks.{name} cannot be made of {target}: {reason}; correct it, or leave it out") from error
     if not isinstance(callback, pl.Callback):
         raise RequestError(f"callbacks.{name}: {target} is no pytorch_lightning.Callback; set callbacks.{name}._target_ to one")
     return callback

@@ -27,7 +27,7 @@ def test_without_a_logger_nobody_monitors_the_rate():
     "configured, told",
     [
         ({"_target_": "no.such.Callback"}, "callbacks.mine cannot be made of no.such.Callback"),
-        ({"_target_": "pytorch_lightning.callbacks.EarlyStoping"}, "callbacks.mine cannot be made of pytorch_lightning.callbacks.EarlyStoping"),
+        ({"_target_": "pytorch_lightning.callbacks.EarlyStoping"}, "made of pytorch_lightning.callbacks.EarlyStoping"),
         ({**STOP, "patiance": 3}, "patiance"),
         ({"_target_": "pytorch_lightning.callbacks.EarlyStopping"}, "monitor"),
         ({"_target_": "collections.OrderedDict"}, "collections.OrderedDict is no pytorch_lightning.Callback"),
