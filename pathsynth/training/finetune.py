@@ -193,6 +193,7 @@ class LoraFinetuning(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         if self._ema:
             self._ema.load_state_dict(checkpoint["ema"])
+            self._ema.to(self._adapter[0].device)  # Lightning reads checkpoints to the CPU
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,28 @@ def test_a_study_with_a_debug_option_shows_the_debug_options_values(told):
     assert "name: debug" in shown and "n_train: 90" in shown and "max_steps: 3" in shown
 
 
+@pytest.mark.parametrize(
+    "argument, told",
+    [
+        ("trainer.log_every_n_steps=5", "trainer.log_every_n_steps is not set yet, so it is added: write +trainer.log_every_n_steps=…"),
+        ("+trainer.log_every_n_step=5", "unknown key trainer.log_every_n_step; nearest: trainer.log_every_n_steps"),
+        ("+trainer.max_epochs=3", "trainer.max_epochs cannot be set: a training is counted in steps; set trainer.max_steps"),
+        ("+callbacks.mine.monitor=x", "callbacks.mine._target_ should name a class"),
+        ("debug=fast", "no choice 'fast' for debug; nearest: fast_dev_run"),
+    ],
+)
+def test_a_wrong_word_for_lightning_or_debug_is_refused_in_one_line(tmp_path, monkeypatch, capsys, argument, told):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    assert dispatch(["run", argument]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and told in lines[0]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_flags_that_ask_for_two_things_are_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     assert dispatch(["run", "-m", "lora.rank=1,2", "--cfg", "job"]) == 2
     assert "--multirun and --cfg do not go together" in capsys.readouterr().err
 
