@@ -97,3 +97,30 @@ def offline_runs():
         return runs
 
     return read
+
+
+@pytest.fixture
+def swept(tmp_path, monkeypatch):
+    """What `pathsynth run -m …` would start, in an empty folder: every job, checked by the real sweeper; nothing is started."""
+    import sys
+
+    from hydra.core.plugins import Plugins
+
+    from pathsynth.__main__ import dispatch
+    from pathsynth.study import job
+
+    Plugins.instance()  # loads the plugins' modules anew, so it comes before the class is looked up
+    from hydra_plugins.pathsynth.sweeper import TrialSweeper
+
+    whole, checked = job.check, []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pathsynth"])
+    monkeypatch.setattr(TrialSweeper.__base__, "sweep", lambda self, arguments: None)
+    monkeypatch.setattr(job, "check", lambda config: checked.append(whole(config)))
+
+    def run(*arguments: str) -> list[job.Checked]:
+        checked.clear()
+        dispatch(["run", "-m", *arguments])
+        return list(checked)
+
+    return run

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from omegaconf import OmegaConf
 
+from pathsynth.config.lightning import CHANGING, WATCHING
 from pathsynth.config.shipped import conf_folder, own_folder, studies_folder
 
 
@@ -29,6 +30,8 @@ def explain(error: BaseException, command: str) -> str:
     if key:
         full = re.search(r"full_key: (\S+)", text)
         wrong = full[1] if full else key[1] or key[2]
+        if wrong.removeprefix("trainer.") in (*WATCHING, *CHANGING):
+            return f"{wrong} is not set yet, so it is added: write +{wrong}=…"
         return f"no key '{wrong}' in {command}{nearest(wrong, known_keys(command))}"
     several = re.search(r"Ambiguous value for argument '(.+?)'\n", text, re.DOTALL)
     if several:

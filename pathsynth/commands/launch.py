@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -60,6 +60,7 @@ def _launch(command: str, arguments: Sequence[str]) -> int:
     flags = list(arguments)
     for override in asked.overrides:
         flags.remove(override)
+    _refuse_two_modes(asked)
     asked.overrides = quote_free_text(asked.overrides, asked.multirun)
     prefer_own_folder(asked.config_dir)
     # Hydra reads overrides from one place only; here they may stand before and after the flags
@@ -105,6 +106,13 @@ def _parser() -> ArgumentParser:
 
     parser.error = refuse  # type: ignore[method-assign]
     return parser
+
+
+def _refuse_two_modes(asked: Namespace) -> None:
+    given = [flag for flag in ("run", "multirun", "cfg", "info", "shell_completion") if getattr(asked, flag)]
+    if len(given) > 1:
+        one, other = (f"--{flag.replace('_', '-')}" for flag in given[:2])
+        raise RequestError(f"{one} and {other} do not go together; leave one out (with --cfg, give one value instead of several)")
 
 
 def _outcomes_folder(config_name: str, config_dir: str | None, overrides: Sequence[str], multirun: bool) -> Path:

@@ -18,11 +18,12 @@ from pathsynth.ledger.errors import RequestError
 REQUEST_KEYS = ("prompt", "label", "labels", "n")
 """Keys of ``generate`` that people type at the top level."""
 
+_LEARNERS = ("gate", "judge", "lora", "optimizer", "objective", "validation", "sampling", "evaluate", "callbacks")
 UNREAD: Mapping[str, tuple[str, ...]] = {
     "finetune": ("judge", "evaluate"),
     "generate": ("judge", "evaluate"),
-    "classify": ("base", "gate", "judge", "lora", "optimizer", "objective", "validation", "sampling", "evaluate"),
-    "pretrain": ("data", "base", "gate", "judge", "lora", "optimizer", "objective", "validation", "sampling", "evaluate"),
+    "classify": ("base", *_LEARNERS),
+    "pretrain": ("data", "base", *_LEARNERS),
 }
 """Groups that a study may set and a command does not read; another command of the same study does."""
 

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from pathsynth.config.lightning import ONE_DEVICE, why_refused
+
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _CSV = "pytorch_lightning.loggers.CSVLogger"
 
@@ -16,7 +18,10 @@ class _Group(BaseModel):
 
 
 class DataConfig(_Group):
-    """``root``, ``allow_subset`` and ``download`` belong to pathmnist; ``seed`` and the counts to the phantom."""
+    """``root``, ``allow_subset`` and ``download`` belong to pathmnist, ``seed`` to the phantom.
+
+    The counts are the images of a split; 0 means all that a file has.
+    """
 
     name: Literal["phantom", "pathmnist"]
     size: int = Field(ge=16, le=512)
@@ -71,10 +76,46 @@ class LoraConfig(_Group):
     targets: Literal["attention", "attention+conv", "all"]
 
 
-class TrainerConfig(_Group):
+class LightningConfig(_Group):
+    """Arguments of Lightning's Trainer that the fine-tune passes on, under Lightning's names; null leaves Lightning's choice.
+
+    All but ``WATCHING`` enter the adapter's identity. ``profiler`` writes its table into the trial's folder.
+    """
+
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] | None = None
+    devices: int | None = None
+    log_every_n_steps: int | None = Field(None, ge=1)
+    profiler: Literal["simple", "advanced"] | None = None
+    enable_model_summary: bool | None = None
+    enable_autolog_hparams: bool | None = None
+    detect_anomaly: bool | None = None
+    inference_mode: bool | None = None
+    deterministic: Literal[True, False, "warn"] | None = None
+    benchmark: bool | None = None
+    gradient_clip_algorithm: Literal["norm", "value"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leaves_ours_alone(cls, values: Any) -> Any:
+        for key in values if isinstance(values, dict) else ():
+            reason = why_refused(str(key))
+            if reason:
+                raise ValueError(f"trainer.{key} cannot be set: {reason}")
+        return values
+
+    @field_validator("devices")
+    @classmethod
+    def _one(cls, devices: int | None) -> int | None:
+        if devices not in (None, 1):
+            raise ValueError(f"trainer.devices should be 1, got {devices}: {ONE_DEVICE}")
+        return devices
+
+
+class TrainerConfig(LightningConfig):
     """``ema_decay`` 0 turns averaging off; ``threads`` null shares the cores among the workers.
 
-    ``checkpoint_every``: steps between two points from which a killed fine-tune goes on.
+    ``checkpoint_every``: steps between two points from which a killed fine-tune goes on. ``restart_steps``: steps of the first
+    cosine of the learning rate, each next one is twice as long; null: one cosine over all steps.
     """
 
     max_steps: int = Field(ge=1)
@@ -83,6 +124,7 @@ class TrainerConfig(_Group):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
     gradient_clip_val: float = Field(ge=0)
     warmup_steps: int = Field(ge=0)
+    restart_steps: int | None = Field(None, ge=1)
     ema_decay: float = Field(ge=0, lt=1)
     threads: int | None = Field(None, ge=1)
     checkpoint_every: int = Field(50, ge=1)
@@ -114,6 +156,12 @@ class SamplingConfig(_Group):
     seed: int = Field(ge=0)
     attempts: int = Field(ge=1)
     threshold: float = Field(ge=0, le=1)
+
+
+class DebugConfig(_Group):
+    """``name``: what a debug option is for. "overfit": the loss must fall; any but "none" has adapters of its own."""
+
+    name: Literal["none", "fast_dev_run", "overfit", "profile"]
 
 
 class GenerateConfig(_Group):
@@ -216,6 +264,16 @@ class RunConfig(_Group):
     generate: GenerateConfig | None = None
     evaluate: EvaluateConfig | None = None
     pretrain: PretrainConfig | None = None
+    callbacks: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    debug: DebugConfig | None = None
+
+    @field_validator("callbacks")
+    @classmethod
+    def _name_classes(cls, callbacks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, callback in callbacks.items():
+            if not isinstance(callback.get("_target_"), str):
+                raise ValueError(f"callbacks.{name}._target_ should name a class, as in pytorch_lightning.callbacks.EarlyStopping")
+        return callbacks
 
     @field_validator("optimizer")
     @classmethod

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pathsynth.config import DataConfig
 from pathsynth.data.dataset import DataSet
-from pathsynth.data.medmnist import pathmnist_data
+from pathsynth.data.medmnist import Counts, pathmnist_data
 from pathsynth.data.phantom import phantom_data
 
 
@@ -19,4 +19,5 @@ def open_data(config: DataConfig) -> DataSet:
     if config.name == "phantom":
         return phantom_data(config.size, config.n_train, config.n_val, config.n_test, config.seed)
     root = Path(config.root) if config.root else None
-    return pathmnist_data(root, config.size, config.allow_subset, config.download)
+    counts = Counts(config.n_train, config.n_val, config.n_test)
+    return pathmnist_data(root, config.size, config.allow_subset, config.download, counts)

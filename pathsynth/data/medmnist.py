@@ -40,7 +40,20 @@ class SourceIdentity(NamedTuple):
     identity: str
 
 
-def pathmnist_data(root: Path | None = None, size: int = 28, allow_subset: bool = False, download: bool = False) -> DataSet:
+class Counts(NamedTuple):
+    """How many images of each split; 0 means all. Classes come in turn, so that each has as many as the others where it can."""
+
+    train: int = 0
+    val: int = 0
+    test: int = 0
+
+
+ALL = Counts()
+
+
+def pathmnist_data(
+    root: Path | None = None, size: int = 28, allow_subset: bool = False, download: bool = False, counts: Counts = ALL
+) -> DataSet:
     """PathMNIST at 28, 64, 128 or 224 pixels. Labels and array headers are checked now, images are read when asked for.
 
     Args:
@@ -48,25 +61,28 @@ def pathmnist_data(root: Path | None = None, size: int = 28, allow_subset: bool 
         size: pixels.
         allow_subset: accept a file whose checksum is not the official one; its name then says "subset" and its counts.
         download: fetch the official file if there is none.
+        counts: how many images of each split; the name then says so.
 
     Raises:
-        RequestError: unknown size; file missing, truncated, not official, or not in MedMNIST layout.
+        RequestError: unknown size; more images wanted than there are; file missing, truncated, not official, or not in MedMNIST layout.
     """
     path = pathmnist_file(root, size)
     if download and not path.is_file():
         _download(path, size)
-    source = pathmnist_identity(root, size, allow_subset)
+    source = pathmnist_identity(root, size, allow_subset, counts)
     for split in SPLITS:
         _labels(path, split)
 
     @functools.cache
     def read(split: str) -> LabelledImages:
-        return LabelledImages(_array(path, f"{split}_images"), _labels(path, split))
+        whole = LabelledImages(_array(path, f"{split}_images"), _labels(path, split))
+        wanted = getattr(counts, split)
+        return whole.take(_first_of_each_class(whole.labels, wanted)) if wanted else whole
 
     return DataSet(source.name, source.identity, size, COLORECTAL, colorectal_prompts(), read)
 
 
-def pathmnist_identity(root: Path | None = None, size: int = 28, allow_subset: bool = False) -> SourceIdentity:
+def pathmnist_identity(root: Path | None = None, size: int = 28, allow_subset: bool = False, counts: Counts = ALL) -> SourceIdentity:
     """Name and identity of the file, from its checksum and array headers: no image is decoded.
 
     Raises:
@@ -75,18 +91,37 @@ def pathmnist_identity(root: Path | None = None, size: int = 28, allow_subset: b
     path = pathmnist_file(root, size)
     if not path.is_file():
         raise RequestError(f"no {path.name} in {path.parent}; put the MedMNIST file there, set data.root, or set data.download=true")
-    counts = [_check_headers(path, split, size) for split in SPLITS]
+    there = [_check_headers(path, split, size) for split in SPLITS]
+    for split, wanted, found in zip(SPLITS, counts, there, strict=True):
+        if wanted > found:
+            raise RequestError(f"{path} has {found:,} {split} images, not {wanted:,}; lower data.n_{split}, or set 0 for all")
     checksum = _md5(path, path.stat().st_size, path.stat().st_mtime_ns)
-    identity = hashlib.blake2b(f"pathmnist:{size}:{checksum}".encode(), digest_size=8).hexdigest()
+    identity = content_identity(size, checksum, counts)
+    kept = [wanted or found for wanted, found in zip(counts, there, strict=True)]
+    shown = "/".join(f"{n:,}" for n in kept)
     if checksum == OFFICIAL_MD5[size]:
-        return SourceIdentity(f"PathMNIST {size} px", identity)
+        return SourceIdentity(f"PathMNIST {size} px" + (f", {shown} images" if any(counts) else ""), identity)
     if not allow_subset:
         raise RequestError(
             f"{path} has MD5 {checksum}, the official file {OFFICIAL_MD5[size]}; "
             "fetch it again, or set data.allow_subset=true to use it as a subset"
         )
-    shown = "/".join(f"{n:,}" for n in counts)
     return SourceIdentity(f"PathMNIST subset ({shown})" + ("" if size == 28 else f" {size} px"), identity)
+
+
+def content_identity(size: int, checksum: str, counts: Counts = ALL) -> str:
+    """The hash of what determines the images: the file's checksum, and how many of each split are taken if not all."""
+    taken = ":" + "/".join(map(str, counts)) if any(counts) else ""
+    return hashlib.blake2b(f"pathmnist:{size}:{checksum}{taken}".encode(), digest_size=8).hexdigest()
+
+
+def _first_of_each_class(labels: np.ndarray, n: int) -> np.ndarray:
+    """int64 (n,): rows in their order, the first of every class, then the second of every class, and so on until there are n."""
+    place = np.zeros(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        rows = labels == label
+        place[rows] = np.arange(rows.sum())
+    return np.sort(np.lexsort((labels, place))[:n])
 
 
 def pathmnist_file(root: Path | None, size: int) -> Path:

@@ -40,6 +40,7 @@ from pathsynth.sampling.verdict import AcceptanceRule
 from pathsynth.study.cards import CLASSIFIERS, artifact_card, artifact_names, classifier_card, trial_card
 from pathsynth.study.evaluation import ImageSet, log_classifier, log_result, write_evaluation, write_sheets
 from pathsynth.study.plan import Plan, StagePlan
+from pathsynth.training.callbacks import named_callbacks
 from pathsynth.training.classifier import train_classifier
 from pathsynth.training.exhibits import keep_artifact, show_numbers, use_artifacts
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
@@ -55,7 +56,7 @@ class Progress(Protocol):
 
 
 _SHOWN = {
-    "finetune": ("adapter", "history.csv"),
+    "finetune": ("adapter", "history.csv", "fit-profile.txt"),
     "generate": ("images", "attempts.parquet"),
     "evaluate": ("grids",),
     "classifier": ("classifier.safetensors", "classifier.json", "scores.json"),
@@ -75,6 +76,7 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())
     require_logger(config.tracking, folder)
     trial = Trial(config, plan, store, folder, progress)
+    named_callbacks(config.callbacks, has_logger=False)  # a wrong one is told before gate and judge are trained
     for stage in plan.stages:
         progress(stage.name, "reused" if store.find(stage.name, stage.identity) else "building")
         trial.build(stage)
@@ -188,9 +190,10 @@ class Trial:
         config = self.config
         assert config.lora and config.objective and config.validation and config.sampling
         groups = (config.lora, config.optimizer, config.trainer, config.objective, config.validation, config.sampling)
-        settings = FinetuneSettings(config.seed, *groups)
+        settings = FinetuneSettings(config.seed, *groups, must_learn=config.debug is not None and config.debug.name == "overfit")
         job = FinetuneJob(self.base, load_cache(self.built["cache"]), self.data, self.gate, settings)
-        finetune(job, folder, self.work("finetune"), self.shown("finetune"), self.logger)
+        callbacks = [*self.shown("finetune"), *named_callbacks(config.callbacks, has_logger=self.logger is not None)]
+        finetune(job, folder, self.work("finetune"), callbacks, self.logger)
         unload_adapter(self.base)
 
     def make_images(self, folder: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pathsynth.config import ClassifierConfig, RunConfig
+from pathsynth.config.lightning import WATCHING, changing
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest, stage_identity
 from pathsynth.sampling.request import requested_prompts
@@ -20,7 +21,20 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     "gate": {"pretrained": False, "test": False, "augment_noise": False},
     "judge": {"pretrained": False, "test": False, "augment_noise": False},
     "classifier": {"pretrained": False, "test": False, "augment_noise": False},
-    "finetune": {"accumulate": 1, "dropout": 0.0, "ema_decay": 0.0, "min_snr_gamma": None, "noise_offset": 0.0, "caption_dropout": 0.0},
+    "finetune": {
+        "accumulate": 1,
+        "dropout": 0.0,
+        "ema_decay": 0.0,
+        "min_snr_gamma": None,
+        "noise_offset": 0.0,
+        "caption_dropout": 0.0,
+        "restart_steps": None,
+        "deterministic": None,
+        "benchmark": None,
+        "gradient_clip_algorithm": None,
+        "callbacks": {},
+        "debug": "none",
+    },
     "generate": {"threshold": 0.0},
     "evaluate": {},
 }
@@ -127,7 +141,7 @@ class _Planner:
         config = self._config
         lora = _needed(config.lora, "lora")
         validation = _needed(config.validation, "validation")
-        trainer = _needed(config.trainer, "trainer").model_dump(mode="json", exclude={"threads", "checkpoint_every"})
+        trainer = _needed(config.trainer, "trainer").model_dump(mode="json", exclude={"threads", "checkpoint_every", *WATCHING})
         settings = {
             **trainer,
             **_needed(config.objective, "objective").model_dump(mode="json"),
@@ -135,6 +149,8 @@ class _Planner:
             "alpha": lora.alpha or lora.rank,
             "optimizer": dict(config.optimizer),
             "seed": config.seed,
+            "callbacks": changing(config.callbacks),
+            "debug": config.debug.name if config.debug else "none",
         }
         parents = {"cache": self._identity("cache"), "base": self._base.identity}
         if validation.every:

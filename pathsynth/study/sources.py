@@ -14,7 +14,7 @@ from typing import Any
 from pathsynth.config import BaseConfig, DataConfig, RunConfig
 from pathsynth.config.shipped import assets_folder
 from pathsynth.data.catalogue import open_data
-from pathsynth.data.medmnist import OFFICIAL_MD5, pathmnist_file, pathmnist_identity
+from pathsynth.data.medmnist import OFFICIAL_MD5, Counts, content_identity, pathmnist_file, pathmnist_identity
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest
 from pathsynth.vocabulary.labels import COLORECTAL, LabelSpace
@@ -52,8 +52,8 @@ def data_source(config: DataConfig) -> DataSource:
         RequestError: a file is missing, damaged, of another size or not the official one.
     """
     if config.name == "pathmnist" and config.download and not _is_there(config):
-        text = f"pathmnist:{config.size}:{OFFICIAL_MD5[config.size]}"
-        return DataSource(hashlib.blake2b(text.encode(), digest_size=8).hexdigest(), COLORECTAL, colorectal_prompts())
+        counts = Counts(config.n_train, config.n_val, config.n_test)
+        return DataSource(content_identity(config.size, OFFICIAL_MD5[config.size], counts), COLORECTAL, colorectal_prompts())
     data = open_data(config)
     return DataSource(data.identity, data.space, data.prompts)
 

@@ -14,12 +14,14 @@ import torch
 from diffusers.training_utils import EMAModel
 from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.profilers import AdvancedProfiler, Profiler, SimpleProfiler
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
-from pathsynth.config import LoraConfig, ObjectiveConfig, SamplingConfig, TrainerConfig, ValidationConfig
+from pathsynth.config import LightningConfig, LoraConfig, ObjectiveConfig, SamplingConfig, TrainerConfig, ValidationConfig
 from pathsynth.data.cache import LatentCache
 from pathsynth.data.dataset import DataSet
-from pathsynth.ledger.errors import StageError
+from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.seeds import derive_seed
 from pathsynth.models.base import Base
 from pathsynth.models.diffusion import denoising_loss
@@ -27,9 +29,10 @@ from pathsynth.models.lora import AdapterCard, adapter_state, attach, restore, s
 from pathsynth.sampling.draw import CandidateDrawer
 from pathsynth.sampling.rejection import Judge
 from pathsynth.sampling.slots import Stream, slots_of
+from pathsynth.training.overfit import FallingLoss
 from pathsynth.training.regeneration import RegenerationCallback
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
-from pathsynth.training.steps import step_generator, step_loader, warmup_cosine
+from pathsynth.training.steps import step_generator, step_loader, warmup_cosine, warmup_restarts
 
 
 class LatentBatch(NamedTuple):
@@ -141,11 +144,23 @@ class LoraFinetuning(pl.LightningModule):
 
     def configure_optimizers(self):
         optimizer = hydra.utils.instantiate(self._optimizer, self._adapter)
-        config = self._config
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: warmup_cosine(step, config.warmup_steps, config.max_steps, floor=0.0)
-        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _rate(self, step: int) -> float:
+        config = self._config
+        if config.restart_steps:
+            return warmup_restarts(step, config.warmup_steps, config.restart_steps)
+        return warmup_cosine(step, config.warmup_steps, config.max_steps, floor=0.0)
+
+    @torch.no_grad()
+    def training_loss(self, batches: int = 8) -> float:
+        """Mean loss over the first batches, without dropout; the same noise and times whenever it is asked for."""
+        was_training = self.unet.training
+        self.unet.eval()
+        losses = [self._loss(self.transfer_batch_to_device(self._plan.train(i), self.device, 0), None) for i in range(batches)]
+        self.unet.train(was_training)
+        return float(torch.stack(losses).mean())
 
     def optimizer_step(self, *args, **kwargs) -> None:
         super().optimizer_step(*args, **kwargs)
@@ -178,11 +193,12 @@ class LoraFinetuning(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         if self._ema:
             self._ema.load_state_dict(checkpoint["ema"])
+            self._ema.to(self._adapter[0].device)  # Lightning reads checkpoints to the CPU
 
 
 @dataclass(frozen=True)
 class FinetuneSettings:
-    """The groups of a configuration that a fine-tune reads; ``seed`` is the training seed."""
+    """The groups of a configuration that a fine-tune reads; ``seed`` is the training seed. ``must_learn``: the loss has to fall."""
 
     seed: int
     lora: LoraConfig
@@ -191,6 +207,7 @@ class FinetuneSettings:
     objective: ObjectiveConfig
     validation: ValidationConfig
     sampling: SamplingConfig
+    must_learn: bool = False
 
 
 @dataclass(frozen=True)
@@ -211,18 +228,23 @@ def finetune(job: FinetuneJob, folder: Path, work: Path, callbacks: list[pl.Call
     ``work`` keeps the checkpoint and the sheets of a training that was cut off; it goes on from there to the same adapter.
 
     Raises:
-        StageError: the loss stopped being finite, or the checkpoint cannot be read.
+        RequestError: Lightning refuses what ``trainer.*`` or the callbacks ask for.
+        StageError: the loss stopped being finite or (where it must) did not fall, or the checkpoint cannot be read.
     """
     config, base, lora = job.settings, job.base, job.settings.lora
     alpha = lora.alpha or lora.rank
+    best, points = BestAdapter(base), ResumePoints(work, config.trainer.checkpoint_every)
+    regeneration = [_regeneration(job, work / "validation", best.keep)] if config.validation.every else []
+    learning = [FallingLoss(LoraFinetuning.training_loss)] if config.must_learn else []
+    trainer = _trainer(config, [*callbacks, *regeneration, *learning, best, points], logger, folder)
+    home = base.unet.device
+    base.pipeline.to(trainer.strategy.root_device)
     parameters = attach(base, lora.rank, alpha, lora.dropout, lora.targets, derive_seed(config.seed, "adapter"))
     timesteps = base.scheduler.config.num_train_timesteps
     plan = BatchPlan(job.cache, config.objective, config.trainer.batch_size, config.seed, timesteps)
     module = LoraFinetuning(base, parameters, plan, config.trainer, config.optimizer)
-    best, points = BestAdapter(base), ResumePoints(work, config.trainer.checkpoint_every)
-    regeneration = [_regeneration(job, work / "validation", best.keep)] if config.validation.every else []
-    trainer = _trainer(config, [*callbacks, *regeneration, best, points], logger, folder)
     trainer.fit(module, ckpt_path=points.checkpoint, weights_only=True)
+    base.pipeline.to(home)  # Lightning leaves what it trained on the CPU
     if best.state is None:
         module.use_ema_weights()
         best.keep(trainer.global_step)
@@ -284,21 +306,38 @@ def _regeneration(job: FinetuneJob, folder: Path, keep_best: Callable[[int], Non
 def _trainer(config: FinetuneSettings, callbacks: list[pl.Callback], logger: Logger | None, folder: Path) -> pl.Trainer:
     settings = config.trainer
     every = config.validation.every * settings.accumulate
-    return pl.Trainer(
-        default_root_dir=str(folder),
-        max_steps=settings.max_steps,
-        accumulate_grad_batches=settings.accumulate,
-        precision=settings.precision,
-        gradient_clip_val=settings.gradient_clip_val or None,
-        val_check_interval=every or None,
-        check_val_every_n_epoch=None,
-        limit_val_batches=1.0 if every else 0,
-        num_sanity_val_steps=0,
-        callbacks=callbacks,
-        plugins=[AtomicCheckpoints()],
-        logger=logger or False,
-        log_every_n_steps=10,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
-    )
+    try:
+        return pl.Trainer(
+            default_root_dir=str(folder),
+            max_steps=settings.max_steps,
+            accumulate_grad_batches=settings.accumulate,
+            precision=settings.precision,
+            gradient_clip_val=settings.gradient_clip_val or None,
+            val_check_interval=every or None,
+            check_val_every_n_epoch=None,
+            limit_val_batches=1.0 if every else 0,
+            num_sanity_val_steps=0,
+            callbacks=callbacks,
+            plugins=[AtomicCheckpoints()],
+            logger=logger or False,
+            enable_checkpointing=False,
+            enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
+            **_of_lightning(settings, folder),
+        )
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        raise RequestError(f"Lightning refuses the settings of trainer or callbacks: {' '.join(str(error).split())}") from error
+
+
+_PROFILERS: dict[str, Callable[[Path], Profiler]] = {
+    "simple": lambda folder: SimpleProfiler(folder, "profile"),
+    "advanced": lambda folder: AdvancedProfiler(folder, "profile"),
+}
+
+
+def _of_lightning(settings: TrainerConfig, folder: Path) -> dict[str, Any]:
+    """The arguments of Lightning's Trainer that people may set, over the program's own proposals for them."""
+    proposed = {"devices": 1, "log_every_n_steps": 10, "enable_model_summary": False}
+    asked = {key: value for key in LightningConfig.model_fields if (value := getattr(settings, key)) is not None}
+    if settings.profiler:
+        asked["profiler"] = _PROFILERS[settings.profiler](folder)
+    return {**proposed, **asked}

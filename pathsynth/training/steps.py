@@ -55,3 +55,13 @@ def warmup_cosine(step: int, warmup: int, steps: int, floor: float) -> float:
         return (step + 1) / warmup
     progress = min(1.0, (step - warmup) / max(1, steps - warmup))
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def warmup_restarts(step: int, warmup: int, first: int) -> float:
+    """Learning-rate factor: linear from 0 over ``warmup`` steps, then cosines from 1 to 0, of ``first``, 2·``first``, … steps."""
+    if step < warmup:
+        return (step + 1) / warmup
+    place, length = step - warmup, first
+    while place >= length:
+        place, length = place - length, 2 * length
+    return 0.5 * (1 + math.cos(math.pi * place / length))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pathsynth.data import medmnist as reader
-from pathsynth.data.medmnist import pathmnist_data, pathmnist_identity
+from pathsynth.data.medmnist import Counts, pathmnist_data, pathmnist_identity
 from pathsynth.ledger.errors import RequestError
 
 Arrays = dict[str, np.ndarray]
@@ -48,7 +48,7 @@ def test_a_subset_reads_back_and_says_what_it_is(tmp_path: Path) -> None:
     assert data.split("val") is data.split("val")
 
 
-@pytest.mark.parametrize("size", [28, 64])
+@pytest.mark.parametrize("size", [28, 64, 224])
 def test_identity_follows_the_content_and_needs_no_data_set(tmp_path: Path, size: int) -> None:
     name = "pathmnist.npz" if size == 28 else f"pathmnist_{size}.npz"
     content = arrays(size)
@@ -59,6 +59,28 @@ def test_identity_follows_the_content_and_needs_no_data_set(tmp_path: Path, size
     content["train_images"][0, 0, 0, 0] ^= 1
     write(tmp_path, content, name)
     assert pathmnist_identity(tmp_path, size, allow_subset=True).identity != first.identity
+
+
+def test_counts_take_classes_in_turn_and_make_another_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = arrays()
+    content["train_labels"] = np.sort(content["train_labels"], axis=0)
+    path = write(tmp_path, content)
+    whole = pathmnist_data(tmp_path, 28, allow_subset=True)
+    some = pathmnist_data(tmp_path, 28, allow_subset=True, counts=Counts(train=11, test=9))
+    assert [len(some.split(split)) for split in COUNTS] == [11, 9, 9]
+    assert some.split("train").labels.tolist() == [0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8]
+    assert np.array_equal(some.split("train").images[2], content["train_images"][2])
+    assert some.name == "PathMNIST subset (11/9/9)"
+    assert some.identity != whole.identity
+    assert pathmnist_identity(tmp_path, 28, True, Counts(train=11, test=9)).identity == some.identity
+    monkeypatch.setitem(reader.OFFICIAL_MD5, 28, md5(path))
+    assert pathmnist_data(tmp_path, 28, counts=Counts(11, 0, 9)).name == "PathMNIST 28 px, 11/9/9 images"
+
+
+def test_more_images_than_there_are_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, arrays())
+    with pytest.raises(RequestError, match=r"has 9 val images, not 10; lower data\.n_val"):
+        pathmnist_identity(tmp_path, 28, True, Counts(val=10))
 
 
 def test_the_official_checksum_gives_the_official_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +109,11 @@ def test_a_missing_file_is_named_with_its_place(tmp_path: Path) -> None:
 
 def test_an_unknown_size_is_refused_with_the_choices(tmp_path: Path) -> None:
     assert "28, 64, 128, 224" in refusal(tmp_path, size=32)
+
+
+def test_a_file_of_another_size_under_this_name_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, arrays(28), "pathmnist_224.npz")
+    assert "wanted uint8 (N, 224, 224, 3); use the official file for data.size=224" in refusal(tmp_path, size=224)
 
 
 def test_the_folder_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

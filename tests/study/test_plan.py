@@ -82,6 +82,19 @@ CHANGES = {
     "multirun=elsewhere": set(),
     "study.name=other": set(),
     "lora.alpha=${lora.rank}": set(),
+    "trainer.restart_steps=100": {"finetune", "generate", "evaluate"},
+    "+trainer.gradient_clip_algorithm=value": {"finetune", "generate", "evaluate"},
+    "+trainer.deterministic=true": {"finetune", "generate", "evaluate"},
+    "+trainer.log_every_n_steps=5": set(),
+    "+trainer.accelerator=cpu": set(),
+    "+trainer.devices=1": set(),
+    "+trainer.profiler=simple": set(),
+    "callbacks=none": set(),
+    "callbacks.lr_monitor.logging_interval=epoch": set(),
+    "+callbacks.stop={_target_:pytorch_lightning.callbacks.EarlyStopping,monitor:finetune/loss}": {"finetune", "generate", "evaluate"},
+    "debug=none": set(),
+    "debug=profile": {"finetune", "generate", "evaluate"},
+    "debug.name=overfit": {"finetune", "generate", "evaluate"},
 }
 
 
@@ -90,6 +103,19 @@ def test_a_setting_changes_the_identity_of_what_it_determines_and_of_nothing_els
     before, after = identities(settings("run")), identities(settings("run", change))
     assert {name for name in before if before[name] != after[name]} == CHANGES[change]
     assert (plan(settings("run")).identity == plan(settings("run", change)).identity) == (not CHANGES[change])
+
+
+@pytest.mark.parametrize("name", ["fast_dev_run", "overfit", "profile"])
+def test_a_debug_run_has_an_adapter_of_its_own_even_at_the_same_settings(settings, name):
+    chosen = settings("finetune", f"debug={name}")
+    normal = chosen.model_copy(update={"debug": None})
+    assert identities(chosen)["finetune"] != identities(normal)["finetune"]
+    assert chosen.study.name == "debug"
+
+
+def test_a_configuration_from_before_the_debug_group_keeps_its_identity(settings):
+    now = settings("run")
+    assert identities(now) == identities(now.model_copy(update={"debug": None, "callbacks": {}}))
 
 
 def test_without_validation_an_adapter_does_not_depend_on_gate_or_sampler(settings):

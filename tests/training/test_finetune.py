@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from pathsynth.config import LoraConfig, ObjectiveConfig, SamplingConfig, TrainerConfig, ValidationConfig
 from pathsynth.data.cache import build_cache, load_cache
 from pathsynth.data.phantom import phantom_data
-from pathsynth.ledger.errors import StageError
+from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.models.base import load_base
 from pathsynth.models.lora import read_card
 from pathsynth.sampling.verdict import Verdict
@@ -182,6 +182,41 @@ def test_a_loss_that_is_not_finite_stops_with_its_step(small_base_folder, cache,
     with pytest.raises(StageError, match=r"became nan at step \d; lower optimizer.lr"):
         adapter(tmp_path / "a", small_base_folder, cache, settings(lr=1e30))
     assert not (tmp_path / "a" / "adapter").exists()
+
+
+class Rates(pl.Callback):
+    """Notes the learning rate of every step."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def on_train_batch_start(self, trainer, module, *args) -> None:
+        self.seen.append(trainer.optimizers[0].param_groups[0]["lr"])
+        self.log_every = trainer.log_every_n_steps
+
+
+def with_trainer(**changes) -> FinetuneSettings:
+    chosen = settings()
+    return replace(chosen, trainer=TrainerConfig(**{**chosen.trainer.model_dump(), **changes}))
+
+
+def test_what_is_lightnings_reaches_its_trainer(small_base_folder, cache, tmp_path):
+    rates = Rates()
+    asked = with_trainer(log_every_n_steps=3, accelerator="cpu", profiler="simple", warmup_steps=0, restart_steps=2)
+    adapter(tmp_path / "a", small_base_folder, cache, asked, rates)
+    assert rates.log_every == 3
+    assert rates.seen == pytest.approx([1e-2, 5e-3, 1e-2, 1e-2 * 0.853553, 5e-3, 1e-2 * 0.146447], rel=1e-4)
+    assert "FIT Profiler Report" in (tmp_path / "a" / "fit-profile.txt").read_text()
+
+
+def test_what_lightning_refuses_is_told_in_one_line(small_base_folder, cache, tmp_path):
+    with pytest.raises(RequestError, match=r"^Lightning refuses the settings of trainer or callbacks: [^\n]*ModelCheckpoint[^\n]*$"):
+        adapter(tmp_path / "a", small_base_folder, cache, settings(), pl.callbacks.ModelCheckpoint())
+
+
+def test_a_fine_tune_that_has_to_learn_fails_where_it_does_not(small_base_folder, cache, tmp_path):
+    with pytest.raises(StageError, match="the loss did not fall"):
+        adapter(tmp_path / "a", small_base_folder, cache, replace(settings(lr=1e-9), must_learn=True))
 
 
 def test_batches_are_functions_of_the_step(cache):

@@ -1,0 +1,121 @@
+"""What people do with any Hydra application works behind a sub-command, too."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import pytest
+
+from pathsynth.__main__ import dispatch
+
+
+@pytest.fixture
+def told(tmp_path, monkeypatch, capsys):
+    """A command in this process, in an empty folder, that has to end with 0 and write nothing; what it prints."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pathsynth"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    monkeypatch.delenv("PATHSYNTH_STARTED", raising=False)
+    monkeypatch.setattr(logging.root, "handlers", [])
+
+    def run(*arguments: str) -> str:
+        logging.root.handlers.clear()  # of the command before: Hydra's write to what was the standard output then
+        before = sorted(p.name for p in tmp_path.iterdir())
+        code = dispatch(list(arguments))
+        printed = capsys.readouterr()
+        assert (code, printed.err, sorted(p.name for p in tmp_path.iterdir())) == (0, "", before)
+        return printed.out
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "arguments, shown",
+    [
+        (["--cfg", "job"], "command: run"),
+        (["--cfg", "job", "--resolve"], "command: run"),
+        (["lora.alpha=${lora.rank}", "--cfg", "job", "--resolve", "-p", "lora"], "alpha: 16"),
+        (["--cfg", "job", "-p", "sampling.steps"], "20"),
+        (["study=demo", "--cfg", "hydra", "-p", "hydra.mode"], "MULTIRUN"),
+        (["--cfg", "hydra"], "_target_: hydra_plugins.pathsynth.sweeper.TrialSweeper"),
+        (["--cfg", "all"], "searchpath: []"),
+        (["--info", "defaults"], "classifier/resnet18"),
+        (["--info", "defaults-tree"], "study: none"),
+        (["--info", "searchpath"], "pathsynth-studies"),
+        (["--info", "plugins"], "JoblibLauncher"),
+        (["--info", "all"], "Config search path"),
+        (["--info", "config"], "Defaults List"),
+        (["hydra/launcher=joblib", "--cfg", "hydra", "-p", "hydra.launcher"], "JoblibLauncher"),
+        (["--hydra-help"], "--info"),
+        (["--help"], "debug: fast_dev_run, none, overfit, profile"),
+        (["+trainer.log_every_n_steps=5", "--cfg", "job", "-p", "trainer"], "log_every_n_steps: 5"),
+        (["~callbacks.lr_monitor", "--cfg", "job", "-p", "callbacks"], "{}"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_hydras_flags_show_what_is_asked_for_and_write_nothing(told, arguments, shown):
+    assert shown in told("run", *arguments)
+
+
+def test_a_study_with_a_debug_option_shows_the_debug_options_values(told):
+    shown = told("run", "study=demo", "debug=fast_dev_run", "trainer.max_steps=3", "--cfg", "job")
+    assert "name: debug" in shown and "n_train: 90" in shown and "max_steps: 3" in shown
+
+
+@pytest.mark.parametrize(
+    "argument, told",
+    [
+        ("trainer.log_every_n_steps=5", "trainer.log_every_n_steps is not set yet, so it is added: write +trainer.log_every_n_steps=…"),
+        ("+trainer.log_every_n_step=5", "unknown key trainer.log_every_n_step; nearest: trainer.log_every_n_steps"),
+        ("+trainer.max_epochs=3", "trainer.max_epochs cannot be set: a training is counted in steps; set trainer.max_steps"),
+        ("+callbacks.mine.monitor=x", "callbacks.mine._target_ should name a class"),
+        ("debug=fast", "no choice 'fast' for debug; nearest: fast_dev_run"),
+    ],
+)
+def test_a_wrong_word_for_lightning_or_debug_is_refused_in_one_line(tmp_path, monkeypatch, capsys, argument, told):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    assert dispatch(["run", argument]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and told in lines[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_flags_that_ask_for_two_things_are_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    assert dispatch(["run", "-m", "lora.rank=1,2", "--cfg", "job"]) == 2
+    assert "--multirun and --cfg do not go together" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "sweep, ranks",
+    [
+        ("lora.rank=1,4", [1, 4]),
+        ("lora.rank=choice(2,8)", [2, 8]),
+        ("lora.rank=range(1,4)", [1, 2, 3]),
+        ("lora.rank=shuffle(range(1,3))", [1, 2]),
+        ("lora=glob(*)", [4, 16]),
+        ("lora=glob(*,exclude=pap*)", [16]),
+        ("lora=paper,default", [4, 16]),
+    ],
+)
+def test_every_kind_of_sweep(swept, sweep, ranks):
+    assert sorted(job.config.lora.rank for job in swept(sweep)) == ranks
+
+
+def test_studies_and_overrides_sweep_together(swept):
+    found = swept("study=demo", "lora.rank=2", "seed=0,1", "debug=none")
+    assert [(job.config.lora.rank, job.config.seed, job.config.trainer.max_steps) for job in found] == [(2, 0, 240), (2, 1, 240)]
+
+
+@pytest.mark.parametrize("way", ["flag", "override"])
+def test_a_study_of_the_users_own_is_found(told, tmp_path, way):
+    (tmp_path / "mine" / "study").mkdir(parents=True)
+    (tmp_path / "mine" / "study" / "deep.yaml").write_text("# @package _global_\nstudy:\n  name: deep\nlora:\n  rank: 99\n")
+    where = ["--config-dir", str(tmp_path / "mine")] if way == "flag" else [f"hydra.searchpath=[file://{tmp_path / 'mine'}]"]
+    shown = told("run", *where, "study=deep", "--cfg", "job")
+    assert "name: deep" in shown and "rank: 99" in shown
+    assert str(tmp_path / "mine") in told("run", *where, "--info", "searchpath")
+    assert "name: demo" in told("run", *where, "study=demo", "--cfg", "job", "-p", "study")

@@ -1,0 +1,118 @@
+"""The shipped studies: every job of each passes the check that comes before a multirun, and the loop runs at its smallest."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pathsynth.__main__ import dispatch
+from pathsynth.config.shipped import studies_folder
+
+JOBS = {
+    "demo": 2,
+    "pathmnist": 1,
+    "rank_lr_steps": 54,
+    "targets": 9,
+    "captions": 6,
+    "paper": 1,
+    "paper_grid": 54,
+    "fast": 1,
+    "best": 1,
+}
+PATHMNIST = ("pathmnist", "paper", "paper_grid")
+
+
+def pathmnist(folder: Path) -> Path:
+    """Files of the two sizes that studies name, with noise for images."""
+    draw = np.random.default_rng(0)
+    for size, name in ((28, "pathmnist.npz"), (224, "pathmnist_224.npz")):
+        arrays = {}
+        for split, n in (("train", 99), ("val", 40), ("test", 20)):
+            arrays[f"{split}_images"] = draw.integers(256, size=(n, size, size, 3), dtype=np.uint8)
+            arrays[f"{split}_labels"] = (np.arange(n) % 9).astype(np.uint8)[:, None]
+        np.savez(folder / name, **arrays)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return pathmnist(tmp_path_factory.mktemp("data"))
+
+
+def given(study: str, base: Path, data: Path) -> list[str]:
+    """What the study needs and this test has: a base in a folder, and small files."""
+    return [f"study={study}", f"base.path={base}", *([f"data.root={data}", "data.allow_subset=true"] if study in PATHMNIST else [])]
+
+
+def test_every_study_is_tested_and_recorded():
+    files = {path.stem for path in (studies_folder() / "study").glob("*.yaml")}
+    assert files == set(JOBS)
+    record = (studies_folder() / "README.md").read_text(encoding="utf-8")
+    for study in files:
+        section = record.split(f"\n## `{study}`:")[1].split("\n## ")[0]
+        assert f"study={study}" in section or "make demo" in section
+        assert "Expected" in section or "Seconds by stage" in section
+
+
+@pytest.mark.parametrize("study", JOBS)
+def test_every_job_of_a_study_passes_the_check_of_a_multirun(study, data, tmp_path, swept):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "model_index.json").write_text("{}")
+    (tmp_path / "base" / "w.safetensors").write_bytes(b"weights")
+    checked = swept(*given(study, tmp_path / "base", data))
+    assert len(checked) == JOBS[study]
+    assert len({c.plan.identity for c in checked}) == JOBS[study]
+    assert all(c.config.study.name == study and c.config.study.question.endswith((".", "?", ")")) for c in checked)
+    assert len({c.config.sampling.seed for c in checked}) == 1, "the same slots everywhere"
+    if len(checked) > 2:
+        per_seed = {seed: sum(c.config.seed == seed for c in checked) for seed in (0, 1, 2)}
+        assert set(per_seed.values()) == {len(checked) // 3}, "the same training seeds for every configuration"
+
+
+def test_the_paper_without_its_images_says_which_file_is_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pathsynth"])
+    assert dispatch(["run", "study=paper", f"data.root={tmp_path}"]) == 2
+    assert f"no pathmnist_224.npz in {tmp_path}; put the MedMNIST file there" in capsys.readouterr().err
+
+
+SMALLEST = {
+    "demo": [],
+    "pathmnist": [],
+    "rank_lr_steps": ["seed=0", "lora.rank=1", "optimizer.lr=2e-3", "trainer.max_steps=1,2"],
+    "targets": ["seed=0"],
+    "captions": ["seed=0"],
+    "fast": [],
+    "best": [],
+    "paper": ["gate.pretrained=false", "judge.pretrained=false", "data.n_train=45"],
+    "paper_grid": [
+        *("gate.pretrained=false", "judge.pretrained=false", "data.n_train=45"),
+        *("seed=0", "lora.rank=4", "optimizer.lr=5e-5", "trainer.max_steps=1"),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory) -> Path:
+    """One folder, so that trials share gate and judge where their settings are the same."""
+    return tmp_path_factory.mktemp("studies")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("study", SMALLEST)
+def test_a_study_runs_to_its_end_at_its_smallest(study, workplace, small_base_folder, data):
+    words = [*given(study, small_base_folder, data), "debug=fast_dev_run", f"study.name={study}", "tracking=none", *SMALLEST[study]]
+    command = [sys.executable, "-m", "pathsynth", "run", *words]
+    ended = subprocess.run(command, cwd=workplace, capture_output=True, text=True, env={**os.environ, "WANDB_MODE": "offline"})
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    trials = [path.parent for path in (workplace / "multirun" / study).glob("*/manifest.json")]
+    assert trials and all((trial / "result.json").is_file() for trial in trials)
+    sizes = {json.loads((trial / "manifest.json").read_text())["config"]["data"]["size"] for trial in trials}
+    assert sizes == {224 if study.startswith("paper") else 28 if study == "pathmnist" else 32}
