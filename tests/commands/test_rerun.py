@@ -21,7 +21,7 @@ def reruns(pathsynth, folder: Path) -> list[Path]:
 
 
 def test_a_trial_is_repeated_whole_and_compared(pathsynth, done):
-    kept = {path: path.read_bytes() for path in (pathsynth.folder / done).iterdir()}
+    kept = {path: path.read_bytes() for path in (pathsynth.folder / done).iterdir() if path.is_file()}
     ended = pathsynth("rerun", str(done))
     assert ended.code == 0, ended.err
     assert "metrics" in ended.out

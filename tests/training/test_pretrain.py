@@ -53,7 +53,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def test_a_base_comes_out_that_plain_diffusers_loads(archive, tmp_path):
-    pretrain_base(CONFIG, archive, tmp_path, tmp_path / "work", lambda _: pl.Callback())
+    pretrain_base(CONFIG, archive, tmp_path, tmp_path / "work", lambda _: [pl.Callback()])
     pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "base", safety_checker=None, requires_safety_checker=False)
     pipeline.set_progress_bar_config(disable=True)
     image = pipeline("a red ship", num_inference_steps=2, output_type="np").images[0]
@@ -71,18 +71,18 @@ def heeds_ctrl_c():
 @pytest.mark.usefixtures("heeds_ctrl_c")
 def test_an_interrupted_pretraining_goes_on_to_the_same_weights(archive, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    pretrain_base(CONFIG, archive, whole, whole / "work", lambda _: pl.Callback())
-    callbacks = {"decoder": pl.Callback(), "denoiser": StopAt(2)}
+    pretrain_base(CONFIG, archive, whole, whole / "work", lambda _: [pl.Callback()])
+    callbacks = {"decoder": [pl.Callback()], "denoiser": [StopAt(2)]}
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         pretrain_base(CONFIG, archive, cut, cut / "work", callbacks.__getitem__)
     assert not (cut / "base").exists()
-    pretrain_base(CONFIG, archive, cut, cut / "work", lambda _: pl.Callback())
+    pretrain_base(CONFIG, archive, cut, cut / "work", lambda _: [pl.Callback()])
     one, other = weights(whole), weights(cut)
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_what_a_pretraining_measured_is_in_its_metrics(archive, tmp_path):
-    pretrain_base(CONFIG, archive, tmp_path, tmp_path / "work", lambda _: pl.Callback())
+    pretrain_base(CONFIG, archive, tmp_path, tmp_path / "work", lambda _: [pl.Callback()])
     metrics = pretrain_metrics(tmp_path, seed=0)
     assert [(m.metric, m.data) for m in metrics] == [("psnr", "CIFAR-10"), ("psnr", "phantom 32 px"), ("held_out_loss", "CIFAR-10")]
     assert all(0 < m.value < 60 for m in metrics)
