@@ -166,9 +166,9 @@ def test_kill_of_one_trial_leaves_the_others_and_nothing_half_written(finished):
     output, _ = process.communicate(timeout=200)
     states = sorted(json.loads(p.read_text())["state"] for p in (folder / "multirun" / "kill").glob("*/state.json"))
     assert (process.returncode, states) == (1, ["done", "failed"]), output
-    assert all((p / "stage.json").is_file() for p in (folder / "multirun" / ".stages").glob("*/*") if p.is_dir() and p.suffix != ".partial")
+    assert all((p / "stage.json").is_file() for p in (folder / "multirun" / ".stages").glob("*/*") if p.is_dir() and p.suffix not in (".partial", ".lease"))
     code, output = run(folder, "run", "-m", f"base.path={base}", *words, "trainer.max_steps=40", "lora.rank=1,2", "study.name=kill")
-    assert (code, output.count("done already")) == (0, 1), output
+    assert (code, "1 done already" in output) == (0, True), output
     assert not list((folder / "multirun" / ".stages").glob("*/*.partial"))
 
 
