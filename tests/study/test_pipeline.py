@@ -166,7 +166,8 @@ def test_kill_of_one_trial_leaves_the_others_and_nothing_half_written(finished):
     output, _ = process.communicate(timeout=200)
     states = sorted(json.loads(p.read_text())["state"] for p in (folder / "multirun" / "kill").glob("*/state.json"))
     assert (process.returncode, states) == (1, ["done", "failed"]), output
-    assert all((p / "stage.json").is_file() for p in (folder / "multirun" / ".stages").glob("*/*") if p.is_dir() and p.suffix not in (".partial", ".lease"))
+    stages = [p for p in (folder / "multirun" / ".stages").glob("*/*") if p.is_dir() and p.suffix not in (".partial", ".lease")]
+    assert all((p / "stage.json").is_file() for p in stages)
     code, output = run(folder, "run", "-m", f"base.path={base}", *words, "trainer.max_steps=40", "lora.rank=1,2", "study.name=kill")
     assert (code, "1 done already" in output) == (0, True), output
     assert not list((folder / "multirun" / ".stages").glob("*/*.partial"))
