@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -103,14 +105,24 @@ def test_an_unreadable_manifest_refuses_everything(store, tmp_path, text):
     assert store.find("gate", OLD)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
 def test_a_folder_that_may_not_be_read_refuses_everything(store, tmp_path):
-    (tmp_path / "runs").chmod(0)
-    try:
-        with pytest.raises(RequestError, match="cannot be read"):
-            find_garbage(tmp_path)
-    finally:
-        (tmp_path / "runs").chmod(0o755)
+    """Root may read every folder, so as root another user looks, at a copy where that user may go."""
+    with tempfile.TemporaryDirectory() as place:
+        multirun = Path(place) / "multirun"
+        shutil.copytree(tmp_path, multirun)
+        Path(place).chmod(0o755)
+        multirun.chmod(0o755)
+        (multirun / "runs").chmod(0)
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(65534)
+        try:
+            with pytest.raises(RequestError, match="cannot be read"):
+                find_garbage(multirun)
+        finally:
+            if root:
+                os.seteuid(0)
+            (multirun / "runs").chmod(0o755)
 
 
 def test_a_folder_without_stages_is_no_folder_of_studies(store, tmp_path):
