@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +27,8 @@ class TrialSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         from pathsynth.config import StudyConfig
         from pathsynth.study.agenda import agenda, announce
-        from pathsynth.study.job import PATIENT_VARIABLE, check, workers
+        from pathsynth.study.job import check, workers
+        from pathsynth.study.outcomes import pass_over_busy
 
         assert self.config is not None
         jobs = self._jobs(arguments)
@@ -39,9 +39,9 @@ class TrialSweeper(BasicSweeper):
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
         before.write_outcomes()
-        os.environ[PATIENT_VARIABLE] = "1"
+        pass_over_busy(True)
         returns, left = self._launched([jobs[number] for number in before.to_do], len(jobs))
-        del os.environ[PATIENT_VARIABLE]
+        pass_over_busy(False)
         if left:
             print(f"{len(left)} trials are being carried out by another process; waiting for them", flush=True)
             returns += self._launched(left, 2 * len(jobs))[0]

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from pathsynth.config import StudyConfig
+from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.versions import commit, versions
-from pathsynth.study.claim import MANIFEST, trial_folder
+from pathsynth.study.claim import computed_by, trial_folder
 from pathsynth.study.job import Checked, bytes_needed, standing
 from pathsynth.study.memo import Known, Memo
 from pathsynth.study.outcomes import Outcome, write_outcome
 from pathsynth.study.state import DONE, read_state
+from pathsynth.study.status import duration, trial_folders
 
 
 @dataclass(frozen=True)
@@ -81,35 +81,27 @@ def announce(agenda: Agenda, workers: int) -> None:
 
 def _time_told(agenda: Agenda, to_do: int, workers: int) -> str:
     """From the trials of the study that are finished, however long they shared the machine."""
-    seconds = list(_durations(agenda))
-    if not seconds:
+    took = list(_durations(agenda.entries[0].known.folder.parent))
+    if not took:
         return "how long is known when the first is done"
-    minutes = statistics.median(seconds) * to_do / workers / 60
-    return f"about {minutes:.0f} min" if minutes < 120 else f"about {minutes / 60:.1f} h"
+    return f"about {duration(statistics.median(took) * to_do / workers)}"
 
 
-def _durations(agenda: Agenda) -> Iterator[float]:
-    """Seconds that each finished trial took."""
-    for folder in {path.parent for path in agenda.entries[0].known.folder.parent.glob(f"*/{MANIFEST}")}:
+def _durations(study: Path) -> Iterator[float]:
+    """Seconds that each finished trial of a study took."""
+    for folder in trial_folders(study) if study.is_dir() else ():
         state = read_state(folder)
-        if state.state == DONE and state.started and state.ended:
-            yield (datetime.fromisoformat(state.ended) - datetime.fromisoformat(state.started)).total_seconds()
+        seconds = state.seconds()
+        if state.state == DONE and seconds is not None:
+            yield seconds
 
 
 def _other_versions(agenda: Agenda) -> list[str]:
     """A line for each library, and one for the commit, that differs from what computed finished trials."""
     done = [entry.known.folder for entry in agenda.entries if entry.settled]
-    now: dict[str, Any] = {**versions(), "commit": commit()} if done else {}
+    now = {**versions(), "commit": commit()} if done else {}
     then: Counter[tuple[str, str]] = Counter()
     for folder in done:
-        manifest = _manifest(folder)
-        was = {**manifest.get("versions", {}), "commit": manifest.get("commit")}
-        then.update((name, str(value)) for name, value in was.items() if value and value != now.get(name))
+        with suppress(RequestError):  # one that cannot be read tells of no version
+            then.update((name, value) for name, value in computed_by(folder).items() if value != now.get(name))
     return [f"note: {count} finished trials are of {name} {value}, now {now.get(name)}" for (name, value), count in sorted(then.items())]
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}

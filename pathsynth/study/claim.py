@@ -12,6 +12,7 @@ from typing import Any
 
 from pathsynth.config import RunConfig, parse_config
 from pathsynth.ledger.atomic import write_json
+from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.lease import Lease, acquire
 from pathsynth.ledger.versions import commit, versions
 from pathsynth.study.plan import Plan
@@ -58,6 +59,20 @@ def read_manifest(folder: Path) -> Manifest:
     """
     record = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     return Manifest(record["name"], parse_config(record["config"]), Plan.from_json(record["plan"]), tuple(record["overrides"]))
+
+
+def computed_by(folder: Path) -> dict[str, str]:
+    """Versions of the libraries, and the commit, that a trial's manifest names.
+
+    Raises:
+        RequestError: there is no manifest, or it is damaged.
+    """
+    try:
+        record = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        told = {**record.get("versions", {}), "commit": record.get("commit")}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise RequestError(f"{folder / MANIFEST} cannot be read ({error}); run the trial again") from error
+    return {name: str(value) for name, value in told.items() if value}
 
 
 def trial_folder(config: RunConfig, made: Plan, overrides: Sequence[str]) -> Path:

@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pathsynth.ledger.errors import RequestError, StageError
+from pathsynth.ledger.errors import StageError
 from pathsynth.ledger.identity import digest
 from pathsynth.ledger.records import Metric, Result, read_result
 from pathsynth.ledger.weights import weights_digest
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
-from pathsynth.study.status import MANIFEST, RESULT
+from pathsynth.study.claim import computed_by
+from pathsynth.study.status import RESULT
 
 _WEIGHTS = ("adapter/*.safetensors", "base/**/*.safetensors", "classifier.safetensors")
 _CARDS = ("adapter/adapter.json", "classifier.json")
@@ -42,17 +42,9 @@ def compare_trials(first: Path, second: Path) -> list[Compared]:
 
 def differing_versions(first: Path, second: Path) -> list[str]:
     """Libraries and commits in which the manifests of two trials differ: "torch 2.14.1 → 2.15.0"."""
-    before, after = (_tools(folder) for folder in (first, second))
+    before, after = (computed_by(folder) for folder in (first, second))
     names = dict.fromkeys((*before, *after))
     return [f"{name} {before.get(name)} → {after.get(name)}" for name in names if before.get(name) != after.get(name)]
-
-
-def _tools(folder: Path) -> dict[str, Any]:
-    try:
-        record = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return {**record.get("versions", {}), "commit": record.get("commit")}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise RequestError(f"{folder / MANIFEST} cannot be read ({error}); run the trial again") from error
 
 
 def _weights(first: Path, second: Path) -> Iterator[Compared]:

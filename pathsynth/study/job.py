@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 from pathsynth.config import RunConfig, StudyConfig, from_hydra
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.lease import Lease
-from pathsynth.ledger.records import read_result
+from pathsynth.ledger.records import read_metric
 from pathsynth.study.claim import Manifest, claim, trial_folder, trial_name, write_manifest
-from pathsynth.study.outcomes import Outcome, write_outcome
+from pathsynth.study.outcomes import Outcome, passes_over_busy, write_outcome
 from pathsynth.study.plan import Plan, plan, planned_images
 from pathsynth.study.state import DONE, FAILED, WAITING, TrialState, read_state, write_state
 from pathsynth.study.stopping import ask_to_stop, asked_to_stop, in_command, stop_after_failure, stopped_by_failure
 from pathsynth.study.supervise import cores, supervise, trial_command, trial_environment
 from pathsynth.vocabulary.labels import UnknownLabelError
-
-PATIENT_VARIABLE = "PATHSYNTH_COMES_BACK"
-"""Set by a sweeper that comes back to trials which another process was carrying out; without it a job waits for them."""
 
 _BYTES_A_PIXEL = 2.5
 _BYTES_AN_IMAGE = 1200
@@ -84,7 +80,7 @@ def _run_trial(config: DictConfig) -> float:
     overrides = tuple(str(override) for override in hydra.overrides.task)
     folder = trial_folder(checked.config, checked.plan, overrides)
     write_outcome(number, Outcome(folder.name, folder, ""))
-    state = _carried_out(checked, folder, overrides, workers(hydra), wait=PATIENT_VARIABLE not in os.environ)
+    state = _carried_out(checked, folder, overrides, workers(hydra), wait=not passes_over_busy())
     if state is None:
         write_outcome(number, Outcome(folder.name, folder, "", busy=True))
         return math.nan
@@ -146,7 +142,7 @@ def _supervised(
 def objective(folder: Path) -> float:
     """What a sweeper maximises: macro-F1 before filtering, by the gate; NaN where the trial has no result."""
     try:
-        found = read_result(folder / "result.json").find("macro_f1", "before filtering", "gate")
+        found = read_metric(folder / "result.json", "macro_f1", "before filtering", "gate")
     except RequestError:
         return math.nan
     return found.value if found else math.nan

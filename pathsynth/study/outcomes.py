@@ -10,7 +10,7 @@ from pathlib import Path
 from pathsynth.ledger.atomic import write_json
 
 FOLDER_VARIABLE = "PATHSYNTH_OUTCOMES"
-_FILE = "outcome.json"
+_FILE, _PASS_OVER = "outcome.json", "pass-over-busy"
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,25 @@ def write_outcome(number: int, outcome: Outcome) -> None:
     place.mkdir(parents=True, exist_ok=True)
     folder = str(outcome.folder.absolute()) if outcome.folder else None
     write_json(place / _FILE, {**asdict(outcome), "folder": folder})
+
+
+def pass_over_busy(on: bool) -> None:
+    """Let the jobs of the running command pass over trials that another process is carrying out, or wait for them again.
+
+    A mark on the disk, for a launcher's workers may keep the environment of the time when they began.
+    """
+    root = os.environ.get(FOLDER_VARIABLE)
+    if root and on:
+        Path(root).mkdir(parents=True, exist_ok=True)
+        (Path(root) / _PASS_OVER).touch()
+    elif root:
+        (Path(root) / _PASS_OVER).unlink(missing_ok=True)
+
+
+def passes_over_busy() -> bool:
+    """Whether somebody will come back to a trial that is busy."""
+    root = os.environ.get(FOLDER_VARIABLE)
+    return bool(root) and (Path(root or "") / _PASS_OVER).exists()
 
 
 def read_outcomes(root: Path) -> list[Outcome]:

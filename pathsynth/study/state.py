@@ -44,6 +44,15 @@ class TrialState:
     def over(self) -> bool:
         return self.state in (DONE, FAILED, INTERRUPTED)
 
+    def seconds(self, now: datetime | None = None) -> float | None:
+        """From start to end, or to ``now`` while it runs; None where either is not known."""
+        try:
+            started = datetime.fromisoformat(self.started or "")
+            ended = datetime.fromisoformat(self.ended or "") if self.state != RUNNING else now or datetime.now(UTC)
+            return max(0.0, (ended - started).total_seconds())
+        except (ValueError, TypeError):
+            return None
+
 
 def write_state(folder: Path, state: TrialState) -> None:
     write_json(folder / STATE, asdict(state))
@@ -67,19 +76,6 @@ def read_state(folder: Path) -> TrialState:
 def lease_folder(folder: Path) -> Path:
     """Where it is kept who carries out the trial of ``folder``."""
     return folder / _LEASE
-
-
-def alive(pid: int | None) -> bool:
-    """Whether a process of that number runs on this machine."""
-    if pid is None:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def now() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -42,13 +42,7 @@ class TrialRow:
 
     def seconds(self, now: datetime | None = None) -> float | None:
         """From the trial's start to its end, or to ``now`` while it runs; None where either is not known."""
-        end = self.came.ended if self.state != RUNNING else None
-        try:
-            started = datetime.fromisoformat(self.came.started or "")
-            ended = datetime.fromisoformat(end or "") if self.state != RUNNING else now or datetime.now(UTC)
-            return max(0.0, (ended - started).total_seconds())
-        except (ValueError, TypeError):
-            return None
+        return self.came.seconds(now)
 
 
 def trial_row(folder: Path) -> TrialRow:

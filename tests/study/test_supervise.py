@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pathsynth.study.claim import claim
-from pathsynth.study.state import DONE, FAILED, INTERRUPTED, TrialState, alive, last_lines, read_state, write_state
+from pathsynth.study.state import DONE, FAILED, INTERRUPTED, TrialState, last_lines, read_state, write_state
 from pathsynth.study.supervise import cores, supervise, trial_environment
 
 CHILD = """
@@ -116,7 +116,7 @@ def test_a_command_that_cannot_start_at_all_is_not_taken_for_done(tmp_path, leas
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_stops_the_trial(tmp_path, number):
+def test_the_first_signal_stops_the_trial(tmp_path, number, alive):
     process = started_supervisor(tmp_path, "slow")
     process.send_signal(number)
     assert process.wait(30) == 130
@@ -125,7 +125,7 @@ def test_the_first_signal_stops_the_trial(tmp_path, number):
     assert not alive(int((tmp_path / "session").read_text().split()[1]))
 
 
-def test_the_second_signal_kills_the_trial(tmp_path):
+def test_the_second_signal_kills_the_trial(tmp_path, alive):
     process = started_supervisor(tmp_path, "stubborn")
     process.send_signal(signal.SIGINT)
     time.sleep(0.3)
