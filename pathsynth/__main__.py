@@ -102,7 +102,7 @@ def _completion(shell: Annotated[str, typer.Argument(help="bash, zsh or fish.")]
 
 def _flags(name: str) -> list[str]:
     """The flags of a file command."""
-    command = typer.main.get_command(_application(name)).commands[name]  # type: ignore[attr-defined]
+    command = typer.main.get_group(_application(name)).commands[name]
     return [flag for parameter in command.params for flag in parameter.opts if flag.startswith("--")]
 
 

@@ -14,7 +14,6 @@ from typing import NoReturn
 import hydra
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
-from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -70,7 +69,7 @@ def _launch(command: str, arguments: Sequence[str]) -> int:
         application()
         return 0
     os.environ["PATHSYNTH_STARTED"] = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid()}"
-    outcomes = _outcomes_folder(asked.config_name or command, asked.config_dir, asked.overrides, asked.multirun)
+    outcomes = _outcomes_folder(asked.config_name or command, asked.overrides, asked.multirun)
     os.environ[FOLDER_VARIABLE] = str(outcomes)
     stop_in_good_order()
     try:
@@ -115,20 +114,18 @@ def _refuse_two_modes(asked: Namespace) -> None:
         raise RequestError(f"{one} and {other} do not go together; leave one out (with --cfg, give one value instead of several)")
 
 
-def _outcomes_folder(config_name: str, config_dir: str | None, overrides: Sequence[str], multirun: bool) -> Path:
+def _outcomes_folder(config_name: str, overrides: Sequence[str], multirun: bool) -> Path:
     """Where this command's jobs leave their records. A single job is checked on the way; the sweeper checks the jobs of many."""
-    config = _composed(config_name, config_dir, overrides, RunMode.MULTIRUN)
+    config = _composed(config_name, overrides, RunMode.MULTIRUN)
     if not multirun and config.hydra.mode != RunMode.MULTIRUN:
-        config = _composed(config_name, config_dir, overrides, RunMode.RUN)
+        config = _composed(config_name, overrides, RunMode.RUN)
         check(config)
     return Path(config.multirun).expanduser().absolute() / config.study.name / ".jobs" / os.environ["PATHSYNTH_STARTED"]
 
 
-def _composed(config_name: str, config_dir: str | None, overrides: Sequence[str], mode: RunMode) -> DictConfig:
+def _composed(config_name: str, overrides: Sequence[str], mode: RunMode) -> DictConfig:
     """What Hydra itself will compose, its own node included."""
     search_path = create_config_search_path(str(conf_folder()))
-    if config_dir:
-        search_path.prepend("command-line", f"file://{Path(config_dir).absolute()}", SearchPathQuery(provider="schema"))
     GlobalHydra.instance().clear()
     try:
         loader = Hydra.create_main_hydra2("pathsynth", search_path).config_loader

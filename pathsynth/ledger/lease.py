@@ -93,10 +93,6 @@ class Lease:
         if not self.current:
             raise StaleLease(f"{self._place.name} was taken over by another process while this one stood still")
 
-    def hand_over(self) -> None:
-        """Stop showing signs: from here another process, that :meth:`adopt`s the lease, does."""
-        self._ended.set()
-
     def release(self) -> None:
         """Give the lease back; nothing happens if it is stale."""
         self._ended.set()
@@ -142,7 +138,7 @@ def acquire(place: Path, seconds: float = SECONDS, wait: bool = True) -> Lease |
 
 
 def adopt(place: Path, number: int, seconds: float = SECONDS) -> Lease:
-    """Become the holder of a lease that was handed over.
+    """Become the holder of a lease that another process took and does not :meth:`Lease.beat` for.
 
     Raises:
         StaleLease: it was taken over meanwhile.

@@ -70,7 +70,7 @@ class StageStore:
                 shutil.rmtree(place, ignore_errors=True)
                 os.rename(partial, place)
         except Exception:
-            if lease.current:
+            if lease.current:  # else whoever took over may have cleared the ground below this build; its own failure will tell
                 raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
