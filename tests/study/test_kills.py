@@ -15,6 +15,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from pathsynth.ledger.weights import weights_digest
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 STUDY = [
@@ -108,7 +110,10 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def outcome(folder: Path) -> dict[str, object]:
-    """All that a study leaves, without times, process numbers and where it lies."""
+    """All that a study leaves, without times, process numbers and where it lies.
+
+    Of adapters the tensors: the order of a file's metadata differs from process to process.
+    """
     found: dict[str, object] = {}
     for trial in sorted((folder / "multirun" / "killed").glob("*/manifest.json")):
         trial = trial.parent
@@ -119,7 +124,7 @@ def outcome(folder: Path) -> dict[str, object]:
             "state": (state["state"], state["identity"]),
             "metrics": result["metrics"],
             "confusions": result["extras"],
-            "adapter": (trial / "adapter" / "pytorch_lora_weights.safetensors").read_bytes(),
+            "adapter": weights_digest(trial / "adapter" / "pytorch_lora_weights.safetensors"),
             "history": (trial / "history.csv").read_text(),
             "attempts": rows.to_csv(index=False),
             "images": {str(p.relative_to(trial)): p.read_bytes() for p in sorted(trial.rglob("*.png"))},
