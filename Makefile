@@ -3,7 +3,7 @@ BIN := .venv/bin
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 WANDB_MODE=offline
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-long check clean
+.PHONY: help setup demo test test-slow test-studies check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -25,11 +25,11 @@ demo: setup  ## run the demo study on the phantom data and write its report
 test: setup  ## tests that take seconds, two processes
 	$(ONE_THREAD) $(BIN)/pytest -n 2 -m "not slow"
 
-test-slow: setup  ## tests that take minutes: the whole loop at its smallest
-	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slow tests/study/test_pipeline.py
+test-slow: setup  ## tests that take minutes: the whole loop at its smallest, a study killed at many moments
+	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slow tests/study/test_pipeline.py tests/study/test_kills.py
 
-test-long: setup  ## tests that take half an hour: a study killed at many moments, every shipped study at its smallest
-	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slow tests/study/test_kills.py tests/study/test_studies.py
+test-studies: setup  ## every shipped study at its smallest, minutes each
+	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slow tests/study/test_studies.py
 
 check: setup  ## lint and type check
 	$(BIN)/ruff check .

@@ -51,7 +51,7 @@ WRITES = [
     "/rejected/:3",
     "attempts.parquet:1",
     "stage.json:1",
-    "pytorch_lora_weights:1",
+    "adapter.json:1",
     "result.json:1",
     "manifest.json:2",
     "state.json:7",
