@@ -43,7 +43,8 @@ class TrialSweeper(BasicSweeper):
         returns, left = self._launched([jobs[number] for number in before.to_do], len(jobs))
         pass_over_busy(False)
         if left:
-            print(f"{len(left)} trials are being carried out by another process; waiting for them", flush=True)
+            held = "1 trial is" if len(left) == 1 else f"{len(left)} trials are"
+            print(f"{held} being carried out by another process; waiting for the end", flush=True)
             returns += self._launched(left, 2 * len(jobs))[0]
         return returns
 

@@ -112,6 +112,8 @@ def _refuse_two_modes(asked: Namespace) -> None:
     if len(given) > 1:
         one, other = (f"--{flag.replace('_', '-')}" for flag in given[:2])
         raise RequestError(f"{one} and {other} do not go together; leave one out (with --cfg, give one value instead of several)")
+    if asked.cfg == "hydra" and asked.resolve:
+        raise RequestError("--cfg hydra hides the keys that Hydra's own refer to, so --resolve cannot; use --cfg all --resolve")
 
 
 def _outcomes_folder(config_name: str, overrides: Sequence[str], multirun: bool) -> Path:

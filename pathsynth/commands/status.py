@@ -14,12 +14,13 @@ from rich.text import Text
 from pathsynth.ledger.errors import RequestError
 from pathsynth.study.outlook import outlooks, status_record
 from pathsynth.study.status import TrialRow, most_urgent, print_rows, table_of, trial_folders, trial_row
+from pathsynth.study.variants import variants
 
 _EVERY_SECONDS = 2.0
 
 
 def show_status(folder: Path, watch: bool = False, as_json: bool = False) -> None:
-    """Print the table of the trials in ``folder``, and below it how far each study is.
+    """Print the table of the trials in ``folder``, and below it how far each study is and in what trials of one name differ.
 
     ``watch`` shows it anew every two seconds until Ctrl-C. ``as_json`` prints an object with ``trials``, a list of
     ``study, name, folder, state, stage, detail, reason, step, steps, rate`` (a second), ``seconds`` (so far, or in all),
@@ -41,12 +42,13 @@ def show_status(folder: Path, watch: bool = False, as_json: bool = False) -> Non
 
 
 def _print(folder: Path) -> None:
-    rows = _rows(folder)
+    trials = trial_folders(folder)
+    rows = [trial_row(trial) for trial in trials]
     if not rows:
         print(f"no trials in {folder}")
         return
     print_rows(rows)
-    for line in _lines(rows):
+    for line in (*_lines(rows), *variants(trials)):
         print(line)
 
 

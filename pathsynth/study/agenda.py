@@ -71,7 +71,7 @@ def announce(agenda: Agenda, workers: int) -> None:
     """Say what the multirun will do and take, and which finished trials another version computed."""
     to_do = [agenda.entries[number] for number in agenda.to_do]
     left = Counter(entry.settled for entry in agenda.entries if entry.settled)
-    told = [f"{len(agenda.entries)} trials", *(f"{count} {why}" for why, count in left.items()), f"{len(to_do)} to do"]
+    told = [_trials(len(agenda.entries)), *(f"{count} {why}" for why, count in left.items()), f"{len(to_do)} to do"]
     if to_do:
         told += [_time_told(agenda, len(to_do), workers), f"up to {sum(entry.known.bytes for entry in to_do) / 1e9:.1f} GB of images"]
     print(f"{agenda.study}: {'; '.join(told)}", flush=True)
@@ -104,4 +104,8 @@ def _other_versions(agenda: Agenda) -> list[str]:
     for folder in done:
         with suppress(RequestError):  # one that cannot be read tells of no version
             then.update((name, value) for name, value in computed_by(folder).items() if value != now.get(name))
-    return [f"note: {count} finished trials are of {name} {value}, now {now.get(name)}" for (name, value), count in sorted(then.items())]
+    return [f"note: {_trials(count)} finished with {name} {value}, now {now.get(name)}" for (name, value), count in sorted(then.items())]
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count} trials"

@@ -81,6 +81,9 @@ def _carry_out(folder: Path, manifest: Manifest, lease: Lease) -> int:
     except (Interrupted, KeyboardInterrupt):
         _log.info("stopped on request in stage %s", report.state.stage)
         return report.end(INTERRUPTED, "stopped on request", 130)
+    except BrokenPipeError:  # progress that nobody reads any more: the supervisor is gone, and what watches for that is a moment late
+        _log.info("the command that started the trial is gone, in stage %s", report.state.stage)
+        return report.end(INTERRUPTED, "the command that started it is gone", 130)
     except (RequestError, UnknownLabelError) as error:
         _log.error("%s", error)
         return report.end(FAILED, str(error), 2)

@@ -40,6 +40,7 @@ def told(tmp_path, monkeypatch, capsys):
         (["study=demo", "--cfg", "hydra", "-p", "hydra.mode"], "MULTIRUN"),
         (["--cfg", "hydra"], "_target_: hydra_plugins.pathsynth.sweeper.TrialSweeper"),
         (["--cfg", "all"], "searchpath: []"),
+        (["study=demo", "--cfg", "all", "--resolve", "-p", "hydra.sweep.dir"], "multirun/demo"),
         (["--info", "defaults"], "classifier/resnet18"),
         (["--info", "defaults-tree"], "study: none"),
         (["--info", "searchpath"], "pathsynth-studies"),
@@ -87,6 +88,8 @@ def test_two_flags_that_ask_for_two_things_are_refused(tmp_path, monkeypatch, ca
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     assert dispatch(["run", "-m", "lora.rank=1,2", "--cfg", "job"]) == 2
     assert "--multirun and --cfg do not go together" in capsys.readouterr().err
+    assert dispatch(["run", "--cfg", "hydra", "--resolve"]) == 2
+    assert "use --cfg all --resolve" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

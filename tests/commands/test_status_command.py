@@ -106,3 +106,13 @@ def read_until(terminal: int, wanted: bytes) -> None:
     while wanted not in seen:
         assert time.monotonic() < deadline, seen
         seen += os.read(terminal, 4096)
+
+
+def test_trials_of_one_name_tell_what_is_between_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for hashed, steps in (("aaaaaa", 240), ("bbbbbb", 300)):
+        folder = trial(tmp_path, f"rank=1-{hashed}", state="done")
+        stage = {"name": "finetune", "settings": {"max_steps": steps}, "parents": {}}
+        (folder / "manifest.json").write_text(json.dumps({"written": str(steps), "plan": {"stages": [stage]}}))
+    assert dispatch(["status"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "rank=1-bbbbbb differs from rank=1-aaaaaa: finetune.max_steps 240 → 300"
