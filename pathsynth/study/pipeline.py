@@ -178,7 +178,7 @@ class Trial:
         splits = ("val", "test") if config.test else ("val",)
         logger = open_logger(self.config.tracking, self.folder, classifier_card(self.config, self.stage(role), config))
         try:
-            scores = train_classifier(config, self.data, folder, self.shown(role), logger, splits)
+            scores = train_classifier(config, self.data, folder, self.shown(role), logger, splits, self.work(role))
         except BaseException:
             close(logger, failed=True)
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -26,6 +26,7 @@ from pathsynth.ledger.records import Metric
 from pathsynth.ledger.seeds import derive_seed
 from pathsynth.metrics.agreement import Agreement, Interval, accuracy_auc, agreement, macro_interval, wilson
 from pathsynth.models.classifier import Classifier, ClassifierSpec, save_classifier
+from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
 from pathsynth.training.steps import step_generator, step_loader, warmup_cosine
 from pathsynth.vocabulary.labels import LabelSpace
 
@@ -34,6 +35,7 @@ _STAIN_STRENGTH = 0.5
 _BLUR, _NOISE = 0.6, 0.03
 _SMOOTHING = 0.1
 _VALIDATION_BATCH = 256
+_CHECKPOINT_EVERY = 500
 
 
 class LabelledBatch(NamedTuple):
@@ -139,6 +141,13 @@ class BestWeights(pl.Callback):
             self.score, self.step = score, trainer.global_step
             self.state = {name: tensor.clone() for name, tensor in pl_module.classifier.state_dict().items()}
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"state": self.state, "score": list(self.score), "step": self.step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.state, self.step = state_dict["state"], state_dict["step"]
+        self.score = (state_dict["score"][0], state_dict["score"][1])
+
 
 @dataclass(frozen=True)
 class ClassifierScores:
@@ -178,15 +187,17 @@ def train_classifier(
     callbacks: list[pl.Callback],
     logger: Logger | None,
     splits: tuple[str, ...] = ("val",),
+    work: Path | None = None,
 ) -> tuple[ClassifierScores, ...]:
     """Train on the configured part of ``data`` and write the best weights, ``classifier.json`` and ``scores.json`` to ``folder``.
 
-    On the CPU the same settings, data and number of threads give identical weights. Returns the scores on ``splits``;
-    ``scores.json`` holds them as a list of metric records.
+    On the CPU the same settings, data and number of threads give identical weights, also of a training that was cut off and
+    goes on from its checkpoint in ``work`` (None: it keeps none). Returns the scores on ``splits``; ``scores.json`` holds them
+    as a list of metric records.
 
     Raises:
         RequestError: the architecture does not exist or does not fit the images, or its pretrained weights cannot be fetched.
-        StageError: the loss stopped being finite.
+        StageError: the loss stopped being finite, or the checkpoint cannot be read.
     """
     spec = ClassifierSpec(config.architecture, data.size, config.stem, data.space.slugs, data.space.name)
     orientations = config.augment_d4 and data.space.symmetry == "d4"
@@ -200,10 +211,13 @@ def train_classifier(
         noise=config.augment_noise,
     )
     best = BestWeights()
+    points = ResumePoints(work, _CHECKPOINT_EVERY) if work else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "classifier weights"))
         classifier = Classifier(spec, config.pretrained)
-        _fit(ClassifierModule(classifier, batches, config), batches.an_epoch, [*callbacks, best], config.patience, logger, folder)
+        module = ClassifierModule(classifier, batches, config)
+        stop = EarlyStopping(module.score_name, mode="max", patience=config.patience)
+        _fit(module, batches.an_epoch, [*callbacks, best, stop], points, logger, folder)
     classifier.load_state_dict(best.state)
     scores = tuple(score_classifier(classifier, data, split, config.seed) for split in splits)
     save_classifier(folder, classifier, _card(config, data, len(batches.train), best))
@@ -231,7 +245,9 @@ def score_classifier(classifier: Classifier, data: DataSet, split: str, seed: in
     )
 
 
-def _fit(module: ClassifierModule, an_epoch: int, callbacks: list[pl.Callback], patience: int, logger: Logger | None, folder: Path) -> None:
+def _fit(
+    module: ClassifierModule, an_epoch: int, callbacks: list[pl.Callback], points: ResumePoints | None, logger: Logger | None, folder: Path
+) -> None:
     trainer = pl.Trainer(
         default_root_dir=str(folder),
         max_steps=module.steps,
@@ -239,14 +255,15 @@ def _fit(module: ClassifierModule, an_epoch: int, callbacks: list[pl.Callback], 
         val_check_interval=an_epoch,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
-        callbacks=[*callbacks, EarlyStopping(module.score_name, mode="max", patience=patience)],
+        callbacks=[*callbacks, points] if points else callbacks,
+        plugins=[AtomicCheckpoints()],
         logger=logger or False,
         log_every_n_steps=10,
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
     )
-    trainer.fit(module)
+    trainer.fit(module, ckpt_path=points.checkpoint if points else None, weights_only=True)
 
 
 def _card(config: ClassifierConfig, data: DataSet, images: int, best: BestWeights) -> dict[str, str | int | float]:

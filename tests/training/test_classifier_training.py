@@ -121,6 +121,32 @@ def test_the_same_seed_gives_the_same_weights_whatever_came_before(tmp_path):
     assert weights[0] == weights[1] != weights[2]
 
 
+class CutAfter(pl.Callback):
+    """Breaks off like a kill: nothing is saved that was not there."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_) -> None:
+        if trainer.global_step == self.step:
+            raise RuntimeError("cut")
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
+@pytest.mark.parametrize("cuts", [(7,), (12,), (5, 13, 14)])
+def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(tmp_path, monkeypatch, cuts):
+    monkeypatch.setattr(module, "_CHECKPOINT_EVERY", 3)
+    chosen = config(epochs=3, architecture="resnet10t")
+    whole = train_classifier(chosen, data(), tmp_path / "whole", [], None)
+    for cut in cuts:
+        with pytest.raises(RuntimeError, match="cut"):
+            train_classifier(chosen, data(), tmp_path / "cut", [CutAfter(cut)], None, work=tmp_path / "work")
+    resumed = train_classifier(chosen, data(), tmp_path / "cut", [], None, work=tmp_path / "work")
+    for name in ("classifier.safetensors", "classifier.json", "scores.json"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+    assert resumed[0].macro == whole[0].macro
+
+
 def test_training_leaves_the_global_generator_of_its_caller_alone(tmp_path):
     torch.manual_seed(5)
     expected = torch.rand(3)
