@@ -17,6 +17,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.lease import Lease
 from pathsynth.ledger.records import read_metric
 from pathsynth.study.claim import Manifest, claim, trial_folder, trial_name, write_manifest
+from pathsynth.study.gpus import own_gpu
 from pathsynth.study.outcomes import Outcome, passes_over_busy, write_outcome
 from pathsynth.study.plan import Plan, plan, planned_images
 from pathsynth.study.state import DONE, FAILED, WAITING, TrialState, read_state, write_state
@@ -132,8 +133,9 @@ def _supervised(
     write_manifest(folder, Manifest(trial_name(checked.config, overrides), checked.config, checked.plan, overrides))
     write_state(folder, TrialState(WAITING, identity, tries=before.tries if before.identity == identity else 0))
     print(f"{folder.name}: {', '.join(stage.name for stage in checked.plan.stages)}", flush=True)
-    environment = trial_environment(checked.config.trainer.threads, side_by_side)
-    state = supervise(trial_command(folder), folder, environment, lease)
+    with own_gpu(Path(checked.config.multirun), side_by_side, checked.config.study.lease_seconds) as gpu:
+        environment = trial_environment(checked.config.trainer.threads, side_by_side, gpu)
+        state = supervise(trial_command(folder), folder, environment, lease)
     if state.state != FAILED:
         print(f"{folder.name}: {state.state}", flush=True)
     return state

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from pathsynth.ledger.lease import Lease
+from pathsynth.study import gpus
 from pathsynth.study.state import DONE, FAILED, INTERRUPTED, TrialState, last_lines, now, read_state, write_state
 
 LEASE_VARIABLE = "PATHSYNTH_LEASE"
@@ -28,8 +29,8 @@ def trial_command(folder: Path) -> list[str]:
     return [sys.executable, "-m", "pathsynth.study.trial", str(folder)]
 
 
-def trial_environment(threads: int | None, workers: int) -> dict[str, str]:
-    """The environment of a trial: its threads are set before torch starts.
+def trial_environment(threads: int | None, workers: int, gpu: str | None = None) -> dict[str, str]:
+    """The environment of a trial: its threads, and its GPU if it has one of its own, are set before torch starts.
 
     ``threads`` wins; then what the environment already says; else the cores are shared among the workers.
     """
@@ -38,6 +39,8 @@ def trial_environment(threads: int | None, workers: int) -> dict[str, str]:
     for name in _THREAD_VARIABLES:
         if threads or name not in environment:
             environment[name] = share
+    if gpu is not None:
+        environment[gpus.VARIABLE] = gpu
     environment["PYTHONUNBUFFERED"] = "1"
     return environment
 
