@@ -18,7 +18,7 @@ from pathsynth.data.dataset import DataSet
 from pathsynth.data.tensors import to_float
 from pathsynth.ledger.records import Metric, Missing
 from pathsynth.metrics.agreement import Interval, agreement, macro_interval, wilson
-from pathsynth.metrics.fidelity import kid
+from pathsynth.metrics.fidelity import coverage, kid
 from pathsynth.models.classifier import Classifier
 from pathsynth.sampling.attempts import AttemptRow
 from pathsynth.sampling.gate import class_probabilities
@@ -28,6 +28,7 @@ from pathsynth.vocabulary.labels import LabelSpace
 BEFORE, AFTER = "before filtering", "after filtering"
 _FEWEST = 10
 """Images below which a kernel distance has no meaningful interval."""
+_NEIGHBOURS = 5
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def evaluate_set(rows: Sequence[AttemptRow], folder: Path, judge: Classifier, da
         rows: every attempt of the set, in any order.
         folder: where the rows' image paths start.
         judge: the independent classifier.
-        data: the real data; its ``split`` is the reference of KID.
+        data: the real data; its ``split`` is the reference of KID and coverage.
         split: "val" or "test".
         seed: of the bootstrap, and recorded with every metric.
     """
@@ -72,10 +73,12 @@ def evaluate_set(rows: Sequence[AttemptRow], folder: Path, judge: Classifier, da
     metrics = [m for s in scored for m in _agreement_metrics(s, data, seed)]
     metrics += _acceptance_metrics(rows, data, seed)
     missing = [] if accepted else [Missing("judge after filtering", "the gate accepted no image")]
+    real = features(judge, data.split(split).images)
     for stage, chosen in ((BEFORE, first), (AFTER, accepted)):
-        found, absent = _kid(chosen, folder, judge, data, split, stage, seed)
+        found, absent = _closeness(chosen, folder, judge, real, data.name, stage, seed)
         metrics += found
         missing += absent
+    metrics += _coverage_of_real(judge, real, data, len(first), seed)
     confusions = {f"{s.stage}/{s.scorer}": _confusion(s, space) for s in scored}
     return Evaluation(tuple(metrics), tuple(missing), confusions)
 
@@ -145,30 +148,33 @@ def _acceptance_metrics(rows: Sequence[AttemptRow], data: DataSet, seed: int) ->
     return records
 
 
-def _kid(
-    rows: Sequence[AttemptRow], folder: Path, judge: Classifier, data: DataSet, split: str, stage: str, seed: int
+def _closeness(
+    rows: Sequence[AttemptRow], folder: Path, judge: Classifier, real: np.ndarray, data: str, stage: str, seed: int
 ) -> tuple[list[Metric], list[Missing]]:
+    """KID to the real images, and how many of them are covered, in the judge's features."""
     kept = [r for r in rows if r.image]
     if len(kept) < _FEWEST:
-        return [], [Missing(f"kid {stage}", f"{len(kept)} images are too few for a distance between distributions ({_FEWEST} at least)")]
-    real = data.split(split)
-    distance = kid(features(judge, real.images), features(judge, _read(kept, folder)), seed)
-    record = Metric(
-        "kid",
-        distance.value,
-        distance.low,
-        distance.high,
-        len(kept),
-        "image",
-        None,
-        "generated",
-        stage,
-        "judge",
-        "canonical",
-        data.name,
-        seed,
-    )
-    return [record], []
+        reason = f"{len(kept)} images are too few to compare with a distribution ({_FEWEST} at least)"
+        return [], [Missing(f"{metric} {stage}", reason) for metric in ("kid", "coverage")]
+    fake = features(judge, _read(kept, folder))
+
+    def record(metric: str, interval: Interval) -> Metric:
+        value, low, high = interval.value, interval.low, interval.high
+        return Metric(metric, value, low, high, len(kept), "image", None, "generated", stage, "judge", "canonical", data, seed)
+
+    covered = [record("coverage", coverage(real, fake, _NEIGHBOURS))] if len(real) > _NEIGHBOURS else []
+    return [record("kid", kid(real, fake, seed)), *covered], []
+
+
+def _coverage_of_real(judge: Classifier, real: np.ndarray, data: DataSet, n: int, seed: int) -> list[Metric]:
+    """What as many real training images as there are first attempts cover: the mark that a perfect generator would reach."""
+    train = data.split("train").images
+    chosen = np.random.default_rng(seed).permutation(len(train))[:n]
+    if len(real) <= _NEIGHBOURS or len(chosen) < _FEWEST:
+        return []
+    found = coverage(real, features(judge, train[np.sort(chosen)]), _NEIGHBOURS)
+    value, low, high = found.value, found.low, found.high
+    return [Metric("coverage", value, low, high, len(chosen), "image", None, "train", None, "judge", None, data.name, seed)]
 
 
 @torch.no_grad()

@@ -1,10 +1,11 @@
-"""Fidelity: how far the generated images' features lie from the real ones'."""
+"""Fidelity and coverage: how far the generated images' features lie from the real ones', and how much of these they reach."""
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
-from pathsynth.metrics.agreement import Interval
+from pathsynth.metrics.agreement import Interval, wilson
 
 MOST = 2000
 """Images of each set that are compared; of a larger set a random choice, so that the kernel matrices stay small."""
@@ -37,6 +38,29 @@ def kid(real_features: np.ndarray, fake_features: np.ndarray, seed: int, resampl
     tail = (1 - level) / 2
     low, high = np.quantile(drawn, (tail, 1 - tail))
     return Interval(float(value), float(low), float(high))
+
+
+def coverage(real_features: np.ndarray, fake_features: np.ndarray, nearest: int = 5) -> Interval:
+    """Share of the real images that some generated image comes close to (Naeem et al. 2020, arXiv 2002.09797, equation 9).
+
+    Close to a real image is nearer than its ``nearest``-th nearest neighbour among the real ones. A set that draws one good
+    image again and again covers little, however real that image looks. More images cover more: compare sets of one size.
+
+    Args:
+        real_features: float (N, d), more than ``nearest`` rows.
+        fake_features: float (M, d), at least one row.
+
+    Returns:
+        The share with its Wilson interval over the N real images.
+
+    Raises:
+        ValueError: too few images, or features of different widths.
+    """
+    if len(real_features) <= nearest or not len(fake_features) or real_features.shape[1] != fake_features.shape[1]:
+        raise ValueError(f"coverage by {nearest} neighbours cannot be told from {real_features.shape} and {fake_features.shape}")
+    radii = np.partition(cdist(real_features, real_features), nearest, axis=1)[:, nearest]  # the nearest of all is the image itself
+    reached = cdist(real_features, fake_features).min(axis=1) < radii
+    return wilson(int(reached.sum()), len(reached))
 
 
 def _at_most(features: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:

@@ -95,7 +95,7 @@ class TrialView:
     filtering: tuple[Row, ...]
     matrices: tuple[Matrix, ...]
     short_names: tuple[str, ...]
-    kid: tuple[Row, ...]
+    closeness: tuple[Row, ...]
     trust: tuple[Row, ...]
     pictures: tuple[Pictures, ...]
     history: str | None
@@ -132,7 +132,7 @@ def trial_view(trial: TrialSummary) -> TrialView:
         filtering=_filtering(scores),
         matrices=_matrices(result, slugs),
         short_names=tuple(short_name(s) for s in slugs),
-        kid=_kid(scores),
+        closeness=_closeness(scores),
         trust=_trust(scores),
         pictures=_pictures(trial.folder / "grids", slugs),
         history=history_plot(trial.folder / "history.csv"),
@@ -240,9 +240,14 @@ def _matrix_row(name: str, counts: Sequence[int]) -> MatrixRow:
     return MatrixRow(name, tuple((count, count / total if total else 0.0) for count in counts))
 
 
-def _kid(scores: Scores) -> tuple[Row, ...]:
+def _closeness(scores: Scores) -> tuple[Row, ...]:
     stages = (("first attempts", BEFORE), ("accepted images", AFTER))
-    return tuple(Row(words, (cell(scores.generated("kid", stage, JUDGE), 4),)) for words, stage in stages)
+
+    def cells(stage: str) -> tuple[Cell | None, ...]:
+        return cell(scores.generated("kid", stage, JUDGE), 4), cell(scores.generated("coverage", stage, JUDGE))
+
+    rows = [Row(words, cells(stage)) for words, stage in stages]
+    return (*rows, Row("as many real training images", (None, cell(scores.real("coverage", JUDGE, "train")))))
 
 
 def _trust(scores: Scores) -> tuple[Row, ...]:

@@ -15,6 +15,9 @@ from pathsynth.study.sources import BaseSource, DataSource, base_source, data_so
 
 _Settings = TypeVar("_Settings")
 
+PROTOCOL = 2
+"""Of the evaluation: raise it with any change of what is measured, or how. 2: coverage."""
+
 NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     "pretrain": {},
     "cache": {"canvas": None},
@@ -36,7 +39,7 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
         "debug": "none",
     },
     "generate": {"threshold": 0.0},
-    "evaluate": {},
+    "evaluate": {"protocol": 1},
 }
 """Settings at which a stage does what it did before the setting existed; they are left out of its identity.
 
@@ -164,7 +167,7 @@ class _Planner:
         self._add("generate", settings, finetune=self._identity("finetune"), gate=self._identity("gate"))
 
     def _evaluate(self) -> None:
-        settings = _needed(self._config.evaluate, "evaluate").model_dump(mode="json")
+        settings = {**_needed(self._config.evaluate, "evaluate").model_dump(mode="json"), "protocol": PROTOCOL}
         parents = {name: self._identity(name) for name in ("generate", "judge", "gate")}
         self._add("evaluate", settings, data=self._data.identity, **parents)
 

@@ -135,3 +135,11 @@ def test_what_cannot_be_measured_is_missing_with_a_reason(tmp_path, real):
     assert reasons["judge after filtering"] == "the gate accepted no image"
     assert "too few" in reasons["kid before filtering"]
     assert not [m for m in evaluation.metrics if m.stage == AFTER]
+    assert "too few" in reasons["coverage before filtering"]
+
+
+def test_coverage_stands_beside_that_of_as_many_real_images(found):
+    metrics, _ = found
+    before, reference = metrics["coverage", BEFORE, "judge", None], metrics["coverage", None, "judge", None]
+    assert 0 <= before.low <= before.value <= before.high <= 1 and before.n == 19, "the broken first attempt is no image"
+    assert (reference.split, reference.n) == ("train", 20)

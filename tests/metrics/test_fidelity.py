@@ -1,4 +1,4 @@
-"""The kernel distance against its formula, another implementation, and what it must do."""
+"""Kernel distance and coverage against their formulas, another implementation, and what they must do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torchmetrics.image.kid import poly_mmd
 
 from pathsynth.metrics import fidelity
-from pathsynth.metrics.fidelity import kid
+from pathsynth.metrics.fidelity import coverage, kid
 
 
 def features(n: int, shift: float = 0.0, seed: int = 0, width: int = 16) -> np.ndarray:
@@ -71,3 +71,27 @@ def test_larger_sets_are_thinned_by_the_seed(monkeypatch):
 def test_too_few_images_or_other_features_are_refused(n, width):
     with pytest.raises(ValueError, match="two sets"):
         kid(features(5), features(n, width=width), seed=0)
+
+
+def test_coverage_counts_the_real_images_that_are_reached():
+    real = np.array([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]])
+    assert coverage(real, np.array([[1.2]]), nearest=2).value == 3 / 6
+    assert coverage(real, np.array([[1.2], [1.3], [0.9]]), nearest=2).value == 3 / 6, "saying the same again covers no more"
+    assert coverage(real, np.array([[1.2], [10.5]]), nearest=2).value == 1
+    assert coverage(real, np.array([[100.0]]), nearest=2).value == 0
+
+
+def test_coverage_is_its_definition_and_that_of_real_images_is_high():
+    real, fake = features(60), features(40, shift=0.8, seed=1)
+    radii = [sorted(np.linalg.norm(real - x, axis=1))[5] for x in real]
+    expected = np.mean([np.linalg.norm(fake - x, axis=1).min() < radius for x, radius in zip(real, radii, strict=True)])
+    found = coverage(real, fake)
+    assert found.value == pytest.approx(expected) and found.low < found.value < found.high
+    assert coverage(real, features(60, seed=2)).value > 0.9
+    assert coverage(real, real).value == 1
+
+
+@pytest.mark.parametrize(("real", "fake"), [((5, 3), (4, 3)), ((9, 3), (0, 3)), ((9, 3), (9, 4))])
+def test_coverage_of_too_little_is_refused(real, fake):
+    with pytest.raises(ValueError, match="coverage"):
+        coverage(np.zeros(real), np.zeros(fake))

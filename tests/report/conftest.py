@@ -95,6 +95,10 @@ def result(data: str, right: tuple[int, ...], settings: dict, missing: tuple[Mis
         Metric("kid", value, value - 0.01, value + 0.01, n, "image", None, "generated", stage, "judge", "canonical", data, 1337)
         for stage, value, n in ((BEFORE, 0.0831, 450), (AFTER, 0.0512, 441))
     ]
+    metrics += [
+        Metric("coverage", value, value - 0.05, value + 0.05, 450, "image", None, split, stage, "judge", None, data, 1337)
+        for split, stage, value in (("generated", BEFORE, 0.412), ("generated", AFTER, 0.523), ("train", None, 0.934))
+    ]
     return Result(
         identity="3f9a11c0be77",
         versions={"pathsynth": "0.1.0", "torch": "2.9.1", "diffusers": "0.36.0"},
