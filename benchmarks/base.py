@@ -1,5 +1,8 @@
 """What the embedded base is worth before any fine-tuning: reconstructions, asked-for colours, CIFAR classes, tissue prompts.
 
+Reconstructions stand beside those of a linear projection with as many channels, fitted on CIFAR-10 (the mark to beat), and
+drawing has its time: 64 images, 20 steps with guidance.
+
     python -m benchmarks.base --cifar ../shared/data/cifar10.tar --gate FOLDER --judge FOLDER [--pathmnist FOLDER] --out FILE.json
 
 ``--gate`` and ``--judge`` are folders of classifiers (``multirun/.stages/gate/<identity>``), trained on phantoms, or with
@@ -9,12 +12,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import statistics
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
+from benchmarks.machine import machine
 from pathsynth.config import ClassifierConfig, DataConfig
 from pathsynth.config.shipped import assets_folder
 from pathsynth.data.captions import HUES, hue_degrees
@@ -23,8 +30,8 @@ from pathsynth.data.cifar import CIFAR_CLASSES, read_cifar
 from pathsynth.data.dataset import DataSet, LabelledImages
 from pathsynth.data.tensors import crop_to, pad_to, to_float, to_uint8
 from pathsynth.ledger.atomic import write_json
-from pathsynth.ledger.versions import versions
 from pathsynth.metrics.agreement import agreement, wilson
+from pathsynth.models.autoencoder import PatchProjection, fit_projection, reconstruct_linearly
 from pathsynth.models.base import Base, load_base
 from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.sampling.draw import CandidateDrawer
@@ -64,29 +71,55 @@ def drawn(base: Base, prompts: dict[int, str], n: int, size: int, guidance: floa
     return np.stack([image for image in images if image is not None]), np.array([a.slot.label for a in attempts])
 
 
-def reconstructed(base: Base, images: np.ndarray) -> np.ndarray:
+Reconstruct = Callable[[Tensor], Tensor]
+"""Float images (N, 3, H, W) in [0, 1], H and W of the base's canvas, to what is left of them."""
+
+
+def ways(base: Base, projection: PatchProjection) -> dict[str, Reconstruct]:
+    """The base's autoencoder, and the linear projection beside it."""
+    return {
+        "reconstructions": lambda images: base.decode(base.encode(images)),
+        "linear reconstructions": lambda images: reconstruct_linearly(projection, images),
+    }
+
+
+def reconstructed(reconstruct: Reconstruct, images: np.ndarray, canvas: int) -> np.ndarray:
     """uint8 images after encoding and decoding, padded by reflection where they are 28 px."""
     size = images.shape[1]
-    batches = [pad_to(to_float(images[i : i + _BATCH]), base.canvas) for i in range(0, len(images), _BATCH)]
-    return np.concatenate([to_uint8(crop_to(base.decode(base.encode(batch)), size)) for batch in batches])
+    batches = [pad_to(to_float(images[i : i + _BATCH]), canvas) for i in range(0, len(images), _BATCH)]
+    return np.concatenate([to_uint8(crop_to(reconstruct(batch), size)) for batch in batches])
 
 
-def reconstruction_figures(base: Base, data: DataSet, classifiers: dict[str, Classifier], split: str) -> list[Figure]:
-    """PSNR over all pixels, and what gate and judge say of originals and of reconstructions."""
-    real = data.split(split)
-    copies = reconstructed(base, real.images)
-    figures = [psnr(real.images, copies, f"{data.name} {split}")]
+def reconstruction_figures(
+    base: Base, projection: PatchProjection, images: LabelledImages, classifiers: dict[str, Classifier], data: str
+) -> list[Figure]:
+    """PSNR over all pixels, and what gate and judge say of originals and of reconstructions; ``data`` is the images' name."""
+    copies = {what: reconstructed(way, images.images, base.canvas) for what, way in ways(base, projection).items()}
+    figures = [psnr(what, images.images, copy, data) for what, copy in copies.items()]
     for role, classifier in classifiers.items():
-        for what, images in (("originals", real.images), ("reconstructions", copies)):
-            hits = class_probabilities(classifier, images).argmax(axis=1) == real.labels
-            figures.append(proportion(f"{role} accuracy on {what}", hits, f"{data.name} {split}"))
+        for what, shown in {"originals": images.images, **copies}.items():
+            hits = class_probabilities(classifier, shown).argmax(axis=1) == images.labels
+            figures.append(proportion(f"{role} accuracy on {what}", hits, data))
     return figures
 
 
-def psnr(images: np.ndarray, copies: np.ndarray, data: str) -> Figure:
+def psnr(what: str, images: np.ndarray, copies: np.ndarray, data: str) -> Figure:
     """Peak signal-to-noise ratio in dB of the mean squared error over all images."""
     error = ((images.astype(np.float64) - copies) / 255) ** 2
-    return Figure("PSNR of reconstructions (dB)", float(-10 * np.log10(error.mean())), None, None, len(images), data)
+    return Figure(f"PSNR of {what} (dB)", float(-10 * np.log10(error.mean())), None, None, len(images), data)
+
+
+def time_figures(base: Base, repeats: int = 5) -> list[Figure]:
+    """Seconds for 64 images at 20 steps with guidance: the median of several, with the fastest and the slowest."""
+    attempts = [attempt_at(slot, 0, 0) for slot in slots_of(Stream.EVAL, {0: "a vivid red picture"}, 64)]
+    taken = []
+    for _ in range(repeats):
+        draw = CandidateDrawer(base, 32, 20, 3.0)
+        start = time.perf_counter()
+        draw(attempts)
+        taken.append(time.perf_counter() - start)
+    figure = "seconds for 64 images, 20 steps, guidance 3 (median, fastest, slowest)"
+    return [Figure(figure, statistics.median(taken), min(taken), max(taken), repeats, "this machine")]
 
 
 def colour_figures(base: Base, n: int) -> list[Figure]:
@@ -155,9 +188,12 @@ def cifar_classifier(epochs: int) -> ClassifierConfig:
 
 def measure(arguments: argparse.Namespace) -> list[Figure]:
     base = load_base(str(arguments.base), None, "base", 32, 32)
-    figures = colour_figures(base, arguments.n)
-    held_out = read_cifar(arguments.cifar, "test").images[:2000]
-    figures.append(psnr(held_out, reconstructed(base, held_out), "CIFAR-10 test"))
+    natural = read_cifar(arguments.cifar, "train").images[::5]
+    projection = fit_projection(to_float(natural), base.latent_shape[0])
+    held_out = read_cifar(arguments.cifar, "test")
+    first = LabelledImages(held_out.images[:2000], held_out.labels[:2000])
+    figures = [*colour_figures(base, arguments.n), *time_figures(base)]
+    figures += reconstruction_figures(base, projection, first, {}, "CIFAR-10 test")
     if arguments.gate and arguments.judge:
         source = DataConfig(name="phantom", size=32, seed=0, n_train=6000, n_val=900, n_test=1800)
         if arguments.pathmnist:
@@ -165,7 +201,8 @@ def measure(arguments: argparse.Namespace) -> list[Figure]:
         data = open_data(source)
         space = data.space
         classifiers = {"gate": load_classifier(arguments.gate, space), "judge": load_classifier(arguments.judge, space)}
-        figures += reconstruction_figures(base, data, classifiers, "val")
+        for split in ("val", "test"):
+            figures += reconstruction_figures(base, projection, data.split(split), classifiers, f"{data.name} {split}")
         figures += tissue_figures(base_for(arguments.base, data.size), data, classifiers, arguments.n)
     if arguments.epochs:
         figures += cifar_figures(base, arguments.cifar, arguments.work, arguments.n, cifar_classifier(arguments.epochs))
@@ -190,7 +227,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args(words)
     figures = measure(arguments)
-    write_json(arguments.out, {"versions": versions(), "seed": 0, "figures": [asdict(f) for f in figures]})
+    write_json(arguments.out, {"machine": machine(), "seed": 0, "figures": [asdict(f) for f in figures]})
     for f in figures:
         bounds = f" [{f.low:.3f}, {f.high:.3f}]" if f.low is not None else ""
         print(f"{f.value:7.3f}{bounds}  n={f.n}  {f.figure} ({f.data})")

@@ -20,11 +20,13 @@ JOBS = {
     "rank_lr_steps": 54,
     "targets": 9,
     "captions": 6,
+    "sampling": 16,
     "paper": 1,
     "paper_grid": 54,
     "fast": 1,
     "best": 1,
 }
+ONE_SEED = ("demo", "pathmnist", "sampling", "paper", "fast", "best")
 PATHMNIST = ("pathmnist", "paper", "paper_grid")
 
 
@@ -70,7 +72,8 @@ def test_every_job_of_a_study_passes_the_check_of_a_multirun(study, data, tmp_pa
     assert len({c.plan.identity for c in checked}) == JOBS[study]
     assert all(c.config.study.name == study and c.config.study.question.endswith((".", "?", ")")) for c in checked)
     assert len({c.config.sampling.seed for c in checked}) == 1, "the same slots everywhere"
-    if len(checked) > 2:
+    assert len({c.config.seed for c in checked}) == (1 if study in ONE_SEED else 3)
+    if len({c.config.seed for c in checked}) > 1:
         per_seed = {seed: sum(c.config.seed == seed for c in checked) for seed in (0, 1, 2)}
         assert set(per_seed.values()) == {len(checked) // 3}, "the same training seeds for every configuration"
 
@@ -88,6 +91,7 @@ SMALLEST = {
     "rank_lr_steps": ["seed=0", "lora.rank=1", "optimizer.lr=2e-3", "trainer.max_steps=1,2"],
     "targets": ["seed=0"],
     "captions": ["seed=0"],
+    "sampling": ["sampling.guidance=1,2", "sampling.steps=2"],
     "fast": [],
     "best": [],
     "paper": ["gate.pretrained=false", "judge.pretrained=false", "data.n_train=45"],
