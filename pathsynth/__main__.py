@@ -64,10 +64,13 @@ def _status(
     show_status(folder, watch, as_json)
 
 
-def _report(folder: Annotated[Path, typer.Argument(help="A trial's or a study's folder.")]) -> None:
+def _report(
+    folder: Annotated[Path, typer.Argument(help="A trial's or a study's folder.")],
+    form: Annotated[str, typer.Option("--format", help="html (a page), md, csv or parquet (its tables).")] = "html",
+) -> None:
     from pathsynth.commands.report import make_report
 
-    make_report(folder)
+    make_report(folder, form)
 
 
 def _rerun(

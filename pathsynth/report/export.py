@@ -1,0 +1,168 @@
+"""The tables of a study or a trial for other tools: Markdown to paste, CSV and Parquet with a line for each trial."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from pathsynth.ledger.atomic import write_bytes
+from pathsynth.ledger.records import Metric
+from pathsynth.report.collect import TrialSummary, collect_trials
+from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Scores, interval
+
+_COLUMNS = ((BEFORE, GATE), (BEFORE, JUDGE), (AFTER, JUDGE))
+_SCORES = {
+    "accuracy": "accuracy",
+    "macro_precision": "macro precision",
+    "macro_recall": "macro recall",
+    "macro_f1": "macro F1",
+    "kid": "KID to real images (judge's features)",
+    "coverage": "coverage of real images (judge's features)",
+}
+
+
+def export(folder: Path, form: str) -> Path:
+    """Write ``report.<form>`` (md, csv or parquet) into the folder of a trial or a study; its path.
+
+    Raises:
+        RequestError: there is no such folder, or it holds no trial.
+    """
+    path = folder / f"report.{form}"
+    write_bytes(path, FORMS[form](collect_trials(folder)))
+    return path
+
+
+def trials_table(trials: Sequence[TrialSummary]) -> pd.DataFrame:
+    """A line for each trial, finished or not.
+
+    Columns: study, trial, folder, identity, state, problem, a column for each setting in which the trials differ, the seconds
+    of each stage, and each overall metric of generated images as ``<metric>/<stage>/<scorer>`` with ``…/low``, ``…/high`` and ``…/n``.
+    """
+    return pd.DataFrame([_line(trial) for trial in trials])
+
+
+def _line(trial: TrialSummary) -> dict[str, str | float | int | None]:
+    result = trial.result
+    line: dict[str, str | float | int | None] = {
+        "study": trial.study,
+        "trial": trial.name,
+        "folder": trial.folder.name,
+        "identity": result.identity if result else None,
+        "state": trial.state,
+        "problem": trial.problem,
+        **dict(setting.split("=", 1) for setting in trial.differing),
+    }
+    for stage, seconds in (result.timings if result else {}).items():
+        line[f"seconds/{stage}"] = seconds
+    for m in result.metrics if result else ():
+        if m.class_ is None and m.split == "generated":
+            key = f"{m.metric}/{m.stage}/{m.scorer}"
+            line |= {key: m.value, f"{key}/low": m.low, f"{key}/high": m.high, f"{key}/n": m.n}
+    return line
+
+
+def markdown(trials: Sequence[TrialSummary]) -> str:
+    """The trials side by side, where there are several, and the scores of each finished one, overall and by class."""
+    parts = [_side_by_side(trials)] if len(trials) > 1 else []
+    for trial in trials:
+        if trial.result:
+            parts += [f"### {_plain(trial.label)}", *_tables(Scores(trial.result.metrics))]
+            parts.append(f"Seconds by stage: {', '.join(f'{stage} {seconds:.0f}' for stage, seconds in trial.result.timings.items())}.")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _side_by_side(trials: Sequence[TrialSummary]) -> str:
+    heads = ["trial", "macro F1 before filtering, gate", "macro F1 before filtering, judge", "acceptance", "judge accuracy of the accepted"]
+    rows = []
+    for trial in trials:
+        scores = (trial.f1_gate, trial.f1_judge, trial.acceptance, trial.accepted_judge)
+        state = f"{trial.state}: {trial.problem}" if trial.problem else trial.state
+        rows.append([_plain(trial.label), *map(_shown, scores)] if trial.finished else [_plain(trial.label), _plain(state), "", "", ""])
+    return _table(heads, rows)
+
+
+def _tables(scores: Scores) -> list[str]:
+    return [_overall(scores), _by_class(scores), _classifiers(scores)]
+
+
+def _overall(scores: Scores) -> str:
+    heads = ["score", *(f"{stage}, {scorer}" for stage, scorer in _COLUMNS)]
+    rows = [[words, *(_shown(scores.generated(name, *column)) for column in _COLUMNS)] for name, words in _SCORES.items()]
+    mark = scores.real("coverage", JUDGE, "train")
+    if mark:
+        rows.append(["coverage by as many real training images", "", _shown(mark), ""])
+    return _table(heads, [row for row in rows if any(row[1:])])
+
+
+def _by_class(scores: Scores) -> str:
+    heads = ["class", "P / R / F1, gate", "P / R / F1, judge", "accepted at once", "slots filled", "attempts per accepted"]
+    classes: list[str | None] = [*scores.slugs, None]
+    return _table(heads, [_class_row(scores, slug) for slug in classes])
+
+
+def _class_row(scores: Scores, slug: str | None) -> list[str]:
+    def of(metric: str) -> Metric | None:
+        return scores.generated(metric, BEFORE, GATE, slug)
+
+    exhausted, attempts = of("exhausted_slots"), of("attempts_per_accepted")
+    filled = f"{exhausted.n - exhausted.value:.0f} of {exhausted.n}" if exhausted else ""
+    return [
+        slug or "**all**",
+        *(_prf(scores, scorer, slug) if slug else "" for scorer in (GATE, JUDGE)),
+        _shown(of("acceptance"), 2),
+        filled,
+        f"{attempts.value:.1f}" if attempts else "none accepted",
+    ]
+
+
+def _prf(scores: Scores, scorer: str, slug: str) -> str:
+    found = [scores.generated(name, BEFORE, scorer, slug) for name in ("precision", "recall", "f1")]
+    return " / ".join(f"{m.value:.2f}" if m else "–" for m in found)
+
+
+def _classifiers(scores: Scores) -> str:
+    rows = []
+    for scorer in (GATE, JUDGE):
+        for split in ("val", "test"):
+            accuracy, f1, auc = (scores.real(name, scorer, split) for name in ("accuracy", "macro_f1", "auc"))
+            if accuracy:
+                rows.append([f"{scorer}, {split}", _shown(accuracy), _shown(f1), f"{auc.value:.3f}" if auc else ""])
+    return _table(["classifier on real images", "accuracy", "macro F1", "AUC"], rows) if rows else ""
+
+
+def _shown(metric: Metric | None, digits: int = 3) -> str:
+    if metric is None:
+        return ""
+    bounds = f" {interval(metric, digits)}" if interval(metric, digits) else ""
+    return f"{metric.value:.{digits}f}{bounds}, n = {metric.n:,}"
+
+
+def _plain(text: str) -> str:
+    """What people typed, as text in a cell of a Markdown table."""
+    return " ".join("".join(f"\\{c}" if c in "\\|`*_[]<>#" else c for c in text).split())
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _csv(trials: Sequence[TrialSummary]) -> bytes:
+    return trials_table(trials).to_csv(index=False).encode()
+
+
+def _parquet(trials: Sequence[TrialSummary]) -> bytes:
+    buffer = io.BytesIO()
+    trials_table(trials).to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+FORMS: dict[str, Callable[[Sequence[TrialSummary]], bytes]] = {
+    "md": lambda trials: markdown(trials).encode(),
+    "csv": _csv,
+    "parquet": _parquet,
+}
+"""What ``pathsynth report --format`` can write beside the page."""
