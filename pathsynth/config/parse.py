@@ -27,7 +27,7 @@ UNREAD: Mapping[str, tuple[str, ...]] = {
 }
 """Groups that a study may set and a command does not read; another command of the same study does."""
 
-_PATHS = (("data", "root"), ("base", "path"), ("pretrain", "root"), ("tracking", "save_dir"))
+_PATHS = (("data", "root"), ("base", "path"), ("lora", "start"), ("pretrain", "root"), ("tracking", "save_dir"))
 _SECRET = re.compile(r"(^|_)(api_?key|key|token|secret|password|passwd|credentials?)$", re.IGNORECASE)
 
 

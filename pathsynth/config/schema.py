@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pathsynth.config.lightning import ONE_DEVICE, why_refused
+
+TARGET_GROUPS = ("attention", "attention+conv", "all-linear", "all")
+"""Groups of a UNet's layers that ``lora.targets`` can name; ``all`` are attention, convolutions and the linear layers between."""
+REGEX = "regex:"
 
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _CSV = "pytorch_lightning.loggers.CSVLogger"
@@ -68,12 +73,46 @@ class ClassifierConfig(_Group):
 
 
 class LoraConfig(_Group):
-    """``alpha`` null means: as large as the rank."""
+    """``alpha`` null means: as large as the rank.
+
+    ``targets``: a group of layers (``TARGET_GROUPS``), a list of ends of module names, or ``regex:`` and a pattern that whole
+    names match. ``dora``: a magnitude of its own for each output (arXiv 2402.09353; linear layers only). ``rslora``: the
+    scale is alpha/√rank (arXiv 2312.03732). ``start``: folder of an adapter whose tensors the training begins with.
+    """
 
     rank: int = Field(ge=1)
     alpha: int | None = Field(None, ge=1)
     dropout: float = Field(ge=0, lt=1)
-    targets: Literal["attention", "attention+conv", "all"]
+    targets: str | tuple[str, ...]
+    dora: bool = False
+    rslora: bool = False
+    init: Literal["gaussian", "default"] = "gaussian"
+    start: str | None = None
+
+    @field_validator("targets")
+    @classmethod
+    def _known_targets(cls, targets: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(targets, tuple):
+            if not targets:
+                raise ValueError("lora.targets names no module; choose one of " + ", ".join(TARGET_GROUPS))
+            return targets
+        if targets.startswith(REGEX):
+            try:
+                re.compile(targets.removeprefix(REGEX))
+            except re.error as error:
+                raise ValueError(f"lora.targets={targets} is no regular expression: {error}") from error
+        elif targets not in TARGET_GROUPS:
+            close = difflib.get_close_matches(targets, TARGET_GROUPS, n=1)
+            nearest = f"; nearest: {close[0]}" if close else ""
+            raise ValueError(f"lora.targets should be {', '.join(TARGET_GROUPS)}, a list of modules or regex:…, got {targets!r}{nearest}")
+        return targets
+
+    @field_validator("init", mode="before")
+    @classmethod
+    def _reloads(cls, init: Any) -> Any:
+        if isinstance(init, str) and init.lower().startswith(("pissa", "olora", "corda", "loftq")):
+            raise ValueError(f"lora.init={init} changes the frozen base, so its adapter does not reload; choose gaussian or default")
+        return init
 
 
 class LightningConfig(_Group):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pathsynth.config import ClassifierConfig, RunConfig
@@ -11,7 +12,7 @@ from pathsynth.config.lightning import WATCHING, changing
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest, stage_identity
 from pathsynth.sampling.request import requested_prompts
-from pathsynth.study.sources import BaseSource, DataSource, base_source, data_source
+from pathsynth.study.sources import BaseSource, DataSource, adapter_identity, base_source, data_source
 
 _Settings = TypeVar("_Settings")
 
@@ -27,6 +28,9 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     "finetune": {
         "accumulate": 1,
         "dropout": 0.0,
+        "dora": False,
+        "rslora": False,
+        "init": "gaussian",
         "ema_decay": 0.0,
         "min_snr_gamma": None,
         "noise_offset": 0.0,
@@ -148,7 +152,7 @@ class _Planner:
         settings = {
             **trainer,
             **_needed(config.objective, "objective").model_dump(mode="json"),
-            **lora.model_dump(mode="json"),
+            **lora.model_dump(mode="json", exclude={"start"}),
             "alpha": lora.alpha or lora.rank,
             "optimizer": dict(config.optimizer),
             "seed": config.seed,
@@ -156,6 +160,8 @@ class _Planner:
             "debug": config.debug.name if config.debug else "none",
         }
         parents = {"cache": self._identity("cache"), "base": self._base.identity}
+        if lora.start:
+            parents["start"] = adapter_identity(Path(lora.start), self._base.identity)
         if validation.every:
             settings["validation"] = validation.model_dump(mode="json")
             settings["sampling"] = self._sampling()

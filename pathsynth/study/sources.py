@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import urllib.error
 import urllib.request
@@ -15,8 +16,9 @@ from pathsynth.config import BaseConfig, DataConfig, RunConfig
 from pathsynth.config.shipped import assets_folder
 from pathsynth.data.catalogue import open_data
 from pathsynth.data.medmnist import OFFICIAL_MD5, Counts, content_identity, pathmnist_file, pathmnist_identity
-from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.identity import digest
+from pathsynth.ledger.weights import weights_digest
 from pathsynth.vocabulary.labels import COLORECTAL, LabelSpace
 from pathsynth.vocabulary.prompts import PromptBook, colorectal_prompts
 
@@ -79,7 +81,29 @@ def source_files(config: RunConfig) -> list[Path] | None:
         if source.revision:
             return None
         files += _layout_files(Path(source.path_or_hub))
+    if config.lora and config.lora.start:
+        files += sorted(Path(config.lora.start).glob("*.safetensors"))
     return files if all(path.is_file() for path in files) else None
+
+
+def adapter_identity(folder: Path, base: str) -> str:
+    """Identifies the tensors of an adapter that a training starts from.
+
+    Raises:
+        RequestError: the folder holds none, or its card says that it belongs to another base than ``base``.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise RequestError(f"lora.start={folder} holds no adapter (no safetensors file there); name an adapter's folder")
+    card = folder / "adapter.json"
+    try:
+        own = json.loads(card.read_text(encoding="utf-8")).get("base") if card.is_file() else base
+        identity = digest([weights_digest(path) for path in files])
+    except (OSError, ValueError, AttributeError, StageError) as error:
+        raise RequestError(f"lora.start={folder} cannot be read ({error}); name another") from error
+    if own != base:
+        raise RequestError(f"the adapter in {folder} belongs to base {own}, not to {base}; choose its own base or another lora.start")
+    return identity
 
 
 def base_source(config: BaseConfig) -> BaseSource:

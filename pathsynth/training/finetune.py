@@ -25,7 +25,7 @@ from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.seeds import derive_seed
 from pathsynth.models.base import Base
 from pathsynth.models.diffusion import denoising_loss
-from pathsynth.models.lora import AdapterCard, adapter_state, attach, restore, save_adapter
+from pathsynth.models.lora import AdapterCard, AdapterDesign, adapter_state, attach, restore, save_adapter, start_from
 from pathsynth.sampling.draw import CandidateDrawer
 from pathsynth.sampling.rejection import Judge
 from pathsynth.sampling.slots import Stream, slots_of
@@ -228,7 +228,7 @@ def finetune(job: FinetuneJob, folder: Path, work: Path, callbacks: list[pl.Call
     ``work`` keeps the checkpoint and the sheets of a training that was cut off; it goes on from there to the same adapter.
 
     Raises:
-        RequestError: Lightning refuses what ``trainer.*`` or the callbacks ask for.
+        RequestError: Lightning refuses what ``trainer.*`` or the callbacks ask for, or the base what ``lora.*`` does.
         StageError: the loss stopped being finite or (where it must) did not fall, or the checkpoint cannot be read.
     """
     config, base, lora = job.settings, job.base, job.settings.lora
@@ -239,7 +239,10 @@ def finetune(job: FinetuneJob, folder: Path, work: Path, callbacks: list[pl.Call
     trainer = _trainer(config, [*callbacks, *regeneration, *learning, best, points], logger, folder)
     home = base.unet.device
     base.pipeline.to(trainer.strategy.root_device)
-    parameters = attach(base, lora.rank, alpha, lora.dropout, lora.targets, derive_seed(config.seed, "adapter"))
+    design = AdapterDesign(lora.rank, alpha, lora.dropout, lora.targets, lora.dora, lora.rslora, lora.init)
+    parameters = attach(base, design, derive_seed(config.seed, "adapter"))
+    if lora.start:
+        start_from(base, Path(lora.start))
     timesteps = base.scheduler.config.num_train_timesteps
     plan = BatchPlan(job.cache, config.objective, config.trainer.batch_size, config.seed, timesteps)
     module = LoraFinetuning(base, parameters, plan, config.trainer, config.optimizer)

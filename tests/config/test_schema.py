@@ -97,7 +97,9 @@ WRONG: dict[str, list[Any]] = {
     "lora.rank": [-4, 0, "eight", 1.5, None],
     "lora.alpha": [0],
     "lora.dropout": [-0.1, 1],
-    "lora.targets": ["everything"],
+    "lora.init": ["zero"],
+    "lora.dora": ["perhaps"],
+    "lora.rslora": [2],
     "objective.min_snr_gamma": [0, -5],
     "objective.noise_offset": [-0.1],
     "objective.caption_dropout": [-0.1, 1.1],
@@ -164,6 +166,27 @@ def test_a_wrong_value_is_refused_in_one_line_that_names_the_key_and_the_value(k
     message = _refusal(_with(key, value))
     assert message.startswith(f"{key}: ")
     assert f"got {value!r}" in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("lora.targets", "atention", "nearest: attention"),
+        ("lora.targets", "regex:(", "no regular expression"),
+        ("lora.targets", [], "names no module"),
+        ("lora.init", "pissa_niter_4", "changes the frozen base, so its adapter does not reload"),
+        ("lora.init", "olora", "does not reload"),
+    ],
+)
+def test_an_adapter_that_cannot_be_made_or_reloaded_is_refused_with_the_reason(key: str, value: Any, told: str) -> None:
+    message = _refusal(_with(key, value))
+    assert message.startswith(key) and told in message
+
+
+def test_targets_may_be_a_list_or_a_pattern() -> None:
+    for targets in (["to_q", "to_v"], "regex:.*attn2.*", "all-linear"):
+        config = parse_config(_with("lora.targets", targets))
+        assert config.lora is not None and parse_config(config.model_dump(mode="json")).lora == config.lora
 
 
 @pytest.mark.parametrize("value", [0, -2, "few"])

@@ -8,18 +8,20 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file, save_file
 
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.base import load_base
 from pathsynth.models.lora import (
-    TARGETS,
     AdapterCard,
+    AdapterDesign,
     adapter_state,
     attach,
     load_adapter,
     read_card,
     restore,
     save_adapter,
+    start_from,
     unload_adapter,
 )
 from pathsynth.sampling.draw import CandidateDrawer
@@ -32,10 +34,10 @@ def card(base: str, rank: int, alpha: int, targets: str) -> AdapterCard:
     return AdapterCard(base, "colorectal tissue", ("mucus",), "test", rank, alpha, targets, 0, 1)
 
 
-def trained_adapter(folder, base_folder, rank=2, alpha=4, targets="attention+conv"):
+def trained_adapter(folder, base_folder, rank=2, alpha=4, targets="attention+conv", **design):
     """A base with an adapter that does something, saved to ``folder``."""
     base = load_base(str(base_folder), None, "base-1", None, 32)
-    parameters = attach(base, rank, alpha, 0.0, targets, seed=0)
+    parameters = attach(base, AdapterDesign(rank, alpha, targets=targets, **design), seed=0)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for p in parameters:
@@ -49,9 +51,22 @@ def attempts(n: int):
     return [attempt_at(Slot(Stream.VAL, 0, i, PROMPT), 0, 0) for i in range(n)]
 
 
-@pytest.mark.parametrize(("rank", "alpha", "targets"), [(2, 8, "attention"), (4, 2, "attention+conv"), (2, 2, "all")])
-def test_reloads_exactly(small_base_folder, tmp_path, rank, alpha, targets):
-    trained = trained_adapter(tmp_path / "adapter", small_base_folder, rank, alpha, targets)
+KINDS = [
+    (2, 8, "attention", {}),
+    (4, 2, "attention+conv", {}),
+    (2, 2, "all", {}),
+    (2, 4, "all-linear", {}),
+    (2, 4, ("to_q", "conv1"), {}),
+    (2, 4, r"regex:.*attn2\.to_[kv]", {}),
+    (4, 2, "attention+conv", {"rslora": True}),
+    (2, 4, "attention", {"dora": True}),
+    (2, 4, "all-linear", {"dora": True, "rslora": True}),
+]
+
+
+@pytest.mark.parametrize(("rank", "alpha", "targets", "design"), KINDS)
+def test_reloads_exactly(small_base_folder, tmp_path, rank, alpha, targets, design):
+    trained = trained_adapter(tmp_path / "adapter", small_base_folder, rank, alpha, targets, **design)
     fresh = load_base(str(small_base_folder), None, "base-1", None, 32)
     plain = CandidateDrawer(fresh, 32, 3, 3.0).latents(attempts(2))
     load_adapter(tmp_path / "adapter", fresh)
@@ -62,8 +77,9 @@ def test_reloads_exactly(small_base_folder, tmp_path, rank, alpha, targets):
     assert torch.equal(CandidateDrawer(fresh, 32, 3, 3.0).latents(attempts(2)), plain)
 
 
-def test_plain_diffusers_draws_the_same_image(small_base_folder, tmp_path):
-    trained = trained_adapter(tmp_path / "adapter", small_base_folder)
+@pytest.mark.parametrize(("rank", "alpha", "targets", "design"), KINDS[1:])
+def test_plain_diffusers_draws_the_same_image(small_base_folder, tmp_path, rank, alpha, targets, design):
+    trained = trained_adapter(tmp_path / "adapter", small_base_folder, rank, alpha, targets, **design)
     ours = CandidateDrawer(trained, 32, 4, 3.0)(attempts(1))[0]
     pipeline = StableDiffusionPipeline.from_pretrained(small_base_folder, safety_checker=None, requires_safety_checker=False)
     pipeline.load_lora_weights(tmp_path / "adapter")
@@ -79,7 +95,7 @@ def test_initial_adapter_leaves_the_base_as_it_is_and_depends_on_the_seed_alone(
         torch.manual_seed(global_seed)
         base = load_base(str(small_base_folder), None, "base-1", None, 32)
         before = CandidateDrawer(base, 32, 2, 1.0).latents(attempts(1))
-        attach(base, 2, 2, 0.0, "attention", seed=5)
+        attach(base, AdapterDesign(2, 2), seed=5)
         base.unet.eval()
         assert torch.equal(CandidateDrawer(base, 32, 2, 1.0).latents(attempts(1)), before)
         states.append(adapter_state(base))
@@ -89,7 +105,7 @@ def test_initial_adapter_leaves_the_base_as_it_is_and_depends_on_the_seed_alone(
 
 def test_restore_puts_saved_tensors_back(small_base_folder):
     base = load_base(str(small_base_folder), None, "base-1", None, 32)
-    parameters = attach(base, 2, 2, 0.0, "attention", seed=0)
+    parameters = attach(base, AdapterDesign(2, 2), seed=0)
     state = adapter_state(base)
     with torch.no_grad():
         for p in parameters:
@@ -98,12 +114,76 @@ def test_restore_puts_saved_tensors_back(small_base_folder):
     assert all(torch.equal(adapter_state(base)[k], v) for k, v in state.items())
 
 
-def test_every_target_group_adapts_more_than_the_one_before(small_base_folder):
-    counts = []
-    for targets in TARGETS:
+def test_every_target_group_adapts_other_layers(small_base_folder):
+    counts = {}
+    for targets in ("attention", "attention+conv", "all-linear", "all"):
         base = load_base(str(small_base_folder), None, "base-1", None, 32)
-        counts.append(len(attach(base, 1, 1, 0.0, targets, seed=0)))
-    assert counts == sorted(set(counts))
+        counts[targets] = len(attach(base, AdapterDesign(1, 1, targets=targets), seed=0))
+    assert counts["attention"] < min(counts["attention+conv"], counts["all-linear"]) < counts["all"]
+
+
+@pytest.mark.parametrize(
+    ("design", "told"),
+    [
+        ({"targets": ("to_q", "to_qq")}, "no linear layer or convolution is called to_qq; nearest: to_q"),
+        ({"targets": "regex:nothing"}, "regex:nothing matches no layer"),
+        ({"targets": "attention+conv", "dora": True}, "cannot be reloaded on convolutions"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_in_one_line(small_base_folder, design, told):
+    base = load_base(str(small_base_folder), None, "base-1", None, 32)
+    with pytest.raises(RequestError, match=told) as refusal:
+        attach(base, AdapterDesign(2, 2, **design), seed=0)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("kind", ["ours", "diffusers", "kohya"])
+def test_a_training_can_start_from_a_saved_adapter(small_base_folder, tmp_path, kind):
+    trained = trained_adapter(tmp_path / "adapter", small_base_folder, 2, 4, "attention")
+    if kind != "ours":
+        (tmp_path / "adapter" / "adapter.json").unlink()
+        weights = tmp_path / "adapter" / "pytorch_lora_weights.safetensors"
+        tensors = load_file(weights)
+        if kind == "kohya":
+            tensors = as_kohya(tensors, alpha=4)
+        save_file(tensors, tmp_path / "adapter" / "other_name.safetensors", metadata={"format": "pt"})
+        weights.unlink()
+    fresh = load_base(str(small_base_folder), None, "base-1", None, 32)
+    attach(fresh, AdapterDesign(2, 4), seed=9)
+    start_from(fresh, tmp_path / "adapter")
+    expected, found = adapter_state(trained), adapter_state(fresh)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def as_kohya(tensors: dict[str, torch.Tensor], alpha: float) -> dict[str, torch.Tensor]:
+    """The names that kohya's scripts give the layers of a UNet."""
+    named = {}
+    for name, tensor in tensors.items():
+        layer, _, end = name.removeprefix("unet.").rpartition(".lora_")
+        path = f"lora_unet_{layer.replace('.', '_')}"
+        named[f"{path}.lora_{'down' if end.startswith('A') else 'up'}.weight"] = tensor
+        named[f"{path}.alpha"] = torch.tensor(float(alpha))
+    return named
+
+
+@pytest.mark.parametrize(
+    ("design", "told"),
+    [
+        (AdapterDesign(4, 4), "other layers or another rank"),
+        (AdapterDesign(2, 4, targets="attention+conv"), "other layers or another rank"),
+        (AdapterDesign(2, 2), "has alpha 4; set lora.alpha to it"),
+    ],
+)
+def test_an_adapter_of_another_shape_is_no_start(small_base_folder, tmp_path, design, told):
+    trained_adapter(tmp_path / "adapter", small_base_folder, 2, 4, "attention")
+    base = load_base(str(small_base_folder), None, "base-1", None, 32)
+    attach(base, design, seed=0)
+    with pytest.raises(RequestError, match=told):
+        start_from(base, tmp_path / "adapter")
+    (tmp_path / "adapter" / "pytorch_lora_weights.safetensors").unlink()
+    with pytest.raises(RequestError, match="holds no safetensors files"):
+        start_from(base, tmp_path / "adapter")
 
 
 def test_another_base_is_refused(small_base_folder, tmp_path):

@@ -4,8 +4,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
+from safetensors.numpy import save_file
 
 from pathsynth.commands.quoting import quote_free_text
 from pathsynth.config import RunConfig, from_hydra
@@ -123,6 +125,25 @@ def test_without_validation_an_adapter_does_not_depend_on_gate_or_sampler(settin
     after = identities(settings("finetune", "validation.every=0", "gate.epochs=3", "sampling.steps=7"))
     assert before["finetune"] == after["finetune"]
     assert before["gate"] != after["gate"]
+
+
+def test_the_adapter_that_a_training_starts_from_counts_by_its_tensors(settings, base, tmp_path):
+    def started(name: str, value: float, own: str | None = None) -> RunConfig:
+        folder = tmp_path / name
+        folder.mkdir()
+        save_file({"x": np.full(3, value)}, folder / "pytorch_lora_weights.safetensors", metadata={"made": name})
+        if own:
+            (folder / "adapter.json").write_text(json.dumps({"base": own}))
+        return settings("finetune", f"lora.start='{folder}'")
+
+    fresh, one = identities(settings("finetune")), identities(started("a", 1.0))
+    assert fresh["gate"] == one["gate"] and fresh["finetune"] != one["finetune"]
+    same, other = identities(started("b", 1.0)), identities(started("c", 2.0))
+    assert one["finetune"] == same["finetune"] != other["finetune"]
+    with pytest.raises(RequestError, match="belongs to base xyz, not to"):
+        plan(started("d", 1.0, own="xyz"))
+    with pytest.raises(RequestError, match="holds no adapter"):
+        plan(settings("finetune", f"lora.start='{base}'"))
 
 
 def test_run_generate_and_finetune_share_their_stages(settings):

@@ -178,6 +178,23 @@ def test_every_option_of_the_objective_changes_the_adapter(small_base_folder, ca
     assert not same(one, adapter(tmp_path / "b", small_base_folder, cache, settings(**option)))
 
 
+@pytest.mark.parametrize("option", [{"dora": True}, {"rslora": True}, {"init": "default"}, {"targets": "all-linear"}, {"dropout": 0.3}])
+def test_every_option_of_the_adapter_changes_it(small_base_folder, cache, tmp_path, option):
+    chosen = settings()
+    one = adapter(tmp_path / "a", small_base_folder, cache, chosen)
+    changed = replace(chosen, lora=LoraConfig(**{**chosen.lora.model_dump(), "rank": 2, **option}))
+    assert not same(one, adapter(tmp_path / "b", small_base_folder, cache, changed))
+
+
+def test_a_training_that_starts_from_an_adapter_goes_on_from_it(small_base_folder, cache, tmp_path):
+    chosen = settings()
+    first = adapter(tmp_path / "a", small_base_folder, cache, chosen)
+    started = replace(chosen, lora=chosen.lora.model_copy(update={"start": str(tmp_path / "a" / "adapter")}))
+    still = replace(started, optimizer={"_target_": "torch.optim.SGD", "lr": 0.0})
+    assert same(first, adapter(tmp_path / "b", small_base_folder, cache, still))
+    assert not same(first, adapter(tmp_path / "c", small_base_folder, cache, started))
+
+
 def test_a_loss_that_is_not_finite_stops_with_its_step(small_base_folder, cache, tmp_path):
     with pytest.raises(StageError, match=r"became nan at step \d; lower optimizer.lr"):
         adapter(tmp_path / "a", small_base_folder, cache, settings(lr=1e30))
