@@ -23,12 +23,12 @@ class _Group(BaseModel):
 
 
 class DataConfig(_Group):
-    """``root``, ``allow_subset`` and ``download`` belong to pathmnist, ``seed`` to the phantom.
+    """``allow_subset`` and ``download`` belong to pathmnist; ``symmetry``, ``classes`` and the shares of val and test to folder.
 
-    The counts are the images of a split; 0 means all that a file has.
+    ``seed`` is the phantom's, and of a folder's splits. The counts are the images of a split; 0 means all that there are.
     """
 
-    name: Literal["phantom", "pathmnist"]
+    name: Literal["phantom", "pathmnist", "folder"]
     size: int = Field(ge=16, le=512)
     seed: int = Field(0, ge=0)
     n_train: int = Field(0, ge=0)
@@ -37,6 +37,10 @@ class DataConfig(_Group):
     root: str | None = None
     allow_subset: bool = False
     download: bool = False
+    symmetry: Literal["d4", "none"] = "none"
+    classes: tuple[str, ...] = ()
+    val_share: float = Field(0.1, gt=0, lt=1)
+    test_share: float = Field(0.1, gt=0, lt=1)
 
 
 class BaseConfig(_Group):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,17 @@ from pathsynth.vocabulary.prompts import PromptBook
 
 SPLITS = ("train", "val", "test")
 PARTS = ("a", "b", "all")
+
+
+class Counts(NamedTuple):
+    """How many images of each split; 0 means all. Classes come in turn, so that each has as many as the others where it can."""
+
+    train: int = 0
+    val: int = 0
+    test: int = 0
+
+
+ALL = Counts()
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,15 @@ class DataSet:
             return train
         in_a = _half(train.labels, self.identity)
         return train.take(np.flatnonzero(in_a if part == "a" else ~in_a))
+
+
+def first_of_each_class(labels: np.ndarray, n: int) -> np.ndarray:
+    """int64 (n,): rows in their order, the first of every class, then the second of every class, and so on until there are n."""
+    place = np.zeros(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        rows = labels == label
+        place[rows] = np.arange(rows.sum())
+    return np.sort(np.lexsort((labels, place))[:n])
 
 
 def _half(labels: np.ndarray, identity: str) -> np.ndarray:

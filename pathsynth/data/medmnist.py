@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib import format as npy
 
-from pathsynth.data.dataset import SPLITS, DataSet, LabelledImages
+from pathsynth.data.dataset import ALL, SPLITS, Counts, DataSet, LabelledImages, first_of_each_class
 from pathsynth.ledger.errors import RequestError
 from pathsynth.vocabulary.labels import COLORECTAL
 from pathsynth.vocabulary.prompts import colorectal_prompts
@@ -38,17 +38,6 @@ class SourceIdentity(NamedTuple):
 
     name: str
     identity: str
-
-
-class Counts(NamedTuple):
-    """How many images of each split; 0 means all. Classes come in turn, so that each has as many as the others where it can."""
-
-    train: int = 0
-    val: int = 0
-    test: int = 0
-
-
-ALL = Counts()
 
 
 def pathmnist_data(
@@ -77,7 +66,7 @@ def pathmnist_data(
     def read(split: str) -> LabelledImages:
         whole = LabelledImages(_array(path, f"{split}_images"), _labels(path, split))
         wanted = getattr(counts, split)
-        return whole.take(_first_of_each_class(whole.labels, wanted)) if wanted else whole
+        return whole.take(first_of_each_class(whole.labels, wanted)) if wanted else whole
 
     return DataSet(source.name, source.identity, size, COLORECTAL, colorectal_prompts(), read)
 
@@ -113,15 +102,6 @@ def content_identity(size: int, checksum: str, counts: Counts = ALL) -> str:
     """The hash of what determines the images: the file's checksum, and how many of each split are taken if not all."""
     taken = ":" + "/".join(map(str, counts)) if any(counts) else ""
     return hashlib.blake2b(f"pathmnist:{size}:{checksum}{taken}".encode(), digest_size=8).hexdigest()
-
-
-def _first_of_each_class(labels: np.ndarray, n: int) -> np.ndarray:
-    """int64 (n,): rows in their order, the first of every class, then the second of every class, and so on until there are n."""
-    place = np.zeros(len(labels), dtype=np.int64)
-    for label in np.unique(labels):
-        rows = labels == label
-        place[rows] = np.arange(rows.sum())
-    return np.sort(np.lexsort((labels, place))[:n])
 
 
 def pathmnist_file(root: Path | None, size: int) -> Path:

@@ -15,7 +15,9 @@ from typing import Any
 from pathsynth.config import BaseConfig, DataConfig, RunConfig
 from pathsynth.config.shipped import assets_folder
 from pathsynth.data.catalogue import open_data
-from pathsynth.data.medmnist import OFFICIAL_MD5, Counts, content_identity, pathmnist_file, pathmnist_identity
+from pathsynth.data.dataset import Counts
+from pathsynth.data.folder import folder_files
+from pathsynth.data.medmnist import OFFICIAL_MD5, content_identity, pathmnist_file, pathmnist_identity
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.identity import digest
 from pathsynth.ledger.weights import weights_digest
@@ -76,6 +78,9 @@ def source_files(config: RunConfig) -> list[Path] | None:
     files: list[Path] = []
     if config.data and config.data.name == "pathmnist":
         files.append(pathmnist_file(Path(config.data.root) if config.data.root else None, config.data.size))
+    if config.data and config.data.name == "folder" and config.data.root:
+        images = folder_files(Path(config.data.root))
+        files += [*images, *sorted({path.parent for path in images})]  # a folder's time tells of images that came or went
     if config.base:
         source = base_source(config.base)
         if source.revision:
@@ -83,7 +88,7 @@ def source_files(config: RunConfig) -> list[Path] | None:
         files += _layout_files(Path(source.path_or_hub))
     if config.lora and config.lora.start:
         files += sorted(Path(config.lora.start).glob("*.safetensors"))
-    return files if all(path.is_file() for path in files) else None
+    return files if all(path.exists() for path in files) else None
 
 
 def adapter_identity(folder: Path, base: str) -> str:

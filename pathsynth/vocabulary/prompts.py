@@ -99,3 +99,13 @@ def colorectal_prompts() -> PromptBook:
 def _class_prompts(c: LabelClass) -> ClassPrompts:
     training, held_out = _COLORECTAL_PARAPHRASES[c.slug]
     return ClassPrompts(CANONICAL_TEMPLATE.format(name=c.name), training, held_out)
+
+
+def generic_prompts(space: LabelSpace) -> PromptBook:
+    """A prompt book by class names alone, for data that nobody has written one for."""
+    return PromptBook(space, tuple(_generic(c.name) for c in space.classes))
+
+
+def _generic(name: str) -> ClassPrompts:
+    training = (f"a photo of {name}", f"{name} under the microscope", f"a close image of {name}")
+    return ClassPrompts(f"an image of an area with {name}", training, (f"a picture that shows {name}", f"one sample of {name}"))

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pathsynth.data import medmnist as reader
-from pathsynth.data.medmnist import Counts, pathmnist_data, pathmnist_identity
+from pathsynth.data.dataset import Counts
+from pathsynth.data.medmnist import pathmnist_data, pathmnist_identity
 from pathsynth.ledger.errors import RequestError
 
 Arrays = dict[str, np.ndarray]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
+from PIL import Image
 from safetensors.numpy import save_file
 
 from pathsynth.commands.quoting import quote_free_text
@@ -16,7 +17,7 @@ from pathsynth.data.medmnist import pathmnist_data
 from pathsynth.ledger.errors import RequestError
 from pathsynth.study.claim import trial_folder, trial_name
 from pathsynth.study.plan import Plan, plan, planned_images
-from pathsynth.study.sources import base_source, data_source
+from pathsynth.study.sources import base_source, data_source, source_files
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 
@@ -221,6 +222,20 @@ def test_what_will_be_downloaded_is_planned_as_the_official_file(settings, monke
     monkeypatch.setattr(medmnist, "_md5", lambda *_: official)
     assert digest != official
     assert pathmnist_data(tmp_path).identity == planned
+
+
+def test_images_of_ones_own_are_planned_and_watched(settings, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for i in range(3):
+            Image.fromarray(np.full((8, 8, 3), i, dtype=np.uint8)).save(tmp_path / "own" / name / f"{i}.png")
+    config = settings("generate", "data=folder", f"data.root='{tmp_path / 'own'}'", "data.size=32", "labels=[b]")
+    made = plan(config)
+    assert made.stages[-1].settings["request"]["prompts"] == {"1": "an image of an area with b"}
+    watched = source_files(config)
+    assert watched is not None and {tmp_path / "own" / "a", tmp_path / "own" / "a" / "0.png"} <= set(watched)
+    with pytest.raises(UnknownLabelError, match="classes: a, b"):
+        plan(settings("generate", "data=folder", f"data.root='{tmp_path / 'own'}'", "labels=[mucus]"))
 
 
 def test_missing_data_and_unknown_labels_are_refused(settings, tmp_path):
