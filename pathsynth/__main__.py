@@ -82,6 +82,16 @@ def _rerun(
     return rerun_trial(folder, into)
 
 
+def _export(
+    trial: Annotated[Path, typer.Argument(help="A trial's folder.")],
+    folder: Annotated[Path, typer.Argument(help="The folder to make.")],
+    fuse: Annotated[bool, typer.Option("--fuse", help="Write the whole pipeline, the adapter fused in.")] = False,
+) -> None:
+    from pathsynth.commands.export import export_adapter
+
+    export_adapter(trial, folder, fuse)
+
+
 def _gc(
     multirun: Annotated[Path, typer.Argument(help="The folder of all studies.")] = Path(_ALL),
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
@@ -113,6 +123,7 @@ FILE_COMMANDS: dict[str, tuple[str, Callable[..., int | None]]] = {
     "status": ("Show how far each trial is, and why it failed.", _status),
     "init": ("Copy configurations and studies, to change them.", _init),
     "report": ("Write the page of a trial or a study.", _report),
+    "export": ("Copy an adapter with its card, or fuse it.", _export),
     "completion": ("Print a script that completes words in a shell.", _completion),
     "gc": ("List stages that no trial needs, and remove them.", _gc),
     "rerun": ("Repeat a trial from its manifest, and compare.", _rerun),

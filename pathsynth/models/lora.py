@@ -230,3 +230,15 @@ def load_adapter(folder: Path, base: Base) -> AdapterCard:
 def unload_adapter(base: Base) -> None:
     """Take the adapter off, leaving the base as it was loaded."""
     base.pipeline.unload_lora_weights()
+
+
+def save_fused(adapter: Path, base: Base, folder: Path) -> None:
+    """Write the base's whole pipeline with a saved adapter's weights added to its own.
+
+    Raises:
+        RequestError: the adapter was trained on another base, or the folder is incomplete.
+    """
+    load_adapter(adapter, base)
+    base.pipeline.fuse_lora()
+    base.pipeline.unload_lora_weights()
+    base.pipeline.save_pretrained(folder, safe_serialization=True)

@@ -69,7 +69,7 @@ def markdown(trials: Sequence[TrialSummary]) -> str:
     parts = [_side_by_side(trials)] if len(trials) > 1 else []
     for trial in trials:
         if trial.result:
-            parts += [f"### {_plain(trial.label)}", *_tables(Scores(trial.result.metrics))]
+            parts += [f"### {plain(trial.label)}", *score_tables(Scores(trial.result.metrics))]
             parts.append(f"Seconds by stage: {', '.join(f'{stage} {seconds:.0f}' for stage, seconds in trial.result.timings.items())}.")
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -80,11 +80,12 @@ def _side_by_side(trials: Sequence[TrialSummary]) -> str:
     for trial in trials:
         scores = (trial.f1_gate, trial.f1_judge, trial.acceptance, trial.accepted_judge)
         state = f"{trial.state}: {trial.problem}" if trial.problem else trial.state
-        rows.append([_plain(trial.label), *map(_shown, scores)] if trial.finished else [_plain(trial.label), _plain(state), "", "", ""])
+        rows.append([plain(trial.label), *map(_shown, scores)] if trial.finished else [plain(trial.label), plain(state), "", "", ""])
     return _table(heads, rows)
 
 
-def _tables(scores: Scores) -> list[str]:
+def score_tables(scores: Scores) -> list[str]:
+    """Overall, by class, and of the classifiers on real images, as Markdown; empty where nothing was measured."""
     return [_overall(scores), _by_class(scores), _classifiers(scores)]
 
 
@@ -140,7 +141,7 @@ def _shown(metric: Metric | None, digits: int = 3) -> str:
     return f"{metric.value:.{digits}f}{bounds}, n = {metric.n:,}"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """What people typed, as text in a cell of a Markdown table."""
     return " ".join("".join(f"\\{c}" if c in "\\|`*_[]<>#" else c for c in text).split())
 

@@ -21,6 +21,7 @@ from pathsynth.models.lora import (
     read_card,
     restore,
     save_adapter,
+    save_fused,
     start_from,
     unload_adapter,
 )
@@ -207,3 +208,16 @@ def test_incomplete_adapters_and_bases_are_refused_in_one_line(small_base_folder
     with pytest.raises(RequestError, match="incomplete or damaged") as refusal:
         load_base(str(broken), None, "x", None, 32)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_fused_pipeline_draws_what_base_and_adapter_draw(small_base_folder, tmp_path):
+    trained_adapter(tmp_path / "adapter", small_base_folder)
+    base = load_base(str(small_base_folder), None, "base-1", None, 32)
+    load_adapter(tmp_path / "adapter", base)
+    expected = CandidateDrawer(base, 32, 3, 3.0).latents(attempts(2))
+    unload_adapter(base)
+    plain = CandidateDrawer(base, 32, 3, 3.0).latents(attempts(2))
+    save_fused(tmp_path / "adapter", base, tmp_path / "fused")
+    fused = CandidateDrawer(load_base(str(tmp_path / "fused"), None, "fused", None, 32), 32, 3, 3.0).latents(attempts(2))
+    assert torch.allclose(fused, expected, atol=1e-4)
+    assert not torch.allclose(fused, plain, atol=1e-2)

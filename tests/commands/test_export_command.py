@@ -1,0 +1,54 @@
+"""`pathsynth export`: what lies in the folder, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pathsynth.__main__ import dispatch
+from pathsynth.ledger.records import Metric, Result, write_result
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Path:
+    folder = tmp_path / "multirun" / "s" / "rank=4-abcdef"
+    (folder / "adapter").mkdir(parents=True)
+    config = {"base": {"name": "tiny"}, "lora": {"rank": 4, "alpha": None, "targets": "attention"}, "data": {"name": "phantom"}}
+    (folder / "manifest.json").write_text(json.dumps({"name": "rank=4 <b>", "config": config}))
+    (folder / "state.json").write_text(json.dumps({"state": "done"}))
+    (folder / "adapter" / "adapter.json").write_text(json.dumps({"base": "b45e"}))
+    (folder / "adapter" / "pytorch_lora_weights.safetensors").write_bytes(b"weights")
+    f1 = Metric("macro_f1", 0.5, 0.4, 0.6, 90, "image", None, "generated", "before filtering", "gate", "canonical", "phantom 32 px", 0)
+    write_result(folder / "result.json", Result("x", {}, config, (f1,), ()))
+    return folder
+
+
+def test_the_folder_holds_adapter_card_and_scores(trial, tmp_path, capsys):
+    assert dispatch(["export", str(trial), str(tmp_path / "out" / "mine")]) == 0
+    made = tmp_path / "out" / "mine"
+    assert {p.name for p in made.iterdir()} == {"adapter.json", "pytorch_lora_weights.safetensors", "result.json", "README.md"}
+    assert [p.name for p in made.parent.iterdir()] == ["mine"]
+    card = (made / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: diffusers\n")
+    assert 'pipe.load_lora_weights("mine")' in card and "`b45e`" in card and "| rank | 4 |" in card
+    assert "| macro F1 | 0.500 [0.400, 0.600], n = 90 |" in card
+    assert "Not for diagnosis" in card and "<b>" not in card
+    assert capsys.readouterr().out.splitlines()[-1] == f"exported to {made}; README.md says how to load it"
+
+
+def test_an_adapter_that_was_not_evaluated_says_so(trial, tmp_path):
+    (trial / "result.json").unlink()
+    assert dispatch(["export", str(trial), str(tmp_path / "mine")]) == 0
+    assert "It was not evaluated." in (tmp_path / "mine" / "README.md").read_text()
+
+
+def test_nothing_is_overwritten_and_what_has_no_adapter_is_refused(trial, tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    assert dispatch(["export", str(trial), str(tmp_path / "mine")]) == 2
+    assert "not overwritten" in capsys.readouterr().err
+    (trial / "adapter" / "adapter.json").unlink()
+    assert dispatch(["export", str(trial), str(tmp_path / "other")]) == 2
+    assert "no adapter in" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
