@@ -157,8 +157,9 @@ class LightningConfig(_Group):
 class TrainerConfig(LightningConfig):
     """``ema_decay`` 0 turns averaging off; ``threads`` null shares the cores among the workers.
 
-    ``checkpoint_every``: steps between two points from which a killed fine-tune goes on. ``restart_steps``: steps of the first
-    cosine of the learning rate, each next one is twice as long; null: one cosine over all steps.
+    ``checkpoint_every``: steps between two points from which a killed fine-tune goes on. ``schedule``: of the learning rate,
+    after its warm-up. ``restart_steps``: steps of the first cosine, each next one is twice as long; null: one over all steps.
+    ``gradient_checkpointing``: computes activations twice to hold fewer of them in memory.
     """
 
     max_steps: int = Field(ge=1)
@@ -167,10 +168,18 @@ class TrainerConfig(LightningConfig):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
     gradient_clip_val: float = Field(ge=0)
     warmup_steps: int = Field(ge=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
     restart_steps: int | None = Field(None, ge=1)
+    gradient_checkpointing: bool = False
     ema_decay: float = Field(ge=0, lt=1)
     threads: int | None = Field(None, ge=1)
     checkpoint_every: int = Field(50, ge=1)
+
+    @model_validator(mode="after")
+    def _restarts_are_cosines(self) -> TrainerConfig:
+        if self.restart_steps and self.schedule != "cosine":
+            raise ValueError(f"trainer.restart_steps belongs to cosines, and trainer.schedule is {self.schedule}; set one of them back")
+        return self
 
 
 class ObjectiveConfig(_Group):

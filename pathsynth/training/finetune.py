@@ -32,7 +32,7 @@ from pathsynth.sampling.slots import Stream, slots_of
 from pathsynth.training.overfit import FallingLoss
 from pathsynth.training.regeneration import RegenerationCallback
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
-from pathsynth.training.steps import step_generator, step_loader, warmup_cosine, warmup_restarts
+from pathsynth.training.steps import step_generator, step_loader, warmup_constant, warmup_cosine, warmup_restarts
 
 
 class LatentBatch(NamedTuple):
@@ -149,6 +149,8 @@ class LoraFinetuning(pl.LightningModule):
 
     def _rate(self, step: int) -> float:
         config = self._config
+        if config.schedule == "constant":
+            return warmup_constant(step, config.warmup_steps)
         if config.restart_steps:
             return warmup_restarts(step, config.warmup_steps, config.restart_steps)
         return warmup_cosine(step, config.warmup_steps, config.max_steps, floor=0.0)
@@ -243,10 +245,13 @@ def finetune(job: FinetuneJob, folder: Path, work: Path, callbacks: list[pl.Call
     parameters = attach(base, design, derive_seed(config.seed, "adapter"))
     if lora.start:
         start_from(base, Path(lora.start))
+    if config.trainer.gradient_checkpointing:
+        base.unet.enable_gradient_checkpointing()
     timesteps = base.scheduler.config.num_train_timesteps
     plan = BatchPlan(job.cache, config.objective, config.trainer.batch_size, config.seed, timesteps)
     module = LoraFinetuning(base, parameters, plan, config.trainer, config.optimizer)
     trainer.fit(module, ckpt_path=points.checkpoint, weights_only=True)
+    base.unet.disable_gradient_checkpointing()
     base.pipeline.to(home)  # Lightning leaves what it trained on the CPU
     if best.state is None:
         module.use_ema_weights()

@@ -57,6 +57,11 @@ def warmup_cosine(step: int, warmup: int, steps: int, floor: float) -> float:
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def warmup_constant(step: int, warmup: int) -> float:
+    """Learning-rate factor: linear from 0 over ``warmup`` steps, then 1."""
+    return min(1.0, (step + 1) / max(1, warmup))
+
+
 def warmup_restarts(step: int, warmup: int, first: int) -> float:
     """Learning-rate factor: linear from 0 over ``warmup`` steps, then cosines from 1 to 0, of ``first``, 2·``first``, … steps."""
     if step < warmup:

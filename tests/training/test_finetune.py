@@ -226,6 +226,24 @@ def test_what_is_lightnings_reaches_its_trainer(small_base_folder, cache, tmp_pa
     assert "FIT Profiler Report" in (tmp_path / "a" / "fit-profile.txt").read_text()
 
 
+def test_a_constant_rate_is_warmed_up_and_stays(small_base_folder, cache, tmp_path):
+    rates = Rates()
+    adapter(tmp_path / "a", small_base_folder, cache, with_trainer(schedule="constant", warmup_steps=2), rates)
+    assert rates.seen == pytest.approx([5e-3, 1e-2, 1e-2, 1e-2, 1e-2, 1e-2])
+    with pytest.raises(ValueError, match="restart_steps belongs to cosines"):
+        with_trainer(schedule="constant", restart_steps=2)
+
+
+def test_gradient_checkpointing_recomputes_and_gives_the_same_adapter(small_base_folder, cache, tmp_path, monkeypatch):
+    recomputed = []
+    original = torch.utils.checkpoint.checkpoint
+    monkeypatch.setattr(torch.utils.checkpoint, "checkpoint", lambda *args, **kwargs: recomputed.append(1) or original(*args, **kwargs))
+    plain = adapter(tmp_path / "a", small_base_folder, cache, with_trainer())
+    assert not recomputed
+    assert same(plain, adapter(tmp_path / "b", small_base_folder, cache, with_trainer(gradient_checkpointing=True)))
+    assert recomputed
+
+
 def test_what_lightning_refuses_is_told_in_one_line(small_base_folder, cache, tmp_path):
     with pytest.raises(RequestError, match=r"^Lightning refuses the settings of trainer or callbacks: [^\n]*ModelCheckpoint[^\n]*$"):
         adapter(tmp_path / "a", small_base_folder, cache, settings(), pl.callbacks.ModelCheckpoint())
