@@ -34,11 +34,12 @@ TILE_FOLDERS = ("ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM")
 _BINS = 8
 
 
-def transfer_figures(real: Path | None, work: Path) -> list[Figure]:
+def transfer_figures(real: Path | None, work: Path, gate_only: bool = False) -> list[Figure]:
     """All figures; those on real tissue need ``real``, a folder of ``pathmnist.npz`` and, if there, of ``tiles224``.
 
     Three ResNet-18 are trained, each on 3,000 phantoms for four epochs: the demo's gate, the same with stain augmentation, and
-    that at 64 px. They are kept in ``work`` under the identity of their data, and not trained again where they are there.
+    that at 64 px; with ``gate_only`` the first alone. They are kept in ``work`` under the identity of their data, and not trained
+    again where they are there.
     """
     small = phantom_data(32, 6000, 900, 1800, seed=0)
     test, name = small.split("test"), f"{small.name} test"
@@ -49,13 +50,13 @@ def transfer_figures(real: Path | None, work: Path) -> list[Figure]:
     if real is not None:
         tissue = pathmnist_data(real, 28, allow_subset=True)
         seen[f"{tissue.name} test"] = _padded(tissue.split("test"))
-    for who, stains in (("gate", False), ("gate with stain augmentation", True)):
+    for who, stains in (("gate", False), ("gate with stain augmentation", True))[: 1 if gate_only else 2]:
         classifier = _trained(small, work / small.identity / who.replace(" ", "_"), "small", stains)
         figures += [_accuracy(who, classifier, images, source) for source, images in seen.items()]
         if real is not None:
             figures += _recalls(who, classifier, seen[f"{tissue.name} test"], f"{tissue.name} test")
     figures += colour_figures(small, {source: images for source, images in seen.items() if "reconstructed" not in source})
-    if real is not None and (real / "tiles224").is_dir():
+    if real is not None and not gate_only and (real / "tiles224").is_dir():
         figures += _tile_figures(real / "tiles224", work)
     return figures
 

@@ -174,13 +174,13 @@ def _expose(scene: _Scene, tissue: Callable[[_Scene], _Stains]) -> np.ndarray:
     stains = tissue(scene)
     present = _tear(scene) * (1 + _fold(scene))
     chromatin = 1 + 0.12 * scene.detail("chromatin", 56)
-    present = present * (1 + each(draws.uniform("texture depth", high=0.22)) * scene.field("texture", 20))
+    present = present * (1 + each(0.16 * draws.uniform("texture depth") ** 2) * scene.field("texture", 20))
     grain = scene.field("grain", 12) * 0.012
-    haze = draws.chance("haze", 0.3) * draws.uniform("haze depth", high=0.4)
+    haze = draws.chance("haze", 0.2) * draws.uniform("haze depth", high=0.4)
     lean = draws.uniform("haze lean", low=0.3)
-    strength = np.exp(draws.normal("strength") * 0.16)
-    hematoxylin = stains.hematoxylin * chromatin * present * each(strength * np.exp(draws.normal("hematoxylin") * 0.15))
-    eosin = stains.eosin * present * each(strength * np.exp(draws.normal("eosin") * 0.15))
+    strength = np.exp(draws.normal("strength") * 0.13)
+    hematoxylin = stains.hematoxylin * chromatin * present * each(strength * np.exp(draws.normal("hematoxylin") * 0.1))
+    eosin = stains.eosin * present * each(strength * np.exp(draws.normal("eosin") * 0.1))
     hematoxylin = np.maximum(hematoxylin + grain + each(haze * lean), 0) + _specks(scene)
     eosin = np.maximum(eosin + grain + each(haze * (1 - lean)), 0)
     light = draws.uniform("light", low=0.88, high=0.98)
@@ -200,7 +200,7 @@ def _absorption(draws: Draws) -> tuple[np.ndarray, np.ndarray]:
     hematoxylin, eosin = (
         np.asarray(pure, dtype=np.float32)
         + (middle + draws.uniform("stain lean", 1, low=-0.3, high=0.3)) * np.subtract(normalised, pure, dtype=np.float32)
-        + draws.uniform(name, 3, low=-0.06, high=0.06)
+        + draws.uniform(name, 3, low=-0.045, high=0.045)
         for name, pure, normalised, middle in pairs
     )
     return hematoxylin, eosin
@@ -232,7 +232,7 @@ def _specks(scene: _Scene) -> np.ndarray:
 def _infiltrate(scene: _Scene) -> np.ndarray:
     """Hematoxylin of immune cells scattered through a tissue, from none to many."""
     count = 44
-    share = scene.draws.uniform("infiltrate", low=-0.4, high=1.0)[:, None]
+    share = scene.draws.uniform("infiltrate", low=-0.9, high=0.9)[:, None]
     there = scene.draws.uniform("infiltrate there", count) < share
     radius = scene.draws.uniform("infiltrate radius", count, low=0.026, high=0.038)
     stain = scene.draws.uniform("infiltrate stain", count, low=0.3, high=0.75) * there
@@ -273,8 +273,8 @@ def _adipose(scene: _Scene) -> _Stains:
     roundness = 0.06
     gap = -roundness * np.log(np.exp((first - second) / roundness) + np.exp((first - third) / roundness))
     cover = ramp(0.032 + scene.field("wall", 6) * 0.012 - gap, scene.rim() + 0.02)
-    cover = cover * (each(scene.draws.uniform("wall depth", low=0.6, high=1.2)) + 0.25 * scene.field("wall stain", 4))
-    return _Stains(cover * 0.32 + 0.07, np.maximum(cover * 0.38 + 0.04, 0))
+    cover = cover * (each(scene.draws.uniform("wall depth", low=0.8, high=1.3)) + 0.25 * scene.field("wall stain", 4))
+    return _Stains(cover * 0.34 + 0.06, np.maximum(cover * 0.38 + 0.04, 0))
 
 
 def _nearest_three(scene: _Scene, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -305,14 +305,14 @@ def _debris(scene: _Scene) -> _Stains:
     """Crumbs of pale red matter without direction, cracks between them, and dark fragments in places."""
     draws = scene.draws
     grains = scene.field("crumbs", 11)
-    crack = ramp(0.32 - np.abs(scene.field("cracks", 8)), 0.5) * ramp(scene.field("cracked", 3) + 0.3, 1.2)
-    solid = 1 - each(draws.uniform("crack depth", low=0.3, high=0.95)) * crack
+    crack = ramp(0.4 - np.abs(scene.field("cracks", 7)), 0.5) * ramp(scene.field("cracked", 2) + 1.0, 1.5)
+    solid = 1 - each(draws.uniform("crack depth", low=0.5, high=0.95)) * crack
     pitch = draws.uniform("fragment pitch", low=0.14, high=0.2)
     x, y = _scatter(scene, "fragment", pitch, 0.14, 0.45)
     radius = draws.uniform("fragment radius", x.shape[1], low=0.026, high=0.045)
     stain = draws.uniform("fragment stain", x.shape[1], low=-1.0, high=0.6)
     fragments = scene.nuclei(Ellipses(x, y, radius, radius * 0.85, stain * 7, np.maximum(stain, 0)), 0.05)
-    eosin = 0.62 + 0.12 * grains
+    eosin = 0.72 + 0.12 * grains
     return _Stains((0.2 + 0.06 * grains) * solid + np.maximum(fragments, _infiltrate(scene)), np.maximum(eosin, 0.05) * solid)
 
 
@@ -335,31 +335,31 @@ def _mucus(scene: _Scene) -> _Stains:
     swirl = scene.field("swirl", 2) * 0.11 + scene.field("ripple", 5) * 0.02
     u, v = scene.u + swirl, scene.v + swirl
     streak = ramp(0.3 - np.abs(scene.strands("streaks", u, v, 2.4, 6.0)), 0.6)
-    streak = streak * np.maximum(0.7 + 0.45 * scene.field("streak stain", 3), 0)
+    streak = streak * np.maximum(0.9 + 0.3 * scene.field("streak stain", 3), 0.3)
     wisps = scene.strands("wisps", u, v, 3.0, 11.0)
     pool = np.maximum(1 + 0.3 * scene.field("pool", 3) + 0.22 * wisps, 0.1)
     inflamed = each(scene.draws.chance("inflamed", 0.35))
-    return _Stains(0.2 * pool + 0.26 * streak + 0.7 * inflamed * _infiltrate(scene), 0.2 * pool + 0.36 * streak)
+    return _Stains(0.22 * pool + 0.26 * streak + 0.7 * inflamed * _infiltrate(scene), 0.2 * pool + 0.36 * streak)
 
 
 def _smooth_muscle(scene: _Scene) -> _Stains:
     """Straight parallel fibres, closely packed, with long nuclei that lie along them and a cleft here and there."""
     draws = scene.draws
     across = scene.v + scene.field("fibre bend", 2) * 0.012
-    fibres = scene.strands("fibres", scene.u, across, 1.3, 12.0)
+    fibres = scene.strands("fibres", scene.u, across, 0.9, 9.5)
     clefts = ramp(scene.strands("clefts", scene.u, across, 1.2, 6.0) - 1.7, 0.5)
     pitch = draws.uniform("long nucleus pitch", low=0.22, high=0.3)
     u, v = _spread(scene, "long nucleus", pitch, 0.22, 0.4)
     x, y = scene.turned(u, v)
     count = x.shape[1]
-    stain = draws.uniform("long nucleus stain", count, low=0.25, high=0.65) * (draws.uniform("long nucleus there", count) < 0.7)
+    stain = draws.uniform("long nucleus stain", count, low=0.4, high=0.75) * (draws.uniform("long nucleus there", count) < 0.7)
     angle = scene.turn[:, None] + draws.normal("long nucleus tilt", count) * 0.06
-    long = draws.uniform("long nucleus length", count, low=0.085, high=0.13)
-    short = draws.uniform("long nucleus width", count, low=0.028, high=0.036)
-    nuclei = scene.nuclei(Ellipses(x, y, long, short, angle, stain.astype(np.float32)), 0.13)
+    long = draws.uniform("long nucleus length", count, low=0.1, high=0.14)
+    short = draws.uniform("long nucleus width", count, low=0.03, high=0.038)
+    nuclei = scene.nuclei(Ellipses(x, y, long, short, angle, stain.astype(np.float32)), 0.14)
     whole = 1 - 0.85 * clefts
-    cells = np.maximum(nuclei, 0.7 * _infiltrate(scene))
-    return _Stains((0.18 + 0.05 * fibres) * whole + cells, np.maximum(0.54 + 0.13 * fibres, 0) * whole)
+    cells = np.maximum(nuclei, 0.5 * _infiltrate(scene))
+    return _Stains((0.16 + 0.07 * fibres) * whole + cells, np.maximum(0.54 + 0.2 * fibres, 0) * whole)
 
 
 def _normal_mucosa(scene: _Scene) -> _Stains:
@@ -391,12 +391,12 @@ def _normal_mucosa(scene: _Scene) -> _Stains:
 def _cancer_stroma(scene: _Scene) -> _Stains:
     """Wavy strands of collagen of uneven width, pale gaps between them, and a few short dark nuclei."""
     draws = scene.draws
-    height = draws.uniform("wave height", low=0.035, high=0.07)
+    height = draws.uniform("wave height", low=0.05, high=0.08)
     pace = draws.uniform("wave pace", low=1.3, high=2.0)
     start = draws.uniform("wave start", high=2 * math.pi)
     wave = each(height) * np.sin(scene.u * each(pace) * _TAU + each(start))
     across = scene.v - wave + scene.field("strand bend", 3) * 0.03
-    strand = ramp(scene.strands("collagen", scene.u, across, 2.0, 8.5) + 0.5, 2.2)
+    strand = ramp(scene.strands("collagen", scene.u, across, 1.4, 7.0) + 0.4, 1.8)
     u, v = _spread(scene, "spindle", draws.uniform("spindle pitch", low=0.2, high=0.3), 0.2, 0.45)
     slope = height[:, None] * pace[:, None] * _TAU * np.cos(u * pace[:, None] * _TAU + start[:, None])
     x, y = scene.turned(u, v)
@@ -405,7 +405,7 @@ def _cancer_stroma(scene: _Scene) -> _Stains:
     long = draws.uniform("spindle length", count, low=0.045, high=0.065)
     short = draws.uniform("spindle width", count, low=0.03, high=0.036)
     nuclei = scene.nuclei(Ellipses(x, y, long, short, scene.turn[:, None] + np.arctan(slope), stain.astype(np.float32)), 0.07)
-    return _Stains(np.maximum(nuclei, 0.8 * _infiltrate(scene)) + 0.08 + 0.12 * strand, 0.14 + 0.5 * strand)
+    return _Stains(np.maximum(nuclei, 0.6 * _infiltrate(scene)) + 0.06 + 0.12 * strand, 0.12 + 0.56 * strand)
 
 
 def _adenocarcinoma(scene: _Scene) -> _Stains:
@@ -418,7 +418,7 @@ def _adenocarcinoma(scene: _Scene) -> _Stains:
     long = pitch[:, None] * draws.uniform("tumour length", count, low=0.4, high=0.7)
     short = long * draws.uniform("tumour flat", count, low=0.45, high=0.85)
     angle = draws.uniform("tumour angle", count, high=math.pi)
-    stain = draws.uniform("tumour stain", count, low=0.1, high=0.55)
+    stain = draws.uniform("tumour stain", count, low=0.2, high=0.65)
     lobes = draws.uniform("tumour lobes", count, low=-0.2, high=0.2)
     nuclei = scene.nuclei(Ellipses(x, y, long, short, angle, stain, lobes), 0.12 * 1.25)
     tissue = each(draws.chance("gap tissue", 0.5))
