@@ -1,0 +1,138 @@
+"""What classifiers that were trained on phantoms alone see in phantoms, in their reconstructions and in real tissue.
+
+A logistic regression on colour histograms stands beside each ResNet-18: what colour gives away without any structure.
+``benchmarks.phantom`` runs this and writes the figures.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from benchmarks.base import Figure, proportion, psnr, reconstructed
+from pathsynth.config import ClassifierConfig
+from pathsynth.config.shipped import assets_folder
+from pathsynth.data.dataset import DataSet, LabelledImages
+from pathsynth.data.medmnist import pathmnist_data
+from pathsynth.data.phantom import phantom_data
+from pathsynth.data.tensors import pad_to, to_float, to_uint8
+from pathsynth.models.base import load_base
+from pathsynth.models.classifier import WEIGHTS, Classifier, load_classifier
+from pathsynth.sampling.gate import class_probabilities
+from pathsynth.training.classifier import train_classifier
+from pathsynth.vocabulary.labels import COLORECTAL
+
+TILE_FOLDERS = ("ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM")
+"""Folder names of NCT-CRC-HE tiles, in the order of ``COLORECTAL``."""
+
+_BINS = 8
+
+
+def transfer_figures(real: Path | None, work: Path, gate_only: bool = False) -> list[Figure]:
+    """All figures; those on real tissue need ``real``, a folder of ``pathmnist.npz`` and, if there, of ``tiles224``.
+
+    Three ResNet-18 are trained, each on 3,000 phantoms for four epochs: the demo's gate, the same with stain augmentation, and
+    that at 64 px; with ``gate_only`` the first alone. They are kept in ``work`` under the identity of their data, and not trained
+    again where they are there.
+    """
+    small = phantom_data(32, 6000, 900, 1800, seed=0)
+    test, name = small.split("test"), f"{small.name} test"
+    base = load_base(str(assets_folder() / "tiny"), None, "base", 32, 32)
+    copies = LabelledImages(reconstructed(base, test.images), test.labels)
+    figures = [psnr(test.images, copies.images, name)]
+    seen = {name: test, f"{name}, reconstructed": copies}
+    if real is not None:
+        tissue = pathmnist_data(real, 28, allow_subset=True)
+        seen[f"{tissue.name} test"] = _padded(tissue.split("test"))
+    for who, stains in (("gate", False), ("gate with stain augmentation", True))[: 1 if gate_only else 2]:
+        classifier = _trained(small, work / small.identity / who.replace(" ", "_"), "small", stains)
+        figures += [_accuracy(who, classifier, images, source) for source, images in seen.items()]
+        if real is not None:
+            figures += _recalls(who, classifier, seen[f"{tissue.name} test"], f"{tissue.name} test")
+    figures += colour_figures(small, {source: images for source, images in seen.items() if "reconstructed" not in source})
+    if real is not None and not gate_only and (real / "tiles224").is_dir():
+        figures += _tile_figures(real / "tiles224", work)
+    return figures
+
+
+def _tile_figures(folder: Path, work: Path) -> list[Figure]:
+    """The same at 64 px, on 224 px tiles resized to 64."""
+    large = phantom_data(64, 6000, 450, 900, seed=0)
+    seen = {f"{large.name} test": large.split("test"), "NCT-CRC-HE and CRC-VAL-HE tiles, 64 px": read_tiles(folder, 64)}
+    classifier = _trained(large, work / large.identity / "64_px", "stock", stains=True)
+    figures = [_accuracy("64 px classifier", classifier, images, source) for source, images in seen.items()]
+    return figures + colour_figures(large, seen)
+
+
+def read_tiles(folder: Path, size: int) -> LabelledImages:
+    """The tiles ``<set>/<CLASS>/*.tif`` and ``*.png`` of a folder, resized as PathMNIST was (bilinear)."""
+    found = [(path, TILE_FOLDERS.index(path.parent.name)) for path in sorted(folder.glob("*/*/*")) if path.suffix in (".tif", ".png")]
+    images = [np.asarray(Image.open(path).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)) for path, _ in found]
+    return LabelledImages(np.stack(images), np.asarray([label for _, label in found], dtype=np.int64))
+
+
+def colour_figures(data: DataSet, seen: dict[str, LabelledImages]) -> list[Figure]:
+    """What a logistic regression on colour histograms, trained on the phantoms of ``data``, gets right."""
+    train = data.split("train")
+    model = colour_model(train)
+    return [
+        proportion(f"colour histogram alone, {data.size} px", model.predict(histograms(images.images)) == images.labels, source)
+        for source, images in seen.items()
+    ]
+
+
+def colour_model(train: LabelledImages) -> Pipeline:
+    """A logistic regression on colour histograms."""
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(histograms(train.images), train.labels)
+
+
+def histograms(images: np.ndarray) -> np.ndarray:
+    """Share of pixels in each of 8 levels of R, G and B: float32 (N, 24) of uint8 images (N, H, W, 3)."""
+    levels = images.reshape(len(images), -1, 3) // (256 // _BINS)
+    return np.concatenate([(levels == level).mean(axis=1, dtype=np.float32) for level in range(_BINS)], axis=1)
+
+
+def _trained(data: DataSet, folder: Path, stem: Literal["small", "stock"], stains: bool) -> Classifier:
+    settings = ClassifierConfig(
+        architecture="resnet18",
+        stem=stem,
+        part="a",
+        pretrained=False,
+        epochs=4,
+        batch_size=16,
+        lr=1.5e-3,
+        weight_decay=0.02,
+        augment_d4=True,
+        augment_stain=stains,
+        augment_noise=True,
+        patience=4,
+        seed=1,
+    )
+    if not (folder / WEIGHTS).is_file():
+        train_classifier(settings, data, folder, [], None)
+    return load_classifier(folder, COLORECTAL)
+
+
+def _accuracy(who: str, classifier: Classifier, images: LabelledImages, source: str) -> Figure:
+    return proportion(f"{who}, accuracy", _predicted(classifier, images) == images.labels, source)
+
+
+def _recalls(who: str, classifier: Classifier, images: LabelledImages, source: str) -> list[Figure]:
+    predicted = _predicted(classifier, images)
+    rows = [(c.slug, images.labels == c.index) for c in COLORECTAL.classes]
+    return [proportion(f"{who}, recall of {slug}", predicted[there] == images.labels[there], source) for slug, there in rows]
+
+
+def _predicted(classifier: Classifier, images: LabelledImages) -> np.ndarray:
+    return class_probabilities(classifier, images.images).argmax(axis=1)
+
+
+def _padded(images: LabelledImages) -> LabelledImages:
+    """28 px images reflected to the 32 px of the phantoms."""
+    return LabelledImages(to_uint8(pad_to(to_float(images.images), 32)), images.labels)
