@@ -44,8 +44,8 @@ def transfer_figures(real: Path | None, work: Path, gate_only: bool = False) -> 
     small = phantom_data(32, 6000, 900, 1800, seed=0)
     test, name = small.split("test"), f"{small.name} test"
     base = load_base(str(assets_folder() / "tiny"), None, "base", 32, 32)
-    copies = LabelledImages(reconstructed(base, test.images), test.labels)
-    figures = [psnr(test.images, copies.images, name)]
+    copies = LabelledImages(reconstructed(lambda images: base.decode(base.encode(images)), test.images, base.canvas), test.labels)
+    figures = [psnr("reconstructions", test.images, copies.images, name)]
     seen = {name: test, f"{name}, reconstructed": copies}
     if real is not None:
         tissue = pathmnist_data(real, 28, allow_subset=True)
