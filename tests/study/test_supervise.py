@@ -88,6 +88,15 @@ def test_a_trial_that_ends_well_has_the_state_it_wrote(tmp_path, lease):
     assert read == "''"
 
 
+def test_every_library_has_as_many_threads_as_the_environment_says(monkeypatch):
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+    for name in names[1:]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert {trial_environment(None, 1)[name] for name in names} == {"1"}
+    assert {trial_environment(3, 1)[name] for name in names} == {"3"}
+
+
 def test_a_killed_trial_failed_and_says_by_what(tmp_path, lease, capfd):
     state = supervise(child(tmp_path, "killed"), tmp_path, trial_environment(1, 1), lease)
     assert state.state == FAILED
