@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.ledger.atomic import write_json
-from pathsynth.ledger.lease import SECONDS, Lease, acquire
+from pathsynth.ledger.lease import SECONDS, Lease, acquire, held
 
 _RECORD = "stage.json"
 
@@ -28,6 +28,10 @@ class StageStore:
         """The folder of a finished stage, or None."""
         folder = self.root / stage / identity
         return folder if (folder / _RECORD).is_file() else None
+
+    def busy(self, stage: str, identity: str) -> bool:
+        """Whether another process is building the stage, as far as one look can tell."""
+        return self.find(stage, identity) is None and held(self.lease(stage, identity))
 
     def work(self, stage: str, identity: str) -> Path:
         """Where an unfinished stage keeps what it wants to resume from."""

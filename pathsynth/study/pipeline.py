@@ -39,7 +39,7 @@ from pathsynth.sampling.slots import Slot, Stream, slots_of
 from pathsynth.sampling.verdict import AcceptanceRule
 from pathsynth.study.cards import CLASSIFIERS, artifact_card, artifact_names, classifier_card, trial_card
 from pathsynth.study.evaluation import ImageSet, log_classifier, log_result, write_evaluation, write_sheets
-from pathsynth.study.plan import Plan, StagePlan
+from pathsynth.study.plan import Plan, StagePlan, next_stage
 from pathsynth.training.callbacks import named_callbacks
 from pathsynth.training.classifier import train_classifier
 from pathsynth.training.exhibits import keep_artifact, show_numbers, use_artifacts
@@ -77,7 +77,10 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
     require_logger(config.tracking, folder)
     trial = Trial(config, plan, store, folder, progress)
     named_callbacks(config.callbacks, has_logger=False)  # a wrong one is told before gate and judge are trained
-    for stage in plan.stages:
+    waiting = list(plan.stages)
+    while waiting:
+        stage = next_stage(waiting, lambda stage: store.busy(stage.name, stage.identity))
+        waiting.remove(stage)
         progress(stage.name, "reused" if store.find(stage.name, stage.identity) else "building")
         trial.build(stage)
     trial.show()

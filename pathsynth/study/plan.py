@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +15,9 @@ from pathsynth.sampling.request import requested_prompts
 from pathsynth.study.sources import BaseSource, DataSource, adapter_identity, base_source, data_source
 
 _Settings = TypeVar("_Settings")
+
+_BEFORE_FINETUNE = ("cache", "gate", "judge")
+"""Stages that need none of the others."""
 
 PROTOCOL = 2
 """Of the evaluation: raise it with any change of what is measured, or how. 2: coverage."""
@@ -97,6 +100,20 @@ def plan(config: RunConfig) -> Plan:
     stages = planner.stages()
     identity = digest({"command": config.command, "stages": {s.name: s.identity for s in stages}})
     return Plan(identity, stages, planner.base, config.model_dump(mode="json", exclude_none=True))
+
+
+def next_stage(waiting: Sequence[StagePlan], busy: Callable[[StagePlan], bool]) -> StagePlan:
+    """Which of the stages that a trial still needs, in their order, it takes on now.
+
+    The first; but where another process is building that (``busy``), what else can be made before the fine-tune, so that two trials
+    that start together train gate and judge side by side.
+    """
+    for stage in waiting:
+        if stage.name not in _BEFORE_FINETUNE:
+            break
+        if not busy(stage):
+            return stage
+    return waiting[0]
 
 
 class _Planner:

@@ -16,7 +16,7 @@ from pathsynth.config.shipped import conf_folder
 from pathsynth.data.medmnist import pathmnist_data
 from pathsynth.ledger.errors import RequestError
 from pathsynth.study.claim import trial_folder, trial_name
-from pathsynth.study.plan import Plan, plan, planned_images
+from pathsynth.study.plan import Plan, next_stage, plan, planned_images
 from pathsynth.study.sources import base_source, data_source, source_files
 from pathsynth.vocabulary.labels import UnknownLabelError
 
@@ -152,6 +152,23 @@ def test_run_generate_and_finetune_share_their_stages(settings):
     for name in ("cache", "gate", "finetune"):
         assert run[name] == generate[name] == finetune[name]
     assert run["generate"] != generate["generate"]
+
+
+def test_a_trial_trains_the_judge_while_another_trains_the_gate(settings):
+    stages = list(plan(settings("run")).stages)
+
+    def order(*busy: str) -> list[str]:
+        waiting, taken = list(stages), []
+        while waiting:
+            stage = next_stage(waiting, lambda s: s.name in busy)
+            waiting.remove(stage)
+            taken.append(stage.name)
+        return taken
+
+    assert order() == [stage.name for stage in stages]
+    assert order("gate") == ["cache", "judge", "gate", "finetune", "generate", "evaluate"]
+    assert order("cache", "gate") == ["judge", "cache", "gate", "finetune", "generate", "evaluate"]
+    assert order("cache", "gate", "judge") == [stage.name for stage in stages]
 
 
 def test_the_request_decides_what_is_generated(settings):
