@@ -37,7 +37,7 @@ _BINS = 8
 def transfer_figures(real: Path | None, work: Path, gate_only: bool = False) -> list[Figure]:
     """All figures; those on real tissue need ``real``, a folder of ``pathmnist.npz`` and, if there, of ``tiles224``.
 
-    Three ResNet-18 are trained, each on 3,000 phantoms for four epochs: the demo's gate, the same with stain augmentation, and
+    Three ResNet-18 are trained, each on 3,000 phantoms for four epochs: a gate without stain augmentation, one with it, and
     that at 64 px; with ``gate_only`` the first alone. They are kept in ``work`` under the identity of their data, and not trained
     again where they are there.
     """
