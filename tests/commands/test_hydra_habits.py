@@ -110,7 +110,7 @@ def test_every_kind_of_sweep(swept, sweep, ranks):
 
 def test_studies_and_overrides_sweep_together(swept):
     found = swept("study=demo", "lora.rank=2", "seed=0,1", "debug=none")
-    assert [(job.config.lora.rank, job.config.seed, job.config.trainer.max_steps) for job in found] == [(2, 0, 240), (2, 1, 240)]
+    assert [(job.config.lora.rank, job.config.seed, job.config.trainer.max_steps) for job in found] == [(2, 0, 200), (2, 1, 200)]
 
 
 @pytest.mark.parametrize("way", ["flag", "override"])

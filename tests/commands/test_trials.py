@@ -318,7 +318,7 @@ def test_two_operators_share_a_study(pathsynth, launcher):
     ends = [process.communicate(timeout=120) for process in (one, two)]
     assert [one.returncode, two.returncode] == [0, 0], ends
     assert sorted(line for line in begun(pathsynth) if line.startswith("finetune")) == ["finetune 1", "finetune 2", "finetune 3"]
-    assert "1 trials are being carried out by another process" in ends[1][0]
+    assert "1 trial is being carried out by another process" in ends[1][0]
     for out, _ in ends:
         assert out.count("done") >= 3
 
@@ -355,4 +355,4 @@ def test_a_trial_of_other_versions_is_told(pathsynth):
     record["versions"]["torch"] = "1.0"
     path.write_text(json.dumps(record))
     ended = pathsynth.run("-m", "lora.rank=1,2")
-    assert "note: 1 finished trials are of torch 1.0, now 2." in ended.out
+    assert "note: 1 trial finished with torch 1.0, now 2." in ended.out

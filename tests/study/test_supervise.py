@@ -150,6 +150,7 @@ def test_threads_come_from_the_request_then_the_environment_then_the_cores(monke
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     assert trial_environment(2, 1)["OMP_NUM_THREADS"] == "2"
     assert trial_environment(None, 1)["OMP_NUM_THREADS"] == "7"
+    monkeypatch.delenv("OMP_NUM_THREADS")
     assert trial_environment(None, 1)["MKL_NUM_THREADS"] == str(cores())
     assert trial_environment(None, 10 * cores())["MKL_NUM_THREADS"] == "1"
 
