@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pathsynth.study.claim import MANIFEST
+from pathsynth.study.status import MANIFEST
 
 _SHOWN = 4
 
