@@ -28,9 +28,6 @@ from pathsynth.sampling.gate import class_probabilities
 from pathsynth.training.classifier import train_classifier
 from pathsynth.vocabulary.labels import COLORECTAL
 
-TILE_FOLDERS = ("ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM")
-"""Folder names of NCT-CRC-HE tiles, in the order of ``COLORECTAL``."""
-
 _BINS = 8
 
 
@@ -72,7 +69,7 @@ def _tile_figures(folder: Path, work: Path) -> list[Figure]:
 
 def read_tiles(folder: Path, size: int) -> LabelledImages:
     """The tiles ``<set>/<CLASS>/*.tif`` and ``*.png`` of a folder, resized as PathMNIST was (bilinear)."""
-    found = [(path, TILE_FOLDERS.index(path.parent.name)) for path in sorted(folder.glob("*/*/*")) if path.suffix in (".tif", ".png")]
+    found = [(path, COLORECTAL.by_slug(path.parent.name).index) for path in sorted(folder.glob("*/*/*")) if path.suffix in (".tif", ".png")]
     images = [np.asarray(Image.open(path).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)) for path, _ in found]
     return LabelledImages(np.stack(images), np.asarray([label for _, label in found], dtype=np.int64))
 

@@ -30,9 +30,9 @@ def export_adapter(trial: Path, folder: Path, fuse: bool) -> None:
         raise RequestError(f"no adapter in {trial}; name the folder of a trial whose fine-tune is done (pathsynth status lists them)")
     if folder.exists():
         raise RequestError(f"{folder} is there already and is not overwritten; name another folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    base = json.loads((source / "adapter.json").read_text(encoding="utf-8"))["base"]
+    base = _base_of(source / "adapter.json")
     (summary,) = collect_trials(trial)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as partial:
         made = Path(partial) / folder.name
         if fuse:
@@ -45,6 +45,14 @@ def export_adapter(trial: Path, folder: Path, fuse: bool) -> None:
         (made / _CARD).write_text(adapter_card(summary, base, folder.name, fuse), encoding="utf-8")
         made.rename(folder)
     print(f"exported to {folder}; {_CARD} says how to load it")
+
+
+def _base_of(card: Path) -> str:
+    """The identity of the base that an adapter's card names, read without torch."""
+    try:
+        return str(json.loads(card.read_text(encoding="utf-8"))["base"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RequestError(f"{card} is not an adapter card ({error}); run the trial again") from error
 
 
 def _fuse(adapter: Path, config: RunConfig, folder: Path) -> None:

@@ -144,7 +144,7 @@ def start_from(base: Base, folder: Path) -> None:
         RequestError: the folder holds no adapter, or one of another shape than the attached.
     """
     try:
-        state, alphas = StableDiffusionPipeline.lora_state_dict(str(folder), weight_name=weights_name(folder))
+        state, alphas = StableDiffusionPipeline.lora_state_dict(str(folder), weight_name=_weights_name(folder))
     except (OSError, ValueError, RuntimeError) as error:
         raise RequestError(f"lora.start={folder} cannot be read as an adapter ({str(error).splitlines()[0]}); name another") from error
     found = {name.removeprefix("unet."): tensor for name, tensor in state.items() if name.startswith("unet.")}
@@ -161,7 +161,7 @@ def start_from(base: Base, folder: Path) -> None:
     restore(base, {name: found[name].to(tensor) for name, tensor in attached.items()})
 
 
-def weights_name(folder: Path) -> str:
+def _weights_name(folder: Path) -> str:
     """The one file of weights in an adapter's folder.
 
     Raises:

@@ -48,6 +48,9 @@ def test_nothing_is_overwritten_and_what_has_no_adapter_is_refused(trial, tmp_pa
     (tmp_path / "mine").mkdir()
     assert dispatch(["export", str(trial), str(tmp_path / "mine")]) == 2
     assert "not overwritten" in capsys.readouterr().err
+    (trial / "adapter" / "adapter.json").write_text("{")
+    assert dispatch(["export", str(trial), str(tmp_path / "other")]) == 2
+    assert "is not an adapter card" in capsys.readouterr().err
     (trial / "adapter" / "adapter.json").unlink()
     assert dispatch(["export", str(trial), str(tmp_path / "other")]) == 2
     assert "no adapter in" in capsys.readouterr().err
