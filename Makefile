@@ -26,7 +26,7 @@ test: setup  ## tests that take seconds, two processes
 	$(ONE_THREAD) $(BIN)/pytest -n 2 -m "not slow"
 
 test-slow: setup  ## tests that take minutes: the whole loop at its smallest, a study killed at many moments
-	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slow tests/study/test_pipeline.py tests/study/test_kills.py
+	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadfile -m slow tests/study/test_pipeline.py tests/study/test_kills.py
 
 test-studies: setup  ## every shipped study at its smallest, minutes each
 	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slow tests/study/test_studies.py

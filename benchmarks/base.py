@@ -168,15 +168,15 @@ def cifar_figures(base: Base, archive: Path, folder: Path, n: int, settings: Cla
 
 
 def cifar_classifier(epochs: int) -> ClassifierConfig:
-    """The gate's settings for natural images: upright and unstained."""
+    """The demo gate's settings for natural images: upright and unstained."""
     return ClassifierConfig(
         architecture="resnet18",
-        stem="small",
+        stem="stock",
         part="all",
         pretrained=False,
         epochs=epochs,
         batch_size=64,
-        lr=1.5e-3,
+        lr=3e-3,
         weight_decay=0.02,
         augment_d4=False,
         augment_stain=False,
