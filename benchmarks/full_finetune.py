@@ -23,7 +23,7 @@ from pathsynth.data.catalogue import open_data
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.records import read_result
-from pathsynth.ledger.stages import StageStore
+from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.metrics.agreement import Interval, macro_interval
 from pathsynth.metrics.evaluation import BEFORE, features
 from pathsynth.metrics.fidelity import coverage, kid
@@ -33,7 +33,6 @@ from pathsynth.sampling.draw import CandidateDrawer
 from pathsynth.sampling.gate import class_probabilities
 from pathsynth.sampling.slots import Stream, attempt_at, slots_of
 from pathsynth.study.claim import read_manifest
-from pathsynth.study.trial import STAGES
 from pathsynth.training.finetune import BatchPlan, LoraFinetuning
 
 

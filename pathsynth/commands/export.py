@@ -1,4 +1,4 @@
-"""`pathsynth export <trial folder> <folder> [--fuse]`."""
+"""`pathsynth export <trial folder> <folder> [--fuse | --ready]`."""
 
 from __future__ import annotations
 
@@ -9,22 +9,27 @@ from pathlib import Path
 
 from pathsynth.config import RunConfig
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.report.adapter_card import adapter_card
 from pathsynth.report.collect import collect_trials, is_trial
-from pathsynth.study.claim import read_manifest
+from pathsynth.study.claim import Manifest, read_manifest
 
 _CARD = "README.md"
 _SAMPLES = {"grids/accepted.png": "accepted.png", "grids/first_attempts.png": "first_attempts.png", "result.json": "result.json"}
 
 
-def export_adapter(trial: Path, folder: Path, fuse: bool) -> None:
+def export_adapter(trial: Path, folder: Path, fuse: bool, ready: bool) -> None:
     """Copy a trial's adapter to a folder of its own that plain diffusers loads, with a card, its scores and sample sheets.
 
-    ``fuse`` writes the whole pipeline instead, the adapter's weights added to the base's.
+    ``fuse`` writes the whole pipeline instead, the adapter's weights added to the base's. ``ready`` writes what ``data=ready``
+    draws from: the adapter with its gate.
 
     Raises:
-        RequestError: no such trial, it has no adapter, the base is not there any more, or the folder is in use.
+        RequestError: no such trial, it has no adapter, the base, the gate or the data is not there any more, the folder is in
+            use, or ``fuse`` and ``ready`` are both asked for.
     """
+    if fuse and ready:
+        raise RequestError("--fuse makes a pipeline and --ready an adapter with its gate; choose one of them")
     source = trial / "adapter"
     if not is_trial(trial) or not (source / "adapter.json").is_file():
         raise RequestError(f"no adapter in {trial}; name the folder of a trial whose fine-tune is done (pathsynth status lists them)")
@@ -36,15 +41,37 @@ def export_adapter(trial: Path, folder: Path, fuse: bool) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as partial:
         made = Path(partial) / folder.name
         if fuse:
-            _fuse(source, read_manifest(trial).config, made)
+            _fuse(source, _manifest(trial).config, made)
+        elif ready:
+            _with_gate(trial, base, made)
         else:
             shutil.copytree(source, made)
         for name, shown in _SAMPLES.items():
             if (trial / name).is_file():
                 shutil.copyfile(trial / name, made / shown)
-        (made / _CARD).write_text(adapter_card(summary, base, folder.name, fuse), encoding="utf-8")
+        (made / _CARD).write_text(adapter_card(summary, base, folder.name, fuse, ready), encoding="utf-8")
         made.rename(folder)
     print(f"exported to {folder}; {_CARD} says how to load it")
+
+
+def _with_gate(trial: Path, base: str, folder: Path) -> None:
+    from pathsynth.data.catalogue import open_data
+    from pathsynth.data.ready import write_ready
+
+    manifest = _manifest(trial)
+    identity = next((stage.identity for stage in manifest.plan.stages if stage.name == "gate"), "")
+    gate = StageStore(trial.absolute().parents[1] / STAGES).find("gate", identity)
+    if gate is None or manifest.config.data is None:
+        raise RequestError(f"the gate of {trial} is not there any more; run the trial again")
+    folder.mkdir()
+    write_ready(folder, trial / "adapter", gate, base, open_data(manifest.config.data))
+
+
+def _manifest(trial: Path) -> Manifest:
+    try:
+        return read_manifest(trial)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RequestError(f"the manifest of {trial} cannot be read ({error}); run the trial again") from error
 
 
 def _base_of(card: Path) -> str:

@@ -25,10 +25,12 @@ class _Group(BaseModel):
 class DataConfig(_Group):
     """``allow_subset`` and ``download`` belong to pathmnist; ``symmetry``, ``classes`` and the shares of val and test to folder.
 
+    ready: no images, but an adapter with its gate, in ``root`` or as shipped; ``size`` is then the set's own.
+
     ``seed`` is the phantom's, and of a folder's splits. The counts are the images of a split; 0 means all that there are.
     """
 
-    name: Literal["phantom", "pathmnist", "folder"]
+    name: Literal["phantom", "pathmnist", "folder", "ready"]
     size: int = Field(ge=16, le=512)
     seed: int = Field(0, ge=0)
     n_train: int = Field(0, ge=0)

@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from pathsynth.config import DataConfig
+from pathsynth.config.shipped import assets_folder
 from pathsynth.data.dataset import Counts, DataSet
 from pathsynth.data.folder import Shares, folder_data
 from pathsynth.data.medmnist import pathmnist_data
 from pathsynth.data.phantom import phantom_data
+from pathsynth.data.ready import ReadySet, read_ready
+from pathsynth.ledger.errors import RequestError
+
+_SHIPPED = "tissue"
 
 
 def open_data(config: DataConfig) -> DataSet:
@@ -20,8 +25,22 @@ def open_data(config: DataConfig) -> DataSet:
     if config.name == "phantom":
         return phantom_data(config.size, config.n_train, config.n_val, config.n_test, config.seed)
     root = Path(config.root) if config.root else None
+    if config.name == "ready":
+        return ready_set(config).as_data()
     counts = Counts(config.n_train, config.n_val, config.n_test)
     if config.name == "folder":
         shares = Shares(config.val_share, config.test_share, config.seed)
         return folder_data(root, config.size, config.symmetry, shares, counts, config.classes)
     return pathmnist_data(root, config.size, config.allow_subset, config.download, counts)
+
+
+def ready_set(config: DataConfig) -> ReadySet:
+    """The ready set that ``data=ready`` names, the shipped one where it names no folder.
+
+    Raises:
+        RequestError: it is missing or damaged, or of another size than ``config.size``.
+    """
+    ready = read_ready(Path(config.root) if config.root else assets_folder() / _SHIPPED)
+    if ready.size != config.size:
+        raise RequestError(f"the ready set in {ready.folder} draws {ready.size} px images, not {config.size}; set data.size={ready.size}")
+    return ready

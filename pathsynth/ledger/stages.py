@@ -11,6 +11,9 @@ from typing import Any
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.lease import SECONDS, Lease, acquire, held
 
+STAGES = ".stages"
+"""The folder of a store below ``multirun``."""
+
 _RECORD = "stage.json"
 
 

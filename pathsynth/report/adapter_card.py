@@ -24,10 +24,15 @@ pipe.load_lora_weights("{folder}")"""
 _USE = """**Intended use.** Varied reference images for teaching, and research on generative models. **Not for diagnosis**, and no evidence
 of anything about a patient: the images are synthetic. What stands under "before filtering" is what one draw gives; filter with a gate. The
 gate also chose this adapter among the steps of its training; the judge is independent of it."""
+_READY = """Checked images, drawn by this adapter and accepted by the gate beside it:
+
+```
+pathsynth generate data=ready data.root={folder} data.size={size} n=4
+```"""
 _FUSED = """pipe = StableDiffusionPipeline.from_pretrained("{folder}", safety_checker=None)"""
 
 
-def adapter_card(trial: TrialSummary, base: str, folder: str, fused: bool) -> str:
+def adapter_card(trial: TrialSummary, base: str, folder: str, fused: bool = False, ready: bool = False) -> str:
     """Markdown for people, with the header that model hubs read.
 
     Args:
@@ -35,17 +40,20 @@ def adapter_card(trial: TrialSummary, base: str, folder: str, fused: bool) -> st
         base: identity of the base that it belongs to.
         folder: what the exported folder is called.
         fused: whether the folder is a whole pipeline with the adapter fused in.
+        ready: whether the adapter lies in ``adapter/``, with its gate beside it.
     """
     settings = "\n".join(f"| {words} | {plain(trial.settings[key])} |" for words, key in _SETTINGS.items() if key in trial.settings)
     scores = Scores(trial.result.metrics) if trial.result else None
     data = ", ".join(dict.fromkeys(m.data for m in trial.result.metrics)) if trial.result else trial.settings.get("data.name", "")
+    loading = (_FUSED if fused else _ADAPTER).format(folder=f"{folder}/adapter" if ready else folder)
     parts = [
         "---\nlibrary_name: diffusers\npipeline_tag: text-to-image\ntags: [lora, pathsynth, synthetic, histology]\n---",
         f"# {plain(trial.name)}",
         f"{'A text-to-image pipeline with a LoRA adapter fused in' if fused else 'A LoRA adapter for a text-to-image model'}, "
         f"trained by pathsynth on {plain(data)}. It belongs to the base with identity `{base}`.",
-        f"```python\nfrom diffusers import StableDiffusionPipeline\n\n{(_FUSED if fused else _ADAPTER).format(folder=folder)}\n"
+        f"```python\nfrom diffusers import StableDiffusionPipeline\n\n{loading}\n"
         f'pipe("{plain(_prompt(trial))}").images[0]\n```',
+        _READY.format(folder=folder, size=trial.settings.get("data.size", "")) if ready else "",
         f"| setting | value |\n| --- | --- |\n{settings}",
         *([plain(verdict(scores)), *score_tables(scores)] if scores else ["It was not evaluated."]),
         _USE,

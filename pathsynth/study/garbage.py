@@ -14,9 +14,8 @@ from pathlib import Path
 
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.lease import acquire, held
-from pathsynth.ledger.stages import StageStore
+from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.study.status import MANIFEST
-from pathsynth.study.trial import STAGES
 
 _FOLDER = re.compile(r"(?P<identity>[0-9a-f]{12})(?P<kind>|(\.\w+)?\.partial|\.work)")
 

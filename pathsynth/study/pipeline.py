@@ -22,7 +22,7 @@ from pytorch_lightning.loggers import Logger
 
 from pathsynth.config import ClassifierConfig, RunConfig
 from pathsynth.data.cache import build_cache, load_cache
-from pathsynth.data.catalogue import open_data
+from pathsynth.data.catalogue import open_data, ready_set
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import link_or_copy
 from pathsynth.ledger.records import Result, read_result, write_result
@@ -142,7 +142,7 @@ class Trial:
     @cached_property
     def gate(self) -> Gate:
         assert self.config.sampling
-        classifier = load_classifier(self.built["gate"], self.data.space)
+        classifier = load_classifier(self.made("gate"), self.data.space)
         return Gate(_placed(classifier), AcceptanceRule(self.config.sampling.threshold))
 
     @cached_property
@@ -163,6 +163,14 @@ class Trial:
 
     def stage(self, name: str) -> StagePlan:
         return next(s for s in self.plan.stages if s.name == name)
+
+    def made(self, stage: str) -> Path:
+        """The folder of a finished stage; a ready set has one for those that a trial on it lacks."""
+        assert self.config.data
+        if self.config.data.name != "ready":
+            return self.built[stage]
+        ready = ready_set(self.config.data)
+        return ready.gate if stage == "gate" else ready.folder
 
     def advance(self, stage: str, detail: str) -> Advance:
         """Tells the trial's state how far a stage's count came."""
@@ -203,7 +211,7 @@ class Trial:
         """Fill the slots of the request (or, for an evaluation, n slots of every class) from the finished adapter."""
         sampling = self.config.sampling
         assert sampling
-        load_adapter(self.built["finetune"] / "adapter", self.base)
+        load_adapter(self.made("finetune") / "adapter", self.base)
         slots = self.slots()
         draw = CandidateDrawer(self.base, self.data.size, sampling.steps, sampling.guidance)
         with sampling_progress("generate", len(slots), self.advance("generate", "slots")) as shown:

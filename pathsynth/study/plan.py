@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pathsynth.config import ClassifierConfig, RunConfig
+from pathsynth.config import ClassifierConfig, DataConfig, RunConfig
 from pathsynth.config.lightning import WATCHING, changing
+from pathsynth.data.catalogue import ready_set
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest, stage_identity
 from pathsynth.sampling.request import requested_prompts
@@ -122,6 +123,7 @@ class _Planner:
     def __init__(self, config: RunConfig) -> None:
         self._config = config
         self._stages: dict[str, StagePlan] = {}
+        self._given: dict[str, str] = {}
         self.data: DataSource | None = data_source(config.data) if config.data else None
         self.base: BaseSource | None = base_source(config.base) if config.base else None
 
@@ -131,6 +133,9 @@ class _Planner:
             self._pretrain()
         elif command == "classify":
             self._classifier("classifier", self._config.classifier)
+        elif self._config.data and self._config.data.name == "ready":
+            self._ready(self._config.data)
+            self._generate()
         else:
             self._cache()
             self._classifier("gate", self._config.gate)
@@ -153,6 +158,15 @@ class _Planner:
 
     def _classifier(self, name: str, config: ClassifierConfig | None) -> None:
         self._add(name, _needed(config, name).model_dump(mode="json"), data=self._data.identity)
+
+    def _ready(self, config: DataConfig) -> None:
+        """Adapter and gate are there; they stand for the stages that would have made them."""
+        ready = ready_set(config)
+        if self._config.command != "generate":
+            raise RequestError("data=ready has no images: only generate can use it; choose other data, as in data=phantom")
+        if ready.base != self._base.identity:
+            raise RequestError(f"the set in {ready.folder} belongs to base {ready.base}, not to {self._base.identity}; choose its own")
+        self._given = {"finetune": ready.adapter_identity, "gate": ready.gate_identity}
 
     def _cache(self) -> None:
         book = self._data.prompts
@@ -208,7 +222,7 @@ class _Planner:
         return _needed(self._config.sampling, "sampling").model_dump(mode="json", exclude={"batch_size"})
 
     def _identity(self, name: str) -> str:
-        return self._stages[name].identity
+        return self._given.get(name) or self._stages[name].identity
 
     @property
     def _data(self) -> DataSource:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pathsynth.config import BaseConfig, DataConfig, RunConfig
 from pathsynth.config.shipped import assets_folder
-from pathsynth.data.catalogue import open_data
+from pathsynth.data.catalogue import open_data, ready_set
 from pathsynth.data.dataset import Counts
 from pathsynth.data.folder import folder_files
 from pathsynth.data.medmnist import OFFICIAL_MD5, content_identity, pathmnist_file, pathmnist_identity
@@ -81,6 +81,8 @@ def source_files(config: RunConfig) -> list[Path] | None:
     if config.data and config.data.name == "folder" and config.data.root:
         images = folder_files(Path(config.data.root))
         files += [*images, *sorted({path.parent for path in images})]  # a folder's time tells of images that came or went
+    if config.data and config.data.name == "ready":
+        files += sorted(path for path in ready_set(config.data).folder.rglob("*") if path.is_file())
     if config.base:
         source = base_source(config.base)
         if source.revision:

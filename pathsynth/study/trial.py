@@ -17,13 +17,12 @@ from types import FrameType
 
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.lease import Lease, StaleLease, adopt
-from pathsynth.ledger.stages import StageStore
+from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.study.claim import Manifest, claim, read_manifest
 from pathsynth.study.state import DONE, FAILED, INTERRUPTED, LOG, RUNNING, TrialState, lease_folder, now, read_state, write_state
 from pathsynth.study.supervise import LEASE_VARIABLE
 from pathsynth.vocabulary.labels import UnknownLabelError
 
-STAGES = ".stages"
 _log = logging.getLogger("pathsynth.trial")
 
 

@@ -55,3 +55,12 @@ def test_nothing_is_overwritten_and_what_has_no_adapter_is_refused(trial, tmp_pa
     assert dispatch(["export", str(trial), str(tmp_path / "other")]) == 2
     assert "no adapter in" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
+
+
+def test_fused_and_ready_do_not_go_together_and_a_damaged_manifest_is_told(trial, tmp_path, capsys):
+    assert dispatch(["export", str(trial), str(tmp_path / "mine"), "--fuse", "--ready"]) == 2
+    assert "choose one of them" in capsys.readouterr().err
+    for kind in ("--fuse", "--ready"):
+        assert dispatch(["export", str(trial), str(tmp_path / "mine"), kind]) == 2
+        assert f"the manifest of {trial} cannot be read" in capsys.readouterr().err
+        assert not (tmp_path / "mine").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -147,6 +148,27 @@ def test_generate_draws_what_the_prompt_names(finished):
     assert code == 0, output
     table = pd.read_parquet(the_trial(folder, "draw") / "attempts.parquet")
     assert set(table.class_slug) == {"mucus"} and set(table.prompt) == {"pale mucus, please (H&E)"}
+
+
+def test_an_exported_set_draws_the_same_images_without_training(finished):
+    folder, base = finished
+    sampling = [w for w in SMALL if w.startswith("sampling.")]
+    code, output = run(folder, "export", str(the_trial(folder)), "ready", "--ready")
+    assert code == 0, output
+    own = ["data=ready", "data.size=32", "data.root=ready", f"base.path={base}", *sampling]
+    code, output = run(folder, "generate", "label=mucus", "n=2", *own, "study.name=ready")
+    assert code == 0, output
+    words = [w for w in SMALL if w.partition(".")[0] not in ("judge", "evaluate")]
+    code, output = run(folder, "generate", "label=mucus", "n=2", f"base.path={base}", *words, "study.name=trained")
+    assert code == 0, output
+    first, second = (pd.read_parquet(the_trial(folder, name) / "attempts.parquet") for name in ("ready", "trained"))
+    assert first.drop(columns=["image"]).equals(second.drop(columns=["image"]))
+    code, output = run(folder, "run", "data=ready", "data.size=32", "data.root=ready", f"base.path={base}")
+    assert code == 2 and "only generate can use it" in output
+    shutil.copytree(base, folder / "other")
+    (folder / "other" / "model_index.json").write_text((base / "model_index.json").read_text() + "\n")
+    code, output = run(folder, "generate", *own[:3], f"base.path={folder / 'other'}", *sampling)
+    assert code == 2 and "belongs to base" in output
 
 
 def test_kill_of_one_trial_leaves_the_others_and_nothing_half_written(finished):

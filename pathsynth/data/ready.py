@@ -1,0 +1,101 @@
+"""A ready set: an adapter, the gate that was trained beside it, and the words they know. It draws without training or images.
+
+``adapter/`` and ``gate/`` are folders as the stages ``finetune`` and ``gate`` leave them; ``ready.json`` holds the size of
+the images, the identity of the base, and the prompt book.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pathsynth.data.dataset import DataSet
+from pathsynth.ledger.atomic import write_json
+from pathsynth.ledger.errors import RequestError, StageError
+from pathsynth.ledger.identity import digest
+from pathsynth.ledger.weights import weights_digest
+from pathsynth.vocabulary.labels import LabelClass, LabelSpace
+from pathsynth.vocabulary.prompts import ClassPrompts, PromptBook
+
+_DESCRIPTION, _ADAPTER, _GATE = "ready.json", "adapter", "gate"
+
+
+@dataclass(frozen=True)
+class ReadySet:
+    """A ready set on the disk. ``size`` of its images in pixels; ``base``: identity of the base that it belongs to.
+
+    ``adapter_identity`` and ``gate_identity`` stand for the tensors of both.
+    """
+
+    folder: Path
+    size: int
+    base: str
+    data: str
+    prompts: PromptBook
+    adapter_identity: str
+    gate_identity: str
+
+    @property
+    def adapter(self) -> Path:
+        return self.folder / _ADAPTER
+
+    @property
+    def gate(self) -> Path:
+        return self.folder / _GATE
+
+    def as_data(self) -> DataSet:
+        """The set as a data set without images: reading a split raises RequestError."""
+        identity = digest({"ready": [self.adapter_identity, self.gate_identity], "size": self.size})
+        return DataSet(self.data, identity, self.size, self.prompts.space, self.prompts, _no_images)
+
+
+def write_ready(folder: Path, adapter: Path, gate: Path, base: str, data: DataSet) -> None:
+    """Make a ready set in ``folder`` from the folders of an adapter and of the gate that was trained on the same data."""
+    shutil.copytree(adapter, folder / _ADAPTER)
+    (folder / _GATE).mkdir()
+    for name in ("classifier.safetensors", "classifier.json"):
+        shutil.copyfile(gate / name, folder / _GATE / name)
+    words = {"space": asdict(data.space), "prompts": [asdict(c) for c in data.prompts.classes]}
+    write_json(folder / _DESCRIPTION, {"size": data.size, "base": base, "data": data.name, **words})
+
+
+def read_ready(folder: Path) -> ReadySet:
+    """The ready set in ``folder``.
+
+    Raises:
+        RequestError: there is none, or a file of it is damaged.
+    """
+    remedy = "set data.root to what `pathsynth export --ready` made, or choose other data, as in data=phantom"
+    try:
+        record = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
+        return ReadySet(
+            folder=folder,
+            size=int(record["size"]),
+            base=str(record["base"]),
+            data=str(record["data"]),
+            prompts=_prompts(record),
+            adapter_identity=weights_digest(folder / _ADAPTER / "pytorch_lora_weights.safetensors"),
+            gate_identity=_gate_identity(folder / _GATE),
+        )
+    except FileNotFoundError as error:
+        raise RequestError(f"no ready set in {folder} (no {Path(error.filename).name}); {remedy}") from error
+    except (OSError, ValueError, KeyError, TypeError, StageError) as error:
+        raise RequestError(f"the ready set in {folder} is damaged ({error}); {remedy}") from error
+
+
+def _gate_identity(folder: Path) -> str:
+    return digest([weights_digest(folder / "classifier.safetensors"), (folder / "classifier.json").read_text(encoding="utf-8")])
+
+
+def _prompts(record: dict[str, Any]) -> PromptBook:
+    space = record["space"]
+    classes = tuple(LabelClass(**{**c, "aliases": tuple(c["aliases"])}) for c in space["classes"])
+    prompts = tuple(ClassPrompts(p["canonical"], tuple(p["training"]), tuple(p["held_out"])) for p in record["prompts"])
+    return PromptBook(LabelSpace(space["name"], classes, space["symmetry"]), prompts)
+
+
+def _no_images(split: str) -> NoReturn:
+    raise RequestError(f"data=ready has no images to read (split {split}); choose other data, as in data=phantom")

@@ -1,0 +1,71 @@
+"""A ready set: what is written comes back, and what is missing or damaged is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from pathsynth.config import DataConfig
+from pathsynth.data.catalogue import open_data
+from pathsynth.data.phantom import phantom_data
+from pathsynth.data.ready import read_ready, write_ready
+from pathsynth.ledger.errors import RequestError
+
+
+@pytest.fixture
+def ready(tmp_path: Path) -> Path:
+    adapter, gate, folder = tmp_path / "a", tmp_path / "g", tmp_path / "ready"
+    for place in (adapter, gate, folder):
+        place.mkdir()
+    save_file({"w": np.ones(3, np.float32)}, adapter / "pytorch_lora_weights.safetensors")
+    save_file({"w": np.ones(2, np.float32)}, gate / "classifier.safetensors")
+    (gate / "classifier.json").write_text("{}")
+    (gate / "scores.json").write_text("{}")
+    write_ready(folder, adapter, gate, "b45e", phantom_data(32, 9, 9, 9, 0))
+    return folder
+
+
+def test_words_size_and_weights_come_back(ready):
+    found, data = read_ready(ready), phantom_data(32, 9, 9, 9, 0)
+    assert (found.size, found.base, found.data, found.prompts) == (32, "b45e", data.name, data.prompts)
+    assert (found.adapter / "pytorch_lora_weights.safetensors").is_file()
+    assert {p.name for p in found.gate.iterdir()} == {"classifier.safetensors", "classifier.json"}
+    assert found.as_data().space == data.space
+
+
+@pytest.mark.parametrize("part", ["adapter/pytorch_lora_weights.safetensors", "gate/classifier.safetensors"])
+def test_other_weights_are_another_set(ready, part):
+    before = read_ready(ready).as_data().identity
+    save_file({"w": np.zeros(3, np.float32)}, ready / part)
+    assert read_ready(ready).as_data().identity != before
+
+
+@pytest.mark.parametrize(
+    "name, content, told",
+    [
+        ("ready.json", None, "no ready set in"),
+        ("ready.json", "{", "is damaged"),
+        ("ready.json", json.dumps({"size": 32}), "is damaged"),
+        ("adapter/pytorch_lora_weights.safetensors", "cut", "is damaged"),
+        ("gate/classifier.safetensors", None, "is damaged"),
+    ],
+)
+def test_what_is_missing_or_damaged_is_told(ready, name, content, told):
+    if content is None:
+        (ready / name).unlink()
+    else:
+        (ready / name).write_text(content)
+    with pytest.raises(RequestError, match=told) as error:
+        read_ready(ready)
+    assert "--ready" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_it_has_no_images_and_one_size(ready):
+    with pytest.raises(RequestError, match="has no images"):
+        open_data(DataConfig(name="ready", size=32, root=str(ready))).split("val")
+    with pytest.raises(RequestError, match="data.size=32"):
+        open_data(DataConfig(name="ready", size=28, root=str(ready)))
