@@ -16,6 +16,8 @@ setup: .venv/.ready  ## make .venv with the pinned versions (nothing to do when 
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet -p .venv -e '.[dev]' -c constraints.txt
+# where Python may not keep what it compiles, every process would compile all libraries anew (some hold templates that are no Python)
+	@[ -z "$$PYTHONDONTWRITEBYTECODE" ] || $(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	@touch $@
 
 demo: setup  ## run the demo study on the phantom data and write its report

@@ -70,7 +70,7 @@ def _with_gate(trial: Path, base: str, folder: Path) -> None:
 def _manifest(trial: Path) -> Manifest:
     try:
         return read_manifest(trial)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RequestError) as error:
         raise RequestError(f"the manifest of {trial} cannot be read ({error}); run the trial again") from error
 
 

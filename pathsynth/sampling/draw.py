@@ -21,10 +21,11 @@ class CandidateDrawer:
         image_size: pixels of the data set; what the base draws is cropped to it.
         steps: denoising steps.
         guidance: guidance scale (1: none; the UNet then runs once a step instead of twice).
+        half: the UNet computes in bfloat16 where that is safe; the scheduler and the decoder stay in float32.
     """
 
-    def __init__(self, base: Base, image_size: int, steps: int, guidance: float) -> None:
-        self._base, self._image_size, self._steps, self._guidance = base, image_size, steps, guidance
+    def __init__(self, base: Base, image_size: int, steps: int, guidance: float, half: bool = False) -> None:
+        self._base, self._image_size, self._steps, self._guidance, self._half = base, image_size, steps, guidance, half
         self._embeddings: dict[str, Tensor] = {}
 
     def __call__(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
@@ -47,7 +48,8 @@ class CandidateDrawer:
             text = torch.cat([self._embed("").expand(len(attempts), -1, -1), text])
         for t in scheduler.timesteps:
             doubled = torch.cat([x, x]) if guided else x
-            predicted = unet(scheduler.scale_model_input(doubled, t), t, encoder_hidden_states=text).sample
+            with torch.autocast(device.type, torch.bfloat16, enabled=self._half):
+                predicted = unet(scheduler.scale_model_input(doubled, t), t, encoder_hidden_states=text).sample.float()
             if guided:
                 free, conditioned = predicted.chunk(2)
                 predicted = free + self._guidance * (conditioned - free)

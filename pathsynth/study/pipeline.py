@@ -213,7 +213,7 @@ class Trial:
         assert sampling
         load_adapter(self.made("finetune") / "adapter", self.base)
         slots = self.slots()
-        draw = CandidateDrawer(self.base, self.data.size, sampling.steps, sampling.guidance)
+        draw = CandidateDrawer(self.base, self.data.size, sampling.steps, sampling.guidance, sampling.half)
         with sampling_progress("generate", len(slots), self.advance("generate", "slots")) as shown:
             generate_set(
                 folder,

@@ -219,7 +219,9 @@ class _Planner:
         return {"stream": "generate", "n": request.n, "prompts": {str(label): prompt for label, prompt in sorted(prompts.items())}}
 
     def _sampling(self) -> dict[str, Any]:
-        return _needed(self._config.sampling, "sampling").model_dump(mode="json", exclude={"batch_size"})
+        sampling = _needed(self._config.sampling, "sampling")
+        same_bits = {"batch_size"} if sampling.half else {"batch_size", "precision"}
+        return sampling.model_dump(mode="json", exclude=same_bits)
 
     def _identity(self, name: str) -> str:
         return self._given.get(name) or self._stages[name].identity

@@ -302,7 +302,7 @@ def _regeneration(job: FinetuneJob, folder: Path, keep_best: Callable[[int], Non
     prompts = {c.index: job.data.prompts.canonical(c.index) for c in space.classes}
     return RegenerationCallback(
         slots=slots_of(Stream.VAL, prompts, job.settings.validation.n),
-        draw=CandidateDrawer(job.base, job.data.size, sampling.steps, sampling.guidance),
+        draw=CandidateDrawer(job.base, job.data.size, sampling.steps, sampling.guidance, sampling.half),
         judge=job.gate,
         sampling=sampling,
         space=space,

@@ -45,3 +45,10 @@ def test_numbers_that_are_not_finite_give_no_image(base):
     drawer._embeddings["an area with word 0"] = torch.full_like(base.embed([""]), float("nan"))
     images = drawer(attempts(0, 1))
     assert images[0] is None and images[1] is not None
+
+
+def test_bfloat16_draws_nearly_the_same(base):
+    whole, half = (CandidateDrawer(base, 28, 3, 3.0, half=h).latents(attempts(0, 1)) for h in (False, True))
+    assert half.dtype == torch.float32
+    assert not torch.equal(whole, half)
+    assert (whole - half).abs().mean() < 0.02 * whole.std()

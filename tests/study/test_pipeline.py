@@ -57,7 +57,9 @@ def finished(tmp_path_factory, small_base_folder):
 
 
 def the_trial(folder: Path, study: str = "runs") -> Path:
-    return next(path.parent for path in (folder / "multirun" / study).glob("*/manifest.json"))
+    """The first finished trial of a study, by name."""
+    states = sorted((folder / "multirun" / study).glob("*/state.json"))
+    return next(path.parent for path in states if json.loads(path.read_text())["state"] == "done")
 
 
 def test_a_trial_leaves_everything_that_was_promised(finished):

@@ -292,3 +292,10 @@ def test_a_trial_is_found_again_under_another_name(settings, tmp_path):
     assert trial_folder(config, made, []) == first
     other = replace(made, identity="f" * 12)
     assert trial_folder(config, other, []).name == "run-ffffff"
+
+
+def test_precision_of_drawing_is_part_of_what_is_drawn_and_the_usual_one_changes_nothing(settings):
+    usual, half = (settings("run", f"sampling.precision={p}", "validation.every=2") for p in ("32-true", "bf16-mixed"))
+    assert "precision" not in next(s for s in plan(usual).stages if s.name == "generate").settings
+    changed = {name for name, identity in identities(half).items() if identity != identities(usual)[name]}
+    assert changed == {"finetune", "generate", "evaluate"}
