@@ -205,6 +205,7 @@ class SamplingConfig(_Group):
     """Denoising steps, guidance scale, and the rejection sampler's budget (``attempts`` a slot) and ``threshold``.
 
     ``precision``: of the UNet's arithmetic; bf16-mixed is faster where the processor has it, and gives slightly other images.
+    ``deterministic``: batches of one shape, so that the batch size, a kill or a replay changes not one bit of an image.
     """
 
     steps: int = Field(ge=1, le=1000)
@@ -214,6 +215,7 @@ class SamplingConfig(_Group):
     attempts: int = Field(ge=1)
     threshold: float = Field(ge=0, le=1)
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    deterministic: bool = False
 
     @property
     def half(self) -> bool:

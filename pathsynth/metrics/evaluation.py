@@ -50,15 +50,37 @@ class _Scored:
     predictions: np.ndarray
 
 
-def evaluate_set(rows: Sequence[AttemptRow], folder: Path, judge: Classifier, data: DataSet, split: str, seed: int) -> Evaluation:
+@dataclass(frozen=True)
+class Reference:
+    """What generated sets are compared with: ``features`` of the real images, float64 (N, F), and what real training images reach."""
+
+    features: np.ndarray
+    metrics: tuple[Metric, ...]
+
+
+def real_reference(judge: Classifier, data: DataSet, split: str, n: int, seed: int) -> Reference:
+    """The reference for sets of ``n`` images.
+
+    Args:
+        judge: the independent classifier; distances are taken in its features.
+        data: the real data; its ``split`` ("val" or "test") is the reference of KID and coverage.
+        split: see ``data``.
+        n: training images whose coverage is measured.
+        seed: which training images are drawn; recorded with the metric.
+    """
+    real = features(judge, data.split(split).images)
+    return Reference(real, tuple(_coverage_of_real(judge, real, data, n, seed)))
+
+
+def evaluate_set(rows: Sequence[AttemptRow], folder: Path, judge: Classifier, data: DataSet, reference: Reference, seed: int) -> Evaluation:
     """Score a generated set.
 
     Args:
         rows: every attempt of the set, in any order.
         folder: where the rows' image paths start.
         judge: the independent classifier.
-        data: the real data; its ``split`` is the reference of KID and coverage.
-        split: "val" or "test".
+        data: the real data.
+        reference: of as many images as the set has first attempts.
         seed: of the bootstrap, and recorded with every metric.
     """
     space = data.space
@@ -73,12 +95,11 @@ def evaluate_set(rows: Sequence[AttemptRow], folder: Path, judge: Classifier, da
     metrics = [m for s in scored for m in _agreement_metrics(s, data, seed)]
     metrics += _acceptance_metrics(rows, data, seed)
     missing = [] if accepted else [Missing("judge after filtering", "the gate accepted no image")]
-    real = features(judge, data.split(split).images)
     for stage, chosen in ((BEFORE, first), (AFTER, accepted)):
-        found, absent = _closeness(chosen, folder, judge, real, data.name, stage, seed)
+        found, absent = _closeness(chosen, folder, judge, reference.features, data.name, stage, seed)
         metrics += found
         missing += absent
-    metrics += _coverage_of_real(judge, real, data, len(first), seed)
+    metrics += reference.metrics
     confusions = {f"{s.stage}/{s.scorer}": _confusion(s, space) for s in scored}
     return Evaluation(tuple(metrics), tuple(missing), confusions)
 

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pathsynth.config import SamplingConfig
 from pathsynth.data.tensors import crop_to, to_uint8
 from pathsynth.models.base import Base
 from pathsynth.sampling.slots import Attempt
+
+FIXED = 16
+"""Candidates in a batch of fixed shape: as fast an image as larger ones on a CPU, where the last bits depend on the shape."""
+
+_Item = TypeVar("_Item")
+
+
+def fixed_batches(items: Sequence[_Item]) -> Iterator[tuple[list[_Item], int]]:
+    """``items`` in lists of exactly :data:`FIXED`, the last one filled up by repeats, each with how many of it count."""
+    for start in range(0, len(items), FIXED):
+        batch = list(items[start : start + FIXED])
+        yield batch + batch[-1:] * (FIXED - len(batch)), len(batch)
 
 
 class CandidateDrawer:
@@ -22,14 +36,23 @@ class CandidateDrawer:
         steps: denoising steps.
         guidance: guidance scale (1: none; the UNet then runs once a step instead of twice).
         half: the UNet computes in bfloat16 where that is safe; the scheduler and the decoder stay in float32.
+        fixed: batches are cut and padded to :data:`FIXED` candidates, so that an image has the same bits in any company.
     """
 
-    def __init__(self, base: Base, image_size: int, steps: int, guidance: float, half: bool = False) -> None:
-        self._base, self._image_size, self._steps, self._guidance, self._half = base, image_size, steps, guidance, half
+    def __init__(
+        self, base: Base, image_size: int, steps: int, guidance: float, half: bool = False, fixed: bool = False
+    ) -> None:
+        self._base, self._image_size, self._steps, self._guidance = base, image_size, steps, guidance
+        self._half, self._fixed = half, fixed
         self._embeddings: dict[str, Tensor] = {}
 
     def __call__(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
         """One uint8 image (H, W, 3) an attempt; None where the arithmetic left the finite numbers."""
+        if not self._fixed:
+            return self._drawn(attempts)
+        return [image for batch, n in fixed_batches(attempts) for image in self._drawn(batch)[:n]]
+
+    def _drawn(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
         images = self._base.decode(self.latents(attempts))
         finite = torch.isfinite(images).flatten(1).all(dim=1).tolist()
         pixels = to_uint8(crop_to(torch.nan_to_num(images).cpu(), self._image_size))
@@ -64,3 +87,8 @@ class CandidateDrawer:
         if prompt not in self._embeddings:
             self._embeddings[prompt] = self._base.embed([prompt])
         return self._embeddings[prompt]
+
+
+def drawer(base: Base, image_size: int, sampling: SamplingConfig) -> CandidateDrawer:
+    """What draws as the settings of sampling say."""
+    return CandidateDrawer(base, image_size, sampling.steps, sampling.guidance, sampling.half, sampling.deterministic)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from pytorch_lightning.loggers import Logger
+from safetensors.numpy import load_file, save_file
 
 from pathsynth.config import RunConfig
 from pathsynth.data.dataset import DataSet
+from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.records import Metric, Result, read_result, write_result
 from pathsynth.ledger.versions import versions
-from pathsynth.metrics.evaluation import evaluate_set
+from pathsynth.metrics.evaluation import Reference, evaluate_set, real_reference
 from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
 from pathsynth.sampling.pictures import contact_sheet, read_png
@@ -22,6 +26,7 @@ from pathsynth.training.exhibits import show_confusion, show_numbers, show_pictu
 from pathsynth.vocabulary.labels import LabelSpace
 
 _COLUMNS = 10
+_FEATURES, _SCORES = "features.safetensors", "scores.json"
 
 
 @dataclass(frozen=True)
@@ -56,31 +61,48 @@ def write_sheets(folder: Path, images: ImageSet, data: DataSet, split: str) -> N
         contact_sheet(pictures, _COLUMNS, data.size).save(folder / f"{name}.png")
 
 
+def write_reference(folder: Path, gate: Path, judge: Path, data: DataSet, config: RunConfig) -> None:
+    """What all trials with the same classifiers are compared with: real images in the judge's features, and their own scores."""
+    assert config.evaluate
+    split, seed = config.evaluate.split, config.seed
+    n = config.evaluate.n * len(data.space)
+    made = real_reference(placed(load_classifier(judge, data.space)), data, split, n, seed)
+    scores = [m for role, own in (("gate", gate), ("judge", judge)) for m in classifier_metrics(own, role, data, split, seed)]
+    save_file({"real": made.features}, folder / _FEATURES)
+    parts = {"reached": made.metrics, "classifiers": scores}
+    write_json(folder / _SCORES, {name: [m.to_json() for m in metrics] for name, metrics in parts.items()})
+
+
 def write_evaluation(
-    folder: Path,
-    images: ImageSet,
-    judge: Classifier,
-    data: DataSet,
-    config: RunConfig,
-    identity: str,
-    built: Mapping[str, Path],
-    seconds: Mapping[str, float],
+    folder: Path, images: ImageSet, data: DataSet, config: RunConfig, identity: str, built: Mapping[str, Path], seconds: Mapping[str, float]
 ) -> None:
     """Score the set and write ``result.json``, with the classifiers' own scores on real images in the same table."""
-    assert config.evaluate
-    evaluation = evaluate_set(images.rows, images.folder, judge, data, config.evaluate.split, config.seed)
-    split = config.evaluate.split
-    own = [metric for role in ("gate", "judge") for metric in classifier_metrics(built[role], role, data, split, config.seed)]
+    judge = placed(load_classifier(built["judge"], data.space))
+    reached, classifiers = _scores(built["reference"] / _SCORES)
+    reference = Reference(load_file(built["reference"] / _FEATURES)["real"], reached)
+    evaluation = evaluate_set(images.rows, images.folder, judge, data, reference, config.seed)
     result = Result(
         identity=identity,
         versions=versions(),
         settings=config.model_dump(mode="json", exclude={"multirun"}),
-        metrics=(*evaluation.metrics, *own),
+        metrics=(*evaluation.metrics, *classifiers),
         missing=evaluation.missing,
         extras=evaluation.confusions,
         timings=dict(seconds),
     )
     write_result(folder / "result.json", result)
+
+
+def _scores(path: Path) -> tuple[tuple[Metric, ...], tuple[Metric, ...]]:
+    """What real training images reach, and what the classifiers score on real images."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    reached, classifiers = (tuple(map(Metric.from_json, record[name])) for name in ("reached", "classifiers"))
+    return reached, classifiers
+
+
+def placed(classifier: Classifier) -> Classifier:
+    """The classifier on the GPU, if there is one."""
+    return classifier.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def classifier_metrics(folder: Path, role: str, data: DataSet, split: str, seed: int) -> list[Metric]:

@@ -1,4 +1,4 @@
-"""The stages of a trial, in order: cache, gate, judge, finetune, generate, evaluate. Torch lives below this line.
+"""The stages of a trial, in order: cache, gate, judge, finetune, generate, reference, evaluate. Torch lives below this line.
 
 Each stage is built once under its identity and found again by every trial that needs it; the trial's own folder gets
 hard links to what people want to look at.
@@ -29,16 +29,16 @@ from pathsynth.ledger.records import Result, read_result, write_result
 from pathsynth.ledger.stages import StageStore
 from pathsynth.ledger.versions import versions
 from pathsynth.models.base import Base, load_base
-from pathsynth.models.classifier import Classifier, load_classifier
+from pathsynth.models.classifier import load_classifier
 from pathsynth.models.lora import load_adapter, unload_adapter
-from pathsynth.sampling.draw import CandidateDrawer
+from pathsynth.sampling.draw import drawer
 from pathsynth.sampling.gate import Gate
 from pathsynth.sampling.generation import generate_set
 from pathsynth.sampling.request import requested_prompts
 from pathsynth.sampling.slots import Slot, Stream, slots_of
 from pathsynth.sampling.verdict import AcceptanceRule
 from pathsynth.study.cards import CLASSIFIERS, artifact_card, artifact_names, classifier_card, trial_card
-from pathsynth.study.evaluation import ImageSet, log_classifier, log_result, write_evaluation, write_sheets
+from pathsynth.study.evaluation import ImageSet, log_classifier, log_result, placed, write_evaluation, write_reference, write_sheets
 from pathsynth.study.plan import Plan, StagePlan, next_stage
 from pathsynth.training.callbacks import named_callbacks
 from pathsynth.training.classifier import train_classifier
@@ -109,6 +109,7 @@ class Trial:
             "classifier": lambda folder: self.make_classifier(folder, "classifier", self.config.classifier),
             "finetune": self.make_adapter,
             "generate": self.make_images,
+            "reference": lambda folder: write_reference(folder, self.built["gate"], self.built["judge"], self.data, self.config),
             "evaluate": self.make_evaluation,
             "pretrain": self.make_base,
         }
@@ -143,7 +144,7 @@ class Trial:
     def gate(self) -> Gate:
         assert self.config.sampling
         classifier = load_classifier(self.made("gate"), self.data.space)
-        return Gate(_placed(classifier), AcceptanceRule(self.config.sampling.threshold))
+        return Gate(placed(classifier), AcceptanceRule(self.config.sampling.threshold), self.config.sampling.deterministic)
 
     @cached_property
     def logger(self) -> Logger | None:
@@ -213,7 +214,7 @@ class Trial:
         assert sampling
         load_adapter(self.made("finetune") / "adapter", self.base)
         slots = self.slots()
-        draw = CandidateDrawer(self.base, self.data.size, sampling.steps, sampling.guidance, sampling.half)
+        draw = drawer(self.base, self.data.size, sampling)
         with sampling_progress("generate", len(slots), self.advance("generate", "slots")) as shown:
             generate_set(
                 folder,
@@ -238,10 +239,9 @@ class Trial:
 
     def make_evaluation(self, folder: Path) -> None:
         assert self.config.evaluate
-        judge = _placed(load_classifier(self.built["judge"], self.data.space))
         images = ImageSet.read(self.built["generate"])
         write_sheets(folder / "grids", images, self.data, self.config.evaluate.split)
-        write_evaluation(folder, images, judge, self.data, self.config, self.plan.identity, self.built, self.seconds)
+        write_evaluation(folder, images, self.data, self.config, self.plan.identity, self.built, self.seconds)
 
     def make_base(self, folder: Path) -> None:
         assert self.config.pretrain
@@ -276,10 +276,6 @@ class Trial:
             show_numbers(self.loggers, read_result(self.built["pretrain"] / "result.json").metrics)
         if "classifier" not in self.built:
             close(self.logger)
-
-
-def _placed(classifier: Classifier) -> Classifier:
-    return classifier.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _link(source: Path, target: Path) -> None:

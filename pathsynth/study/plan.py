@@ -20,6 +20,9 @@ _Settings = TypeVar("_Settings")
 _BEFORE_FINETUNE = ("cache", "gate", "judge")
 """Stages that need none of the others."""
 
+_DERIVED = ("reference",)
+"""Stages that hold nothing but a part of what another makes of the same parents: a trial is told apart by that other one."""
+
 PROTOCOL = 2
 """Of the evaluation: raise it with any change of what is measured, or how. 2: coverage."""
 
@@ -49,6 +52,7 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
         "debug": "none",
     },
     "generate": {"threshold": 0.0},
+    "reference": {},
     "evaluate": {"protocol": 1},
 }
 """Settings at which a stage does what it did before the setting existed; they are left out of its identity.
@@ -99,7 +103,7 @@ def plan(config: RunConfig) -> Plan:
     """
     planner = _Planner(config)
     stages = planner.stages()
-    identity = digest({"command": config.command, "stages": {s.name: s.identity for s in stages}})
+    identity = digest({"command": config.command, "stages": {s.name: s.identity for s in stages if s.name not in _DERIVED}})
     return Plan(identity, stages, planner.base, config.model_dump(mode="json", exclude_none=True))
 
 
@@ -145,6 +149,7 @@ class _Planner:
             if command != "finetune":
                 self._generate()
             if command in ("run", "evaluate"):
+                self._reference()
                 self._evaluate()
         return tuple(self._stages.values())
 
@@ -205,6 +210,10 @@ class _Planner:
         settings = {**self._sampling(), "request": self._request()}
         self._add("generate", settings, finetune=self._identity("finetune"), gate=self._identity("gate"))
 
+    def _reference(self) -> None:
+        settings = {**_needed(self._config.evaluate, "evaluate").model_dump(mode="json"), "seed": self._config.seed, "protocol": PROTOCOL}
+        self._add("reference", settings, data=self._data.identity, judge=self._identity("judge"), gate=self._identity("gate"))
+
     def _evaluate(self) -> None:
         settings = {**_needed(self._config.evaluate, "evaluate").model_dump(mode="json"), "protocol": PROTOCOL}
         parents = {name: self._identity(name) for name in ("generate", "judge", "gate")}
@@ -219,9 +228,10 @@ class _Planner:
         return {"stream": "generate", "n": request.n, "prompts": {str(label): prompt for label, prompt in sorted(prompts.items())}}
 
     def _sampling(self) -> dict[str, Any]:
+        """What decides which images are drawn; options that were added later count where they are not at their first value."""
         sampling = _needed(self._config.sampling, "sampling")
-        same_bits = {"batch_size"} if sampling.half else {"batch_size", "precision"}
-        return sampling.model_dump(mode="json", exclude=same_bits)
+        usual = {name for name, value in {"precision": "32-true", "deterministic": False}.items() if getattr(sampling, name) == value}
+        return sampling.model_dump(mode="json", exclude={"batch_size", *usual})
 
     def _identity(self, name: str) -> str:
         return self._given.get(name) or self._stages[name].identity

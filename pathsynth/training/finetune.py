@@ -26,7 +26,7 @@ from pathsynth.ledger.seeds import derive_seed
 from pathsynth.models.base import Base
 from pathsynth.models.diffusion import denoising_loss
 from pathsynth.models.lora import AdapterCard, AdapterDesign, adapter_state, attach, restore, save_adapter, start_from
-from pathsynth.sampling.draw import CandidateDrawer
+from pathsynth.sampling.draw import drawer
 from pathsynth.sampling.rejection import Judge
 from pathsynth.sampling.slots import Stream, slots_of
 from pathsynth.training.overfit import FallingLoss
@@ -302,7 +302,7 @@ def _regeneration(job: FinetuneJob, folder: Path, keep_best: Callable[[int], Non
     prompts = {c.index: job.data.prompts.canonical(c.index) for c in space.classes}
     return RegenerationCallback(
         slots=slots_of(Stream.VAL, prompts, job.settings.validation.n),
-        draw=CandidateDrawer(job.base, job.data.size, sampling.steps, sampling.guidance, sampling.half),
+        draw=drawer(job.base, job.data.size, sampling),
         judge=job.gate,
         sampling=sampling,
         space=space,

@@ -41,7 +41,7 @@ def test_yes_removes_and_the_other_trial_stays_whole(pathsynth, orphaned):
     assert not any(path.exists() for path in orphaned)
     made = len(pathsynth.made)
     assert pathsynth.run("lora.rank=1", "evaluate.n=3").code == 0
-    assert [line.split()[0] for line in pathsynth.made[made:]] == ["generate", "evaluate"]
+    assert [line.split()[0] for line in pathsynth.made[made:]] == ["generate", "reference", "evaluate"]
     assert pathsynth("gc").out == "nothing to remove in multirun\n"
 
 

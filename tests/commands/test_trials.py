@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-STAGES = ["cache", "gate", "judge", "finetune", "generate", "evaluate"]
+STAGES = ["cache", "gate", "judge", "finetune", "generate", "reference", "evaluate"]
 
 
 def begun(pathsynth) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pathsynth.data.dataset import DataSet, LabelledImages
-from pathsynth.metrics.evaluation import AFTER, BEFORE, evaluate_set
+from pathsynth.metrics.evaluation import AFTER, BEFORE, evaluate_set, real_reference
 from pathsynth.models.classifier import ClassifierSpec
 from pathsynth.sampling.attempts import AttemptRow
 from pathsynth.sampling.pictures import save_png
@@ -45,6 +45,12 @@ def real():
     images = np.stack([noise(i, 60 if i % 2 == 0 else 190) for i in range(40)])
     labels = np.arange(40, dtype=np.int64) % 2
     return DataSet("toy", "id", 4, SPACE, colorectal_prompts(), lambda split: LabelledImages(images, labels))
+
+
+def evaluated(folder, plan, data):
+    """The evaluation of a planned set."""
+    made, judge = rows(folder, plan), BrightnessJudge()
+    return evaluate_set(made, folder, judge, data, real_reference(judge, data, "val", sum(r.attempt == 0 for r in made), 0), seed=0)
 
 
 def rows(folder, plan) -> list[AttemptRow]:
@@ -93,7 +99,7 @@ PLAN = [
 
 @pytest.fixture
 def found(tmp_path, real):
-    evaluation = evaluate_set(rows(tmp_path, PLAN), tmp_path, BrightnessJudge(), real, "val", seed=0)
+    evaluation = evaluated(tmp_path, PLAN, real)
     return {(m.metric, m.stage, m.scorer, m.class_): m for m in evaluation.metrics}, evaluation
 
 
@@ -130,7 +136,7 @@ def test_confusions_have_rows_of_what_was_asked(found):
 
 def test_what_cannot_be_measured_is_missing_with_a_reason(tmp_path, real):
     plan = [(0, 0, 0, 60, 1), (1, 0, 0, 190, 0)]
-    evaluation = evaluate_set(rows(tmp_path, plan), tmp_path, BrightnessJudge(), real, "val", seed=0)
+    evaluation = evaluated(tmp_path, plan, real)
     reasons = {m.metric: m.reason for m in evaluation.missing}
     assert reasons["judge after filtering"] == "the gate accepted no image"
     assert "too few" in reasons["kid before filtering"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pathsynth.models.base import load_base
-from pathsynth.sampling.draw import CandidateDrawer
+from pathsynth.sampling.draw import FIXED, CandidateDrawer, fixed_batches
 from pathsynth.sampling.slots import Slot, Stream, attempt_at
 
 
@@ -52,3 +52,20 @@ def test_bfloat16_draws_nearly_the_same(base):
     assert half.dtype == torch.float32
     assert not torch.equal(whole, half)
     assert (whole - half).abs().mean() < 0.02 * whole.std()
+
+
+def test_batches_of_one_shape_give_the_same_bits_in_any_company(base):
+    drawer = CandidateDrawer(base, 28, 2, 3.0, fixed=True)
+    wanted = attempts(*range(19))
+    together = drawer(wanted)
+    turned = drawer(wanted[::-1])[::-1]
+    alone = [drawer([attempt])[0] for attempt in wanted[:3]]
+    assert all(np.array_equal(one, other) for one, other in zip(together, turned, strict=True))
+    assert all(np.array_equal(one, other) for one, other in zip(together, alone, strict=False))
+
+
+def test_fixed_batches_hold_every_item_once():
+    batches = list(fixed_batches(range(2 * FIXED + 3)))
+    assert [len(batch) for batch, _ in batches] == [FIXED] * 3
+    assert [item for batch, n in batches for item in batch[:n]] == list(range(2 * FIXED + 3))
+    assert list(fixed_batches([])) == []

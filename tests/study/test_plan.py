@@ -47,8 +47,8 @@ def identities(config: RunConfig) -> dict[str, str]:
 @pytest.mark.parametrize(
     "command, stages",
     [
-        ("run", ["cache", "gate", "judge", "finetune", "generate", "evaluate"]),
-        ("evaluate", ["cache", "gate", "judge", "finetune", "generate", "evaluate"]),
+        ("run", ["cache", "gate", "judge", "finetune", "generate", "reference", "evaluate"]),
+        ("evaluate", ["cache", "gate", "judge", "finetune", "generate", "reference", "evaluate"]),
         ("generate", ["cache", "gate", "finetune", "generate"]),
         ("finetune", ["cache", "gate", "finetune"]),
         ("classify", ["classifier"]),
@@ -65,17 +65,17 @@ def test_a_command_needs_its_stages_in_order(settings, command, stages):
 
 
 CHANGES = {
-    "evaluate.split=test": {"evaluate"},
-    "evaluate.n=7": {"generate", "evaluate"},
-    "judge.lr=0.003": {"judge", "evaluate"},
+    "evaluate.split=test": {"reference", "evaluate"},
+    "evaluate.n=7": {"reference", "generate", "evaluate"},
+    "judge.lr=0.003": {"judge", "reference", "evaluate"},
     "lora.rank=3": {"finetune", "generate", "evaluate"},
     "optimizer.lr=0.001": {"finetune", "generate", "evaluate"},
-    "seed=5": {"finetune", "generate", "evaluate"},
+    "seed=5": {"reference", "finetune", "generate", "evaluate"},
     "trainer.max_steps=5": {"finetune", "generate", "evaluate"},
     "validation.every=10": {"finetune", "generate", "evaluate"},
     "sampling.threshold=0.5": {"finetune", "generate", "evaluate"},
-    "gate.epochs=3": {"gate", "finetune", "generate", "evaluate"},
-    "data.seed=9": {"cache", "gate", "judge", "finetune", "generate", "evaluate"},
+    "gate.epochs=3": {"reference", "gate", "finetune", "generate", "evaluate"},
+    "data.seed=9": {"reference", "cache", "gate", "judge", "finetune", "generate", "evaluate"},
     "objective.augment=false": {"cache", "finetune", "generate", "evaluate"},
     "objective.paraphrases=false": {"finetune", "generate", "evaluate"},
     "trainer.threads=1": set(),
@@ -166,8 +166,8 @@ def test_a_trial_trains_the_judge_while_another_trains_the_gate(settings):
         return taken
 
     assert order() == [stage.name for stage in stages]
-    assert order("gate") == ["cache", "judge", "gate", "finetune", "generate", "evaluate"]
-    assert order("cache", "gate") == ["judge", "cache", "gate", "finetune", "generate", "evaluate"]
+    assert order("gate") == ["cache", "judge", "gate", "finetune", "generate", "reference", "evaluate"]
+    assert order("cache", "gate") == ["judge", "cache", "gate", "finetune", "generate", "reference", "evaluate"]
     assert order("cache", "gate", "judge") == [stage.name for stage in stages]
 
 
@@ -294,8 +294,10 @@ def test_a_trial_is_found_again_under_another_name(settings, tmp_path):
     assert trial_folder(config, other, []).name == "run-ffffff"
 
 
-def test_precision_of_drawing_is_part_of_what_is_drawn_and_the_usual_one_changes_nothing(settings):
-    usual, half = (settings("run", f"sampling.precision={p}", "validation.every=2") for p in ("32-true", "bf16-mixed"))
-    assert "precision" not in next(s for s in plan(usual).stages if s.name == "generate").settings
-    changed = {name for name, identity in identities(half).items() if identity != identities(usual)[name]}
+@pytest.mark.parametrize("change", ["sampling.precision=bf16-mixed", "sampling.deterministic=true"])
+def test_how_it_is_drawn_is_part_of_what_is_drawn_and_the_usual_way_changes_nothing(settings, change):
+    usual, other = settings("run", "validation.every=2"), settings("run", "validation.every=2", change)
+    drawn = next(stage for stage in plan(usual).stages if stage.name == "generate").settings
+    assert not {"precision", "deterministic"} & drawn.keys()
+    changed = {name for name, identity in identities(other).items() if identity != identities(usual)[name]}
     assert changed == {"finetune", "generate", "evaluate"}
