@@ -82,6 +82,16 @@ def _rerun(
     return rerun_trial(folder, into)
 
 
+def _replay(
+    place: Annotated[Path, typer.Argument(help="An image of a trial, or the trial's folder.")],
+    candidate: Annotated[str | None, typer.Argument(help="With a folder: class, slot and attempt, as in mucus-00003-1.")] = None,
+    save: Annotated[Path | None, typer.Option(help="A PNG file to write what is drawn to.")] = None,
+) -> int:
+    from pathsynth.commands.replay import replay_candidate
+
+    return replay_candidate(place, candidate, save)
+
+
 def _export(
     trial: Annotated[Path, typer.Argument(help="A trial's folder.")],
     folder: Annotated[Path, typer.Argument(help="The folder to make.")],
@@ -127,6 +137,7 @@ FILE_COMMANDS: dict[str, tuple[str, Callable[..., int | None]]] = {
     "export": ("Copy an adapter with its card, or fuse it.", _export),
     "completion": ("Print a script that completes words in a shell.", _completion),
     "gc": ("List stages that no trial needs, and remove them.", _gc),
+    "replay": ("Draw one candidate again, and compare its pixels.", _replay),
     "rerun": ("Repeat a trial from its manifest, and compare.", _rerun),
 }
 

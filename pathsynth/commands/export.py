@@ -12,7 +12,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.report.adapter_card import adapter_card
 from pathsynth.report.collect import collect_trials, is_trial
-from pathsynth.study.claim import Manifest, read_manifest
+from pathsynth.study.claim import manifest_of
 
 _CARD = "README.md"
 _SAMPLES = {"grids/accepted.png": "accepted.png", "grids/first_attempts.png": "first_attempts.png", "result.json": "result.json"}
@@ -41,7 +41,7 @@ def export_adapter(trial: Path, folder: Path, fuse: bool, ready: bool) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as partial:
         made = Path(partial) / folder.name
         if fuse:
-            _fuse(source, _manifest(trial).config, made)
+            _fuse(source, manifest_of(trial).config, made)
         elif ready:
             _with_gate(trial, base, made)
         else:
@@ -58,20 +58,13 @@ def _with_gate(trial: Path, base: str, folder: Path) -> None:
     from pathsynth.data.catalogue import open_data
     from pathsynth.data.ready import write_ready
 
-    manifest = _manifest(trial)
+    manifest = manifest_of(trial)
     identity = next((stage.identity for stage in manifest.plan.stages if stage.name == "gate"), "")
     gate = StageStore(trial.absolute().parents[1] / STAGES).find("gate", identity)
     if gate is None or manifest.config.data is None:
         raise RequestError(f"the gate of {trial} is not there any more; run the trial again")
     folder.mkdir()
     write_ready(folder, trial / "adapter", gate, base, open_data(manifest.config.data))
-
-
-def _manifest(trial: Path) -> Manifest:
-    try:
-        return read_manifest(trial)
-    except (OSError, ValueError, KeyError, TypeError, RequestError) as error:
-        raise RequestError(f"the manifest of {trial} cannot be read ({error}); run the trial again") from error
 
 
 def _base_of(card: Path) -> str:

@@ -206,6 +206,7 @@ class SamplingConfig(_Group):
 
     ``precision``: of the UNet's arithmetic; bf16-mixed is faster where the processor has it, and gives slightly other images.
     ``deterministic``: batches of one shape, so that the batch size, a kill or a replay changes not one bit of an image.
+    ``calls`` (of the denoiser) and ``seconds`` limit a whole generation, not a slot; null: no limit.
     """
 
     steps: int = Field(ge=1, le=1000)
@@ -216,6 +217,13 @@ class SamplingConfig(_Group):
     threshold: float = Field(ge=0, le=1)
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     deterministic: bool = False
+    calls: int | None = Field(None, ge=1)
+    seconds: float | None = Field(None, gt=0)
+
+    @property
+    def calls_an_attempt(self) -> int:
+        """With guidance the denoiser runs twice a step."""
+        return self.steps * (2 if self.guidance > 1 else 1)
 
     @property
     def half(self) -> bool:

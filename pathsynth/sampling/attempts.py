@@ -19,7 +19,10 @@ LINES, _TABLE = "attempts.jsonl", "attempts.parquet"
 
 @dataclass(frozen=True)
 class AttemptRow:
-    """All that is known of an attempt. ``image`` is a path below the ledger's folder (None: not kept)."""
+    """All that is known of an attempt.
+
+    ``image`` is a path below the ledger's folder (None: not kept), ``sha256`` that of its pixels (None: they were not finite).
+    """
 
     stream: str
     label: int
@@ -40,11 +43,21 @@ class AttemptRow:
     image: str | None
     sha256: str | None
 
+    @property
+    def name(self) -> str:
+        """What the candidate is called, in file names and on the command line."""
+        return candidate_name(self.class_slug, self.slot, self.attempt)
+
     def as_attempt(self) -> Attempt:
         return Attempt(Slot(Stream(self.stream), self.label, self.slot, self.prompt), self.attempt, self.seed)
 
     def as_verdict(self) -> Verdict:
         return Verdict(self.accepted, self.predicted, self.probability, self.probabilities, self.reason, self.near_margin)
+
+
+def candidate_name(class_slug: str, slot: int, attempt: int) -> str:
+    """As in ``mucus-00003-1``: class, slot and attempt."""
+    return f"{class_slug}-{slot:05d}-{attempt}"
 
 
 class AttemptsLedger:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from pathsynth.config import SamplingConfig
 from pathsynth.ledger.atomic import link_or_copy
-from pathsynth.sampling.attempts import AttemptRow, AttemptsLedger
-from pathsynth.sampling.pictures import save_png
-from pathsynth.sampling.rejection import Draw, Judge, Judged, SlotOutcome, account, sample_until_accepted
+from pathsynth.sampling.attempts import AttemptRow, AttemptsLedger, candidate_name, read_attempts
+from pathsynth.sampling.image_set import describe_images
+from pathsynth.sampling.pictures import pixel_hash, save_png
+from pathsynth.sampling.rejection import Allowance, Draw, Judge, Judged, SlotOutcome, account, sample_until_accepted
 from pathsynth.sampling.slots import Attempt, Slot
 from pathsynth.sampling.verdict import Verdict
 from pathsynth.vocabulary.labels import LabelSpace
@@ -37,14 +38,16 @@ def generate_set(
 ) -> GeneratedSet:
     """Fill the slots; write accepted images below ``images/<class>/``, rejected ones (if kept) below ``rejected/<class>/``.
 
-    ``attempts.parquet`` has one row for each attempt. Images reach the disk as they are judged; memory holds one batch.
-    Everything grows in ``work``, where a run that was cut off is gone on with, and appears in ``folder`` when it is complete.
+    ``attempts.parquet`` has one row for each attempt, and ``images/`` is described as a data set. Images reach the disk as they
+    are judged; memory holds one batch. Everything grows in ``work``, where a run that was cut off is gone on with, and appears in
+    ``folder`` when it is complete.
     """
     work.mkdir(parents=True, exist_ok=True)
     ledger = AttemptsLedger(work)
     known = {row.as_attempt(): row.as_verdict() for row in ledger.known}
     judged: list[tuple[Attempt, Verdict]] = []
-    stream = sample_until_accepted(slots, draw, judge, sampling.attempts, sampling.batch_size, sampling.seed, known)
+    allowance = Allowance(sampling.calls, sampling.calls_an_attempt, sampling.seconds)
+    stream = sample_until_accepted(slots, draw, judge, sampling.attempts, sampling.batch_size, sampling.seed, known, allowance)
     for item in stream:
         if item.image is not None or item.attempt not in known:
             ledger.append(_row(work, item, sampling, space, keep_rejected))
@@ -53,17 +56,18 @@ def generate_set(
     for image in ledger.complete(folder, (attempt for attempt, _ in judged)):
         (folder / image).parent.mkdir(parents=True, exist_ok=True)
         link_or_copy(work / image, folder / image)
+    describe_images(folder, list(read_attempts(folder)))
     return GeneratedSet(account(slots, judged, sampling.attempts), judged)
 
 
 def _row(folder: Path, item: Judged, sampling: SamplingConfig, space: LabelSpace, keep_rejected: bool) -> AttemptRow:
     attempt, verdict = item.attempt, item.verdict
     slot, known = attempt.slot, space.classes[attempt.slot.label]
-    path, digest = None, None
+    path = None
     if item.image is not None and (verdict.accepted or keep_rejected):
-        name = f"{known.slug}-{slot.index:05d}-{attempt.number}.png"
+        name = f"{candidate_name(known.slug, slot.index, attempt.number)}.png"
         path = str(Path("images" if verdict.accepted else "rejected", known.slug, name))
-        digest = save_png(folder / path, item.image, attempt, known.name)
+        save_png(folder / path, item.image, attempt, known.name)
     return AttemptRow(
         stream=str(slot.stream),
         label=slot.label,
@@ -74,7 +78,7 @@ def _row(folder: Path, item: Judged, sampling: SamplingConfig, space: LabelSpace
         seed=attempt.seed,
         steps=sampling.steps,
         guidance=sampling.guidance,
-        denoiser_calls=sampling.steps * (2 if sampling.guidance > 1 else 1),
+        denoiser_calls=sampling.calls_an_attempt,
         predicted=verdict.predicted,
         probability=verdict.probability,
         probabilities=verdict.probabilities,
@@ -82,5 +86,5 @@ def _row(folder: Path, item: Judged, sampling: SamplingConfig, space: LabelSpace
         reason=verdict.reason,
         near_margin=verdict.near_margin,
         image=path,
-        sha256=digest,
+        sha256=None if item.image is None else pixel_hash(item.image),
     )

@@ -15,8 +15,13 @@ from pathsynth.sampling.slots import Attempt
 _CELL = 100
 
 
-def save_png(path: Path, image: np.ndarray, attempt: Attempt, class_name: str) -> str:
-    """Write a uint8 image (H, W, 3) with its provenance in text chunks; returns the SHA-256 of its pixels."""
+def pixel_hash(image: np.ndarray) -> str:
+    """SHA-256 (64 hex digits) of the pixels of a uint8 image (H, W, 3)."""
+    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()
+
+
+def save_png(path: Path, image: np.ndarray, attempt: Attempt, class_name: str) -> None:
+    """Write a uint8 image (H, W, 3) with its provenance in text chunks."""
     info = PngInfo()
     provenance = {
         "Description": "synthetic: drawn by a text-to-image model, not a photograph of tissue",
@@ -33,7 +38,6 @@ def save_png(path: Path, image: np.ndarray, attempt: Attempt, class_name: str) -
         info.add_itxt(key, value)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(path, pnginfo=info)
-    return hashlib.sha256(image.tobytes()).hexdigest()
 
 
 def read_png(path: Path) -> np.ndarray:

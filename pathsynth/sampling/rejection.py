@@ -8,9 +8,10 @@ seeds and the rule only, never on batches or order.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -31,6 +32,28 @@ class Judged:
 
 Draw = Callable[[Sequence[Attempt]], list[np.ndarray | None]]
 Judge = Callable[[Sequence[Attempt], list[np.ndarray | None]], list[Verdict]]
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What a whole run may spend, beside the budget of each slot; None: as much as it takes.
+
+    ``calls`` of the denoiser in total, of which an attempt costs ``calls_an_attempt``; ``seconds`` since ``started`` (of ``clock``).
+    A run that has spent it ends in order, and its open slots are ``not_attempted``. The seconds of a run that goes on after a kill
+    begin anew.
+    """
+
+    calls: int | None = None
+    calls_an_attempt: int = 1
+    seconds: float | None = None
+    clock: Callable[[], float] = time.monotonic
+    started: float = field(default_factory=time.monotonic)
+
+    def attempts_left(self, made: int) -> int | None:
+        """How many more attempts may be started after ``made``; None: any number."""
+        if self.seconds is not None and self.clock() - self.started >= self.seconds:
+            return 0
+        return None if self.calls is None else max(0, self.calls // self.calls_an_attempt - made)
 
 
 class SlotStatus(StrEnum):
@@ -60,12 +83,13 @@ def sample_until_accepted(
     batch_size: int,
     sampling_seed: int,
     known: Mapping[Attempt, Verdict] | None = None,
+    allowance: Allowance | None = None,
 ) -> Iterator[Judged]:
     """Yield every attempt as it is judged, until each slot is accepted or has used its ``attempts``.
 
     ``known`` are verdicts of an earlier run that was cut off. A batch known as a whole is not drawn again, and its attempts
     are yielded without images; one known in part is drawn in full. So every batch is made of the same attempts as in an
-    undisturbed run, and its arithmetic gives the same bits.
+    undisturbed run, and its arithmetic gives the same bits. ``allowance`` ends the whole run early.
 
     Raises:
         RequestError: the budget or the batch size is below one.
@@ -75,7 +99,7 @@ def sample_until_accepted(
     if batch_size < 1:
         raise RequestError(f"sampling.batch_size is {batch_size}; it must be at least 1")
     queue = deque(attempt_at(slot, 0, sampling_seed) for slot in slots)
-    return _rounds(queue, draw, judge, attempts, batch_size, sampling_seed, known or {})
+    return _rounds(queue, draw, judge, attempts, batch_size, sampling_seed, known or {}, allowance or Allowance())
 
 
 def _rounds(
@@ -86,9 +110,15 @@ def _rounds(
     batch_size: int,
     sampling_seed: int,
     known: Mapping[Attempt, Verdict],
+    allowance: Allowance,
 ) -> Iterator[Judged]:
+    made = 0
     while queue:
-        batch = [queue.popleft() for _ in range(min(batch_size, len(queue)))]
+        left = allowance.attempts_left(made)
+        if left == 0:
+            return
+        batch = [queue.popleft() for _ in range(min(batch_size, len(queue), left or len(queue)))]
+        made += len(batch)
         if all(a in known for a in batch):
             yield from (Judged(a, None, known[a]) for a in batch)
             verdicts = [known[a] for a in batch]

@@ -61,6 +61,20 @@ def read_manifest(folder: Path) -> Manifest:
     return Manifest(record["name"], parse_config(record["config"]), Plan.from_json(record["plan"]), tuple(record["overrides"]))
 
 
+def manifest_of(folder: Path) -> Manifest:
+    """The manifest of a trial that somebody named.
+
+    Raises:
+        RequestError: the folder is no trial's, or its manifest is damaged.
+    """
+    try:
+        return read_manifest(folder)
+    except FileNotFoundError as error:
+        raise RequestError(f"{folder} is no trial's folder; pathsynth status lists them") from error
+    except (OSError, ValueError, KeyError, TypeError, RequestError) as error:
+        raise RequestError(f"the manifest of {folder} cannot be read ({error}); run the trial again") from error
+
+
 def computed_by(folder: Path) -> dict[str, str]:
     """Versions of the libraries, and the commit, that a trial's manifest names.
 

@@ -31,9 +31,11 @@ from pathsynth.ledger.versions import versions
 from pathsynth.models.base import Base, load_base
 from pathsynth.models.classifier import load_classifier
 from pathsynth.models.lora import load_adapter, unload_adapter
+from pathsynth.sampling.attempts import read_attempts
 from pathsynth.sampling.draw import drawer
 from pathsynth.sampling.gate import Gate
 from pathsynth.sampling.generation import generate_set
+from pathsynth.sampling.image_set import class_counts, unreachable_told
 from pathsynth.sampling.request import requested_prompts
 from pathsynth.sampling.slots import Slot, Stream, slots_of
 from pathsynth.sampling.verdict import AcceptanceRule
@@ -227,6 +229,8 @@ class Trial:
                 keep_rejected=slots[0].stream is Stream.EVAL,
                 on_attempt=lambda j: shown.count(j.verdict.accepted or j.attempt.number + 1 == sampling.attempts),
             )
+        for line in unreachable_told(class_counts(list(read_attempts(folder)))):
+            print(line, flush=True)
         unload_adapter(self.base)
 
     def slots(self) -> list[Slot]:

@@ -62,6 +62,14 @@ change, and an identity must not then stand for another result.
 """
 
 
+_USUAL_SAMPLING: Mapping[str, Any] = {"precision": "32-true", "deterministic": False, "calls": None, "seconds": None}
+"""As :data:`NEUTRAL`, of what ``generate`` and ``finetune`` both hold."""
+
+
+_OF_GENERATION = ("calls", "seconds")
+"""Limits of a whole generation; a validation has slots enough of its own."""
+
+
 @dataclass(frozen=True)
 class StagePlan:
     """A stage to build or find: ``parents`` are the identities of what it is made from, by name."""
@@ -202,7 +210,7 @@ class _Planner:
             parents["start"] = adapter_identity(Path(lora.start), self._base.identity)
         if validation.every:
             settings["validation"] = validation.model_dump(mode="json")
-            settings["sampling"] = self._sampling()
+            settings["sampling"] = {key: value for key, value in self._sampling().items() if key not in _OF_GENERATION}
             parents["gate"] = self._identity("gate")
         self._add("finetune", settings, **parents)
 
@@ -230,7 +238,7 @@ class _Planner:
     def _sampling(self) -> dict[str, Any]:
         """What decides which images are drawn; options that were added later count where they are not at their first value."""
         sampling = _needed(self._config.sampling, "sampling")
-        usual = {name for name, value in {"precision": "32-true", "deterministic": False}.items() if getattr(sampling, name) == value}
+        usual = {name for name, value in _USUAL_SAMPLING.items() if getattr(sampling, name) == value}
         return sampling.model_dump(mode="json", exclude={"batch_size", *usual})
 
     def _identity(self, name: str) -> str:

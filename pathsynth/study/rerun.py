@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pathsynth.config import TrackingConfig
 from pathsynth.ledger.errors import RequestError
-from pathsynth.study.claim import Manifest, claim, read_manifest, write_manifest
+from pathsynth.study.claim import Manifest, claim, manifest_of, write_manifest
 from pathsynth.study.plan import Plan, plan
 from pathsynth.study.state import DONE, WAITING, TrialState, read_state, write_state
 from pathsynth.study.supervise import supervise, trial_command, trial_environment
@@ -25,7 +25,7 @@ def repeat(folder: Path, into: Path | None) -> tuple[Path, TrialState]:
         RequestError: the trial is not done, its manifest or its inputs are not what they were, or ``into`` holds something.
         KeyboardInterrupt: this process was asked to stop; the new trial has ended by then.
     """
-    manifest, before = _manifest(folder), read_state(folder)
+    manifest, before = manifest_of(folder), read_state(folder)
     if before.state != DONE:
         raise RequestError(f"{folder} is {before.state}; run it to its end first, for there is nothing to compare with yet")
     _check_inputs(manifest)
@@ -34,15 +34,6 @@ def repeat(folder: Path, into: Path | None) -> tuple[Path, TrialState]:
     again = Manifest(manifest.name, manifest.config.model_copy(update=changed), manifest.plan, manifest.overrides)
     place = into / manifest.config.study.name / folder.absolute().name
     return place, _carried_out(again, place, before.threads or manifest.config.trainer.threads)
-
-
-def _manifest(folder: Path) -> Manifest:
-    try:
-        return read_manifest(folder)
-    except FileNotFoundError as error:
-        raise RequestError(f"{folder} is no trial's folder; pathsynth status lists them") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RequestError(f"the manifest of {folder} cannot be read ({error}); run the trial again") from error
 
 
 def _check_inputs(manifest: Manifest) -> None:

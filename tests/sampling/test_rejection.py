@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.seeds import derive_seed
-from pathsynth.sampling.rejection import Judged, SlotStatus, account, sample_until_accepted
+from pathsynth.sampling.rejection import Allowance, Judged, SlotStatus, account, sample_until_accepted
 from pathsynth.sampling.slots import Attempt, Slot, Stream, attempt_at, slots_of
 from pathsynth.sampling.verdict import AcceptanceRule, Verdict, broken
 
@@ -39,8 +39,8 @@ class ScriptedWorld:
         accepted = wanted is not None and attempt.number >= wanted
         return Verdict(accepted, 0, 0.5, (0.5, 0.5), None if accepted else "another class is more probable", False)
 
-    def run(self, attempts: int, batch_size: int, seed: int = 0) -> list[Judged]:
-        return list(sample_until_accepted(self.slots(), self.draw, self.judge, attempts, batch_size, seed))
+    def run(self, attempts: int, batch_size: int, seed: int = 0, allowance: Allowance | None = None) -> list[Judged]:
+        return list(sample_until_accepted(self.slots(), self.draw, self.judge, attempts, batch_size, seed, None, allowance))
 
     def slots(self) -> list[Slot]:
         return [Slot(Stream.VAL, label, index, f"class {label}") for label, index in self.script]
@@ -96,6 +96,22 @@ def test_stopping_early_leaves_slots_not_attempted():
     statuses = [o.status for o in account(world.slots(), [(j.attempt, j.verdict) for j in judged], 2)]
     assert statuses.count(SlotStatus.ACCEPTED) == 2
     assert statuses.count(SlotStatus.NOT_ATTEMPTED) == 4
+
+
+@given(SCRIPTS, st.integers(1, 5), st.integers(1, 9), st.integers(1, 60), st.integers(1, 4))
+def test_a_run_spends_no_more_calls_than_it_is_allowed(script, attempts, batch_size, calls, cost):
+    world, free = ScriptedWorld(script), ScriptedWorld(script).run(attempts, batch_size)
+    judged = world.run(attempts, batch_size, allowance=Allowance(calls, cost))
+    assert len(judged) == min(len(free), calls // cost)
+    outcomes = account(world.slots(), [(j.attempt, j.verdict) for j in judged], attempts)
+    unfinished = [o for o in outcomes if o.status is SlotStatus.NOT_ATTEMPTED]
+    assert bool(unfinished) == (len(judged) < len(free))
+
+
+def test_a_run_ends_when_its_time_is_over():
+    world, times = ScriptedWorld({(0, i): 0 for i in range(6)}), iter([0.0, 9.9, 10.0])
+    judged = world.run(1, 2, allowance=Allowance(seconds=10, clock=lambda: next(times), started=0.0))
+    assert len(judged) == 4
 
 
 @pytest.mark.parametrize(("attempts", "batch_size", "named"), [(0, 4, "sampling.attempts"), (3, 0, "sampling.batch_size")])

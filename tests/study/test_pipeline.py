@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from pathsynth.ledger.records import read_result
 
@@ -136,7 +138,7 @@ def test_another_n_evaluates_again_and_trains_nothing(finished, offline_runs):
     code, output = run(folder, "run", f"base.path={base}", *SMALL[:-1], "evaluate.n=1")
     assert code == 0, output
     after = {p: p.stat().st_mtime_ns for p in (folder / "multirun" / ".stages").glob("*/*/stage.json")}
-    assert {p.parent.parent.name for p in after.keys() - before.keys()} == {"generate", "evaluate"}
+    assert {p.parent.parent.name for p in after.keys() - before.keys()} == {"generate", "reference", "evaluate"}
     assert all(after[p] == stamp for p, stamp in before.items())
     again = [offline_runs(path.parent) for path in (folder / "multirun" / "runs").glob("*/manifest.json") if path.parent != first]
     assert [parts[0].run["job_type"] for runs in again for parts in runs.values()] == ["evaluate"], "a shared gate is logged once"
@@ -150,6 +152,24 @@ def test_generate_draws_what_the_prompt_names(finished):
     assert code == 0, output
     table = pd.read_parquet(the_trial(folder, "draw") / "attempts.parquet")
     assert set(table.class_slug) == {"mucus"} and set(table.prompt) == {"pale mucus, please (H&E)"}
+
+
+def test_any_candidate_is_drawn_again(finished):
+    folder, _ = finished
+    trial = the_trial(folder)
+    table = pd.read_parquet(trial / "attempts.parquet")
+    rejected = table[~table.accepted].iloc[0]
+    name = f"{rejected.class_slug}-{rejected.slot:05d}-{rejected.attempt}"
+    code, output = run(folder, "replay", str(trial), name, "--save", "again.png")
+    assert (code, output.splitlines()[-1]) == (0, "the same pixels"), output
+    with Image.open(folder / "again.png") as image:
+        assert hashlib.sha256(image.tobytes()).hexdigest() == rejected.sha256
+    shutil.copytree(trial, trial.with_name("changed"))
+    table["seed"] += 1
+    table.to_parquet(trial.with_name("changed") / "attempts.parquet", index=False)
+    code, output = run(folder, "replay", str(trial.with_name("changed")), name)
+    shutil.rmtree(trial.with_name("changed"))
+    assert code == 1 and "not the same pixels" in output and "values differ, by" in output
 
 
 def test_an_exported_set_draws_the_same_images_without_training(finished):

@@ -294,10 +294,12 @@ def test_a_trial_is_found_again_under_another_name(settings, tmp_path):
     assert trial_folder(config, other, []).name == "run-ffffff"
 
 
-@pytest.mark.parametrize("change", ["sampling.precision=bf16-mixed", "sampling.deterministic=true"])
-def test_how_it_is_drawn_is_part_of_what_is_drawn_and_the_usual_way_changes_nothing(settings, change):
+@pytest.mark.parametrize(
+    "change, of_validation", [("sampling.precision=bf16-mixed", True), ("sampling.deterministic=true", True), ("sampling.calls=9", False)]
+)
+def test_how_it_is_drawn_is_part_of_what_is_drawn_and_the_usual_way_changes_nothing(settings, change, of_validation):
     usual, other = settings("run", "validation.every=2"), settings("run", "validation.every=2", change)
     drawn = next(stage for stage in plan(usual).stages if stage.name == "generate").settings
-    assert not {"precision", "deterministic"} & drawn.keys()
+    assert not {"precision", "deterministic", "calls", "seconds"} & drawn.keys()
     changed = {name for name, identity in identities(other).items() if identity != identities(usual)[name]}
-    assert changed == {"finetune", "generate", "evaluate"}
+    assert changed == ({"finetune", "generate", "evaluate"} if of_validation else {"generate", "evaluate"})

@@ -1,0 +1,99 @@
+"""One candidate drawn again from its row in the attempts ledger, and compared with what was stored of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pathsynth.config import RunConfig
+from pathsynth.data.catalogue import open_data, ready_set
+from pathsynth.ledger.errors import RequestError, StageError
+from pathsynth.ledger.stages import STAGES, StageStore
+from pathsynth.models.base import load_base
+from pathsynth.models.lora import load_adapter
+from pathsynth.sampling.attempts import AttemptRow, read_attempts
+from pathsynth.sampling.draw import drawer
+from pathsynth.sampling.pictures import pixel_hash, read_png
+from pathsynth.study.claim import Manifest, manifest_of
+from pathsynth.study.sources import base_source
+from pathsynth.study.state import read_state
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A candidate and what became of it when it was drawn again: uint8 (H, W, 3), None where it was not finite.
+
+    ``differing`` of its values are not what they were, by ``most`` at most; both None where the first image was not kept.
+    """
+
+    row: AttemptRow
+    image: np.ndarray | None
+    differing: int | None
+    most: int | None
+
+    @property
+    def same(self) -> bool:
+        """Whether the pixels are those that were hashed when the candidate was first drawn."""
+        return self.row.sha256 == (None if self.image is None else pixel_hash(self.image))
+
+
+def replay(folder: Path, candidate: str) -> Replayed:
+    """Draw a candidate (as in ``mucus-00003-1``) of the trial in ``folder`` again, rejected or not.
+
+    It is drawn in a batch of fixed shape, with as many threads as the trial had: on the same kind of machine its bits are those
+    of the first time, unless it was drawn in a batch of another shape then (``sampling.deterministic=false``, and few were left).
+
+    Raises:
+        RequestError: no such trial or candidate, or the base or the adapter is not the one that drew it.
+    """
+    manifest = manifest_of(folder)
+    row = _row(folder, candidate)
+    image = _drawn(folder, manifest, row)
+    first = _first(folder, manifest, row)
+    if first is None or image is None:
+        return Replayed(row, image, None, None)
+    distance = np.abs(first.astype(np.int16) - image)
+    return Replayed(row, image, int((distance > 0).sum()), int(distance.max()))
+
+
+def _row(folder: Path, candidate: str) -> AttemptRow:
+    try:
+        rows = {row.name: row for row in read_attempts(folder)}
+    except StageError as error:
+        raise RequestError(f"{folder} has no attempts to replay ({error})") from error
+    if candidate not in rows:
+        raise RequestError(f"no candidate {candidate} in {folder}; it has {len(rows)}, such as {next(iter(rows), 'none')}")
+    return rows[candidate]
+
+
+def _drawn(folder: Path, manifest: Manifest, row: AttemptRow) -> np.ndarray | None:
+    config, planned = manifest.config, manifest.plan.base
+    if not (config.base and config.data and config.sampling and planned):
+        raise RequestError(f"{folder} drew no images")
+    source = base_source(config.base)
+    if source.identity != planned.identity:
+        raise RequestError(f"the base at {source.path_or_hub} is not the one that drew {row.name}; put that one back")
+    threads = read_state(folder).threads
+    if threads:
+        torch.set_num_threads(threads)
+    data = open_data(config.data)
+    base = load_base(source.path_or_hub, source.revision, source.identity, config.base.canvas, data.size)
+    load_adapter(_adapter(folder, config), base)
+    sampling = config.sampling.model_copy(update={"steps": row.steps, "guidance": row.guidance, "deterministic": True})
+    return drawer(base, data.size, sampling)([row.as_attempt()])[0]
+
+
+def _adapter(folder: Path, config: RunConfig) -> Path:
+    assert config.data
+    return ready_set(config.data).adapter if config.data.name == "ready" else folder / "adapter"
+
+
+def _first(folder: Path, manifest: Manifest, row: AttemptRow) -> np.ndarray | None:
+    """The image as it was stored: accepted ones lie in the trial's folder, rejected ones in its stage; None if it was not kept."""
+    stage = next(stage for stage in manifest.plan.stages if stage.name == "generate")
+    kept = StageStore(folder.absolute().parents[1] / STAGES).find("generate", stage.identity)
+    places = [place / row.image for place in (folder, kept) if place and row.image]
+    return next((read_png(path) for path in places if path.is_file()), None)
