@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pathsynth.config import SamplingConfig
 from pathsynth.data.tensors import crop_to, to_uint8
+from pathsynth.ledger.errors import StageError
 from pathsynth.models.base import Base
 from pathsynth.sampling.slots import Attempt
 
@@ -45,12 +46,29 @@ class CandidateDrawer:
         self._base, self._image_size, self._steps, self._guidance = base, image_size, steps, guidance
         self._half, self._fixed = half, fixed
         self._embeddings: dict[str, Tensor] = {}
+        self._most: int | None = None
 
     def __call__(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
         """One uint8 image (H, W, 3) an attempt; None where the arithmetic left the finite numbers."""
-        if not self._fixed:
+        if self._fixed:
+            return [image for batch, n in fixed_batches(attempts) for image in self._drawn(batch)[:n]]
+        return self._in_parts(attempts)
+
+    def _in_parts(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
+        """Draw as many at once as memory holds: what was too much once is not tried again."""
+        most = self._most or len(attempts)
+        if len(attempts) > most:
+            return [image for i in range(0, len(attempts), most) for image in self._in_parts(attempts[i : i + most])]
+        try:
             return self._drawn(attempts)
-        return [image for batch, n in fixed_batches(attempts) for image in self._drawn(batch)[:n]]
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
+            if len(attempts) == 1:
+                raise StageError("out of memory while drawing a single image; choose a smaller base or canvas") from error
+        self._most = len(attempts) // 2
+        print(f"out of memory while drawing {len(attempts)} images at once; going on with {self._most}", flush=True)
+        return self._in_parts(attempts)
 
     def _drawn(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
         images = self._base.decode(self.latents(attempts))
@@ -87,6 +105,11 @@ class CandidateDrawer:
         if prompt not in self._embeddings:
             self._embeddings[prompt] = self._base.embed([prompt])
         return self._embeddings[prompt]
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error is that of a GPU's memory or of the CPU's allocator."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def drawer(base: Base, image_size: int, sampling: SamplingConfig) -> CandidateDrawer:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from pathsynth.ledger.errors import StageError
 from pathsynth.models.base import load_base
 from pathsynth.sampling.draw import FIXED, CandidateDrawer, fixed_batches
 from pathsynth.sampling.slots import Slot, Stream, attempt_at
@@ -69,3 +70,42 @@ def test_fixed_batches_hold_every_item_once():
     assert [len(batch) for batch, _ in batches] == [FIXED] * 3
     assert [item for batch, n in batches for item in batch[:n]] == list(range(2 * FIXED + 3))
     assert list(fixed_batches([])) == []
+
+
+GPU_FULL, CPU_FULL = torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+
+@pytest.mark.parametrize("error", [GPU_FULL, CPU_FULL])
+def test_out_of_memory_halves_the_batch_and_goes_on(base, monkeypatch, capsys, error):
+    drawer, sizes, whole = CandidateDrawer(base, 28, 1, 1.0), [], CandidateDrawer.latents
+    wanted = drawer(attempts(*range(7)))
+
+    def scarce(self, some):
+        sizes.append(len(some))
+        if len(some) > 3:
+            raise error
+        return whole(self, some)
+
+    monkeypatch.setattr(CandidateDrawer, "latents", scarce)
+    images = drawer(attempts(*range(7)))
+    assert sizes == [7, 3, 3, 1]
+    assert all(np.abs(one.astype(int) - other).max() <= 1 for one, other in zip(images, wanted, strict=True))
+    assert capsys.readouterr().out == "out of memory while drawing 7 images at once; going on with 3\n"
+    sizes.clear()
+    drawer(attempts(*range(7)))
+    assert sizes == [3, 3, 1]
+
+
+def test_one_image_too_large_for_memory_is_told_and_other_errors_are_not_taken_for_it(base, monkeypatch):
+    drawer = CandidateDrawer(base, 28, 1, 1.0)
+    for error, raised, told in [
+        (GPU_FULL, StageError, "a single image"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), RuntimeError, "mat1"),
+    ]:
+
+        def fails(self, some, error=error):
+            raise error
+
+        monkeypatch.setattr(CandidateDrawer, "latents", fails)
+        with pytest.raises(raised, match=told):
+            drawer(attempts(0))
