@@ -3,10 +3,10 @@ BIN := .venv/bin
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 WANDB_MODE=offline
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-browser test-studies check clean
+.PHONY: help setup demo test test-slow test-browser screenshots test-studies check clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 setup: .venv/.ready  ## make .venv with the pinned versions (nothing to do when it is up to date)
 
@@ -30,6 +30,9 @@ test-slow: setup  ## tests that take minutes: the whole loop at its smallest, a 
 
 test-browser: setup  ## the dashboard in Chromium (apt-get install chromium), a minute
 	$(ONE_THREAD) $(BIN)/pytest -n 0 tests/report/test_dashboard_browser.py
+
+screenshots: setup  ## README's pictures of the dashboard; FOLDER=multirun/<study>
+	$(BIN)/python tests/report/screenshots.py $(FOLDER)
 
 test-studies: setup  ## every shipped study at its smallest, minutes each
 	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slow tests/study/test_studies.py

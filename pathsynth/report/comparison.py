@@ -101,7 +101,7 @@ def answer(trials: Sequence[TrialSummary]) -> str:
 def _beside(found: Lead, second: Configuration) -> str:
     ahead = f"{found.difference:.3f} ahead of {second.label}"
     if found.low is None or found.high is None:
-        return f"{ahead}; {_seeds(found.seeds)} in common give no paired interval, so whether it is better beyond noise is not known."
+        return f"{ahead}; no paired interval ({_seeds(found.seeds)} in common), so whether it is better beyond noise is not known."
     sure = found.low > 0
     verdict = "excludes zero: better beyond the noise of seeds" if sure else "includes zero: not shown to be better"
     return f"{ahead}; the paired 95% interval over {_seeds(found.seeds)} [{found.low:.3f}, {found.high:.3f}] {verdict}."

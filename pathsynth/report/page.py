@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
@@ -24,7 +25,7 @@ def write_report(folder: Path, real: bool = False, refresh: int = 0) -> Path:
     network for anything.
 
     Args:
-        real: show real reference images in the dashboard.
+        real: show real reference images, where the data are not phantoms too.
         refresh: seconds after which an open dashboard loads itself again; 0: never.
 
     Raises:
@@ -35,9 +36,20 @@ def write_report(folder: Path, real: bool = False, refresh: int = 0) -> Path:
     if not finished:
         raise RequestError(f"{folder} holds no finished trial ({_states(trials)}); run it to its end first")
     if is_trial(folder):
-        return _write(folder, "trial.html", trial_view(finished[0]))
+        return _write(folder, "trial.html", trial_view(finished[0], real))
     for trial in finished:
-        _write(trial.folder, "trial.html", trial_view(trial))
+        _write(trial.folder, "trial.html", trial_view(trial, real))
+    return write_merged(trials, folder, real, refresh)
+
+
+def write_merged(trials: Sequence[TrialSummary], folder: Path, real: bool = False, refresh: int = 0) -> Path:
+    """Write the dashboard of these trials, wherever they lie, into ``folder``; its path.
+
+    Raises:
+        RequestError: none of them is finished.
+    """
+    if not any(t.finished for t in trials):
+        raise RequestError(f"no trial is finished ({_states(trials)}); run one to its end first")
     view = study_view(trials, folder, real)
     for name, content in view.beside:
         (folder / name).parent.mkdir(exist_ok=True)
@@ -51,7 +63,7 @@ def _plotly() -> str:
     return script.replace("</script", "<\\/script")
 
 
-def _states(trials: list[TrialSummary]) -> str:
+def _states(trials: Sequence[TrialSummary]) -> str:
     return "; ".join(f"{t.name}: {t.state}" + (f", {t.problem}" if t.problem else "") for t in trials)
 
 

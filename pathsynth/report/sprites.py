@@ -82,7 +82,7 @@ def _tile(kind: str, row: Mapping[str, Any], slugs: Sequence[str]) -> Tile:
 def _first(folder: Path, slugs: Sequence[str], slots: int) -> list[tuple[Tile, Image.Image]]:
     """The contact sheet shows first attempts in slot order."""
     sheet = sheet_tiles(folder / "grids" / "first_attempts.png", len(slugs))
-    rows = [r for r in _ledger(folder, slots) if r["attempt"] == 0]
+    rows = [r for r in _ledger(folder, slots) if r["attempt"] == 0 and r["image"]]
     found = []
     for slug, tiles in zip(slugs, sheet, strict=True):
         asked = sorted((r for r in rows if r["class_slug"] == slug), key=lambda r: int(r["slot"]))

@@ -138,7 +138,7 @@ def _record(trial: TrialSummary, home: Path, sprite: Sprite | None, url: str) ->
     kept = [m for m in (result.metrics if result else ()) if m.split == "generated" and m.prompts != "held-out"]
     return {
         "name": trial.name,
-        "link": quote(os.path.relpath(trial.folder / "report.html", home)) if trial.finished else "",
+        "link": quote(os.path.relpath(trial.folder / "report.html", home)) if (trial.folder / "report.html").is_file() else "",
         "config": configuration_label(trial),
         "params": dict(d.split("=", 1) for d in trial.differing),
         "seed": trial.settings.get("seed", ""),
