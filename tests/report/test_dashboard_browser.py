@@ -79,7 +79,7 @@ def test_the_six_questions_are_answered(browser: Any, make_sweep: Callable[..., 
     assert f"{class_name(worst)} fails most" in weakness and weakness.endswith(f"taken for {class_name(taken)}.")
     assert page.inner_text("#failures li").endswith("failed: the loss became nan")
     headings = page.locator("#images h3").all_inner_texts()
-    assert len(headings) == 2 and "rank=16" in headings[0] and "rank=1," in headings[1]
+    assert len(headings) == 2 and "rank=16, seed 1" in headings[0] and "rank=1, seed 1" in headings[1]
     assert page.locator("#images .tile[data-kind=first]").count() == 20
 
 

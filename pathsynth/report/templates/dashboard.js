@@ -22,6 +22,9 @@ const main = t => metric(t, "macro_f1", BEFORE, study.scorer);
 const shown = (m, digits = 3) => !m ? "" : m.value.toFixed(digits) + (m.low === null ? "" : ` [${m.low.toFixed(digits)}, ${m.high.toFixed(digits)}]`);
 const params = unique(trials.flatMap(t => Object.keys(t.params)));
 
+const done = trials.filter(main), configs = unique(done.map(t => t.config));
+const best = configs.map(c => ({config: c, trials: done.filter(t => t.config === c)})).map(c => ({...c, f1: mean(c.trials.map(t => main(t).value))})).sort((a, b) => b.f1 - a.f1);
+
 // --- the table
 const number = (title, get, digits) => ({title, get: t => get(t)?.value ?? null, text: t => { const m = get(t); return m ? `${shown(m, digits)} n=${m.n}` : ""; }});
 const plain = (title, get, digits = 1) => ({title, get, text: t => { const v = get(t); return v === null || v === undefined ? "" : typeof v === "number" ? v.toFixed(digits) : v; }});
@@ -125,9 +128,9 @@ function tiles(t, slug) {
 for (const [slug, name] of Object.entries(study.classes)) $("tissue").append(el("option", name, {value: slug}));
 const pictured = trials.filter(t => t.sprite).sort((a, b) => (main(b)?.value ?? -1) - (main(a)?.value ?? -1));
 pictured.forEach((t, i) => { const o = el("option", `${t.config}, seed ${t.seed} (F1 ${shown(main(t)).split(" ")[0]})`, {value: i}); $("shown").append(o); });
-// Best against worst, at the same training seed where there is one.
-const worst = pictured.filter(t => t.seed === pictured[0]?.seed).at(-1);
-for (const i of [0, pictured.indexOf(worst)]) if ($("shown").options[i]) $("shown").options[i].selected = true;
+// The best configuration against the worst, at a training seed that both have where there is one.
+const pairs = best.length ? best[0].trials.flatMap(x => best.at(-1).trials.map(y => [x, y])).filter(p => p.every(t => t.sprite)) : [];
+for (const t of pairs.find(([x, y]) => x.seed === y.seed) ?? pairs[0] ?? pictured.slice(0, 2)) $("shown").options[pictured.indexOf(t)].selected = true;
 const drawImages = () => { $("images").replaceChildren(...[...$("shown").selectedOptions].flatMap(o => { const t = pictured[o.value]; return [el("h3", o.textContent), tiles(t, $("tissue").value)]; })); };
 $("shown").onchange = drawImages; $("tissue").onchange = () => { drawImages(); compare(); }; drawImages();
 
@@ -138,8 +141,6 @@ const plot = (id, data, layout = {}) => Plotly.react(id, data, {
   font: {color: dark.matches ? "#e8e5ee" : "#25222b"}, ...layout,
   title: {text: layout.title, font: {size: 14}}}, {displaylogo: false, responsive: true, modeBarButtonsToRemove: ["sendDataToCloud"]});
 const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999", "#b5a900"];
-const done = trials.filter(main), configs = unique(done.map(t => t.config));
-const best = configs.map(c => ({config: c, trials: done.filter(t => t.config === c)})).map(c => ({...c, f1: mean(c.trials.map(t => main(t).value))})).sort((a, b) => b.f1 - a.f1);
 function drawParallel() {
   const scores = done.map(t => main(t).value), low = Math.min(...scores), span = Math.max(...scores) - low || 1;
   const axes = params.map(p => { const values = unique(done.map(t => t.params[p] ?? "")); return {name: p, at: t => values.length > 1 ? values.indexOf(t.params[p] ?? "") / (values.length - 1) : .5, values}; });
