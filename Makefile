@@ -3,10 +3,10 @@ BIN := .venv/bin
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 WANDB_MODE=offline
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-studies check clean
+.PHONY: help setup demo test test-slow test-browser screenshots test-studies check clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 setup: .venv/.ready  ## make .venv with the pinned versions (nothing to do when it is up to date)
 
@@ -25,10 +25,16 @@ demo: setup  ## run the demo study on the phantom data and write its report
 	$(BIN)/pathsynth report multirun/demo
 
 test: setup  ## tests that take seconds, two processes
-	$(ONE_THREAD) $(BIN)/pytest -n 2 -m "not slow"
+	$(ONE_THREAD) $(BIN)/pytest -n 2 -m "not slow and not browser"
 
 test-slow: setup  ## tests that take minutes: the whole loop at its smallest, a study killed at many moments
 	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadfile -m slow tests/study/test_pipeline.py tests/study/test_kills.py
+
+test-browser: setup  ## the dashboard in Chromium (apt-get install chromium), a minute
+	$(ONE_THREAD) $(BIN)/pytest -n 0 tests/report/test_dashboard_browser.py
+
+screenshots: setup  ## README's pictures of the dashboard; FOLDER=multirun/<study>
+	$(BIN)/python tests/report/screenshots.py $(FOLDER)
 
 test-studies: setup  ## every shipped study at its smallest, minutes each
 	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slow tests/study/test_studies.py

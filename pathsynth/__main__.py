@@ -65,12 +65,24 @@ def _status(
 
 
 def _report(
-    folder: Annotated[Path, typer.Argument(help="A trial's or a study's folder.")],
+    folders: Annotated[list[Path], typer.Argument(help="A trial's or a study's folder; or several studies and bundles.")],
     form: Annotated[str, typer.Option("--format", help="html (a page), md, csv or parquet (its tables).")] = "html",
+    into: Annotated[Path | None, typer.Option(help="Where the page of several studies or bundles goes.")] = None,
+    real: Annotated[bool, typer.Option("--include-real", help="Show real reference images in a study's page.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Write the page anew until no trial runs.")] = False,
 ) -> None:
     from pathsynth.commands.report import make_report
 
-    make_report(folder, form)
+    make_report(folders, form, into, real, watch)
+
+
+def _publish(
+    study: Annotated[Path, typer.Argument(help="A study's folder.")],
+    into: Annotated[Path | None, typer.Option(help="The archive to make; by default <study>.zip beside the study.")] = None,
+) -> None:
+    from pathsynth.commands.publish import publish_study
+
+    publish_study(study, into)
 
 
 def _rerun(
@@ -134,6 +146,7 @@ FILE_COMMANDS: dict[str, tuple[str, Callable[..., int | None]]] = {
     "status": ("Show how far each trial is, and why it failed.", _status),
     "init": ("Copy configurations and studies, to change them.", _init),
     "report": ("Write the page of a trial or a study.", _report),
+    "publish": ("Bundle a study for others, without real images.", _publish),
     "export": ("Copy an adapter with its card, or fuse it.", _export),
     "completion": ("Print a script that completes words in a shell.", _completion),
     "gc": ("List stages that no trial needs, and remove them.", _gc),

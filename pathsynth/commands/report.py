@@ -1,31 +1,80 @@
-"""`pathsynth report <trial or study folder> [--format html|md|csv|parquet]`."""
+"""`pathsynth report <trial, study folder or bundle> … [--format html|md|csv|parquet] [--into folder] [--include-real] [--watch]`."""
 
 from __future__ import annotations
 
+import tempfile
+import time
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from pathsynth.ledger.errors import RequestError
-from pathsynth.report.collect import collect_trials
-from pathsynth.report.page import write_report
+from pathsynth.report.collect import collect_trials, merge_trials
+from pathsynth.report.page import write_merged, write_report
 from pathsynth.report.table import demo_table
+from pathsynth.study.state import RUNNING, WAITING
 
 _WIDE = 160
+_WATCH_SECONDS = 10
 
 
-def make_report(folder: Path, form: str = "html") -> None:
+def make_report(
+    folders: Sequence[Path], form: str = "html", into: Path | None = None, real: bool = False, watch: bool = False
+) -> None:
     """Write the page (or the tables in another form), print the main scores as a table, and last where the file is.
 
+    Several studies, or bundles made by ``publish``, become one page in ``into``; the same trial is in it once.
+
     Raises:
-        RequestError: there is no such folder or form, or no finished trial in it.
+        RequestError: there is no such folder or form, no finished trial in it, or flags that do not go together.
     """
-    page = write_report(folder) if form == "html" else _exported(folder, form)
+    if len(folders) > 1 or folders[0].suffix == ".zip" or into:
+        _merged(folders, form, into, real, watch)
+        return
+    folder = folders[0]
+    if watch and form != "html":
+        raise RequestError("--watch keeps a page up to date; leave out --format")
+    while watch and _unfinished(folder):
+        write_report(folder, real, refresh=_WATCH_SECONDS)
+        time.sleep(_WATCH_SECONDS)
+    page = write_report(folder, real) if form == "html" else _exported(folder, form)
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDE)
     console.print(demo_table(collect_trials(folder)))
     print(f"report: {page}")
+
+
+def _unfinished(folder: Path) -> bool:
+    """Whether a trial is still running; waits for the first finished one, as there is no page before it."""
+    while True:
+        trials = collect_trials(folder)
+        running = any(t.state in (RUNNING, WAITING) for t in trials)
+        if not running or any(t.finished for t in trials):
+            return running
+        time.sleep(_WATCH_SECONDS)
+
+
+def _merged(folders: Sequence[Path], form: str, into: Path | None, real: bool, watch: bool) -> None:
+    if form != "html" or watch:
+        raise RequestError("several studies or bundles make a page; leave out --format and --watch")
+    if into is None or not into.is_dir():
+        raise RequestError("several studies or a bundle need a folder for their page; make one and name it with --into")
+    with tempfile.TemporaryDirectory() as scratch:
+        opened = [_opened(f, Path(scratch) / str(i)) if f.suffix == ".zip" else f for i, f in enumerate(folders)]
+        page = write_merged(merge_trials(opened), into, real)
+    print(f"report: {page}")
+
+
+def _opened(bundle: Path, scratch: Path) -> Path:
+    try:
+        with zipfile.ZipFile(bundle) as archive:
+            archive.extractall(scratch)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise RequestError(f"{bundle} is no bundle ({error}); pathsynth publish makes one") from error
+    return scratch
 
 
 def _exported(folder: Path, form: str) -> Path:

@@ -70,6 +70,21 @@ def collect_trials(folder: Path) -> list[TrialSummary]:
     return sorted(trials, key=lambda t: (_natural(t.label), t.folder.name))
 
 
+def merge_trials(folders: Sequence[Path]) -> list[TrialSummary]:
+    """The trials of several studies as one; of trials of the same identity the first that finished counts, and the others do not.
+
+    Raises:
+        RequestError: as :func:`collect_trials`.
+    """
+    found: dict[str, TrialSummary] = {}
+    for trial in (t for folder in folders for t in collect_trials(folder)):
+        identity = trial.result.identity if trial.result else _object(trial.folder / "manifest.json", []).get("identity")
+        key = str(identity or trial.folder.absolute())
+        if key not in found or (trial.finished and not found[key].finished):
+            found[key] = trial
+    return sorted(_with_differences(list(found.values())), key=lambda t: (_natural(t.label), t.folder.name))
+
+
 def is_trial(folder: Path) -> bool:
     """Whether the folder is a trial's: it has a manifest."""
     return (folder / "manifest.json").is_file()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import importlib.resources
+from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
 
-from pathsynth.ledger.atomic import write_text
+from pathsynth.ledger.atomic import write_bytes, write_text
 from pathsynth.ledger.errors import RequestError
 from pathsynth.report.collect import TrialSummary, collect_trials, is_trial
 from pathsynth.report.study_view import StudyView, study_view
@@ -16,10 +18,15 @@ from pathsynth.report.trial_view import TrialView, trial_view
 _NAME = "report.html"
 
 
-def write_report(folder: Path) -> Path:
-    """Write the page of a trial folder, or of a study folder and of each of its finished trials; the page's path.
+def write_report(folder: Path, real: bool = False, refresh: int = 0) -> Path:
+    """Write the page of a trial folder, or the dashboard of a study folder and a page for each of its finished trials; its path.
 
-    Images and styles are inside the file; it needs no network and runs no script.
+    Everything is inside the file, except images of studies too large for it, which lie in a folder beside it. No page asks a
+    network for anything.
+
+    Args:
+        real: show real reference images, where the data are not phantoms too.
+        refresh: seconds after which an open dashboard loads itself again; 0: never.
 
     Raises:
         RequestError: there is no such folder, or it holds no finished trial.
@@ -29,20 +36,41 @@ def write_report(folder: Path) -> Path:
     if not finished:
         raise RequestError(f"{folder} holds no finished trial ({_states(trials)}); run it to its end first")
     if is_trial(folder):
-        return _write(folder, "trial.html", trial_view(finished[0]))
+        return _write(folder, "trial.html", trial_view(finished[0], real))
     for trial in finished:
-        _write(trial.folder, "trial.html", trial_view(trial))
-    return _write(folder, "study.html", study_view(trials))
+        _write(trial.folder, "trial.html", trial_view(trial, real))
+    return write_merged(trials, folder, real, refresh)
 
 
-def _states(trials: list[TrialSummary]) -> str:
+def write_merged(trials: Sequence[TrialSummary], folder: Path, real: bool = False, refresh: int = 0) -> Path:
+    """Write the dashboard of these trials, wherever they lie, into ``folder``; its path.
+
+    Raises:
+        RequestError: none of them is finished.
+    """
+    if not any(t.finished for t in trials):
+        raise RequestError(f"no trial is finished ({_states(trials)}); run one to its end first")
+    view = study_view(trials, folder, real)
+    for name, content in view.beside:
+        (folder / name).parent.mkdir(exist_ok=True)
+        write_bytes(folder / name, content)
+    return _write(folder, "study.html", view, plotly=_plotly(), refresh=refresh)
+
+
+def _plotly() -> str:
+    """Plotly's script; read as a file, for importing plotly takes longer than all the rest of a report."""
+    script = (importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+    return script.replace("</script", "<\\/script")
+
+
+def _states(trials: Sequence[TrialSummary]) -> str:
     return "; ".join(f"{t.name}: {t.state}" + (f", {t.problem}" if t.problem else "") for t in trials)
 
 
-def _write(folder: Path, template: str, view: TrialView | StudyView) -> Path:
+def _write(folder: Path, template: str, view: TrialView | StudyView, **parts: str | int) -> Path:
     """Render in memory, then put the page in place at once, so that a reader never sees half of it."""
     path = folder / _NAME
-    write_text(path, _templates().get_template(template).render(view=view))
+    write_text(path, _templates().get_template(template).render(view=view, **parts))
     return path
 
 

@@ -42,6 +42,19 @@ def class_strips(path: Path, classes: int, columns: int, largest: int) -> tuple[
     """
     if not path.is_file():
         return None
+    tiles = sheet_tiles(path, classes)
+    size = max((t.width for row in tiles for t in row), default=largest)
+    return tuple(_strip(row, columns, min(size, largest)) for row in tiles)
+
+
+def sheet_tiles(path: Path, classes: int) -> list[list[Image.Image]]:
+    """The images of each class on a contact sheet, places that hold none left out; empty rows if there is no sheet.
+
+    Raises:
+        RequestError: as :func:`class_strips`.
+    """
+    if not path.is_file():
+        return [[] for _ in range(classes)]
     try:
         with Image.open(path) as opened:
             sheet = opened.convert("RGB")
@@ -52,7 +65,7 @@ def class_strips(path: Path, classes: int, columns: int, largest: int) -> tuple[
         raise RequestError(
             f"{path} is no sheet of {classes} rows ({sheet.width} × {sheet.height} pixels); run the trial's evaluation again"
         )
-    return tuple(_strip(_tiles(sheet, row, cell, gap), columns, min(cell - gap, largest)) for row in range(classes))
+    return [_tiles(sheet, row, cell, gap) for row in range(classes)]
 
 
 def _tiles(sheet: Image.Image, row: int, cell: int, gap: int) -> list[Image.Image]:

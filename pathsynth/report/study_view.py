@@ -1,103 +1,174 @@
-"""What the page of a study shows: its trials side by side."""
+"""What the dashboard of a study shows: a few sentences for everybody, and the record set its script draws from."""
 
 from __future__ import annotations
 
+import base64
+import csv
+import json
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from pathsynth.report.collect import TrialSummary
-from pathsynth.report.plots import IntervalRow, interval_plot
-from pathsynth.report.scores import Cell, Scores, cell
-from pathsynth.report.sheets import Strip, class_strips
+from pathsynth.report.comparison import (
+    accepted_images,
+    answer,
+    configuration_label,
+    hardest,
+    importance,
+    main_score,
+    ranked,
+    score_of,
+    seconds_per_accepted,
+    student,
+)
+from pathsynth.report.scores import Scores
+from pathsynth.report.sprites import Sprite, trial_sprite
 from pathsynth.report.trial_view import beside_paper, class_name
+from pathsynth.study.state import read_state
 
-
-@dataclass(frozen=True)
-class StudyRow:
-    """One trial in the table; ``link`` is its own report, relative to the study's folder (empty: it has none)."""
-
-    name: str
-    link: str
-    differing: tuple[str, ...]
-    state: str
-    problem: str
-    cells: tuple[Cell | None, ...]
-
-
-@dataclass(frozen=True)
-class PictureRow:
-    """First attempts and accepted images of one class."""
-
-    name: str
-    first: Strip | None
-    accepted: Strip | None
-
-
-@dataclass(frozen=True)
-class TrialPictures:
-    """The pictures of one trial, a row a class."""
-
-    label: str
-    link: str
-    rows: tuple[PictureRow, ...]
+IMAGES = "report_images"
+"""The folder beside the page that holds the images which would make it too large."""
+_INLINE_BYTES = 5_500_000
+_FEW_TRIALS = 24
 
 
 @dataclass(frozen=True)
 class StudyView:
-    """A study as its page shows it."""
+    """A study as its page shows it. ``payload`` is JSON without ``<``, ``>`` and ``&``; ``beside`` are files to lie beside the page."""
 
     title: str
     question: str
+    answer: str
+    weakness: str
     data: str
+    trials: int
     finished: int
-    rows: tuple[StudyRow, ...]
-    plot: str
+    failed: int
+    seeds: str
+    versions: str
+    date: str
     beside_paper: bool
-    pictures: tuple[TrialPictures, ...]
+    payload: str
+    beside: tuple[tuple[str, bytes], ...]
 
 
-def study_view(trials: Sequence[TrialSummary]) -> StudyView:
+def study_view(trials: Sequence[TrialSummary], home: Path, real: bool = False) -> StudyView:
     """The view of a study with at least one finished trial.
+
+    Args:
+        home: the folder that the page will lie in.
+        real: whether real reference images are shown.
 
     Raises:
         RequestError: a sheet of one of the trials is damaged.
     """
     finished = [t for t in trials if t.finished]
-    published = all(beside_paper(_slugs(t)) for t in finished)
+    slugs = list(dict.fromkeys(slug for t in finished for slug in _slugs(t)))
+    few = len(finished) <= _FEW_TRIALS
+    sprites = [trial_sprite(t.folder, _slugs(t), 10 if few else 4, 64 if few else 32, real) for t in trials]
+    urls, beside = _placed(trials, sprites)
+    scorer = main_score(trials)
+    payload = {
+        "scorer": scorer,
+        "classes": {slug: class_name(slug) for slug in slugs},
+        "student": student(),
+        "importance": importance(trials, scorer),
+        "trials": [_record(t, home, sprite, url) for t, sprite, url in zip(trials, sprites, urls, strict=True)],
+    }
     return StudyView(
         title=finished[0].study,
         question=next((t.question for t in trials if t.question), ""),
+        answer=answer(trials),
+        weakness=_weakness(trials, scorer),
         data=", ".join(dict.fromkeys(m.data for t in finished if t.result for m in t.result.metrics)),
+        trials=len(trials),
         finished=len(finished),
-        rows=tuple(_row(t) for t in trials),
-        plot=interval_plot([IntervalRow(t.label, t.f1_gate, t.f1_judge) for t in finished], published),
-        beside_paper=published,
-        pictures=tuple(p for t in finished if (p := _pictures(t)).rows),
+        failed=sum(t.state in ("failed", "unreadable") for t in trials),
+        seeds=", ".join(sorted({t.settings["seed"] for t in finished if "seed" in t.settings})),
+        versions=", ".join(dict.fromkeys(f"{k} {v}" for t in finished if t.result for k, v in t.result.versions.items() if k in _NAMED)),
+        date=max((read_state(t.folder).ended or "" for t in finished), default="")[:10],
+        beside_paper=all(beside_paper(_slugs(t)) for t in finished),
+        payload=_inert(payload),
+        beside=beside,
     )
+
+
+_NAMED = ("pathsynth", "torch", "diffusers")
 
 
 def _slugs(trial: TrialSummary) -> tuple[str, ...]:
     return Scores(trial.result.metrics).slugs if trial.result else ()
 
 
-def _row(trial: TrialSummary) -> StudyRow:
-    scores = (trial.f1_gate, trial.f1_judge, trial.acceptance, trial.accepted_judge)
-    return StudyRow(trial.name, _link(trial), trial.differing, trial.state, trial.problem, tuple(cell(m) for m in scores))
+def _weakness(trials: Sequence[TrialSummary], scorer: str) -> str:
+    order = ranked(trials, scorer)
+    best = [t for t in trials if order and configuration_label(t) == order[0].label and score_of(t, scorer)]
+    found = hardest(best[0]) if best else None
+    if found is None:
+        return ""
+    slug, other, rate = found
+    taken = f", most often taken for {class_name(other)}" if other else ""
+    where = f"In the leading configuration (seed {best[0].settings.get('seed', 'unknown')})"
+    return f"{where}, {class_name(slug)} fails most: {rate.value:.0%} of {rate.n} first attempts are accepted{taken}."
 
 
-def _link(trial: TrialSummary) -> str:
-    return f"{quote(trial.folder.name)}/report.html" if trial.finished else ""
+def _placed(trials: Sequence[TrialSummary], sprites: Sequence[Sprite | None]) -> tuple[list[str], tuple[tuple[str, bytes], ...]]:
+    """Where each sprite is found: inside the page while there is room, else in a folder beside it."""
+    urls, beside, used = [], [], 0
+    for trial, sprite in zip(trials, sprites, strict=True):
+        used += len(sprite.webp) if sprite else 0
+        if sprite is None:
+            urls.append("")
+        elif used <= _INLINE_BYTES:
+            urls.append("data:image/webp;base64," + base64.b64encode(sprite.webp).decode("ascii"))
+        else:
+            name = f"{len(beside):05d}.webp" if not trial.result else f"{trial.result.identity}.webp"
+            beside.append((f"{IMAGES}/{name}", sprite.webp))
+            urls.append(f"{IMAGES}/{quote(name)}")
+    return urls, tuple(beside)
 
 
-def _pictures(trial: TrialSummary) -> TrialPictures:
+def _record(trial: TrialSummary, home: Path, sprite: Sprite | None, url: str) -> dict[str, Any]:
+    result = trial.result
     slugs = _slugs(trial)
-    first, accepted = (_strips(trial, name, len(slugs)) for name in ("first_attempts", "accepted"))
-    drawn = any((*first, *accepted))
-    rows = tuple(PictureRow(class_name(slug), a, b) for slug, a, b in zip(slugs, first, accepted, strict=True))
-    return TrialPictures(trial.label, _link(trial), rows if drawn else ())
+    kept = [m for m in (result.metrics if result else ()) if m.split == "generated" and m.prompts != "held-out"]
+    return {
+        "name": trial.name,
+        "link": quote(os.path.relpath(trial.folder / "report.html", home)) if (trial.folder / "report.html").is_file() else "",
+        "config": configuration_label(trial),
+        "params": dict(d.split("=", 1) for d in trial.differing),
+        "seed": trial.settings.get("seed", ""),
+        "state": trial.state,
+        "problem": trial.problem,
+        "seconds": sum(result.timings.values()) if result else None,
+        "cost": seconds_per_accepted(trial),
+        "accepted": accepted_images(trial),
+        "metrics": [[m.metric, m.stage, m.scorer, m.class_, m.value, m.low, m.high, m.n] for m in kept],
+        "slugs": slugs,
+        "history": _history(trial.folder / "history.csv"),
+        "sprite": _drawn(sprite, url) if sprite else None,
+    }
 
 
-def _strips(trial: TrialSummary, name: str, classes: int) -> tuple[Strip | None, ...]:
-    path = trial.folder / "grids" / f"{name}.png"
-    return (class_strips(path, classes, columns=10, largest=64) if classes else None) or (None,) * classes
+def _drawn(sprite: Sprite, url: str) -> dict[str, Any]:
+    return {"url": url, "size": sprite.size, "columns": sprite.columns, "tiles": [asdict(t) for t in sprite.tiles]}
+
+
+def _history(path: Path) -> list[list[float]]:
+    """(step, before-filter macro-F1 on validation) pairs."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as handle:
+        pairs = [(row.get("step"), row.get("val_macro_f1")) for row in csv.DictReader(handle)]
+    numbers = [[float(s), float(v)] for s, v in pairs if s and v]
+    return [pair for pair in numbers if pair[1] == pair[1]]
+
+
+def _inert(payload: dict[str, Any]) -> str:
+    """JSON that can close no element, whatever names and prompts hold."""
+    text = json.dumps(payload, separators=(",", ":"), allow_nan=False)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

@@ -102,8 +102,8 @@ class TrialView:
     missing: tuple[Missing, ...]
 
 
-def trial_view(trial: TrialSummary) -> TrialView:
-    """The view of a finished trial.
+def trial_view(trial: TrialSummary, real: bool = False) -> TrialView:
+    """The view of a finished trial. Images of real tissue are in it only if ``real``; phantoms show no patient and always are.
 
     Raises:
         RequestError: one of its sheets is damaged.
@@ -134,7 +134,7 @@ def trial_view(trial: TrialSummary) -> TrialView:
         short_names=tuple(short_name(s) for s in slugs),
         closeness=_closeness(scores),
         trust=_trust(scores),
-        pictures=_pictures(trial.folder / "grids", slugs),
+        pictures=_pictures(trial.folder / "grids", slugs, real or all(m.data.startswith("phantom") for m in result.metrics)),
         history=history_plot(trial.folder / "history.csv"),
         missing=result.missing,
     )
@@ -262,8 +262,9 @@ def _trust(scores: Scores) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _pictures(folder: Path, slugs: Sequence[str]) -> tuple[Pictures, ...]:
-    real, first, accepted = (_strips(folder / f"{name}.png", len(slugs)) for name in ("real", "first_attempts", "accepted"))
+def _pictures(folder: Path, slugs: Sequence[str], reference: bool) -> tuple[Pictures, ...]:
+    first, accepted = (_strips(folder / f"{name}.png", len(slugs)) for name in ("first_attempts", "accepted"))
+    real = _strips(folder / "real.png", len(slugs)) if reference else (None,) * len(slugs)
     if not any((*real, *first, *accepted)):
         return ()
     return tuple(Pictures(class_name(slug), *strips) for slug, *strips in zip(slugs, real, first, accepted, strict=True))

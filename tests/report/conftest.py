@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -182,3 +183,44 @@ def study(tmp_path: Path) -> Path:
     (failed / "state.json").write_text(json.dumps({"state": "failed", "reason": "the loss became nan"}))
     (folder / ".jobs" / "now").mkdir(parents=True)
     return folder
+
+
+def write_ledger(folder: Path, accepted: list[int], prompt: str, slots: int = 10) -> None:
+    """An attempts ledger: of each class, so many first attempts are accepted, and have a file of their own."""
+    rows = []
+    for label, (c, good) in enumerate(zip(COLORECTAL.classes, accepted, strict=True)):
+        for slot in range(slots):
+            image = f"images/{c.slug}/{c.slug}-{slot:05d}-0.png" if slot < good else f"rejected/{c.slug}/{c.slug}-{slot:05d}-0.png"
+            row = {"stream": "eval", "class_slug": c.slug, "slot": slot, "attempt": 0, "prompt": prompt, "seed": 1000 * label + slot}
+            rows.append({**row, "predicted": label, "probability": 0.75, "accepted": slot < good, "reason": None, "image": image})
+            if slot < good:
+                (folder / image).parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (16, 16), (20 * label, 20 * slot, 90)).save(folder / image)
+    pd.DataFrame(rows).to_parquet(folder / "attempts.parquet")
+
+
+def write_sweep(
+    folder: Path, ranks: tuple[int, ...] = (1, 4, 16), seeds: int = 3, prompt: str = "an image of mucus", failed: int = 1
+) -> Path:
+    """A study of ranks over seeds, the higher rank better; its first trials failed."""
+    rng = np.random.default_rng(0)
+    for r, rank in enumerate(ranks):
+        for seed in range(seeds):
+            right = tuple(int(x) for x in np.clip(np.array(RIGHT) - 10 + 4 * r + rng.integers(-1, 2, 9), 1, N))
+            trial = write_trial(folder / f"rank-{rank}-{seed}", name=f"rank={rank},seed={seed}", rank=rank, right=right, prompt=prompt)
+            for name in ("manifest.json", "result.json"):
+                record = json.loads((trial / name).read_text())
+                record["config" if name == "manifest.json" else "settings"]["seed"] = seed
+                if name == "result.json":
+                    record["identity"] = f"{rank:06d}{seed:06d}"
+                (trial / name).write_text(json.dumps(record))
+            write_ledger(trial, [min(10, x // 5) for x in right], prompt)
+    for trial in sorted(folder.iterdir())[:failed]:
+        (trial / "result.json").unlink()
+        (trial / "state.json").write_text(json.dumps({"state": "failed", "reason": "the loss became nan"}))
+    return folder
+
+
+@pytest.fixture
+def make_sweep() -> Callable[..., Path]:
+    return write_sweep

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,14 +89,20 @@ def test_confusion_matrices_show_every_count(make_trial: Callable[..., Path], tm
     assert len(re.findall(r'class="own"', text)) == 27
 
 
-def test_page_is_self_contained_and_runs_nothing(study: Path) -> None:
+def test_trial_page_is_self_contained_and_runs_nothing(study: Path) -> None:
     write_report(study)
-    for path in (study / "report.html", study / "a-16" / "report.html"):
-        text = path.read_text(encoding="utf-8")
-        outline = Outline(text)
-        assert outline.sources and all(source.startswith("data:image/") for source in outline.sources)
-        assert not {"script", "link", "iframe", "object"} & set(outline.tags)
-        assert "url(" not in text and "@import" not in text
+    text = (study / "a-16" / "report.html").read_text(encoding="utf-8")
+    outline = Outline(text)
+    assert outline.sources and all(source.startswith("data:image/") for source in outline.sources)
+    assert not {"script", "link", "iframe", "object"} & set(outline.tags)
+    assert "url(" not in text and "@import" not in text
+
+
+def test_real_tissue_is_shown_only_when_asked_for(make_trial: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_trial(tmp_path / "t", data="pathmnist 32 px")
+    assert len(page(folder)[1].sources) == 18
+    write_report(folder, real=True)
+    assert len(Outline((folder / "report.html").read_text(encoding="utf-8")).sources) == 27
 
 
 def test_what_users_typed_is_escaped(make_trial: Callable[..., Path], tmp_path: Path) -> None:
@@ -103,11 +111,17 @@ def test_what_users_typed_is_escaped(make_trial: Callable[..., Path], tmp_path: 
     for name, rank in (("one", 4), ("two", 8)):
         make_trial(folder / name, rank=rank, missing=(Missing(HOSTILE, HOSTILE),), overrides=(HOSTILE,), **typed)
     write_report(folder)
-    for path in (folder / "report.html", folder / "one" / "report.html"):
-        text = path.read_text(encoding="utf-8")
-        assert "<script" not in text
-        assert "&lt;script&gt;alert(" in text
-        assert "script" not in Outline(text).tags
+    text = (folder / "one" / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in text and "&lt;script&gt;alert(" in text
+    assert "script" not in Outline(text).tags
+    study = (folder / "report.html").read_text(encoding="utf-8")
+    assert HOSTILE not in study and study.count("<script") == study.count("<script>") + 1
+    assert {r["name"] for r in payload(study)["trials"]} == {HOSTILE}
+
+
+def payload(text: str) -> dict[str, Any]:
+    """The record set that the dashboard's script draws from."""
+    return json.loads(text.split('id="study">', 1)[1].split("</script>", 1)[0])
 
 
 def test_missing_values_and_their_reasons(make_trial: Callable[..., Path], tmp_path: Path) -> None:
@@ -134,11 +148,13 @@ def test_page_without_grids_and_history(make_trial: Callable[..., Path], tmp_pat
 
 def test_study_page_links_to_reports_that_exist(study: Path) -> None:
     (study / "a-16").rename(study / "a #16")
-    text, outline = page(study)
-    assert set(outline.links) == {"a%20%2316/report.html", "b-4/report.html"}
+    text = write_report(study).read_text(encoding="utf-8")
+    records = payload(text)["trials"]
+    assert {r["link"] for r in records} == {"a%20%2316/report.html", "b-4/report.html", ""}
     assert (study / "a #16" / "report.html").is_file()
-    assert "the loss became nan" in text and "Does a higher rank draw better tissue?" in text
-    assert "lora.rank=16" in text and "trainer.max_steps" not in text
+    assert "Does a higher rank draw better tissue?" in text
+    assert [r["problem"] for r in records if r["state"] == "failed"] == ["the loss became nan"]
+    assert {key for r in records for key in r["params"]} == {"lora.rank"}
 
 
 def test_same_input_same_bytes_and_nothing_left_over(make_trial: Callable[..., Path], tmp_path: Path) -> None:

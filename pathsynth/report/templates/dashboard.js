@@ -1,0 +1,195 @@
+"use strict";
+(() => {
+const study = JSON.parse(document.getElementById("study").textContent);
+const $ = id => document.getElementById(id);
+const trials = study.trials, chosen = new Set();
+const el = (tag, text, attributes = {}) => {
+  const made = document.createElement(tag);
+  if (text !== undefined && text !== null) made.textContent = text;
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+};
+// Plotly reads a little HTML in its texts; what users typed must stay text.
+const inert = text => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+const mean = values => values.reduce((a, b) => a + b, 0) / values.length;
+const unique = values => [...new Set(values)].sort((a, b) => String(a).localeCompare(String(b), undefined, {numeric: true}) || 0);
+const metric = (t, name, stage, scorer, slug = null) => {
+  const m = t.metrics.find(r => r[0] === name && r[1] === stage && r[2] === scorer && r[3] === slug);
+  return m ? {value: m[4], low: m[5], high: m[6], n: m[7]} : null;
+};
+const BEFORE = "before filtering";
+const main = t => metric(t, "macro_f1", BEFORE, study.scorer);
+const shown = (m, digits = 3) => !m ? "" : m.value.toFixed(digits) + (m.low === null ? "" : ` [${m.low.toFixed(digits)}, ${m.high.toFixed(digits)}]`);
+const params = unique(trials.flatMap(t => Object.keys(t.params)));
+
+const done = trials.filter(main), configs = unique(done.map(t => t.config));
+const best = configs.map(c => ({config: c, trials: done.filter(t => t.config === c)})).map(c => ({...c, f1: mean(c.trials.map(t => main(t).value))})).sort((a, b) => b.f1 - a.f1);
+
+// --- the table
+const number = (title, get, digits) => ({title, get: t => get(t)?.value ?? null, text: t => { const m = get(t); return m ? `${shown(m, digits)} n=${m.n}` : ""; }});
+const plain = (title, get, digits = 1) => ({title, get, text: t => { const v = get(t); return v === null || v === undefined ? "" : typeof v === "number" ? v.toFixed(digits) : v; }});
+const typed = value => value !== undefined && value !== "" && !isNaN(value) ? Number(value) : value ?? null;
+const columns = [
+  {title: "trial", get: t => t.name, text: t => t.name, link: true},
+  ...params.map(p => ({title: p, get: t => typed(t.params[p]), text: t => t.params[p] ?? ""})),
+  number("F1, gate", t => metric(t, "macro_f1", BEFORE, "gate")), number("F1, judge", t => metric(t, "macro_f1", BEFORE, "judge")),
+  number("acceptance", t => metric(t, "acceptance", BEFORE, "gate")), plain("cost, s", t => t.cost, 2),
+  number("attempts per accepted", t => metric(t, "attempts_per_accepted", BEFORE, "gate"), 2),
+  number("KID", t => metric(t, "kid", BEFORE, "judge"), 4), plain("time, s", t => t.seconds, 0),
+  {title: "state", get: t => t.state, text: t => t.problem ? `${t.state}: ${t.problem}` : t.state},
+].map(c => ({...c, visible: true}));
+let order = {column: null, down: false};
+const matching = () => {
+  const words = $("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const found = trials.filter(t => { const all = `${t.name} ${t.config} seed=${t.seed} ${t.state} ${t.problem}`.toLowerCase(); return words.every(w => all.includes(w)); });
+  if (!order.column) return found;
+  const {get} = order.column, sign = order.down ? -1 : 1;
+  return found.sort((a, b) => { const x = get(a), y = get(b); if (x === null || y === null) return (x === null) - (y === null);
+    return sign * (typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y), undefined, {numeric: true})); });
+};
+function drawTable() {
+  const head = el("tr"); head.append(el("th", "compare"));
+  const visible = columns.filter(c => c.visible);
+  for (const c of visible) {
+    const cell = el("th", null, {"aria-sort": order.column === c ? (order.down ? "descending" : "ascending") : "none"});
+    const button = el("button", c.title + (order.column === c ? (order.down ? " ↓" : " ↑") : ""), {type: "button"});
+    button.onclick = () => { order = {column: c, down: order.column === c ? !order.down : true}; drawTable(); };
+    cell.append(button); head.append(cell);
+  }
+  $("trials").tHead.replaceChildren(head);
+  $("trials").tBodies[0].replaceChildren(...matching().map(t => {
+    const row = el("tr"), tick = el("input", null, {type: "checkbox", "aria-label": `compare ${t.name}, seed ${t.seed}`});
+    tick.checked = chosen.has(t); tick.disabled = !t.metrics.length;
+    tick.onchange = () => { if (tick.checked && chosen.size >= 8) { tick.checked = false; return; } tick.checked ? chosen.add(t) : chosen.delete(t); compare(); };
+    const first = el("td"); first.append(tick); row.append(first);
+    for (const c of visible) { const cell = el("td"); if (c.link && t.link) cell.append(el("a", c.text(t), {href: t.link})); else cell.textContent = c.text(t); row.append(cell); }
+    return row;
+  }));
+}
+for (const c of columns) {
+  const label = el("label"), box = el("input", null, {type: "checkbox"}); box.checked = true;
+  box.onchange = () => { c.visible = box.checked; drawTable(); };
+  label.append(box, " " + c.title); $("columns").append(label, " ");
+}
+$("filter").oninput = drawTable; drawTable();
+const failed = trials.filter(t => t.state === "failed" || t.state === "unreadable" || t.state === "interrupted");
+$("failures").hidden = !failed.length;
+$("failures").querySelector("ul").append(...failed.map(t => el("li", `${t.name} (${t.config}, seed ${t.seed}), ${t.state}: ${t.problem || "no reason was written"}`)));
+
+// --- chosen trials
+function paired(a, b) {
+  const of = t => new Map(trials.filter(o => o.config === t.config && main(o)).map(o => [o.seed, main(o).value]));
+  const x = of(a), y = of(b), d = [...x].filter(([s]) => y.has(s)).map(([s, v]) => v - y.get(s));
+  if (d.length < 2) return `${d.length ? mean(d).toFixed(3) : "unknown"}; no paired interval (${d.length} seed in common)`;
+  const m = mean(d), sd = Math.sqrt(d.reduce((s, v) => s + (v - m) ** 2, 0) / (d.length - 1));
+  const half = study.student[Math.min(d.length - 2, study.student.length - 1)] * sd / Math.sqrt(d.length);
+  return `${m.toFixed(3)} [${(m - half).toFixed(3)}, ${(m + half).toFixed(3)}] over ${d.length} seeds`;
+}
+function compare() {
+  const list = [...chosen]; $("compare").hidden = list.length < 2;
+  if (list.length < 2) return;
+  const table = el("table"), add = (name, cells) => { const row = el("tr"); row.append(el("th", name, {scope: "row"}), ...cells.map(c => el("td", c))); table.append(row); };
+  add("trial", list.map(t => t.name)); add("seed", list.map(t => t.seed));
+  for (const p of params) if (p !== "seed" && new Set(list.map(t => t.params[p])).size > 1) add(p, list.map(t => t.params[p] ?? ""));
+  for (const c of columns.filter(c => !params.includes(c.title) && !c.link)) add(c.title, list.map(c.text));
+  add(`F1, ${study.scorer}, minus the first’s`, list.map((t, i) => i ? t.config === list[0].config ? "same configuration" : paired(t, list[0]) : "–"));
+  const box = el("div", null, {class: "scroll"}); box.append(table);
+  $("compared").replaceChildren(box, ...list.flatMap(t => [el("h3", `${t.config}, seed ${t.seed}`), tiles(t, $("tissue").value)]));
+}
+
+// --- images
+function tile(t, which) {
+  const {url, size, columns: wide} = t.sprite, i = t.sprite.tiles.indexOf(which);
+  const button = el("button", null, {type: "button", class: "tile", "aria-label": `${which.kind} ${study.classes[which.slug] ?? which.slug}, slot ${which.slot}, ${t.config}, seed ${t.seed}`});
+  const draw = (node, side) => { node.style.width = node.style.height = side + "px"; node.style.backgroundImage = `url("${url}")`;
+    node.style.backgroundSize = `${wide * side}px auto`; node.style.backgroundPosition = `${-(i % wide) * side}px ${-Math.floor(i / wide) * side}px`; };
+  draw(button, Math.max(48, size)); button.dataset.slot = which.slot; button.dataset.kind = which.kind;
+  button.onclick = () => {
+    const large = el("div", null, {class: "tile large", role: "img", "aria-label": button.getAttribute("aria-label")}); draw(large, 256);
+    const facts = el("dl"); for (const [k, v] of Object.entries({trial: t.name, kind: which.kind, tissue: which.slug, slot: which.slot, ...which.row})) facts.append(el("dt", k), el("dd", v));
+    $("enlarged").firstElementChild.replaceChildren(large, facts); $("enlarged").showModal();
+  };
+  return button;
+}
+function tiles(t, slug) {
+  const box = el("div", null, {class: "slots"});
+  if (!t.sprite) { box.textContent = "This trial kept no images."; return box; }
+  for (const kind of ["first", "accepted", "real"]) {
+    const found = t.sprite.tiles.filter(x => x.slug === slug && x.kind === kind);
+    if (kind === "real" && !found.length) continue;
+    const line = el("div", null, {class: "slot-line"}); line.append(el("span", {first: "first attempts", accepted: "accepted", real: "real"}[kind]));
+    const slots = Math.max(0, ...t.sprite.tiles.map(x => x.slot + 1));
+    for (let s = 0; s < slots; s++) { const x = found.find(y => y.slot === s); const side = Math.max(48, t.sprite.size);
+      if (x) line.append(tile(t, x)); else { const gap = el("span", "–", {class: "gap", title: "no image"}); gap.style.width = side + "px"; line.append(gap); } }
+    box.append(line);
+  }
+  return box;
+}
+for (const [slug, name] of Object.entries(study.classes)) $("tissue").append(el("option", name, {value: slug}));
+const pictured = trials.filter(t => t.sprite).sort((a, b) => (main(b)?.value ?? -1) - (main(a)?.value ?? -1));
+pictured.forEach((t, i) => { const o = el("option", `${t.config}, seed ${t.seed} (F1 ${shown(main(t)).split(" ")[0]})`, {value: i}); $("shown").append(o); });
+// The best configuration against the worst, at a training seed that both have where there is one.
+const pairs = best.length ? best[0].trials.flatMap(x => best.at(-1).trials.map(y => [x, y])).filter(p => p.every(t => t.sprite)) : [];
+for (const t of pairs.find(([x, y]) => x.seed === y.seed) ?? pairs[0] ?? pictured.slice(0, 2)) $("shown").options[pictured.indexOf(t)].selected = true;
+const drawImages = () => { $("images").replaceChildren(...[...$("shown").selectedOptions].flatMap(o => { const t = pictured[o.value]; return [el("h3", o.textContent), tiles(t, $("tissue").value)]; })); };
+$("shown").onchange = drawImages; $("tissue").onchange = () => { drawImages(); compare(); }; drawImages();
+
+// --- plots
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const plot = (id, data, layout = {}) => Plotly.react(id, data, {
+  height: 360, margin: {l: 70, r: 20, t: 40, b: 60}, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+  font: {color: dark.matches ? "#e8e5ee" : "#25222b"}, ...layout,
+  title: {text: layout.title, font: {size: 14}}}, {displaylogo: false, responsive: true, modeBarButtonsToRemove: ["sendDataToCloud"]});
+const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999", "#b5a900"];
+function drawParallel() {
+  const scores = done.map(t => main(t).value), low = Math.min(...scores), span = Math.max(...scores) - low || 1;
+  const axes = params.map(p => { const values = unique(done.map(t => t.params[p] ?? "")); return {name: p, at: t => values.length > 1 ? values.indexOf(t.params[p] ?? "") / (values.length - 1) : .5, values}; });
+  const traces = done.map(t => { const share = (main(t).value - low) / span; const bin = ["#440154", "#3b528b", "#21918c", "#5ec962", "#b8a800"][Math.min(4, Math.floor(share * 5))];
+    return {x: [...axes.map((_, i) => i), axes.length], y: [...axes.map(a => a.at(t)), share], mode: "lines+markers", line: {color: bin, width: 1.5}, opacity: .7, showlegend: false, hoverinfo: "text", text: inert(`${t.config}, seed ${t.seed}: ${shown(main(t))}`)}; });
+  const notes = axes.flatMap((a, i) => a.values.map((v, k) => ({x: i, y: a.values.length > 1 ? k / (a.values.length - 1) : .5, text: inert(v), showarrow: false, xshift: -18, font: {size: 11}})));
+  plot("parallel", traces, {title: `settings and macro-F1, ${study.scorer}`, annotations: notes, xaxis: {tickvals: [...axes.keys(), axes.length], ticktext: [...axes.map(a => inert(a.name)), `F1 ${low.toFixed(2)}–${(low + span).toFixed(2)}`], zeroline: false, range: [-.3, axes.length + .2]}, yaxis: {showticklabels: false, zeroline: false, range: [-.08, 1.08]}});
+}
+function drawHeat() {
+  const steps = $("steps").querySelector("select"), some = done.filter(t => !steps || (t.params["trainer.max_steps"] ?? "") === steps.value);
+  const ranks = unique(some.map(t => t.params["lora.rank"] ?? "")), rates = unique(some.map(t => t.params["optimizer.lr"] ?? "")).sort((a, b) => a - b);
+  const z = ranks.map(r => rates.map(l => { const v = some.filter(t => t.params["lora.rank"] === r && t.params["optimizer.lr"] === l).map(t => main(t).value); return v.length ? mean(v) : null; }));
+  plot("heat", [{type: "heatmap", x: rates.map(inert), y: ranks.map(inert), z, colorscale: "Viridis", texttemplate: "%{z:.3f}"}], {title: "mean macro-F1, rank × learning rate", xaxis: {type: "category", title: {text: "learning rate"}}, yaxis: {type: "category", title: {text: "rank"}}});
+}
+function drawCost() {
+  const points = best.map(c => ({c, cost: c.trials.map(t => t.cost).filter(v => v !== null)})).filter(p => p.cost.length).map(p => ({config: p.c.config, f1: p.c.f1, cost: mean(p.cost)}));
+  const front = points.filter(p => !points.some(o => o !== p && o.cost <= p.cost && o.f1 >= p.f1 && (o.cost < p.cost || o.f1 > p.f1))).sort((a, b) => a.cost - b.cost);
+  const trace = (list, name, extra) => ({x: list.map(p => p.cost), y: list.map(p => p.f1), text: list.map(p => inert(p.config)), name, ...extra});
+  plot("cost", [trace(points, "configurations", {mode: "markers", marker: {color: COLOURS[0], size: 9}}), trace(front, "Pareto front", {mode: "lines+markers", line: {color: COLOURS[5]}, marker: {symbol: "diamond", size: 11}})], {title: "cost against quality", xaxis: {title: {text: "seconds per accepted image"}}, yaxis: {title: {text: "macro-F1"}}});
+}
+function drawCurves() {
+  const traces = best.slice(0, 8).flatMap((c, i) => {
+    const at = new Map(); c.trials.forEach(t => t.history.forEach(([s, v]) => at.set(s, [...(at.get(s) ?? []), v])));
+    const steps = [...at.keys()].sort((a, b) => a - b); if (!steps.length) return [];
+    const edge = pick => steps.map(s => pick(...at.get(s))), colour = COLOURS[i], group = String(i);
+    return [{x: [...steps, ...[...steps].reverse()], y: [...edge(Math.max), ...edge(Math.min).reverse()], fill: "toself", fillcolor: colour + "30", line: {width: 0}, hoverinfo: "skip", showlegend: false, legendgroup: group, mode: "lines"},
+      {x: steps, y: steps.map(s => mean(at.get(s))), mode: "lines+markers", line: {color: colour}, name: inert(c.config), legendgroup: group}]; });
+  $("curves").hidden = !traces.length; if (traces.length) plot("curves", traces, {title: "macro-F1 in training (band: all seeds; the eight best)", xaxis: {title: {text: "step"}}});
+}
+const classMetrics = unique(done.flatMap(t => t.metrics.filter(m => m[3] !== null && m[4] >= 0 && m[4] <= 1 && ["acceptance", "f1", "precision", "recall"].includes(m[0])).map(m => m.slice(0, 3).join(" / "))));
+for (const name of classMetrics) $("class-metric").append(el("option", name));
+function drawClasses() {
+  const [name, stage, scorer] = $("class-metric").value.split(" / "), slugs = Object.keys(study.classes), some = best.slice(0, 8);
+  plot("classes", some.map((c, i) => { const t = c.trials[0], found = slugs.map(s => metric(t, name, stage, scorer, s));
+    return {x: found.map(m => m?.value ?? null), y: slugs.map((_, k) => k + (i - some.length / 2) * .09), mode: "markers", name: inert(`${c.config}, seed ${t.seed}`), marker: {color: COLOURS[i], size: 7},
+      error_x: {type: "data", symmetric: false, array: found.map(m => m && m.high !== null ? m.high - m.value : 0), arrayminus: found.map(m => m && m.low !== null ? m.value - m.low : 0), thickness: 1.2, width: 0}}; }),
+    {title: "by tissue (the eight best configurations)", height: 520, margin: {l: 170, r: 20, t: 40, b: 60}, xaxis: {range: [0, 1]}, yaxis: {tickvals: [...slugs.keys()], ticktext: slugs.map(s => inert(study.classes[s])), autorange: "reversed"}});
+}
+function drawPlots() {
+  drawParallel();
+  const keys = Object.keys(study.importance); $("importance").hidden = !keys.length;
+  if (keys.length) plot("importance", [{type: "bar", orientation: "h", y: keys.map(inert), x: Object.values(study.importance), marker: {color: COLOURS[0]}}], {title: "importance of settings", height: 240, margin: {l: 160, r: 20, t: 40, b: 40}, xaxis: {range: [0, 1]}, yaxis: {autorange: "reversed"}});
+  const grid = params.includes("lora.rank") && params.includes("optimizer.lr"); $("heat").hidden = !grid; if (grid) drawHeat();
+  drawCost(); drawCurves(); drawClasses();
+}
+if (params.includes("trainer.max_steps")) {
+  const label = el("label", "Steps "), select = el("select"); for (const s of unique(done.map(t => t.params["trainer.max_steps"]))) select.append(el("option", s));
+  select.onchange = drawHeat; label.append(select); $("steps").append(label);
+}
+$("class-metric").onchange = drawClasses; dark.addEventListener("change", drawPlots); drawPlots();
+document.documentElement.dataset.ready = "yes";
+})();
