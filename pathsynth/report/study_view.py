@@ -118,7 +118,9 @@ def _weakness(trials: Sequence[TrialSummary], scorer: str) -> str:
 
 def _placed(trials: Sequence[TrialSummary], sprites: Sequence[Sprite | None]) -> tuple[list[str], tuple[tuple[str, bytes], ...]]:
     """Where each sprite is found: inside the page while there is room, else in a folder beside it."""
-    urls, beside, used = [], [], 0
+    urls: list[str] = []
+    beside: list[tuple[str, bytes]] = []
+    used = 0
     for trial, sprite in zip(trials, sprites, strict=True):
         used += len(sprite.webp) if sprite else 0
         if sprite is None:
