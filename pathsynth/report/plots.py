@@ -1,4 +1,4 @@
-"""The two plots of a report, as SVG data URIs. Equal input gives equal bytes."""
+"""The plot of a trial's training, as an SVG data URI. Equal input gives equal bytes."""
 
 from __future__ import annotations
 
@@ -6,19 +6,13 @@ import base64
 import csv
 import io
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pathsynth.ledger.records import Metric
-from pathsynth.report import paper
-
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-GATE_COLOUR, JUDGE_COLOUR, QUIET = "#4b2e83", "#c2457c", "#8b8794"
+GATE_COLOUR, QUIET = "#4b2e83", "#8b8794"
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9.5,
@@ -30,48 +24,6 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "svg.hashsalt": "pathsynth",
 }
-
-
-@dataclass(frozen=True)
-class IntervalRow:
-    """One line of the interval plot: a name and the scores by gate and by judge."""
-
-    name: str
-    gate: Metric | None
-    judge: Metric | None
-
-
-def interval_plot(rows: Sequence[IntervalRow], beside_paper: bool) -> str:
-    """Macro-F1 before filtering, a line for each row, top to bottom; the paper's interval as a band if asked for."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(8.4, 1.25 + 0.52 * len(rows)), layout="constrained")
-        axes = figure.add_subplot()
-        if beside_paper:
-            axes.axvspan(*paper.MACRO_F1_INTERVAL, color="#ece9f1", label=f"published, n={paper.IMAGES}", zorder=0)
-            axes.axvline(paper.MACRO.f1, color=QUIET, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-        for scorer, colour, offset in (("gate", GATE_COLOUR, -0.13), ("judge", JUDGE_COLOUR, 0.13)):
-            points = [(i + offset, m) for i, row in enumerate(rows) if (m := row.gate if scorer == "gate" else row.judge)]
-            _points(axes, points, colour, scorer)
-        axes.set_yticks(range(len(rows)))
-        axes.set_yticklabels([row.name for row in rows], parse_math=False)
-        axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xlim(0, 1)
-        axes.set_xlabel("macro-F1 before filtering, with 95% interval")
-        axes.tick_params(axis="y", length=0)
-        axes.grid(axis="x", color="#eeecf2", zorder=0)
-        axes.set_axisbelow(True)
-        figure.legend(loc="outside upper left", ncols=3, frameon=False)
-        return _svg_uri(figure)
-
-
-def _points(axes: Axes, points: Sequence[tuple[float, Metric]], colour: str, label: str) -> None:
-    for y, m in points:
-        if m.low is not None and m.high is not None:
-            axes.plot([m.low, m.high], [y, y], color=colour, linewidth=2.2, solid_capstyle="round", zorder=2)
-    axes.plot([m.value for _, m in points], [y for y, _ in points], "o", color=colour, markersize=6, label=label, zorder=3)
 
 
 def history_plot(path: Path) -> str | None:

@@ -27,7 +27,7 @@ from pathsynth.report.comparison import (
 )
 from pathsynth.report.scores import Scores
 from pathsynth.report.sprites import Sprite, trial_sprite
-from pathsynth.report.trial_view import beside_paper, class_name
+from pathsynth.report.trial_view import class_name
 from pathsynth.study.state import read_state
 
 IMAGES = "report_images"
@@ -51,7 +51,6 @@ class StudyView:
     seeds: str
     versions: str
     date: str
-    beside_paper: bool
     payload: str
     beside: tuple[tuple[str, bytes], ...]
 
@@ -91,7 +90,6 @@ def study_view(trials: Sequence[TrialSummary], home: Path, real: bool = False) -
         seeds=", ".join(sorted({t.settings["seed"] for t in finished if "seed" in t.settings})),
         versions=", ".join(dict.fromkeys(f"{k} {v}" for t in finished if t.result for k, v in t.result.versions.items() if k in _NAMED)),
         date=max((read_state(t.folder).ended or "" for t in finished), default="")[:10],
-        beside_paper=all(beside_paper(_slugs(t)) for t in finished),
         payload=_inert(payload),
         beside=beside,
     )

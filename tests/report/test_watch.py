@@ -1,0 +1,50 @@
+"""`report --watch`, and what a page puts beside itself when its images are too many."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pathsynth.commands.report import make_report
+from pathsynth.ledger.errors import RequestError
+from pathsynth.report import study_view
+from pathsynth.report.page import write_report
+
+REFRESH = 'http-equiv="refresh"'
+
+
+def test_the_page_is_written_anew_until_no_trial_runs(make_sweep: Callable[..., Path], tmp_path: Path, monkeypatch) -> None:
+    folder = make_sweep(tmp_path / "rank")
+    result, pages = sorted(folder.glob("*/result.json"))[0], []
+    state = result.with_name("state.json")
+    state.write_text(json.dumps({"state": "waiting", "identity": "x"}))
+    result.rename(tmp_path / "result.json")
+
+    def sleep(seconds: float) -> None:
+        pages.append((folder / "report.html").read_text())
+        if len(pages) == 2:
+            (tmp_path / "result.json").rename(result)
+
+    monkeypatch.setattr("pathsynth.commands.report.time.sleep", sleep)
+    make_report([folder], watch=True)
+    assert [REFRESH in page for page in pages] == [True, True]
+    assert REFRESH not in (folder / "report.html").read_text()
+
+
+def test_what_cannot_be_watched_is_told(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path / "rank")
+    with pytest.raises(RequestError, match="leave out --format"):
+        make_report([folder], "csv", watch=True)
+
+
+def test_images_that_are_too_many_lie_beside_the_page(make_sweep: Callable[..., Path], tmp_path: Path, monkeypatch) -> None:
+    folder = make_sweep(tmp_path / "rank")
+    assert "report_images/" not in write_report(folder).read_text()
+    monkeypatch.setattr(study_view, "_INLINE_BYTES", 0)
+    page = write_report(folder).read_text()
+    beside = sorted((folder / "report_images").iterdir())
+    assert beside and all(f"report_images/{path.name}" in page for path in beside)
+    assert all(path.read_bytes()[8:12] == b"WEBP" for path in beside)
