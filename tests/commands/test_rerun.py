@@ -29,8 +29,8 @@ def test_a_trial_is_repeated_whole_and_compared(pathsynth, done):
     assert "the same: " in ended.out
     (again,) = reruns(pathsynth, done)
     made = (again / "made.txt").read_text().split()[::3]
-    assert made == ["cache", "gate", "judge", "finetune", "generate", "evaluate"]
-    assert len(pathsynth.made) == 6
+    assert made == ["cache", "gate", "judge", "finetune", "generate", "reference", "evaluate"]
+    assert len(pathsynth.made) == 7
     assert {path: path.read_bytes() for path in kept} == kept
     places = (again / "runs" / done.name, pathsynth.folder / done)
     manifest, first = (json.loads((folder / "manifest.json").read_text()) for folder in places)
