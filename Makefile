@@ -31,6 +31,7 @@ test-slow: setup  ## tests that take minutes: the whole loop at its smallest, a 
 	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadfile -m slow tests/study/test_pipeline.py tests/study/test_kills.py
 
 test-browser: setup  ## the dashboard in Chromium (apt-get install chromium), a minute
+	@command -v chromium > /dev/null || { echo "no chromium; install it: apt-get install chromium" >&2; exit 1; }
 	$(ONE_THREAD) $(BIN)/pytest -n 0 tests/report/test_dashboard_browser.py
 
 screenshots: setup  ## README's pictures of the dashboard; FOLDER=multirun/<study>
