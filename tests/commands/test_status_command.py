@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -98,6 +99,7 @@ def test_watching_shows_what_changes_until_ctrl_c(trials):
     (trials / "multirun" / "rank" / "d" / "state.json").write_text(json.dumps({"state": "done"}))
     read_until(terminal, b"2 of 5 done")
     process.send_signal(signal.SIGINT)
+    read_to_the_end(terminal)
     assert process.wait(timeout=20) == 0
 
 
@@ -106,6 +108,13 @@ def read_until(terminal: int, wanted: bytes) -> None:
     while wanted not in seen:
         assert time.monotonic() < deadline, seen
         seen += os.read(terminal, 4096)
+
+
+def read_to_the_end(terminal: int) -> None:
+    """What the program still writes; a terminal that nobody reads is full after a few screens, and would hold it up."""
+    with contextlib.suppress(OSError):  # how a terminal says that its program is gone
+        while os.read(terminal, 4096):
+            pass
 
 
 def test_trials_of_one_name_tell_what_is_between_them(tmp_path, monkeypatch, capsys):
