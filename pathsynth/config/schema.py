@@ -25,7 +25,7 @@ class _Group(BaseModel):
 class DataConfig(_Group):
     """``allow_subset`` and ``download`` belong to pathmnist; ``symmetry``, ``classes`` and the shares of val and test to folder.
 
-    ready: no images, but an adapter with its gate, in ``root`` or as shipped; ``size`` is then the set's own.
+    ready: no images, but an adapter with its gate, in ``root``; ``size`` must be that of the set.
 
     ``seed`` is the phantom's, and of a folder's splits. The counts are the images of a split; 0 means all that there are.
     """

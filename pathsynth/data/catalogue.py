@@ -5,15 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from pathsynth.config import DataConfig
-from pathsynth.config.shipped import assets_folder
 from pathsynth.data.dataset import Counts, DataSet
 from pathsynth.data.folder import Shares, folder_data
 from pathsynth.data.medmnist import pathmnist_data
 from pathsynth.data.phantom import phantom_data
 from pathsynth.data.ready import ReadySet, read_ready
 from pathsynth.ledger.errors import RequestError
-
-_SHIPPED = "tissue"
 
 
 def open_data(config: DataConfig) -> DataSet:
@@ -35,12 +32,14 @@ def open_data(config: DataConfig) -> DataSet:
 
 
 def ready_set(config: DataConfig) -> ReadySet:
-    """The ready set that ``data=ready`` names, the shipped one where it names no folder.
+    """The ready set that ``data=ready data.root=…`` names.
 
     Raises:
-        RequestError: it is missing or damaged, or of another size than ``config.size``.
+        RequestError: none is named, it is missing or damaged, or it is of another size than ``config.size``.
     """
-    ready = read_ready(Path(config.root) if config.root else assets_folder() / _SHIPPED)
+    if not config.root:
+        raise RequestError("data=ready needs a folder; set data.root to what `pathsynth export --ready` made")
+    ready = read_ready(Path(config.root))
     if ready.size != config.size:
         raise RequestError(f"the ready set in {ready.folder} draws {ready.size} px images, not {config.size}; set data.size={ready.size}")
     return ready

@@ -16,7 +16,7 @@ from pathsynth.models.base import Base
 from pathsynth.sampling.slots import Attempt
 
 FIXED = 16
-"""Candidates in a batch of fixed shape: as fast an image as larger ones on a CPU, where the last bits depend on the shape."""
+"""Candidates in a batch of fixed shape; the last bits of an image depend on the shape of its batch."""
 
 _Item = TypeVar("_Item")
 

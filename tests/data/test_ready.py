@@ -67,5 +67,7 @@ def test_what_is_missing_or_damaged_is_told(ready, name, content, told):
 def test_it_has_no_images_and_one_size(ready):
     with pytest.raises(RequestError, match="has no images"):
         open_data(DataConfig(name="ready", size=32, root=str(ready))).split("val")
+    with pytest.raises(RequestError, match="set data.root"):
+        open_data(DataConfig(name="ready", size=32))
     with pytest.raises(RequestError, match="data.size=32"):
         open_data(DataConfig(name="ready", size=28, root=str(ready)))
