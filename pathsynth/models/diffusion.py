@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 
 def denoising_loss(
-    unet: nn.Module,
+    unet: Callable[..., Any],
     scheduler,
     latents: Tensor,
     text: Tensor,
@@ -64,6 +65,11 @@ def encode_prompts(tokenizer, text_encoder: nn.Module, prompts: list[str]) -> Te
     return text_encoder(ids)[0]
 
 
+def _full_precision(tensor: Tensor) -> torch.autocast:
+    """An autoencoder computes in the type of its weights, whatever a mixed training asks for: in fp16 some overflow."""
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
 @torch.no_grad()
 def encode_images(vae: Any, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Latents (N, C, H/f, W/f) of unit variance from float images (N, 3, H, W) in [0, 1].
@@ -71,7 +77,8 @@ def encode_images(vae: Any, images: Tensor, generator: torch.Generator | None = 
     ``vae`` is a diffusers autoencoder. A variational one's posterior is sampled with ``generator``; one without a posterior
     (AutoencoderTiny) is exact.
     """
-    encoded = vae.encode(images.to(next(vae.parameters()).dtype) * 2 - 1)
+    with _full_precision(images):
+        encoded = vae.encode(images.to(next(vae.parameters()).dtype) * 2 - 1)
     latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.sample(generator)
     shift = getattr(vae.config, "shift_factor", None) or 0.0
     return (latents - shift) * vae.config.scaling_factor
@@ -81,5 +88,6 @@ def encode_images(vae: Any, images: Tensor, generator: torch.Generator | None = 
 def decode_latents(vae: Any, latents: Tensor) -> Tensor:
     """Float images (N, 3, H, W) in [0, 1] from latents of unit variance; NaN stays NaN."""
     shift = getattr(vae.config, "shift_factor", None) or 0.0
-    decoded = vae.decode((latents / vae.config.scaling_factor + shift).to(next(vae.parameters()).dtype)).sample
+    with _full_precision(latents):
+        decoded = vae.decode((latents / vae.config.scaling_factor + shift).to(next(vae.parameters()).dtype)).sample
     return (decoded.float() / 2 + 0.5).clamp(0, 1)

@@ -64,3 +64,12 @@ def test_every_decoder_layer_has_a_gradient(projection):
 
 def test_scaling_factor_is_the_pipelines(projection):
     assert linear_autoencoder(projection).config.scaling_factor == SCALING_FACTOR
+
+
+def test_a_mixed_training_leaves_the_autoencoder_its_precision(projection):
+    vae, images = linear_autoencoder(projection), smooth_images(4, 32, seed=0)
+    latents = encode_images(vae, images)
+    decoded = decode_latents(vae, latents)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(encode_images(vae, images), latents)
+        assert torch.equal(decode_latents(vae, latents), decoded)
