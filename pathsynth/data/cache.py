@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pathsynth.data.dataset import DataSet, LabelledImages
 from pathsynth.data.tensors import dihedral, pad_to, to_float
 from pathsynth.ledger.atomic import write_json
-from pathsynth.ledger.errors import StageError
 from pathsynth.ledger.seeds import derive_seed
 from pathsynth.models.base import Base
 
@@ -27,7 +26,9 @@ class LatentCache:
 
     ``latents`` float16 (N, K, C, h, w): K orientations of N training images, unit variance; ``labels`` int64 (N,);
     ``val_latents`` float16 (M, C, h, w), ``val_labels`` (M,); ``embeddings`` float32 (P, T, D), the first of the empty prompt;
-    ``captions``: for each class the rows of ``embeddings`` that may caption it, the canonical one first.
+    ``prompts``: what each row of ``embeddings`` says; ``captions``: for each class its rows, the canonical one first.
+
+    The tensors are mapped from the file: memory holds what is being read of them, and trials on one machine share it.
     """
 
     latents: Tensor
@@ -35,6 +36,7 @@ class LatentCache:
     val_latents: Tensor
     val_labels: Tensor
     embeddings: Tensor
+    prompts: tuple[str, ...]
     captions: tuple[tuple[int, ...], ...]
 
 
@@ -50,22 +52,38 @@ def build_cache(folder: Path, data: DataSet, base: Base, augment: bool) -> None:
         "val_labels": torch.from_numpy(val.labels),
         "embeddings": base.embed(prompts).cpu().float(),
     }
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / _TENSORS)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / _TENSORS, metadata=_origin(data, base))
     write_json(folder / _PROMPTS, {"prompts": prompts, "captions": captions})
 
 
-def load_cache(folder: Path) -> LatentCache:
-    """Read a cache that :func:`build_cache` wrote.
+class DamagedCache(Exception):
+    """What stands in a cache's place is damaged, or made of other images or by another base."""
+
+
+def load_cache(folder: Path, data: DataSet, base: Base) -> LatentCache:
+    """Open the cache of ``data`` and ``base`` that :func:`build_cache` wrote.
 
     Raises:
-        StageError: it is damaged; remove its folder and it is built again.
+        DamagedCache: it has to be built again.
     """
     try:
+        with safe_open(folder / _TENSORS, framework="pt") as file:
+            origin = {key: value for key, value in file.metadata().items() if key in _ORIGIN}
+        if origin != _origin(data, base):
+            raise DamagedCache(f"the latent cache in {folder} was made of other images or by another base")
         tensors = load_file(folder / _TENSORS)
         table = json.loads((folder / _PROMPTS).read_text())
-        return LatentCache(**tensors, captions=tuple(tuple(rows) for rows in table["captions"]))
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise StageError(f"the latent cache in {folder} is damaged ({error}); remove that folder and run again") from error
+        return LatentCache(**tensors, prompts=tuple(table["prompts"]), captions=tuple(tuple(rows) for rows in table["captions"]))
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedCache(f"the latent cache in {folder} is damaged ({str(error).splitlines()[0]})") from error
+
+
+_ORIGIN = ("data", "base", "canvas")
+
+
+def _origin(data: DataSet, base: Base) -> dict[str, str]:
+    """What a cache's tensors come from."""
+    return dict(zip(_ORIGIN, (data.identity, base.identity, str(base.canvas)), strict=True))
 
 
 def _prompt_table(data: DataSet) -> tuple[list[str], list[list[int]]]:

@@ -40,6 +40,10 @@ class StageStore:
         """Where an unfinished stage keeps what it wants to resume from."""
         return self.root / stage / f"{identity}.work"
 
+    def discard(self, stage: str, identity: str) -> None:
+        """Take a finished stage for unfinished, because what it holds has been damaged; the next build makes it again."""
+        (self.root / stage / identity / _RECORD).unlink(missing_ok=True)
+
     def build(self, stage: str, identity: str, record: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
         """The finished stage's folder, made by ``make(folder)`` if it is not there yet.
 

@@ -21,7 +21,7 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from pathsynth.config import ClassifierConfig, RunConfig
-from pathsynth.data.cache import build_cache, load_cache
+from pathsynth.data.cache import DamagedCache, LatentCache, build_cache, load_cache
 from pathsynth.data.catalogue import open_data, ready_set
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import link_or_copy
@@ -49,6 +49,7 @@ from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
 from pathsynth.training.loggers import close, open_logger, require_logger
 from pathsynth.training.pretrain import pretrain_base, pretrain_metrics
 from pathsynth.training.progress import Advance, sampling_progress, training_progress
+from pathsynth.training.ranks import local_rank
 
 
 class Progress(Protocol):
@@ -86,6 +87,20 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
         progress(stage.name, "reused" if store.find(stage.name, stage.identity) else "building")
         trial.build(stage)
     trial.show()
+
+
+def help_to_train(config: RunConfig, plan: Plan, store: StageStore, folder: Path) -> None:
+    """Take part in a trial's fine-tune as one of its further ranks, of which Lightning started each as the trial was started.
+
+    Cache and gate are there: the trial's own process made them before it came to the fine-tune.
+    """
+    torch.set_float32_matmul_precision("high")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local_rank())
+    found = {stage.name: store.find(stage.name, stage.identity) for stage in plan.stages}
+    trial = Trial(config, plan, store, folder, lambda *_: None, {name: place for name, place in found.items() if place})
+    work = trial.work("finetune")
+    finetune(trial.finetune_job(), work, work, named_callbacks(config.callbacks, has_logger=False), None)
 
 
 @dataclass
@@ -187,6 +202,17 @@ class Trial:
         assert self.config.objective
         build_cache(folder, self.data, self.base, self.config.objective.augment)
 
+    def cache(self) -> LatentCache:
+        """The finished cache; one that was damaged since is built again."""
+        try:
+            return load_cache(self.built["cache"], self.data, self.base)
+        except DamagedCache as error:
+            print(f"{error}; building it again", flush=True)
+        stage = self.stage("cache")
+        self.store.discard(stage.name, stage.identity)
+        self.build(stage)
+        return load_cache(self.built["cache"], self.data, self.base)
+
     def make_classifier(self, folder: Path, role: str, config: ClassifierConfig | None) -> None:
         assert config
         splits = ("val", "test") if config.test else ("val",)
@@ -201,14 +227,16 @@ class Trial:
             self.trained[role] = logger
 
     def make_adapter(self, folder: Path) -> None:
+        callbacks = [*self.shown("finetune"), *named_callbacks(self.config.callbacks, has_logger=self.logger is not None)]
+        finetune(self.finetune_job(), folder, self.work("finetune"), callbacks, self.logger)
+        unload_adapter(self.base)
+
+    def finetune_job(self) -> FinetuneJob:
         config = self.config
         assert config.lora and config.objective and config.validation and config.sampling
         groups = (config.lora, config.optimizer, config.trainer, config.objective, config.validation, config.sampling)
         settings = FinetuneSettings(config.seed, *groups, must_learn=config.debug is not None and config.debug.name == "overfit")
-        job = FinetuneJob(self.base, load_cache(self.built["cache"]), self.data, self.gate, settings)
-        callbacks = [*self.shown("finetune"), *named_callbacks(config.callbacks, has_logger=self.logger is not None)]
-        finetune(job, folder, self.work("finetune"), callbacks, self.logger)
-        unload_adapter(self.base)
+        return FinetuneJob(self.base, self.cache(), self.data, self.gate, settings)
 
     def make_images(self, folder: Path) -> None:
         """Fill the slots of the request (or, for an evaluation, n slots of every class) from the finished adapter."""
