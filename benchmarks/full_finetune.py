@@ -18,7 +18,7 @@ import pytorch_lightning as pl
 
 from benchmarks.machine import machine
 from pathsynth.config import RunConfig
-from pathsynth.data.cache import load_cache
+from pathsynth.data.cache import LatentCache, load_cache
 from pathsynth.data.catalogue import open_data
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import write_json
@@ -33,7 +33,8 @@ from pathsynth.sampling.draw import CandidateDrawer
 from pathsynth.sampling.gate import class_probabilities
 from pathsynth.sampling.slots import Stream, attempt_at, slots_of
 from pathsynth.study.claim import read_manifest
-from pathsynth.training.finetune import BatchPlan, LoraFinetuning
+from pathsynth.training.batches import BatchPlan
+from pathsynth.training.lora_module import LoraFinetuning
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -58,7 +59,7 @@ def compare(trial: Path, lr: float) -> dict[str, Any]:
     data, source = open_data(config.data), manifest.plan.base
     base = load_base(source.path_or_hub, source.revision, source.identity, config.base.canvas, data.size)
     started = time.monotonic()
-    train_whole(base, config, _there(folders["cache"]), lr)
+    train_whole(base, config, load_cache(_there(folders["cache"]), data, base), lr)
     seconds = time.monotonic() - started
     images, asked = first_attempts(base, config, data)
     classifiers = {role: load_classifier(_there(folders[role]), data.space) for role in ("gate", "judge")}
@@ -81,12 +82,12 @@ def compare(trial: Path, lr: float) -> dict[str, Any]:
     }
 
 
-def train_whole(base: Base, config: RunConfig, cache: Path, lr: float) -> None:
+def train_whole(base: Base, config: RunConfig, cache: LatentCache, lr: float) -> None:
     """Train every weight of the UNet and leave its averaged weights in place, where averaging is on."""
     assert config.objective
     base.unet.requires_grad_(True).train()
     parameters = list(base.unet.parameters())
-    plan = BatchPlan(load_cache(cache), config.objective, config.trainer.batch_size, config.seed, base.scheduler.config.num_train_timesteps)
+    plan = BatchPlan(cache, config.objective, config.trainer.batch_size, config.seed, base.scheduler.config.num_train_timesteps)
     optimizer = {"_target_": "torch.optim.AdamW", "lr": lr, "weight_decay": 1e-4}
     module = LoraFinetuning(base, parameters, plan, config.trainer, optimizer)
     trainer = pl.Trainer(

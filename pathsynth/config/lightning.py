@@ -18,7 +18,7 @@ _STEPS = "a training is counted in steps; set trainer.max_steps"
 _BATCHES = "batches are functions of seed and step; set trainer.max_steps, or debug=overfit for a few images"
 _VALIDATION = "set validation.every and validation.n"
 _CHECKPOINTS = "the resume points are the trial's own; set trainer.checkpoint_every"
-ONE_DEVICE = "a fine-tune runs in one process on one device; run trials side by side with hydra/launcher=joblib"
+ONE_MACHINE = "set trainer.devices for several devices of one machine; run trials side by side with hydra/launcher=joblib"
 _NOT_DONE = "a fine-tune does not test or predict"
 
 OWNED = {
@@ -43,10 +43,10 @@ OWNED = {
     "default_root_dir": "files go to the trial's folder; set study.name or multirun",
     "enable_progress_bar": "the bar follows the terminal: a bar on one, lines in a log",
     "reload_dataloaders_every_n_epochs": _BATCHES,
-    "use_distributed_sampler": ONE_DEVICE,
-    "strategy": ONE_DEVICE,
-    "num_nodes": ONE_DEVICE,
-    "sync_batchnorm": ONE_DEVICE,
+    "use_distributed_sampler": _BATCHES,
+    "strategy": ONE_MACHINE,
+    "num_nodes": ONE_MACHINE,
+    "sync_batchnorm": "nothing that is trained has one",
     "barebones": "it turns off the callbacks that keep the adapter",
     "model_registry": "adapters are kept in the trial's folder",
 }

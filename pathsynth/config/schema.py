@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from pathsynth.config.lightning import ONE_DEVICE, why_refused
+from pathsynth.config.lightning import why_refused
 
 TARGET_GROUPS = ("attention", "attention+conv", "all-linear", "all")
 """Groups of a UNet's layers that ``lora.targets`` can name; ``all`` are attention, convolutions and the linear layers between."""
@@ -83,7 +83,8 @@ class LoraConfig(_Group):
 
     ``targets``: a group of layers (``TARGET_GROUPS``), a list of ends of module names, or ``regex:`` and a pattern that whole
     names match. ``dora``: a magnitude of its own for each output (arXiv 2402.09353; linear layers only). ``rslora``: the
-    scale is alpha/√rank (arXiv 2312.03732). ``start``: folder of an adapter whose tensors the training begins with.
+    scale is alpha/√rank (arXiv 2312.03732). ``text_encoder``: its attention layers are adapted, too, so that prompts are encoded
+    in each step. ``start``: folder of an adapter whose tensors the training begins with.
     """
 
     rank: int = Field(ge=1)
@@ -93,6 +94,7 @@ class LoraConfig(_Group):
     dora: bool = False
     rslora: bool = False
     init: Literal["gaussian", "default"] = "gaussian"
+    text_encoder: bool = False
     start: str | None = None
 
     @field_validator("targets")
@@ -113,6 +115,12 @@ class LoraConfig(_Group):
             raise ValueError(f"lora.targets should be {', '.join(TARGET_GROUPS)}, a list of modules or regex:…, got {targets!r}{nearest}")
         return targets
 
+    @model_validator(mode="after")
+    def _reloads_on_the_text_encoder(self) -> LoraConfig:
+        if self.dora and self.text_encoder:
+            raise ValueError("lora.dora=true cannot be reloaded on a text encoder; set lora.text_encoder=false")
+        return self
+
     @field_validator("init", mode="before")
     @classmethod
     def _reloads(cls, init: Any) -> Any:
@@ -128,7 +136,7 @@ class LightningConfig(_Group):
     """
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] | None = None
-    devices: int | None = None
+    devices: int | None = Field(None, ge=1)
     log_every_n_steps: int | None = Field(None, ge=1)
     profiler: Literal["simple", "advanced"] | None = None
     enable_model_summary: bool | None = None
@@ -148,20 +156,17 @@ class LightningConfig(_Group):
                 raise ValueError(f"trainer.{key} cannot be set: {reason}")
         return values
 
-    @field_validator("devices")
-    @classmethod
-    def _one(cls, devices: int | None) -> int | None:
-        if devices not in (None, 1):
-            raise ValueError(f"trainer.devices should be 1, got {devices}: {ONE_DEVICE}")
-        return devices
-
 
 class TrainerConfig(LightningConfig):
     """``ema_decay`` 0 turns averaging off; ``threads`` null shares the cores among the workers.
 
-    ``checkpoint_every``: steps between two points from which a killed fine-tune goes on. ``schedule``: of the learning rate,
-    after its warm-up. ``restart_steps``: steps of the first cosine, each next one is twice as long; null: one over all steps.
-    ``gradient_checkpointing``: computes activations twice to hold fewer of them in memory.
+    ``checkpoint_every``: steps between two points from which a killed fine-tune goes on; the last ``keep_checkpoints`` are kept.
+    ``schedule``: of the learning rate, after its warm-up. ``restart_steps``: steps of the first cosine, each next one is twice
+    as long; null: one over all steps. ``gradient_checkpointing``: computes activations twice to hold fewer of them in memory.
+    ``channels_last``: the layout of the UNet's images in memory; which is faster depends on the processor. ``compile``: the UNet
+    by ``torch.compile``. ``explosion``: the fine-tune has diverged when the running mean of its loss is so many times its lowest
+    (null: only when it is not finite). ``retries``: how often it then goes on from its last good checkpoint, each time with the
+    learning rate multiplied by ``retry_factor``. ``devices``: a process each; ``batch_size`` is that of all together.
     """
 
     max_steps: int = Field(ge=1)
@@ -176,6 +181,18 @@ class TrainerConfig(LightningConfig):
     ema_decay: float = Field(ge=0, lt=1)
     threads: int | None = Field(None, ge=1)
     checkpoint_every: int = Field(50, ge=1)
+    keep_checkpoints: int = Field(2, ge=1)
+    channels_last: bool = False
+    compile: bool = False
+    explosion: float | None = Field(5.0, gt=1)
+    retries: int = Field(0, ge=0)
+    retry_factor: float = Field(0.5, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _has_equal_shares(self) -> TrainerConfig:
+        if self.batch_size % (self.devices or 1):
+            raise ValueError(f"trainer.batch_size={self.batch_size} cannot be shared out among trainer.devices={self.devices}; set a multiple")
+        return self
 
     @model_validator(mode="after")
     def _restarts_are_cosines(self) -> TrainerConfig:

@@ -1,4 +1,4 @@
-"""The two kinds of error a user meets: the request was wrong, or a stage failed for a reason that can be named."""
+"""The two kinds of error a user meets: the request was wrong, or a stage failed for a reason that can be named; and a quiet end."""
 
 from __future__ import annotations
 
@@ -9,3 +9,7 @@ class RequestError(Exception):
 
 class StageError(Exception):
     """A stage failed for a reason that can be named (exit status 1)."""
+
+
+class StoppedElsewhere(BaseException):
+    """Another process of the same fine-tune was asked to stop, and the resume point is written. No ``Exception``: it is no failure."""

@@ -27,6 +27,15 @@ class Base:
         return self.pipeline.unet
 
     @property
+    def text_encoder(self):
+        return self.pipeline.text_encoder
+
+    @property
+    def learns_text(self) -> bool:
+        """Whether the text encoder has weights in training, so that a prompt's embedding changes."""
+        return any(p.requires_grad for p in self.text_encoder.parameters())
+
+    @property
     def scheduler(self):
         return self.pipeline.scheduler
 
@@ -38,7 +47,7 @@ class Base:
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> torch.Tensor:
         """Last hidden states (N, T, D) of the prompts."""
-        return encode_prompts(self.pipeline.tokenizer, self.pipeline.text_encoder, prompts)
+        return encode_prompts(self.pipeline.tokenizer, self.text_encoder, prompts)
 
     def encode(self, images: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """Latents of unit variance from float images (N, 3, canvas, canvas) in [0, 1]."""

@@ -1,20 +1,20 @@
-"""The adapter: LoRA layers on a base's UNet, saved so that plain diffusers loads them and gives the same image."""
+"""The adapter: LoRA layers on a base's UNet (and text encoder), saved so that plain diffusers loads them and gives the same image."""
 
 from __future__ import annotations
 
 import difflib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
-from diffusers import StableDiffusionPipeline
-from diffusers.training_utils import _collate_lora_metadata
-from diffusers.utils import convert_unet_state_dict_to_peft
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from peft import LoraConfig as PeftLoraConfig
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pathsynth.config.schema import REGEX
@@ -35,10 +35,16 @@ TARGETS: dict[str, list[str]] = {
 }
 """Module names (ends of them) that a group of ``lora.targets`` adapts; ``all-linear`` is read off the UNet."""
 
+_TEXT_ATTENTION = ["q_proj", "k_proj", "v_proj", "out_proj"]
+
 
 @dataclass(frozen=True)
 class AdapterCard:
-    """What an adapter belongs to and how it was made; stands beside the weights as JSON."""
+    """What an adapter belongs to and how it was made; stands beside the weights as JSON.
+
+    ``step``: where in the training of ``steps`` its tensors come from. ``prompts``: the canonical one of each of ``classes``.
+    ``retries``: how often the training went back and on at a lower learning rate. ``version``: of this program.
+    """
 
     base: str
     label_space: str
@@ -49,6 +55,14 @@ class AdapterCard:
     targets: str | tuple[str, ...]
     seed: int
     step: int
+    steps: int | None = None
+    dora: bool = False
+    rslora: bool = False
+    text_encoder: bool = False
+    data_identity: str = ""
+    prompts: tuple[str, ...] = ()
+    retries: int = 0
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,30 +76,38 @@ class AdapterDesign:
     dora: bool = False
     rslora: bool = False
     init: str = "gaussian"
+    text_encoder: bool = False
 
 
 def attach(base: Base, design: AdapterDesign, seed: int) -> list[nn.Parameter]:
-    """Put a fresh adapter on the base's UNet (B is zero: the base is unchanged) and return its parameters.
+    """Put a fresh adapter on the base (B is zero: the base is unchanged) and return its parameters.
 
     The initial weights depend on ``seed`` alone. Dropout draws from torch's global generator.
 
     Raises:
         RequestError: the targets match no layer, or layers that this kind of adapter cannot be reloaded on.
     """
-    config = PeftLoraConfig(
+    targets = _target_modules(base.unet, design)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        base.unet.add_adapter(_peft_config(design, targets))
+        if design.text_encoder:
+            base.text_encoder.add_adapter(_peft_config(design, _TEXT_ATTENTION))
+    for module in adapted_parts(base).values():
+        module.train()
+    return [p for module in adapted_parts(base).values() for p in module.parameters() if p.requires_grad]
+
+
+def _peft_config(design: AdapterDesign, targets: list[str] | str) -> PeftLoraConfig:
+    return PeftLoraConfig(
         r=design.rank,
         lora_alpha=design.alpha,
         lora_dropout=design.dropout,
         init_lora_weights="gaussian" if design.init == "gaussian" else True,
-        target_modules=_target_modules(base.unet, design),
+        target_modules=targets,
         use_dora=design.dora,
         use_rslora=design.rslora,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        base.unet.add_adapter(config)
-    base.unet.train()
-    return [p for p in base.unet.parameters() if p.requires_grad]
 
 
 def _target_modules(unet: nn.Module, design: AdapterDesign) -> list[str] | str:
@@ -128,71 +150,55 @@ def _require_module(unet: nn.Module, end: str) -> None:
 
 
 def adapter_state(base: Base) -> dict[str, Tensor]:
-    """The adapter's tensors by name, without the base's."""
-    return {name: tensor.detach().clone() for name, tensor in get_peft_model_state_dict(base.unet).items()}
+    """The adapter's tensors without the base's, named as in its file: ``unet.…`` and, where it is adapted, ``text_encoder.…``."""
+    return {
+        f"{part}.{name}": tensor.detach().clone()
+        for part, module in adapted_parts(base).items()
+        for name, tensor in get_peft_model_state_dict(module).items()
+    }
 
 
-def restore(base: Base, state: dict[str, Tensor]) -> None:
+def restore(base: Base, state: Mapping[str, Tensor]) -> None:
     """Put tensors of :func:`adapter_state` back on the attached adapter."""
-    set_peft_model_state_dict(base.unet, state)
+    for part, module in adapted_parts(base).items():
+        prefix = f"{part}."
+        set_peft_model_state_dict(module, {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)})
 
 
-def start_from(base: Base, folder: Path) -> None:
-    """Give the attached adapter the tensors of a saved one, of this program or of another that diffusers reads (kohya's, say).
-
-    Raises:
-        RequestError: the folder holds no adapter, or one of another shape than the attached.
-    """
-    try:
-        state, alphas = StableDiffusionPipeline.lora_state_dict(str(folder), weight_name=_weights_name(folder))
-    except (OSError, ValueError, RuntimeError) as error:
-        raise RequestError(f"lora.start={folder} cannot be read as an adapter ({str(error).splitlines()[0]}); name another") from error
-    found = {name.removeprefix("unet."): tensor for name, tensor in state.items() if name.startswith("unet.")}
-    if found and not any(".lora_A." in name for name in found):
-        found = convert_unet_state_dict_to_peft(found)
-    attached = adapter_state(base)
-    unlike = [name for name, tensor in attached.items() if name not in found or found[name].shape != tensor.shape]
-    if unlike or len(found) != len(attached):
-        raise RequestError(
-            f"the adapter in {folder} has other layers or another rank than lora asks for "
-            f"({unlike[0] if unlike else sorted(set(found) - set(attached))[0]}); set lora.rank, lora.targets and lora.dora to its own"
-        )
-    _require_scale(base, folder, alphas)
-    restore(base, {name: found[name].to(tensor) for name, tensor in attached.items()})
+def adapted_parts(base: Base) -> dict[str, nn.Module]:
+    """The base's modules that have an adapter, by their names in the pipeline."""
+    parts = {"unet": base.unet, "text_encoder": base.text_encoder}
+    return {name: module for name, module in parts.items() if getattr(module, "peft_config", None)}
 
 
-def _weights_name(folder: Path) -> str:
-    """The one file of weights in an adapter's folder.
-
-    Raises:
-        RequestError: there is none, or there are several.
-    """
-    if (folder / WEIGHTS_FILE).is_file():
-        return WEIGHTS_FILE
-    files = sorted(path.name for path in folder.glob("*.safetensors"))
-    if len(files) != 1:
-        raise RequestError(f"{folder} holds {len(files) or 'no'} safetensors files; an adapter's folder has one, as {WEIGHTS_FILE}")
-    return files[0]
-
-
-def _require_scale(base: Base, folder: Path, alphas: dict[str, float] | None) -> None:
-    """The saved alpha must be the attached one, or the same tensors would act more or less strongly."""
-    attached = next(iter(base.unet.peft_config.values())).lora_alpha
-    told = {read_card(folder).alpha} if (folder / CARD_FILE).is_file() else {float(alpha) for alpha in (alphas or {}).values()}
-    if told - {attached}:
-        raise RequestError(f"the adapter in {folder} has alpha {', '.join(f'{a:g}' for a in sorted(told))}; set lora.alpha to it")
+def peft_config_of(module: nn.Module) -> PeftLoraConfig:
+    """How the one adapter of an adapted module is made."""
+    return cast(dict[str, PeftLoraConfig], module.peft_config)["default"]
 
 
 def save_adapter(folder: Path, base: Base, card: AdapterCard) -> None:
-    """Write the attached adapter with its LoRA metadata (rank, alpha: without them alpha ≠ rank reloads silently wrong)."""
+    """Write the attached adapter, with the settings by which diffusers loads it and, as ``pathsynth.*``, the card's fields.
+
+    Without its metadata an adapter whose alpha is not its rank would reload silently wrong.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    StableDiffusionPipeline.save_lora_weights(
-        folder,
-        unet_lora_layers={name: tensor.contiguous().cpu() for name, tensor in adapter_state(base).items()},
-        safe_serialization=True,
-        **_collate_lora_metadata({"unet": base.unet}),
-    )
+    told = {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(_peft_settings(base), sort_keys=True), **_provenance(card)}
+    save_file({name: tensor.contiguous().cpu() for name, tensor in adapter_state(base).items()}, folder / WEIGHTS_FILE, metadata=told)
     write_json(folder / CARD_FILE, asdict(card))
+
+
+def _peft_settings(base: Base) -> dict[str, Any]:
+    """What diffusers builds the layers from, in the form in which its own scripts save it."""
+    return {
+        f"{part}.{key}": sorted(value) if isinstance(value, set) else value
+        for part, module in adapted_parts(base).items()
+        for key, value in peft_config_of(module).to_dict().items()
+    }
+
+
+def _provenance(card: AdapterCard) -> dict[str, str]:
+    """The card as strings, which is all that the header of a safetensors file holds."""
+    return {f"pathsynth.{key}": value if isinstance(value, str) else json.dumps(value) for key, value in asdict(card).items()}
 
 
 def read_card(folder: Path) -> AdapterCard:
@@ -206,7 +212,7 @@ def read_card(folder: Path) -> AdapterCard:
         raise RequestError(f"{folder} holds no adapter ({WEIGHTS_FILE} and {CARD_FILE}); name an adapter folder of this program")
     try:
         fields = json.loads(path.read_text())
-        return AdapterCard(**{**fields, "classes": tuple(fields["classes"])})
+        return AdapterCard(**{**fields, "classes": tuple(fields["classes"]), "prompts": tuple(fields.get("prompts", ()))})
     except (ValueError, TypeError, KeyError) as error:
         raise RequestError(f"{path} is not an adapter card ({error}); train or export the adapter again") from error
 
@@ -223,7 +229,8 @@ def load_adapter(folder: Path, base: Base) -> AdapterCard:
             f"the adapter in {folder} belongs to base {card.base}, not to {base.identity}; choose its own base"
         )
     base.pipeline.load_lora_weights(str(folder), weight_name=WEIGHTS_FILE)
-    base.unet.requires_grad_(False)
+    for module in adapted_parts(base).values():
+        module.requires_grad_(False)
     return card
 
 

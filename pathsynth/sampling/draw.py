@@ -79,6 +79,8 @@ class CandidateDrawer:
     @torch.no_grad()
     def latents(self, attempts: Sequence[Attempt]) -> Tensor:
         """Denoised latents (N, C, h, w) of unit variance."""
+        if self._base.learns_text:
+            self._embeddings.clear()
         unet, device = self._base.unet, self._base.unet.device
         scheduler = type(self._base.scheduler).from_config(self._base.scheduler.config)
         scheduler.set_timesteps(self._steps, device=device)
@@ -101,7 +103,7 @@ class CandidateDrawer:
         return torch.randn(self._base.latent_shape, generator=torch.Generator().manual_seed(seed))
 
     def _embed(self, prompt: str) -> Tensor:
-        """(1, T, D), computed once a prompt; the text encoder is frozen."""
+        """(1, T, D), computed once a prompt while the text encoder does not change."""
         if prompt not in self._embeddings:
             self._embeddings[prompt] = self._base.embed([prompt])
         return self._embeddings[prompt]

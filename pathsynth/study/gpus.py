@@ -23,14 +23,15 @@ def visible_gpus() -> list[str]:
 
 
 @contextmanager
-def own_gpu(multirun: Path, workers: int, seconds: float) -> Iterator[str | None]:
+def own_gpu(multirun: Path, workers: int, seconds: float, devices: int = 1) -> Iterator[str | None]:
     """The GPU for a trial's process while it runs; None: what the process sees is left as it is.
 
     Where several trials run at once and there are several GPUs, each trial leases one, below ``multirun``, so that workers of
-    other commands on this machine keep off it. With more workers than GPUs the rest share.
+    other commands on this machine keep off it. With more workers than GPUs the rest share. A trial on several ``devices`` sees
+    them all.
     """
     gpus = visible_gpus()
-    if workers < 2 or len(gpus) < 2:
+    if workers < 2 or len(gpus) < 2 or devices > 1:
         yield None
         return
     for gpu in gpus:

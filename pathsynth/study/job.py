@@ -133,8 +133,9 @@ def _supervised(
     write_manifest(folder, Manifest(trial_name(checked.config, overrides), checked.config, checked.plan, overrides))
     write_state(folder, TrialState(WAITING, identity, tries=before.tries if before.identity == identity else 0))
     print(f"{folder.name}: {', '.join(stage.name for stage in checked.plan.stages)}", flush=True)
-    with own_gpu(Path(checked.config.multirun), side_by_side, checked.config.study.lease_seconds) as gpu:
-        environment = trial_environment(checked.config.trainer.threads, side_by_side, gpu)
+    devices = checked.config.trainer.devices or 1
+    with own_gpu(Path(checked.config.multirun), side_by_side, checked.config.study.lease_seconds, devices) as gpu:
+        environment = trial_environment(checked.config.trainer.threads, side_by_side, gpu, devices)
         state = supervise(trial_command(folder), folder, environment, lease)
     if state.state != FAILED:
         print(f"{folder.name}: {state.state}", flush=True)

@@ -37,6 +37,9 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
         "dropout": 0.0,
         "dora": False,
         "rslora": False,
+        "text_encoder": False,
+        "channels_last": False,
+        "compile": False,
         "init": "gaussian",
         "ema_decay": 0.0,
         "min_snr_gamma": None,
@@ -68,6 +71,10 @@ _USUAL_SAMPLING: Mapping[str, Any] = {"precision": "32-true", "deterministic": F
 
 _OF_GENERATION = ("calls", "seconds")
 """Limits of a whole generation; a validation has slots enough of its own."""
+
+
+_OF_RETRIES = ("retries", "retry_factor", "explosion", "checkpoint_every", "keep_checkpoints")
+"""Settings of a fine-tune that decide how it goes on once it has diverged. Without retries it then fails: no result depends on them."""
 
 
 @dataclass(frozen=True)
@@ -194,9 +201,10 @@ class _Planner:
         config = self._config
         lora = _needed(config.lora, "lora")
         validation = _needed(config.validation, "validation")
-        trainer = _needed(config.trainer, "trainer").model_dump(mode="json", exclude={"threads", "checkpoint_every", *WATCHING})
+        trainer = _needed(config.trainer, "trainer")
+        never_retried = () if trainer.retries else _OF_RETRIES
         settings = {
-            **trainer,
+            **trainer.model_dump(mode="json", exclude={"threads", *never_retried, *WATCHING}),
             **_needed(config.objective, "objective").model_dump(mode="json"),
             **lora.model_dump(mode="json", exclude={"start"}),
             "alpha": lora.alpha or lora.rank,

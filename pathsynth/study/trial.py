@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from pathsynth.ledger.errors import RequestError, StageError
+from pathsynth.ledger.errors import RequestError, StageError, StoppedElsewhere
 from pathsynth.ledger.lease import Lease, StaleLease, adopt
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.study.claim import Manifest, claim, read_manifest
@@ -38,6 +38,8 @@ def main(arguments: list[str]) -> int:
     _stop_without_parent(os.getppid())
     try:
         manifest = read_manifest(folder)
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            return _help(folder, manifest)
         lease = _lease(folder, manifest.config.study.lease_seconds)
         return _carry_out(folder, manifest, lease)
     except StaleLease as error:
@@ -45,6 +47,25 @@ def main(arguments: list[str]) -> int:
         return 1
     except Interrupted:
         return 130
+
+
+def _help(folder: Path, manifest: Manifest) -> int:
+    """Take part in the fine-tune of the trial that the parent process carries out, which alone holds the lease and keeps the state."""
+    from pathsynth.study.pipeline import help_to_train
+
+    _log_to(folder / LOG)
+    try:
+        help_to_train(manifest.config, manifest.plan, _store(manifest), folder)
+    except StoppedElsewhere:
+        return 0
+    except Exception as error:
+        _log.error("failure in rank %s of the fine-tune", os.environ["LOCAL_RANK"], exc_info=error)
+        return 1
+    return 0
+
+
+def _store(manifest: Manifest) -> StageStore:
+    return StageStore(Path(manifest.config.multirun) / STAGES, manifest.config.study.lease_seconds)
 
 
 def _lease(folder: Path, seconds: float) -> Lease:
@@ -77,7 +98,7 @@ def _carry_out(folder: Path, manifest: Manifest, lease: Lease) -> int:
     report.tell()
     try:
         _build(manifest, folder, report)
-    except (Interrupted, KeyboardInterrupt):
+    except (Interrupted, KeyboardInterrupt, StoppedElsewhere):
         _log.info("stopped on request in stage %s", report.state.stage)
         return report.end(INTERRUPTED, "stopped on request", 130)
     except BrokenPipeError:  # progress that nobody reads any more: the supervisor is gone, and what watches for that is a moment late
@@ -99,8 +120,7 @@ def _carry_out(folder: Path, manifest: Manifest, lease: Lease) -> int:
 def _build(manifest: Manifest, folder: Path, report: _Reporter) -> None:
     from pathsynth.study.pipeline import run  # loads torch; a failure to load is the trial's failure
 
-    store = StageStore(Path(manifest.config.multirun) / STAGES, manifest.config.study.lease_seconds)
-    run(manifest.config, manifest.plan, store, folder, report.progress)
+    run(manifest.config, manifest.plan, _store(manifest), folder, report.progress)
 
 
 class _Reporter:

@@ -21,6 +21,7 @@ from pathsynth.sampling.rejection import Draw, Judge, Judged, SlotOutcome, SlotS
 from pathsynth.sampling.slots import Slot
 from pathsynth.training.exhibits import show_attempts, show_pictures
 from pathsynth.training.loggers import VALIDATION_STEP
+from pathsynth.training.ranks import gathered
 from pathsynth.vocabulary.labels import LabelSpace
 
 _COLUMN = "val_"
@@ -48,7 +49,8 @@ class RegenerationCallback(pl.Callback):
 
     Logs before-filter accuracy and macro precision/recall/F1, acceptance of each class, attempts and exhausted slots, a table
     of attempts with their images, and two contact sheets; calls ``keep_best`` whenever the before-filter macro-F1 is higher
-    than ever. Draws no number from a global generator, so training with and without it gives the same adapter.
+    than ever. On several devices each fills a share of the slots; the first tells of all. Draws no number from a global
+    generator, so training with and without it gives the same adapter.
     """
 
     def __init__(
@@ -82,22 +84,36 @@ class RegenerationCallback(pl.Callback):
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         sampling = self._sampling
-        judged = list(sample_until_accepted(self._slots, self._draw, self._judge, sampling.attempts, sampling.batch_size, sampling.seed))
+        own = self._slots[trainer.global_rank :: trainer.world_size]
+        drawn = list(sample_until_accepted(own, self._draw, self._judge, sampling.attempts, sampling.batch_size, sampling.seed))
+        judged = self._in_order(gathered(drawn, trainer)) if trainer.world_size > 1 else drawn
         first = [j for j in judged if j.attempt.number == 0]
         labels = np.array([j.attempt.slot.label for j in first])
         predictions = np.array([j.verdict.predicted for j in first])
         outcomes = account(self._slots, [(j.attempt, j.verdict) for j in judged], sampling.attempts)
         scores = ValidationScores(trainer.global_step, agreement(labels, predictions, len(self._space)), outcomes)
-        self._log(trainer, scores)
-        show_attempts(trainer.loggers, "validation/images", judged, self._space, scores.step)
-        self._sheets(trainer, judged)
+        self._rows.append(self._row(trainer, scores))
+        if trainer.is_global_zero:
+            self._tell(trainer, scores, judged)
         if scores.before.macro_f1 > self.best:
             self.best = scores.before.macro_f1
             self._keep_best(scores.step)
 
-    def _log(self, trainer: pl.Trainer, scores: ValidationScores) -> None:
+    def _in_order(self, judged: list[Judged]) -> list[Judged]:
+        """As one process would have drawn them: all first attempts by slot, then all second ones."""
+        place = {slot: number for number, slot in enumerate(self._slots)}
+        return sorted(judged, key=lambda j: (j.attempt.number, place[j.attempt.slot]))
+
+    def _tell(self, trainer: pl.Trainer, scores: ValidationScores, judged: list[Judged]) -> None:
+        _send(trainer, scores.step, self._record(scores))
+        trainer.progress_bar_metrics["gate_f1"] = scores.before.macro_f1
+        _write_csv(self._folder / "history.csv", self._rows)
+        show_attempts(trainer.loggers, "validation/images", judged, self._space, scores.step)
+        self._sheets(trainer, judged)
+
+    def _record(self, scores: ValidationScores) -> dict[str, float]:
         before = scores.before
-        record = {
+        return {
             "accuracy": before.accuracy,
             "macro_precision": before.macro_precision,
             "macro_recall": before.macro_recall,
@@ -108,18 +124,15 @@ class RegenerationCallback(pl.Callback):
             "slots_failed": float(scores.count(SlotStatus.FAILED)),
             **{f"acceptance_{c.slug}": float(before.recall[c.index]) for c in self._space.classes},
         }
-        _send(trainer, scores.step, record)
-        trainer.progress_bar_metrics["gate_f1"] = before.macro_f1
-        self._rows.append(self._history(trainer, scores.step, record))
-        _write_csv(self._folder / "history.csv", self._rows)
 
-    def _history(self, trainer: pl.Trainer, step: int, record: dict[str, float]) -> dict[str, float]:
+    def _row(self, trainer: pl.Trainer, scores: ValidationScores) -> dict[str, float]:
+        """A line of ``history.csv``."""
         logged = trainer.callback_metrics
         losses = {
             "train_loss": float(logged.get("finetune/loss", float("nan"))),
             "held_out_loss": float(logged.get("finetune/held_out_loss", float("nan"))),
         }
-        return {"step": step, **losses, **{f"{_COLUMN}{name}": value for name, value in record.items()}}
+        return {"step": scores.step, **losses, **{f"{_COLUMN}{name}": value for name, value in self._record(scores).items()}}
 
     def _sheets(self, trainer: pl.Trainer, judged: list[Judged]) -> None:
         sheets = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +15,10 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from pathsynth.ledger.atomic import write_bytes
-from pathsynth.ledger.errors import StageError
+from pathsynth.ledger.errors import StageError, StoppedElsewhere
+from pathsynth.training.ranks import any_rank
 
-_CHECKPOINT = "last.ckpt"
+_log = logging.getLogger(__name__)
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -30,33 +32,48 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 class ResumePoints(pl.Callback):
-    """Writes a checkpoint every ``every`` optimizer steps and when a signal asks the training to stop.
+    """Writes a checkpoint every ``every`` optimizer steps and when a signal asks the training to stop; keeps the last ``keep``.
 
     A checkpoint is taken at the start of a step, when the one before it is complete, its validation included. So SIGTERM
-    and SIGINT wait for the end of the step they fall into; between steps their own handlers answer at once.
+    and SIGINT wait for the end of the step they fall into; between steps their own handlers answer at once. Weights that are
+    not finite are no point to go on from, and are not written.
+
+    Args:
+        work: folder of the checkpoints, ``step-<number>.ckpt``.
+        every: steps between two checkpoints.
+        keep: how many are kept.
+        start: a checkpoint from elsewhere to begin with, as long as there is none in ``work``.
     """
 
-    def __init__(self, work: Path, every: int) -> None:
-        self._path, self._every = work / _CHECKPOINT, every
+    def __init__(self, work: Path, every: int, keep: int = 1, start: Path | None = None) -> None:
+        self._work, self._every, self._keep, self._start = work, every, keep, start
         self._saved = 0
         self._in_step = False
         self._asked: tuple[int, FrameType | None] | None = None
         self._handlers: dict[int, Any] = {}
 
+    def checkpoints(self) -> list[Path]:
+        """Those that can be read, the newest first; ``start`` is the oldest."""
+        return [path for path in self._files() if _readable(path)]
+
+    def _files(self) -> list[Path]:
+        return [*sorted(self._work.glob("step-*.ckpt"), reverse=True), *([self._start] if self._start else [])]
+
     @property
     def checkpoint(self) -> Path | None:
-        """The checkpoint to go on from, or None.
+        """The checkpoint to go on from, or None. One that cannot be read is told of and passed over for the one before.
 
         Raises:
-            StageError: the file cannot be read.
+            StageError: there are some, and none can be read.
         """
-        if not self._path.is_file():
-            return None
-        try:
-            torch.load(self._path, weights_only=True, map_location="cpu", mmap=True)
-        except Exception as error:  # torch raises whatever the bytes lead it to
-            raise StageError(f"the checkpoint {self._path} cannot be read; delete it to train from the start") from error
-        return self._path
+        files = self._files()
+        for path in files:
+            if _readable(path):
+                return path
+            _log.warning("the checkpoint %s cannot be read; going on from the one before", path)
+        if files:
+            raise StageError(f"the checkpoint {files[-1]} cannot be read; delete it to train from the start")
+        return None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._saved = trainer.global_step
@@ -68,11 +85,20 @@ class ResumePoints(pl.Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         step = trainer.global_step
-        if step > self._saved and (self._asked or step % self._every == 0):
-            trainer.save_checkpoint(self._path)
-            self._saved = step
+        asked = any_rank(self._asked is not None, trainer)
+        if step > self._saved and (asked or step % self._every == 0):
+            self._save(trainer, pl_module, step)
         self._answer()
+        if asked and trainer.world_size > 1:  # this rank was not asked itself; the one that was will not come to the next step
+            raise StoppedElsewhere
         self._in_step = True
+
+    def _save(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> None:
+        self._saved = step
+        if all(bool(torch.isfinite(p).all()) for p in pl_module.parameters() if p.requires_grad):
+            trainer.save_checkpoint(self._work / f"step-{step:08d}.ckpt")
+            for old in sorted(self._work.glob("step-*.ckpt"), reverse=True)[self._keep :] if trainer.is_global_zero else ():
+                old.unlink()
 
     def on_train_batch_end(self, *_: Any) -> None:
         self._in_step = False
@@ -110,3 +136,11 @@ def _call(handler: Callable[[int, FrameType | None], Any] | int | None, number: 
         handler(number, frame)
     elif handler == signal.SIG_DFL:
         raise KeyboardInterrupt
+
+
+def _readable(path: Path) -> bool:
+    try:
+        torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+    except Exception:  # torch raises whatever the bytes lead it to
+        return False
+    return True

@@ -53,8 +53,8 @@ def test_what_is_settled_elsewhere_is_refused_with_the_place(key):
         ("acelerator", "cpu", "unknown key trainer.acelerator; nearest: trainer.accelerator"),
         ("log_every_n_steps", 0, "trainer.log_every_n_steps: input should be greater than or equal to 1, got 0"),
         ("accelerator", "gpuu", "trainer.accelerator: input should be 'auto', 'cpu'"),
-        ("devices", 2, "trainer.devices should be 1, got 2: a fine-tune runs in one process on one device"),
-        ("devices", -1, "trainer.devices should be 1, got -1"),
+        ("devices", 3, "trainer.batch_size=8 cannot be shared out among trainer.devices=3; set a multiple"),
+        ("devices", -1, "trainer.devices: input should be greater than or equal to 1, got -1"),
         ("profiler", "slow", "trainer.profiler: input should be 'simple' or 'advanced'"),
     ],
 )

@@ -76,6 +76,13 @@ WRONG: dict[str, list[Any]] = {
     "trainer.gradient_clip_val": [-1, NAN],
     "trainer.warmup_steps": [-1],
     "trainer.ema_decay": [-0.1, 1, NAN],
+    "trainer.explosion": [1, 0.5, NAN],
+    "trainer.keep_checkpoints": [0, "all"],
+    "trainer.retries": [-1],
+    "trainer.retry_factor": [0, 1, NAN],
+    "trainer.channels_last": ["perhaps"],
+    "trainer.compile": ["perhaps"],
+    "lora.text_encoder": ["perhaps"],
     "trainer.threads": [0],
     "data.name": ["pathmist"],
     "data.size": [15, 513],
@@ -181,6 +188,12 @@ def test_a_wrong_value_is_refused_in_one_line_that_names_the_key_and_the_value(k
 def test_an_adapter_that_cannot_be_made_or_reloaded_is_refused_with_the_reason(key: str, value: Any, told: str) -> None:
     message = _refusal(_with(key, value))
     assert message.startswith(key) and told in message
+
+
+def test_what_one_key_allows_and_another_forbids_is_refused() -> None:
+    raw = _with("lora.dora", True)
+    raw["lora"]["text_encoder"] = True
+    assert "lora.dora=true cannot be reloaded on a text encoder" in _refusal(raw)
 
 
 def test_targets_may_be_a_list_or_a_pattern() -> None:

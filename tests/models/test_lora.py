@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from pathsynth.ledger.errors import RequestError
+from pathsynth.models.adapter_start import start_from
 from pathsynth.models.base import load_base
 from pathsynth.models.lora import (
     AdapterCard,
@@ -22,7 +25,6 @@ from pathsynth.models.lora import (
     restore,
     save_adapter,
     save_fused,
-    start_from,
     unload_adapter,
 )
 from pathsynth.sampling.draw import CandidateDrawer
@@ -44,6 +46,7 @@ def trained_adapter(folder, base_folder, rank=2, alpha=4, targets="attention+con
         for p in parameters:
             p.copy_(torch.randn(p.shape, generator=generator) * 0.2)
     base.unet.eval()
+    base.text_encoder.eval()
     save_adapter(folder, base, card("base-1", rank, alpha, targets))
     return base
 
@@ -62,6 +65,8 @@ KINDS = [
     (4, 2, "attention+conv", {"rslora": True}),
     (2, 4, "attention", {"dora": True}),
     (2, 4, "all-linear", {"dora": True, "rslora": True}),
+    (2, 4, "attention+conv", {"text_encoder": True}),
+    (2, 8, "attention", {"text_encoder": True, "rslora": True}),
 ]
 
 
@@ -138,53 +143,95 @@ def test_what_cannot_be_made_is_refused_in_one_line(small_base_folder, design, t
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("kind", ["ours", "diffusers", "kohya"])
-def test_a_training_can_start_from_a_saved_adapter(small_base_folder, tmp_path, kind):
-    trained = trained_adapter(tmp_path / "adapter", small_base_folder, 2, 4, "attention")
-    if kind != "ours":
-        (tmp_path / "adapter" / "adapter.json").unlink()
-        weights = tmp_path / "adapter" / "pytorch_lora_weights.safetensors"
-        tensors = load_file(weights)
-        if kind == "kohya":
-            tensors = as_kohya(tensors, alpha=4)
-        save_file(tensors, tmp_path / "adapter" / "other_name.safetensors", metadata={"format": "pt"})
-        weights.unlink()
+SOURCES = ["ours", "diffusers", "diffusers, no metadata", "kohya"]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("design", [AdapterDesign(2, 4), AdapterDesign(2, 2, text_encoder=True), AdapterDesign(2, 4, rslora=True)])
+def test_a_training_starts_from_a_saved_adapter_or_refuses_another_scale(small_base_folder, tmp_path, source, design):
+    options = {"text_encoder": design.text_encoder, "rslora": design.rslora}
+    trained = trained_adapter(tmp_path / "adapter", small_base_folder, 2, design.alpha, "attention", **options)
+    if source != "ours":
+        foreign(tmp_path / "adapter", source, design.alpha)
     fresh = load_base(str(small_base_folder), None, "base-1", None, 32)
-    attach(fresh, AdapterDesign(2, 4), seed=9)
+    attach(fresh, design, seed=9)
+    says_its_scale = source in ("ours", "diffusers") or (source == "kohya" and not design.rslora) or design.alpha == 2
+    if not says_its_scale:
+        with pytest.raises(RequestError, match=r"has alpha 2; set lora\.alpha to it|lacks the scale of rsLoRA; set lora\.rslora=false"):
+            start_from(fresh, tmp_path / "adapter")
+        return
     start_from(fresh, tmp_path / "adapter")
     expected, found = adapter_state(trained), adapter_state(fresh)
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
+def foreign(folder, source: str, alpha: float) -> None:
+    """Make an adapter of ours look like one of diffusers' scripts or kohya's."""
+    (folder / "adapter.json").unlink()
+    weights = folder / "pytorch_lora_weights.safetensors"
+    with safe_open(weights, framework="pt") as file:
+        metadata = file.metadata() if source == "diffusers" else {"format": "pt"}
+    tensors = {name: tensor.clone() for name, tensor in load_file(weights).items()}
+    save_file(as_kohya(tensors, alpha) if source == "kohya" else tensors, folder / "other_name.safetensors", metadata=metadata)
+    weights.unlink()
+
+
 def as_kohya(tensors: dict[str, torch.Tensor], alpha: float) -> dict[str, torch.Tensor]:
-    """The names that kohya's scripts give the layers of a UNet."""
+    """The names that kohya's scripts give the layers of a UNet and of a text encoder."""
     named = {}
     for name, tensor in tensors.items():
-        layer, _, end = name.removeprefix("unet.").rpartition(".lora_")
-        path = f"lora_unet_{layer.replace('.', '_')}"
+        layer, _, end = name.rpartition(".lora_")
+        part, _, place = layer.partition(".")
+        path = f"lora_unet_{place.replace('.', '_')}" if part == "unet" else f"lora_te_text_model_{place.replace('.', '_')}"
         named[f"{path}.lora_{'down' if end.startswith('A') else 'up'}.weight"] = tensor
         named[f"{path}.alpha"] = torch.tensor(float(alpha))
     return named
 
 
 @pytest.mark.parametrize(
-    ("design", "told"),
+    ("saved", "design", "told"),
     [
-        (AdapterDesign(4, 4), "other layers or another rank"),
-        (AdapterDesign(2, 4, targets="attention+conv"), "other layers or another rank"),
-        (AdapterDesign(2, 2), "has alpha 4; set lora.alpha to it"),
+        ({}, AdapterDesign(4, 4), "other layers or another rank"),
+        ({}, AdapterDesign(2, 4, targets="attention+conv"), "other layers or another rank"),
+        ({}, AdapterDesign(2, 2), "has alpha 4; set lora.alpha to it"),
+        ({"rslora": True}, AdapterDesign(2, 4), "has the scale of rsLoRA; set lora.rslora=true"),
+        ({}, AdapterDesign(2, 4, rslora=True), "lacks the scale of rsLoRA; set lora.rslora=false"),
+        ({"text_encoder": True}, AdapterDesign(2, 4), "adapts the text encoder, too; set lora.text_encoder=true"),
+        ({}, AdapterDesign(2, 4, text_encoder=True), "other layers or another rank"),
     ],
 )
-def test_an_adapter_of_another_shape_is_no_start(small_base_folder, tmp_path, design, told):
-    trained_adapter(tmp_path / "adapter", small_base_folder, 2, 4, "attention")
+def test_an_adapter_of_another_shape_or_scale_is_no_start(small_base_folder, tmp_path, saved, design, told):
+    trained_adapter(tmp_path / "adapter", small_base_folder, 2, 4, "attention", **saved)
     base = load_base(str(small_base_folder), None, "base-1", None, 32)
     attach(base, design, seed=0)
+    before = adapter_state(base)
     with pytest.raises(RequestError, match=told):
         start_from(base, tmp_path / "adapter")
-    (tmp_path / "adapter" / "pytorch_lora_weights.safetensors").unlink()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in adapter_state(base).items())
+
+
+def test_a_start_that_cannot_be_read_is_refused_in_one_line(small_base_folder, tmp_path):
+    base = trained_adapter(tmp_path / "adapter", small_base_folder, 2, 4, "attention")
+    weights = tmp_path / "adapter" / "pytorch_lora_weights.safetensors"
+    whole = weights.read_bytes()
+    save_file({"lora_unet_mid_block_x.dora_scale": torch.ones(1)}, weights)
+    with pytest.raises(RequestError, match="a DoRA that diffusers cannot convert"):
+        start_from(base, tmp_path / "adapter")
+    weights.write_bytes(whole[:500])
+    with pytest.raises(RequestError, match=r"^lora\.start=\S+ cannot be read as an adapter [^\n]*$"):
+        start_from(base, tmp_path / "adapter")
+    weights.unlink()
     with pytest.raises(RequestError, match="holds no safetensors files"):
         start_from(base, tmp_path / "adapter")
+
+
+def test_the_file_itself_tells_where_an_adapter_comes_from(small_base_folder, tmp_path):
+    trained_adapter(tmp_path / "adapter", small_base_folder, 2, 4, "attention")
+    with safe_open(tmp_path / "adapter" / "pytorch_lora_weights.safetensors", framework="pt") as file:
+        told = file.metadata()
+    assert (told["pathsynth.base"], told["pathsynth.rank"], told["pathsynth.alpha"], told["pathsynth.data"]) == ("base-1", "2", "4", "test")
+    assert {f"pathsynth.{f.name}" for f in fields(AdapterCard)} <= set(told)
 
 
 def test_another_base_is_refused(small_base_folder, tmp_path):

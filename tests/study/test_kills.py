@@ -45,7 +45,7 @@ STUDY = [
 ]
 RANDOM_KILLS = 20
 WRITES = [
-    "last.ckpt:2",
+    "step-00000:2",
     "attempts.jsonl:1",
     "/images/:2",
     "/rejected/:3",

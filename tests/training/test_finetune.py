@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 from dataclasses import replace
 
@@ -19,9 +20,12 @@ from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.models.base import load_base
 from pathsynth.models.lora import read_card
 from pathsynth.sampling.verdict import Verdict
-from pathsynth.training.finetune import BatchPlan, FinetuneJob, FinetuneSettings, finetune
+from pathsynth.training.batches import BatchPlan
+from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
 
 DATA = phantom_data(32, 36, 18, 18, seed=0)
+PLAIN_DESCENT = {"_target_": "torch.optim.SGD", "lr": 1.0}
+"""Steps follow the gradient, so that what differs by rounding alone stays close; Adam divides by its size."""
 
 
 def every_other(attempts, images):
@@ -35,8 +39,9 @@ def every_other(attempts, images):
 @pytest.fixture(scope="module")
 def cache(small_base_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
-    build_cache(folder, DATA, load_base(str(small_base_folder), None, "b", 32, 32), augment=True)
-    return load_cache(folder)
+    base = load_base(str(small_base_folder), None, "b", 32, 32)
+    build_cache(folder, DATA, base, augment=True)
+    return load_cache(folder, DATA, base)
 
 
 def settings(seed=3, every=0, dropout=0.0, lr=1e-2, accumulate=1, **objective) -> FinetuneSettings:
@@ -59,6 +64,15 @@ def settings(seed=3, every=0, dropout=0.0, lr=1e-2, accumulate=1, **objective) -
         validation=ValidationConfig(every=every, n=2),
         sampling=SamplingConfig(steps=2, guidance=2.0, batch_size=9, seed=0, attempts=2, threshold=0.0),
     )
+
+
+def changed(chosen: FinetuneSettings, **options) -> FinetuneSettings:
+    """Other values for keys like ``trainer.precision``, checked as those of a configuration are."""
+    for key, value in options.items():
+        group, _, name = key.partition(".")
+        held = getattr(chosen, group)
+        chosen = replace(chosen, **{group: type(held)(**{**held.model_dump(), name: value}) if name else value})
+    return chosen
 
 
 def adapter(folder, base_folder, cache, chosen: FinetuneSettings, *callbacks: pl.Callback) -> dict[str, torch.Tensor]:
@@ -99,9 +113,19 @@ class CutAfter(pl.Callback):
 
 
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
-@pytest.mark.parametrize(("cuts", "accumulate"), [((1,), 1), ((2,), 1), ((4,), 2), ((5,), 1), ((2, 3, 5), 2)])
-def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(small_base_folder, cache, tmp_path, cuts, accumulate):
-    chosen = settings(dropout=0.2, every=2, accumulate=accumulate)
+@pytest.mark.parametrize(
+    ("cuts", "options"),
+    [
+        ((1,), {}),
+        ((2,), {"lora.text_encoder": True}),
+        ((4,), {"trainer.accumulate": 2}),
+        ((5,), {"trainer.precision": "bf16-mixed", "lora.dora": True}),
+        ((2, 3, 5), {"trainer.accumulate": 2, "trainer.restart_steps": 2, "trainer.ema_decay": 0.0}),
+        ((3,), {"optimizer": {"_target_": "torch.optim.SGD", "lr": 1e-2, "momentum": 0.9}, "trainer.channels_last": True}),
+    ],
+)
+def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(small_base_folder, cache, tmp_path, cuts, options):
+    chosen = changed(settings(dropout=0.2, every=2), **options)
     whole = adapter(tmp_path / "whole", small_base_folder, cache, chosen)
     for cut in cuts:
         with pytest.raises(RuntimeError, match="cut"):
@@ -139,22 +163,36 @@ def test_sigterm_waits_for_the_step_and_leaves_a_checkpoint(small_base_folder, c
         assert signal.getsignal(signal.SIGTERM) is stop
     finally:
         signal.signal(signal.SIGTERM, before)
-    kept = torch.load(tmp_path / "cut" / "work" / "last.ckpt", weights_only=True)
+    assert [path.name for path in (tmp_path / "cut" / "work").glob("*.ckpt")] == ["step-00000004.ckpt"]
+    kept = torch.load(tmp_path / "cut" / "work" / "step-00000004.ckpt", weights_only=True)
     assert kept["global_step"] == 4
     assert same(adapter(tmp_path / "whole", small_base_folder, cache, rare), adapter(tmp_path / "cut", small_base_folder, cache, rare))
 
 
 def test_a_damaged_checkpoint_is_named(small_base_folder, cache, tmp_path):
     (tmp_path / "a" / "work").mkdir(parents=True)
-    (tmp_path / "a" / "work" / "last.ckpt").write_bytes(b"PK no more")
-    with pytest.raises(StageError, match=r"last\.ckpt cannot be read; delete it"):
+    (tmp_path / "a" / "work" / "step-00000003.ckpt").write_bytes(b"PK no more")
+    with pytest.raises(StageError, match=r"step-00000003\.ckpt cannot be read; delete it"):
         adapter(tmp_path / "a", small_base_folder, cache, settings())
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
+def test_the_last_checkpoints_are_kept_and_a_damaged_one_is_passed_over(small_base_folder, cache, tmp_path, caplog):
+    chosen = changed(settings(dropout=0.2), **{"trainer.keep_checkpoints": 3})
+    with pytest.raises(RuntimeError, match="cut"):
+        adapter(tmp_path / "a", small_base_folder, cache, chosen, CutAfter(5))
+    kept = sorted((tmp_path / "a" / "work").glob("*.ckpt"))
+    assert [path.name for path in kept] == [f"step-{step:08d}.ckpt" for step in (2, 3, 4)]
+    kept[-1].write_bytes(kept[-1].read_bytes()[:1000])
+    resumed = adapter(tmp_path / "a", small_base_folder, cache, chosen)
+    assert "step-00000004.ckpt cannot be read; going on from the one before" in caplog.text
+    assert same(resumed, adapter(tmp_path / "b", small_base_folder, cache, chosen))
 
 
 def test_a_checkpoint_holds_the_adapter_and_not_the_base(small_base_folder, cache, tmp_path):
     with pytest.raises(RuntimeError, match="cut"):
         adapter(tmp_path / "a", small_base_folder, cache, settings(), CutAfter(3))
-    kept = torch.load(tmp_path / "a" / "work" / "last.ckpt", weights_only=True)
+    kept = torch.load(tmp_path / "a" / "work" / "step-00000002.ckpt", weights_only=True)
     assert kept["state_dict"] and all("lora_" in name for name in kept["state_dict"])
 
 
@@ -178,12 +216,73 @@ def test_every_option_of_the_objective_changes_the_adapter(small_base_folder, ca
     assert not same(one, adapter(tmp_path / "b", small_base_folder, cache, settings(**option)))
 
 
-@pytest.mark.parametrize("option", [{"dora": True}, {"rslora": True}, {"init": "default"}, {"targets": "all-linear"}, {"dropout": 0.3}])
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"alpha": 4},
+        {"dora": True},
+        {"dropout": 0.3},
+        {"init": "default"},
+        {"rslora": True},
+        {"targets": "all-linear"},
+        {"text_encoder": True},
+    ],
+)
 def test_every_option_of_the_adapter_changes_it(small_base_folder, cache, tmp_path, option):
-    chosen = settings()
-    one = adapter(tmp_path / "a", small_base_folder, cache, chosen)
-    changed = replace(chosen, lora=LoraConfig(**{**chosen.lora.model_dump(), "rank": 2, **option}))
-    assert not same(one, adapter(tmp_path / "b", small_base_folder, cache, changed))
+    one = adapter(tmp_path / "a", small_base_folder, cache, settings())
+    other = changed(settings(), **{f"lora.{name}": value for name, value in option.items()})
+    assert not same(one, adapter(tmp_path / "b", small_base_folder, cache, other))
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"trainer.precision": "bf16-mixed"},
+        {"trainer.ema_decay": 0.0},
+        {"trainer.accumulate": 2},
+        {"trainer.gradient_clip_val": 0.01},
+        {"trainer.warmup_steps": 3},
+        {"trainer.schedule": "constant"},
+        {"trainer.restart_steps": 2},
+        {"optimizer": {"_target_": "torch.optim.RAdam", "lr": 1e-2}},
+        {"optimizer": {"_target_": "torch.optim.AdamW", "lr": 1e-2, "betas": [0.5, 0.9]}},
+    ],
+)
+def test_every_option_of_the_optimisation_changes_the_adapter(small_base_folder, cache, tmp_path, option):
+    one = adapter(tmp_path / "a", small_base_folder, cache, settings())
+    assert not same(one, adapter(tmp_path / "b", small_base_folder, cache, changed(settings(), **option)))
+
+
+class Layouts(pl.Callback):
+    """Notes whether the weights of the UNet's first convolution lie with their channels last."""
+
+    def __init__(self) -> None:
+        self.seen: set[bool] = set()
+
+    def on_train_batch_start(self, trainer, module, *args) -> None:
+        self.seen.add(module.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last))
+
+
+def test_channels_last_holds_while_training_and_saves_an_ordinary_adapter(small_base_folder, cache, tmp_path):
+    layouts, chosen = (Layouts(), Layouts()), changed(settings(), optimizer=PLAIN_DESCENT)
+    plain = adapter(tmp_path / "a", small_base_folder, cache, chosen, layouts[0])
+    other = adapter(tmp_path / "b", small_base_folder, cache, changed(chosen, **{"trainer.channels_last": True}), layouts[1])
+    assert (layouts[0].seen, layouts[1].seen) == ({False}, {True})
+    assert all(tensor.is_contiguous() and torch.allclose(tensor, plain[name], atol=1e-4) for name, tensor in other.items())
+
+
+@pytest.mark.slow
+def test_a_compiled_unet_learns_the_same_or_says_that_it_needs_a_compiler(small_base_folder, cache, tmp_path, monkeypatch):
+    chosen = changed(settings(), optimizer=PLAIN_DESCENT, **{"trainer.max_steps": 2})
+    compiled = changed(chosen, **{"trainer.compile": True})
+    if shutil.which("g++"):
+        plain = adapter(tmp_path / "a", small_base_folder, cache, chosen)
+        other = adapter(tmp_path / "b", small_base_folder, cache, compiled)
+        assert not same(plain, other)
+        assert all(torch.allclose(tensor, plain[name], atol=1e-4) for name, tensor in other.items())
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(RequestError, match=r"trainer\.compile=true needs a C\+\+ compiler"):
+        adapter(tmp_path / "c", small_base_folder, cache, compiled)
 
 
 def test_a_training_that_starts_from_an_adapter_goes_on_from_it(small_base_folder, cache, tmp_path):
@@ -196,9 +295,43 @@ def test_a_training_that_starts_from_an_adapter_goes_on_from_it(small_base_folde
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_step(small_base_folder, cache, tmp_path):
-    with pytest.raises(StageError, match=r"became nan at step \d; lower optimizer.lr"):
+    told = r"became nan at step \d; lower optimizer.lr .* go on from the last good checkpoint \(step-0000000\d\.ckpt\) at a lower rate$"
+    with pytest.raises(StageError, match=told):
         adapter(tmp_path / "a", small_base_folder, cache, settings(lr=1e30))
     assert not (tmp_path / "a" / "adapter").exists()
+    kept = torch.load(next((tmp_path / "a" / "work").glob("*.ckpt")), weights_only=True)
+    assert all(torch.isfinite(tensor).all() for tensor in kept["state_dict"].values())
+
+
+class Spoil(pl.Callback):
+    """Makes the loss not finite where the rate is still the first one: a training that only a lower rate can end."""
+
+    def __init__(self, step: int, rate: float) -> None:
+        self.step, self.rate = step, rate
+
+    def on_train_batch_start(self, trainer, module, batch, *args) -> None:
+        if trainer.global_step == self.step and trainer.optimizers[0].param_groups[0]["lr"] > self.rate:
+            batch.noise.fill_(float("nan"))
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
+@pytest.mark.parametrize("every", [1, 100])
+def test_a_training_that_diverges_goes_on_at_a_lower_rate(small_base_folder, cache, tmp_path, capsys, every):
+    options = {"trainer.schedule": "constant", "trainer.retries": 2, "trainer.checkpoint_every": every}
+    chosen = changed(settings(dropout=0.2, every=2), **options)
+    rates = Rates()
+    whole = adapter(tmp_path / "a", small_base_folder, cache, chosen, Spoil(3, 4e-3), rates)
+    told = capsys.readouterr().out
+    where = "the last good checkpoint (step-00000003.ckpt)" if every == 1 else "the start"
+    assert f"the loss became nan at step 4; going on from {where} at 0.5 times optimizer.lr" in told
+    assert "at 0.25 times optimizer.lr" in told
+    assert rates.seen[-1] == pytest.approx(2.5e-3)
+    assert read_card(tmp_path / "a" / "adapter").retries == 2
+    history = list(csv.DictReader((tmp_path / "a" / "history.csv").open()))
+    assert [row["step"] for row in history] == ["2", "4", "6"]
+    with pytest.raises(RuntimeError, match="cut"):
+        adapter(tmp_path / "b", small_base_folder, cache, chosen, Spoil(3, 4e-3), CutAfter(5))
+    assert same(whole, adapter(tmp_path / "b", small_base_folder, cache, chosen, Spoil(3, 4e-3)))
 
 
 class Rates(pl.Callback):
@@ -213,8 +346,7 @@ class Rates(pl.Callback):
 
 
 def with_trainer(**changes) -> FinetuneSettings:
-    chosen = settings()
-    return replace(chosen, trainer=TrainerConfig(**{**chosen.trainer.model_dump(), **changes}))
+    return changed(settings(), **{f"trainer.{name}": value for name, value in changes.items()})
 
 
 def test_what_is_lightnings_reaches_its_trainer(small_base_folder, cache, tmp_path):

@@ -50,8 +50,9 @@ def offline(monkeypatch, tmp_path):
 @pytest.fixture(scope="module")
 def cache(small_base_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
-    build_cache(folder, DATA, load_base(str(small_base_folder), None, "b", 32, 32), augment=True)
-    return load_cache(folder)
+    base = load_base(str(small_base_folder), None, "b", 32, 32)
+    build_cache(folder, DATA, base, augment=True)
+    return load_cache(folder, DATA, base)
 
 
 class WorseAndWorse:
