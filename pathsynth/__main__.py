@@ -104,6 +104,15 @@ def _replay(
     return replay_candidate(place, candidate, save)
 
 
+def _join(
+    study: Annotated[Path, typer.Argument(help="The study whose trials drew the shards.")],
+    folder: Annotated[Path, typer.Argument(help="The folder to make.")],
+) -> None:
+    from pathsynth.commands.join import join_study
+
+    join_study(study, folder)
+
+
 def _export(
     trial: Annotated[Path, typer.Argument(help="A trial's folder.")],
     folder: Annotated[Path, typer.Argument(help="The folder to make.")],
@@ -148,6 +157,7 @@ FILE_COMMANDS: dict[str, tuple[str, Callable[..., int | None]]] = {
     "report": ("Write the page of a trial or a study.", _report),
     "publish": ("Bundle a study for others, without real images.", _publish),
     "export": ("Copy an adapter with its card, or fuse it.", _export),
+    "join": ("Make one set of images of a generation's shards.", _join),
     "completion": ("Print a script that completes words in a shell.", _completion),
     "gc": ("List stages that no trial needs, and remove them.", _gc),
     "replay": ("Draw one candidate again, and compare its pixels.", _replay),

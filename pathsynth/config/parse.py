@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pathsynth.config.schema import RunConfig
 from pathsynth.ledger.errors import RequestError
 
-REQUEST_KEYS = ("prompt", "label", "labels", "n")
+REQUEST_KEYS = ("prompt", "label", "labels", "n", "shard", "shards")
 """Keys of ``generate`` that people type at the top level."""
 
 _LEARNERS = ("gate", "judge", "lora", "optimizer", "objective", "validation", "sampling", "evaluate", "callbacks")

@@ -23,26 +23,35 @@ class _Group(BaseModel):
 
 
 class DataConfig(_Group):
-    """``allow_subset`` and ``download`` belong to pathmnist; ``symmetry``, ``classes`` and the shares of val and test to folder.
+    """``allow_subset`` and ``download`` belong to pathmnist and medmnist, ``flag`` (which of its sets) to medmnist alone.
+
+    ``symmetry``, ``classes`` and the shares of val and test belong to folder.
 
     ready: no images, but an adapter with its gate, in ``root``; ``size`` must be that of the set.
 
     ``seed`` is the phantom's, and of a folder's splits. The counts are the images of a split; 0 means all that there are.
     """
 
-    name: Literal["phantom", "pathmnist", "folder", "ready"]
+    name: Literal["phantom", "pathmnist", "medmnist", "folder", "ready"]
     size: int = Field(ge=16, le=512)
     seed: int = Field(0, ge=0)
     n_train: int = Field(0, ge=0)
     n_val: int = Field(0, ge=0)
     n_test: int = Field(0, ge=0)
     root: str | None = None
+    flag: str | None = None
     allow_subset: bool = False
     download: bool = False
     symmetry: Literal["d4", "none"] = "none"
     classes: tuple[str, ...] = ()
     val_share: float = Field(0.1, gt=0, lt=1)
     test_share: float = Field(0.1, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _flag_of_medmnist(self) -> DataConfig:
+        if (self.name == "medmnist") != (self.flag is not None):
+            raise ValueError(f"data.flag belongs to data=medmnist, and data.name is {self.name}; set both or neither")
+        return self
 
 
 class BaseConfig(_Group):
@@ -191,7 +200,8 @@ class TrainerConfig(LightningConfig):
     @model_validator(mode="after")
     def _has_equal_shares(self) -> TrainerConfig:
         if self.batch_size % (self.devices or 1):
-            raise ValueError(f"trainer.batch_size={self.batch_size} cannot be shared out among trainer.devices={self.devices}; set a multiple")
+            shared = f"trainer.batch_size={self.batch_size} cannot be shared out among trainer.devices={self.devices}"
+            raise ValueError(f"{shared}; set a multiple")
         return self
 
     @model_validator(mode="after")
@@ -219,10 +229,14 @@ class ValidationConfig(_Group):
 
 
 class SamplingConfig(_Group):
-    """Denoising steps, guidance scale, and the rejection sampler's budget (``attempts`` a slot) and ``threshold``.
+    """Denoising steps, guidance scale, and the rejection sampler's budget (``attempts`` a slot).
+
+    What the gate must give an image: the class asked for first, with ``threshold`` probability, ``margin`` above the next.
 
     ``precision``: of the UNet's arithmetic; bf16-mixed is faster where the processor has it, and gives slightly other images.
     ``deterministic``: batches of one shape, so that the batch size, a kill or a replay changes not one bit of an image.
+    ``guidance_step``: how much more guidance each further attempt at a slot gets; 0: a new seed alone, as in the paper.
+    ``speculate``: batches that open slots do not fill take their next attempts, too; the same images are accepted, sooner.
     ``calls`` (of the denoiser) and ``seconds`` limit a whole generation, not a slot; null: no limit.
     """
 
@@ -232,15 +246,22 @@ class SamplingConfig(_Group):
     seed: int = Field(ge=0)
     attempts: int = Field(ge=1)
     threshold: float = Field(ge=0, le=1)
+    margin: float = Field(0, ge=0, le=1)
+    guidance_step: float = Field(0, ge=0)
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     deterministic: bool = False
+    speculate: bool = False
     calls: int | None = Field(None, ge=1)
     seconds: float | None = Field(None, gt=0)
 
     @property
     def calls_an_attempt(self) -> int:
         """With guidance the denoiser runs twice a step."""
-        return self.steps * (2 if self.guidance > 1 else 1)
+        return self.steps * (2 if self.guidance > 1 or self.guidance_step else 1)
+
+    def guidance_of(self, number: int) -> float:
+        """The guidance scale of an attempt at a slot."""
+        return self.guidance + number * self.guidance_step
 
     @property
     def half(self) -> bool:
@@ -254,19 +275,35 @@ class DebugConfig(_Group):
 
 
 class GenerateConfig(_Group):
-    """What to draw: a prompt (``label`` settles its class), or labels; ``n`` images of each."""
+    """What to draw: a prompt (``label`` settles its class), or labels; ``n`` images of each.
+
+    One of ``shards`` processes draws every so-many-th slot, from the ``shard``-th on (counted from 0).
+    """
 
     prompt: str | None = None
     label: str | None = None
     labels: str | tuple[str, ...] = "all"
     n: int = Field(4, ge=1)
+    shard: int = Field(0, ge=0)
+    shards: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _is_one_of_them(self) -> GenerateConfig:
+        if self.shard >= self.shards:
+            raise ValueError(f"shard={self.shard} is none of shards={self.shards}; they are counted from 0")
+        return self
 
 
 class EvaluateConfig(_Group):
-    """``n`` slots a class; ``split`` is the real reference ("test" is computed only when asked for)."""
+    """``n`` slots a class; ``split`` is the real reference ("test" is computed only when asked for).
+
+    ``prompts``: what images are asked for with: the canonical prompt of each class, the paraphrases that captions may be in training, or
+    those that never are; the latter two take turns.
+    """
 
     n: int = Field(ge=1)
     split: Literal["val", "test"]
+    prompts: Literal["canonical", "paraphrases", "held_out"] = "canonical"
 
 
 class TrackingConfig(_Group):

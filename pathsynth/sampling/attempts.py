@@ -94,6 +94,12 @@ class AttemptsLedger:
         return list(table["image"].dropna())
 
 
+def write_attempts(folder: Path, rows: Iterable[AttemptRow]) -> None:
+    """Write a complete ledger."""
+    table = pd.DataFrame([asdict(row) for row in rows], columns=[f.name for f in fields(AttemptRow)])
+    table.to_parquet(folder / _TABLE, index=False)
+
+
 def _whole_lines(path: Path) -> str:
     text = path.read_text(encoding="utf-8", errors="replace")
     return text[: text.rfind("\n") + 1]

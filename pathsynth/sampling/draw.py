@@ -36,14 +36,23 @@ class CandidateDrawer:
         image_size: pixels of the data set; what the base draws is cropped to it.
         steps: denoising steps.
         guidance: guidance scale (1: none; the UNet then runs once a step instead of twice).
+        guidance_step: added to the scale for each attempt at the slot before.
         half: the UNet computes in bfloat16 where that is safe; the scheduler and the decoder stay in float32.
         fixed: batches are cut and padded to :data:`FIXED` candidates, so that an image has the same bits in any company.
     """
 
     def __init__(
-        self, base: Base, image_size: int, steps: int, guidance: float, half: bool = False, fixed: bool = False
+        self,
+        base: Base,
+        image_size: int,
+        steps: int,
+        guidance: float,
+        half: bool = False,
+        fixed: bool = False,
+        guidance_step: float = 0.0,
     ) -> None:
-        self._base, self._image_size, self._steps, self._guidance = base, image_size, steps, guidance
+        self._base, self._image_size, self._steps = base, image_size, steps
+        self._guidance, self._guidance_step = guidance, guidance_step
         self._half, self._fixed = half, fixed
         self._embeddings: dict[str, Tensor] = {}
         self._most: int | None = None
@@ -86,7 +95,8 @@ class CandidateDrawer:
         scheduler.set_timesteps(self._steps, device=device)
         x = torch.stack([self._noise(a.seed) for a in attempts]).to(device) * scheduler.init_noise_sigma
         text = torch.cat([self._embed(a.slot.prompt) for a in attempts])
-        guided = self._guidance > 1
+        guided = self._guidance > 1 or self._guidance_step > 0
+        scale = self._scale(attempts, x)
         if guided:
             text = torch.cat([self._embed("").expand(len(attempts), -1, -1), text])
         for t in scheduler.timesteps:
@@ -95,9 +105,15 @@ class CandidateDrawer:
                 predicted = unet(scheduler.scale_model_input(doubled, t), t, encoder_hidden_states=text).sample.float()
             if guided:
                 free, conditioned = predicted.chunk(2)
-                predicted = free + self._guidance * (conditioned - free)
+                predicted = free + scale * (conditioned - free)
             x = scheduler.step(predicted, t, x, return_dict=False)[0]
         return x
+
+    def _scale(self, attempts: Sequence[Attempt], like: Tensor) -> Tensor | float:
+        """The guidance scale: one for all, or float (N, 1, 1, 1)."""
+        if not self._guidance_step:
+            return self._guidance
+        return torch.tensor([self._guidance + a.number * self._guidance_step for a in attempts]).to(like).view(-1, 1, 1, 1)
 
     def _noise(self, seed: int) -> Tensor:
         return torch.randn(self._base.latent_shape, generator=torch.Generator().manual_seed(seed))
@@ -116,4 +132,5 @@ def _out_of_memory(error: RuntimeError) -> bool:
 
 def drawer(base: Base, image_size: int, sampling: SamplingConfig) -> CandidateDrawer:
     """What draws as the settings of sampling say."""
-    return CandidateDrawer(base, image_size, sampling.steps, sampling.guidance, sampling.half, sampling.deterministic)
+    guidance, step = sampling.guidance, sampling.guidance_step
+    return CandidateDrawer(base, image_size, sampling.steps, guidance, sampling.half, sampling.deterministic, step)

@@ -42,10 +42,10 @@ class Gate:
 
 @torch.no_grad()
 def class_probabilities(classifier: Classifier, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
-    """Softmax probabilities, float64 (N, C), of uint8 images (N, H, W, 3)."""
+    """Calibrated probabilities, float64 (N, C), of uint8 images (N, H, W, 3)."""
     device = next(classifier.parameters()).device
     batches = [to_float(images[i : i + batch_size]).to(device) for i in range(0, len(images), batch_size)]
-    return np.concatenate([classifier(batch).double().softmax(dim=1).cpu().numpy() for batch in batches])
+    return np.concatenate([classifier.probabilities(batch).cpu().numpy() for batch in batches])
 
 
 def _fault(image: np.ndarray | None) -> str | None:

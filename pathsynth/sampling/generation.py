@@ -47,7 +47,8 @@ def generate_set(
     known = {row.as_attempt(): row.as_verdict() for row in ledger.known}
     judged: list[tuple[Attempt, Verdict]] = []
     allowance = Allowance(sampling.calls, sampling.calls_an_attempt, sampling.seconds)
-    stream = sample_until_accepted(slots, draw, judge, sampling.attempts, sampling.batch_size, sampling.seed, known, allowance)
+    budget = (sampling.attempts, sampling.batch_size, sampling.seed)
+    stream = sample_until_accepted(slots, draw, judge, *budget, known, allowance, sampling.speculate)
     for item in stream:
         if item.image is not None or item.attempt not in known:
             ledger.append(_row(work, item, sampling, space, keep_rejected))
@@ -77,7 +78,7 @@ def _row(folder: Path, item: Judged, sampling: SamplingConfig, space: LabelSpace
         prompt=slot.prompt,
         seed=attempt.seed,
         steps=sampling.steps,
-        guidance=sampling.guidance,
+        guidance=sampling.guidance_of(attempt.number),
         denoiser_calls=sampling.calls_an_attempt,
         predicted=verdict.predicted,
         probability=verdict.probability,

@@ -8,6 +8,7 @@ seeds and the rule only, never on batches or order.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ import numpy as np
 
 from pathsynth.ledger.errors import RequestError
 from pathsynth.sampling.slots import Attempt, Slot, attempt_at
-from pathsynth.sampling.verdict import Verdict
+from pathsynth.sampling.verdict import Verdict, superseded
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,15 @@ def sample_until_accepted(
     sampling_seed: int,
     known: Mapping[Attempt, Verdict] | None = None,
     allowance: Allowance | None = None,
+    speculate: bool = False,
 ) -> Iterator[Judged]:
     """Yield every attempt as it is judged, until each slot is accepted or has used its ``attempts``.
 
     ``known`` are verdicts of an earlier run that was cut off. A batch known as a whole is not drawn again, and its attempts
     are yielded without images; one known in part is drawn in full. So every batch is made of the same attempts as in an
-    undisturbed run, and its arithmetic gives the same bits. ``allowance`` ends the whole run early.
+    undisturbed run, and its arithmetic gives the same bits. ``allowance`` ends the whole run early. With ``speculate`` a batch that
+    the open slots do not fill takes their next attempts, too. The lowest accepted one wins, so the same are accepted; a verdict on
+    one beyond it is :func:`superseded`.
 
     Raises:
         RequestError: the budget or the batch size is below one.
@@ -99,35 +103,66 @@ def sample_until_accepted(
     if batch_size < 1:
         raise RequestError(f"sampling.batch_size is {batch_size}; it must be at least 1")
     queue = deque(attempt_at(slot, 0, sampling_seed) for slot in slots)
-    return _rounds(queue, draw, judge, attempts, batch_size, sampling_seed, known or {}, allowance or Allowance())
+    rounds = _Rounds(draw, judge, attempts, batch_size, sampling_seed, known or {}, allowance or Allowance(), speculate)
+    return rounds.carry_out(queue)
 
 
-def _rounds(
-    queue: deque[Attempt],
-    draw: Draw,
-    judge: Judge,
-    attempts: int,
-    batch_size: int,
-    sampling_seed: int,
-    known: Mapping[Attempt, Verdict],
-    allowance: Allowance,
-) -> Iterator[Judged]:
-    made = 0
-    while queue:
-        left = allowance.attempts_left(made)
-        if left == 0:
-            return
-        batch = [queue.popleft() for _ in range(min(batch_size, len(queue), left or len(queue)))]
-        made += len(batch)
-        if all(a in known for a in batch):
-            yield from (Judged(a, None, known[a]) for a in batch)
-            verdicts = [known[a] for a in batch]
-        else:
-            images = draw(batch)
-            verdicts = judge(batch, images)
-            yield from (Judged(a, i, v) for a, i, v in zip(batch, images, verdicts, strict=True))
-        again = [a for a, v in zip(batch, verdicts, strict=True) if not v.accepted and a.number + 1 < attempts]
-        queue.extendleft(reversed([attempt_at(a.slot, a.number + 1, sampling_seed) for a in again]))
+@dataclass(frozen=True)
+class _Rounds:
+    draw: Draw
+    judge: Judge
+    attempts: int
+    batch_size: int
+    sampling_seed: int
+    known: Mapping[Attempt, Verdict]
+    allowance: Allowance
+    speculate: bool
+
+    def carry_out(self, queue: deque[Attempt]) -> Iterator[Judged]:
+        made = 0
+        while queue:
+            left = self.allowance.attempts_left(made)
+            if left == 0:
+                return
+            room = self.batch_size if left is None else min(self.batch_size, left)
+            batch = [queue.popleft() for _ in range(min(room, len(queue)))]
+            if self.speculate:
+                batch += self._ahead(batch, room - len(batch))
+            made += len(batch)
+            judged = self._judged(batch)
+            yield from judged
+            open_ = _still_open(judged)
+            again = [attempt_at(a.slot, a.number + 1, self.sampling_seed) for a in open_ if a.number + 1 < self.attempts]
+            queue.extendleft(reversed(again))
+
+    def _ahead(self, batch: Sequence[Attempt], room: int) -> list[Attempt]:
+        """Next attempts at the slots of a batch, all second ones before any third, as many as there is room and budget for."""
+        further = (
+            attempt_at(a.slot, a.number + steps, self.sampling_seed)
+            for steps in range(1, self.attempts)
+            for a in batch
+            if a.number + steps < self.attempts
+        )
+        return list(itertools.islice(further, room))
+
+    def _judged(self, batch: list[Attempt]) -> list[Judged]:
+        if all(a in self.known for a in batch):
+            return [Judged(a, None, self.known[a]) for a in batch]
+        images = self.draw(batch)
+        settled: set[Slot] = set()
+        judged = []
+        for attempt, image, verdict in zip(batch, images, self.judge(batch, images), strict=True):
+            judged.append(Judged(attempt, image, superseded(verdict) if attempt.slot in settled else verdict))
+            if verdict.accepted:
+                settled.add(attempt.slot)
+        return judged
+
+
+def _still_open(judged: Sequence[Judged]) -> list[Attempt]:
+    """The last attempt at each slot that none of a batch has filled, in the order of the batch."""
+    filled = {item.attempt.slot for item in judged if item.verdict.accepted}
+    last = {item.attempt.slot: item.attempt for item in judged}
+    return [attempt for slot, attempt in last.items() if slot not in filled]
 
 
 def account(slots: Sequence[Slot], judged: Iterable[tuple[Attempt, Verdict]], attempts: int) -> list[SlotOutcome]:

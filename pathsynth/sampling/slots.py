@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -41,6 +42,10 @@ def attempt_at(slot: Slot, number: int, sampling_seed: int) -> Attempt:
     return Attempt(slot, number, seed)
 
 
-def slots_of(stream: Stream, prompts: dict[int, str], n: int) -> list[Slot]:
-    """``n`` slots for each class in ``prompts`` (label → prompt), classes taking turns so that batches are mixed."""
-    return [Slot(stream, label, index, prompt) for index in range(n) for label, prompt in prompts.items()]
+def slots_of(stream: Stream, prompts: Mapping[int, str | Sequence[str]], n: int) -> list[Slot]:
+    """``n`` slots for each class in ``prompts`` (label → prompt), classes taking turns so that batches are mixed.
+
+    Several prompts of one class take turns from slot to slot.
+    """
+    worded = {label: (own,) if isinstance(own, str) else tuple(own) for label, own in prompts.items()}
+    return [Slot(stream, label, index, own[index % len(own)]) for index in range(n) for label, own in worded.items()]

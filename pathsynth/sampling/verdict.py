@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,9 +33,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class AcceptanceRule:
-    """Accept if the class asked for is the most probable one and has at least ``threshold`` probability in [0, 1]."""
+    """Accept if the class asked for is the most probable one, has at least ``threshold`` probability in [0, 1], and leads by ``margin``.
+
+    ``margin`` in [0, 1] is the least difference to the probability of the next class.
+    """
 
     threshold: float = 0.0
+    margin: float = 0.0
 
     def verdict(self, probabilities: np.ndarray, label: int) -> Verdict:
         """Judge one candidate by its class probabilities (C,) that sum to one."""
@@ -46,10 +50,18 @@ class AcceptanceRule:
             reason = "another class is more probable"
         elif own < self.threshold:
             reason = f"probability below {self.threshold:g}"
+        elif own - others < self.margin:
+            reason = f"less than {self.margin:g} above the next class"
         else:
             reason = None
-        distances = [abs(own - others)] + ([abs(own - self.threshold)] if self.threshold > 0 else [])
+        limits = [(own - others, 0.0), (own, self.threshold), (own - others, self.margin)]
+        distances = [abs(value - limit) for number, (value, limit) in enumerate(limits) if number == 0 or limit > 0]
         return Verdict(reason is None, predicted, own, tuple(float(p) for p in probabilities), reason, min(distances) < MARGIN)
+
+
+def superseded(verdict: Verdict) -> Verdict:
+    """The verdict on an attempt whose slot an earlier attempt of the same batch has filled: whatever it was, it is not taken."""
+    return replace(verdict, accepted=False, reason="an earlier attempt was accepted")
 
 
 def broken(reason: str, classes: int) -> Verdict:

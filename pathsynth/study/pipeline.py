@@ -161,7 +161,8 @@ class Trial:
     def gate(self) -> Gate:
         assert self.config.sampling
         classifier = load_classifier(self.made("gate"), self.data.space)
-        return Gate(placed(classifier), AcceptanceRule(self.config.sampling.threshold), self.config.sampling.deterministic)
+        sampling = self.config.sampling
+        return Gate(placed(classifier), AcceptanceRule(sampling.threshold, sampling.margin), sampling.deterministic)
 
     @cached_property
     def logger(self) -> Logger | None:
@@ -265,9 +266,10 @@ class Trial:
         """What the trial draws: the request of ``generate``, or every class for an evaluation, on seeds of its own."""
         request, book = self.config.generate, self.data.prompts
         if request:
-            return slots_of(Stream.GENERATE, requested_prompts(request, book), request.n)
-        assert self.config.evaluate
-        return slots_of(Stream.EVAL, {c.index: book.canonical(c.index) for c in book.space.classes}, self.config.evaluate.n)
+            return slots_of(Stream.GENERATE, requested_prompts(request, book), request.n)[request.shard :: request.shards]
+        evaluate = self.config.evaluate
+        assert evaluate
+        return slots_of(Stream.EVAL, {c.index: book.wordings(c.index, evaluate.prompts) for c in book.space.classes}, evaluate.n)
 
     def make_evaluation(self, folder: Path) -> None:
         assert self.config.evaluate

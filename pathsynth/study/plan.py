@@ -23,8 +23,8 @@ _BEFORE_FINETUNE = ("cache", "gate", "judge")
 _DERIVED = ("reference",)
 """Stages that hold nothing but a part of what another makes of the same parents: a trial is told apart by that other one."""
 
-PROTOCOL = 2
-"""Of the evaluation: raise it with any change of what is measured, or how. 2: coverage."""
+PROTOCOL = 3
+"""Of the evaluation: raise it with any change of what is measured, or how. 2: coverage. 3: other distances, near copies."""
 
 NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     "pretrain": {},
@@ -56,7 +56,7 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     },
     "generate": {"threshold": 0.0},
     "reference": {},
-    "evaluate": {"protocol": 1},
+    "evaluate": {"protocol": 1, "prompts": "canonical"},
 }
 """Settings at which a stage does what it did before the setting existed; they are left out of its identity.
 
@@ -65,12 +65,20 @@ change, and an identity must not then stand for another result.
 """
 
 
-_USUAL_SAMPLING: Mapping[str, Any] = {"precision": "32-true", "deterministic": False, "calls": None, "seconds": None}
+_USUAL_SAMPLING: Mapping[str, Any] = {
+    "precision": "32-true",
+    "deterministic": False,
+    "margin": 0.0,
+    "guidance_step": 0.0,
+    "speculate": False,
+    "calls": None,
+    "seconds": None,
+}
 """As :data:`NEUTRAL`, of what ``generate`` and ``finetune`` both hold."""
 
 
-_OF_GENERATION = ("calls", "seconds")
-"""Limits of a whole generation; a validation has slots enough of its own."""
+_OF_GENERATION = ("calls", "seconds", "speculate")
+"""Of a whole generation; a validation has slots enough of its own."""
 
 
 _OF_RETRIES = ("retries", "retry_factor", "explosion", "checkpoint_every", "keep_checkpoints")
@@ -227,7 +235,8 @@ class _Planner:
         self._add("generate", settings, finetune=self._identity("finetune"), gate=self._identity("gate"))
 
     def _reference(self) -> None:
-        settings = {**_needed(self._config.evaluate, "evaluate").model_dump(mode="json"), "seed": self._config.seed, "protocol": PROTOCOL}
+        compared = _needed(self._config.evaluate, "evaluate").model_dump(mode="json", exclude={"prompts"})
+        settings = {**compared, "seed": self._config.seed, "protocol": PROTOCOL}
         self._add("reference", settings, data=self._data.identity, judge=self._identity("judge"), gate=self._identity("gate"))
 
     def _evaluate(self) -> None:
@@ -238,10 +247,15 @@ class _Planner:
     def _request(self) -> dict[str, Any]:
         """The prompt of each class that is drawn, and how often; slots of an evaluation have a stream of their own."""
         if self._config.command != "generate":
-            return {"stream": "eval", "n": _needed(self._config.evaluate, "evaluate").n}
+            evaluate = _needed(self._config.evaluate, "evaluate")
+            worded = {} if evaluate.prompts == "canonical" else {"prompts": evaluate.prompts}
+            return {"stream": "eval", "n": evaluate.n, **worded}
         request = _needed(self._config.generate, "generate")
         prompts = requested_prompts(request, self._data.prompts)
-        return {"stream": "generate", "n": request.n, "prompts": {str(label): prompt for label, prompt in sorted(prompts.items())}}
+        if request.shards > request.n * len(prompts):
+            raise RequestError(f"shards={request.shards} are more than the {request.n * len(prompts)} images asked for; lower it")
+        shard = {"shard": request.shard, "shards": request.shards} if request.shards > 1 else {}
+        return {"stream": "generate", "n": request.n, "prompts": {str(k): prompt for k, prompt in sorted(prompts.items())}, **shard}
 
     def _sampling(self) -> dict[str, Any]:
         """What decides which images are drawn; options that were added later count where they are not at their first value."""
@@ -273,5 +287,5 @@ def planned_images(config: RunConfig, made: Plan) -> int:
     if sampling is None or request is None:
         return 0
     if request["stream"] == "generate":
-        return len(request["prompts"]) * int(request["n"])
+        return -(-len(request["prompts"]) * int(request["n"]) // int(request.get("shards", 1)))
     return len(data_source(_needed(config.data, "data")).space) * int(request["n"]) * sampling.attempts

@@ -82,7 +82,8 @@ def _drawn(folder: Path, manifest: Manifest, row: AttemptRow) -> np.ndarray | No
     data = open_data(config.data)
     base = load_base(source.path_or_hub, source.revision, source.identity, config.base.canvas, data.size)
     load_adapter(_adapter(folder, config), base)
-    sampling = config.sampling.model_copy(update={"steps": row.steps, "guidance": row.guidance, "deterministic": True})
+    own = {"steps": row.steps, "guidance": row.guidance, "guidance_step": 0.0, "deterministic": True}
+    sampling = config.sampling.model_copy(update=own)
     return drawer(base, data.size, sampling)([row.as_attempt()])[0]
 
 

@@ -29,6 +29,11 @@ class PromptBook:
     def canonical(self, label: int) -> str:
         return self.classes[label].canonical
 
+    def wordings(self, label: int, kind: str) -> tuple[str, ...]:
+        """The prompts of one ``kind``: canonical, paraphrases (of training) or held_out."""
+        book = self.classes[label]
+        return {"canonical": (book.canonical,), "paraphrases": book.training, "held_out": book.held_out}[kind]
+
     def captions(self, label: int, paraphrases: bool) -> tuple[str, ...]:
         """What a training image of this class may be captioned with; the canonical prompt comes first."""
         book = self.classes[label]

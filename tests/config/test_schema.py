@@ -194,6 +194,7 @@ def test_what_one_key_allows_and_another_forbids_is_refused() -> None:
     raw = _with("lora.dora", True)
     raw["lora"]["text_encoder"] = True
     assert "lora.dora=true cannot be reloaded on a text encoder" in _refusal(raw)
+    assert "data.flag belongs to data=medmnist" in _refusal(_with("data.flag", "bloodmnist"))
 
 
 def test_targets_may_be_a_list_or_a_pattern() -> None:

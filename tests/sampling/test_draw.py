@@ -41,6 +41,16 @@ def test_guidance_and_prompt_steer(base):
     assert not torch.allclose(one, three, atol=1e-3)
 
 
+def test_further_attempts_get_more_guidance_whatever_company_they_are_in(base):
+    first = attempts(0, 1)
+    third = [attempt_at(a.slot, 2, 0) for a in first]
+    rising = CandidateDrawer(base, 28, 3, 2.0, guidance_step=1.5)
+    mixed = rising.latents([*first, *third])
+    assert torch.allclose(mixed[:2], CandidateDrawer(base, 28, 3, 2.0).latents(first), atol=1e-4)
+    assert torch.allclose(mixed[2:], CandidateDrawer(base, 28, 3, 5.0).latents(third), atol=1e-4)
+    assert not torch.allclose(mixed[2:], CandidateDrawer(base, 28, 3, 2.0).latents(third), atol=1e-3)
+
+
 def test_numbers_that_are_not_finite_give_no_image(base):
     drawer = CandidateDrawer(base, 28, 2, 1.0)
     drawer._embeddings["an area with word 0"] = torch.full_like(base.embed([""]), float("nan"))

@@ -39,8 +39,8 @@ class ScriptedWorld:
         accepted = wanted is not None and attempt.number >= wanted
         return Verdict(accepted, 0, 0.5, (0.5, 0.5), None if accepted else "another class is more probable", False)
 
-    def run(self, attempts: int, batch_size: int, seed: int = 0, allowance: Allowance | None = None) -> list[Judged]:
-        return list(sample_until_accepted(self.slots(), self.draw, self.judge, attempts, batch_size, seed, None, allowance))
+    def run(self, attempts: int, batch_size: int, seed: int = 0, allowance: Allowance | None = None, **more) -> list[Judged]:
+        return list(sample_until_accepted(self.slots(), self.draw, self.judge, attempts, batch_size, seed, allowance=allowance, **more))
 
     def slots(self) -> list[Slot]:
         return [Slot(Stream.VAL, label, index, f"class {label}") for label, index in self.script]
@@ -87,6 +87,37 @@ def test_batches_are_full_while_enough_slots_are_open(script, attempts, batch_si
         assert len(batch) == min(batch_size, open_slots)
         open_slots -= sum(done[a.slot, a.number] or a.number + 1 == attempts for a in batch)
     assert open_slots == 0
+
+
+@given(SCRIPTS, st.integers(1, 5), st.integers(1, 9))
+def test_speculation_fills_batches_and_accepts_the_same(script, attempts, batch_size):
+    plain, ahead = ScriptedWorld(script), ScriptedWorld(script)
+    needed, judged = plain.run(attempts, batch_size), ahead.run(attempts, batch_size, speculate=True)
+    assert {j.attempt for j in judged if j.verdict.accepted} == {j.attempt for j in needed if j.verdict.accepted}
+    assert {j.attempt for j in needed} <= {j.attempt for j in judged}, "nothing that was needed is left out"
+    needless = [j for j in judged if j.attempt not in {n.attempt for n in needed}]
+    assert all(j.verdict.reason == "an earlier attempt was accepted" for j in needless)
+    assert len(ahead.batches) <= len(plain.batches)
+    outcomes = account(ahead.slots(), [(j.attempt, j.verdict) for j in judged], attempts)
+    assert sum(o.attempts for o in outcomes) == len(judged) == len({j.attempt for j in judged})
+    open_attempts = dict.fromkeys(ahead.slots(), attempts)
+    verdicts = {j.attempt: j.verdict for j in judged}
+    for batch in ahead.batches:
+        assert len(batch) == min(batch_size, sum(open_attempts.values())), "full as long as anything may be tried"
+        for a in batch:
+            open_attempts[a.slot] -= 1
+        for slot in {a.slot for a in batch if verdicts[a].accepted}:
+            open_attempts[slot] = 0
+
+
+@given(SCRIPTS, st.integers(1, 4), st.integers(1, 9), st.integers(0, 40), st.booleans())
+def test_a_run_that_was_cut_off_ends_with_the_same_verdicts(script, attempts, batch_size, cut, speculate):
+    whole = ScriptedWorld(script).run(attempts, batch_size, speculate=speculate)
+    known = {j.attempt: j.verdict for j in whole[:cut]}
+    again = ScriptedWorld(script).run(attempts, batch_size, known=known, speculate=speculate)
+    assert [(j.attempt, j.verdict.accepted, j.verdict.reason) for j in again] == [
+        (j.attempt, j.verdict.accepted, j.verdict.reason) for j in whole
+    ]
 
 
 def test_stopping_early_leaves_slots_not_attempted():
@@ -155,3 +186,21 @@ def test_verdicts_near_the_rule_are_flagged():
     assert rule.verdict(np.array([0.4002, 0.3998, 0.2]), 0).near_margin
     assert not rule.verdict(np.array([0.45, 0.35, 0.2]), 0).near_margin
     assert AcceptanceRule(0.7).verdict(np.array([0.7004, 0.2, 0.0996]), 0).near_margin
+    assert AcceptanceRule(margin=0.2).verdict(np.array([0.5004, 0.3, 0.1996]), 0).near_margin
+    assert not AcceptanceRule(margin=0.2).verdict(np.array([0.6, 0.3, 0.1]), 0).near_margin
+
+
+def test_a_margin_wants_a_lead_over_the_next_class():
+    rule = AcceptanceRule(threshold=0.4, margin=0.3)
+    assert rule.verdict(np.array([0.6, 0.2, 0.2]), 0).accepted
+    close = rule.verdict(np.array([0.5, 0.3, 0.2]), 0)
+    assert (close.accepted, close.predicted, close.reason) == (False, 0, "less than 0.3 above the next class")
+    assert rule.verdict(np.array([0.38, 0.02, 0.6]), 0).reason == "another class is more probable"
+
+
+def test_several_prompts_of_a_class_take_turns():
+    slots = slots_of(Stream.EVAL, {0: ("one", "two"), 1: "three"}, 3)
+    assert [s.prompt for s in slots if s.label == 0] == ["one", "two", "one"]
+    assert {s.prompt for s in slots if s.label == 1} == {"three"}
+    seeds = [attempt_at(s, 0, 0).seed for s in slots_of(Stream.EVAL, {0: "other", 1: "three"}, 3)]
+    assert seeds == [attempt_at(s, 0, 0).seed for s in slots], "the same noise, whatever the words"

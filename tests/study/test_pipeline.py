@@ -154,6 +154,28 @@ def test_generate_draws_what_the_prompt_names(finished):
     assert set(table.class_slug) == {"mucus"} and set(table.prompt) == {"pale mucus, please (H&E)"}
 
 
+def test_three_shards_make_the_set_of_one_process(finished):
+    folder, base = finished
+    words = [w for w in SMALL if w.partition(".")[0] not in ("judge", "evaluate")]
+    words = [*words, f"base.path={base}", "labels=[mucus,debris,adipose]", "n=3", "sampling.deterministic=true"]
+    code, output = run(folder, "generate", *words, "study.name=whole")
+    assert code == 0, output
+    side_by_side = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    code, output = run(folder, "generate", "-m", *words, "shard=range(0,3)", "shards=3", "study.name=shards", *side_by_side)
+    assert code == 0, output
+    code, output = run(folder, "join", "multirun/shards", "joined")
+    assert code == 0 and "joined 3 shards" in output, output
+    columns = ["class_slug", "slot", "attempt", "seed", "accepted", "reason", "image", "sha256"]
+    order = ["class_slug", "slot", "attempt"]
+    tables = [pd.read_parquet(place / "attempts.parquet")[columns] for place in (the_trial(folder, "whole"), folder / "joined")]
+    one, three = (table.sort_values(order).reset_index(drop=True) for table in tables)
+    kept = one.image.str.startswith("images/").fillna(False)
+    assert one.drop(columns="image").equals(three.drop(columns="image")) and len(one) >= 9
+    assert {p.relative_to(folder / "joined").as_posix() for p in (folder / "joined").rglob("*.png")} == set(one.image[kept])
+    metadata = (folder / "joined" / "images" / "metadata.jsonl").read_text().splitlines()
+    assert len(metadata) == kept.sum()
+
+
 def test_any_candidate_is_drawn_again(finished):
     folder, _ = finished
     trial = the_trial(folder)
@@ -230,6 +252,17 @@ def test_a_damaged_adapter_card_is_told_in_one_line(finished):
             path.write_text(whole)
     assert code == 1
     assert "belongs to base another-base" in output and "Traceback" not in output
+
+
+def test_a_truncated_cache_is_built_again(finished):
+    folder, base = finished
+    (cache,) = (folder / "multirun" / ".stages" / "cache").glob("*/cache.safetensors")
+    whole = cache.read_bytes()
+    cache.write_bytes(whole[: len(whole) // 2])
+    code, output = run(folder, "finetune", f"base.path={base}", *SMALL[:-1], "lora.rank=3")
+    assert code == 0, output
+    assert "is damaged" in output and "building it again" in output
+    assert cache.stat().st_size == len(whole)
 
 
 def test_a_rerun_comes_to_the_same_bits(finished):

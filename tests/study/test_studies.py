@@ -21,12 +21,13 @@ JOBS = {
     "targets": 9,
     "captions": 6,
     "sampling": 16,
+    "retries": 4,
     "paper": 1,
     "paper_grid": 54,
     "fast": 1,
     "best": 1,
 }
-ONE_SEED = ("demo", "pathmnist", "sampling", "paper", "fast", "best")
+ONE_SEED = ("demo", "pathmnist", "sampling", "retries", "paper", "fast", "best")
 PATHMNIST = ("pathmnist", "paper", "paper_grid")
 
 

@@ -46,7 +46,8 @@ def test_callback_and_generate_accept_the_same_seeds(tmp_path, batch_size):
     slots = slots_of(Stream.VAL, {c.index: BOOK.canonical(c.index) for c in BOOK.space.classes}, 5)
     in_validation, in_generation = SeedGate(), SeedGate()
     callback = RegenerationCallback(slots, noise, in_validation, sampling, BOOK.space, tmp_path / "validation", lambda step: None)
-    trainer = SimpleNamespace(global_step=1, loggers=[], callback_metrics={}, progress_bar_metrics={})
+    alone = {"global_rank": 0, "world_size": 1, "is_global_zero": True}
+    trainer = SimpleNamespace(global_step=1, loggers=[], callback_metrics={}, progress_bar_metrics={}, **alone)
     callback.on_validation_epoch_end(trainer, None)
     (tmp_path / "set").mkdir()
     places = (tmp_path / "set", tmp_path / "work")

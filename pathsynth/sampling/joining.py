@@ -1,0 +1,40 @@
+"""Shards of one generation, joined into the set that a single process would have made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pathsynth.ledger.atomic import link_or_copy
+from pathsynth.ledger.errors import RequestError
+from pathsynth.sampling.attempts import AttemptRow, read_attempts, write_attempts
+from pathsynth.sampling.image_set import IMAGES, describe_images
+
+
+def join_shards(shards: Sequence[Path], folder: Path) -> list[AttemptRow]:
+    """Write the attempts and images of several generations to ``folder``, which must not be there; the rows, slot by slot.
+
+    Raises:
+        RequestError: two of them tried the same slot.
+        StageError: a ledger is missing or damaged.
+    """
+    owner: dict[tuple[int, int], Path] = {}
+    rows: list[AttemptRow] = []
+    for shard in shards:
+        own = list(read_attempts(shard))
+        for slot in {(row.label, row.slot) for row in own}:
+            if slot in owner:
+                both = f"{owner[slot]} and {shard} both tried slot {slot[1]} of class {slot[0]}"
+                raise RequestError(f"{both}; they are not shards of one generation")
+            owner[slot] = shard
+        rows += own
+    for row in rows:
+        if row.accepted and row.image:
+            target = folder / row.image
+            target.parent.mkdir(parents=True, exist_ok=True)
+            link_or_copy(owner[row.label, row.slot] / row.image, target)
+    rows.sort(key=lambda row: (row.slot, row.label, row.attempt))
+    (folder / IMAGES).mkdir(parents=True, exist_ok=True)
+    write_attempts(folder, rows)
+    describe_images(folder, rows)
+    return rows
