@@ -18,7 +18,8 @@ from pathsynth.data.dataset import DataSet
 from pathsynth.data.tensors import to_float
 from pathsynth.ledger.records import Metric, Missing
 from pathsynth.metrics.agreement import Interval, agreement, macro_interval, wilson
-from pathsynth.metrics.fidelity import coverage, kid
+from pathsynth.metrics.fidelity import coverage, frechet_distance, kid, precision_recall_density
+from pathsynth.metrics.memorisation import copy_bound, near_copies
 from pathsynth.models.classifier import Classifier
 from pathsynth.sampling.attempts import AttemptRow
 from pathsynth.sampling.gate import class_probabilities
@@ -52,9 +53,15 @@ class _Scored:
 
 @dataclass(frozen=True)
 class Reference:
-    """What generated sets are compared with: ``features`` of the real images, float64 (N, F), and what real training images reach."""
+    """What generated sets are compared with.
+
+    ``features``: of the real images, float64 (N, F); ``train``: of the training images, float32 (M, F); ``bound``: the distance to them
+    below which 1% of the real images lie. ``metrics``: what as many real training images as a set has first attempts reach.
+    """
 
     features: np.ndarray
+    train: np.ndarray
+    bound: float
     metrics: tuple[Metric, ...]
 
 
@@ -69,10 +76,19 @@ def real_reference(judge: Classifier, data: DataSet, split: str, n: int, seed: i
         seed: which training images are drawn; recorded with the metric.
     """
     real = features(judge, data.split(split).images)
-    return Reference(real, tuple(_coverage_of_real(judge, real, data, n, seed)))
+    train = features(judge, data.split("train").images)
+    return Reference(real, train.astype(np.float32), copy_bound(real, train), tuple(_reached_by_real(real, train, data.name, n, seed)))
 
 
-def evaluate_set(rows: Sequence[AttemptRow], folder: Path, judge: Classifier, data: DataSet, reference: Reference, seed: int) -> Evaluation:
+def evaluate_set(
+    rows: Sequence[AttemptRow],
+    folder: Path,
+    judge: Classifier,
+    data: DataSet,
+    reference: Reference,
+    seed: int,
+    prompts: str = "canonical",
+) -> Evaluation:
     """Score a generated set.
 
     Args:
@@ -82,6 +98,7 @@ def evaluate_set(rows: Sequence[AttemptRow], folder: Path, judge: Classifier, da
         data: the real data.
         reference: of as many images as the set has first attempts.
         seed: of the bootstrap, and recorded with every metric.
+        prompts: what kind the images were asked for with; recorded with every metric of generated images.
     """
     space = data.space
     first = [r for r in rows if r.attempt == 0]
@@ -92,11 +109,11 @@ def evaluate_set(rows: Sequence[AttemptRow], folder: Path, judge: Classifier, da
         _Scored(BEFORE, "judge", _labels(first), judged[BEFORE]),
         *([_Scored(AFTER, "judge", _labels(accepted), judged[AFTER])] if accepted else []),
     ]
-    metrics = [m for s in scored for m in _agreement_metrics(s, data, seed)]
-    metrics += _acceptance_metrics(rows, data, seed)
+    metrics = [m for s in scored for m in _agreement_metrics(s, data, seed, prompts)]
+    metrics += _acceptance_metrics(rows, data, seed, prompts)
     missing = [] if accepted else [Missing("judge after filtering", "the gate accepted no image")]
     for stage, chosen in ((BEFORE, first), (AFTER, accepted)):
-        found, absent = _closeness(chosen, folder, judge, reference.features, data.name, stage, seed)
+        found, absent = _closeness(chosen, folder, judge, reference, (prompts, data.name, seed), stage)
         metrics += found
         missing += absent
     metrics += reference.metrics
@@ -120,14 +137,14 @@ def _read(rows: Sequence[AttemptRow], folder: Path) -> np.ndarray:
     return np.stack([read_png(folder / r.image) for r in rows if r.image])
 
 
-def _agreement_metrics(scored: _Scored, data: DataSet, seed: int) -> list[Metric]:
+def _agreement_metrics(scored: _Scored, data: DataSet, seed: int, prompts: str) -> list[Metric]:
     classes = len(data.space)
     n = len(scored.labels)
     result = agreement(scored.labels, scored.predictions, classes)
 
     def record(metric: str, value: float, low: float | None, high: float | None, count: int, slug: str | None = None) -> Metric:
         return Metric(
-            metric, value, low, high, count, "image", slug, "generated", scored.stage, scored.scorer, "canonical", data.name, seed
+            metric, value, low, high, count, "image", slug, "generated", scored.stage, scored.scorer, prompts, data.name, seed
         )
 
     hits = scored.labels == scored.predictions
@@ -146,7 +163,7 @@ def _agreement_metrics(scored: _Scored, data: DataSet, seed: int) -> list[Metric
     return records
 
 
-def _acceptance_metrics(rows: Sequence[AttemptRow], data: DataSet, seed: int) -> list[Metric]:
+def _acceptance_metrics(rows: Sequence[AttemptRow], data: DataSet, seed: int, prompts: str) -> list[Metric]:
     """Acceptance is the share of first attempts that the rule accepts: later attempts exist only where the first failed."""
     groups: list[tuple[str | None, list[AttemptRow]]] = [(None, list(rows))]
     groups += [(c.slug, [r for r in rows if r.label == c.index]) for c in data.space.classes]
@@ -158,7 +175,7 @@ def _acceptance_metrics(rows: Sequence[AttemptRow], data: DataSet, seed: int) ->
         slots, accepted = len(first), sum(r.accepted for r in group)
 
         def record(metric: str, value: float, low: float | None, high: float | None, n: int, unit: str, slug: str | None = slug) -> Metric:
-            return Metric(metric, value, low, high, n, unit, slug, "generated", BEFORE, "gate", "canonical", data.name, seed)
+            return Metric(metric, value, low, high, n, unit, slug, "generated", BEFORE, "gate", prompts, data.name, seed)
 
         for metric, hits in (("acceptance", sum(r.accepted for r in first)), ("slots_accepted", accepted)):
             interval = wilson(hits, slots)
@@ -170,32 +187,52 @@ def _acceptance_metrics(rows: Sequence[AttemptRow], data: DataSet, seed: int) ->
 
 
 def _closeness(
-    rows: Sequence[AttemptRow], folder: Path, judge: Classifier, real: np.ndarray, data: str, stage: str, seed: int
+    rows: Sequence[AttemptRow], folder: Path, judge: Classifier, reference: Reference, origin: tuple[str, str, int], stage: str
 ) -> tuple[list[Metric], list[Missing]]:
-    """KID to the real images, and how many of them are covered, in the judge's features."""
+    """How close a set is to the real images, how much of them it covers, and how near training images it comes; in the judge's features.
+
+    ``origin``: kind of prompts, data and seed, as every record has them.
+    """
     kept = [r for r in rows if r.image]
     if len(kept) < _FEWEST:
         reason = f"{len(kept)} images are too few to compare with a distribution ({_FEWEST} at least)"
         return [], [Missing(f"{metric} {stage}", reason) for metric in ("kid", "coverage")]
     fake = features(judge, _read(kept, folder))
+    prompts, data, seed = origin
+    found = {**_distances(reference.features, fake, seed), "near_copies": near_copies(fake, reference.train, reference.bound)}
+    return [
+        Metric(name, i.value, *_ends(i), len(kept), "image", None, "generated", stage, "judge", prompts, data, seed)
+        for name, i in found.items()
+    ], []
 
-    def record(metric: str, interval: Interval) -> Metric:
-        value, low, high = interval.value, interval.low, interval.high
-        return Metric(metric, value, low, high, len(kept), "image", None, "generated", stage, "judge", "canonical", data, seed)
 
-    covered = [record("coverage", coverage(real, fake, _NEIGHBOURS))] if len(real) > _NEIGHBOURS else []
-    return [record("kid", kid(real, fake, seed)), *covered], []
+def _distances(real: np.ndarray, fake: np.ndarray, seed: int) -> dict[str, Interval]:
+    """By name of the metric; those without an interval have NaN for its ends."""
+    found = {"kid": kid(real, fake, seed), "frechet_distance": _without_interval(frechet_distance(real, fake))}
+    if min(len(real), len(fake)) > _NEIGHBOURS:
+        precision, recall, density = precision_recall_density(real, fake, _NEIGHBOURS)
+        found |= {"coverage": coverage(real, fake, _NEIGHBOURS), "density": _without_interval(density)}
+        found |= {"feature_precision": precision, "feature_recall": recall}
+    return found
 
 
-def _coverage_of_real(judge: Classifier, real: np.ndarray, data: DataSet, n: int, seed: int) -> list[Metric]:
-    """What as many real training images as there are first attempts cover: the mark that a perfect generator would reach."""
-    train = data.split("train").images
+def _without_interval(value: float) -> Interval:
+    return Interval(value, float("nan"), float("nan"))
+
+
+def _ends(interval: Interval) -> tuple[float | None, float | None]:
+    return (None, None) if np.isnan(interval.low) else (interval.low, interval.high)
+
+
+def _reached_by_real(real: np.ndarray, train: np.ndarray, data: str, n: int, seed: int) -> list[Metric]:
+    """What as many real training images as there are first attempts reach: the marks of a perfect generator."""
     chosen = np.random.default_rng(seed).permutation(len(train))[:n]
     if len(real) <= _NEIGHBOURS or len(chosen) < _FEWEST:
         return []
-    found = coverage(real, features(judge, train[np.sort(chosen)]), _NEIGHBOURS)
-    value, low, high = found.value, found.low, found.high
-    return [Metric("coverage", value, low, high, len(chosen), "image", None, "train", None, "judge", None, data.name, seed)]
+    return [
+        Metric(name, i.value, *_ends(i), len(chosen), "image", None, "train", None, "judge", None, data, seed)
+        for name, i in _distances(real, train[np.sort(chosen)], seed).items()
+    ]
 
 
 @torch.no_grad()

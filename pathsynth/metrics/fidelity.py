@@ -58,9 +58,63 @@ def coverage(real_features: np.ndarray, fake_features: np.ndarray, nearest: int 
     """
     if len(real_features) <= nearest or not len(fake_features) or real_features.shape[1] != fake_features.shape[1]:
         raise ValueError(f"coverage by {nearest} neighbours cannot be told from {real_features.shape} and {fake_features.shape}")
-    radii = np.partition(cdist(real_features, real_features), nearest, axis=1)[:, nearest]  # the nearest of all is the image itself
-    reached = cdist(real_features, fake_features).min(axis=1) < radii
+    reached = cdist(real_features, fake_features).min(axis=1) < _radii(real_features, nearest)
     return wilson(int(reached.sum()), len(reached))
+
+
+def precision_recall_density(real_features: np.ndarray, fake_features: np.ndarray, nearest: int = 5) -> tuple[Interval, Interval, float]:
+    """Improved precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991, equation 1) and density (Naeem et al. 2020, equation 8).
+
+    Around each image of a set lies a ball that reaches to its ``nearest``-th neighbour in that set. Precision: the share of generated
+    images inside some real image's ball. Recall: the share of real images inside some generated one's. Density: real balls that a
+    generated image lies in, on average, over ``nearest``; it may exceed 1 where images crowd among the typical real ones.
+
+    Args:
+        real_features: float (N, d), more than ``nearest`` rows.
+        fake_features: float (M, d), likewise.
+
+    Returns:
+        Precision and recall with their Wilson intervals (over M and N images), and density.
+
+    Raises:
+        ValueError: too few images, or features of different widths.
+    """
+    if min(len(real_features), len(fake_features)) <= nearest or real_features.shape[1] != fake_features.shape[1]:
+        raise ValueError(f"balls of {nearest} neighbours cannot be told from {real_features.shape} and {fake_features.shape}")
+    between = cdist(real_features, fake_features)
+    inside_real = between < _radii(real_features, nearest)[:, None]
+    inside_fake = between < _radii(fake_features, nearest)[None, :]
+    precision, recall = inside_real.any(axis=0), inside_fake.any(axis=1)
+    density = float(inside_real.sum() / nearest / len(fake_features))
+    return wilson(int(precision.sum()), len(precision)), wilson(int(recall.sum()), len(recall)), density
+
+
+def frechet_distance(real_features: np.ndarray, fake_features: np.ndarray) -> float:
+    """Squared Fréchet distance of two normal distributions fitted to features (Heusel et al. 2017, arXiv 1706.08500, equation 6).
+
+    In Inception's features it is called FID; here they are whatever is given, and values of different extractors cannot be compared. It is
+    biased: fewer images give a larger distance. Compare sets of one size.
+
+    Args:
+        real_features: float (N, d), at least two rows.
+        fake_features: float (M, d), likewise.
+
+    Raises:
+        ValueError: fewer than two images in a set, or features of different widths.
+    """
+    if min(len(real_features), len(fake_features)) < 2 or real_features.shape[1] != fake_features.shape[1]:
+        raise ValueError(f"a Fréchet distance needs two sets of at least two rows, not {real_features.shape} and {fake_features.shape}")
+    real, fake = real_features.astype(np.float64), fake_features.astype(np.float64)
+    covariances = [np.atleast_2d(np.cov(features, rowvar=False)) for features in (real, fake)]
+    # the trace of the root of the product: its eigenvalues are real and not negative but for rounding
+    roots = np.sqrt(np.maximum(np.linalg.eigvals(covariances[0] @ covariances[1]).real, 0))
+    shift = real.mean(axis=0) - fake.mean(axis=0)
+    return float(shift @ shift + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * roots.sum())
+
+
+def _radii(features: np.ndarray, nearest: int) -> np.ndarray:
+    """float64 (N,): how far each image's ``nearest``-th neighbour is; the nearest of all is the image itself."""
+    return np.partition(cdist(features, features), nearest, axis=1)[:, nearest]
 
 
 def _at_most(features: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:

@@ -44,6 +44,8 @@ class ClassifierSpec:
 class Classifier(nn.Module):
     """A timm network that does its own normalisation. Weights are random, or ImageNet's with ``pretrained``.
 
+    ``temperature`` divides the logits before they become probabilities; it is fitted once the weights are trained.
+
     Raises:
         RequestError: no such architecture; it cannot take such small images or such a stem; its weights cannot be fetched.
     """
@@ -51,6 +53,7 @@ class Classifier(nn.Module):
     network: Any  # timm's networks share methods that nn.Module does not declare
     mean: Tensor
     std: Tensor
+    temperature: float = 1.0
 
     def __init__(self, spec: ClassifierSpec, pretrained: bool = False) -> None:
         super().__init__()
@@ -70,6 +73,10 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, C) of float images (N, 3, size, size) in [0, 1]."""
         return self.network(self._normal(images))
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Calibrated class probabilities, float64 (N, C), of float images (N, 3, size, size) in [0, 1]."""
+        return (self(images).double() / self.temperature).softmax(dim=1)
 
     def features(self, images: Tensor) -> Tensor:
         """What the last layer sees, float (N, F), of float images (N, 3, size, size) in [0, 1]."""
@@ -92,10 +99,11 @@ class Classifier(nn.Module):
 
 
 def save_classifier(folder: Path, classifier: Classifier, card: Mapping[str, str | int | float]) -> None:
-    """Write ``classifier.safetensors`` and ``classifier.json`` (``spec`` and ``card``: how it was trained) into ``folder``."""
+    """Write ``classifier.safetensors`` and ``classifier.json`` (spec, temperature, and a card of how it was trained) into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous().cpu() for name, tensor in classifier.state_dict().items()}, folder / WEIGHTS)
-    (folder / DESCRIPTION).write_text(json.dumps({"spec": asdict(classifier.spec), "card": dict(card)}, indent=1) + "\n")
+    description = {"spec": asdict(classifier.spec), "temperature": classifier.temperature, "card": dict(card)}
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
 
 
 def load_classifier(folder: Path, space: LabelSpace) -> Classifier:
@@ -105,7 +113,8 @@ def load_classifier(folder: Path, space: LabelSpace) -> Classifier:
         RequestError: there is none, it is damaged, or it was trained on another label space.
     """
     try:
-        stored = json.loads((folder / DESCRIPTION).read_text())["spec"]
+        description = json.loads((folder / DESCRIPTION).read_text())
+        stored, temperature = description["spec"], float(description.get("temperature", 1.0))
         spec = ClassifierSpec(**{**stored, "classes": tuple(stored["classes"])})
         weights = load_file(folder / WEIGHTS)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -120,6 +129,7 @@ def load_classifier(folder: Path, space: LabelSpace) -> Classifier:
         classifier.load_state_dict(weights)
     except RuntimeError as error:
         raise RequestError(f"the weights in {folder} do not fit {spec.architecture}; train it again with `pathsynth classify`") from error
+    classifier.temperature = temperature
     return classifier.eval()
 
 

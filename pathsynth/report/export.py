@@ -20,7 +20,12 @@ _SCORES = {
     "macro_recall": "macro recall",
     "macro_f1": "macro F1",
     "kid": "KID to real images (judge's features)",
+    "frechet_distance": "Fréchet distance to real images (judge's features)",
     "coverage": "coverage of real images (judge's features)",
+    "feature_precision": "precision (judge's features)",
+    "feature_recall": "recall (judge's features)",
+    "density": "density (judge's features)",
+    "near_copies": "nearer to a training image than 99% of real ones",
 }
 
 
@@ -92,9 +97,10 @@ def score_tables(scores: Scores) -> list[str]:
 def _overall(scores: Scores) -> str:
     heads = ["score", *(f"{stage}, {scorer}" for stage, scorer in _COLUMNS)]
     rows = [[words, *(_shown(scores.generated(name, *column)) for column in _COLUMNS)] for name, words in _SCORES.items()]
-    mark = scores.real("coverage", JUDGE, "train")
-    if mark:
-        rows.append(["coverage by as many real training images", "", _shown(mark), ""])
+    for name, words in _SCORES.items():
+        mark = scores.real(name, JUDGE, "train")
+        if mark:
+            rows.append([f"{words.partition(' (')[0]}: as many real training images", "", _shown(mark), ""])
     return _table(heads, [row for row in rows if any(row[1:])])
 
 
@@ -128,10 +134,11 @@ def _classifiers(scores: Scores) -> str:
     rows = []
     for scorer in (GATE, JUDGE):
         for split in ("val", "test"):
-            accuracy, f1, auc = (scores.real(name, scorer, split) for name in ("accuracy", "macro_f1", "auc"))
+            accuracy, f1, auc, ece = (scores.real(name, scorer, split) for name in ("accuracy", "macro_f1", "auc", "ece"))
             if accuracy:
-                rows.append([f"{scorer}, {split}", _shown(accuracy), _shown(f1), f"{auc.value:.3f}" if auc else ""])
-    return _table(["classifier on real images", "accuracy", "macro F1", "AUC"], rows) if rows else ""
+                plain_values = (f"{metric.value:.3f}" if metric else "" for metric in (auc, ece))
+                rows.append([f"{scorer}, {split}", _shown(accuracy), _shown(f1), *plain_values])
+    return _table(["classifier on real images", "accuracy", "macro F1", "AUC", "calibration error"], rows) if rows else ""
 
 
 def _shown(metric: Metric | None, digits: int = 3) -> str:

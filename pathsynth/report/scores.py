@@ -26,9 +26,9 @@ class Scores:
     metrics: tuple[Metric, ...]
 
     def generated(self, metric: str, stage: str, scorer: str, slug: str | None = None) -> Metric | None:
-        """The record of generated images from canonical prompts; ``slug`` None is the one over all classes."""
+        """The record of generated images; ``slug`` None is the one over all classes."""
         for m in self.metrics:
-            if (m.metric, m.stage, m.scorer, m.class_, m.split) == (metric, stage, scorer, slug, "generated") and m.prompts != "held-out":
+            if (m.metric, m.stage, m.scorer, m.class_, m.split) == (metric, stage, scorer, slug, "generated"):
                 return m
         return None
 

@@ -28,6 +28,7 @@ _KEY_SETTINGS = (
     ("guidance", "sampling.guidance"),
     ("tries per image, at most", "sampling.attempts"),
     ("gate probability, at least", "sampling.threshold"),
+    ("lead over the next class, at least", "sampling.margin"),
     ("images per class", "evaluate.n"),
     ("compared with real split", "evaluate.split"),
     ("gate", "gate.architecture"),
@@ -240,19 +241,25 @@ def _matrix_row(name: str, counts: Sequence[int]) -> MatrixRow:
     return MatrixRow(name, tuple((count, count / total if total else 0.0) for count in counts))
 
 
+_CLOSENESS = ("kid", "frechet_distance", "coverage", "feature_precision", "feature_recall", "density", "near_copies")
+"""The columns of the table of distances."""
+
+
 def _closeness(scores: Scores) -> tuple[Row, ...]:
     stages = (("first attempts", BEFORE), ("accepted images", AFTER))
 
     def cells(stage: str) -> tuple[Cell | None, ...]:
-        return cell(scores.generated("kid", stage, JUDGE), 4), cell(scores.generated("coverage", stage, JUDGE))
+        kid, *others = (scores.generated(name, stage, JUDGE) for name in _CLOSENESS)
+        return cell(kid, 4), *(cell(metric) for metric in others)
 
     rows = [Row(words, cells(stage)) for words, stage in stages]
-    return (*rows, Row("as many real training images", (None, cell(scores.real("coverage", JUDGE, "train")))))
+    kid, *others = (scores.real(name, JUDGE, "train") for name in _CLOSENESS)
+    return (*rows, Row("as many real training images", (cell(kid, 4), *(cell(metric) for metric in others))))
 
 
 def _trust(scores: Scores) -> tuple[Row, ...]:
     """Scores of the classifiers on real images: a row for each classifier and split that was measured."""
-    names = ("accuracy", "macro_precision", "macro_recall", "macro_f1", "auc")
+    names = ("accuracy", "macro_precision", "macro_recall", "macro_f1", "auc", "ece")
     rows = []
     for scorer in (GATE, JUDGE):
         for split, words in (("val", "validation"), ("test", "test")):

@@ -68,7 +68,7 @@ def write_reference(folder: Path, gate: Path, judge: Path, data: DataSet, config
     n = config.evaluate.n * len(data.space)
     made = real_reference(placed(load_classifier(judge, data.space)), data, split, n, seed)
     scores = [m for role, own in (("gate", gate), ("judge", judge)) for m in classifier_metrics(own, role, data, split, seed)]
-    save_file({"real": made.features}, folder / _FEATURES)
+    save_file({"real": made.features, "train": made.train, "bound": np.array([made.bound])}, folder / _FEATURES)
     parts = {"reached": made.metrics, "classifiers": scores}
     write_json(folder / _SCORES, {name: [m.to_json() for m in metrics] for name, metrics in parts.items()})
 
@@ -79,8 +79,10 @@ def write_evaluation(
     """Score the set and write ``result.json``, with the classifiers' own scores on real images in the same table."""
     judge = placed(load_classifier(built["judge"], data.space))
     reached, classifiers = _scores(built["reference"] / _SCORES)
-    reference = Reference(load_file(built["reference"] / _FEATURES)["real"], reached)
-    evaluation = evaluate_set(images.rows, images.folder, judge, data, reference, config.seed)
+    stored = load_file(built["reference"] / _FEATURES)
+    reference = Reference(stored["real"], stored["train"], float(stored["bound"][0]), reached)
+    assert config.evaluate
+    evaluation = evaluate_set(images.rows, images.folder, judge, data, reference, config.seed, config.evaluate.prompts)
     result = Result(
         identity=identity,
         versions=versions(),

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, ProgressBar
 from pytorch_lightning.loggers import Logger
+from scipy.special import softmax
 from torch import Tensor
 from torch.nn import functional
 
@@ -25,7 +26,9 @@ from pathsynth.ledger.errors import StageError
 from pathsynth.ledger.records import Metric
 from pathsynth.ledger.seeds import derive_seed
 from pathsynth.metrics.agreement import Agreement, Interval, accuracy_auc, agreement, macro_interval, wilson
+from pathsynth.metrics.calibration import expected_calibration_error, fit_temperature
 from pathsynth.models.classifier import Classifier, ClassifierSpec, save_classifier
+from pathsynth.training.ranks import own_environment
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
 from pathsynth.training.steps import step_generator, step_loader, warmup_cosine
 from pathsynth.vocabulary.labels import LabelSpace
@@ -151,7 +154,10 @@ class BestWeights(pl.Callback):
 
 @dataclass(frozen=True)
 class ClassifierScores:
-    """What a classifier scores on the n real images of a split; ``auc`` is None where a class has no image."""
+    """What a classifier scores on the n real images of a split; ``auc`` is None where a class has no image.
+
+    ``ece`` is the expected calibration error of its probabilities, ``ece_uncalibrated`` that of the plain softmax.
+    """
 
     split: str
     n: int
@@ -159,6 +165,8 @@ class ClassifierScores:
     accuracy: Interval
     macro: dict[str, Interval]
     auc: float | None
+    ece: float
+    ece_uncalibrated: float
 
     def records(self, space: LabelSpace, data: str, seed: int, scorer: str | None = None) -> list[Metric]:
         """The scores as metric records of ``data``; ``seed`` is the classifier's, ``scorer`` its role (gate, judge)."""
@@ -169,6 +177,8 @@ class ClassifierScores:
         found = [record(name, i.value, i.low, i.high, self.n) for name, i in {"accuracy": self.accuracy, **self.macro}.items()]
         if self.auc is not None:
             found.append(record("auc", self.auc, None, None, self.n))
+        calibration = {"ece": self.ece, "ece_uncalibrated": self.ece_uncalibrated}
+        found += [record(name, value, None, None, self.n) for name, value in calibration.items()]
         confusion = self.agreement.confusion
         for c in space.classes:
             right = int(confusion[c.index, c.index])
@@ -192,8 +202,8 @@ def train_classifier(
     """Train on the configured part of ``data`` and write the best weights, ``classifier.json`` and ``scores.json`` to ``folder``.
 
     On the CPU the same settings, data and number of threads give identical weights, also of a training that was cut off and
-    goes on from its checkpoint in ``work`` (None: it keeps none). Returns the scores on ``splits``; ``scores.json`` holds them
-    as a list of metric records.
+    goes on from its checkpoint in ``work`` (None: it keeps none). Their temperature is fitted on val. Returns the scores on ``splits``;
+    ``scores.json`` holds them as a list of metric records.
 
     Raises:
         RequestError: the architecture does not exist or does not fit the images, or its pretrained weights cannot be fetched.
@@ -219,20 +229,18 @@ def train_classifier(
         stop = EarlyStopping(module.score_name, mode="max", patience=config.patience)
         _fit(module, batches.an_epoch, [*callbacks, best, stop], points, logger, folder)
     classifier.load_state_dict(best.state)
+    classifier.temperature = fit_temperature(_logits(classifier, batches.val), batches.val.labels)
     scores = tuple(score_classifier(classifier, data, split, config.seed) for split in splits)
     save_classifier(folder, classifier, _card(config, data, len(batches.train), best))
     write_json(folder / SCORES, [m.to_json() for s in scores for m in s.records(data.space, data.name, config.seed)])
     return scores
 
 
-@torch.no_grad()
 def score_classifier(classifier: Classifier, data: DataSet, split: str, seed: int) -> ClassifierScores:
     """Score a classifier on the real images of a split; ``seed`` is the bootstrap's."""
     images, classes = data.split(split), len(data.space)
-    classifier.eval()
-    device = next(classifier.parameters()).device
-    batches = (images.images[i : i + _VALIDATION_BATCH] for i in range(0, len(images), _VALIDATION_BATCH))
-    probabilities = torch.cat([classifier(to_float(b).to(device)).double().softmax(dim=1).cpu() for b in batches]).numpy()
+    logits = _logits(classifier, images)
+    probabilities = softmax(logits / classifier.temperature, axis=1)
     predictions = probabilities.argmax(axis=1)
     complete = len(np.unique(images.labels)) == classes > 1
     return ClassifierScores(
@@ -242,7 +250,18 @@ def score_classifier(classifier: Classifier, data: DataSet, split: str, seed: in
         accuracy=wilson(int((predictions == images.labels).sum()), len(images)),
         macro=macro_interval(images.labels, predictions, classes, seed),
         auc=accuracy_auc(images.labels, probabilities)[1] if complete else None,
+        ece=expected_calibration_error(probabilities, images.labels),
+        ece_uncalibrated=expected_calibration_error(softmax(logits, axis=1), images.labels),
     )
+
+
+@torch.no_grad()
+def _logits(classifier: Classifier, images: LabelledImages) -> np.ndarray:
+    """float64 (N, C)."""
+    classifier.eval()
+    device = next(classifier.parameters()).device
+    batches = (images.images[i : i + _VALIDATION_BATCH] for i in range(0, len(images), _VALIDATION_BATCH))
+    return torch.cat([classifier(to_float(batch).to(device)).double().cpu() for batch in batches]).numpy()
 
 
 def _fit(
@@ -256,7 +275,7 @@ def _fit(
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         callbacks=[*callbacks, points] if points else callbacks,
-        plugins=[AtomicCheckpoints()],
+        plugins=[AtomicCheckpoints(), own_environment()],
         logger=logger or False,
         log_every_n_steps=10,
         enable_checkpointing=False,

@@ -32,6 +32,9 @@ class BrightnessJudge(torch.nn.Module):
         bright = images.mean(dim=(1, 2, 3))
         return torch.stack([0.5 - bright, bright - 0.5], dim=1) * 10
 
+    def probabilities(self, images):
+        return self(images).double().softmax(dim=1)
+
     def features(self, images):
         return images.mean(dim=(2, 3))
 

@@ -8,7 +8,7 @@ import torch
 from torchmetrics.image.kid import poly_mmd
 
 from pathsynth.metrics import fidelity
-from pathsynth.metrics.fidelity import coverage, kid
+from pathsynth.metrics.fidelity import coverage, frechet_distance, kid, precision_recall_density
 
 
 def features(n: int, shift: float = 0.0, seed: int = 0, width: int = 16) -> np.ndarray:
@@ -95,3 +95,39 @@ def test_coverage_is_its_definition_and_that_of_real_images_is_high():
 def test_coverage_of_too_little_is_refused(real, fake):
     with pytest.raises(ValueError, match="coverage"):
         coverage(np.zeros(real), np.zeros(fake))
+
+
+def test_precision_recall_and_density_are_their_definitions():
+    real, fake = features(40), features(30, shift=0.4, seed=1)
+    precision, recall, density = precision_recall_density(real, fake, nearest=3)
+
+    def radius(point: np.ndarray, own: np.ndarray) -> float:
+        return float(np.sort(np.linalg.norm(own - point, axis=1))[3])
+
+    inside = np.array([[np.linalg.norm(r - f) < radius(r, real) for f in fake] for r in real])
+    reached = np.array([[np.linalg.norm(r - f) < radius(f, fake) for f in fake] for r in real])
+    assert precision.value == pytest.approx(inside.any(axis=0).mean())
+    assert recall.value == pytest.approx(reached.any(axis=1).mean())
+    assert density == pytest.approx(inside.sum() / 3 / 30)
+
+
+def test_sets_that_are_one_or_far_apart_have_known_scores():
+    real = features(50)
+    precision, recall, density = precision_recall_density(real, real)
+    assert (precision.value, recall.value) == (1, 1) and density == pytest.approx(1)
+    precision, recall, density = precision_recall_density(real, features(50, shift=100))
+    assert (precision.value, recall.value, density) == (0, 0, 0)
+    with pytest.raises(ValueError, match="5 neighbours"):
+        precision_recall_density(real, features(5))
+
+
+def test_frechet_distance_is_that_of_torchmetrics_and_known_where_it_is_known():
+    from torchmetrics.image.fid import _compute_fid
+
+    real, fake = features(200).astype(np.float64), features(150, shift=0.3, seed=1).astype(np.float64)
+    moments = [torch.from_numpy(m) for x in (real, fake) for m in (x.mean(axis=0), np.cov(x, rowvar=False))]
+    assert frechet_distance(real, fake) == pytest.approx(float(_compute_fid(*moments)), rel=1e-6)
+    assert frechet_distance(real, real) == pytest.approx(0, abs=1e-6)
+    assert frechet_distance(real, real + 2) == pytest.approx(4 * real.shape[1], rel=1e-9)
+    with pytest.raises(ValueError, match="two rows"):
+        frechet_distance(real, fake[:1])

@@ -75,12 +75,15 @@ def test_an_unknown_architecture_is_told_its_neighbours():
 
 def test_what_is_saved_is_loaded_bit_for_bit(small, tmp_path):
     small.train()(images(4))
+    small.temperature = 2.5
     save_classifier(tmp_path, small, {"data": "a phantom", "seed": 3})
     loaded = load_classifier(tmp_path, COLORECTAL)
     assert not loaded.training
     assert loaded.spec == small.spec
     with torch.no_grad():
         assert torch.equal(loaded(images()), small.eval()(images()))
+        assert torch.allclose(loaded.probabilities(images()), (small(images()).double() / 2.5).softmax(dim=1))
+    small.temperature = 1.0
     assert json.loads((tmp_path / "classifier.json").read_text())["card"] == {"data": "a phantom", "seed": 3}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["classifier.json", "classifier.safetensors"]
 

@@ -70,11 +70,6 @@ def test_remark_where_gate_and_judge_disagree(scores: Scores) -> None:
     assert "do not agree" not in " ".join(remarks(scores, names(scores)))
 
 
-def test_held_out_prompts_are_not_mixed_in(scores: Scores) -> None:
-    held_out = replace(scores.metrics[0], prompts="held-out", value=0.01)
-    assert verdict(Scores((held_out, *scores.metrics))) == verdict(scores)
-
-
 def test_independence_needs_disjoint_parts() -> None:
     assert independence({"gate.part": "a", "judge.part": "b"}).disjoint
     assert not independence({"gate.part": "a", "judge.part": "all"}).disjoint

@@ -111,6 +111,8 @@ def test_the_stored_classifier_scores_what_was_told(trained):
     again = score_classifier(load_classifier(folder, SPACE), data(), "val", seed=0)
     assert np.array_equal(again.agreement.confusion, val.agreement.confusion)
     assert (again.accuracy, again.macro, again.auc) == (val.accuracy, val.macro, val.auc)
+    assert (again.ece, again.ece_uncalibrated) == (val.ece, val.ece_uncalibrated)
+    assert val.ece != val.ece_uncalibrated
 
 
 def test_the_same_seed_gives_the_same_weights_whatever_came_before(tmp_path):
@@ -172,7 +174,7 @@ def test_it_stops_when_val_gets_no_better(tmp_path, monkeypatch):
 
 
 _LABELS = (np.array([0, 1]), np.array([0, 1]))
-_NO_SCORES = (module.wilson(1, 2), {}, None)
+_NO_SCORES = (module.wilson(1, 2), {}, None, 0.0, 0.0)
 
 
 def test_a_loss_that_is_not_finite_is_named_with_its_step(tmp_path, monkeypatch):

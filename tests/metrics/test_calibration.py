@@ -1,0 +1,48 @@
+"""Calibration: a temperature that was applied is found again, and the error is torchmetrics'."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from pathsynth.metrics.calibration import expected_calibration_error, fit_temperature
+
+
+def calibrated(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (n, 4) and labels drawn from just the probabilities that they stand for."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(n, 4)) * 2
+    return logits, np.array([rng.choice(4, p=p) for p in softmax(logits, axis=1)])
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
+def test_a_temperature_is_found_again_and_mends_the_error(temperature):
+    logits, labels = calibrated(4000)
+    found = fit_temperature(logits * temperature, labels)
+    assert found == pytest.approx(temperature, rel=0.06)
+    mended = expected_calibration_error(softmax(logits * temperature / found, axis=1), labels)
+    assert mended < 0.03
+    if temperature != 1:
+        assert expected_calibration_error(softmax(logits * temperature, axis=1), labels) > 2 * mended
+
+
+def test_without_anything_to_go_by_nothing_is_changed():
+    assert fit_temperature(np.empty((0, 4)), np.empty(0, dtype=np.int64)) == 1
+    assert fit_temperature(np.full((2, 4), np.nan), np.zeros(2, dtype=np.int64)) == 1
+
+
+def test_the_error_has_known_values():
+    sure = np.eye(3)[[0, 1, 2, 0]]
+    assert expected_calibration_error(sure, np.array([0, 1, 2, 0])) == 0
+    assert expected_calibration_error(sure, np.array([1, 2, 0, 1])) == 1
+    assert expected_calibration_error(sure, np.array([0, 1, 0, 1])) == 0.5
+
+
+def test_the_error_is_that_of_torchmetrics():
+    logits, labels = calibrated(500, seed=1)
+    probabilities = softmax(logits * 2, axis=1)
+    theirs = multiclass_calibration_error(torch.from_numpy(probabilities), torch.from_numpy(labels), 4, n_bins=15, norm="l1")
+    assert expected_calibration_error(probabilities, labels) == pytest.approx(float(theirs), abs=1e-6)
