@@ -7,7 +7,8 @@ from pathlib import Path
 from pathsynth.config import DataConfig
 from pathsynth.data.dataset import Counts, DataSet
 from pathsynth.data.folder import Shares, folder_data
-from pathsynth.data.medmnist import pathmnist_data
+from pathsynth.data.medmnist import PATHMNIST, medmnist_data
+from pathsynth.data.medmnist_sets import MedSet, medmnist_set
 from pathsynth.data.phantom import phantom_data
 from pathsynth.data.ready import ReadySet, read_ready
 from pathsynth.ledger.errors import RequestError
@@ -28,7 +29,16 @@ def open_data(config: DataConfig) -> DataSet:
     if config.name == "folder":
         shares = Shares(config.val_share, config.test_share, config.seed)
         return folder_data(root, config.size, config.symmetry, shares, counts, config.classes)
-    return pathmnist_data(root, config.size, config.allow_subset, config.download, counts)
+    return medmnist_data(medmnist_source(config), root, config.size, config.allow_subset, config.download, counts)
+
+
+def medmnist_source(config: DataConfig) -> MedSet:
+    """The MedMNIST set that ``data=pathmnist``, or ``data=medmnist`` with ``data.flag``, names.
+
+    Raises:
+        RequestError: there is none of that name, or none that can be used.
+    """
+    return medmnist_set(str(config.flag)) if config.name == "medmnist" else PATHMNIST
 
 
 def ready_set(config: DataConfig) -> ReadySet:

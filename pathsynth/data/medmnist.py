@@ -1,4 +1,4 @@
-"""PathMNIST from its MedMNIST file, checked before it is trusted."""
+"""PathMNIST and its sister sets from their MedMNIST files, checked before they are trusted."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from pathsynth.data.dataset import ALL, SPLITS, Counts, DataSet, LabelledImages, first_of_each_class
+from pathsynth.data.medmnist_sets import MedSet, medmnist_set
 from pathsynth.ledger.errors import RequestError
 from pathsynth.vocabulary.labels import COLORECTAL
 from pathsynth.vocabulary.prompts import colorectal_prompts
@@ -29,6 +30,9 @@ OFFICIAL_MD5 = {
     224: "2c51a510bcdc9cf8ddb2af93af1eadec",
 }
 """MD5 of the official PathMNIST files by image size (``medmnist.INFO``, version 3)."""
+
+PATHMNIST = MedSet("pathmnist", "PathMNIST", COLORECTAL, colorectal_prompts(), 3, OFFICIAL_MD5, {})
+"""Known without the medmnist package, which only its download needs."""
 
 ROOT_VARIABLE = "PATHSYNTH_DATA"
 
@@ -43,9 +47,24 @@ class SourceIdentity(NamedTuple):
 def pathmnist_data(
     root: Path | None = None, size: int = 28, allow_subset: bool = False, download: bool = False, counts: Counts = ALL
 ) -> DataSet:
-    """PathMNIST at 28, 64, 128 or 224 pixels. Labels and array headers are checked now, images are read when asked for.
+    """PathMNIST; as :func:`medmnist_data`."""
+    return medmnist_data(PATHMNIST, root, size, allow_subset, download, counts)
+
+
+def pathmnist_identity(root: Path | None = None, size: int = 28, allow_subset: bool = False, counts: Counts = ALL) -> SourceIdentity:
+    """PathMNIST's; as :func:`medmnist_identity`."""
+    return medmnist_identity(PATHMNIST, root, size, allow_subset, counts)
+
+
+def medmnist_data(
+    source: MedSet, root: Path | None = None, size: int = 28, allow_subset: bool = False, download: bool = False, counts: Counts = ALL
+) -> DataSet:
+    """A set at 28, 64, 128 or 224 pixels. Labels and array headers are checked now, images are read when asked for.
+
+    Grey images are given three equal channels.
 
     Args:
+        source: which.
         root: folder of the file; ``None`` means the folder in ``PATHSYNTH_DATA``, else ``~/.medmnist``.
         size: pixels.
         allow_subset: accept a file whose checksum is not the official one; its name then says "subset" and its counts.
@@ -55,65 +74,72 @@ def pathmnist_data(
     Raises:
         RequestError: unknown size; more images wanted than there are; file missing, truncated, not official, or not in MedMNIST layout.
     """
-    path = pathmnist_file(root, size)
+    path = medmnist_file(source, root, size)
     if download and not path.is_file():
-        _download(path, size)
-    source = pathmnist_identity(root, size, allow_subset, counts)
+        _download(source, path, size)
+    found = medmnist_identity(source, root, size, allow_subset, counts)
     for split in SPLITS:
-        _labels(path, split)
+        _labels(source, path, split)
 
     @functools.cache
     def read(split: str) -> LabelledImages:
-        whole = LabelledImages(_array(path, f"{split}_images"), _labels(path, split))
+        whole = LabelledImages(_coloured(_array(path, f"{split}_images")), _labels(source, path, split))
         wanted = getattr(counts, split)
         return whole.take(first_of_each_class(whole.labels, wanted)) if wanted else whole
 
-    return DataSet(source.name, source.identity, size, COLORECTAL, colorectal_prompts(), read)
+    return DataSet(found.name, found.identity, size, source.space, source.prompts, read)
 
 
-def pathmnist_identity(root: Path | None = None, size: int = 28, allow_subset: bool = False, counts: Counts = ALL) -> SourceIdentity:
+def medmnist_identity(
+    source: MedSet, root: Path | None = None, size: int = 28, allow_subset: bool = False, counts: Counts = ALL
+) -> SourceIdentity:
     """Name and identity of the file, from its checksum and array headers: no image is decoded.
 
     Raises:
-        RequestError: as for ``pathmnist_data``, except for what only the labels show.
+        RequestError: as for ``medmnist_data``, except for what only the labels show.
     """
-    path = pathmnist_file(root, size)
+    path = medmnist_file(source, root, size)
     if not path.is_file():
         raise RequestError(f"no {path.name} in {path.parent}; put the MedMNIST file there, set data.root, or set data.download=true")
-    there = [_check_headers(path, split, size) for split in SPLITS]
+    there = [_check_headers(path, split, size, source.channels) for split in SPLITS]
     for split, wanted, found in zip(SPLITS, counts, there, strict=True):
         if wanted > found:
             raise RequestError(f"{path} has {found:,} {split} images, not {wanted:,}; lower data.n_{split}, or set 0 for all")
     checksum = _md5(path, path.stat().st_size, path.stat().st_mtime_ns)
-    identity = content_identity(size, checksum, counts)
+    identity = content_identity(source.flag, size, checksum, counts)
     kept = [wanted or found for wanted, found in zip(counts, there, strict=True)]
     shown = "/".join(f"{n:,}" for n in kept)
-    if checksum == OFFICIAL_MD5[size]:
-        return SourceIdentity(f"PathMNIST {size} px" + (f", {shown} images" if any(counts) else ""), identity)
+    if checksum == source.md5[size]:
+        return SourceIdentity(f"{source.title} {size} px" + (f", {shown} images" if any(counts) else ""), identity)
     if not allow_subset:
         raise RequestError(
-            f"{path} has MD5 {checksum}, the official file {OFFICIAL_MD5[size]}; "
+            f"{path} has MD5 {checksum}, the official file {source.md5[size]}; "
             "fetch it again, or set data.allow_subset=true to use it as a subset"
         )
-    return SourceIdentity(f"PathMNIST subset ({shown})" + ("" if size == 28 else f" {size} px"), identity)
+    return SourceIdentity(f"{source.title} subset ({shown})" + ("" if size == 28 else f" {size} px"), identity)
 
 
-def content_identity(size: int, checksum: str, counts: Counts = ALL) -> str:
+def content_identity(flag: str, size: int, checksum: str, counts: Counts = ALL) -> str:
     """The hash of what determines the images: the file's checksum, and how many of each split are taken if not all."""
     taken = ":" + "/".join(map(str, counts)) if any(counts) else ""
-    return hashlib.blake2b(f"pathmnist:{size}:{checksum}{taken}".encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(f"{flag}:{size}:{checksum}{taken}".encode(), digest_size=8).hexdigest()
 
 
-def pathmnist_file(root: Path | None, size: int) -> Path:
+def medmnist_file(source: MedSet, root: Path | None, size: int) -> Path:
     """Where the file is looked for.
 
     Raises:
         RequestError: there are no images of that size.
     """
-    if size not in OFFICIAL_MD5:
-        raise RequestError(f"PathMNIST has no {size} px images; set data.size to one of: {', '.join(map(str, OFFICIAL_MD5))}")
+    if size not in source.md5:
+        raise RequestError(f"{source.title} has no {size} px images; set data.size to one of: {', '.join(map(str, source.md5))}")
     folder = root or Path(os.environ.get(ROOT_VARIABLE) or Path.home() / ".medmnist")
-    return folder.expanduser() / ("pathmnist.npz" if size == 28 else f"pathmnist_{size}.npz")
+    return folder.expanduser() / (f"{source.flag}.npz" if size == 28 else f"{source.flag}_{size}.npz")
+
+
+def _coloured(images: np.ndarray) -> np.ndarray:
+    """uint8 (N, H, W, 3) of colour or grey images."""
+    return images if images.ndim == 4 else np.repeat(images[..., None], 3, axis=-1)
 
 
 @functools.lru_cache(maxsize=8)
@@ -123,12 +149,14 @@ def _md5(path: Path, length: int, changed_ns: int) -> str:
         return hashlib.file_digest(handle, "md5").hexdigest()
 
 
-def _check_headers(path: Path, split: str, size: int) -> int:
+def _check_headers(path: Path, split: str, size: int, channels: int) -> int:
     """Check shape and dtype of a split's two arrays without reading them; the number of images."""
     shape, dtype = _header(path, f"{split}_images")
-    if dtype != np.uint8 or len(shape) != 4 or shape[1:] != (size, size, 3):
+    wanted = (size, size, 3) if channels == 3 else (size, size)
+    if dtype != np.uint8 or shape[1:] != wanted:
+        shown = ", ".join(map(str, wanted))
         raise RequestError(
-            f"{path}: {split}_images is {dtype} {shape}, wanted uint8 (N, {size}, {size}, 3); use the official file for data.size={size}"
+            f"{path}: {split}_images is {dtype} {shape}, wanted uint8 (N, {shown}); use the official file for data.size={size}"
         )
     if shape[0] == 0:
         raise RequestError(f"{path}: {split}_images holds no image; use a file whose three splits all have images")
@@ -165,29 +193,28 @@ def _unreadable(path: Path, error: Exception) -> RequestError:
     return RequestError(f"{path} is truncated or no .npz archive ({reason}); fetch it again")
 
 
-def _labels(path: Path, split: str) -> np.ndarray:
+def _labels(source: MedSet, path: Path, split: str) -> np.ndarray:
     """int64 (N,) labels of a split, all of them classes of the label space."""
     labels = _array(path, f"{split}_labels").astype(np.int64).reshape(-1)
-    if labels.min() < 0 or labels.max() >= len(COLORECTAL):
+    if labels.min() < 0 or labels.max() >= len(source.space):
         raise RequestError(
-            f"{path}: {split}_labels has values {labels.min()} to {labels.max()}, wanted 0 to {len(COLORECTAL) - 1}; use the PathMNIST file"
+            f"{path}: {split}_labels has values {labels.min()} to {labels.max()}, wanted 0 to {len(source.space) - 1}; "
+            f"use the {source.title} file"
         )
     return labels
 
 
-def _download(path: Path, size: int) -> None:
+def _download(source: MedSet, path: Path, size: int) -> None:
     """Fetch the official file to ``path``; nothing is left there unless its checksum is right."""
-    import medmnist  # slow (loads torch), and only needed here
-
-    url = medmnist.INFO["pathmnist"]["url" if size == 28 else f"url_{size}"]
+    url = medmnist_set(source.flag).urls[size]
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=path.name, suffix=".partial", dir=path.parent)
     partial = Path(name)
     try:
-        with os.fdopen(handle, "wb") as target, urllib.request.urlopen(url, timeout=60) as source:
-            shutil.copyfileobj(source, target)
+        with os.fdopen(handle, "wb") as target, urllib.request.urlopen(url, timeout=60) as answer:
+            shutil.copyfileobj(answer, target)
         stat = partial.stat()
-        if _md5(partial, stat.st_size, stat.st_mtime_ns) != OFFICIAL_MD5[size]:
+        if _md5(partial, stat.st_size, stat.st_mtime_ns) != source.md5[size]:
             raise RequestError(f"{path.name} from {url} arrived damaged (wrong MD5); try again, or put the file in {path.parent}")
         os.replace(partial, path)
     except (urllib.error.URLError, OSError) as error:

@@ -14,18 +14,21 @@ from typing import Any
 
 from pathsynth.config import BaseConfig, DataConfig, RunConfig
 from pathsynth.config.shipped import assets_folder
-from pathsynth.data.catalogue import open_data, ready_set
+from pathsynth.data.catalogue import medmnist_source, open_data, ready_set
 from pathsynth.data.dataset import Counts
 from pathsynth.data.folder import folder_files
-from pathsynth.data.medmnist import OFFICIAL_MD5, content_identity, pathmnist_file, pathmnist_identity
+from pathsynth.data.medmnist import content_identity, medmnist_file, medmnist_identity
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.identity import digest
 from pathsynth.ledger.weights import weights_digest
-from pathsynth.vocabulary.labels import COLORECTAL, LabelSpace
-from pathsynth.vocabulary.prompts import PromptBook, colorectal_prompts
+from pathsynth.vocabulary.labels import LabelSpace
+from pathsynth.vocabulary.prompts import PromptBook
 
 _LAYOUT = ("*.safetensors", "*.json", "*.txt")
 _PATIENCE_SECONDS = 5
+
+
+_MEDMNIST = ("pathmnist", "medmnist")
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,9 @@ def data_source(config: DataConfig) -> DataSource:
     Raises:
         RequestError: a file is missing, damaged, of another size or not the official one.
     """
-    if config.name == "pathmnist" and config.download and not _is_there(config):
-        counts = Counts(config.n_train, config.n_val, config.n_test)
-        return DataSource(content_identity(config.size, OFFICIAL_MD5[config.size], counts), COLORECTAL, colorectal_prompts())
+    if config.name in _MEDMNIST and config.download and not _is_there(config):
+        counts, source = Counts(config.n_train, config.n_val, config.n_test), medmnist_source(config)
+        return DataSource(content_identity(source.flag, config.size, source.md5[config.size], counts), source.space, source.prompts)
     data = open_data(config)
     return DataSource(data.identity, data.space, data.prompts)
 
@@ -65,7 +68,7 @@ def data_source(config: DataConfig) -> DataSource:
 def _is_there(config: DataConfig) -> bool:
     """Whether the file is there; where it is not, what is downloaded will be the official one."""
     try:
-        pathmnist_identity(Path(config.root) if config.root else None, config.size, config.allow_subset)
+        medmnist_identity(medmnist_source(config), Path(config.root) if config.root else None, config.size, config.allow_subset)
     except RequestError as error:
         if str(error).startswith("no "):
             return False
@@ -76,8 +79,8 @@ def _is_there(config: DataConfig) -> bool:
 def source_files(config: RunConfig) -> list[Path] | None:
     """The files that identify data and base; None where there are some that cannot be watched (on the hub, not there yet)."""
     files: list[Path] = []
-    if config.data and config.data.name == "pathmnist":
-        files.append(pathmnist_file(Path(config.data.root) if config.data.root else None, config.data.size))
+    if config.data and config.data.name in _MEDMNIST:
+        files.append(medmnist_file(medmnist_source(config.data), Path(config.data.root) if config.data.root else None, config.data.size))
     if config.data and config.data.name == "folder" and config.data.root:
         images = folder_files(Path(config.data.root))
         files += [*images, *sorted({path.parent for path in images})]  # a folder's time tells of images that came or went
