@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
 
 from pathsynth.config import RunConfig
+from pathsynth.ledger.adapters import read_card
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.report.adapter_card import adapter_card
@@ -35,7 +35,7 @@ def export_adapter(trial: Path, folder: Path, fuse: bool, ready: bool) -> None:
         raise RequestError(f"no adapter in {trial}; name the folder of a trial whose fine-tune is done (pathsynth status lists them)")
     if folder.exists():
         raise RequestError(f"{folder} is there already and is not overwritten; name another folder")
-    base = _base_of(source / "adapter.json")
+    card = read_card(source)
     (summary,) = collect_trials(trial)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as partial:
@@ -43,13 +43,13 @@ def export_adapter(trial: Path, folder: Path, fuse: bool, ready: bool) -> None:
         if fuse:
             _fuse(source, manifest_of(trial).config, made)
         elif ready:
-            _with_gate(trial, base, made)
+            _with_gate(trial, card.base, made)
         else:
             shutil.copytree(source, made)
         for name, shown in _SAMPLES.items():
             if (trial / name).is_file():
                 shutil.copyfile(trial / name, made / shown)
-        (made / _CARD).write_text(adapter_card(summary, base, folder.name, fuse, ready), encoding="utf-8")
+        (made / _CARD).write_text(adapter_card(summary, card, folder.name, fuse, ready), encoding="utf-8")
         made.rename(folder)
     print(f"exported to {folder}; {_CARD} says how to load it")
 
@@ -65,14 +65,6 @@ def _with_gate(trial: Path, base: str, folder: Path) -> None:
         raise RequestError(f"the gate of {trial} is not there any more; run the trial again")
     folder.mkdir()
     write_ready(folder, trial / "adapter", gate, base, open_data(manifest.config.data))
-
-
-def _base_of(card: Path) -> str:
-    """The identity of the base that an adapter's card names, read without torch."""
-    try:
-        return str(json.loads(card.read_text(encoding="utf-8"))["base"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RequestError(f"{card} is not an adapter card ({error}); run the trial again") from error
 
 
 def _fuse(adapter: Path, config: RunConfig, folder: Path) -> None:

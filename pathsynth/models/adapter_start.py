@@ -11,9 +11,10 @@ from diffusers.utils import convert_state_dict_to_diffusers, convert_state_dict_
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from pathsynth.ledger.adapters import WEIGHTS_FILE
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.base import Base
-from pathsynth.models.lora import WEIGHTS_FILE, adapted_parts, adapter_state, peft_config_of, restore
+from pathsynth.models.lora import adapted_parts, adapter_state, peft_config_of, restore
 
 
 def start_from(base: Base, folder: Path) -> None:

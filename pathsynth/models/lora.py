@@ -18,12 +18,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pathsynth.config.schema import REGEX
+from pathsynth.ledger.adapters import CARD_FILE, WEIGHTS_FILE, AdapterCard, read_card
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.base import Base
-
-WEIGHTS_FILE = "pytorch_lora_weights.safetensors"
-CARD_FILE = "adapter.json"
 
 _ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
 _CONVOLUTION = ["conv1", "conv2", "conv_shortcut", "conv_in", "conv_out", "downsamplers.0.conv", "upsamplers.0.conv", "proj_in", "proj_out"]
@@ -36,33 +34,6 @@ TARGETS: dict[str, list[str]] = {
 """Module names (ends of them) that a group of ``lora.targets`` adapts; ``all-linear`` is read off the UNet."""
 
 _TEXT_ATTENTION = ["q_proj", "k_proj", "v_proj", "out_proj"]
-
-
-@dataclass(frozen=True)
-class AdapterCard:
-    """What an adapter belongs to and how it was made; stands beside the weights as JSON.
-
-    ``step``: where in the training of ``steps`` its tensors come from. ``prompts``: the canonical one of each of ``classes``.
-    ``retries``: how often the training went back and on at a lower learning rate. ``version``: of this program.
-    """
-
-    base: str
-    label_space: str
-    classes: tuple[str, ...]
-    data: str
-    rank: int
-    alpha: int
-    targets: str | tuple[str, ...]
-    seed: int
-    step: int
-    steps: int | None = None
-    dora: bool = False
-    rslora: bool = False
-    text_encoder: bool = False
-    data_identity: str = ""
-    prompts: tuple[str, ...] = ()
-    retries: int = 0
-    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -199,22 +170,6 @@ def _peft_settings(base: Base) -> dict[str, Any]:
 def _provenance(card: AdapterCard) -> dict[str, str]:
     """The card as strings, which is all that the header of a safetensors file holds."""
     return {f"pathsynth.{key}": value if isinstance(value, str) else json.dumps(value) for key, value in asdict(card).items()}
-
-
-def read_card(folder: Path) -> AdapterCard:
-    """The card of a saved adapter.
-
-    Raises:
-        RequestError: the folder holds no complete adapter.
-    """
-    path = folder / CARD_FILE
-    if not path.is_file() or not (folder / WEIGHTS_FILE).is_file():
-        raise RequestError(f"{folder} holds no adapter ({WEIGHTS_FILE} and {CARD_FILE}); name an adapter folder of this program")
-    try:
-        fields = json.loads(path.read_text())
-        return AdapterCard(**{**fields, "classes": tuple(fields["classes"]), "prompts": tuple(fields.get("prompts", ()))})
-    except (ValueError, TypeError, KeyError) as error:
-        raise RequestError(f"{path} is not an adapter card ({error}); train or export the adapter again") from error
 
 
 def load_adapter(folder: Path, base: Base) -> AdapterCard:

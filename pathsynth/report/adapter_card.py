@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathsynth.ledger.adapters import AdapterCard
 from pathsynth.report.collect import TrialSummary
 from pathsynth.report.export import plain, score_tables
 from pathsynth.report.scores import Scores
@@ -9,18 +10,14 @@ from pathsynth.report.verdict import verdict
 
 _SETTINGS = {
     "base": "base.name",
-    "rank": "lora.rank",
-    "alpha (null: the rank)": "lora.alpha",
-    "targets": "lora.targets",
-    "steps": "trainer.max_steps",
     "batch size": "trainer.batch_size",
     "learning rate": "optimizer.lr",
-    "training seed": "seed",
     "sampling steps": "sampling.steps",
     "guidance": "sampling.guidance",
 }
 _ADAPTER = """pipe = StableDiffusionPipeline.from_pretrained(<the base's folder or hub id>, safety_checker=None)
 pipe.load_lora_weights("{folder}")"""
+_PROMPT = "a histopathological image of an area with mucus"
 _USE = """**Intended use.** Varied reference images for teaching, and research on generative models. **Not for diagnosis**, and no evidence
 of anything about a patient: the images are synthetic. What stands under "before filtering" is what one draw gives; filter with a gate. The
 gate also chose this adapter among the steps of its training; the judge is independent of it."""
@@ -32,17 +29,18 @@ pathsynth generate data=ready data.root={folder} data.size={size} n=4
 _FUSED = """pipe = StableDiffusionPipeline.from_pretrained("{folder}", safety_checker=None)"""
 
 
-def adapter_card(trial: TrialSummary, base: str, folder: str, fused: bool = False, ready: bool = False) -> str:
+def adapter_card(trial: TrialSummary, card: AdapterCard, folder: str, fused: bool = False, ready: bool = False) -> str:
     """Markdown for people, with the header that model hubs read.
 
     Args:
         trial: the trial that the adapter comes from, finished or not.
-        base: identity of the base that it belongs to.
+        card: the adapter's own.
         folder: what the exported folder is called.
         fused: whether the folder is a whole pipeline with the adapter fused in.
         ready: whether the adapter lies in ``adapter/``, with its gate beside it.
     """
-    settings = "\n".join(f"| {words} | {plain(trial.settings[key])} |" for words, key in _SETTINGS.items() if key in trial.settings)
+    rows = {**_of_the_adapter(card), **{words: trial.settings[key] for words, key in _SETTINGS.items() if key in trial.settings}}
+    settings = "\n".join(f"| {words} | {plain(value)} |" for words, value in rows.items())
     scores = Scores(trial.result.metrics) if trial.result else None
     data = ", ".join(dict.fromkeys(m.data for m in trial.result.metrics)) if trial.result else trial.settings.get("data.name", "")
     loading = (_FUSED if fused else _ADAPTER).format(folder=f"{folder}/adapter" if ready else folder)
@@ -50,10 +48,11 @@ def adapter_card(trial: TrialSummary, base: str, folder: str, fused: bool = Fals
         "---\nlibrary_name: diffusers\npipeline_tag: text-to-image\ntags: [lora, pathsynth, synthetic, histology]\n---",
         f"# {plain(trial.name)}",
         f"{'A text-to-image pipeline with a LoRA adapter fused in' if fused else 'A LoRA adapter for a text-to-image model'}, "
-        f"trained by pathsynth on {plain(data)}. It belongs to the base with identity `{base}`.",
+        f"trained by pathsynth on {plain(data)}. It belongs to the base with identity `{card.base}`.",
         f"```python\nfrom diffusers import StableDiffusionPipeline\n\n{loading}\n"
-        f'pipe("{plain(_prompt(trial))}").images[0]\n```',
+        f'pipe("{plain(card.prompts[0] if card.prompts else _PROMPT)}").images[0]\n```',
         _READY.format(folder=folder, size=trial.settings.get("data.size", "")) if ready else "",
+        _asked_for(card),
         f"| setting | value |\n| --- | --- |\n{settings}",
         *([plain(verdict(scores)), *score_tables(scores)] if scores else ["It was not evaluated."]),
         _USE,
@@ -61,5 +60,24 @@ def adapter_card(trial: TrialSummary, base: str, folder: str, fused: bool = Fals
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _prompt(trial: TrialSummary) -> str:
-    return trial.settings.get("generate.prompt", "") or "a histopathological image of an area with mucus"
+def _of_the_adapter(card: AdapterCard) -> dict[str, str]:
+    kinds = (("DoRA", card.dora), ("rsLoRA", card.rslora), ("with the text encoder", card.text_encoder))
+    kind = [word for word, has in kinds if has]
+    return {
+        "kind": ", ".join(["LoRA", *kind]),
+        "rank": str(card.rank),
+        "alpha": str(card.alpha),
+        "targets": card.targets if isinstance(card.targets, str) else ", ".join(card.targets),
+        "step": f"{card.step} of {card.steps}" if card.steps else str(card.step),
+        "retries at a lower rate": str(card.retries),
+        "training seed": str(card.seed),
+        "identity of the data": card.data_identity,
+        "pathsynth": card.version,
+    }
+
+
+def _asked_for(card: AdapterCard) -> str:
+    """The prompt of each class, as far as the adapter's card names them."""
+    pairs = zip(card.classes, card.prompts, strict=False)
+    rows = "\n".join(f"| {plain(name)} | {plain(prompt)} |" for name, prompt in pairs)
+    return f"| class | prompt |\n| --- | --- |\n{rows}" if rows else ""

@@ -32,8 +32,9 @@ def trial_command(folder: Path) -> list[str]:
 def trial_environment(threads: int | None, workers: int, gpu: str | None = None, devices: int = 1) -> dict[str, str]:
     """The environment of a trial: its threads, and its GPU if it has one of its own, are set before torch starts.
 
-    A fine-tune on several devices has so many processes, and each has these threads. ``threads`` wins; then what the environment already says; else the cores are shared among them all. A library that the
-    environment does not name follows OMP_NUM_THREADS: two libraries with different counts wait for each other.
+    A fine-tune on several devices has so many processes, and each has these threads. ``threads`` wins; then what the environment
+    already says; else the cores are shared among them all. A library that the environment does not name follows OMP_NUM_THREADS:
+    two libraries with different counts wait for each other.
     """
     environment = dict(os.environ)
     share = str(threads or environment.get("OMP_NUM_THREADS") or max(1, cores() // max(1, workers * devices)))

@@ -20,12 +20,13 @@ from torch import Tensor
 from pathsynth.config import LightningConfig, LoraConfig, ObjectiveConfig, SamplingConfig, TrainerConfig, ValidationConfig
 from pathsynth.data.cache import LatentCache
 from pathsynth.data.dataset import DataSet
+from pathsynth.ledger.adapters import AdapterCard
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.seeds import derive_seed
 from pathsynth.ledger.versions import versions
 from pathsynth.models.adapter_start import start_from
 from pathsynth.models.base import Base
-from pathsynth.models.lora import AdapterCard, AdapterDesign, adapted_parts, adapter_state, attach, restore, save_adapter, unload_adapter
+from pathsynth.models.lora import AdapterDesign, adapted_parts, adapter_state, attach, restore, save_adapter, unload_adapter
 from pathsynth.sampling.draw import drawer
 from pathsynth.sampling.rejection import Judge
 from pathsynth.sampling.slots import Stream, slots_of

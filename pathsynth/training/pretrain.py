@@ -30,6 +30,7 @@ from pathsynth.models.autoencoder import fit_projection, linear_autoencoder
 from pathsynth.models.diffusion import denoising_loss, encode_images, encode_prompts
 from pathsynth.models.text import text_encoder, word_tokenizer
 from pathsynth.models.tiny import TEXT_WIDTH, save_pipeline, tiny_scheduler, tiny_unet
+from pathsynth.training.ranks import own_environment
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
 from pathsynth.training.steps import step_generator, step_loader, warmup_cosine
 from pathsynth.vocabulary.words import whole_words
@@ -307,7 +308,7 @@ def _fit(name: str, module: AveragedModule, steps: int, work: Path, folder: Path
         max_steps=steps,
         accelerator="cpu",
         callbacks=[*progress, points],
-        plugins=[AtomicCheckpoints()],
+        plugins=[AtomicCheckpoints(), own_environment()],
         enable_checkpointing=False,
         logger=CSVLogger(str(folder), name=name, version=""),
         val_check_interval=min(250, steps),

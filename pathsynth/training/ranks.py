@@ -59,7 +59,7 @@ def share(tensor: Tensor, trainer: pl.Trainer) -> Tensor:
 
 def mean_over_ranks(value: Tensor, trainer: pl.Trainer) -> float:
     """The mean of a scalar that each rank has of its own share."""
-    return float(trainer.strategy.reduce(value.detach(), reduce_op="mean"))
+    return float(trainer.strategy.reduce(value.detach().clone(), reduce_op="mean"))
 
 
 def any_rank(told: bool, trainer: pl.Trainer) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from pathsynth.__main__ import dispatch
+from pathsynth.ledger.adapters import AdapterCard
 from pathsynth.ledger.records import Metric, Result, write_result
 
 
@@ -18,7 +20,9 @@ def trial(tmp_path: Path) -> Path:
     config = {"base": {"name": "tiny"}, "lora": {"rank": 4, "alpha": None, "targets": "attention"}, "data": {"name": "phantom"}}
     (folder / "manifest.json").write_text(json.dumps({"name": "rank=4 <b>", "config": config}))
     (folder / "state.json").write_text(json.dumps({"state": "done"}))
-    (folder / "adapter" / "adapter.json").write_text(json.dumps({"base": "b45e"}))
+    classes, prompts = ("mucus", "debris"), ("pale <i>mucus</i>", "debris")
+    made = AdapterCard("b45e", "tissue", classes, "phantom", 4, 8, ("to_q", "to_v"), 0, 3, 6, rslora=True, prompts=prompts, version="0.1")
+    (folder / "adapter" / "adapter.json").write_text(json.dumps(asdict(made)))
     (folder / "adapter" / "pytorch_lora_weights.safetensors").write_bytes(b"weights")
     f1 = Metric("macro_f1", 0.5, 0.4, 0.6, 90, "image", None, "generated", "before filtering", "gate", "canonical", "phantom 32 px", 0)
     write_result(folder / "result.json", Result("x", {}, config, (f1,), ()))
@@ -33,6 +37,8 @@ def test_the_folder_holds_adapter_card_and_scores(trial, tmp_path, capsys):
     card = (made / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: diffusers\n")
     assert 'pipe.load_lora_weights("mine")' in card and "`b45e`" in card and "| rank | 4 |" in card
+    assert "| kind | LoRA, rsLoRA |" in card and r"| targets | to\_q, to\_v |" in card and "| step | 3 of 6 |" in card
+    assert "| debris | debris |" in card and "<i>" not in card
     assert "| macro F1 | 0.500 [0.400, 0.600], n = 90 |" in card
     assert "Not for diagnosis" in card and "<b>" not in card
     assert capsys.readouterr().out.splitlines()[-1] == f"exported to {made}; README.md says how to load it"

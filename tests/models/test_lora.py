@@ -12,16 +12,15 @@ from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from pathsynth.ledger.adapters import AdapterCard, read_card
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.adapter_start import start_from
 from pathsynth.models.base import load_base
 from pathsynth.models.lora import (
-    AdapterCard,
     AdapterDesign,
     adapter_state,
     attach,
     load_adapter,
-    read_card,
     restore,
     save_adapter,
     save_fused,

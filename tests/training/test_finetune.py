@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from pathsynth.config import LoraConfig, ObjectiveConfig, SamplingConfig, TrainerConfig, ValidationConfig
 from pathsynth.data.cache import build_cache, load_cache
 from pathsynth.data.phantom import phantom_data
+from pathsynth.ledger.adapters import read_card
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.models.base import load_base
-from pathsynth.models.lora import read_card
 from pathsynth.sampling.verdict import Verdict
 from pathsynth.training.batches import BatchPlan
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
