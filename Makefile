@@ -3,7 +3,7 @@ BIN := .venv/bin
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 WANDB_MODE=offline
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-browser screenshots test-studies check clean
+.PHONY: help setup demo test test-slow test-browser test-sd15 screenshots test-studies check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -28,7 +28,7 @@ test: setup  ## tests that take seconds, two processes
 	$(ONE_THREAD) $(BIN)/pytest -n 2 -m "not slow and not browser"
 
 test-slow: setup  ## tests that take minutes: the whole loop at its smallest, a study killed at many moments
-	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadfile -m slow tests/study/test_pipeline.py tests/study/test_kills.py
+	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadfile -m slow tests/study/test_pipeline.py tests/study/test_kills.py tests/study/test_devices.py tests/training
 
 test-browser: setup  ## the dashboard in Chromium (apt-get install chromium), a minute
 	@command -v chromium > /dev/null || { echo "no chromium; install it: apt-get install chromium" >&2; exit 1; }
@@ -36,6 +36,9 @@ test-browser: setup  ## the dashboard in Chromium (apt-get install chromium), a 
 
 screenshots: setup  ## README's pictures of the dashboard; FOLDER=multirun/<study>
 	$(BIN)/python tests/report/screenshots.py $(FOLDER)
+
+test-sd15: setup  ## the real path at the size of Stable Diffusion 1.5, random weights, about 10 GB; TILES=<folder of 224 px tiles>
+	WANDB_MODE=offline TILES=$(TILES) $(BIN)/pytest -n 0 -s tests/study/test_sd15.py
 
 test-studies: setup  ## every shipped study at its smallest, minutes each
 	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slow tests/study/test_studies.py
