@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -24,7 +26,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from pathsynth.data.phantom import phantom_data
 from pathsynth.models.text import word_tokenizer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 MOST_MEMORY = 20e9
 """Bytes that any one process may hold."""
@@ -53,8 +55,8 @@ def tiles(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory) -> Path:
-    """A folder in diffusers layout whose networks have the shapes of Stable Diffusion 1.5."""
+def base(tmp_path_factory) -> Iterator[Path]:
+    """A folder in diffusers layout whose networks have the shapes of Stable Diffusion 1.5; its gigabytes are removed afterwards."""
     folder = tmp_path_factory.mktemp("sd15")
     torch.manual_seed(0)
     tokenizer = word_tokenizer(["a", "histopathological", "image", "of", "an", "area", "with", "tissue"])
@@ -76,7 +78,8 @@ def base(tmp_path_factory) -> Path:
         feature_extractor=None,
         requires_safety_checker=False,
     ).save_pretrained(folder, safe_serialization=True)
-    return folder
+    yield folder
+    shutil.rmtree(folder)
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
