@@ -157,7 +157,7 @@ def test_generate_draws_what_the_prompt_names(finished):
 def test_three_shards_make_the_set_of_one_process(finished):
     folder, base = finished
     words = [w for w in SMALL if w.partition(".")[0] not in ("judge", "evaluate")]
-    words = [*words, f"base.path={base}", "labels=[mucus,debris,adipose]", "n=3", "sampling.deterministic=true"]
+    words = [*words, f"base.path={base}", "labels=all", "n=2", "sampling.deterministic=true"]
     code, output = run(folder, "generate", *words, "study.name=whole")
     assert code == 0, output
     side_by_side = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
@@ -170,7 +170,8 @@ def test_three_shards_make_the_set_of_one_process(finished):
     tables = [pd.read_parquet(place / "attempts.parquet")[columns] for place in (the_trial(folder, "whole"), folder / "joined")]
     one, three = (table.sort_values(order).reset_index(drop=True) for table in tables)
     kept = one.image.str.startswith("images/").fillna(False)
-    assert one.drop(columns="image").equals(three.drop(columns="image")) and len(one) >= 9
+    assert one.drop(columns="image").equals(three.drop(columns="image")) and len(one) >= 18
+    assert kept.any(), "the gate takes some class for the one asked for"
     assert {p.relative_to(folder / "joined").as_posix() for p in (folder / "joined").rglob("*.png")} == set(one.image[kept])
     metadata = (folder / "joined" / "images" / "metadata.jsonl").read_text().splitlines()
     assert len(metadata) == kept.sum()
@@ -259,7 +260,8 @@ def test_a_truncated_cache_is_built_again(finished):
     (cache,) = (folder / "multirun" / ".stages" / "cache").glob("*/cache.safetensors")
     whole = cache.read_bytes()
     cache.write_bytes(whole[: len(whole) // 2])
-    code, output = run(folder, "finetune", f"base.path={base}", *SMALL[:-1], "lora.rank=3")
+    words = [w for w in SMALL if w.partition(".")[0] not in ("judge", "evaluate")]
+    code, output = run(folder, "finetune", f"base.path={base}", *words, "lora.rank=3")
     assert code == 0, output
     assert "is damaged" in output and "building it again" in output
     assert cache.stat().st_size == len(whole)
