@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
+import signal
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -70,13 +71,16 @@ def _lines(rows: Sequence[TrialRow]) -> list[str]:
 def _watch(folder: Path) -> None:
     from rich.live import Live
 
-    with Live(console=Console(), auto_refresh=False) as live:
-        try:
-            while True:
+    # an exception raised wherever the signal falls could be lost in a destructor; a flag cannot
+    stop = threading.Event()
+    former = signal.signal(signal.SIGINT, lambda *_: stop.set())
+    try:
+        with Live(console=Console(), auto_refresh=False) as live:
+            while not stop.is_set():
                 live.update(_view(_rows(folder), live.console.height), refresh=True)
-                time.sleep(_EVERY_SECONDS)
-        except KeyboardInterrupt:
-            return
+                stop.wait(_EVERY_SECONDS)
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 def _view(rows: Sequence[TrialRow], height: int) -> Group:
