@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.lora_training import now
 from benchmarks.machine import machine, summary
 from pathsynth.config import RunConfig
 from pathsynth.data.catalogue import open_data
@@ -159,11 +159,11 @@ def _time_the_unet(bench: _Bench) -> None:
     forward = bench.base.unet.forward
 
     def timed(*words: Any, **named: Any) -> Any:
-        started = _now()
+        started = now()
         try:
             return forward(*words, **named)
         finally:
-            bench.in_unet += _now() - started
+            bench.in_unet += now() - started
 
     bench.base.unet.forward = timed
 
@@ -182,7 +182,7 @@ def _drawer(bench: _Bench) -> CandidateDrawer:
 
 
 def _ours(bench: _Bench, seed: int) -> _Run:
-    request, started = bench.request, _now()
+    request, started = bench.request, now()
     accepted: dict[int, int] = {}
     attempts: dict[int, int] = {}
     stream = sample_until_accepted(bench.slots(), _drawer(bench), bench.gate, request.attempts, request.batch_size, seed)
@@ -190,11 +190,11 @@ def _ours(bench: _Bench, seed: int) -> _Run:
         label = item.attempt.slot.label
         attempts[label] = attempts.get(label, 0) + 1
         accepted[label] = accepted.get(label, 0) + item.verdict.accepted
-    return _Run(accepted, attempts, _now() - started)
+    return _Run(accepted, attempts, now() - started)
 
 
 def _paper(bench: _Bench, seed: int) -> _Run:
-    started = _now()
+    started = now()
     accepted: dict[int, int] = {}
     attempts: dict[int, int] = {}
     for slot in bench.slots():
@@ -205,11 +205,11 @@ def _paper(bench: _Bench, seed: int) -> _Run:
             if bench.gate([attempt], [image])[0].accepted:
                 accepted[slot.label] = accepted.get(slot.label, 0) + 1
                 break
-    return _Run(accepted, attempts, _now() - started)
+    return _Run(accepted, attempts, now() - started)
 
 
 def _batched_filter(bench: _Bench, seed: int) -> _Run:
-    request, started = bench.request, _now()
+    request, started = bench.request, now()
     accepted: dict[int, int] = {}
     attempts: dict[int, int] = {}
     first = {slot.label: slot for slot in reversed(bench.slots())}
@@ -222,7 +222,7 @@ def _batched_filter(bench: _Bench, seed: int) -> _Run:
             verdicts = bench.gate(batch, images)
             attempts[label] = made + size
             accepted[label] = accepted.get(label, 0) + sum(verdict.accepted for verdict in verdicts)
-    return _Run(accepted, attempts, _now() - started)
+    return _Run(accepted, attempts, now() - started)
 
 
 def _pipeline(bench: _Bench, prompt: str, seeds: list[int]) -> list[np.ndarray | None]:
@@ -241,12 +241,6 @@ def _pipeline(bench: _Bench, prompt: str, seeds: list[int]) -> list[np.ndarray |
     margin = (side - bench.data.size) // 2
     cut = drawn[:, margin : margin + bench.data.size, margin : margin + bench.data.size]
     return list(np.rint(cut * 255).astype(np.uint8))
-
-
-def _now() -> float:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 if __name__ == "__main__":

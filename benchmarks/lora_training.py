@@ -129,18 +129,18 @@ class _Turns(pl.Callback):
         self._since: float | None = None
 
     def on_train_start(self, *_: Any) -> None:
-        self._since = _now()
+        self._since = now()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         assert self._since is not None
-        self.seconds[OURS].append(_now() - self._since)
+        self.seconds[OURS].append(now() - self._since)
         order = list(self._others)
         first = trainer.global_step % max(1, len(order))
         for way in (*order[first:], *order[:first]):
-            started = _now()
+            started = now()
             self._others[way]()
-            self.seconds[way].append(_now() - started)
-        self._since = _now()
+            self.seconds[way].append(now() - started)
+        self._since = now()
 
 
 def _turn_by_turn(request: Checked, cache: Path) -> tuple[dict[str, list[float]], dict[str, int]]:
@@ -316,13 +316,14 @@ def _matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
     one, other = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     best = float("inf")
     for _ in range(10):
-        started = _now()
+        started = now()
         one @ other
-        best = min(best, _now() - started)
+        best = min(best, now() - started)
     return 2 * side**3 / best
 
 
-def _now() -> float:
+def now() -> float:
+    """Seconds of a clock, once a GPU has done what it was given."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
