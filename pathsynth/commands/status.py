@@ -71,7 +71,7 @@ def _lines(rows: Sequence[TrialRow]) -> list[str]:
 def _watch(folder: Path) -> None:
     from rich.live import Live
 
-    # an exception raised wherever the signal falls could be lost in a destructor; a flag cannot
+    # a handler of our own: Python sets none in a process that a shell started with SIGINT ignored, as in the background
     stop = threading.Event()
     former = signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 _COOLEST, _HOTTEST = 0.05, 20.0
 
@@ -38,7 +40,5 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
         labels: int (N,) in [0, C).
         bins: their number.
     """
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [abs(confidence[place == b].mean() - right[place == b].mean()) * (place == b).mean() for b in np.unique(place)]
-    return float(np.sum(gaps))
+    scores, truth = torch.from_numpy(probabilities), torch.from_numpy(labels)
+    return float(multiclass_calibration_error(scores, truth, probabilities.shape[1], n_bins=bins, norm="l1"))

@@ -26,7 +26,6 @@ class Diverged(StageError):
 
     def __init__(self, told: str, step: int) -> None:
         super().__init__(f"{told} at step {step}")
-        self.step = step
 
 
 class LossWatch:

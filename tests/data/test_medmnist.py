@@ -184,7 +184,9 @@ class TestDownload:
     def source(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / "remote").mkdir()
         path = write(tmp_path / "remote", arrays())
-        monkeypatch.setitem(medmnist_sets._info()["pathmnist"], "url", path.as_uri())  # type: ignore[call-overload]
+        table = medmnist_sets._info()
+        moved = {**table, "pathmnist": {**table["pathmnist"], "url": path.as_uri()}}
+        monkeypatch.setattr(medmnist_sets, "_info", lambda: moved)
         return path
 
     def test_a_whole_file_arrives(self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
