@@ -261,7 +261,7 @@ def test_a_truncated_cache_is_built_again(finished):
     whole = cache.read_bytes()
     cache.write_bytes(whole[: len(whole) // 2])
     words = [w for w in SMALL if w.partition(".")[0] not in ("judge", "evaluate")]
-    code, output = run(folder, "finetune", f"base.path={base}", *words, "lora.rank=3")
+    code, output = run(folder, "finetune", f"base.path={base}", *words, "lora.rank=3", "study.name=damage")
     assert code == 0, output
     assert "is damaged" in output and "building it again" in output
     assert cache.stat().st_size == len(whole)
