@@ -1,11 +1,12 @@
-"""The records that results are made of, and ``result.json``."""
+"""The records that results are made of, and ``result.json``, whose form is ``result.schema.json`` beside this file."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.errors import RequestError
 
 SCHEMA_VERSION = 1
+_SCHEMA = Path(__file__).with_name("result.schema.json")
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,13 @@ class Result:
 
 
 def write_result(path: Path, result: Result) -> None:
-    """Write ``result.json`` in one step; numbers that are not finite are refused with ValueError."""
-    record = {**asdict(result), "metrics": [m.to_json() for m in result.metrics]}
+    """Write ``result.json`` in one step.
+
+    Raises:
+        ValueError: a number is not finite, or the record does not have the form of ``result.schema.json``.
+    """
+    record = {**asdict(result), "metrics": [m.to_json() for m in result.metrics], "missing": [asdict(m) for m in result.missing]}
+    _has_form()(record)
     write_json(path, record)
 
 
@@ -94,6 +101,7 @@ def read_result(path: Path) -> Result:
     """
     with _as_refusals(path):
         record = _record(path)
+        _has_form()(record)
         metrics = tuple(Metric.from_json(m) for m in record.pop("metrics"))
         missing = tuple(Missing(**m) for m in record.pop("missing"))
         return Result(**record, metrics=metrics, missing=missing)
@@ -109,6 +117,14 @@ def read_metric(path: Path, metric: str, stage: str | None = None, scorer: str |
         wanted = {"metric": metric, "stage": stage, "scorer": scorer, "class": None, "split": "generated"}
         found = (m for m in _record(path)["metrics"] if all(m[key] == value for key, value in wanted.items()))
         return next((Metric.from_json(m) for m in found), None)
+
+
+@cache
+def _has_form() -> Callable[[object], object]:
+    """A check against the schema, which raises ValueError. The library is loaded only where a whole result is written or read."""
+    import fastjsonschema
+
+    return fastjsonschema.compile(json.loads(_SCHEMA.read_bytes()))
 
 
 def _record(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pathsynth.ledger import records
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import Metric, Missing, Result, read_result, write_result
 
@@ -48,7 +49,9 @@ def test_metrics_lie_in_the_file_as_one_table(tmp_path: Path, result: Result) ->
 
 
 def test_another_schema_version_is_refused(tmp_path: Path, result: Result) -> None:
-    write_result(tmp_path / "result.json", replace(result, schema_version=2))
+    path = tmp_path / "result.json"
+    write_result(path, result)
+    path.write_text(_changed(lambda record: record.update(schema_version=2))(path.read_text()))
     with pytest.raises(RequestError, match="schema version 2, this program reads 1") as caught:
         read_result(tmp_path / "result.json")
     assert "\n" not in str(caught.value)
@@ -76,6 +79,9 @@ def _changed(change: Callable[[dict[str, Any]], object]) -> Callable[[str], str]
         pytest.param(_changed(lambda record: record["metrics"][0].pop("n")), id="a metric without its n"),
         pytest.param(_changed(lambda record: record["metrics"].append("accuracy")), id="a metric that is no record"),
         pytest.param(_changed(lambda record: record["missing"][0].pop("reason")), id="missing without a reason"),
+        pytest.param(_changed(lambda record: record["metrics"][0].update(value="0.75")), id="a value in quotes"),
+        pytest.param(_changed(lambda record: record["metrics"][0].update(stage="while filtering")), id="a stage that is none"),
+        pytest.param(_changed(lambda record: record["extras"].update(gate=[[0.5]])), id="a matrix of no counts"),
     ],
 )
 def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, result: Result, damage: Callable[[str], str]) -> None:
@@ -105,6 +111,20 @@ def test_what_is_not_finite_is_not_written(tmp_path: Path, result: Result, value
     with pytest.raises(ValueError, match="JSON compliant"):
         write_result(path, replace(result, metrics=(replace(OVERALL, low=value),)))
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "change", [{"metrics": (replace(OVERALL, n=-1),)}, {"timings": {"generate": "fast"}}, {"identity": ""}, {"schema_version": 2}]
+)
+def test_what_has_not_the_form_of_the_schema_is_not_written(tmp_path: Path, result: Result, change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"must be|must contain"):
+        write_result(tmp_path / "result.json", replace(result, **change))
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_schema_describes_each_field_of_a_metric_record() -> None:
+    schema = json.loads((Path(records.__file__).parent / "result.schema.json").read_text())
+    assert list(schema["properties"]["metrics"]["items"]["properties"]) == list(OVERALL.to_json())
 
 
 def test_find_never_mixes_stages_scorers_classes_or_splits(result: Result) -> None:
