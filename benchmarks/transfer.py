@@ -11,9 +11,6 @@ from typing import Literal
 
 import numpy as np
 from PIL import Image
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from benchmarks.base import Figure, proportion, psnr, reconstructed
 from pathsynth.config import ClassifierConfig
@@ -22,13 +19,12 @@ from pathsynth.data.dataset import DataSet, LabelledImages
 from pathsynth.data.medmnist import pathmnist_data
 from pathsynth.data.phantom import phantom_data
 from pathsynth.data.tensors import pad_to, to_float, to_uint8
+from pathsynth.metrics.colour import fit_colour
 from pathsynth.models.base import load_base
 from pathsynth.models.classifier import WEIGHTS, Classifier, load_classifier
 from pathsynth.sampling.gate import class_probabilities
 from pathsynth.training.classifier import train_classifier
 from pathsynth.vocabulary.labels import COLORECTAL
-
-_BINS = 8
 
 
 def transfer_figures(real: Path | None, work: Path, gate_only: bool = False) -> list[Figure]:
@@ -77,22 +73,11 @@ def read_tiles(folder: Path, size: int) -> LabelledImages:
 def colour_figures(data: DataSet, seen: dict[str, LabelledImages]) -> list[Figure]:
     """What a logistic regression on colour histograms, trained on the phantoms of ``data``, gets right."""
     train = data.split("train")
-    model = colour_model(train)
+    model = fit_colour(train.images, train.labels, len(data.space))
     return [
-        proportion(f"colour histogram alone, {data.size} px", model.predict(histograms(images.images)) == images.labels, source)
+        proportion(f"colour histogram alone, {data.size} px", model.predict(images.images) == images.labels, source)
         for source, images in seen.items()
     ]
-
-
-def colour_model(train: LabelledImages) -> Pipeline:
-    """A logistic regression on colour histograms."""
-    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(histograms(train.images), train.labels)
-
-
-def histograms(images: np.ndarray) -> np.ndarray:
-    """Share of pixels in each of 8 levels of R, G and B: float32 (N, 24) of uint8 images (N, H, W, 3)."""
-    levels = images.reshape(len(images), -1, 3) // (256 // _BINS)
-    return np.concatenate([(levels == level).mean(axis=1, dtype=np.float32) for level in range(_BINS)], axis=1)
 
 
 def _trained(data: DataSet, folder: Path, stem: Literal["small", "stock"], stains: bool) -> Classifier:

@@ -20,11 +20,11 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.machine import machine
-from benchmarks.transfer import colour_model, histograms
 from pathsynth.config import ClassifierConfig
 from pathsynth.data.catalogue import open_data
 from pathsynth.data.dataset import DataSet, LabelledImages, first_of_each_class
 from pathsynth.ledger.atomic import write_json
+from pathsynth.metrics.colour import fit_colour
 from pathsynth.sampling.attempts import read_attempts
 from pathsynth.sampling.pictures import read_png
 from pathsynth.study.claim import read_manifest
@@ -61,7 +61,7 @@ def measure(trial: Path, seeds: Sequence[int], shares: Sequence[float], epochs: 
     seen = (epochs or config.gate.epochs) * len(real)
     rows = {name: _trained_on(images, name, data, config.gate, seeds, seen, split) for name, images in sources.items()}
     scored = data.split(split)
-    colour = float((colour_model(real).predict(histograms(scored.images)) == scored.labels).mean())
+    colour = float((fit_colour(real.images, real.labels, len(data.space)).predict(scored.images) == scored.labels).mean())
     return {
         "rows": {**rows, "colour alone, real 100%": {"accuracy": round(colour, 4)}, "chance": {"accuracy": round(1 / len(data.space), 4)}},
         "about": {"data": data.name, "split": split, "n": len(scored), "seeds": list(seeds), "trial": trial.name, "machine": machine()},
