@@ -2,12 +2,12 @@
 
 First attempts alone are scored "before filtering": they are what the adapter draws when nobody helps it. "After
 filtering" means the accepted image of each slot; only the judge scores it, for the gate's score of what it accepted is
-1 by construction.
+1 by construction. Beside both stands what colour histograms alone make of the same images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from pathsynth.data.dataset import DataSet
 from pathsynth.data.tensors import to_float
 from pathsynth.ledger.records import Metric, Missing
 from pathsynth.metrics.agreement import Interval, agreement, macro_interval, wilson
+from pathsynth.metrics.colour import ColourClassifier, fit_colour
 from pathsynth.metrics.fidelity import coverage, frechet_distance, kid, precision_recall_density
 from pathsynth.metrics.memorisation import copy_bound, near_copies
 from pathsynth.models.classifier import Classifier
@@ -30,6 +31,9 @@ BEFORE, AFTER = "before filtering", "after filtering"
 _FEWEST = 10
 """Images below which a kernel distance has no meaningful interval."""
 _NEIGHBOURS = 5
+_COLOUR = "colour"
+_MOST_COLOURS = 10_000
+"""Training images that the colour classifier sees at most: more change its 24 numbers a class no further."""
 
 
 @dataclass(frozen=True)
@@ -43,25 +47,63 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Scored:
-    """Asked-for labels and a scorer's predictions of one set of images; broken images are predicted as −1."""
+    """Asked-for (or true) labels and a scorer's predictions of one set of images; broken images are predicted as −1."""
 
-    stage: str
+    stage: str | None
     scorer: str
     labels: np.ndarray
     predictions: np.ndarray
 
 
 @dataclass(frozen=True)
+class _Set:
+    """Features, float (N, F), and labels, int64 (N,), of one set of images."""
+
+    features: np.ndarray
+    labels: np.ndarray
+
+    def of_class(self, label: int) -> np.ndarray:
+        return self.features[self.labels == label]
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Generated images: the labels asked for, int64 (N,), which of them have a picture, and those pictures, uint8 (K, H, W, 3)."""
+
+    labels: np.ndarray
+    whole: np.ndarray
+    images: np.ndarray
+
+    @classmethod
+    def read(cls, rows: Sequence[AttemptRow], folder: Path) -> _Drawn:
+        pictures = [read_png(folder / r.image) for r in rows if r.image]
+        labels = np.array([r.label for r in rows], dtype=np.int64)
+        whole = np.array([bool(r.image) for r in rows], dtype=bool)
+        return cls(labels, whole, np.stack(pictures) if pictures else np.empty((0, 1, 1, 3), np.uint8))
+
+    def predictions(self, predict: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """int64 (N,), −1 where there is no picture."""
+        found = np.full(len(self.labels), -1, dtype=np.int64)
+        if len(self.images):
+            found[self.whole] = predict(self.images)
+        return found
+
+
+@dataclass(frozen=True)
 class Reference:
     """What generated sets are compared with.
 
-    ``features``: of the real images, float64 (N, F); ``train``: of the training images, float32 (M, F); ``bound``: the distance to them
-    below which 1% of the real images lie. ``metrics``: what as many real training images as a set has first attempts reach.
+    ``features``: of the real images, float64 (N, F), with their ``labels``, int64 (N,); ``train``: features of the training images,
+    float32 (M, F); ``bound``: the distance to them below which 1% of the real images lie. ``colour``: what was fitted on the colours of
+    training images. ``metrics``: what as many real training images as a set has first attempts reach, and what colour alone tells of
+    the real images.
     """
 
     features: np.ndarray
+    labels: np.ndarray
     train: np.ndarray
     bound: float
+    colour: ColourClassifier
     metrics: tuple[Metric, ...]
 
 
@@ -72,12 +114,17 @@ def real_reference(judge: Classifier, data: DataSet, split: str, n: int, seed: i
         judge: the independent classifier; distances are taken in its features.
         data: the real data; its ``split`` ("val" or "test") is the reference of KID and coverage.
         split: see ``data``.
-        n: training images whose coverage is measured.
+        n: training images whose coverage is measured, and of each class its share of them.
         seed: which training images are drawn; recorded with the metric.
     """
-    real = features(judge, data.split(split).images)
-    train = features(judge, data.split("train").images)
-    return Reference(real, train.astype(np.float32), copy_bound(real, train), tuple(_reached_by_real(real, train, data.name, n, seed)))
+    scored, trained = data.split(split), data.split("train")
+    real, train = _Set(features(judge, scored.images), scored.labels), _Set(features(judge, trained.images), trained.labels)
+    every = -(-len(trained) // _MOST_COLOURS)
+    colour = fit_colour(trained.images[::every], trained.labels[::every], len(data.space))
+    told = _Scored(None, _COLOUR, scored.labels, colour.predict(scored.images))
+    reached = [*_reached_by_real(real, train, data, n, seed), *_overall_metrics(told, data, seed, None, split)]
+    bound = copy_bound(real.features, train.features)
+    return Reference(real.features, real.labels, train.features.astype(np.float32), bound, colour, tuple(reached))
 
 
 def evaluate_set(
@@ -100,58 +147,47 @@ def evaluate_set(
         seed: of the bootstrap, and recorded with every metric.
         prompts: what kind the images were asked for with; recorded with every metric of generated images.
     """
-    space = data.space
-    first = [r for r in rows if r.attempt == 0]
-    accepted = [r for r in rows if r.accepted]
-    judged = {BEFORE: _judge(first, folder, judge), AFTER: _judge(accepted, folder, judge)}
-    scored = [
-        _Scored(BEFORE, "gate", _labels(first), np.array([r.predicted for r in first])),
-        _Scored(BEFORE, "judge", _labels(first), judged[BEFORE]),
-        *([_Scored(AFTER, "judge", _labels(accepted), judged[AFTER])] if accepted else []),
-    ]
+    first, accepted = [r for r in rows if r.attempt == 0], [r for r in rows if r.accepted]
+    drawn = {BEFORE: _Drawn.read(first, folder), AFTER: _Drawn.read(accepted, folder)}
+    scored = [_Scored(BEFORE, "gate", drawn[BEFORE].labels, np.array([r.predicted for r in first]))]
+    coloured = []
+    for stage, images in drawn.items():
+        if len(images.labels):
+            judged = images.predictions(lambda pictures: class_probabilities(judge, pictures).argmax(axis=1))
+            scored.append(_Scored(stage, "judge", images.labels, judged))
+            coloured.append(_Scored(stage, _COLOUR, images.labels, images.predictions(reference.colour.predict)))
     metrics = [m for s in scored for m in _agreement_metrics(s, data, seed, prompts)]
+    metrics += [m for s in coloured for m in _overall_metrics(s, data, seed, prompts)]
     metrics += _acceptance_metrics(rows, data, seed, prompts)
     missing = [] if accepted else [Missing("judge after filtering", "the gate accepted no image")]
-    for stage, chosen in ((BEFORE, first), (AFTER, accepted)):
-        found, absent = _closeness(chosen, folder, judge, reference, (prompts, data.name, seed), stage)
+    for stage, images in drawn.items():
+        found, absent = _closeness(images, judge, data, reference, prompts, seed, stage)
         metrics += found
         missing += absent
     metrics += reference.metrics
-    confusions = {f"{s.stage}/{s.scorer}": _confusion(s, space) for s in scored}
+    confusions = {f"{s.stage}/{s.scorer}": _confusion(s, data.space) for s in scored}
     return Evaluation(tuple(metrics), tuple(missing), confusions)
 
 
-def _labels(rows: Sequence[AttemptRow]) -> np.ndarray:
-    return np.array([r.label for r in rows], dtype=np.int64)
-
-
-def _judge(rows: Sequence[AttemptRow], folder: Path, judge: Classifier) -> np.ndarray:
-    predictions = np.full(len(rows), -1, dtype=np.int64)
-    kept = [i for i, r in enumerate(rows) if r.image]
-    if kept:
-        predictions[kept] = class_probabilities(judge, _read(rows, folder)).argmax(axis=1)
-    return predictions
-
-
-def _read(rows: Sequence[AttemptRow], folder: Path) -> np.ndarray:
-    return np.stack([read_png(folder / r.image) for r in rows if r.image])
+def _overall_metrics(scored: _Scored, data: DataSet, seed: int, prompts: str | None, split: str = "generated") -> list[Metric]:
+    """Accuracy and macro scores over all classes."""
+    hits = scored.labels == scored.predictions
+    found = {"accuracy": wilson(int(hits.sum()), len(hits)), **macro_interval(scored.labels, scored.predictions, len(data.space), seed)}
+    return [
+        Metric(name, i.value, i.low, i.high, len(hits), "image", None, split, scored.stage, scored.scorer, prompts, data.name, seed)
+        for name, i in found.items()
+    ]
 
 
 def _agreement_metrics(scored: _Scored, data: DataSet, seed: int, prompts: str) -> list[Metric]:
-    classes = len(data.space)
-    n = len(scored.labels)
-    result = agreement(scored.labels, scored.predictions, classes)
+    """Those, and precision, recall and F1 of each class."""
+    result = agreement(scored.labels, scored.predictions, len(data.space))
 
-    def record(metric: str, value: float, low: float | None, high: float | None, count: int, slug: str | None = None) -> Metric:
-        return Metric(
-            metric, value, low, high, count, "image", slug, "generated", scored.stage, scored.scorer, prompts, data.name, seed
-        )
+    def record(metric: str, value: float, low: float | None, high: float | None, count: int, slug: str) -> Metric:
+        return Metric(metric, value, low, high, count, "image", slug, "generated", scored.stage, scored.scorer, prompts, data.name, seed)
 
     hits = scored.labels == scored.predictions
-    accuracy = wilson(int(hits.sum()), n)
-    records = [record("accuracy", accuracy.value, accuracy.low, accuracy.high, n)]
-    for name, interval in macro_interval(scored.labels, scored.predictions, classes, seed).items():
-        records.append(record(name, interval.value, interval.low, interval.high, n))
+    records = _overall_metrics(scored, data, seed, prompts)
     for c in data.space.classes:
         asked = int((scored.labels == c.index).sum())
         answered = int((scored.predictions == c.index).sum())
@@ -187,23 +223,46 @@ def _acceptance_metrics(rows: Sequence[AttemptRow], data: DataSet, seed: int, pr
 
 
 def _closeness(
-    rows: Sequence[AttemptRow], folder: Path, judge: Classifier, reference: Reference, origin: tuple[str, str, int], stage: str
+    drawn: _Drawn, judge: Classifier, data: DataSet, reference: Reference, prompts: str, seed: int, stage: str
 ) -> tuple[list[Metric], list[Missing]]:
     """How close a set is to the real images, how much of them it covers, and how near training images it comes; in the judge's features.
 
-    ``origin``: kind of prompts, data and seed, as every record has them.
+    Over all classes, and for each class beside the real images of that class.
     """
-    kept = [r for r in rows if r.image]
-    if len(kept) < _FEWEST:
-        reason = f"{len(kept)} images are too few to compare with a distribution ({_FEWEST} at least)"
+    if len(drawn.images) < _FEWEST:
+        reason = f"{len(drawn.images)} images are too few to compare with a distribution ({_FEWEST} at least)"
         return [], [Missing(f"{metric} {stage}", reason) for metric in ("kid", "coverage")]
-    fake = features(judge, _read(kept, folder))
-    prompts, data, seed = origin
-    found = {**_distances(reference.features, fake, seed), "near_copies": near_copies(fake, reference.train, reference.bound)}
+    fake = _Set(features(judge, drawn.images), drawn.labels[drawn.whole])
+    real = _Set(reference.features, reference.labels)
+    found: list[tuple[str | None, int, dict[str, Interval]]] = [
+        (None, len(fake.features), {**_distances(real.features, fake.features, seed), **_copies(fake.features, reference)})
+    ]
+    for c in data.space.classes:
+        own = fake.of_class(c.index)
+        distances = _class_distances(real.of_class(c.index), own, seed)
+        found += [(c.slug, len(own), {**distances, **_copies(own, reference)})] if distances else []
     return [
-        Metric(name, i.value, *_ends(i), len(kept), "image", None, "generated", stage, "judge", prompts, data, seed)
-        for name, i in found.items()
+        Metric(name, i.value, *_ends(i), n, "image", slug, "generated", stage, "judge", prompts, data.name, seed)
+        for slug, n, intervals in found
+        for name, i in intervals.items()
     ], []
+
+
+def _copies(fake: np.ndarray, reference: Reference) -> dict[str, Interval]:
+    return {"near_copies": near_copies(fake, reference.train, reference.bound)}
+
+
+def _class_distances(real: np.ndarray, fake: np.ndarray, seed: int) -> dict[str, Interval]:
+    """Of one class; nothing where it has too few images. Without the Fréchet distance, which needs more images than features."""
+    if len(fake) < _FEWEST or len(real) <= _NEIGHBOURS:
+        return {}
+    precision, recall, _ = precision_recall_density(real, fake, _NEIGHBOURS)
+    return {
+        "kid": kid(real, fake, seed),
+        "coverage": coverage(real, fake, _NEIGHBOURS),
+        "feature_precision": precision,
+        "feature_recall": recall,
+    }
 
 
 def _distances(real: np.ndarray, fake: np.ndarray, seed: int) -> dict[str, Interval]:
@@ -224,15 +283,26 @@ def _ends(interval: Interval) -> tuple[float | None, float | None]:
     return (None, None) if np.isnan(interval.low) else (interval.low, interval.high)
 
 
-def _reached_by_real(real: np.ndarray, train: np.ndarray, data: str, n: int, seed: int) -> list[Metric]:
-    """What as many real training images as there are first attempts reach: the marks of a perfect generator."""
-    chosen = np.random.default_rng(seed).permutation(len(train))[:n]
-    if len(real) <= _NEIGHBOURS or len(chosen) < _FEWEST:
+def _reached_by_real(real: _Set, train: _Set, data: DataSet, n: int, seed: int) -> list[Metric]:
+    """What as many real training images as there are first attempts reach, in all and by class: the marks of a perfect generator."""
+    rng = np.random.default_rng(seed)
+    some = _some(train.features, n, rng)
+    if len(real.features) <= _NEIGHBOURS or len(some) < _FEWEST:
         return []
+    found: list[tuple[str | None, int, dict[str, Interval]]] = [(None, len(some), _distances(real.features, some, seed))]
+    for c in data.space.classes:
+        own = _some(train.of_class(c.index), n // len(data.space), rng)
+        found.append((c.slug, len(own), _class_distances(real.of_class(c.index), own, seed)))
     return [
-        Metric(name, i.value, *_ends(i), len(chosen), "image", None, "train", None, "judge", None, data, seed)
-        for name, i in _distances(real, train[np.sort(chosen)], seed).items()
+        Metric(name, i.value, *_ends(i), size, "image", slug, "train", None, "judge", None, data.name, seed)
+        for slug, size, intervals in found
+        for name, i in intervals.items()
     ]
+
+
+def _some(rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """``n`` rows at random, or all if there are fewer, in their order."""
+    return rows[np.sort(rng.permutation(len(rows))[:n])]
 
 
 @torch.no_grad()

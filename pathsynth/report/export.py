@@ -11,9 +11,10 @@ import pandas as pd
 from pathsynth.ledger.atomic import write_bytes
 from pathsynth.ledger.records import Metric
 from pathsynth.report.collect import TrialSummary, collect_trials
-from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Scores, interval
+from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, Scores, interval
 
-_COLUMNS = ((BEFORE, GATE), (BEFORE, JUDGE), (AFTER, JUDGE))
+_COLUMNS = ((BEFORE, GATE), (BEFORE, JUDGE), (BEFORE, COLOUR), (AFTER, JUDGE), (AFTER, COLOUR))
+_SPLITS = ("val", "test")
 _SCORES = {
     "accuracy": "accuracy",
     "macro_precision": "macro precision",
@@ -90,17 +91,19 @@ def _side_by_side(trials: Sequence[TrialSummary]) -> str:
 
 
 def score_tables(scores: Scores) -> list[str]:
-    """Overall, by class, and of the classifiers on real images, as Markdown; empty where nothing was measured."""
-    return [_overall(scores), _by_class(scores), _classifiers(scores)]
+    """Overall, by class, and of the classifiers on real images, as Markdown; without those of which nothing was measured."""
+    parts = (_overall(scores), _by_class(scores), _class_closeness(scores), _classifiers(scores), _common_errors(scores))
+    return [part for part in parts if part]
 
 
 def _overall(scores: Scores) -> str:
-    heads = ["score", *(f"{stage}, {scorer}" for stage, scorer in _COLUMNS)]
+    heads = ["score", *(f"{stage}, {'colour alone' if scorer == COLOUR else scorer}" for stage, scorer in _COLUMNS)]
     rows = [[words, *(_shown(scores.generated(name, *column)) for column in _COLUMNS)] for name, words in _SCORES.items()]
     for name, words in _SCORES.items():
         mark = scores.real(name, JUDGE, "train")
         if mark:
-            rows.append([f"{words.partition(' (')[0]}: as many real training images", "", _shown(mark), ""])
+            beside = [_shown(mark) if column == (BEFORE, JUDGE) else "" for column in _COLUMNS]
+            rows.append([f"{words.partition(' (')[0]}: as many real training images", *beside])
     return _table(heads, [row for row in rows if any(row[1:])])
 
 
@@ -132,13 +135,31 @@ def _prf(scores: Scores, scorer: str, slug: str) -> str:
 
 def _classifiers(scores: Scores) -> str:
     rows = []
-    for scorer in (GATE, JUDGE):
-        for split in ("val", "test"):
+    for scorer in (GATE, JUDGE, COLOUR):
+        for split in _SPLITS:
             accuracy, f1, auc, ece = (scores.real(name, scorer, split) for name in ("accuracy", "macro_f1", "auc", "ece"))
             if accuracy:
+                who = "colour alone" if scorer == COLOUR else scorer
                 plain_values = (f"{metric.value:.3f}" if metric else "" for metric in (auc, ece))
-                rows.append([f"{scorer}, {split}", _shown(accuracy), _shown(f1), *plain_values])
+                rows.append([f"{who}, {split}", _shown(accuracy), _shown(f1), *plain_values])
     return _table(["classifier on real images", "accuracy", "macro F1", "AUC", "calibration error"], rows) if rows else ""
+
+
+def _class_closeness(scores: Scores) -> str:
+    """KID and coverage of each class, first attempts and accepted images, beside as many real training images."""
+    rows = []
+    for slug in scores.slugs:
+        found = [*scores.beside_real("kid", slug), *scores.beside_real("coverage", slug)]
+        if any(found):
+            rows.append([slug, *(_shown(m, 2) for m in found)])
+    columns = [f"{metric}, {what}" for metric in ("KID", "coverage") for what in ("first attempts", "accepted", "real ones")]
+    return _table(["class (judge's features)", *columns], rows) if rows else ""
+
+
+def _common_errors(scores: Scores) -> str:
+    found = [(split, scores.correlation(split)) for split in _SPLITS]
+    said = [f"{split} {_shown(m)}" for split, m in found if m]
+    return f"Correlation of the errors of gate and judge on real images: {'; '.join(said)}." if said else ""
 
 
 def _shown(metric: Metric | None, digits: int = 3) -> str:

@@ -8,6 +8,8 @@ from pathsynth.ledger.records import Metric
 
 BEFORE, AFTER = "before filtering", "after filtering"
 GATE, JUDGE = "gate", "judge"
+COLOUR = "colour"
+"""What colour histograms alone make of the images."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,21 @@ class Scores:
                 return m
         return None
 
-    def real(self, metric: str, scorer: str, split: str) -> Metric | None:
-        """The record over all classes of a classifier's score on real images of a split."""
+    def real(self, metric: str, scorer: str, split: str, slug: str | None = None) -> Metric | None:
+        """The record of a classifier's score on real images of a split; ``slug`` None is the one over all classes."""
         for m in self.metrics:
-            if (m.metric, m.scorer, m.class_, m.split) == (metric, scorer, None, split):
+            if (m.metric, m.scorer, m.class_, m.split) == (metric, scorer, slug, split):
                 return m
         return None
+
+    def beside_real(self, metric: str, slug: str) -> tuple[Metric | None, Metric | None, Metric | None]:
+        """The judge's record of one class's first attempts, of its accepted images, and of as many real training images."""
+        before, after = (self.generated(metric, stage, JUDGE, slug) for stage in (BEFORE, AFTER))
+        return before, after, self.real(metric, JUDGE, "train", slug)
+
+    def correlation(self, split: str) -> Metric | None:
+        """How the errors of gate and judge on real images of a split go together."""
+        return next((m for m in self.metrics if (m.metric, m.split) == ("error_correlation", split)), None)
 
     @property
     def slugs(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pathsynth.ledger.records import Metric, Missing, Result
 from pathsynth.report import paper
 from pathsynth.report.collect import TrialSummary
 from pathsynth.report.plots import history_plot
-from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Cell, Scores, cell
+from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, Cell, Scores, cell
 from pathsynth.report.sheets import Strip, class_strips
 from pathsynth.report.verdict import Independence, independence, remarks, verdict
 from pathsynth.vocabulary.labels import COLORECTAL
@@ -97,7 +97,9 @@ class TrialView:
     matrices: tuple[Matrix, ...]
     short_names: tuple[str, ...]
     closeness: tuple[Row, ...]
+    class_closeness: tuple[Row, ...]
     trust: tuple[Row, ...]
+    common_errors: tuple[Row, ...]
     pictures: tuple[Pictures, ...]
     history: str | None
     missing: tuple[Missing, ...]
@@ -134,7 +136,9 @@ def trial_view(trial: TrialSummary, real: bool = False) -> TrialView:
         matrices=_matrices(result, slugs),
         short_names=tuple(short_name(s) for s in slugs),
         closeness=_closeness(scores),
+        class_closeness=_class_closeness(scores),
         trust=_trust(scores),
+        common_errors=_common_errors(scores),
         pictures=_pictures(trial.folder / "grids", slugs, real or all(m.data.startswith("phantom") for m in result.metrics)),
         history=history_plot(trial.folder / "history.csv"),
         missing=result.missing,
@@ -176,7 +180,7 @@ def _cards(trial: TrialSummary) -> tuple[tuple[str, Cell | None, str], ...]:
 
 def _overall(scores: Scores) -> tuple[Row, ...]:
     names = (("accuracy", "accuracy"), ("macro precision", "macro_precision"), ("macro recall", "macro_recall"), ("macro-F1", "macro_f1"))
-    columns = ((BEFORE, GATE), (BEFORE, JUDGE), (AFTER, JUDGE))
+    columns = ((BEFORE, GATE), (BEFORE, JUDGE), (BEFORE, COLOUR), (AFTER, JUDGE), (AFTER, COLOUR))
     return tuple(Row(words, tuple(cell(scores.generated(name, *column)) for column in columns)) for words, name in names)
 
 
@@ -241,6 +245,7 @@ def _matrix_row(name: str, counts: Sequence[int]) -> MatrixRow:
     return MatrixRow(name, tuple((count, count / total if total else 0.0) for count in counts))
 
 
+_SPLITS = (("val", "validation"), ("test", "test"))
 _CLOSENESS = ("kid", "frechet_distance", "coverage", "feature_precision", "feature_recall", "density", "near_copies")
 """The columns of the table of distances."""
 
@@ -257,16 +262,33 @@ def _closeness(scores: Scores) -> tuple[Row, ...]:
     return (*rows, Row("as many real training images", (cell(kid, 4), *(cell(metric) for metric in others))))
 
 
+def _class_closeness(scores: Scores) -> tuple[Row, ...]:
+    """Eight cells a row: KID and coverage of first attempts, accepted and real images; near copies of the first two."""
+    rows = []
+    for slug in scores.slugs:
+        copies = scores.beside_real("near_copies", slug)[:2]
+        cells = tuple(cell(m) for m in (*scores.beside_real("kid", slug), *scores.beside_real("coverage", slug), *copies))
+        if any(cells):
+            rows.append(Row(class_name(slug), cells))
+    return tuple(rows)
+
+
 def _trust(scores: Scores) -> tuple[Row, ...]:
-    """Scores of the classifiers on real images: a row for each classifier and split that was measured."""
+    """Scores on real images of the classifiers, and of colour alone: a row for each and each split that was measured."""
     names = ("accuracy", "macro_precision", "macro_recall", "macro_f1", "auc", "ece")
     rows = []
-    for scorer in (GATE, JUDGE):
-        for split, words in (("val", "validation"), ("test", "test")):
+    for scorer, who in ((GATE, GATE), (JUDGE, JUDGE), (COLOUR, "colour alone")):
+        for split, words in _SPLITS:
             found: tuple[Metric | None, ...] = tuple(scores.real(name, scorer, split) for name in names)
             if any(found):
-                rows.append(Row(f"{scorer}, {words} images", tuple(cell(m) for m in found)))
+                rows.append(Row(f"{who}, {words} images", tuple(cell(m) for m in found)))
     return tuple(rows)
+
+
+def _common_errors(scores: Scores) -> tuple[Row, ...]:
+    """How the errors of gate and judge go together, a row for each split of real images that it was measured on."""
+    found = ((words, scores.correlation(split)) for split, words in _SPLITS)
+    return tuple(Row(f"{words} images", (cell(m),)) for words, m in found if m)
 
 
 def _pictures(folder: Path, slugs: Sequence[str], reference: bool) -> tuple[Pictures, ...]:

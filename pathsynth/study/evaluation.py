@@ -15,11 +15,14 @@ from safetensors.numpy import load_file, save_file
 from pathsynth.config import RunConfig
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import write_json
-from pathsynth.ledger.records import Metric, Result, read_result, write_result
+from pathsynth.ledger.records import Metric, Missing, Result, read_result, write_result
 from pathsynth.ledger.versions import versions
+from pathsynth.metrics.colour import ColourClassifier
 from pathsynth.metrics.evaluation import Reference, evaluate_set, real_reference
+from pathsynth.metrics.independence import error_correlation
 from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
+from pathsynth.sampling.gate import class_probabilities
 from pathsynth.sampling.pictures import contact_sheet, read_png
 from pathsynth.training.classifier import ClassifierScores, score_classifier
 from pathsynth.training.exhibits import show_confusion, show_numbers, show_pictures
@@ -68,7 +71,9 @@ def write_reference(folder: Path, gate: Path, judge: Path, data: DataSet, config
     n = config.evaluate.n * len(data.space)
     made = real_reference(placed(load_classifier(judge, data.space)), data, split, n, seed)
     scores = [m for role, own in (("gate", gate), ("judge", judge)) for m in classifier_metrics(own, role, data, split, seed)]
-    save_file({"real": made.features, "train": made.train, "bound": np.array([made.bound])}, folder / _FEATURES)
+    scores += _common_errors(gate, judge, data, split, seed)
+    tensors = {"real": made.features, "labels": made.labels, "train": made.train, "bound": np.array([made.bound])}
+    save_file({**tensors, "colour.weights": made.colour.weights, "colour.bias": made.colour.bias}, folder / _FEATURES)
     parts = {"reached": made.metrics, "classifiers": scores}
     write_json(folder / _SCORES, {name: [m.to_json() for m in metrics] for name, metrics in parts.items()})
 
@@ -80,15 +85,18 @@ def write_evaluation(
     judge = placed(load_classifier(built["judge"], data.space))
     reached, classifiers = _scores(built["reference"] / _SCORES)
     stored = load_file(built["reference"] / _FEATURES)
-    reference = Reference(stored["real"], stored["train"], float(stored["bound"][0]), reached)
+    colour = ColourClassifier(stored["colour.weights"], stored["colour.bias"])
+    reference = Reference(stored["real"], stored["labels"], stored["train"], float(stored["bound"][0]), colour, reached)
     assert config.evaluate
     evaluation = evaluate_set(images.rows, images.folder, judge, data, reference, config.seed, config.evaluate.prompts)
+    correlated = any(m.metric == "error_correlation" for m in classifiers)
+    unknown = () if correlated else (Missing("error_correlation", "gate or judge errs on none of the real images, or on all"),)
     result = Result(
         identity=identity,
         versions=versions(),
         settings=config.model_dump(mode="json", exclude={"multirun"}),
         metrics=(*evaluation.metrics, *classifiers),
-        missing=evaluation.missing,
+        missing=(*evaluation.missing, *unknown),
         extras=evaluation.confusions,
         timings=dict(seconds),
     )
@@ -112,6 +120,17 @@ def classifier_metrics(folder: Path, role: str, data: DataSet, split: str, seed:
     classifier = load_classifier(folder, data.space)
     splits = ("val",) if split == "val" else ("val", split)
     return [m for s in splits for m in score_classifier(classifier, data, s, seed).records(data.space, data.name, seed, role)]
+
+
+def _common_errors(gate: Path, judge: Path, data: DataSet, split: str, seed: int) -> list[Metric]:
+    """Whether gate and judge err on the same real images; nothing where one of them errs on none."""
+    images = data.split(split)
+    said = [class_probabilities(placed(load_classifier(own, data.space)), images.images).argmax(axis=1) for own in (gate, judge)]
+    found = error_correlation(said[0] != images.labels, said[1] != images.labels, seed)
+    if found is None:
+        return []
+    ends = (found.value, found.low, found.high)
+    return [Metric("error_correlation", *ends, len(images), "image", None, split, None, None, None, data.name, seed)]
 
 
 def log_classifier(loggers: Sequence[Logger], scores: Sequence[ClassifierScores], role: str, data: DataSet, seed: int) -> None:

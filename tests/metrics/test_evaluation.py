@@ -152,3 +152,28 @@ def test_coverage_stands_beside_that_of_as_many_real_images(found):
     before, reference = metrics["coverage", BEFORE, "judge", None], metrics["coverage", None, "judge", None]
     assert 0 <= before.low <= before.value <= before.high <= 1 and before.n == 19, "the broken first attempt is no image"
     assert (reference.split, reference.n) == ("train", 20)
+
+
+def test_colour_alone_stands_beside_each_stage_and_on_the_real_images(found):
+    metrics, _ = found
+    before, after, real = (metrics["accuracy", stage, "colour", None] for stage in (BEFORE, AFTER, None))
+    assert (before.value, before.n) == (14 / 20, 20), "it tells dark from bright, and a broken image is a miss"
+    assert (after.value, after.n) == (15 / 19, 19)
+    assert (real.value, real.split, real.prompts) == (1, "val", None)
+    assert not [key for key in metrics if key[2] == "colour" and key[3]], "over all classes alone"
+
+
+def test_a_class_is_compared_with_the_real_images_of_that_class(tmp_path, real):
+    dark = [(0, i, 0, 60, 0) for i in range(12)]
+    wrong = [(1, i, 0, 60, 0) for i in range(12)]
+    evaluation = evaluated(tmp_path, [*dark, *wrong], real)
+    metrics = {(m.metric, m.stage, m.class_): m for m in evaluation.metrics if m.scorer == "judge"}
+    assert metrics["kid", BEFORE, "adipose"].value < 0.01 < metrics["kid", BEFORE, "background"].value
+    assert metrics["coverage", BEFORE, "background"].value == 0 < metrics["coverage", BEFORE, "adipose"].value
+    assert (metrics["coverage", None, "adipose"].split, metrics["coverage", None, "adipose"].n) == ("train", 12)
+    assert ("frechet_distance", BEFORE, "adipose") not in metrics
+
+
+def test_a_class_with_few_images_is_not_compared(found):
+    metrics, _ = found
+    assert ("kid", BEFORE, "judge", "adipose") in metrics and ("kid", AFTER, "judge", "background") not in metrics

@@ -68,8 +68,8 @@ def page(folder: Path) -> tuple[str, Outline]:
 def test_trial_page_keeps_columns_apart(make_trial: Callable[..., Path], tmp_path: Path) -> None:
     _, outline = page(make_trial(tmp_path / "t"))
     accuracy = outline.row("accuracy")
-    assert [c.split()[0] for c in accuracy] == ["0.698", "0.658", "0.918"]
-    assert [c.split()[-1] for c in accuracy] == ["n=450", "n=450", "n=441"]
+    assert [c.split()[0] for c in accuracy] == ["0.698", "0.658", "0.512", "0.918", "0.601"]
+    assert [c.split()[-1] for c in accuracy] == ["n=450", "n=450", "n=450", "n=441", "n=441"]
     assert all(re.search(r"\[0\.\d{3}, 0\.\d{3}\]", c) for c in accuracy)
     assert [r[0] for r in outline.rows if r[0].startswith("macro")] == ["macro precision", "macro recall", "macro-F1"]
 
@@ -80,6 +80,20 @@ def test_published_scores_stand_beside_ours(make_trial: Callable[..., Path], tmp
     assert mucus[:3] == ["0.353", "0.600", "0.444"]
     assert [c.split()[0] for c in mucus[3:]] == ["0.77", "0.40", "0.53", "0.69", "0.36", "0.47"]
     assert outline.row("mean of the classes")[:3] == ["0.682", "0.711", "0.673 [0.60, 0.73]"]
+
+
+def test_each_class_stands_beside_the_real_images_of_that_class(make_trial: Callable[..., Path], tmp_path: Path) -> None:
+    _, outline = page(make_trial(tmp_path / "t"))
+    (mucus,) = (r[1:] for r in outline.rows if len(r) == 9 and r[0] == "mucus")
+    assert [c.split()[0] for c in mucus] == ["0.110", "0.090", "0.020", "0.310", "0.420", "0.930", "not", "not"]
+    assert not [r for r in outline.rows if len(r) == 9 and r[0] == "adipose"], "a class of which nothing was measured has no row"
+
+
+def test_the_page_tells_what_colour_alone_does_and_how_independent_the_judge_is(make_trial: Callable[..., Path], tmp_path: Path) -> None:
+    text, outline = page(make_trial(tmp_path / "t"))
+    assert outline.row("colour alone, validation images")[0].startswith("0.623")
+    sentence = " ".join(re.sub(r"<[^>]+>", " ", text).split())
+    assert "on the same real images (validation images: 0.270 [0.100, 0.440]" in sentence
 
 
 def test_confusion_matrices_show_every_count(make_trial: Callable[..., Path], tmp_path: Path) -> None:

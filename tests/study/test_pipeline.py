@@ -71,6 +71,8 @@ def test_a_trial_leaves_everything_that_was_promised(finished):
     before = result.find("macro_f1", "before filtering", "judge")
     assert before and before.n == 18 and before.low is not None
     assert result.find("accuracy", split="val", scorer="gate")
+    assert result.find("accuracy", "before filtering", "colour").n == 18 and result.find("accuracy", split="val", scorer="colour")
+    assert result.find("error_correlation", split="val") or "error_correlation" in {m.metric for m in result.missing}
     assert result.find("accuracy", split="test", scorer="gate") is None, "test is scored only when asked for"
     table = pd.read_parquet(trial / "attempts.parquet")
     assert set(table.groupby(["label", "slot"]).attempt.min()) == {0}
