@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import re
 import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pathsynth.ledger.errors import RequestError
 from pathsynth.report.collect import collect_trials, is_trial
+from pathsynth.report.page import write_report
+from pathsynth.report.redaction import shareable
 
 _FILES = ("manifest.json", "state.json", "result.json", "attempts.parquet", "history.csv")
 _SHEETS = ("grids/first_attempts.png", "grids/accepted.png")
 _FOLDERS = {"adapter": (".json", ".safetensors"), "images": (".png",)}
-_SECRET_KEY = re.compile(r"(^|[_.-])(api_?key|token|secret|password)s?$", re.IGNORECASE)
-_SECRET_TEXT = re.compile(rb"hf_[A-Za-z0-9]{30,}|AKIA[A-Z0-9]{16}|-----BEGIN [A-Z ]*PRIVATE KEY|(?:https?|s3)://[^\s/:@\"]+:[^\s/@\"]+@")
-_SECRET_NAMES = ("WANDB_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY")
 CONTENTS = "CONTENTS.txt"
 
 
 def publish_study(folder: Path, into: Path | None = None) -> Path:
     """Write the archive, with a listing of all that is in it, and print the listing; the archive's path.
 
-    Only what is named here goes in: records, ledgers, adapters, and generated images. Real images and logs never do.
+    Only what is named here goes in: records, ledgers, adapters, generated images, and the page made of them. Real images, logs and
+    places on this disk never do.
 
     Raises:
         RequestError: there is no such study, the archive exists, or a file holds what looks like a secret.
@@ -41,7 +38,8 @@ def publish_study(folder: Path, into: Path | None = None) -> Path:
         raise RequestError(f"no folder {target.parent}; make it first")
     content: dict[str, bytes] = {}
     for trial in collect_trials(folder):
-        content |= {f"{trial.folder.name}/{name}": _shared(trial.folder / name) for name in _names(trial.folder)}
+        content |= {f"{trial.folder.name}/{name}": shareable(trial.folder / name) for name in _names(trial.folder)}
+    content |= _pages(content)
     listing = "".join(f"{hashlib.sha256(b).hexdigest()}  {len(b):>10}  {name}\n" for name, b in sorted(content.items()))
     _write(target, {**content, CONTENTS: listing.encode()})
     print(listing, end="")
@@ -57,24 +55,17 @@ def _names(trial: Path) -> list[str]:
     return names
 
 
-def _shared(path: Path) -> bytes:
-    content = path.read_bytes()
-    if path.suffix == ".json":
-        try:
-            content = json.dumps(_without_secrets(json.loads(content)), indent=2).encode()
-        except ValueError as error:
-            raise RequestError(f"{path} cannot be read ({error}); run the trial again, or remove it from the study") from error
-    known = [os.environ[name].encode() for name in _SECRET_NAMES if os.environ.get(name)]
-    if path.suffix in (".json", ".csv") and (_SECRET_TEXT.search(content) or any(secret in content for secret in known)):
-        raise RequestError(f"{path} holds what looks like a secret; nothing was published, take it out first")
-    return content
-
-
-def _without_secrets(value: Any) -> Any:
-    """The same, with values under keys such as api_key blanked."""
-    if isinstance(value, Mapping):
-        return {k: "(left out)" if _SECRET_KEY.search(str(k)) and v else _without_secrets(v) for k, v in value.items()}
-    return [_without_secrets(v) for v in value] if isinstance(value, list) else value
+def _pages(content: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The study's page and its trials' pages, made from what is shared and from nothing else; none where no trial has finished."""
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        for name, data in content.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(data)
+        if any(trial.finished for trial in collect_trials(root)):
+            write_report(root)
+        made = (p for p in root.rglob("*") if p.is_file())
+        return {name: p.read_bytes() for p in made if (name := p.relative_to(root).as_posix()) not in content}
 
 
 def _write(target: Path, content: Mapping[str, bytes]) -> None:

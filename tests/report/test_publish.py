@@ -11,6 +11,7 @@ from pathsynth.commands.publish import publish_study
 from pathsynth.commands.report import make_report
 from pathsynth.ledger.errors import RequestError
 from pathsynth.report.collect import merge_trials
+from pathsynth.report.redaction import without_places
 
 
 def test_bundle_lists_all_it_holds_and_no_real_image(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
@@ -24,6 +25,55 @@ def test_bundle_lists_all_it_holds_and_no_real_image(make_sweep: Callable[..., P
         assert listed == names - {"CONTENTS.txt"}
         assert all(b"sesame" not in bundle.read(name) for name in names)
     assert "rank-4-0/grids/accepted.png" in names and not any("real" in name or "log" in name for name in names)
+
+
+def test_no_bundle_tells_where_things_lie_on_the_disk(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path / "rank", ranks=(1, 4), seeds=1)
+    for trial in folder.iterdir():
+        manifest = json.loads((trial / "manifest.json").read_text())
+        manifest["config"] |= {"multirun": str(tmp_path), "data": {"root": str(tmp_path / "my data")}}
+        manifest["overrides"] = [f"data.root={tmp_path / 'my data'}", "lora.rank=4"]
+        (trial / "manifest.json").write_text(json.dumps(manifest))
+    state = next(p for p in folder.glob("*/state.json") if "nan" in p.read_text())
+    state.write_text(json.dumps({"state": "failed", "reason": f"no file '{tmp_path}/cache/x.safetensors'; see {state}"}))
+    with zipfile.ZipFile(publish_study(folder)) as bundle:
+        contents = {name: bundle.read(name) for name in bundle.namelist()}
+    assert not [name for name, data in contents.items() if str(tmp_path).encode() in data]
+    shared = json.loads(contents["rank-4-0/manifest.json"])
+    assert shared["overrides"] == ["data.root=…/my data", "lora.rank=4"]
+    failed = json.loads(contents[f"{state.parent.name}/state.json"])
+    assert failed["reason"] == "no file '…/x.safetensors'; see …/state.json"
+
+
+def test_a_bundle_brings_its_page(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path / "rank", ranks=(1, 4), seeds=1)
+    with zipfile.ZipFile(publish_study(folder)) as bundle:
+        page = bundle.read("report.html").decode()
+        assert "Study of 2 trials, 1 finished" in page and "rank-4-0/report.html" in bundle.namelist()
+    assert not (folder / "report.html").exists(), "the study itself is left as it is"
+
+
+def test_a_study_of_which_nothing_finished_is_shared_without_a_page(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path / "rank", ranks=(4,), seeds=1)
+    with zipfile.ZipFile(publish_study(folder)) as bundle:
+        assert "report.html" not in bundle.namelist() and "rank-4-0/manifest.json" in bundle.namelist()
+
+
+@pytest.mark.parametrize(
+    ("text", "shared"),
+    [
+        ("/home/me/My Data", "…/My Data"),
+        ("base.path=/srv/models/sd15", "base.path=…/sd15"),
+        ("C:\\Users\\me\\data", "…/data"),
+        ("image of mucus (H&E), 24/7 and/or more", "image of mucus (H&E), 24/7 and/or more"),
+        ("https://hub.example/models/sd15", "https://hub.example/models/sd15"),
+        ("runwayml/stable-diffusion-v1-5", "runwayml/stable-diffusion-v1-5"),
+        ("see /a/b/log.txt, then ../shared/data", "see …/log.txt, then ../shared/data"),
+        ("torch.optim.AdamW", "torch.optim.AdamW"),
+    ],
+)
+def test_of_a_path_the_last_name_is_shared(text: str, shared: str) -> None:
+    assert without_places(text) == shared
 
 
 def test_what_looks_like_a_secret_is_refused(make_sweep: Callable[..., Path], tmp_path: Path) -> None:

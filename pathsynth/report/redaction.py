@@ -1,0 +1,62 @@
+"""What of a trial's files may be shared: no secrets, and no places on the disk of the person who shares."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from pathsynth.ledger.errors import RequestError
+
+_SECRET_KEY = re.compile(r"(^|[_.-])(api_?key|token|secret|password)s?$", re.IGNORECASE)
+_SECRET_TEXT = re.compile(rb"hf_[A-Za-z0-9]{30,}|AKIA[A-Z0-9]{16}|-----BEGIN [A-Z ]*PRIVATE KEY|(?:https?|s3)://[^\s/:@\"]+:[^\s/@\"]+@")
+_SECRET_NAMES = ("WANDB_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY")
+_PLACE = re.compile(r"(?<![\w.:/~…])(?:/[^\s/'\"=,;:()\[\]]+){2,}/?|(?<!\w)[A-Za-z]:\\[^\s'\"=,;()\[\]]+")
+"""An absolute path in the midst of a text."""
+
+
+def shareable(path: Path) -> bytes:
+    """The content of a file as others may have it: of JSON, without values under keys such as api_key, and of paths the last name alone.
+
+    Raises:
+        RequestError: the file holds what looks like a secret, or cannot be read.
+    """
+    content = path.read_bytes()
+    if path.suffix == ".json":
+        try:
+            content = json.dumps(_cleaned(json.loads(content)), indent=2).encode()
+        except ValueError as error:
+            raise RequestError(f"{path} cannot be read ({error}); run the trial again, or remove it from the study") from error
+    known = [os.environ[name].encode() for name in _SECRET_NAMES if os.environ.get(name)]
+    if path.suffix in (".json", ".csv") and (_SECRET_TEXT.search(content) or any(secret in content for secret in known)):
+        raise RequestError(f"{path} holds what looks like a secret; nothing was published, take it out first")
+    return content
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: "(left out)" if _SECRET_KEY.search(str(k)) and v else _cleaned(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_cleaned(v) for v in value]
+    return without_places(value) if isinstance(value, str) else value
+
+
+def without_places(text: str) -> str:
+    """The same text with ``…/name`` for each absolute path: as a whole, behind a key and "=", or in the midst of a sentence."""
+    key, equals, rest = text.partition("=")
+    if _is_place(text):
+        return _last(text)
+    if equals and _is_place(rest):
+        return f"{key}={_last(rest)}"
+    return _PLACE.sub(lambda found: _last(found.group()), text)
+
+
+def _is_place(text: str) -> bool:
+    return "\n" not in text and (PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute())
+
+
+def _last(path: str) -> str:
+    return f"…/{PureWindowsPath(path).name}"
