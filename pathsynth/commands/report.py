@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-import time
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from pathsynth.commands.interrupt import ctrl_c
 from pathsynth.ledger.errors import RequestError
 from pathsynth.report.collect import collect_trials, merge_trials
 from pathsynth.report.page import write_merged, write_report
@@ -36,9 +36,8 @@ def make_report(
     folder = folders[0]
     if watch and form != "html":
         raise RequestError("--watch keeps a page up to date; leave out --format")
-    while watch and _unfinished(folder):
-        write_report(folder, real, refresh=_WATCH_SECONDS)
-        time.sleep(_WATCH_SECONDS)
+    if watch:
+        _watch(folder, real)
     page = write_report(folder, real) if form == "html" else _exported(folder, form)
     console = Console()
     if not console.is_terminal:
@@ -47,14 +46,20 @@ def make_report(
     print(f"report: {page}")
 
 
-def _unfinished(folder: Path) -> bool:
-    """Whether a trial is still running; waits for the first finished one, as there is no page before it."""
-    while True:
-        trials = collect_trials(folder)
-        running = any(t.state in (RUNNING, WAITING) for t in trials)
-        if not running or any(t.finished for t in trials):
-            return running
-        time.sleep(_WATCH_SECONDS)
+def _watch(folder: Path, real: bool) -> None:
+    """Write the page anew while a trial runs, from the first that has finished on; Ctrl-C ends it, and the page then stays as it is.
+
+    Raises:
+        RequestError: as for a page, and where Ctrl-C comes before there is one.
+    """
+    with ctrl_c() as pressed:
+        while not pressed.is_set():
+            trials = collect_trials(folder)
+            if not any(t.state in (RUNNING, WAITING) for t in trials):
+                return
+            if any(t.finished for t in trials):
+                write_report(folder, real, refresh=_WATCH_SECONDS)
+            pressed.wait(_WATCH_SECONDS)
 
 
 def _merged(folders: Sequence[Path], form: str, into: Path | None, real: bool, watch: bool) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 from rich.console import Console, Group
 from rich.text import Text
 
+from pathsynth.commands.interrupt import ctrl_c
 from pathsynth.ledger.errors import RequestError
 from pathsynth.study.outlook import outlooks, status_record
 from pathsynth.study.status import TrialRow, most_urgent, print_rows, table_of, trial_folders, trial_row
@@ -71,16 +70,10 @@ def _lines(rows: Sequence[TrialRow]) -> list[str]:
 def _watch(folder: Path) -> None:
     from rich.live import Live
 
-    # a handler of our own: Python sets none in a process that a shell started with SIGINT ignored, as in the background
-    stop = threading.Event()
-    former = signal.signal(signal.SIGINT, lambda *_: stop.set())
-    try:
-        with Live(console=Console(), auto_refresh=False) as live:
-            while not stop.is_set():
-                live.update(_view(_rows(folder), live.console.height), refresh=True)
-                stop.wait(_EVERY_SECONDS)
-    finally:
-        signal.signal(signal.SIGINT, former)
+    with ctrl_c() as pressed, Live(console=Console(), auto_refresh=False) as live:
+        while not pressed.is_set():
+            live.update(_view(_rows(folder), live.console.height), refresh=True)
+            pressed.wait(_EVERY_SECONDS)
 
 
 def _view(rows: Sequence[TrialRow], height: int) -> Group:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -23,15 +28,37 @@ def test_the_page_is_written_anew_until_no_trial_runs(make_sweep: Callable[..., 
     state.write_text(json.dumps({"state": "waiting", "identity": "x"}))
     result.rename(tmp_path / "result.json")
 
-    def sleep(seconds: float) -> None:
-        pages.append((folder / "report.html").read_text())
-        if len(pages) == 2:
-            (tmp_path / "result.json").rename(result)
+    class Pages:
+        """An event nobody sets, that shows what a waiting watcher has written."""
 
-    monkeypatch.setattr("pathsynth.commands.report.time.sleep", sleep)
+        def is_set(self) -> bool:
+            return False
+
+        def wait(self, seconds: float) -> None:
+            pages.append((folder / "report.html").read_text())
+            if len(pages) == 2:
+                (tmp_path / "result.json").rename(result)
+
+    monkeypatch.setattr("pathsynth.commands.report.ctrl_c", lambda: nullcontext(Pages()))
     make_report([folder], watch=True)
     assert [REFRESH in page for page in pages] == [True, True]
     assert REFRESH not in (folder / "report.html").read_text()
+
+
+def test_ctrl_c_ends_the_watch_with_a_page_that_stays(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path / "rank", ranks=(1, 4), seeds=1, failed=0)
+    sorted(folder.glob("*/result.json"))[0].unlink()
+    sorted(folder.glob("*/state.json"))[0].write_text(json.dumps({"state": "waiting", "identity": "x"}))
+    words = [sys.executable, "-m", "pathsynth", "report", str(folder), "--watch"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    page, deadline = folder / "report.html", time.monotonic() + 60
+    while not (page.exists() and REFRESH in page.read_text()):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert (process.returncode, f"report: {page}" in output) == (0, True), output
+    assert REFRESH not in page.read_text()
 
 
 def test_what_cannot_be_watched_is_told(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
