@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.machine import machine, summary
 from pathsynth.ledger.atomic import write_json
 
-_SMALLEST = (
+SMALLEST = (
     "tracking=none",
     "data.n_train=180",
     "data.n_val=45",
@@ -56,7 +56,7 @@ def measure(folder: Path, trials: int, repeats: int) -> dict[str, object]:
     Raises:
         subprocess.CalledProcessError: a trial failed.
     """
-    study = ["run", "-m", f"seed=range({trials})", *_SMALLEST]
+    study = ["run", "-m", f"seed=range({trials})", *SMALLEST]
     _seconds(folder, study)
     _seconds(folder, study)  # the first repetition reads programs and configurations from the disk
     pairs = [(_seconds(folder, study), _seconds(folder, ["status"])) for _ in range(repeats)]

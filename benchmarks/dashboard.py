@@ -1,0 +1,110 @@
+"""How large the page of a study is, and how soon it can be used.
+
+    python -m benchmarks.dashboard --out FILE.json [--trials 200] [--repeats 5]
+
+One trial is carried out at its smallest with ten images a class, and copied with other settings and seeds until the study has so many.
+The page is opened from disk in Chromium (Debian's package), in turn with that of a study of ten of these trials. ``usable``: table,
+filter, comparison and images answer; ``drawn``: the plots are there, too. Ratios: the large study's times over the small one's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, sync_playwright
+
+from benchmarks.finished import SMALLEST
+from benchmarks.machine import machine, summary
+from pathsynth.ledger.atomic import write_json
+from pathsynth.report.page import write_report
+
+_FEW = 10
+_RANKS = (1, 2, 4, 8, 16)
+_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+_NOW = "({usable: performance.getEntriesByName('usable')[0].startTime, drawn: performance.now()})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--trials", type=int, default=200, help="trials of the large study (default: 200)")
+    parser.add_argument("--repeats", type=int, default=5, help="times that each page is opened (default: 5)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        report = measure(Path(folder), arguments.trials, arguments.repeats)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(arguments.out, report)
+    print(json.dumps(report, indent=2))
+
+
+def measure(folder: Path, trials: int, repeats: int) -> dict[str, Any]:
+    """All figures, as they go into the file.
+
+    Raises:
+        subprocess.CalledProcessError: the trial failed.
+    """
+    trial = _one_trial(folder)
+    pages = {name: write_report(_study(trial, folder / name, n)) for name, n in (("large", trials), ("small", _FEW))}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        for page in pages.values():
+            _seconds(browser, page)  # the first time reads it from the disk
+        seconds = [{name: _seconds(browser, page) for name, page in pages.items()} for _ in range(repeats)]
+        browser.close()
+    return {
+        "ratios": {moment: summary([s["large"][moment] / s["small"][moment] for s in seconds]) for moment in ("usable", "drawn")},
+        "seconds": {moment: [s["large"][moment] for s in seconds] for moment in ("usable", "drawn")},
+        "megabytes": {name: round(page.stat().st_size / 1e6, 2) for name, page in pages.items()},
+        "megabytes_beside": {name: round(sum(_beside(page)) / 1e6, 2) for name, page in pages.items()},
+        "trials": {"large": trials, "small": _FEW},
+        "machine": machine(),
+    }
+
+
+def _one_trial(folder: Path) -> Path:
+    words = [w for w in SMALLEST if not w.startswith("evaluate.n=")]
+    command = [sys.executable, "-m", "pathsynth", "run", *words, "evaluate.n=10"]
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    return next((folder / "multirun" / "runs").glob("*/result.json")).parent
+
+
+def _study(trial: Path, folder: Path, trials: int) -> Path:
+    """A study of copies, which differ in rank, learning rate and seed by name."""
+    for i in range(trials):
+        settings = {"lora.rank": _RANKS[i % 5], "optimizer.lr": _RATES[i // 5 % 5], "seed": i // 25}
+        copy = folder / f"trial-{i:03d}"
+        shutil.copytree(trial, copy)
+        for name, key in (("manifest.json", "config"), ("result.json", "settings")):
+            record = json.loads((copy / name).read_text())
+            for setting, value in settings.items():
+                group, _, inner = setting.rpartition(".")
+                (record[key][group] if group else record[key])[inner] = value
+            record |= {"identity": f"{i:012x}"}
+            write_json(copy / name, record)
+    return folder
+
+
+def _seconds(browser: Browser, page: Path) -> dict[str, float]:
+    """Seconds from the start of loading until the page can be used, and until all is drawn."""
+    opened = browser.new_page(viewport={"width": 1280, "height": 900})
+    opened.goto(page.absolute().as_uri())
+    opened.wait_for_selector("html[data-ready=yes]", state="attached", timeout=60_000)
+    found = opened.evaluate(_NOW)
+    opened.close()
+    return {moment: round(milliseconds / 1000, 3) for moment, milliseconds in found.items()}
+
+
+def _beside(page: Path) -> Iterator[int]:
+    yield from (f.stat().st_size for f in (page.parent / "report_images").glob("*"))
+
+
+if __name__ == "__main__":
+    main()
