@@ -12,7 +12,7 @@ from rich.console import Console
 from pathsynth.commands.interrupt import ctrl_c
 from pathsynth.ledger.errors import RequestError
 from pathsynth.report.collect import collect_trials, merge_trials
-from pathsynth.report.page import write_merged, write_report
+from pathsynth.report.page import write_merged, write_report, write_trial_page
 from pathsynth.report.table import demo_table
 from pathsynth.study.state import RUNNING, WAITING
 
@@ -52,13 +52,18 @@ def _watch(folder: Path, real: bool) -> None:
     Raises:
         RequestError: as for a page, and where Ctrl-C comes before there is one.
     """
+    written: set[Path] = set()
     with ctrl_c() as pressed:
         while not pressed.is_set():
             trials = collect_trials(folder)
             if not any(t.state in (RUNNING, WAITING) for t in trials):
                 return
-            if any(t.finished for t in trials):
-                write_report(folder, real, refresh=_WATCH_SECONDS)
+            new = [t for t in trials if t.finished and t.folder not in written]
+            for trial in new:  # a page of its own takes longer to make than the study's line about it
+                write_trial_page(trial, real)
+            written |= {t.folder for t in new}
+            if written:
+                write_merged(trials, folder, real, refresh=_WATCH_SECONDS)
             pressed.wait(_WATCH_SECONDS)
 
 

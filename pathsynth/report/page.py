@@ -18,7 +18,7 @@ from pathsynth.report.trial_view import TrialView, trial_view
 _NAME = "report.html"
 
 
-def write_report(folder: Path, real: bool = False, refresh: int = 0) -> Path:
+def write_report(folder: Path, real: bool = False) -> Path:
     """Write the page of a trial folder, or the dashboard of a study folder and a page for each of its finished trials; its path.
 
     Everything is inside the file, except images of studies too large for it, which lie in a folder beside it. No page asks a
@@ -26,7 +26,6 @@ def write_report(folder: Path, real: bool = False, refresh: int = 0) -> Path:
 
     Args:
         real: show real reference images, where the data are not phantoms too.
-        refresh: seconds after which an open dashboard loads itself again; 0: never.
 
     Raises:
         RequestError: there is no such folder, or it holds no finished trial.
@@ -36,14 +35,25 @@ def write_report(folder: Path, real: bool = False, refresh: int = 0) -> Path:
     if not finished:
         raise RequestError(f"{folder} holds no finished trial ({_states(trials)}); run it to its end first")
     if is_trial(folder):
-        return _write(folder, "trial.html", trial_view(finished[0], real))
+        return write_trial_page(finished[0], real)
     for trial in finished:
-        _write(trial.folder, "trial.html", trial_view(trial, real))
-    return write_merged(trials, folder, real, refresh)
+        write_trial_page(trial, real)
+    return write_merged(trials, folder, real)
+
+
+def write_trial_page(trial: TrialSummary, real: bool = False) -> Path:
+    """Write the page of a finished trial into its folder; its path.
+
+    Raises:
+        RequestError: one of its sheets is damaged.
+    """
+    return _write(trial.folder, "trial.html", trial_view(trial, real))
 
 
 def write_merged(trials: Sequence[TrialSummary], folder: Path, real: bool = False, refresh: int = 0) -> Path:
     """Write the dashboard of these trials, wherever they lie, into ``folder``; its path.
+
+    ``refresh``: seconds after which an open dashboard loads itself again; 0: never.
 
     Raises:
         RequestError: none of them is finished.

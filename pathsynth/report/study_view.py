@@ -132,10 +132,15 @@ def _placed(trials: Sequence[TrialSummary], sprites: Sequence[Sprite | None]) ->
     return urls, tuple(beside)
 
 
+_OF_A_CLASS = ("acceptance", "f1", "precision", "recall")
+"""What the page shows of each class; the rest is on the trials' own pages."""
+
+
 def _record(trial: TrialSummary, home: Path, sprite: Sprite | None, url: str) -> dict[str, Any]:
     result = trial.result
     slugs = _slugs(trial)
-    kept = [m for m in (result.metrics if result else ()) if m.split == "generated" and m.prompts != "held-out"]
+    generated = [m for m in (result.metrics if result else ()) if m.split == "generated"]
+    kept = [m for m in generated if m.class_ is None or m.metric in _OF_A_CLASS]
     return {
         "name": trial.name,
         "link": quote(os.path.relpath(trial.folder / "report.html", home)) if (trial.folder / "report.html").is_file() else "",

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from pathsynth.report.page import write_report
+from pathsynth.report.collect import collect_trials
+from pathsynth.report.page import write_merged, write_report
 from pathsynth.report.trial_view import class_name
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -120,8 +121,18 @@ def test_hostile_names_are_inert_and_phones_do_not_scroll_sideways(browser: Any,
 
 
 @pytest.mark.slow
-def test_the_page_of_two_hundred_trials_is_small_and_is_drawn(browser: Any, make_sweep: Callable[..., Path], tmp_path: Path) -> None:
-    folder = make_sweep(tmp_path / "rank", ranks=tuple(range(1, 41)), seeds=5)
-    path = write_report(folder)
-    assert path.stat().st_size <= 15_000_000
-    assert opened(browser, path).locator("#trials tbody tr").count() == 200
+def test_two_hundred_trials_make_one_page_that_answers_before_its_plots(
+    browser: Any, make_sweep: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = make_sweep(tmp_path / "rank", ranks=tuple(range(1, 41)), seeds=5, failed=2)
+    path = write_merged(collect_trials(folder), folder)
+    assert path.stat().st_size < 15e6 and not (folder / "report_images").exists()
+    page = opened(browser, path)
+    assert page.locator("#trials tbody tr").count() == 200
+    loaded = "performance.getEntriesByType('navigation')[0].loadEventStart"
+    assert page.evaluate(f"performance.getEntriesByName('usable')[0].startTime < {loaded}"), "before Plotly has been read"
+    page.fill("#filter", "seed=3 failed")
+    assert page.locator("#trials tbody tr").count() == 0
+    page.fill("#filter", "failed")
+    assert page.locator("#trials tbody tr").count() == 2
+    assert page.locator("#parallel .scatterlayer .trace").count() <= 5, "a trace for each shade, not for each trial"

@@ -144,10 +144,14 @@ const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00
 function drawParallel() {
   const scores = done.map(t => main(t).value), low = Math.min(...scores), span = Math.max(...scores) - low || 1;
   const axes = params.map(p => { const values = unique(done.map(t => t.params[p] ?? "")); return {name: p, at: t => values.length > 1 ? values.indexOf(t.params[p] ?? "") / (values.length - 1) : .5, values}; });
-  const traces = done.map(t => { const share = (main(t).value - low) / span; const bin = ["#440154", "#3b528b", "#21918c", "#5ec962", "#b8a800"][Math.min(4, Math.floor(share * 5))];
-    return {x: [...axes.map((_, i) => i), axes.length], y: [...axes.map(a => a.at(t)), share], mode: "lines+markers", line: {color: bin, width: 1.5}, opacity: .7, showlegend: false, hoverinfo: "text", text: inert(`${t.config}, seed ${t.seed}: ${shown(main(t))}`)}; });
+  // A trace for each shade, with gaps between its trials: hundreds of traces take seconds to draw.
+  const shades = ["#440154", "#3b528b", "#21918c", "#5ec962", "#b8a800"].map(colour => ({x: [], y: [], text: [], mode: "lines+markers", line: {color: colour, width: 1.5}, opacity: .7, showlegend: false, hoverinfo: "text"}));
+  for (const t of done) {
+    const share = (main(t).value - low) / span, shade = shades[Math.min(4, Math.floor(share * 5))], told = inert(`${t.config}, seed ${t.seed}: ${shown(main(t))}`);
+    shade.x.push(...axes.keys(), axes.length, null); shade.y.push(...axes.map(a => a.at(t)), share, null); shade.text.push(...axes.map(() => told), told, null);
+  }
   const notes = axes.flatMap((a, i) => a.values.map((v, k) => ({x: i, y: a.values.length > 1 ? k / (a.values.length - 1) : .5, text: inert(v), showarrow: false, xshift: -18, font: {size: 11}})));
-  plot("parallel", traces, {title: `settings and macro-F1, ${study.scorer}`, annotations: notes, xaxis: {tickvals: [...axes.keys(), axes.length], ticktext: [...axes.map(a => inert(a.name)), `F1 ${low.toFixed(2)}–${(low + span).toFixed(2)}`], zeroline: false, range: [-.3, axes.length + .2]}, yaxis: {showticklabels: false, zeroline: false, range: [-.08, 1.08]}});
+  plot("parallel", shades.filter(shade => shade.x.length), {title: `settings and macro-F1, ${study.scorer}`, annotations: notes, xaxis: {tickvals: [...axes.keys(), axes.length], ticktext: [...axes.map(a => inert(a.name)), `F1 ${low.toFixed(2)}–${(low + span).toFixed(2)}`], zeroline: false, range: [-.3, axes.length + .2]}, yaxis: {showticklabels: false, zeroline: false, range: [-.08, 1.08]}});
 }
 function drawHeat() {
   const steps = $("steps").querySelector("select"), some = done.filter(t => !steps || (t.params["trainer.max_steps"] ?? "") === steps.value);
@@ -190,6 +194,8 @@ if (params.includes("trainer.max_steps")) {
   const label = el("label", "Steps "), select = el("select"); for (const s of unique(done.map(t => t.params["trainer.max_steps"]))) select.append(el("option", s));
   select.onchange = drawHeat; label.append(select); $("steps").append(label);
 }
-$("class-metric").onchange = drawClasses; dark.addEventListener("change", drawPlots); drawPlots();
-document.documentElement.dataset.ready = "yes";
+$("class-metric").onchange = drawClasses; dark.addEventListener("change", drawPlots);
+// Table and images answer by now; the plots wait for Plotly, the last script of the page.
+performance.mark("usable");
+addEventListener("load", () => { drawPlots(); document.documentElement.dataset.ready = "yes"; });
 })();
