@@ -10,7 +10,6 @@ from sklearn.preprocessing import StandardScaler
 
 _BINS = 8
 _ROUNDS = 500
-_NEVER = -1e9
 _ROWS = 256
 
 
@@ -32,12 +31,12 @@ def fit_colour(images: np.ndarray, labels: np.ndarray, classes: int) -> ColourCl
     Raises:
         ValueError: all images are of one class.
     """
-    scaler = StandardScaler().fit(histograms(images))
-    fitted = LogisticRegression(max_iter=_ROUNDS).fit(scaler.transform(histograms(images)), labels)
+    shares, scaler = histograms(images), StandardScaler()
+    fitted = LogisticRegression(max_iter=_ROUNDS).fit(scaler.fit_transform(shares), labels)
     two = len(fitted.classes_) == 2  # scikit-learn then keeps the second class's row alone
     coefficients = np.concatenate([np.zeros_like(fitted.coef_), fitted.coef_]) if two else fitted.coef_
     intercepts = np.concatenate([[0.0], fitted.intercept_]) if two else fitted.intercept_
-    weights, bias = np.zeros((classes, coefficients.shape[1])), np.full(classes, _NEVER)
+    weights, bias = np.zeros((classes, coefficients.shape[1])), np.full(classes, -np.inf)
     weights[fitted.classes_] = coefficients / scaler.scale_
     bias[fitted.classes_] = intercepts - weights[fitted.classes_] @ scaler.mean_
     return ColourClassifier(weights, bias)
