@@ -22,7 +22,6 @@ from pathsynth.metrics.evaluation import Reference, evaluate_set, real_reference
 from pathsynth.metrics.independence import error_correlation
 from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
-from pathsynth.sampling.gate import class_probabilities
 from pathsynth.sampling.pictures import contact_sheet, read_png
 from pathsynth.training.classifier import ClassifierScores, score_classifier
 from pathsynth.training.exhibits import show_confusion, show_numbers, show_pictures
@@ -69,9 +68,11 @@ def write_reference(folder: Path, gate: Path, judge: Path, data: DataSet, config
     assert config.evaluate
     split, seed = config.evaluate.split, config.seed
     n = config.evaluate.n * len(data.space)
-    made = real_reference(placed(load_classifier(judge, data.space)), data, split, n, seed)
-    scores = [m for role, own in (("gate", gate), ("judge", judge)) for m in classifier_metrics(own, role, data, split, seed)]
-    scores += _common_errors(gate, judge, data, split, seed)
+    classifiers = {role: placed(load_classifier(own, data.space)) for role, own in (("gate", gate), ("judge", judge))}
+    made = real_reference(classifiers["judge"], data, split, n, seed)
+    found = {role: classifier_scores(classifier, data, split, seed) for role, classifier in classifiers.items()}
+    scores = [m for role, of_splits in found.items() for s in of_splits for m in s.records(data.space, data.name, seed, role)]
+    scores += _common_errors(found["gate"][-1], found["judge"][-1], data.name, seed)
     tensors = {"real": made.features, "labels": made.labels, "train": made.train, "bound": np.array([made.bound])}
     save_file({**tensors, "colour.weights": made.colour.weights, "colour.bias": made.colour.bias}, folder / _FEATURES)
     parts = {"reached": made.metrics, "classifiers": scores}
@@ -115,22 +116,18 @@ def placed(classifier: Classifier) -> Classifier:
     return classifier.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def classifier_metrics(folder: Path, role: str, data: DataSet, split: str, seed: int) -> list[Metric]:
-    """What gate or judge scores on real images: on val, and on test only if that was asked for."""
-    classifier = load_classifier(folder, data.space)
-    splits = ("val",) if split == "val" else ("val", split)
-    return [m for s in splits for m in score_classifier(classifier, data, s, seed).records(data.space, data.name, seed, role)]
+def classifier_scores(classifier: Classifier, data: DataSet, split: str, seed: int) -> list[ClassifierScores]:
+    """What gate or judge scores on real images: on val, and last on ``split`` if that is another one."""
+    return [score_classifier(classifier, data, s, seed) for s in dict.fromkeys(("val", split))]
 
 
-def _common_errors(gate: Path, judge: Path, data: DataSet, split: str, seed: int) -> list[Metric]:
+def _common_errors(gate: ClassifierScores, judge: ClassifierScores, data: str, seed: int) -> list[Metric]:
     """Whether gate and judge err on the same real images; nothing where one of them errs on none."""
-    images = data.split(split)
-    said = [class_probabilities(placed(load_classifier(own, data.space)), images.images).argmax(axis=1) for own in (gate, judge)]
-    found = error_correlation(said[0] != images.labels, said[1] != images.labels, seed)
+    found = error_correlation(gate.wrong, judge.wrong, seed)
     if found is None:
         return []
     ends = (found.value, found.low, found.high)
-    return [Metric("error_correlation", *ends, len(images), "image", None, split, None, None, None, data.name, seed)]
+    return [Metric("error_correlation", *ends, gate.n, "image", None, gate.split, None, None, None, data, seed)]
 
 
 def log_classifier(loggers: Sequence[Logger], scores: Sequence[ClassifierScores], role: str, data: DataSet, seed: int) -> None:

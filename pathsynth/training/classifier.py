@@ -156,7 +156,8 @@ class BestWeights(pl.Callback):
 class ClassifierScores:
     """What a classifier scores on the n real images of a split; ``auc`` is None where a class has no image.
 
-    ``ece`` is the expected calibration error of its probabilities, ``ece_uncalibrated`` that of the plain softmax.
+    ``ece`` is the expected calibration error of its probabilities, ``ece_uncalibrated`` that of the plain softmax. ``wrong``:
+    bool (n,), where its answer is not the label.
     """
 
     split: str
@@ -167,6 +168,7 @@ class ClassifierScores:
     auc: float | None
     ece: float
     ece_uncalibrated: float
+    wrong: np.ndarray
 
     def records(self, space: LabelSpace, data: str, seed: int, scorer: str | None = None) -> list[Metric]:
         """The scores as metric records of ``data``; ``seed`` is the classifier's, ``scorer`` its role (gate, judge)."""
@@ -252,6 +254,7 @@ def score_classifier(classifier: Classifier, data: DataSet, split: str, seed: in
         auc=accuracy_auc(images.labels, probabilities)[1] if complete else None,
         ece=expected_calibration_error(probabilities, images.labels),
         ece_uncalibrated=expected_calibration_error(softmax(logits, axis=1), images.labels),
+        wrong=predictions != images.labels,
     )
 
 
