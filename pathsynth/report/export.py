@@ -157,7 +157,7 @@ def _class_closeness(scores: Scores) -> str:
 
 
 def _common_errors(scores: Scores) -> str:
-    found = [(split, scores.correlation(split)) for split in _SPLITS]
+    found = [(split, scores.real("error_correlation", None, split)) for split in _SPLITS]
     said = [f"{split} {_shown(m)}" for split, m in found if m]
     return f"Correlation of the errors of gate and judge on real images: {'; '.join(said)}." if said else ""
 

@@ -34,8 +34,8 @@ class Scores:
                 return m
         return None
 
-    def real(self, metric: str, scorer: str, split: str, slug: str | None = None) -> Metric | None:
-        """The record of a classifier's score on real images of a split; ``slug`` None is the one over all classes."""
+    def real(self, metric: str, scorer: str | None, split: str, slug: str | None = None) -> Metric | None:
+        """The record of a score on real images of a split; ``scorer`` None: no single classifier's, ``slug`` None: over all classes."""
         for m in self.metrics:
             if (m.metric, m.scorer, m.class_, m.split) == (metric, scorer, slug, split):
                 return m
@@ -45,10 +45,6 @@ class Scores:
         """The judge's record of one class's first attempts, of its accepted images, and of as many real training images."""
         before, after = (self.generated(metric, stage, JUDGE, slug) for stage in (BEFORE, AFTER))
         return before, after, self.real(metric, JUDGE, "train", slug)
-
-    def correlation(self, split: str) -> Metric | None:
-        """How the errors of gate and judge on real images of a split go together."""
-        return next((m for m in self.metrics if (m.metric, m.split) == ("error_correlation", split)), None)
 
     @property
     def slugs(self) -> tuple[str, ...]:

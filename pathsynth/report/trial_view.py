@@ -287,7 +287,7 @@ def _trust(scores: Scores) -> tuple[Row, ...]:
 
 def _common_errors(scores: Scores) -> tuple[Row, ...]:
     """How the errors of gate and judge go together, a row for each split of real images that it was measured on."""
-    found = ((words, scores.correlation(split)) for split, words in _SPLITS)
+    found = ((words, scores.real("error_correlation", None, split)) for split, words in _SPLITS)
     return tuple(Row(f"{words} images", (cell(m),)) for words, m in found if m)
 
 
