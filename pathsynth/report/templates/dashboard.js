@@ -174,7 +174,7 @@ function drawCurves() {
       {x: steps, y: steps.map(s => mean(at.get(s))), mode: "lines+markers", line: {color: colour}, name: inert(c.config), legendgroup: group}]; });
   $("curves").hidden = !traces.length; if (traces.length) plot("curves", traces, {title: "macro-F1 in training (band: all seeds; the eight best)", xaxis: {title: {text: "step"}}});
 }
-const classMetrics = unique(done.flatMap(t => t.metrics.filter(m => m[3] !== null && m[4] >= 0 && m[4] <= 1 && ["acceptance", "f1", "precision", "recall"].includes(m[0])).map(m => m.slice(0, 3).join(" / "))));
+const classMetrics = unique(done.flatMap(t => t.metrics.filter(m => m[3] !== null).map(m => m.slice(0, 3).join(" / "))));
 for (const name of classMetrics) $("class-metric").append(el("option", name));
 function drawClasses() {
   const [name, stage, scorer] = $("class-metric").value.split(" / "), slugs = Object.keys(study.classes), some = best.slice(0, 8);
