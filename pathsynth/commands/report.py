@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pathsynth.commands.interrupt import ctrl_c
 from pathsynth.ledger.errors import RequestError
-from pathsynth.report.collect import collect_trials, merge_trials
+from pathsynth.report.collect import TrialSummary, collect_trials, is_trial, merge_trials
 from pathsynth.report.page import write_merged, write_report, write_trial_page
 from pathsynth.report.table import demo_table
 from pathsynth.study.state import RUNNING, WAITING
@@ -36,9 +36,8 @@ def make_report(
     folder = folders[0]
     if watch and form != "html":
         raise RequestError("--watch keeps a page up to date; leave out --format")
-    if watch:
-        _watch(folder, real)
-    page = write_report(folder, real) if form == "html" else _exported(folder, form)
+    make = _watch if watch else write_report
+    page = make(folder, real) if form == "html" else _exported(folder, form)
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDE)
@@ -46,25 +45,37 @@ def make_report(
     print(f"report: {page}")
 
 
-def _watch(folder: Path, real: bool) -> None:
-    """Write the page anew while a trial runs, from the first that has finished on; Ctrl-C ends it, and the page then stays as it is.
+def _watch(folder: Path, real: bool) -> Path:
+    """Write the page of a study anew while a trial runs, and once more at the end or after Ctrl-C; its path. Of a trial, only at the end.
 
     Raises:
         RequestError: as for a page, and where Ctrl-C comes before there is one.
     """
+    if is_trial(folder):
+        _wait(folder)
+        return write_report(folder, real)
     written: set[Path] = set()
     with ctrl_c() as pressed:
-        while not pressed.is_set():
+        while True:
             trials = collect_trials(folder)
-            if not any(t.state in (RUNNING, WAITING) for t in trials):
-                return
-            new = [t for t in trials if t.finished and t.folder not in written]
-            for trial in new:  # a page of its own takes longer to make than the study's line about it
-                write_trial_page(trial, real)
-            written |= {t.folder for t in new}
+            for trial in (t for t in trials if t.finished and t.folder not in written):
+                write_trial_page(trial, real)  # takes longer to make than the study's line about it
+                written.add(trial.folder)
+            if pressed.is_set() or not _running(trials):
+                return write_merged(trials, folder, real)
             if written:
                 write_merged(trials, folder, real, refresh=_WATCH_SECONDS)
             pressed.wait(_WATCH_SECONDS)
+
+
+def _wait(trial: Path) -> None:
+    with ctrl_c() as pressed:
+        while _running(collect_trials(trial)) and not pressed.wait(_WATCH_SECONDS):
+            pass
+
+
+def _running(trials: Sequence[TrialSummary]) -> bool:
+    return any(t.state in (RUNNING, WAITING) for t in trials)
 
 
 def _merged(folders: Sequence[Path], form: str, into: Path | None, real: bool, watch: bool) -> None:
