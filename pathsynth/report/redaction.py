@@ -14,6 +14,7 @@ from pathsynth.ledger.errors import RequestError
 _SECRET_KEY = re.compile(r"(^|[_.-])(api_?key|token|secret|password)s?$", re.IGNORECASE)
 _SECRET_TEXT = re.compile(rb"hf_[A-Za-z0-9]{30,}|AKIA[A-Z0-9]{16}|-----BEGIN [A-Z ]*PRIVATE KEY|(?:https?|s3)://[^\s/:@\"]+:[^\s/@\"]+@")
 _SECRET_NAMES = ("WANDB_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY")
+_SENTENCES = ("reason", "detail")
 _PLACE = re.compile(r"(?<![\w.:/~…])(?:/[^\s/'\"=,;:()\[\]]+){2,}/?|(?<!\w)[A-Za-z]:\\[^\s'\"=,;()\[\]]+")
 """An absolute path in the midst of a text."""
 
@@ -36,27 +37,27 @@ def shareable(path: Path) -> bytes:
     return content
 
 
-def _cleaned(value: Any) -> Any:
+def _cleaned(value: Any, key: str = "") -> Any:
     if isinstance(value, Mapping):
-        return {k: "(left out)" if _SECRET_KEY.search(str(k)) and v else _cleaned(v) for k, v in value.items()}
+        return {k: "(left out)" if _SECRET_KEY.search(str(k)) and v else _cleaned(v, str(k)) for k, v in value.items()}
     if isinstance(value, list):
-        return [_cleaned(v) for v in value]
-    return without_places(value) if isinstance(value, str) else value
+        return [_cleaned(v, key) for v in value]
+    if not isinstance(value, str):
+        return value
+    return sentence_without_places(value) if key in _SENTENCES else setting_without_place(value)
 
 
-def without_places(text: str) -> str:
-    """The same text with ``…/name`` for each absolute path: as a whole, behind a key and "=", or in the midst of a sentence."""
-    key, equals, rest = text.partition("=")
-    if _is_place(text):
-        return _last(text)
-    if equals and _is_place(rest):
-        return f"{key}={_last(rest)}"
-    return _PLACE.sub(lambda found: _last(found.group()), text)
+def setting_without_place(text: str) -> str:
+    """The same setting, alone or behind a key and "=", with ``…/name`` where it is an absolute path."""
+    key, equals, value = ("", "", text) if _is_place(text) else text.partition("=")
+    return f"{key}{equals}…/{PureWindowsPath(value).name}" if _is_place(value) else text
+
+
+def sentence_without_places(text: str) -> str:
+    """The same sentence with ``…/name`` for each absolute path in it, and no name of this user's home even where a path has spaces."""
+    return _PLACE.sub(lambda found: f"…/{PureWindowsPath(found.group()).name}", text.replace(f"{Path.home()}/", "/~/~/"))
 
 
 def _is_place(text: str) -> bool:
     return "\n" not in text and (PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute())
 
-
-def _last(path: str) -> str:
-    return f"…/{PureWindowsPath(path).name}"

@@ -11,7 +11,7 @@ from pathsynth.commands.publish import publish_study
 from pathsynth.commands.report import make_report
 from pathsynth.ledger.errors import RequestError
 from pathsynth.report.collect import merge_trials
-from pathsynth.report.redaction import without_places
+from pathsynth.report.redaction import sentence_without_places, setting_without_place
 
 
 def test_bundle_lists_all_it_holds_and_no_real_image(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
@@ -65,15 +65,28 @@ def test_a_study_of_which_nothing_finished_is_shared_without_a_page(make_sweep: 
         ("/home/me/My Data", "…/My Data"),
         ("base.path=/srv/models/sd15", "base.path=…/sd15"),
         ("C:\\Users\\me\\data", "…/data"),
+        ("data.root=/srv/seed=3,rank=4/data", "data.root=…/data"),
         ("image of mucus (H&E), 24/7 and/or more", "image of mucus (H&E), 24/7 and/or more"),
         ("https://hub.example/models/sd15", "https://hub.example/models/sd15"),
         ("runwayml/stable-diffusion-v1-5", "runwayml/stable-diffusion-v1-5"),
-        ("see /a/b/log.txt, then ../shared/data", "see …/log.txt, then ../shared/data"),
         ("torch.optim.AdamW", "torch.optim.AdamW"),
     ],
 )
-def test_of_a_path_the_last_name_is_shared(text: str, shared: str) -> None:
-    assert without_places(text) == shared
+def test_of_a_setting_that_is_a_path_the_last_name_is_shared(text: str, shared: str) -> None:
+    assert setting_without_place(text) == shared
+
+
+@pytest.mark.parametrize(
+    ("text", "shared"),
+    [
+        ("/srv/base has no unet; see /a/b/log.txt, then ../docs/x", "…/base has no unet; see …/log.txt, then ../docs/x"),
+        ("no file '/home/J Doe/cache/x.safetensors' (C:\\Users\\me\\x)", "no file '…/x.safetensors' (…/x)"),
+        ("https://hub.example/models/sd15 does not answer, 24/7", "https://hub.example/models/sd15 does not answer, 24/7"),
+    ],
+)
+def test_a_sentence_keeps_its_words_and_loses_its_places(text: str, shared: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/J Doe")
+    assert sentence_without_places(text) == shared
 
 
 def test_what_looks_like_a_secret_is_refused(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
