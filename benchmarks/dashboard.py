@@ -9,12 +9,10 @@ filter, comparison and images answer; ``drawn``: the plots are there, too. Ratio
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks.finished import SMALLEST
 from benchmarks.machine import machine, summary
+from benchmarks.repeated import repeated
 from pathsynth.ledger.atomic import write_json
 from pathsynth.report.page import write_report
 
@@ -30,19 +29,6 @@ _FEW = 10
 _RANKS = (1, 2, 4, 8, 16)
 _RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 _NOW = "({usable: performance.getEntriesByName('usable')[0].startTime, drawn: performance.now()})"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
-    parser.add_argument("--trials", type=int, default=200, help="trials of the large study (default: 200)")
-    parser.add_argument("--repeats", type=int, default=5, help="times that each page is opened (default: 5)")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        report = measure(Path(folder), arguments.trials, arguments.repeats)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(arguments.out, report)
-    print(json.dumps(report, indent=2))
 
 
 def measure(folder: Path, trials: int, repeats: int) -> dict[str, Any]:
@@ -107,4 +93,4 @@ def _beside(page: Path) -> Iterator[int]:
 
 
 if __name__ == "__main__":
-    main()
+    repeated(__doc__, measure, trials=200)

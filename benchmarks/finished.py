@@ -9,17 +9,14 @@ the first over the second, which does no more than start and read the states.
 
 from __future__ import annotations
 
-import argparse
-import json
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.machine import machine, summary
-from pathsynth.ledger.atomic import write_json
+from benchmarks.repeated import repeated
 
 SMALLEST = (
     "tracking=none",
@@ -35,19 +32,6 @@ SMALLEST = (
     "sampling.attempts=1",
     "evaluate.n=1",
 )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
-    parser.add_argument("--trials", type=int, default=100, help="trials of the study (default: 100)")
-    parser.add_argument("--repeats", type=int, default=5, help="times that each command is timed (default: 5)")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        report = measure(Path(folder), arguments.trials, arguments.repeats)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(arguments.out, report)
-    print(json.dumps(report, indent=2))
 
 
 def measure(folder: Path, trials: int, repeats: int) -> dict[str, object]:
@@ -76,4 +60,4 @@ def _seconds(folder: Path, words: Sequence[str]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    repeated(__doc__, measure, trials=100)

@@ -1,0 +1,29 @@
+"""The command line of benchmarks that make a study in a folder of their own and time commands on it again and again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pathsynth.ledger.atomic import write_json
+
+
+def repeated(about: str | None, measure: Callable[[Path, int, int], dict[str, Any]], trials: int) -> None:
+    """Call ``measure`` with a new folder and the numbers of trials and repeats that were asked for; write and print what it returns.
+
+    ``about`` is the help text, ``trials`` the default.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--trials", type=int, default=trials, help=f"trials of the study (default: {trials})")
+    parser.add_argument("--repeats", type=int, default=5, help="times that each is timed (default: 5)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        report = measure(Path(folder), arguments.trials, arguments.repeats)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(arguments.out, report)
+    print(json.dumps(report, indent=2))
