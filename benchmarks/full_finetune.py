@@ -25,12 +25,12 @@ from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.records import read_result
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.metrics.agreement import Interval, macro_interval
-from pathsynth.metrics.evaluation import BEFORE, features
+from pathsynth.metrics.evaluation import BEFORE
 from pathsynth.metrics.fidelity import coverage, kid
 from pathsynth.models.base import Base, load_base
 from pathsynth.models.classifier import load_classifier
 from pathsynth.sampling.draw import CandidateDrawer
-from pathsynth.sampling.gate import class_probabilities
+from pathsynth.sampling.gate import class_features, class_probabilities
 from pathsynth.sampling.slots import Stream, attempt_at, slots_of
 from pathsynth.study.claim import read_manifest
 from pathsynth.training.batches import BatchPlan
@@ -67,7 +67,7 @@ def compare(trial: Path, lr: float) -> dict[str, Any]:
     for role, classifier in classifiers.items():
         predicted = class_probabilities(classifier, images).argmax(axis=1)
         scores[f"macro_f1, {role}"] = _record(macro_interval(asked, predicted, len(data.space), config.seed)["macro_f1"], len(asked))
-    real, fake = (features(classifiers["judge"], some) for some in (data.split(_split(config)).images, images))
+    real, fake = (class_features(classifiers["judge"], some) for some in (data.split(_split(config)).images, images))
     scores["kid"] = _record(kid(real, fake, config.seed), len(asked))
     scores["coverage"] = _record(coverage(real, fake), len(asked))
     return {

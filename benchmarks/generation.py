@@ -39,7 +39,7 @@ from pathsynth.sampling.draw import CandidateDrawer
 from pathsynth.sampling.gate import Gate
 from pathsynth.sampling.rejection import sample_until_accepted
 from pathsynth.sampling.slots import Slot, Stream, attempt_at, slots_of
-from pathsynth.sampling.verdict import AcceptanceRule
+from pathsynth.study.acceptance import acceptance_rules
 from pathsynth.study.claim import read_manifest
 
 OURS, PAPER, FILTER = "ours", "paper", "batched_filter"
@@ -150,7 +150,7 @@ def _bench(trial: Path, request: _Request) -> _Bench:
     load_adapter(trial / "adapter", base)
     base.pipeline.set_progress_bar_config(disable=True)
     classifier = load_classifier(gate, data.space).to(base.unet.device)
-    bench = _Bench(base, data, Gate(classifier, AcceptanceRule(config.sampling.threshold, config.sampling.margin)), config, request)
+    bench = _Bench(base, data, Gate(classifier, acceptance_rules(classifier, data, config.sampling)), config, request)
     _time_the_unet(bench)
     return bench
 

@@ -238,6 +238,10 @@ class SamplingConfig(_Group):
     ``guidance_step``: how much more guidance each further attempt at a slot gets; 0: a new seed alone, as in the paper.
     ``speculate``: batches that open slots do not fill take their next attempts, too; the same images are accepted, sooner.
     ``calls`` (of the denoiser) and ``seconds`` limit a whole generation, not a slot; null: no limit.
+    ``reject_copies``: the gate also rejects what lies nearer to a training image, in its features, than 99% of real val images do.
+    ``revise``: the share of the steps that a further attempt at a slot takes again, from its rejected image noised anew; 0: it starts
+    from noise. ``look_after``: a generation gives up, after so many steps, the candidates that are hopeless by then; null: none.
+    Hopeless is what few of those that the gate would accept are: ``look_loss`` of them at most, on ``look_n`` slots of each class.
     """
 
     steps: int = Field(ge=1, le=1000)
@@ -253,11 +257,30 @@ class SamplingConfig(_Group):
     speculate: bool = False
     calls: int | None = Field(None, ge=1)
     seconds: float | None = Field(None, gt=0)
+    reject_copies: bool = False
+    revise: float = Field(0, ge=0, lt=1)
+    look_after: int | None = Field(None, ge=1)
+    look_loss: float = Field(0.02, ge=0, lt=1)
+    look_n: int = Field(20, ge=2)
+
+    @model_validator(mode="after")
+    def _go_together(self) -> SamplingConfig:
+        if self.look_after and self.look_after >= self.steps:
+            raise ValueError(f"sampling.look_after={self.look_after} is no step before the last of sampling.steps={self.steps}; lower it")
+        if self.speculate and (self.revise or self.look_after):
+            raise ValueError("sampling.speculate=true starts an attempt before the one is judged that it would revise or wait for; "
+                             "set it to false, or sampling.revise=0 and sampling.look_after=null")
+        return self
 
     @property
-    def calls_an_attempt(self) -> int:
+    def calls_a_step(self) -> int:
         """With guidance the denoiser runs twice a step."""
-        return self.steps * (2 if self.guidance > 1 or self.guidance_step else 1)
+        return 2 if self.guidance > 1 or self.guidance_step else 1
+
+    @property
+    def revise_from(self) -> int | None:
+        """The step that an attempt starts at which revises another; None: none does."""
+        return self.steps - max(1, round(self.revise * self.steps)) if self.revise else None
 
     def guidance_of(self, number: int) -> float:
         """The guidance scale of an attempt at a slot."""

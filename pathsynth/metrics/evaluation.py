@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from pathsynth.data.dataset import DataSet
-from pathsynth.data.tensors import to_float
 from pathsynth.ledger.records import Metric, Missing
 from pathsynth.metrics.agreement import Interval, agreement, macro_interval, wilson
 from pathsynth.metrics.colour import ColourClassifier, fit_colour
@@ -23,7 +21,7 @@ from pathsynth.metrics.fidelity import coverage, frechet_distance, kid, precisio
 from pathsynth.metrics.memorisation import copy_bound, near_copies
 from pathsynth.models.classifier import Classifier
 from pathsynth.sampling.attempts import AttemptRow
-from pathsynth.sampling.gate import class_probabilities
+from pathsynth.sampling.gate import class_features, class_probabilities
 from pathsynth.sampling.pictures import read_png
 from pathsynth.vocabulary.labels import LabelSpace
 
@@ -118,7 +116,7 @@ def real_reference(judge: Classifier, data: DataSet, split: str, n: int, seed: i
         seed: which training images are drawn; recorded with the metric.
     """
     scored, trained = data.split(split), data.split("train")
-    real, train = _Set(features(judge, scored.images), scored.labels), _Set(features(judge, trained.images), trained.labels)
+    real, train = _Set(class_features(judge, scored.images), scored.labels), _Set(class_features(judge, trained.images), trained.labels)
     every = -(-len(trained) // _MOST_COLOURS)
     colour = fit_colour(trained.images[::every], trained.labels[::every], len(data.space))
     told = _Scored(None, _COLOUR, scored.labels, colour.predict(scored.images))
@@ -232,7 +230,7 @@ def _closeness(
     if len(drawn.images) < _FEWEST:
         reason = f"{len(drawn.images)} images are too few to compare with a distribution ({_FEWEST} at least)"
         return [], [Missing(f"{metric} {stage}", reason) for metric in ("kid", "coverage")]
-    fake = _Set(features(judge, drawn.images), drawn.labels[drawn.whole])
+    fake = _Set(class_features(judge, drawn.images), drawn.labels[drawn.whole])
     real = _Set(reference.features, reference.labels)
     found: list[tuple[str | None, int, dict[str, Interval]]] = [
         (None, len(fake.features), {**_distances(real.features, fake.features, seed), **_copies(fake.features, reference)})
@@ -303,14 +301,6 @@ def _reached_by_real(real: _Set, train: _Set, data: DataSet, n: int, seed: int) 
 def _some(rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """``n`` rows at random, or all if there are fewer, in their order."""
     return rows[np.sort(rng.permutation(len(rows))[:n])]
-
-
-@torch.no_grad()
-def features(classifier: Classifier, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
-    """Penultimate features, float64 (N, F), of uint8 images (N, H, W, 3)."""
-    device = next(classifier.parameters()).device
-    batches = [to_float(images[i : i + batch_size]).to(device) for i in range(0, len(images), batch_size)]
-    return np.concatenate([classifier.features(batch).double().cpu().numpy() for batch in batches])
 
 
 def _confusion(scored: _Scored, space: LabelSpace) -> list[list[int]]:

@@ -11,7 +11,8 @@ import pandas as pd
 
 from pathsynth.ledger.atomic import write_text
 from pathsynth.ledger.errors import StageError
-from pathsynth.sampling.slots import Attempt, Slot, Stream
+from pathsynth.sampling.rejection import Judged
+from pathsynth.sampling.slots import Attempt, Slot, Strategy, Stream
 from pathsynth.sampling.verdict import Verdict
 
 LINES, _TABLE = "attempts.jsonl", "attempts.parquet"
@@ -22,6 +23,8 @@ class AttemptRow:
     """All that is known of an attempt.
 
     ``image`` is a path below the ledger's folder (None: not kept), ``sha256`` that of its pixels (None: they were not finite).
+    ``strategy``: how it was made different from the attempt before it. ``stopped_at``: the step after which it was given up as
+    hopeless; ``sha256`` is then that of the predicted image. None: it took all steps.
     """
 
     stream: str
@@ -42,6 +45,8 @@ class AttemptRow:
     near_margin: bool
     image: str | None
     sha256: str | None
+    strategy: str = Strategy.FRESH
+    stopped_at: int | None = None
 
     @property
     def name(self) -> str:
@@ -53,6 +58,10 @@ class AttemptRow:
 
     def as_verdict(self) -> Verdict:
         return Verdict(self.accepted, self.predicted, self.probability, self.probabilities, self.reason, self.near_margin)
+
+    def as_judged(self) -> Judged:
+        """The attempt and what became of it, without its image."""
+        return Judged(self.as_attempt(), None, self.as_verdict(), self.denoiser_calls, self.stopped_at)
 
 
 def candidate_name(class_slug: str, slot: int, attempt: int) -> str:
@@ -79,17 +88,16 @@ class AttemptsLedger:
         self._lines.flush()
 
     def complete(self, folder: Path, made: Iterable[Attempt]) -> list[str]:
-        """Write the table of the attempts ``made`` to ``folder``; the paths of their images.
+        """Write the table of the attempts ``made``, in their order, to ``folder``; the paths of their images.
 
         Rows of other attempts are left out: a run that was cut off under another batch size may have tried some that this
         one had no need of.
         """
         self._lines.close()
-        rows = [json.loads(line) for line in (self._folder / LINES).read_text(encoding="utf-8").splitlines()]
-        kept = {(str(a.slot.stream), a.slot.label, a.slot.index, a.number) for a in made}
-        rows = [row for row in rows if (row["stream"], row["label"], row["slot"], row["attempt"]) in kept]
-        table = pd.DataFrame(rows, columns=[f.name for f in fields(AttemptRow)])
-        table = table.drop_duplicates(["stream", "label", "slot", "attempt"], keep="last")
+        lines = map(json.loads, (self._folder / LINES).read_text(encoding="utf-8").splitlines())
+        rows = {(row["stream"], row["label"], row["slot"], row["attempt"]): row for row in lines}
+        own = [rows[str(a.slot.stream), a.slot.label, a.slot.index, a.number] for a in made]
+        table = pd.DataFrame(own, columns=[f.name for f in fields(AttemptRow)])
         table.to_parquet(folder / _TABLE, index=False)
         return list(table["image"].dropna())
 
@@ -119,4 +127,6 @@ def read_attempts(folder: Path) -> Iterator[AttemptRow]:
         ) from error
     for record in table.to_dict(orient="records"):
         optional = {name: None if pd.isna(record[name]) else record[name] for name in ("reason", "image", "sha256")}
+        stopped_at = record.get("stopped_at")  # a ledger of an earlier version has none
+        optional["stopped_at"] = None if pd.isna(stopped_at) else int(stopped_at)
         yield AttemptRow(**{**record, **optional, "probabilities": tuple(float(p) for p in record["probabilities"])})

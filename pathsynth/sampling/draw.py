@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -14,11 +14,16 @@ from pathsynth.data.tensors import crop_to, to_uint8
 from pathsynth.ledger.errors import StageError
 from pathsynth.models.base import Base
 from pathsynth.sampling.slots import Attempt
+from pathsynth.sampling.trajectory import Paused, Trajectory
 
 FIXED = 16
 """Candidates in a batch of fixed shape; the last bits of an image depend on the shape of its batch."""
 
+_KEPT = 1024
+"""Latents that others start from and that are kept at hand; what was dropped is drawn again when it is needed."""
+
 _Item = TypeVar("_Item")
+_Images = Callable[[Sequence[Attempt]], list[np.ndarray | None]]
 
 
 def fixed_batches(items: Sequence[_Item]) -> Iterator[tuple[list[_Item], int]]:
@@ -39,6 +44,8 @@ class CandidateDrawer:
         guidance_step: added to the scale for each attempt at the slot before.
         half: the UNet computes in bfloat16 where that is safe; the scheduler and the decoder stay in float32.
         fixed: batches are cut and padded to :data:`FIXED` candidates, so that an image has the same bits in any company.
+        revise_from: the step that an attempt starts at which revises another.
+        look_after: the step after which :meth:`look` shows what becomes of a candidate.
     """
 
     def __init__(
@@ -50,26 +57,53 @@ class CandidateDrawer:
         half: bool = False,
         fixed: bool = False,
         guidance_step: float = 0.0,
+        revise_from: int | None = None,
+        look_after: int | None = None,
     ) -> None:
         self._base, self._image_size, self._steps = base, image_size, steps
         self._guidance, self._guidance_step = guidance, guidance_step
         self._half, self._fixed = half, fixed
+        self._revise_from, self._look_after = revise_from, look_after
         self._embeddings: dict[str, Tensor] = {}
         self._most: int | None = None
+        self._waiting: dict[Attempt, Paused] = {}
+        self._drawn: dict[Attempt, Tensor] = {}
 
     def __call__(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
-        """One uint8 image (H, W, 3) an attempt; None where the arithmetic left the finite numbers."""
-        if self._fixed:
-            return [image for batch, n in fixed_batches(attempts) for image in self._drawn(batch)[:n]]
-        return self._in_parts(attempts)
+        """One uint8 image (H, W, 3) an attempt; None where the arithmetic left the finite numbers.
 
-    def _in_parts(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
+        Attempts that were looked at go on from there. What one revises is drawn again if it is not at hand any more.
+        """
+        return self._in_batches(attempts, lambda batch: self._images(self.latents(batch)))
+
+    def look(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
+        """The images, as above, that attempts are on the way to after ``look_after`` steps; a later call goes on with them."""
+        return self._in_batches(attempts, self._looked)
+
+    def _in_batches(self, attempts: Sequence[Attempt], draw: _Images) -> list[np.ndarray | None]:
+        """Draw batches in which all are at the same step."""
+        drawn: dict[Attempt, np.ndarray | None] = {}
+        for alike in self._by_step(attempts):
+            if self._fixed:
+                images = [image for batch, n in fixed_batches(alike) for image in draw(batch)[:n]]
+            else:
+                images = self._in_parts(alike, draw)
+            drawn.update(zip(alike, images, strict=True))
+        return [drawn[attempt] for attempt in attempts]
+
+    def _by_step(self, attempts: Sequence[Attempt]) -> Iterable[list[Attempt]]:
+        groups: dict[tuple[bool, bool], list[Attempt]] = {}
+        for attempt in attempts:
+            groups.setdefault((attempt in self._waiting, attempt.revises is not None), []).append(attempt)
+        return groups.values()
+
+    def _in_parts(self, attempts: Sequence[Attempt], draw: _Images) -> list[np.ndarray | None]:
         """Draw as many at once as memory holds: what was too much once is not tried again."""
         most = self._most or len(attempts)
         if len(attempts) > most:
-            return [image for i in range(0, len(attempts), most) for image in self._in_parts(attempts[i : i + most])]
+            return [image for i in range(0, len(attempts), most) for image in self._in_parts(attempts[i : i + most], draw)]
         try:
-            return self._drawn(attempts)
+            return draw(attempts)
         except RuntimeError as error:
             if not _out_of_memory(error):
                 raise
@@ -77,37 +111,78 @@ class CandidateDrawer:
                 raise StageError("out of memory while drawing a single image; choose a smaller base or canvas") from error
         self._most = len(attempts) // 2
         print(f"out of memory while drawing {len(attempts)} images at once; going on with {self._most}", flush=True)
-        return self._in_parts(attempts)
+        return self._in_parts(attempts, draw)
 
-    def _drawn(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
-        images = self._base.decode(self.latents(attempts))
+    def _looked(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
+        assert self._look_after is not None
+        way = self._advanced(attempts, self._look_after)
+        _keep(self._waiting, dict(zip(attempts, way.paused(), strict=True)))
+        assert way.predicted is not None
+        return self._images(way.predicted)
+
+    def _images(self, latents: Tensor) -> list[np.ndarray | None]:
+        images = self._base.decode(latents)
         finite = torch.isfinite(images).flatten(1).all(dim=1).tolist()
         pixels = to_uint8(crop_to(torch.nan_to_num(images).cpu(), self._image_size))
         return [image if ok else None for image, ok in zip(pixels, finite, strict=True)]
 
-    @torch.no_grad()
     def latents(self, attempts: Sequence[Attempt]) -> Tensor:
-        """Denoised latents (N, C, h, w) of unit variance."""
+        """Denoised latents (N, C, h, w) of unit variance, of attempts that are all at the same step."""
+        done = self._advanced(attempts, self._steps).latents
+        if self._revise_from is not None:
+            _keep(self._drawn, dict(zip(attempts, done, strict=True)))
+        return done
+
+    @torch.no_grad()
+    def _advanced(self, attempts: Sequence[Attempt], stop: int) -> Trajectory:
+        """Attempts that are all at the same step, taken to another."""
         if self._base.learns_text:
             self._embeddings.clear()
+        way = self._begun(attempts)
         unet, device = self._base.unet, self._base.unet.device
-        scheduler = type(self._base.scheduler).from_config(self._base.scheduler.config)
-        scheduler.set_timesteps(self._steps, device=device)
-        x = torch.stack([self._noise(a.seed) for a in attempts]).to(device) * scheduler.init_noise_sigma
         text = torch.cat([self._embed(a.slot.prompt) for a in attempts])
         guided = self._guidance > 1 or self._guidance_step > 0
-        scale = self._scale(attempts, x)
+        scale = self._scale(attempts, way.latents)
         if guided:
             text = torch.cat([self._embed("").expand(len(attempts), -1, -1), text])
-        for t in scheduler.timesteps:
-            doubled = torch.cat([x, x]) if guided else x
+
+        def predict(latents: Tensor, t: Tensor) -> Tensor:
+            doubled = torch.cat([latents, latents]) if guided else latents
             with torch.autocast(device.type, torch.bfloat16, enabled=self._half):
-                predicted = unet(scheduler.scale_model_input(doubled, t), t, encoder_hidden_states=text).sample.float()
-            if guided:
-                free, conditioned = predicted.chunk(2)
-                predicted = free + scale * (conditioned - free)
-            x = scheduler.step(predicted, t, x, return_dict=False)[0]
-        return x
+                predicted = unet(doubled, t, encoder_hidden_states=text).sample.float()
+            if not guided:
+                return predicted
+            free, conditioned = predicted.chunk(2)
+            return free + scale * (conditioned - free)
+
+        way.advance(predict, stop, self._steps)
+        return way
+
+    def _begun(self, attempts: Sequence[Attempt]) -> Trajectory:
+        """Where attempts are: at the look, at the image that they revise, or at noise."""
+        if attempts[0] in self._waiting:
+            assert self._look_after is not None
+            paused = {a: self._waiting.pop(a) for a in set(attempts)}
+            return Trajectory.resumed([paused[a] for a in attempts], self._look_after)
+        device = self._base.unet.device
+        scheduler = type(self._base.scheduler).from_config(self._base.scheduler.config)
+        scheduler.set_timesteps(self._steps, device=device)
+        noise = torch.stack([self._noise(a.seed) for a in attempts]).to(device)
+        revised = [a.revises for a in attempts if a.revises]
+        if not revised:
+            return Trajectory.from_noise(scheduler, noise)
+        assert self._revise_from is not None
+        return Trajectory.from_image(scheduler, self._clean(revised), noise, self._revise_from)
+
+    def _clean(self, attempts: Sequence[Attempt]) -> Tensor:
+        """Latents (N, C, h, w) of attempts that were rejected."""
+        lost = [a for a in dict.fromkeys(attempts) if a not in self._drawn]
+        found = {a: self._drawn[a] for a in attempts if a not in lost}
+        for alike in self._by_step(lost):
+            batches = fixed_batches(alike) if self._fixed else [(alike, len(alike))]
+            for batch, n in batches:
+                found.update(zip(batch[:n], self.latents(batch), strict=False))
+        return torch.stack([found[a] for a in attempts])
 
     def _scale(self, attempts: Sequence[Attempt], like: Tensor) -> Tensor | float:
         """The guidance scale: one for all, or float (N, 1, 1, 1)."""
@@ -130,7 +205,25 @@ def _out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
+def _keep(kept: dict[Attempt, _Item], more: Mapping[Attempt, _Item]) -> None:
+    """Add to what is at hand, and drop the oldest of too much."""
+    for attempt, item in more.items():
+        kept.pop(attempt, None)
+        kept[attempt] = item
+    for attempt in list(kept)[: max(0, len(kept) - max(_KEPT, len(more)))]:
+        del kept[attempt]
+
+
 def drawer(base: Base, image_size: int, sampling: SamplingConfig) -> CandidateDrawer:
     """What draws as the settings of sampling say."""
-    guidance, step = sampling.guidance, sampling.guidance_step
-    return CandidateDrawer(base, image_size, sampling.steps, guidance, sampling.half, sampling.deterministic, step)
+    return CandidateDrawer(
+        base,
+        image_size,
+        sampling.steps,
+        sampling.guidance,
+        half=sampling.half,
+        fixed=sampling.deterministic,
+        guidance_step=sampling.guidance_step,
+        revise_from=sampling.revise_from,
+        look_after=sampling.look_after,
+    )

@@ -2,50 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pathsynth.data.tensors import to_float
 from pathsynth.models.classifier import Classifier
 from pathsynth.sampling.draw import fixed_batches
 from pathsynth.sampling.slots import Attempt
-from pathsynth.sampling.verdict import AcceptanceRule, Verdict, broken
+from pathsynth.sampling.verdict import NoCopy, Rule, Seen, Verdict, broken, judged_by
+
+_BATCH = 256
 
 
 class Gate:
     """Judges the very pixels that are stored (uint8), so that a verdict can be checked from the file.
 
-    ``fixed``: as the drawer's, so that a verdict has the same bits in any company.
+    ``rules``: all of them must be met. ``fixed``: as the drawer's, so that a verdict has the same bits in any company.
     """
 
-    def __init__(self, classifier: Classifier, rule: AcceptanceRule, fixed: bool = False) -> None:
-        self._classifier, self._rule, self._fixed = classifier, rule, fixed
+    def __init__(self, classifier: Classifier, rules: Sequence[Rule], fixed: bool = False) -> None:
+        self._classifier, self._rules, self._fixed = classifier, tuple(rules), fixed
+        self._by_features = any(isinstance(rule, NoCopy) for rule in rules)
         self._classes = len(classifier.spec.classes)
 
     def __call__(self, attempts: Sequence[Attempt], images: list[np.ndarray | None]) -> list[Verdict]:
+        seen = self.see(images)
+        return [s if isinstance(s, Verdict) else judged_by(self._rules, s, a.slot.label) for a, s in zip(attempts, seen, strict=True)]
+
+    def see(self, images: Sequence[np.ndarray | None]) -> list[Seen | Verdict]:
+        """What the gate sees in each image, or the verdict on it where it is black or none at all."""
         faults = [_fault(image) for image in images]
         sound = [image for image, fault in zip(images, faults, strict=True) if image is not None and fault is None]
-        probabilities = iter(self._probabilities(sound) if sound else ())
-        return [
-            broken(fault, self._classes) if fault else self._rule.verdict(next(probabilities), attempt.slot.label)
-            for attempt, fault in zip(attempts, faults, strict=True)
-        ]
+        seen = iter(self._seen(sound))
+        return [broken(fault, self._classes) if fault else next(seen) for fault in faults]
 
+    def _seen(self, images: list[np.ndarray]) -> list[Seen]:
+        if not images:
+            return []
+        probabilities = self._in_batches(class_probabilities, images)
+        if not self._by_features:
+            return [Seen(p) for p in probabilities]
+        return [Seen(p, f) for p, f in zip(probabilities, self._in_batches(class_features, images), strict=True)]
 
-    def _probabilities(self, images: list[np.ndarray]) -> np.ndarray:
+    def _in_batches(self, what: Callable[[Classifier, np.ndarray], np.ndarray], images: list[np.ndarray]) -> np.ndarray:
         if not self._fixed:
-            return class_probabilities(self._classifier, np.stack(images))
-        return np.concatenate([class_probabilities(self._classifier, np.stack(batch))[:n] for batch, n in fixed_batches(images)])
+            return what(self._classifier, np.stack(images))
+        return np.concatenate([what(self._classifier, np.stack(batch))[:n] for batch, n in fixed_batches(images)])
 
 
 @torch.no_grad()
-def class_probabilities(classifier: Classifier, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+def class_probabilities(classifier: Classifier, images: np.ndarray) -> np.ndarray:
     """Calibrated probabilities, float64 (N, C), of uint8 images (N, H, W, 3)."""
+    return np.concatenate([classifier.probabilities(batch).cpu().numpy() for batch in _batches(classifier, images)])
+
+
+@torch.no_grad()
+def class_features(classifier: Classifier, images: np.ndarray) -> np.ndarray:
+    """What the classifier's last layer sees, float64 (N, F), of uint8 images (N, H, W, 3)."""
+    return np.concatenate([classifier.features(batch).double().cpu().numpy() for batch in _batches(classifier, images)])
+
+
+def _batches(classifier: Classifier, images: np.ndarray) -> Iterator[Tensor]:
     device = next(classifier.parameters()).device
-    batches = [to_float(images[i : i + batch_size]).to(device) for i in range(0, len(images), batch_size)]
-    return np.concatenate([classifier.probabilities(batch).cpu().numpy() for batch in batches])
+    return (to_float(images[i : i + _BATCH]).to(device) for i in range(0, len(images), _BATCH))
 
 
 def _fault(image: np.ndarray | None) -> str | None:

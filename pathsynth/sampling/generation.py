@@ -11,8 +11,8 @@ from pathsynth.ledger.atomic import link_or_copy
 from pathsynth.sampling.attempts import AttemptRow, AttemptsLedger, candidate_name, read_attempts
 from pathsynth.sampling.image_set import describe_images
 from pathsynth.sampling.pictures import pixel_hash, save_png
-from pathsynth.sampling.rejection import Allowance, Draw, Judge, Judged, SlotOutcome, account, sample_until_accepted
-from pathsynth.sampling.slots import Attempt, Slot
+from pathsynth.sampling.rejection import Allowance, Draw, Judge, Judged, Look, Route, SlotOutcome, account, sample_until_accepted
+from pathsynth.sampling.slots import Attempt, Slot, Strategy
 from pathsynth.sampling.verdict import Verdict
 from pathsynth.vocabulary.labels import LabelSpace
 
@@ -35,20 +35,21 @@ def generate_set(
     space: LabelSpace,
     keep_rejected: bool,
     on_attempt: Callable[[Judged], None],
+    look: Look | None = None,
 ) -> GeneratedSet:
     """Fill the slots; write accepted images below ``images/<class>/``, rejected ones (if kept) below ``rejected/<class>/``.
 
     ``attempts.parquet`` has one row for each attempt, and ``images/`` is described as a data set. Images reach the disk as they
     are judged; memory holds one batch. Everything grows in ``work``, where a run that was cut off is gone on with, and appears in
-    ``folder`` when it is complete.
+    ``folder`` when it is complete. ``look`` gives up hopeless candidates where ``sampling.look_after`` says.
     """
     work.mkdir(parents=True, exist_ok=True)
     ledger = AttemptsLedger(work)
-    known = {row.as_attempt(): row.as_verdict() for row in ledger.known}
+    known = {row.as_attempt(): row.as_judged() for row in ledger.known}
     judged: list[tuple[Attempt, Verdict]] = []
-    allowance = Allowance(sampling.calls, sampling.calls_an_attempt, sampling.seconds)
+    allowance = Allowance(sampling.calls, sampling.seconds)
     budget = (sampling.attempts, sampling.batch_size, sampling.seed)
-    stream = sample_until_accepted(slots, draw, judge, *budget, known, allowance, sampling.speculate)
+    stream = sample_until_accepted(slots, draw, judge, *budget, known, allowance, sampling.speculate, route_of(sampling), look)
     for item in stream:
         if item.image is not None or item.attempt not in known:
             ledger.append(_row(work, item, sampling, space, keep_rejected))
@@ -61,11 +62,22 @@ def generate_set(
     return GeneratedSet(account(slots, judged, sampling.attempts), judged)
 
 
+def route_of(sampling: SamplingConfig) -> Route:
+    """The way of candidates through the denoising steps."""
+    return Route(sampling.steps, sampling.calls_a_step, sampling.revise_from, sampling.look_after)
+
+
+def _strategy(attempt: Attempt, sampling: SamplingConfig) -> Strategy:
+    if attempt.revises:
+        return Strategy.REVISE
+    return Strategy.GUIDANCE if sampling.guidance_step and attempt.number else Strategy.FRESH
+
+
 def _row(folder: Path, item: Judged, sampling: SamplingConfig, space: LabelSpace, keep_rejected: bool) -> AttemptRow:
     attempt, verdict = item.attempt, item.verdict
     slot, known = attempt.slot, space.classes[attempt.slot.label]
     path = None
-    if item.image is not None and (verdict.accepted or keep_rejected):
+    if item.image is not None and (verdict.accepted or (keep_rejected and item.stopped_at is None)):
         name = f"{candidate_name(known.slug, slot.index, attempt.number)}.png"
         path = str(Path("images" if verdict.accepted else "rejected", known.slug, name))
         save_png(folder / path, item.image, attempt, known.name)
@@ -79,7 +91,7 @@ def _row(folder: Path, item: Judged, sampling: SamplingConfig, space: LabelSpace
         seed=attempt.seed,
         steps=sampling.steps,
         guidance=sampling.guidance_of(attempt.number),
-        denoiser_calls=sampling.calls_an_attempt,
+        denoiser_calls=item.calls,
         predicted=verdict.predicted,
         probability=verdict.probability,
         probabilities=verdict.probabilities,
@@ -88,4 +100,6 @@ def _row(folder: Path, item: Judged, sampling: SamplingConfig, space: LabelSpace
         near_margin=verdict.near_margin,
         image=path,
         sha256=None if item.image is None else pixel_hash(item.image),
+        strategy=_strategy(attempt, sampling),
+        stopped_at=item.stopped_at,
     )

@@ -1,60 +1,122 @@
 """The rejection sampler: draw, judge, and draw again what was rejected, within a budget, with full batches.
 
-The open attempts of all slots wait in one queue. Each round takes up to ``batch_size`` of them, whatever their class;
-the next attempt at a rejected slot goes to the front of the queue. So while enough slots are open every batch is full,
-and a class with a hard time never runs alone while others wait. Which attempt a slot ends with depends on its own
-seeds and the rule only, never on batches or order.
+Open attempts wait in queues, one for each :class:`Leg`: the part of the denoising steps that is next for them. Each round takes up
+to ``batch_size`` attempts from the queue that fills a batch best, whatever their class; the next attempt at a rejected slot goes to
+the front of its queue. So while enough slots are open every batch is full, and a class with a hard time never runs alone while
+others wait. Which attempt a slot ends with depends on its own seeds and the rules only, never on batches or order.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
 
 from pathsynth.ledger.errors import RequestError
-from pathsynth.sampling.slots import Attempt, Slot, attempt_at
+from pathsynth.sampling.slots import Attempt, Slot, Stream, attempt_at
 from pathsynth.sampling.verdict import Verdict, superseded
 
 
 @dataclass(frozen=True)
 class Judged:
-    """An attempt, its image (uint8 (H, W, 3); None if it was not finite) and the verdict on it."""
+    """An attempt, its image (uint8 (H, W, 3); None if it was not finite or is known from before) and the verdict on it.
+
+    ``calls`` of the denoiser were spent on it. ``stopped_at``: the step after which it was given up as hopeless; its image is then
+    the predicted one. None: it went all the way.
+    """
 
     attempt: Attempt
     image: np.ndarray | None
     verdict: Verdict
+    calls: int = 0
+    stopped_at: int | None = None
 
 
 Draw = Callable[[Sequence[Attempt]], list[np.ndarray | None]]
+"""Draws attempts to the end, wherever they are on their way."""
 Judge = Callable[[Sequence[Attempt], list[np.ndarray | None]], list[Verdict]]
+Hopeless = tuple[np.ndarray | None, Verdict]
+"""The predicted image of a candidate that is given up, and the verdict on it."""
+Look = Callable[[Sequence[Attempt]], list[Hopeless | None]]
+"""Takes attempts to the step at which the gate looks; None for those that may go on."""
+
+
+@dataclass(frozen=True)
+class Leg:
+    """Denoising steps that a batch goes through together: from ``start`` (0: pure noise) to ``stop``.
+
+    ``begun``: those who take it come from the leg before it, so that its calls are already committed.
+    """
+
+    start: int
+    stop: int
+    begun: bool = False
+
+
+@dataclass(frozen=True)
+class Route:
+    """The way of candidates through the ``steps``, each of which costs ``calls`` of the denoiser.
+
+    ``revise_from``: the step that an attempt which revises a rejected one starts at; None: attempts start from noise.
+    ``look_after``: the step after which hopeless candidates are given up; None: none is. An attempt that revises is not looked at,
+    nor is a first one outside ``generate``: what the adapter draws before any filtering is measured by it.
+    """
+
+    steps: int = 1
+    calls: int = 1
+    revise_from: int | None = None
+    look_after: int | None = None
+
+    def first_leg(self, attempt: Attempt) -> Leg:
+        """Where an attempt begins, and how far it goes then."""
+        if attempt.revises:
+            assert self.revise_from is not None
+            return Leg(self.revise_from, self.steps)
+        if self.look_after is None or (attempt.number == 0 and attempt.slot.stream is not Stream.GENERATE):
+            return Leg(0, self.steps)
+        return Leg(0, self.look_after)
+
+    @property
+    def last_leg(self) -> Leg:
+        """Of those that the look lets go on."""
+        assert self.look_after is not None
+        return Leg(self.look_after, self.steps, begun=True)
+
+    def calls_of(self, attempt: Attempt, stop: int | None = None) -> int:
+        """What an attempt costs to the step ``stop`` (None: the last)."""
+        return ((self.steps if stop is None else stop) - self.first_leg(attempt).start) * self.calls
+
+    def next_attempt(self, last: Judged, sampling_seed: int) -> Attempt:
+        """The attempt after a rejected one: it revises it if that is asked for and there is an image to revise."""
+        whole = last.stopped_at is None and not last.verdict.failed
+        revised = last.attempt if self.revise_from is not None and whole else None
+        return attempt_at(last.attempt.slot, last.attempt.number + 1, sampling_seed, revised)
 
 
 @dataclass(frozen=True)
 class Allowance:
     """What a whole run may spend, beside the budget of each slot; None: as much as it takes.
 
-    ``calls`` of the denoiser in total, of which an attempt costs ``calls_an_attempt``; ``seconds`` since ``started`` (of ``clock``).
-    A run that has spent it ends in order, and its open slots are ``not_attempted``. The seconds of a run that goes on after a kill
-    begin anew.
+    ``calls`` of the denoiser in total; ``seconds`` since ``started`` (of ``clock``). A run that has spent it starts nothing more,
+    ends what it has begun, and its open slots are ``not_attempted``. The seconds of a run that goes on after a kill begin anew.
     """
 
     calls: int | None = None
-    calls_an_attempt: int = 1
     seconds: float | None = None
     clock: Callable[[], float] = time.monotonic
     started: float = field(default_factory=time.monotonic)
 
-    def attempts_left(self, made: int) -> int | None:
-        """How many more attempts may be started after ``made``; None: any number."""
+    def left(self, committed: int) -> float:
+        """Calls that may still be spent beside those ``committed``; infinite where there is no limit."""
         if self.seconds is not None and self.clock() - self.started >= self.seconds:
             return 0
-        return None if self.calls is None else max(0, self.calls // self.calls_an_attempt - made)
+        return math.inf if self.calls is None else self.calls - committed
 
 
 class SlotStatus(StrEnum):
@@ -83,17 +145,20 @@ def sample_until_accepted(
     attempts: int,
     batch_size: int,
     sampling_seed: int,
-    known: Mapping[Attempt, Verdict] | None = None,
+    known: Mapping[Attempt, Judged] | None = None,
     allowance: Allowance | None = None,
     speculate: bool = False,
+    route: Route | None = None,
+    look: Look | None = None,
 ) -> Iterator[Judged]:
     """Yield every attempt as it is judged, until each slot is accepted or has used its ``attempts``.
 
-    ``known`` are verdicts of an earlier run that was cut off. A batch known as a whole is not drawn again, and its attempts
-    are yielded without images; one known in part is drawn in full. So every batch is made of the same attempts as in an
+    ``known`` are attempts that an earlier run judged before it was cut off. A batch known as a whole is not drawn again, and its
+    attempts are yielded without images; one known in part is drawn in full. So every batch is made of the same attempts as in an
     undisturbed run, and its arithmetic gives the same bits. ``allowance`` ends the whole run early. With ``speculate`` a batch that
     the open slots do not fill takes their next attempts, too. The lowest accepted one wins, so the same are accepted; a verdict on
-    one beyond it is :func:`superseded`.
+    one beyond it is :func:`superseded`. ``route`` (None: all steps at once) says where attempts start, and after which step
+    ``look`` gives up the hopeless; those that may go on wait until they fill a batch.
 
     Raises:
         RequestError: the budget or the batch size is below one.
@@ -102,38 +167,62 @@ def sample_until_accepted(
         raise RequestError(f"sampling.attempts is {attempts}; a slot needs a budget of at least 1 attempt")
     if batch_size < 1:
         raise RequestError(f"sampling.batch_size is {batch_size}; it must be at least 1")
-    queue = deque(attempt_at(slot, 0, sampling_seed) for slot in slots)
-    rounds = _Rounds(draw, judge, attempts, batch_size, sampling_seed, known or {}, allowance or Allowance(), speculate)
-    return rounds.carry_out(queue)
+    route, allowance = route or Route(), allowance or Allowance()
+    assert route.look_after is None or look
+    assert not speculate or route.look_after is route.revise_from is None, "the next attempt depends on what becomes of this one"
+    rounds = _Rounds(draw, judge, attempts, batch_size, sampling_seed, known or {}, allowance, speculate, route, look)
+    return rounds.carry_out(attempt_at(slot, 0, sampling_seed) for slot in slots)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Rounds:
     draw: Draw
     judge: Judge
     attempts: int
     batch_size: int
     sampling_seed: int
-    known: Mapping[Attempt, Verdict]
+    known: Mapping[Attempt, Judged]
     allowance: Allowance
     speculate: bool
+    route: Route
+    look: Look | None
+    queues: dict[Leg, deque[Attempt]] = field(default_factory=dict)
+    committed: int = 0
+    """Calls that were spent, and that those who are on their way will need at most."""
 
-    def carry_out(self, queue: deque[Attempt]) -> Iterator[Judged]:
-        made = 0
-        while queue:
-            left = self.allowance.attempts_left(made)
-            if left == 0:
-                return
-            room = self.batch_size if left is None else min(self.batch_size, left)
-            batch = [queue.popleft() for _ in range(min(room, len(queue)))]
-            if self.speculate:
-                batch += self._ahead(batch, room - len(batch))
-            made += len(batch)
-            judged = self._judged(batch)
+    def carry_out(self, attempts: Iterable[Attempt]) -> Iterator[Judged]:
+        for attempt in attempts:
+            self._queue(self.route.first_leg(attempt)).append(attempt)
+        while batch := self._next_batch():
+            leg, starting = batch
+            judged = self._looked(starting, leg) if leg.stop < self.route.steps else self._judged(starting)
             yield from judged
-            open_ = _still_open(judged)
-            again = [attempt_at(a.slot, a.number + 1, self.sampling_seed) for a in open_ if a.number + 1 < self.attempts]
-            queue.extendleft(reversed(again))
+            again = [self.route.next_attempt(last, self.sampling_seed) for last in _still_open(judged, self.attempts)]
+            for attempt in reversed(again):
+                self._queue(self.route.first_leg(attempt)).appendleft(attempt)
+
+    def _queue(self, leg: Leg) -> deque[Attempt]:
+        return self.queues.setdefault(leg, deque())
+
+    def _next_batch(self) -> tuple[Leg, list[Attempt]] | None:
+        """The largest batch that may be drawn now, of equals the one nearest to its end; None where nothing is left or allowed."""
+        left = self.allowance.left(self.committed)
+        rooms = {leg: self._room(leg, left) for leg in self.queues}
+        leg = max(rooms, key=lambda leg: (min(rooms[leg], len(self.queues[leg])), leg.start), default=None)
+        if leg is None or not rooms[leg] or not self.queues[leg]:
+            return None
+        batch = [self.queues[leg].popleft() for _ in range(min(rooms[leg], len(self.queues[leg])))]
+        if self.speculate:
+            batch += self._ahead(batch, rooms[leg] - len(batch))
+        if not leg.begun:
+            self.committed += sum(self.route.calls_of(attempt) for attempt in batch)
+        return leg, batch
+
+    def _room(self, leg: Leg, left: float) -> int:
+        """How many may take a leg: a batch, unless the calls that are ``left`` do not take as many to the end."""
+        if leg.begun:
+            return self.batch_size
+        return int(max(0, min(self.batch_size, left / ((self.route.steps - leg.start) * self.route.calls))))
 
     def _ahead(self, batch: Sequence[Attempt], room: int) -> list[Attempt]:
         """Next attempts at the slots of a batch, all second ones before any third, as many as there is room and budget for."""
@@ -145,24 +234,42 @@ class _Rounds:
         )
         return list(itertools.islice(further, room))
 
+    def _looked(self, batch: list[Attempt], leg: Leg) -> list[Judged]:
+        """Those of a batch that are hopeless; the others wait for the rest of their way."""
+        assert self.look
+        if all(a in self.known for a in batch):
+            given_up = {a: self._known(a) for a in batch if self.known[a].stopped_at is not None}
+        else:
+            found = zip(batch, self.look(batch), strict=True)
+            spent = leg.stop * self.route.calls
+            given_up = {a: Judged(a, *hopeless, spent, leg.stop) for a, hopeless in found if hopeless}
+        self.committed -= sum(self.route.calls_of(a) - given_up[a].calls for a in given_up)
+        self._queue(self.route.last_leg).extend(a for a in batch if a not in given_up)
+        return list(given_up.values())
+
     def _judged(self, batch: list[Attempt]) -> list[Judged]:
         if all(a in self.known for a in batch):
-            return [Judged(a, None, self.known[a]) for a in batch]
+            return [self._known(a) for a in batch]
         images = self.draw(batch)
         settled: set[Slot] = set()
         judged = []
         for attempt, image, verdict in zip(batch, images, self.judge(batch, images), strict=True):
-            judged.append(Judged(attempt, image, superseded(verdict) if attempt.slot in settled else verdict))
+            own = superseded(verdict) if attempt.slot in settled else verdict
+            judged.append(Judged(attempt, image, own, self.route.calls_of(attempt)))
             if verdict.accepted:
                 settled.add(attempt.slot)
         return judged
 
+    def _known(self, attempt: Attempt) -> Judged:
+        """What is known of an attempt; a ledger does not tell which one it revises."""
+        return replace(self.known[attempt], attempt=attempt)
 
-def _still_open(judged: Sequence[Judged]) -> list[Attempt]:
-    """The last attempt at each slot that none of a batch has filled, in the order of the batch."""
+
+def _still_open(judged: Sequence[Judged], attempts: int) -> list[Judged]:
+    """The last attempt at each slot that none of a batch has filled and that may be tried again, in the order of the batch."""
     filled = {item.attempt.slot for item in judged if item.verdict.accepted}
-    last = {item.attempt.slot: item.attempt for item in judged}
-    return [attempt for slot, attempt in last.items() if slot not in filled]
+    last = {item.attempt.slot: item for item in judged if item.attempt.slot not in filled}
+    return [item for item in last.values() if item.attempt.number + 1 < attempts]
 
 
 def account(slots: Sequence[Slot], judged: Iterable[tuple[Attempt, Verdict]], attempts: int) -> list[SlotOutcome]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pathsynth.ledger.seeds import derive_seed
@@ -15,6 +15,15 @@ class Stream(StrEnum):
     VAL = "val"
     EVAL = "eval"
     GENERATE = "generate"
+    CALIBRATE = "calibrate"
+
+
+class Strategy(StrEnum):
+    """How an attempt differs from the one before it: another seed; more guidance, too; or the rejected image noised and denoised again."""
+
+    FRESH = "fresh"
+    GUIDANCE = "guidance"
+    REVISE = "revise"
 
 
 @dataclass(frozen=True)
@@ -29,17 +38,21 @@ class Slot:
 
 @dataclass(frozen=True)
 class Attempt:
-    """Try ``number`` (from 0) at a slot. ``seed`` alone sets its initial noise."""
+    """Try ``number`` (from 0) at a slot. ``seed`` alone sets its noise.
+
+    ``revises`` is the rejected attempt whose image, noised again, it starts from; None: it starts from noise alone.
+    """
 
     slot: Slot
     number: int
     seed: int
+    revises: Attempt | None = field(default=None, compare=False, repr=False)
 
 
-def attempt_at(slot: Slot, number: int, sampling_seed: int) -> Attempt:
+def attempt_at(slot: Slot, number: int, sampling_seed: int, revises: Attempt | None = None) -> Attempt:
     """The ``number``-th attempt; its seed is a function of the slot and never of batch, order or process."""
     seed = derive_seed(sampling_seed, str(slot.stream), slot.label, slot.index, number)
-    return Attempt(slot, number, seed)
+    return Attempt(slot, number, seed, revises)
 
 
 def slots_of(stream: Stream, prompts: Mapping[int, str | Sequence[str]], n: int) -> list[Slot]:

@@ -33,12 +33,13 @@ from pathsynth.models.classifier import load_classifier
 from pathsynth.models.lora import load_adapter, unload_adapter
 from pathsynth.sampling.attempts import read_attempts
 from pathsynth.sampling.draw import drawer
+from pathsynth.sampling.early import Cut, EarlyLook, calibrate, cut_told, fit_cut, read_cut, write_cut
 from pathsynth.sampling.gate import Gate
 from pathsynth.sampling.generation import generate_set
 from pathsynth.sampling.image_set import class_counts, unreachable_told
 from pathsynth.sampling.request import requested_prompts
-from pathsynth.sampling.slots import Slot, Stream, slots_of
-from pathsynth.sampling.verdict import AcceptanceRule
+from pathsynth.sampling.slots import Slot, Stream, attempt_at, slots_of
+from pathsynth.study.acceptance import acceptance_rules
 from pathsynth.study.cards import CLASSIFIERS, artifact_card, artifact_names, classifier_card, trial_card
 from pathsynth.study.evaluation import ImageSet, log_classifier, log_result, placed, write_evaluation, write_reference, write_sheets
 from pathsynth.study.plan import Plan, StagePlan, next_stage
@@ -60,6 +61,7 @@ class Progress(Protocol):
 
 _SHOWN = {
     "finetune": ("adapter", "history.csv", "fit-profile.txt"),
+    "look": ("cut.json",),
     "generate": ("images", "attempts.parquet"),
     "evaluate": ("grids",),
     "classifier": ("classifier.safetensors", "classifier.json", "scores.json"),
@@ -125,6 +127,7 @@ class Trial:
             "judge": lambda folder: self.make_classifier(folder, "judge", self.config.judge),
             "classifier": lambda folder: self.make_classifier(folder, "classifier", self.config.classifier),
             "finetune": self.make_adapter,
+            "look": self.make_cut,
             "generate": self.make_images,
             "reference": lambda folder: write_reference(folder, self.built["gate"], self.built["judge"], self.data, self.config),
             "evaluate": self.make_evaluation,
@@ -161,8 +164,7 @@ class Trial:
     def gate(self) -> Gate:
         assert self.config.sampling
         classifier = load_classifier(self.made("gate"), self.data.space)
-        sampling = self.config.sampling
-        return Gate(placed(classifier), AcceptanceRule(sampling.threshold, sampling.margin), sampling.deterministic)
+        return Gate(placed(classifier), acceptance_rules(classifier, self.data, self.config.sampling), self.config.sampling.deterministic)
 
     @cached_property
     def logger(self) -> Logger | None:
@@ -239,6 +241,19 @@ class Trial:
         settings = FinetuneSettings(config.seed, *groups, must_learn=config.debug is not None and config.debug.name == "overfit")
         return FinetuneJob(self.base, self.cache(), self.data, self.gate, settings)
 
+    def make_cut(self, folder: Path) -> None:
+        """Decide, on slots of their own, which candidates early rejection gives up."""
+        sampling = self.config.sampling
+        assert sampling and sampling.look_after
+        prompts = {c.index: self.data.prompts.canonical(c.index) for c in self.data.space.classes}
+        attempts = [attempt_at(slot, 0, sampling.seed) for slot in slots_of(Stream.CALIBRATE, prompts, sampling.look_n)]
+        load_adapter(self.made("finetune") / "adapter", self.base)
+        with sampling_progress("look", len(attempts), self.advance("look", "candidates")) as shown:
+            draw = drawer(self.base, self.data.size, sampling)
+            found = calibrate(attempts, draw, self.gate, sampling.batch_size, lambda: shown.count(True))
+        unload_adapter(self.base)
+        write_cut(folder, fit_cut(found, sampling.look_loss, sampling.look_after, sampling.steps))
+
     def make_images(self, folder: Path) -> None:
         """Fill the slots of the request (or, for an evaluation, n slots of every class) from the finished adapter."""
         sampling = self.config.sampling
@@ -246,6 +261,7 @@ class Trial:
         load_adapter(self.made("finetune") / "adapter", self.base)
         slots = self.slots()
         draw = drawer(self.base, self.data.size, sampling)
+        look = EarlyLook(draw, self.gate, self.cut()) if sampling.look_after else None
         with sampling_progress("generate", len(slots), self.advance("generate", "slots")) as shown:
             generate_set(
                 folder,
@@ -257,10 +273,17 @@ class Trial:
                 self.data.space,
                 keep_rejected=slots[0].stream is Stream.EVAL,
                 on_attempt=lambda j: shown.count(j.verdict.accepted or j.attempt.number + 1 == sampling.attempts),
+                look=look,
             )
         for line in unreachable_told(class_counts(list(read_attempts(folder)))):
             print(line, flush=True)
         unload_adapter(self.base)
+
+    def cut(self) -> Cut:
+        """Early rejection's cut, told with what it cost and saved on candidates that it was not fitted on."""
+        cut = read_cut(self.built["look"])
+        print(cut_told(cut), flush=True)
+        return cut
 
     def slots(self) -> list[Slot]:
         """What the trial draws: the request of ``generate``, or every class for an evaluation, on seeds of its own."""

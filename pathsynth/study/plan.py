@@ -55,6 +55,7 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
         "callbacks": {},
         "debug": "none",
     },
+    "look": {},
     "generate": {"threshold": 0.0},
     "reference": {},
     "evaluate": {"protocol": 1, "prompts": "canonical"},
@@ -74,12 +75,21 @@ _USUAL_SAMPLING: Mapping[str, Any] = {
     "speculate": False,
     "calls": None,
     "seconds": None,
+    "reject_copies": False,
+    "revise": 0.0,
+    "look_after": None,
 }
 """As :data:`NEUTRAL`, of what ``generate`` and ``finetune`` both hold."""
 
 
-_OF_GENERATION = ("calls", "seconds", "speculate")
+_OF_LOOK = ("look_loss", "look_n")
+"""Of how early rejection's cut is fitted; without one no result depends on them."""
+
+_OF_GENERATION = ("calls", "seconds", "speculate", "look_after", *_OF_LOOK)
 """Of a whole generation; a validation has slots enough of its own."""
+
+_OF_SLOTS = ("attempts", "calls", "seconds", "speculate", "guidance_step", "revise")
+"""Of how slots are filled; early rejection's cut is fitted on first attempts alone."""
 
 
 _OF_RETRIES = ("retries", "retry_factor", "explosion", "checkpoint_every", "keep_checkpoints")
@@ -191,6 +201,8 @@ class _Planner:
     def _ready(self, config: DataConfig) -> None:
         """Adapter and gate are there; they stand for the stages that would have made them."""
         ready = ready_set(config)
+        if _needed(self._config.sampling, "sampling").reject_copies:
+            raise RequestError("data=ready has no training images to compare with; set sampling.reject_copies=false")
         if self._config.command != "generate":
             raise RequestError("data=ready has no images: only generate can use it; choose other data, as in data=phantom")
         if ready.base != self._base.identity:
@@ -233,7 +245,11 @@ class _Planner:
 
     def _generate(self) -> None:
         settings = {**self._sampling(), "request": self._request()}
-        self._add("generate", settings, finetune=self._identity("finetune"), gate=self._identity("gate"))
+        parents = {name: self._identity(name) for name in ("finetune", "gate")}
+        if _needed(self._config.sampling, "sampling").look_after:
+            self._add("look", {key: value for key, value in self._sampling().items() if key not in _OF_SLOTS}, **parents)
+            parents["look"] = self._identity("look")
+        self._add("generate", settings, **parents)
 
     def _reference(self) -> None:
         compared = _needed(self._config.evaluate, "evaluate").model_dump(mode="json", exclude={"prompts"})
@@ -262,6 +278,7 @@ class _Planner:
         """What decides which images are drawn; options that were added later count where they are not at their first value."""
         sampling = _needed(self._config.sampling, "sampling")
         usual = {name for name, value in _USUAL_SAMPLING.items() if getattr(sampling, name) == value}
+        usual |= set() if sampling.look_after else set(_OF_LOOK)
         return sampling.model_dump(mode="json", exclude={"batch_size", *usual})
 
     def _identity(self, name: str) -> str:

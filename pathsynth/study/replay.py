@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.models.base import load_base
 from pathsynth.models.lora import load_adapter
-from pathsynth.sampling.attempts import AttemptRow, read_attempts
+from pathsynth.sampling.attempts import AttemptRow, candidate_name, read_attempts
 from pathsynth.sampling.draw import drawer
 from pathsynth.sampling.pictures import pixel_hash, read_png
+from pathsynth.sampling.slots import Attempt, Strategy
 from pathsynth.study.claim import Manifest, manifest_of
 from pathsynth.study.sources import base_source
 from pathsynth.study.state import read_state
@@ -50,8 +52,11 @@ def replay(folder: Path, candidate: str) -> Replayed:
         RequestError: no such trial or candidate, or the base or the adapter is not the one that drew it.
     """
     manifest = manifest_of(folder)
-    row = _row(folder, candidate)
-    image = _drawn(folder, manifest, row)
+    rows = _rows(folder)
+    if candidate not in rows:
+        raise RequestError(f"no candidate {candidate} in {folder}; it has {len(rows)}, such as {next(iter(rows), 'none')}")
+    row = rows[candidate]
+    image = _drawn(folder, manifest, row, rows)
     first = _first(folder, manifest, row)
     if first is None or image is None:
         return Replayed(row, image, None, None)
@@ -59,17 +64,14 @@ def replay(folder: Path, candidate: str) -> Replayed:
     return Replayed(row, image, int((distance > 0).sum()), int(distance.max()))
 
 
-def _row(folder: Path, candidate: str) -> AttemptRow:
+def _rows(folder: Path) -> dict[str, AttemptRow]:
     try:
-        rows = {row.name: row for row in read_attempts(folder)}
+        return {row.name: row for row in read_attempts(folder)}
     except StageError as error:
         raise RequestError(f"{folder} has no attempts to replay ({error})") from error
-    if candidate not in rows:
-        raise RequestError(f"no candidate {candidate} in {folder}; it has {len(rows)}, such as {next(iter(rows), 'none')}")
-    return rows[candidate]
 
 
-def _drawn(folder: Path, manifest: Manifest, row: AttemptRow) -> np.ndarray | None:
+def _drawn(folder: Path, manifest: Manifest, row: AttemptRow, rows: Mapping[str, AttemptRow]) -> np.ndarray | None:
     config, planned = manifest.config, manifest.plan.base
     if not (config.base and config.data and config.sampling and planned):
         raise RequestError(f"{folder} drew no images")
@@ -82,9 +84,17 @@ def _drawn(folder: Path, manifest: Manifest, row: AttemptRow) -> np.ndarray | No
     data = open_data(config.data)
     base = load_base(source.path_or_hub, source.revision, source.identity, config.base.canvas, data.size)
     load_adapter(_adapter(folder, config), base)
-    own = {"steps": row.steps, "guidance": row.guidance, "guidance_step": 0.0, "deterministic": True}
-    sampling = config.sampling.model_copy(update=own)
-    return drawer(base, data.size, sampling)([row.as_attempt()])[0]
+    sampling = config.sampling.model_copy(update={"steps": row.steps, "look_after": row.stopped_at, "deterministic": True})
+    draw, attempt = drawer(base, data.size, sampling), _with_ancestors(row, rows)
+    return (draw([attempt]) if row.stopped_at is None else draw.look([attempt]))[0]
+
+
+def _with_ancestors(row: AttemptRow, rows: Mapping[str, AttemptRow]) -> Attempt:
+    """The attempt, with the rejected ones that it revises, the one by the other."""
+    if row.strategy != Strategy.REVISE:
+        return row.as_attempt()
+    before = rows[candidate_name(row.class_slug, row.slot, row.attempt - 1)]
+    return replace(row.as_attempt(), revises=_with_ancestors(before, rows))
 
 
 def _adapter(folder: Path, config: RunConfig) -> Path:

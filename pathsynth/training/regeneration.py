@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from pathsynth.config import SamplingConfig
 from pathsynth.ledger.atomic import write_text
 from pathsynth.metrics.agreement import Agreement, agreement
+from pathsynth.sampling.generation import route_of
 from pathsynth.sampling.pictures import contact_sheet
 from pathsynth.sampling.rejection import Draw, Judge, Judged, SlotOutcome, SlotStatus, account, sample_until_accepted
 from pathsynth.sampling.slots import Slot
@@ -85,7 +86,8 @@ class RegenerationCallback(pl.Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         sampling = self._sampling
         own = self._slots[trainer.global_rank :: trainer.world_size]
-        drawn = list(sample_until_accepted(own, self._draw, self._judge, sampling.attempts, sampling.batch_size, sampling.seed))
+        budget = (sampling.attempts, sampling.batch_size, sampling.seed)
+        drawn = list(sample_until_accepted(own, self._draw, self._judge, *budget, route=replace(route_of(sampling), look_after=None)))
         judged = self._in_order(gathered(drawn, trainer)) if trainer.world_size > 1 else drawn
         first = [j for j in judged if j.attempt.number == 0]
         labels = np.array([j.attempt.slot.label for j in first])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, PNDMScheduler, UniPCMultistepScheduler
 
 from pathsynth.ledger.errors import StageError
 from pathsynth.models.base import load_base
@@ -119,3 +120,77 @@ def test_one_image_too_large_for_memory_is_told_and_other_errors_are_not_taken_f
         monkeypatch.setattr(CandidateDrawer, "latents", fails)
         with pytest.raises(raised, match=told):
             drawer(attempts(0))
+
+
+def revising(rejected):
+    return attempt_at(rejected.slot, rejected.number + 1, 0, revises=rejected)
+
+
+SCHEDULERS = [DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, PNDMScheduler, UniPCMultistepScheduler]
+
+
+@pytest.fixture
+def with_scheduler(base, request):
+    """The base with another scheduler on the same noise."""
+    kept = base.pipeline.scheduler
+    base.pipeline.scheduler = request.param.from_config(kept.config)
+    yield base
+    base.pipeline.scheduler = kept
+
+
+@pytest.mark.parametrize("with_scheduler", SCHEDULERS, indirect=True, ids=lambda s: s.__name__)
+def test_a_candidate_that_was_looked_at_ends_as_if_it_had_not_been(with_scheduler):
+    plain, looking = (CandidateDrawer(with_scheduler, 28, 6, 3.0, look_after=n) for n in (None, 3))
+    wanted = attempts(0, 1, 2, 3)
+    expected = plain(wanted)
+    looking.look(wanted[:2])
+    looking.look(wanted[2:])
+    together = looking([wanted[3], wanted[0], wanted[2], wanted[1]])
+    found = [together[i] for i in (1, 3, 2, 0)]
+    assert all(np.abs(one.astype(int) - other).max() <= 1 for one, other in zip(found, expected, strict=True))
+
+
+def test_what_the_look_shows_comes_near_to_the_image_as_the_steps_go_on(base):
+    wanted = attempts(0, 1, 2)
+    last = CandidateDrawer(base, 28, 8, 1.0)(wanted)
+
+    def distance(after: int) -> float:
+        shown = CandidateDrawer(base, 28, 8, 1.0, look_after=after).look(wanted)
+        return float(np.mean([np.abs(s.astype(int) - i).mean() for s, i in zip(shown, last, strict=True)]))
+
+    early, late = distance(1), distance(7)
+    assert late < early and late < 8
+
+
+@pytest.mark.parametrize("with_scheduler", SCHEDULERS, indirect=True, ids=lambda s: s.__name__)
+def test_a_revision_keeps_more_of_the_rejected_image_the_later_it_starts(with_scheduler):
+    (first,) = attempts(0)
+
+    def changed(start: int) -> float:
+        drawer = CandidateDrawer(with_scheduler, 28, 8, 2.0, revise_from=start)
+        before, after = drawer.latents([first]), drawer.latents([revising(first)])
+        return float((before - after).square().mean())
+
+    assert 0 < changed(7) < changed(2)
+
+
+def test_a_revision_is_drawn_again_without_what_it_revises_at_hand(base):
+    (first,) = attempts(0)
+    drawer = CandidateDrawer(base, 28, 6, 2.0, revise_from=3, fixed=True)
+    second = revising(first)
+    third = revising(second)
+    drawn = [drawer([a])[0] for a in (first, second, third)]
+    (again,) = CandidateDrawer(base, 28, 6, 2.0, revise_from=3, fixed=True)([third])
+    assert np.array_equal(again, drawn[2])
+    assert not np.array_equal(drawn[1], drawn[2])
+
+
+def test_a_mixed_call_takes_each_from_where_it_is(base):
+    one, two, three = attempts(0, 1, 2)
+    drawer = CandidateDrawer(base, 28, 6, 2.0, revise_from=3, look_after=2)
+    drawer([one])
+    drawer.look([two])
+    mixed = drawer([revising(one), three, two])
+    fresh = CandidateDrawer(base, 28, 6, 2.0, revise_from=3)
+    expected = [fresh([a])[0] for a in (revising(one), three, two)]
+    assert all(np.abs(a.astype(int) - b).max() <= 1 for a, b in zip(mixed, expected, strict=True))

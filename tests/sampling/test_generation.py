@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from pathsynth.config import SamplingConfig
+from pathsynth.models.base import load_base
 from pathsynth.sampling.attempts import LINES, AttemptRow, read_attempts
+from pathsynth.sampling.draw import CandidateDrawer, drawer
 from pathsynth.sampling.generation import generate_set
 from pathsynth.sampling.pictures import read_png
-from pathsynth.sampling.slots import Attempt, Stream, slots_of
+from pathsynth.sampling.slots import Attempt, Strategy, Stream, slots_of
 from pathsynth.sampling.verdict import Verdict
 from pathsynth.vocabulary.prompts import colorectal_prompts
 
@@ -91,3 +93,53 @@ def test_another_batch_size_after_a_cut_leaves_no_attempt_that_nobody_needed(tmp
     assert told(again) == told(whole)
     place = tmp_path / "cut" / "set"
     assert sorted(r.image for r in again) == sorted(str(p.relative_to(place)) for p in place.rglob("*.png"))
+
+
+class Breaks:
+    """A drawer that breaks at one of its batches, whatever it is asked for."""
+
+    def __init__(self, real: CandidateDrawer, at: int | None) -> None:
+        self._real, self._left = real, at
+
+    def __call__(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
+        return self._checked(self._real, attempts)
+
+    def look(self, attempts: Sequence[Attempt]) -> list[tuple[np.ndarray | None, Verdict] | None]:
+        images = self._checked(self._real.look, attempts)
+        given_up = Verdict(False, 0, 0.1, (0.1, 0.9), "hopeless", False)
+        return [(i, given_up) if a.seed % 7 == 0 else None for a, i in zip(attempts, images, strict=True)]
+
+    def _checked(self, do, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
+        if self._left == 0:
+            raise KeyboardInterrupt
+        self._left = None if self._left is None else self._left - 1
+        return do(attempts)
+
+
+@pytest.fixture(scope="module")
+def base(small_base_folder):
+    return load_base(str(small_base_folder), None, "b", 32, 28)
+
+
+LONG = SAMPLING.model_copy(update={"steps": 4, "revise": 0.5, "look_after": 2, "deterministic": True})
+
+
+def revise_and_give_up(place: Path, base, breaks_at: int | None) -> list[AttemptRow]:
+    draw = Breaks(drawer(base, 28, LONG), breaks_at)
+    (place / "set").mkdir(parents=True, exist_ok=True)
+    slots = slots_of(Stream.GENERATE, {c.index: BOOK.canonical(c.index) for c in BOOK.space.classes}, 3)
+    generate_set(place / "set", place / "work", slots, draw, gate, LONG, BOOK.space, True, lambda _: None, draw.look)
+    return list(read_attempts(place / "set"))
+
+
+@pytest.mark.parametrize("cut", [1, 4, 6, 9])
+def test_a_cut_generation_that_revises_and_gives_up_ends_with_the_same_bits(tmp_path, base, cut):
+    rows = revise_and_give_up(tmp_path / "whole", base, None)
+    assert {Strategy.REVISE, Strategy.FRESH} == {r.strategy for r in rows} and {None, 2} == {r.stopped_at for r in rows}
+    assert all(r.denoiser_calls == (4 if r.strategy == "revise" or r.stopped_at else 8) for r in rows)
+    assert all((r.image is None) == (r.stopped_at is not None) for r in rows)
+    with pytest.raises(KeyboardInterrupt):
+        revise_and_give_up(tmp_path / "cut", base, cut)
+    again = revise_and_give_up(tmp_path / "cut", base, None)
+    assert again == rows
+    assert pixels(tmp_path / "cut", again) == pixels(tmp_path / "whole", rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.seeds import derive_seed
-from pathsynth.sampling.rejection import Allowance, Judged, SlotStatus, account, sample_until_accepted
+from pathsynth.sampling.rejection import Allowance, Judged, Leg, Route, SlotStatus, account, sample_until_accepted
 from pathsynth.sampling.slots import Attempt, Slot, Stream, attempt_at, slots_of
-from pathsynth.sampling.verdict import AcceptanceRule, Verdict, broken
+from pathsynth.sampling.verdict import AtLeast, Leads, MostProbable, NoCopy, Seen, Verdict, broken, judged_by
 
 IMAGE = np.ones((2, 2, 3), dtype=np.uint8)
 
@@ -113,11 +114,111 @@ def test_speculation_fills_batches_and_accepts_the_same(script, attempts, batch_
 @given(SCRIPTS, st.integers(1, 4), st.integers(1, 9), st.integers(0, 40), st.booleans())
 def test_a_run_that_was_cut_off_ends_with_the_same_verdicts(script, attempts, batch_size, cut, speculate):
     whole = ScriptedWorld(script).run(attempts, batch_size, speculate=speculate)
-    known = {j.attempt: j.verdict for j in whole[:cut]}
+    known = {j.attempt: j for j in whole[:cut]}
     again = ScriptedWorld(script).run(attempts, batch_size, known=known, speculate=speculate)
     assert [(j.attempt, j.verdict.accepted, j.verdict.reason) for j in again] == [
         (j.attempt, j.verdict.accepted, j.verdict.reason) for j in whole
     ]
+
+
+class LongWay(ScriptedWorld):
+    """A world with a way of ten steps; the look gives up a candidate whose seed is even, unless the script accepts it."""
+
+    def __init__(self, script: dict[tuple[int, int], int | None], route: Route) -> None:
+        super().__init__(script)
+        self.route, self.looks = route, []
+        self.spent, self.resumed = 0, False
+
+    def draw(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
+        looked = {a for batch in self.looks for a in batch}
+        if not self.resumed:
+            assert len({(a in looked, a.revises is not None) for a in attempts}) == 1, "all are at the same step"
+        self.spent += sum(self.route.calls_of(a) - (self.route.look_after * self.route.calls if a in looked else 0) for a in attempts)
+        return super().draw(attempts)
+
+    def look(self, attempts: Sequence[Attempt]) -> list[tuple[np.ndarray | None, Verdict] | None]:
+        self.looks.append(list(attempts))
+        self.spent += len(attempts) * self.route.look_after * self.route.calls
+        verdicts = [self._verdict(a) for a in attempts]
+        return [(IMAGE, replace(v, reason="hopeless")) if self.given_up(a) else None for a, v in zip(attempts, verdicts, strict=True)]
+
+    def given_up(self, attempt: Attempt) -> bool:
+        return not self._verdict(attempt).accepted and attempt.seed % 2 == 0
+
+    def run(self, attempts: int, batch_size: int, **more) -> list[Judged]:
+        return super().run(attempts, batch_size, route=self.route, look=self.look if self.route.look_after else None, **more)
+
+    def slots(self) -> list[Slot]:
+        return [replace(slot, stream=Stream.GENERATE) for slot in super().slots()]
+
+
+ROUTES = st.builds(Route, st.just(10), st.integers(1, 2), st.one_of(st.none(), st.integers(1, 9)), st.one_of(st.none(), st.integers(1, 9)))
+
+
+@given(SCRIPTS, st.integers(1, 4), st.integers(1, 9), ROUTES)
+def test_whatever_the_way_the_same_attempts_are_accepted_and_every_call_is_counted(script, attempts, batch_size, route):
+    plain, world = ScriptedWorld(script), LongWay(script, route)
+    judged = world.run(attempts, batch_size)
+    assert {(j.attempt.slot.label, j.attempt.slot.index, j.attempt.number) for j in judged if j.verdict.accepted} == {
+        (j.attempt.slot.label, j.attempt.slot.index, j.attempt.number) for j in plain.run(attempts, batch_size) if j.verdict.accepted
+    }
+    assert sum(j.calls for j in judged) == world.spent
+    assert all((j.stopped_at == route.look_after) == (j.verdict.reason == "hopeless") for j in judged if j.stopped_at)
+    outcomes = account(world.slots(), [(j.attempt, j.verdict) for j in judged], attempts)
+    assert sum(o.attempts for o in outcomes) == len(judged) == len({j.attempt for j in judged})
+
+
+@given(SCRIPTS, st.integers(2, 4), st.integers(1, 9), st.integers(1, 9))
+def test_an_attempt_revises_the_one_before_it_unless_that_is_no_whole_image(script, attempts, batch_size, look_after):
+    judged = LongWay(script, Route(10, 1, 6, look_after)).run(attempts, batch_size)
+    verdicts = {(j.attempt.slot, j.attempt.number): j for j in judged}
+    for j in judged:
+        before = verdicts.get((j.attempt.slot, j.attempt.number - 1))
+        expected = before and not before.stopped_at and not before.verdict.failed
+        assert j.attempt.revises == (before.attempt if expected else None)
+        assert j.calls == (4 if expected else j.stopped_at or 10)
+
+
+@given(SCRIPTS, st.integers(1, 4), st.integers(1, 9), ROUTES, st.integers(0, 60))
+def test_a_cut_run_on_any_way_comes_to_the_same_verdicts(script, attempts, batch_size, route, cut):
+    whole = LongWay(script, route).run(attempts, batch_size)
+    known = {j.attempt: replace(j, image=None, attempt=replace(j.attempt, revises=None)) for j in whole[:cut]}
+    world = LongWay(script, route)
+    world.resumed = True  # a batch may then hold some that were looked at before the cut
+    again = world.run(attempts, batch_size, known=known)
+    assert [(j.attempt, j.attempt.revises, j.verdict.accepted, j.calls, j.stopped_at) for j in again] == [
+        (j.attempt, j.attempt.revises, j.verdict.accepted, j.calls, j.stopped_at) for j in whole
+    ]
+
+
+@given(SCRIPTS, st.integers(1, 4), st.integers(1, 9), ROUTES, st.integers(1, 400))
+def test_a_limit_of_calls_holds_on_any_way_and_what_was_begun_is_judged(script, attempts, batch_size, route, calls):
+    world = LongWay(script, route)
+    judged = world.run(attempts, batch_size, allowance=Allowance(calls))
+    assert world.spent == sum(j.calls for j in judged) <= calls
+    assert {a for batch in [*world.looks, *world.batches] for a in batch} == {j.attempt for j in judged}
+    if any(o.status is SlotStatus.NOT_ATTEMPTED for o in account(world.slots(), [(j.attempt, j.verdict) for j in judged], attempts)):
+        assert calls - world.spent < 10 * route.calls, "it ends only where no attempt can be paid any more"
+
+
+@given(SCRIPTS, st.integers(1, 4), st.integers(1, 9), st.integers(1, 9))
+def test_survivors_wait_while_others_can_fill_a_batch(script, attempts, batch_size, look_after):
+    not_begun_at_draw = []
+
+    class Watched(LongWay):
+        def draw(self, attempts):
+            not_begun_at_draw.append(len(script) - len({a.slot for batch in self.looks for a in batch}))
+            return super().draw(attempts)
+
+    world = Watched(script, Route(10, 1, None, look_after))
+    world.run(attempts, batch_size)
+    assert all(len(b) == batch_size for b, waiting in zip(world.batches, not_begun_at_draw, strict=True) if waiting >= batch_size)
+
+
+def test_first_attempts_of_an_evaluation_are_not_given_up():
+    first, second = (attempt_at(Slot(Stream.EVAL, 0, 0, "x"), number, 0) for number in range(2))
+    route = Route(10, 2, None, 4)
+    assert (route.first_leg(first), route.first_leg(second)) == (Leg(0, 10), Leg(0, 4))
 
 
 def test_stopping_early_leaves_slots_not_attempted():
@@ -132,7 +233,7 @@ def test_stopping_early_leaves_slots_not_attempted():
 @given(SCRIPTS, st.integers(1, 5), st.integers(1, 9), st.integers(1, 60), st.integers(1, 4))
 def test_a_run_spends_no_more_calls_than_it_is_allowed(script, attempts, batch_size, calls, cost):
     world, free = ScriptedWorld(script), ScriptedWorld(script).run(attempts, batch_size)
-    judged = world.run(attempts, batch_size, allowance=Allowance(calls, cost))
+    judged = world.run(attempts, batch_size, allowance=Allowance(calls), route=Route(1, cost))
     assert len(judged) == min(len(free), calls // cost)
     outcomes = account(world.slots(), [(j.attempt, j.verdict) for j in judged], attempts)
     unfinished = [o for o in outcomes if o.status is SlotStatus.NOT_ATTEMPTED]
@@ -172,30 +273,44 @@ def test_slots_take_turns_between_classes():
     assert [(s.label, s.index) for s in slots_of(Stream.VAL, {2: "a", 5: "b"}, 2)] == [(2, 0), (5, 0), (2, 1), (5, 1)]
 
 
+def verdict(*rules, probabilities, label=0, features=None) -> Verdict:
+    return judged_by(rules, Seen(np.array(probabilities), features), label)
+
+
 def test_rule_wants_the_class_on_top_and_enough_of_it():
-    rule = AcceptanceRule(threshold=0.6)
-    assert rule.verdict(np.array([0.7, 0.2, 0.1]), 0).accepted
-    below = rule.verdict(np.array([0.5, 0.3, 0.2]), 0)
+    rules = (MostProbable(), AtLeast(0.6))
+    assert verdict(*rules, probabilities=[0.7, 0.2, 0.1]).accepted
+    below = verdict(*rules, probabilities=[0.5, 0.3, 0.2])
     assert (below.accepted, below.reason) == (False, "probability below 0.6")
-    other = rule.verdict(np.array([0.7, 0.2, 0.1]), 1)
+    other = verdict(*rules, probabilities=[0.7, 0.2, 0.1], label=1)
     assert (other.accepted, other.predicted, other.reason) == (False, 0, "another class is more probable")
+    assert not verdict(MostProbable(), probabilities=[0.4, 0.4, 0.2]).accepted
 
 
-def test_verdicts_near_the_rule_are_flagged():
-    rule = AcceptanceRule()
-    assert rule.verdict(np.array([0.4002, 0.3998, 0.2]), 0).near_margin
-    assert not rule.verdict(np.array([0.45, 0.35, 0.2]), 0).near_margin
-    assert AcceptanceRule(0.7).verdict(np.array([0.7004, 0.2, 0.0996]), 0).near_margin
-    assert AcceptanceRule(margin=0.2).verdict(np.array([0.5004, 0.3, 0.1996]), 0).near_margin
-    assert not AcceptanceRule(margin=0.2).verdict(np.array([0.6, 0.3, 0.1]), 0).near_margin
+def test_verdicts_near_a_limit_are_flagged():
+    assert verdict(MostProbable(), probabilities=[0.4002, 0.3998, 0.2]).near_margin
+    assert verdict(MostProbable(), probabilities=[0.4002, 0.3998, 0.2], label=1).near_margin
+    assert not verdict(MostProbable(), probabilities=[0.45, 0.35, 0.2]).near_margin
+    assert verdict(MostProbable(), AtLeast(0.7), probabilities=[0.7004, 0.2, 0.0996]).near_margin
+    assert verdict(MostProbable(), Leads(0.2), probabilities=[0.5004, 0.3, 0.1996]).near_margin
+    assert not verdict(MostProbable(), Leads(0.2), probabilities=[0.6, 0.3, 0.1]).near_margin
+    assert not verdict(MostProbable(), AtLeast(0.2), probabilities=[0.2, 0.8, 0.0]).near_margin, "it stays rejected"
 
 
 def test_a_margin_wants_a_lead_over_the_next_class():
-    rule = AcceptanceRule(threshold=0.4, margin=0.3)
-    assert rule.verdict(np.array([0.6, 0.2, 0.2]), 0).accepted
-    close = rule.verdict(np.array([0.5, 0.3, 0.2]), 0)
+    rules = (MostProbable(), AtLeast(0.4), Leads(0.3))
+    assert verdict(*rules, probabilities=[0.6, 0.2, 0.2]).accepted
+    close = verdict(*rules, probabilities=[0.5, 0.3, 0.2])
     assert (close.accepted, close.predicted, close.reason) == (False, 0, "less than 0.3 above the next class")
-    assert rule.verdict(np.array([0.38, 0.02, 0.6]), 0).reason == "another class is more probable"
+    assert verdict(*rules, probabilities=[0.38, 0.02, 0.6]).reason == "another class is more probable"
+
+
+def test_what_lies_too_near_a_training_image_is_rejected_whatever_its_class():
+    rules = (MostProbable(), NoCopy(np.array([[0.0, 0.0], [3.0, 4.0]]), bound=1.0))
+    assert verdict(*rules, probabilities=[0.9, 0.1], features=np.array([3.0, 2.9])).accepted
+    copy = verdict(*rules, probabilities=[0.9, 0.1], features=np.array([3.0, 3.5]))
+    assert (copy.accepted, copy.predicted, copy.reason) == (False, 0, "nearly a training image")
+    assert verdict(*rules, probabilities=[0.9, 0.1], features=np.array([0.0, 1.0005])).near_margin
 
 
 def test_several_prompts_of_a_class_take_turns():

@@ -197,6 +197,40 @@ def test_any_candidate_is_drawn_again(finished):
     assert code == 1 and "not the same pixels" in output and "values differ, by" in output
 
 
+def generate(folder: Path, base: Path, study: str, *sampling: str) -> tuple[Path, pd.DataFrame, str]:
+    """A generation of few images that nearly nothing is accepted of: its trial, its ledger, and what it said."""
+    words = [w for w in SMALL if w.partition(".")[0] not in ("judge", "evaluate") and w.partition("=")[0] != "sampling.steps"]
+    own = ["sampling.steps=4", "sampling.attempts=3", "sampling.deterministic=true", *sampling]
+    code, output = run(folder, "generate", "n=3", f"base.path={base}", *words, *own, f"study.name={study}")
+    assert code == 0, output
+    trial = the_trial(folder, study)
+    return trial, pd.read_parquet(trial / "attempts.parquet"), output
+
+
+def replayed(folder: Path, trial: Path, row: pd.Series) -> str:
+    _, output = run(folder, "replay", str(trial), f"{row.class_slug}-{row.slot:05d}-{row.attempt}")
+    return output.splitlines()[-1]
+
+
+def test_a_revised_candidate_is_drawn_again_with_all_that_it_revises(finished):
+    folder, base = finished
+    trial, table, _ = generate(folder, base, "revise", "sampling.revise=0.5", "sampling.reject_copies=true")
+    assert set(table[table.attempt == 0].strategy) == {"fresh"} and set(table[table.attempt > 0].strategy) == {"revise"}
+    assert set(zip(table.strategy, table.denoiser_calls, strict=True)) == {("fresh", 8), ("revise", 4)}
+    assert replayed(folder, trial, table[table.attempt == 2].iloc[0]) == "the same pixels"
+
+
+def test_a_hopeless_candidate_is_given_up_and_drawn_again_as_far_as_it_came(finished):
+    folder, base = finished
+    trial, table, output = generate(folder, base, "early", "sampling.look_after=2", "sampling.look_n=4", "sampling.threshold=0.01")
+    assert "early rejection: after 2 of 4 steps" in output
+    cut, stopped = json.loads((trial / "cut.json").read_text()), table[table.stopped_at.notna()]
+    assert (cut["candidates"], cut["after"]) == (18, 2) and cut["probability"] > 0
+    assert (set(stopped.reason), set(stopped.denoiser_calls)) == ({"hopeless after 2 steps"}, {4})
+    assert stopped.probability.max() < cut["probability"] <= table[table.stopped_at.isna() & table.accepted].probability.max()
+    assert replayed(folder, trial, stopped.iloc[-1]) == "the same pixels"
+
+
 def test_an_exported_set_draws_the_same_images_without_training(finished):
     folder, base = finished
     sampling = [w for w in SMALL if w.startswith("sampling.")]

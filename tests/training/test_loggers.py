@@ -19,7 +19,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import Metric
 from pathsynth.models.base import load_base
 from pathsynth.sampling.slots import Slot, Stream, attempt_at
-from pathsynth.sampling.verdict import AcceptanceRule
+from pathsynth.sampling.verdict import MostProbable, Seen, judged_by
 from pathsynth.training.exhibits import MOST_ROWS, ArtifactCard, keep_artifact, show_confusion, show_numbers, use_artifacts
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
 from pathsynth.training.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard, close, flat, open_logger
@@ -64,8 +64,7 @@ class WorseAndWorse:
     def __call__(self, attempts, images):
         if any(a.number == 0 for a in attempts):
             self.calls += 1
-        rule = AcceptanceRule()
-        return [rule.verdict(self._probabilities(a.slot.label), a.slot.label) for a in attempts]
+        return [judged_by([MostProbable()], Seen(self._probabilities(a.slot.label)), a.slot.label) for a in attempts]
 
     def _probabilities(self, label: int) -> np.ndarray:
         seen = label if label >= 4 * (self.calls - 1) else (label + 1) % 9

@@ -1,0 +1,108 @@
+"""The denoising steps of a batch, which may be left after one of them and gone on with in another batch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Predict = Callable[[Tensor, Tensor], Tensor]
+"""What the denoiser says of latents (N, C, h, w) at a time step."""
+_Memory = dict[str, Tensor | list[Tensor | None]]
+
+
+@dataclass(frozen=True)
+class Paused:
+    """One candidate between two steps: its latents (C, h, w), and what a scheduler of several steps remembers of it.
+
+    ``scheduler`` is what it has in common with the others of its batch.
+    """
+
+    latents: Tensor
+    scheduler: Any
+    memory: _Memory
+
+
+class Trajectory:
+    """A batch of latents on its way through a scheduler's steps.
+
+    ``latents`` are (N, C, h, w); ``predicted`` are the clean ones as the last step saw them, None before one that stops on the way.
+    """
+
+    def __init__(self, scheduler: Any, latents: Tensor, step: int) -> None:
+        self._scheduler, self.latents, self.step = scheduler, latents, step
+        self.predicted: Tensor | None = None
+
+    @classmethod
+    def from_noise(cls, scheduler: Any, noise: Tensor) -> Trajectory:
+        """From the first step; ``noise`` is standard normal, (N, C, h, w)."""
+        return cls(scheduler, noise * scheduler.init_noise_sigma, 0)
+
+    @classmethod
+    def from_image(cls, scheduler: Any, clean: Tensor, noise: Tensor, step: int) -> Trajectory:
+        """From a later step: ``clean`` latents (N, C, h, w) with as much ``noise`` as there would be (Meng et al., arXiv 2108.01073)."""
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(step * scheduler.order)
+        time = scheduler.timesteps[step * scheduler.order]
+        return cls(scheduler, scheduler.add_noise(clean, noise, time.expand(len(clean))), step)
+
+    @classmethod
+    def resumed(cls, paused: Sequence[Paused], step: int) -> Trajectory:
+        """From where candidates were left after the same step, together or not."""
+        scheduler = copy.copy(paused[0].scheduler)
+        for name in paused[0].memory:
+            setattr(scheduler, name, _together([p.memory[name] for p in paused]))
+        return cls(scheduler, torch.stack([p.latents for p in paused]), step)
+
+    def advance(self, predict: Predict, stop: int, steps: int) -> None:
+        """Take the steps before ``stop``, of ``steps`` in all."""
+        scheduler, order = self._scheduler, self._scheduler.order
+        times = scheduler.timesteps[self.step * order : None if stop == steps else stop * order]
+        for t in times:
+            shown = scheduler.scale_model_input(self.latents, t)
+            found = predict(shown, t)
+            if stop < steps:
+                self.predicted = _clean(scheduler, shown, found, t)
+            self.latents = scheduler.step(found, t, self.latents, return_dict=False)[0]
+        self.step = stop
+
+    def paused(self) -> list[Paused]:
+        """Each candidate by itself."""
+        scheduler, n = copy.copy(self._scheduler), len(self.latents)
+        names = [name for name, value in vars(scheduler).items() if _of_each(value, n)]
+        apart = {name: _apart(getattr(scheduler, name), n) for name in names}
+        return [Paused(self.latents[i].clone(), scheduler, {name: apart[name][i] for name in names}) for i in range(n)]
+
+
+def _clean(scheduler: Any, shown: Tensor, found: Tensor, t: Tensor) -> Tensor:
+    """The clean latents that a prediction amounts to (Salimans and Ho, arXiv 2202.00512, appendix D)."""
+    signal = scheduler.alphas_cumprod[int(t)].to(shown)
+    kind = scheduler.config.prediction_type
+    if kind == "v_prediction":
+        return signal.sqrt() * shown - (1 - signal).sqrt() * found
+    if kind == "sample":
+        return found
+    return (shown - (1 - signal).sqrt() * found) / signal.sqrt().clamp(min=1e-4)
+
+
+def _of_each(value: Any, n: int) -> bool:
+    """Whether a scheduler's attribute holds latents, a row for each candidate."""
+    if isinstance(value, Tensor):
+        return value.ndim == 4 and len(value) == n
+    return isinstance(value, list) and any(isinstance(v, Tensor) and v.ndim == 4 and len(v) == n for v in value)
+
+
+def _apart(value: Any, n: int) -> list[Any]:
+    if isinstance(value, Tensor):
+        return [row.clone() for row in value]
+    return [[None if v is None else v[i].clone() for v in value] for i in range(n)]
+
+
+def _together(values: Sequence[Any]) -> Any:
+    if isinstance(values[0], Tensor):
+        return torch.stack(list(values))
+    return [None if parts[0] is None else torch.stack(list(parts)) for parts in zip(*values, strict=True)]

@@ -1,0 +1,26 @@
+"""The acceptance rules that the settings of sampling ask for."""
+
+from __future__ import annotations
+
+from pathsynth.config import SamplingConfig
+from pathsynth.data.dataset import DataSet
+from pathsynth.metrics.memorisation import copy_bound
+from pathsynth.models.classifier import Classifier
+from pathsynth.sampling.gate import class_features
+from pathsynth.sampling.verdict import AtLeast, Leads, MostProbable, NoCopy, Rule
+
+
+def acceptance_rules(gate: Classifier, data: DataSet, sampling: SamplingConfig) -> tuple[Rule, ...]:
+    """In the order in which they are asked: the class is the most probable; probable enough; far enough ahead; no copy.
+
+    The bound of a copy is the distance below which 1% of the real val images lie to their nearest training image.
+    """
+    rules: list[Rule] = [MostProbable()]
+    if sampling.threshold:
+        rules.append(AtLeast(sampling.threshold))
+    if sampling.margin:
+        rules.append(Leads(sampling.margin))
+    if sampling.reject_copies:
+        train, held_out = (class_features(gate, data.split(split).images) for split in ("train", "val"))
+        rules.append(NoCopy(train, copy_bound(held_out, train)))
+    return tuple(rules)
