@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from scipy.stats import bootstrap
 
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.records import Metric, Missing
@@ -31,6 +33,7 @@ _FEWEST = 10
 _NEIGHBOURS = 5
 _COLOUR = "colour"
 _MOST_COLOURS = 10_000
+_RESAMPLES = 2_000
 """Training images that the colour classifier sees at most: more change its 24 numbers a class no further."""
 
 
@@ -217,7 +220,28 @@ def _acceptance_metrics(rows: Sequence[AttemptRow], data: DataSet, seed: int, pr
         records.append(record("exhausted_slots", float(slots - accepted), None, None, slots, "slot"))
         if accepted:
             records.append(record("attempts_per_accepted", len(group) / accepted, None, None, accepted, "image"))
+        cost = accepted_per_thousand_calls(group, seed)
+        records.append(record("accepted_per_1000_calls", cost.value, cost.low, cost.high, slots, "slot"))
     return records
+
+
+def accepted_per_thousand_calls(rows: Sequence[AttemptRow], seed: int) -> Interval:
+    """Accepted images for a thousand calls of the denoiser, with a percentile bootstrap over slots.
+
+    ``rows``: every attempt at one slot or more.
+    """
+    table = pd.DataFrame([(r.label, r.slot, r.accepted, r.denoiser_calls) for r in rows], columns=["label", "slot", "accepted", "calls"])
+    slots = table.groupby(["label", "slot"]).sum()
+    accepted, calls = (slots[name].to_numpy(dtype=float) for name in ("accepted", "calls"))
+
+    def rate(a: np.ndarray, c: np.ndarray, axis: int = -1) -> np.ndarray:
+        return 1000 * a.sum(axis) / c.sum(axis)
+
+    value = float(rate(accepted, calls))
+    if len(slots) < 2 or np.ptp(accepted / calls) == 0:
+        return Interval(value, value, value)
+    found = bootstrap((accepted, calls), rate, paired=True, n_resamples=_RESAMPLES, method="percentile", rng=np.random.default_rng(seed))
+    return Interval(value, float(found.confidence_interval.low), float(found.confidence_interval.high))
 
 
 def _closeness(

@@ -22,7 +22,7 @@ from pathsynth.study.outcomes import Outcome, passes_over_busy, write_outcome
 from pathsynth.study.plan import Plan, plan, planned_images
 from pathsynth.study.state import DONE, FAILED, WAITING, TrialState, read_state, write_state
 from pathsynth.study.stopping import ask_to_stop, asked_to_stop, in_command, stop_after_failure, stopped_by_failure
-from pathsynth.study.supervise import cores, supervise, trial_command, trial_environment
+from pathsynth.study.supervise import cores, ranks_here, supervise, trial_command, trial_environment
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 _BYTES_A_PIXEL = 2.5
@@ -152,8 +152,8 @@ def objective(folder: Path) -> float:
 
 
 def workers(hydra: HydraConf) -> int:
-    """How many trials run at once: what a launcher calls ``n_jobs``; -1 means one for each core."""
-    jobs = hydra.launcher.get("n_jobs", 1) if hydra.mode == RunMode.MULTIRUN else 1
+    """How many trials run at once on this machine: what a launcher calls ``n_jobs`` (-1: one for each core), or processes of torchrun."""
+    jobs = hydra.launcher.get("n_jobs", 1) if hydra.mode == RunMode.MULTIRUN else ranks_here()
     return cores() if jobs in (None, -1) else max(1, int(jobs))
 
 

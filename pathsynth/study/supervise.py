@@ -21,6 +21,9 @@ from pathsynth.study.state import DONE, FAILED, INTERRUPTED, TrialState, last_li
 LEASE_VARIABLE = "PATHSYNTH_LEASE"
 """Names the number of the lease that a trial's process adopts."""
 
+_RANKS_VARIABLE = "LOCAL_WORLD_SIZE"
+_OF_A_RANK = ("RANK", "LOCAL_RANK", "WORLD_SIZE", _RANKS_VARIABLE, "GROUP_RANK", "ROLE_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""What torchrun tells each of its processes. The command has taken its share by it; its trial is a whole of its own."""
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -36,7 +39,7 @@ def trial_environment(threads: int | None, workers: int, gpu: str | None = None,
     already says; else the cores are shared among them all. A library that the environment does not name follows OMP_NUM_THREADS:
     two libraries with different counts wait for each other.
     """
-    environment = dict(os.environ)
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_A_RANK}
     share = str(threads or environment.get("OMP_NUM_THREADS") or max(1, cores() // max(1, workers * devices)))
     for name in _THREAD_VARIABLES:
         if threads or name not in environment:
@@ -45,6 +48,11 @@ def trial_environment(threads: int | None, workers: int, gpu: str | None = None,
         environment[gpus.VARIABLE] = gpu
     environment["PYTHONUNBUFFERED"] = "1"
     return environment
+
+
+def ranks_here() -> int:
+    """Processes that torchrun has started on this machine, this one among them; 1 without it."""
+    return int(os.environ.get(_RANKS_VARIABLE, "1"))
 
 
 def cores() -> int:

@@ -106,6 +106,15 @@ def found(tmp_path, real):
     return {(m.metric, m.stage, m.scorer, m.class_): m for m in evaluation.metrics}, evaluation
 
 
+def test_accepted_images_are_set_against_the_calls_that_all_attempts_took(found):
+    metrics, _ = found
+    own = metrics["accepted_per_1000_calls", "before filtering", "gate", "background"]
+    assert (own.value, own.n) == (pytest.approx(1000 * 9 / 12), 10)
+    assert own.low < own.value < own.high <= 1000
+    sure = metrics["accepted_per_1000_calls", "before filtering", "gate", "adipose"]
+    assert (sure.low, sure.value, sure.high) == (1000, 1000, 1000)
+
+
 def test_before_filtering_counts_first_attempts_only(found):
     metrics, _ = found
     gate, judge = metrics["accuracy", BEFORE, "gate", None], metrics["accuracy", BEFORE, "judge", None]

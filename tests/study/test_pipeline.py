@@ -156,26 +156,37 @@ def test_generate_draws_what_the_prompt_names(finished):
     assert set(table.class_slug) == {"mucus"} and set(table.prompt) == {"pale mucus, please (H&E)"}
 
 
-def test_three_shards_make_the_set_of_one_process(finished):
+COLUMNS = ["class_slug", "slot", "attempt", "seed", "accepted", "reason", "image", "sha256"]
+SHARDS = {
+    "joblib": ([], ["-m", "shard=range(0,3)", "shards=3", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], 3),
+    "torchrun": (["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"], [], 2),
+}
+
+
+def ledger(place: Path) -> pd.DataFrame:
+    return pd.read_parquet(place / "attempts.parquet")[COLUMNS].sort_values(["class_slug", "slot", "attempt"]).reset_index(drop=True)
+
+
+@pytest.mark.parametrize("launcher", SHARDS)
+def test_shards_make_the_set_of_one_process(finished, launcher):
     folder, base = finished
     words = [w for w in SMALL if w.partition(".")[0] not in ("judge", "evaluate")]
     words = [*words, f"base.path={base}", "labels=all", "n=2", "sampling.deterministic=true"]
     code, output = run(folder, "generate", *words, "study.name=whole")
     assert code == 0, output
-    side_by_side = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    code, output = run(folder, "generate", "-m", *words, "shard=range(0,3)", "shards=3", "study.name=shards", *side_by_side)
-    assert code == 0, output
-    code, output = run(folder, "join", "multirun/shards", "joined")
-    assert code == 0 and "joined 3 shards" in output, output
-    columns = ["class_slug", "slot", "attempt", "seed", "accepted", "reason", "image", "sha256"]
-    order = ["class_slug", "slot", "attempt"]
-    tables = [pd.read_parquet(place / "attempts.parquet")[columns] for place in (the_trial(folder, "whole"), folder / "joined")]
-    one, three = (table.sort_values(order).reset_index(drop=True) for table in tables)
+    starter, share, shards = SHARDS[launcher]
+    command = [sys.executable, "-m", *starter, "pathsynth", "generate", *words, *share, f"study.name={launcher}"]
+    process = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=280)
+    assert process.returncode == 0, process.stdout + process.stderr
+    joined = folder / f"joined_{launcher}"
+    code, output = run(folder, "join", f"multirun/{launcher}", joined.name)
+    assert code == 0 and f"joined {shards} shards" in output, output
+    one, parts = ledger(the_trial(folder, "whole")), ledger(joined)
     kept = one.image.str.startswith("images/").fillna(False)
-    assert one.drop(columns="image").equals(three.drop(columns="image")) and len(one) >= 18
+    assert one.drop(columns="image").equals(parts.drop(columns="image")) and len(one) >= 18
     assert kept.any(), "the gate takes some class for the one asked for"
-    assert {p.relative_to(folder / "joined").as_posix() for p in (folder / "joined").rglob("*.png")} == set(one.image[kept])
-    metadata = (folder / "joined" / "images" / "metadata.jsonl").read_text().splitlines()
+    assert {p.relative_to(joined).as_posix() for p in joined.rglob("*.png")} == set(one.image[kept])
+    metadata = (joined / "images" / "metadata.jsonl").read_text().splitlines()
     assert len(metadata) == kept.sum()
 
 

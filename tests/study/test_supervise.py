@@ -12,7 +12,7 @@ import pytest
 
 from pathsynth.study.claim import claim
 from pathsynth.study.state import DONE, FAILED, INTERRUPTED, TrialState, last_lines, read_state, write_state
-from pathsynth.study.supervise import cores, supervise, trial_environment
+from pathsynth.study.supervise import cores, ranks_here, supervise, trial_environment
 
 CHILD = """
 import json, os, signal, sys, time
@@ -192,3 +192,10 @@ def test_last_lines_skip_empty_ones(tmp_path):
     assert last_lines(tmp_path) == []
     (tmp_path / "log.txt").write_text("a\n\nb\n \nc\n")
     assert last_lines(tmp_path, 2) == ["b", "c"]
+
+
+def test_a_trial_is_told_nothing_of_the_ranks_that_its_command_is_one_of(monkeypatch):
+    for name, value in {"RANK": "5", "LOCAL_RANK": "1", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", "MASTER_ADDR": "a"}.items():
+        monkeypatch.setenv(name, value)
+    assert ranks_here() == 4
+    assert not {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR"} & trial_environment(1, 1).keys()
