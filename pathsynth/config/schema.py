@@ -67,7 +67,9 @@ class BaseConfig(_Group):
 class ClassifierConfig(_Group):
     """A timm architecture, the part of train it sees, and how it is trained.
 
-    ``augment_noise``: slight blur and sensor noise.
+    ``augment_noise``: slight blur and sensor noise. ``width``: of the layers, as a share of the architecture's own (residual
+    networks only). ``ema_decay`` 0 turns averaging of the weights off; averaged ones are validated and kept. ``tta_d4``: its
+    answer is the mean over the eight orientations of an image, where the label space allows them.
     ``patience``: epochs without a better val macro-F1. ``test``: score the test split too, once, when training has ended.
     """
 
@@ -82,6 +84,9 @@ class ClassifierConfig(_Group):
     augment_d4: bool
     augment_stain: bool
     augment_noise: bool = False
+    width: float = Field(1.0, gt=0, le=2)
+    ema_decay: float = Field(0.0, ge=0, lt=1)
+    tta_d4: bool = False
     patience: int = Field(ge=1)
     seed: int = Field(ge=0)
     test: bool = False

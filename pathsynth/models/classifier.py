@@ -18,12 +18,15 @@ from safetensors.torch import load_file, save_file
 from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
+from pathsynth.data.tensors import dihedral
 from pathsynth.ledger.errors import RequestError
 from pathsynth.vocabulary.labels import LabelSpace
 
 WEIGHTS, DESCRIPTION = "classifier.safetensors", "classifier.json"
 _HUB_FILE = "model.safetensors"
 _HUB_SECONDS = 0.9
+_CHANNELS = (64, 128, 256, 512)
+"""Of the four stages of a residual network (He et al., arXiv 1512.03385)."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class ClassifierSpec:
     """What rebuilds a classifier: a timm ``architecture``, the input ``size`` in pixels, the ``stem`` and the label space.
 
     ``stem`` is ``"stock"`` (timm's own, made for 224 px) or ``"small"``: the first convolution is 3×3 with stride 1, for 28
-    to 64 px. ``classes`` are the slugs of the label space called ``space``, in order.
+    to 64 px. ``classes`` are the slugs of the label space called ``space``, in order. ``width`` multiplies the channels of a
+    residual network's stages. ``tta_d4``: probabilities are those of the mean logits over the eight orientations of an image.
     """
 
     architecture: str
@@ -39,6 +43,8 @@ class ClassifierSpec:
     stem: str
     classes: tuple[str, ...]
     space: str
+    width: float = 1.0
+    tta_d4: bool = False
 
 
 class Classifier(nn.Module):
@@ -60,9 +66,7 @@ class Classifier(nn.Module):
         self.spec = spec
         _require_architecture(spec.architecture)
         overlay = {"file": _pretrained_file(spec.architecture)} if pretrained else None
-        self.network = timm.create_model(
-            spec.architecture, pretrained=pretrained, pretrained_cfg_overlay=overlay, num_classes=len(spec.classes)
-        )
+        self.network = _network(spec, pretrained=pretrained, pretrained_cfg_overlay=overlay, num_classes=len(spec.classes))
         if spec.stem == "small":
             _shrink_stem(self.network)
         for name in ("mean", "std"):
@@ -74,9 +78,16 @@ class Classifier(nn.Module):
         """Logits (N, C) of float images (N, 3, size, size) in [0, 1]."""
         return self.network(self._normal(images))
 
+    def logits(self, images: Tensor) -> Tensor:
+        """What probabilities are made of, float64 (N, C): the logits, or their mean over the eight orientations."""
+        if not self.spec.tta_d4:
+            return self(images).double()
+        turned = (dihedral(images, torch.full((len(images),), k, device=images.device)) for k in range(8))
+        return torch.stack([self(view).double() for view in turned]).mean(dim=0)
+
     def probabilities(self, images: Tensor) -> Tensor:
         """Calibrated class probabilities, float64 (N, C), of float images (N, 3, size, size) in [0, 1]."""
-        return (self(images).double() / self.temperature).softmax(dim=1)
+        return (self.logits(images) / self.temperature).softmax(dim=1)
 
     def features(self, images: Tensor) -> Tensor:
         """What the last layer sees, float (N, F), of float images (N, 3, size, size) in [0, 1]."""
@@ -131,6 +142,15 @@ def load_classifier(folder: Path, space: LabelSpace) -> Classifier:
         raise RequestError(f"the weights in {folder} do not fit {spec.architecture}; train it again with `pathsynth classify`") from error
     classifier.temperature = temperature
     return classifier.eval()
+
+
+def _network(spec: ClassifierSpec, **arguments: Any) -> Any:
+    if spec.width == 1:
+        return timm.create_model(spec.architecture, **arguments)
+    try:
+        return timm.create_model(spec.architecture, channels=tuple(round(c * spec.width) for c in _CHANNELS), **arguments)
+    except TypeError as error:
+        raise RequestError(f"{spec.architecture} has no width to set; set width=1, or choose a residual network") from error
 
 
 def _require_architecture(name: str) -> None:

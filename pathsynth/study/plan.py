@@ -27,12 +27,14 @@ PROTOCOL = 5
 """Of the evaluation: raise it with any change of what is measured, or how. 2: coverage. 3: other distances, near copies.
 4: colour alone, common errors, distances by class. 5: accepted images for a thousand calls."""
 
+_USUAL_CLASSIFIER = {"pretrained": False, "test": False, "augment_noise": False, "width": 1.0, "ema_decay": 0.0, "tta_d4": False}
+
 NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     "pretrain": {},
     "cache": {"canvas": None},
-    "gate": {"pretrained": False, "test": False, "augment_noise": False},
-    "judge": {"pretrained": False, "test": False, "augment_noise": False},
-    "classifier": {"pretrained": False, "test": False, "augment_noise": False},
+    "gate": _USUAL_CLASSIFIER,
+    "judge": _USUAL_CLASSIFIER,
+    "classifier": _USUAL_CLASSIFIER,
     "finetune": {
         "accumulate": 1,
         "dropout": 0.0,

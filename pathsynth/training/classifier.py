@@ -13,8 +13,9 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping, ProgressBar
 from pytorch_lightning.loggers import Logger
 from scipy.special import softmax
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pathsynth.config import ClassifierConfig
 from pathsynth.data.dataset import DataSet, LabelledImages
@@ -87,11 +88,16 @@ class ClassifierBatches:
 
 
 class ClassifierModule(pl.LightningModule):
-    """Cross-entropy with label smoothing, AdamW, warm-up and cosine; macro-F1 on the validation images once an epoch."""
+    """Cross-entropy with label smoothing, AdamW, warm-up and cosine; macro-F1 on the validation images once an epoch.
+
+    ``scored`` is what is validated and kept: the classifier, or the running mean of its weights.
+    """
 
     def __init__(self, classifier: Classifier, batches: ClassifierBatches, config: ClassifierConfig) -> None:
         super().__init__()
         self.classifier = classifier
+        averaging = get_ema_multi_avg_fn(config.ema_decay)
+        self.averaged = AveragedModel(classifier, multi_avg_fn=averaging, use_buffers=True) if config.ema_decay else None
         self._batches, self._config = batches, config
         self.steps = config.epochs * batches.an_epoch
         self.score_name = f"{config.architecture}/macro_f1"
@@ -111,8 +117,16 @@ class ClassifierModule(pl.LightningModule):
         self.log(f"{self._config.architecture}/loss", loss, prog_bar=True, batch_size=len(batch.labels))
         return loss
 
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.averaged:
+            self.averaged.update_parameters(self.classifier)
+
+    @property
+    def scored(self) -> nn.Module:
+        return self.averaged.module if self.averaged else self.classifier
+
     def validation_step(self, batch: LabelledBatch, _: int) -> None:
-        self._logits.append(self.classifier(batch.images).cpu())
+        self._logits.append(self.scored(batch.images).cpu())
 
     def on_validation_epoch_end(self) -> None:
         logits, labels = torch.cat(self._logits), self._batches.val.labels
@@ -142,7 +156,7 @@ class BestWeights(pl.Callback):
         score = (float(metrics[pl_module.score_name]), -float(metrics[pl_module.score_name.replace("macro_f1", "val_loss")]))
         if score > self.score:
             self.score, self.step = score, trainer.global_step
-            self.state = {name: tensor.clone() for name, tensor in pl_module.classifier.state_dict().items()}
+            self.state = {name: tensor.clone() for name, tensor in pl_module.scored.state_dict().items()}
 
     def state_dict(self) -> dict[str, Any]:
         return {"state": self.state, "score": list(self.score), "step": self.step}
@@ -211,14 +225,16 @@ def train_classifier(
         RequestError: the architecture does not exist or does not fit the images, or its pretrained weights cannot be fetched.
         StageError: the loss stopped being finite, or the checkpoint cannot be read.
     """
-    spec = ClassifierSpec(config.architecture, data.size, config.stem, data.space.slugs, data.space.name)
-    orientations = config.augment_d4 and data.space.symmetry == "d4"
+    symmetric = data.space.symmetry == "d4"
+    spec = ClassifierSpec(
+        config.architecture, data.size, config.stem, data.space.slugs, data.space.name, config.width, config.tta_d4 and symmetric
+    )
     batches = ClassifierBatches(
         train=data.part(config.part),
         val=data.split("val"),
         batch_size=config.batch_size,
         seed=config.seed,
-        orientations=orientations,
+        orientations=config.augment_d4 and symmetric,
         stains=config.augment_stain,
         noise=config.augment_noise,
     )
@@ -264,7 +280,7 @@ def _logits(classifier: Classifier, images: LabelledImages) -> np.ndarray:
     classifier.eval()
     device = next(classifier.parameters()).device
     batches = (images.images[i : i + _VALIDATION_BATCH] for i in range(0, len(images), _VALIDATION_BATCH))
-    return torch.cat([classifier(to_float(batch).to(device)).double().cpu() for batch in batches]).numpy()
+    return torch.cat([classifier.logits(to_float(batch).to(device)).cpu() for batch in batches]).numpy()
 
 
 def _fit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 import timm
@@ -11,6 +12,7 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
+from pathsynth.data.tensors import dihedral
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models import classifier as module
 from pathsynth.models.classifier import Classifier, ClassifierSpec, load_classifier, save_classifier
@@ -138,3 +140,30 @@ def test_pretrained_weights_in_the_cache_are_used_and_the_small_stem_keeps_their
 def test_an_architecture_without_published_weights_says_so():
     with pytest.raises(RequestError, match="no pretrained weights for darknet17"):
         module._pretrained_file("darknet17")
+
+
+def test_a_narrow_network_has_half_the_channels_and_is_read_back(tmp_path):
+    torch.manual_seed(0)
+    narrow = Classifier(replace(spec(), width=0.5, tta_d4=True)).eval()
+    assert narrow.features(images()).shape == (2, 256)
+    save_classifier(tmp_path, narrow, {})
+    again = load_classifier(tmp_path, COLORECTAL)
+    assert again.spec == narrow.spec
+    with torch.no_grad():
+        assert torch.equal(again.probabilities(images()), narrow.probabilities(images()))
+
+
+def test_a_network_without_a_width_is_refused():
+    with pytest.raises(RequestError, match=r"regnetx_002 has no width to set; set width=1"):
+        Classifier(replace(spec("regnetx_002"), width=0.5))
+
+
+def test_a_mean_over_orientations_is_the_same_for_each_of_them(small):
+    turning = Classifier(replace(small.spec, tta_d4=True)).eval()
+    turning.load_state_dict(small.state_dict())
+    turned = torch.cat([dihedral(images(1), torch.tensor([k])) for k in range(8)])
+    with torch.no_grad():
+        means, plain = turning.probabilities(turned), small.probabilities(turned)
+        torch.testing.assert_close(means, means[:1].expand(8, -1))
+        torch.testing.assert_close(turning.logits(images(1))[0], small.logits(turned).mean(dim=0))
+    assert (plain - plain[:1]).abs().max() > 1e-4

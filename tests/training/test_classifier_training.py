@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -135,10 +136,10 @@ class CutAfter(pl.Callback):
 
 
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
-@pytest.mark.parametrize("cuts", [(7,), (12,), (5, 13, 14)])
-def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(tmp_path, monkeypatch, cuts):
+@pytest.mark.parametrize(("cuts", "ema_decay"), [((7,), 0), ((12,), 0.9), ((5, 13, 14), 0)])
+def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(tmp_path, monkeypatch, cuts, ema_decay):
     monkeypatch.setattr(module, "_CHECKPOINT_EVERY", 3)
-    chosen = config(epochs=3, architecture="resnet10t")
+    chosen = config(epochs=3, architecture="resnet10t", ema_decay=ema_decay)
     whole = train_classifier(chosen, data(), tmp_path / "whole", [], None)
     for cut in cuts:
         with pytest.raises(RuntimeError, match="cut"):
@@ -147,6 +148,29 @@ def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(tmp_path, monke
     for name in ("classifier.safetensors", "classifier.json", "scores.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
     assert resumed[0].macro == whole[0].macro
+
+
+def test_the_weights_that_are_kept_are_the_running_mean(tmp_path):
+    class Average(pl.Callback):
+        """The mean by its formula, beside the training."""
+
+        mean: torch.Tensor
+
+        def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_) -> None:
+            own = pl_module.classifier.network.head.fc.weight.detach()
+            self.mean = own.clone() if trainer.global_step == 1 else 0.9 * self.mean + 0.1 * own
+
+    average = Average()
+    train_classifier(config(epochs=1, ema_decay=0.9), data(), tmp_path, [average], None)
+    kept = load_classifier(tmp_path, SPACE).network.head.fc.weight
+    torch.testing.assert_close(kept, average.mean)
+
+
+def test_orientations_are_averaged_where_the_label_space_allows_it(tmp_path):
+    for symmetry in ("d4", "none"):
+        space = dataclasses.replace(SPACE, symmetry=symmetry)
+        train_classifier(config(epochs=1, tta_d4=True), data(space), tmp_path / symmetry, [], None)
+        assert load_classifier(tmp_path / symmetry, space).spec.tta_d4 == (symmetry == "d4")
 
 
 def test_training_leaves_the_global_generator_of_its_caller_alone(tmp_path):
