@@ -1,11 +1,14 @@
 """Accepted images a second of the rejection sampler beside two ways of doing without it.
 
-    python -m benchmarks.generation TRIAL --out FILE.json [--n 6] [--attempts 8] [--batch-size 64] [--repeats 3] [--half]
+    python -m benchmarks.generation TRIAL --out FILE.json [--n 6] [--attempts 8] [--batch-size 64] [--repeats 3] [--half] [--threads 1]
+        [--threshold P] [--speculate] [--look-after STEPS]
 
-TRIAL is the folder of a finished trial of ``pathsynth run``: its base, adapter, gate, rule, denoising steps and guidance serve all three.
-Each fills n slots of every class, with at most so many attempts a slot, and they take turns in one process:
+TRIAL is the folder of a finished trial of ``pathsynth run``: its base, adapter, gate, denoising steps and guidance serve all, and the
+rule, of which ``--threshold`` may raise the least probability. Each way fills n slots of every class, with at most so many attempts
+a slot, and they take turns in one process:
 
-- ``ours``: the sampler, classes mixed in full batches.
+- ``ours``: the sampler, classes mixed in full batches. Beside it, if asked for, ``ours_speculate`` and ``ours_look``: with early
+  rejection, whose cut is fitted before the clock starts, on 20 candidates of each class (``cut`` says what it loses and saves).
 - ``paper``: one prompt at a time with diffusers' pipeline: generate, classify, discard, again (arXiv 2506.00786, by its description).
 - ``batched_filter``: the pipeline, class by class, in batches of as many as the class still lacks, until it has its n.
 
@@ -18,7 +21,8 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +40,9 @@ from pathsynth.models.base import Base, load_base
 from pathsynth.models.classifier import load_classifier
 from pathsynth.models.lora import load_adapter
 from pathsynth.sampling.draw import CandidateDrawer
+from pathsynth.sampling.early import Cut, EarlyLook, calibrate, fit_cut
 from pathsynth.sampling.gate import Gate
-from pathsynth.sampling.rejection import sample_until_accepted
+from pathsynth.sampling.rejection import Route, sample_until_accepted
 from pathsynth.sampling.slots import Slot, Stream, attempt_at, slots_of
 from pathsynth.study.acceptance import acceptance_rules
 from pathsynth.study.claim import read_manifest
@@ -54,8 +59,14 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64, help="images a batch (default: 64)")
     parser.add_argument("--repeats", type=int, default=3, help="turns of each way (default: 3)")
     parser.add_argument("--half", action="store_true", help="our UNet in bfloat16")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU (default: 1)")
+    parser.add_argument("--threshold", type=float, default=0.0, help="the least probability that the gate must give (default: the trial's)")
+    parser.add_argument("--speculate", action="store_true", help="also ours with speculation")
+    parser.add_argument("--look-after", type=int, help="also ours with early rejection after so many steps")
     arguments = parser.parse_args()
-    request = _Request(arguments.n, arguments.attempts, arguments.batch_size, arguments.half)
+    torch.set_num_threads(arguments.threads)
+    named = ("n", "attempts", "batch_size", "half", "threads", "threshold", "speculate", "look_after")
+    request = _Request(**{name: getattr(arguments, name) for name in named})
     report = measure(arguments.trial, request, arguments.repeats)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(arguments.out, report)
@@ -68,17 +79,22 @@ class _Request:
     attempts: int
     batch_size: int
     half: bool
+    threads: int
+    threshold: float
+    speculate: bool
+    look_after: int | None
 
 
 @dataclass
 class _Bench:
-    """What all three ways use; ``in_unet`` counts its seconds."""
+    """What all ways use; ``in_unet`` counts its seconds."""
 
     base: Base
     data: DataSet
     gate: Gate
     config: RunConfig
     request: _Request
+    cut: Cut | None = None
     in_unet: float = field(default=0.0)
 
     def slots(self) -> list[Slot]:
@@ -103,6 +119,11 @@ def measure(trial: Path, request: _Request, repeats: int) -> dict[str, object]:
     """All figures, as they go into the file."""
     bench = _bench(trial, request)
     ways: dict[str, Callable[[_Bench, int], _Run]] = {OURS: _ours, PAPER: _paper, FILTER: _batched_filter}
+    if request.speculate:
+        ways["ours_speculate"] = partial(_ours, speculate=True)
+    if request.look_after:
+        bench.cut = _cut(bench)
+        ways["ours_look"] = partial(_ours, looks=True)
     _draw_once(bench)
     runs: dict[str, list[_Run]] = {way: [] for way in ways}
     outside = []
@@ -123,15 +144,26 @@ def measure(trial: Path, request: _Request, repeats: int) -> dict[str, object]:
         "attempts_a_slot": request.attempts,
         "batch_size": request.batch_size,
         "half": request.half,
+        "threads": request.threads,
+        "threshold": request.threshold,
+        "cut": bench.cut and asdict(bench.cut),
         "accepted_a_second": {way: summary(some) for way, some in rates.items()},
-        "vs_paper": summary([ours / theirs for ours, theirs in zip(rates[OURS], rates[PAPER], strict=True)]),
-        "vs_batched_filter": summary([ours / theirs for ours, theirs in zip(rates[OURS], rates[FILTER], strict=True)]),
+        **{
+            f"{own.removeprefix(OURS).removeprefix('_')}{'_' if own != OURS else ''}vs_{other}": _ratio(rates[own], rates[other])
+            for own in ways
+            for other in (PAPER, FILTER)
+            if own.startswith(OURS)
+        },
         "outside_unet": summary(outside),
         "acceptance": {slug: round(_share(runs[OURS], label), 3) for label, slug in enumerate(slugs)},
         "accepted": {way: sum(sum(run.accepted.values()) for run in some) for way, some in runs.items()},
         "attempts": {way: sum(sum(run.attempts.values()) for run in some) for way, some in runs.items()},
         "repeats": repeats,
     }
+
+
+def _ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
+    return summary([own / other for own, other in zip(ours, theirs, strict=True)])
 
 
 def _share(runs: list[_Run], label: int) -> float:
@@ -150,7 +182,8 @@ def _bench(trial: Path, request: _Request) -> _Bench:
     load_adapter(trial / "adapter", base)
     base.pipeline.set_progress_bar_config(disable=True)
     classifier = load_classifier(gate, data.space).to(base.unet.device)
-    bench = _Bench(base, data, Gate(classifier, acceptance_rules(classifier, data, config.sampling)), config, request)
+    sampling = config.sampling.model_copy(update={"threshold": max(config.sampling.threshold, request.threshold)})
+    bench = _Bench(base, data, Gate(classifier, acceptance_rules(classifier, data, sampling)), config, request)
     _time_the_unet(bench)
     return bench
 
@@ -178,14 +211,29 @@ def _draw_once(bench: _Bench) -> None:
 def _drawer(bench: _Bench) -> CandidateDrawer:
     sampling = bench.config.sampling
     assert sampling
-    return CandidateDrawer(bench.base, bench.data.size, sampling.steps, sampling.guidance, bench.request.half)
+    look_after = bench.request.look_after
+    return CandidateDrawer(bench.base, bench.data.size, sampling.steps, sampling.guidance, bench.request.half, look_after=look_after)
 
 
-def _ours(bench: _Bench, seed: int) -> _Run:
-    request, started = bench.request, now()
+def _cut(bench: _Bench) -> Cut:
+    sampling, after = bench.config.sampling, bench.request.look_after
+    assert sampling and after
+    prompts = {c.index: bench.data.prompts.canonical(c.index) for c in bench.data.space.classes}
+    attempts = [attempt_at(slot, 0, 0) for slot in slots_of(Stream.CALIBRATE, prompts, sampling.look_n)]
+    found = calibrate(attempts, _drawer(bench), bench.gate, bench.request.batch_size, lambda: None)
+    return fit_cut(found, sampling.look_loss, after, sampling.steps)
+
+
+def _ours(bench: _Bench, seed: int, speculate: bool = False, looks: bool = False) -> _Run:
+    request, sampling, started = bench.request, bench.config.sampling, now()
+    assert sampling
+    draw = _drawer(bench)
+    look = EarlyLook(draw, bench.gate, bench.cut) if looks and bench.cut else None
+    route = Route(sampling.steps, sampling.calls_a_step, look_after=request.look_after if look else None)
+    budget = (request.attempts, request.batch_size, seed)
     accepted: dict[int, int] = {}
     attempts: dict[int, int] = {}
-    stream = sample_until_accepted(bench.slots(), _drawer(bench), bench.gate, request.attempts, request.batch_size, seed)
+    stream = sample_until_accepted(bench.slots(), draw, bench.gate, *budget, speculate=speculate, route=route, look=look)
     for item in stream:
         label = item.attempt.slot.label
         attempts[label] = attempts.get(label, 0) + 1

@@ -117,11 +117,12 @@ def _export(
     trial: Annotated[Path, typer.Argument(help="A trial's folder.")],
     folder: Annotated[Path, typer.Argument(help="The folder to make.")],
     fuse: Annotated[bool, typer.Option("--fuse", help="Write the whole pipeline, the adapter fused in.")] = False,
-    ready: Annotated[bool, typer.Option("--ready", help="Add the gate: generate data=ready draws from both.")] = False,
+    ready: Annotated[bool, typer.Option("--ready", help="Add gate and judge: generate data=ready draws from them.")] = False,
+    half: Annotated[bool, typer.Option("--half", help="With --ready: weights of half the size.")] = False,
 ) -> None:
     from pathsynth.commands.export import export_adapter
 
-    export_adapter(trial, folder, fuse, ready)
+    export_adapter(trial, folder, fuse, ready, half)
 
 
 def _gc(

@@ -1,4 +1,4 @@
-"""`pathsynth export <trial folder> <folder> [--fuse | --ready]`."""
+"""`pathsynth export <trial folder> <folder> [--fuse | --ready [--half]]`."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ _CARD = "README.md"
 _SAMPLES = {"grids/accepted.png": "accepted.png", "grids/first_attempts.png": "first_attempts.png", "result.json": "result.json"}
 
 
-def export_adapter(trial: Path, folder: Path, fuse: bool, ready: bool) -> None:
+def export_adapter(trial: Path, folder: Path, fuse: bool, ready: bool, half: bool = False) -> None:
     """Copy a trial's adapter to a folder of its own that plain diffusers loads, with a card, its scores and sample sheets.
 
     ``fuse`` writes the whole pipeline instead, the adapter's weights added to the base's. ``ready`` writes what ``data=ready``
-    draws from: the adapter with its gate.
+    draws from: the adapter with its gate, and its judge if it has one; with ``half`` in weights of half the size.
 
     Raises:
         RequestError: no such trial, it has no adapter, the base, the gate or the data is not there any more, the folder is in
-            use, or ``fuse`` and ``ready`` are both asked for.
+            use, or flags that do not go together.
     """
     if fuse and ready:
         raise RequestError("--fuse makes a pipeline and --ready an adapter with its gate; choose one of them")
+    if half and not ready:
+        raise RequestError("--half is for a ready set; add --ready")
     source = trial / "adapter"
     if not is_trial(trial) or not (source / "adapter.json").is_file():
         raise RequestError(f"no adapter in {trial}; name the folder of a trial whose fine-tune is done (pathsynth status lists them)")
@@ -43,7 +45,7 @@ def export_adapter(trial: Path, folder: Path, fuse: bool, ready: bool) -> None:
         if fuse:
             _fuse(source, manifest_of(trial).config, made)
         elif ready:
-            _with_gate(trial, card.base, made)
+            _with_classifiers(trial, card.base, made, half)
         else:
             shutil.copytree(source, made)
         for name, shown in _SAMPLES.items():
@@ -54,17 +56,17 @@ def export_adapter(trial: Path, folder: Path, fuse: bool, ready: bool) -> None:
     print(f"exported to {folder}; {_CARD} says how to load it")
 
 
-def _with_gate(trial: Path, base: str, folder: Path) -> None:
+def _with_classifiers(trial: Path, base: str, folder: Path, half: bool) -> None:
     from pathsynth.data.catalogue import open_data
     from pathsynth.data.ready import write_ready
 
-    manifest = manifest_of(trial)
-    identity = next((stage.identity for stage in manifest.plan.stages if stage.name == "gate"), "")
-    gate = StageStore(trial.absolute().parents[1] / STAGES).find("gate", identity)
+    manifest, store = manifest_of(trial), StageStore(trial.absolute().parents[1] / STAGES)
+    found = {stage.name: store.find(stage.name, stage.identity) for stage in manifest.plan.stages if stage.name in ("gate", "judge")}
+    gate = found.get("gate")
     if gate is None or manifest.config.data is None:
         raise RequestError(f"the gate of {trial} is not there any more; run the trial again")
     folder.mkdir()
-    write_ready(folder, trial / "adapter", gate, base, open_data(manifest.config.data))
+    write_ready(folder, trial / "adapter", gate, base, open_data(manifest.config.data), found.get("judge"), half)
 
 
 def _fuse(adapter: Path, config: RunConfig, folder: Path) -> None:

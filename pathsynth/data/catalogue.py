@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pathsynth.config import DataConfig
+from pathsynth.config.shipped import assets_folder
 from pathsynth.data.dataset import Counts, DataSet
 from pathsynth.data.folder import Shares, folder_data
 from pathsynth.data.medmnist import PATHMNIST, medmnist_data
@@ -12,6 +13,8 @@ from pathsynth.data.medmnist_sets import MedSet, medmnist_set
 from pathsynth.data.phantom import phantom_data
 from pathsynth.data.ready import ReadySet, read_ready
 from pathsynth.ledger.errors import RequestError
+
+_SHIPPED = "tissue"
 
 
 def open_data(config: DataConfig) -> DataSet:
@@ -42,14 +45,12 @@ def medmnist_source(config: DataConfig) -> MedSet:
 
 
 def ready_set(config: DataConfig) -> ReadySet:
-    """The ready set that ``data=ready data.root=…`` names.
+    """The ready set that ``data=ready data.root=…`` names; the shipped one without a root.
 
     Raises:
-        RequestError: none is named, it is missing or damaged, or it is of another size than ``config.size``.
+        RequestError: it is missing or damaged, or it is of another size than ``config.size``.
     """
-    if not config.root:
-        raise RequestError("data=ready needs a folder; set data.root to what `pathsynth export --ready` made")
-    ready = read_ready(Path(config.root))
+    ready = read_ready(Path(config.root) if config.root else assets_folder() / _SHIPPED)
     if ready.size != config.size:
         raise RequestError(f"the ready set in {ready.folder} draws {ready.size} px images, not {config.size}; set data.size={ready.size}")
     return ready

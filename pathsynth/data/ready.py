@@ -1,7 +1,7 @@
-"""A ready set: an adapter, the gate that was trained beside it, and the words they know. It draws without training or images.
+"""A ready set: an adapter, the gate and the judge that were trained beside it, and the words they know. It draws without any training.
 
-``adapter/`` and ``gate/`` are folders as the stages ``finetune`` and ``gate`` leave them; ``ready.json`` holds the size of
-the images, the identity of the base, and the prompt book.
+``adapter/``, ``gate/`` and ``judge/`` (which may be missing) are folders as the stages of these names leave them; ``ready.json`` holds the
+size of the images, the identity of the base, and the prompt book.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.errors import RequestError, StageError
@@ -20,7 +24,8 @@ from pathsynth.ledger.weights import weights_digest
 from pathsynth.vocabulary.labels import LabelClass, LabelSpace
 from pathsynth.vocabulary.prompts import ClassPrompts, PromptBook
 
-_DESCRIPTION, _ADAPTER, _GATE = "ready.json", "adapter", "gate"
+_DESCRIPTION, _ADAPTER, _GATE, _JUDGE = "ready.json", "adapter", "gate", "judge"
+_WEIGHTS = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -46,20 +51,44 @@ class ReadySet:
     def gate(self) -> Path:
         return self.folder / _GATE
 
+    @property
+    def judge(self) -> Path | None:
+        """The folder of the independent classifier, if the set has one."""
+        return self.folder / _JUDGE if (self.folder / _JUDGE).is_dir() else None
+
     def as_data(self) -> DataSet:
         """The set as a data set without images: reading a split raises RequestError."""
         identity = digest({"ready": [self.adapter_identity, self.gate_identity], "size": self.size})
         return DataSet(self.data, identity, self.size, self.prompts.space, self.prompts, _no_images)
 
 
-def write_ready(folder: Path, adapter: Path, gate: Path, base: str, data: DataSet) -> None:
-    """Make a ready set in ``folder`` from the folders of an adapter and of the gate that was trained on the same data."""
-    shutil.copytree(adapter, folder / _ADAPTER)
-    (folder / _GATE).mkdir()
-    for name in ("classifier.safetensors", "classifier.json"):
-        shutil.copyfile(gate / name, folder / _GATE / name)
+def write_ready(
+    folder: Path, adapter: Path, gate: Path, base: str, data: DataSet, judge: Path | None = None, half: bool = False
+) -> None:
+    """Make a ready set in ``folder`` from the folders of an adapter and of the classifiers that were trained on the same data.
+
+    ``half``: weights are rounded to float16, which halves the set's size.
+    """
+    copy = _halved if half else shutil.copyfile
+    shutil.copytree(adapter, folder / _ADAPTER, copy_function=copy)
+    for name, source in ((_GATE, gate), (_JUDGE, judge)):
+        if source:
+            (folder / name).mkdir()
+            for file in ("classifier.safetensors", "classifier.json"):
+                copy(source / file, folder / name / file)
     words = {"space": asdict(data.space), "prompts": [asdict(c) for c in data.prompts.classes]}
     write_json(folder / _DESCRIPTION, {"size": data.size, "base": base, "data": data.name, **words})
+
+
+def _halved(source: Path | str, target: Path | str) -> None:
+    """Copy a file; of weights, with float16 in place of float32."""
+    if Path(source).suffix != _WEIGHTS:
+        shutil.copyfile(source, target)
+        return
+    with safe_open(source, "np") as stored:
+        metadata = stored.metadata()
+    tensors = {name: t.astype(np.float16) if t.dtype == np.float32 else t for name, t in load_file(source).items()}
+    save_file(tensors, target, metadata)
 
 
 def read_ready(folder: Path) -> ReadySet:

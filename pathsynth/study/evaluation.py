@@ -17,17 +17,20 @@ from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.records import Metric, Missing, Result, read_result, write_result
 from pathsynth.ledger.versions import versions
+from pathsynth.metrics.agreement import wilson
 from pathsynth.metrics.colour import ColourClassifier
 from pathsynth.metrics.evaluation import Reference, evaluate_set, real_reference
 from pathsynth.metrics.independence import error_correlation
 from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
+from pathsynth.sampling.gate import class_probabilities
 from pathsynth.sampling.pictures import contact_sheet, read_png
 from pathsynth.training.classifier import ClassifierScores, score_classifier
 from pathsynth.training.exhibits import show_confusion, show_numbers, show_pictures
 from pathsynth.vocabulary.labels import LabelSpace
 
 _COLUMNS = 10
+_COUNTED = 256
 _FEATURES, _SCORES = "features.safetensors", "scores.json"
 
 
@@ -47,6 +50,29 @@ class ImageSet:
         """Up to ``most`` kept images of a class, in slot order: uint8 (H, W, 3) each."""
         kept = sorted((r for r in self.rows if r.image and r.label == label and chosen(r)), key=lambda r: r.slot)
         return [read_png(self.folder / r.image) for r in kept[:most] if r.image]
+
+
+def write_sheet(path: Path, images: ImageSet, space: LabelSpace, size: int) -> None:
+    """A row of up to ten accepted images for each class, in class order; nothing where none was accepted."""
+    pictures = [images.pictures(c.index, lambda r: r.accepted, _COLUMNS) for c in space.classes]
+    rows = [row for row in pictures if row]
+    if rows:
+        contact_sheet(rows, max(map(len, rows)), size).save(path)
+
+
+def confirmed_told(judge: Classifier, images: ImageSet) -> str:
+    """A line that says how many of the accepted images the judge, too, takes for what was asked for."""
+    accepted = [r for r in images.rows if r.accepted and r.image]
+    if not accepted:
+        return "judge: nothing was accepted"
+    right = 0
+    for start in range(0, len(accepted), _COUNTED):
+        some = accepted[start : start + _COUNTED]
+        predicted = class_probabilities(judge, np.stack([read_png(images.folder / r.image) for r in some if r.image])).argmax(axis=1)
+        right += int((predicted == [r.label for r in some]).sum())
+    share, name = wilson(right, len(accepted)), judge.spec.architecture
+    told = f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]"
+    return f"judge ({name}, trained on other images): takes {right} of {len(accepted)} accepted images for what was asked for, {told}"
 
 
 def write_sheets(folder: Path, images: ImageSet, data: DataSet, split: str) -> None:

@@ -31,7 +31,6 @@ from pathsynth.ledger.versions import versions
 from pathsynth.models.base import Base, load_base
 from pathsynth.models.classifier import load_classifier
 from pathsynth.models.lora import load_adapter, unload_adapter
-from pathsynth.sampling.attempts import read_attempts
 from pathsynth.sampling.draw import drawer
 from pathsynth.sampling.early import Cut, EarlyLook, calibrate, cut_told, fit_cut, read_cut, write_cut
 from pathsynth.sampling.gate import Gate
@@ -41,7 +40,17 @@ from pathsynth.sampling.request import requested_prompts
 from pathsynth.sampling.slots import Slot, Stream, attempt_at, slots_of
 from pathsynth.study.acceptance import acceptance_rules
 from pathsynth.study.cards import CLASSIFIERS, artifact_card, artifact_names, classifier_card, trial_card
-from pathsynth.study.evaluation import ImageSet, log_classifier, log_result, placed, write_evaluation, write_reference, write_sheets
+from pathsynth.study.evaluation import (
+    ImageSet,
+    confirmed_told,
+    log_classifier,
+    log_result,
+    placed,
+    write_evaluation,
+    write_reference,
+    write_sheet,
+    write_sheets,
+)
 from pathsynth.study.plan import Plan, StagePlan, next_stage
 from pathsynth.training.callbacks import named_callbacks
 from pathsynth.training.classifier import train_classifier
@@ -62,7 +71,7 @@ class Progress(Protocol):
 _SHOWN = {
     "finetune": ("adapter", "history.csv", "fit-profile.txt"),
     "look": ("cut.json",),
-    "generate": ("images", "attempts.parquet"),
+    "generate": ("images", "attempts.parquet", "sheet.png"),
     "evaluate": ("grids",),
     "classifier": ("classifier.safetensors", "classifier.json", "scores.json"),
     "pretrain": ("base", "result.json"),
@@ -193,6 +202,12 @@ class Trial:
         ready = ready_set(self.config.data)
         return ready.gate if stage == "gate" else ready.folder
 
+    @property
+    def judge(self) -> Path | None:
+        """The folder of the classifier that confirms what the gate accepted, where there is one."""
+        assert self.config.data
+        return ready_set(self.config.data).judge if self.config.data.name == "ready" else self.built.get("judge")
+
     def advance(self, stage: str, detail: str) -> Advance:
         """Tells the trial's state how far a stage's count came."""
         return lambda step, steps, rate: self.progress(stage, detail, step, steps, rate)
@@ -275,9 +290,13 @@ class Trial:
                 on_attempt=lambda j: shown.count(j.verdict.accepted or j.attempt.number + 1 == sampling.attempts),
                 look=look,
             )
-        for line in unreachable_told(class_counts(list(read_attempts(folder)))):
-            print(line, flush=True)
         unload_adapter(self.base)
+        images = ImageSet.read(folder)
+        write_sheet(folder / "sheet.png", images, self.data.space, self.data.size)
+        for line in unreachable_told(class_counts(images.rows)):
+            print(line, flush=True)
+        if self.judge and slots[0].stream is Stream.GENERATE:
+            print(confirmed_told(placed(load_classifier(self.judge, self.data.space)), images), flush=True)
 
     def cut(self) -> Cut:
         """Early rejection's cut, told with what it cost and saved on candidates that it was not fitted on."""

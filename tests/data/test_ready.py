@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from pathsynth.config import DataConfig
 from pathsynth.data.catalogue import open_data
@@ -44,6 +45,21 @@ def test_other_weights_are_another_set(ready, part):
     assert read_ready(ready).as_data().identity != before
 
 
+def test_a_judge_comes_along_and_halved_weights_are_the_same_numbers_rounded(ready, tmp_path):
+    assert read_ready(ready).judge is None
+    weights = {"w": np.array([1.0001, 3e-5], np.float32), "steps": np.array([7])}
+    save_file(weights, tmp_path / "g" / "classifier.safetensors", {"made by": "a test"})
+    parts, data = (tmp_path / "a", tmp_path / "g", "b45e"), phantom_data(32, 9, 9, 9, 0)
+    write_ready(tmp_path / "half", *parts, data, judge=tmp_path / "g", half=True)
+    found = read_ready(tmp_path / "half")
+    assert found.judge and {p.name for p in found.judge.iterdir()} == {"classifier.safetensors", "classifier.json"}
+    stored = load_file(found.judge / "classifier.safetensors")
+    assert stored["w"].dtype == np.float16 and stored["steps"].dtype == weights["steps"].dtype
+    assert np.allclose(stored["w"], weights["w"], rtol=1e-3)
+    with safe_open(found.judge / "classifier.safetensors", "np") as kept:
+        assert kept.metadata() == {"made by": "a test"}
+
+
 @pytest.mark.parametrize(
     "name, content, told",
     [
@@ -67,7 +83,5 @@ def test_what_is_missing_or_damaged_is_told(ready, name, content, told):
 def test_it_has_no_images_and_one_size(ready):
     with pytest.raises(RequestError, match="has no images"):
         open_data(DataConfig(name="ready", size=32, root=str(ready))).split("val")
-    with pytest.raises(RequestError, match="set data.root"):
-        open_data(DataConfig(name="ready", size=32))
     with pytest.raises(RequestError, match="data.size=32"):
         open_data(DataConfig(name="ready", size=28, root=str(ready)))
