@@ -14,6 +14,7 @@ from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.errors import RequestError
 
 SCHEMA_VERSION = 1
+RELIABILITY = "reliability"
 _SCHEMA = Path(__file__).with_name("result.schema.json")
 
 
@@ -58,7 +59,11 @@ class Missing:
 
 @dataclass(frozen=True)
 class Result:
-    """Everything ``result.json`` holds. ``extras``: confusion matrices (rows: asked for) by "stage/scorer"; ``timings`` in seconds."""
+    """Everything ``result.json`` holds. ``timings`` in seconds.
+
+    ``extras``: confusion matrices (rows: asked for) by "stage/scorer", and by "reliability/split/scorer" a row for each bin of
+    confidence: images, those that were answered rightly, and their mean confidence in thousandths.
+    """
 
     identity: str
     versions: dict[str, str]

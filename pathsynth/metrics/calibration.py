@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
@@ -9,6 +11,7 @@ from scipy.special import log_softmax
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 _COOLEST, _HOTTEST = 0.05, 20.0
+_BINS = 10
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -30,6 +33,31 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
     found = minimize_scalar(loss, bounds=(np.log(_COOLEST), np.log(_HOTTEST)), method="bounded")
     return float(np.exp(found.x))
+
+
+@dataclass(frozen=True)
+class ConfidenceBin:
+    """The images whose most probable class has a probability in one of ten equal parts of [0, 1].
+
+    ``images``: how many, of which ``right`` are so; ``confidence``: the mean of that probability.
+    """
+
+    images: int
+    right: int
+    confidence: float
+
+
+def reliability(probabilities: np.ndarray, labels: np.ndarray) -> list[ConfidenceBin]:
+    """What a reliability diagram shows: the bins that hold an image, from low to high confidence (ibid., section 2).
+
+    Args:
+        probabilities: float (N, C) in [0, 1].
+        labels: int (N,) in [0, C).
+    """
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    found = (bins == b for b in np.unique(bins))
+    return [ConfidenceBin(int(own.sum()), int(right[own].sum()), float(confidence[own].mean())) for own in found]
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:

@@ -32,6 +32,8 @@ _FEWEST = 10
 """Images below which a kernel distance has no meaningful interval."""
 _NEIGHBOURS = 5
 _COLOUR = "colour"
+RECONSTRUCTED = "reconstructed"
+"""The split of training images that went through the base's autoencoder: the marks of a perfect denoiser."""
 _MOST_COLOURS = 10_000
 _RESAMPLES = 2_000
 """Training images that the colour classifier sees at most: more change its 24 numbers a class no further."""
@@ -90,6 +92,9 @@ class _Drawn:
         return found
 
 
+Reconstruct = Callable[[np.ndarray], np.ndarray]
+
+
 @dataclass(frozen=True)
 class Reference:
     """What generated sets are compared with.
@@ -108,7 +113,7 @@ class Reference:
     metrics: tuple[Metric, ...]
 
 
-def real_reference(judge: Classifier, data: DataSet, split: str, n: int, seed: int) -> Reference:
+def real_reference(judge: Classifier, data: DataSet, split: str, n: int, seed: int, reconstruct: Reconstruct | None = None) -> Reference:
     """The reference for sets of ``n`` images.
 
     Args:
@@ -117,6 +122,7 @@ def real_reference(judge: Classifier, data: DataSet, split: str, n: int, seed: i
         split: see ``data``.
         n: training images whose coverage is measured, and of each class its share of them.
         seed: which training images are drawn; recorded with the metric.
+        reconstruct: the base's autoencoder there and back, uint8 (N, H, W, 3) each; the same training images are measured after it, too.
     """
     scored, trained = data.split(split), data.split("train")
     real, train = _Set(class_features(judge, scored.images), scored.labels), _Set(class_features(judge, trained.images), trained.labels)
@@ -124,6 +130,9 @@ def real_reference(judge: Classifier, data: DataSet, split: str, n: int, seed: i
     colour = fit_colour(trained.images[::every], trained.labels[::every], len(data.space))
     told = _Scored(None, _COLOUR, scored.labels, colour.predict(scored.images))
     reached = [*_reached_by_real(real, train, data, n, seed), *_overall_metrics(told, data, seed, None, split)]
+    if reconstruct:
+        copies = class_features(judge, reconstruct(_some(trained.images, n, np.random.default_rng(seed))))
+        reached += _reached(real.features, copies, data, seed, RECONSTRUCTED)
     bound = copy_bound(real.features, train.features)
     return Reference(real.features, real.labels, train.features.astype(np.float32), bound, colour, tuple(reached))
 
@@ -308,17 +317,27 @@ def _ends(interval: Interval) -> tuple[float | None, float | None]:
 def _reached_by_real(real: _Set, train: _Set, data: DataSet, n: int, seed: int) -> list[Metric]:
     """What as many real training images as there are first attempts reach, in all and by class: the marks of a perfect generator."""
     rng = np.random.default_rng(seed)
-    some = _some(train.features, n, rng)
-    if len(real.features) <= _NEIGHBOURS or len(some) < _FEWEST:
+    overall = _reached(real.features, _some(train.features, n, rng), data, seed, "train")
+    if not overall:
         return []
-    found: list[tuple[str | None, int, dict[str, Interval]]] = [(None, len(some), _distances(real.features, some, seed))]
+    found = []
     for c in data.space.classes:
         own = _some(train.of_class(c.index), n // len(data.space), rng)
         found.append((c.slug, len(own), _class_distances(real.of_class(c.index), own, seed)))
-    return [
+    return overall + [
         Metric(name, i.value, *_ends(i), size, "image", slug, "train", None, "judge", None, data.name, seed)
         for slug, size, intervals in found
         for name, i in intervals.items()
+    ]
+
+
+def _reached(real: np.ndarray, others: np.ndarray, data: DataSet, seed: int, split: str) -> list[Metric]:
+    """How close other real images come to the real ones, in features; nothing where there are too few."""
+    if len(real) <= _NEIGHBOURS or len(others) < _FEWEST:
+        return []
+    return [
+        Metric(name, i.value, *_ends(i), len(others), "image", None, split, None, "judge", None, data.name, seed)
+        for name, i in _distances(real, others, seed).items()
     ]
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
+from pathsynth.data.tensors import crop_to, pad_to, to_float, to_uint8
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.diffusion import decode_latents, encode_images, encode_prompts
+
+_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,14 @@ class Base:
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Float images (N, 3, canvas, canvas) in [0, 1]."""
         return decode_latents(self.pipeline.vae, latents)
+
+
+@torch.no_grad()
+def reconstructed(base: Base, images: np.ndarray) -> np.ndarray:
+    """uint8 images (N, S, S, 3) through the autoencoder and back; what is smaller than the canvas is padded by reflection."""
+    device, size = base.unet.device, images.shape[1]
+    batches = [pad_to(to_float(images[i : i + _BATCH]), base.canvas).to(device) for i in range(0, len(images), _BATCH)]
+    return np.concatenate([to_uint8(crop_to(base.decode(base.encode(batch)).cpu(), size)) for batch in batches])
 
 
 def load_base(source: str, revision: str | None, identity: str, canvas: int | None, image_size: int) -> Base:

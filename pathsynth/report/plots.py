@@ -1,4 +1,4 @@
-"""The plot of a trial's training, as an SVG data URI. Equal input gives equal bytes."""
+"""The plots of a trial, as SVG data URIs. Equal input gives equal bytes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import base64
 import csv
 import io
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pathsynth.ledger.records import RELIABILITY
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-GATE_COLOUR, QUIET = "#4b2e83", "#8b8794"
+GATE_COLOUR, JUDGE_COLOUR, QUIET = "#4b2e83", "#b5651d", "#8b8794"
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9.5,
@@ -56,6 +59,36 @@ def history_plot(path: Path) -> str | None:
             one.set_xlabel("step")
             one.grid(axis="y", color="#eeecf2")
             one.set_axisbelow(True)
+        return _svg_uri(figure)
+
+
+def reliability_plot(extras: Mapping[str, Sequence[Sequence[int]]]) -> str | None:
+    """How often gate and judge are right on real images, against how sure they are; None where that was not measured.
+
+    ``extras``: of a result; a bin's area stands for its images.
+    """
+    found = {tuple(name.split("/")[1:]): rows for name, rows in extras.items() if name.startswith(f"{RELIABILITY}/")}
+    if not found:
+        return None
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    splits = list(dict.fromkeys(split for split, _ in found))
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(4.6 * len(splits), 3.2), layout="constrained")
+        for axes, split in zip(figure.subplots(1, len(splits), squeeze=False)[0], splits, strict=True):
+            axes.plot((0, 1), (0, 1), color=QUIET, linewidth=1, linestyle=":")
+            for scorer, colour, marker in (("gate", GATE_COLOUR, "o"), ("judge", JUDGE_COLOUR, "s")):
+                bins = found.get((split, scorer), [])
+                sure, right = [mean / 1000 for _, _, mean in bins], [hits / n for n, hits, _ in bins]
+                axes.plot(sure, right, color=colour, linewidth=1.2)
+                axes.scatter(sure, right, [4 + n for n, _, _ in bins], color=colour, marker=marker, alpha=0.7, label=scorer)
+            axes.set_title(f"{split}: right, against how sure", loc="left", fontsize=10)
+            axes.set_xlabel("probability of the class named")
+            axes.set_ylabel("share that is right")
+            axes.set_xlim(0, 1.02)
+            axes.set_ylim(0, 1.02)
+            axes.legend(frameon=False, markerscale=0.5)
         return _svg_uri(figure)
 
 

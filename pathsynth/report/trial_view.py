@@ -9,7 +9,7 @@ from pathlib import Path
 from pathsynth.ledger.records import Metric, Missing, Result
 from pathsynth.report import paper
 from pathsynth.report.collect import TrialSummary
-from pathsynth.report.plots import history_plot
+from pathsynth.report.plots import history_plot, reliability_plot
 from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, Cell, Scores, cell
 from pathsynth.report.sheets import Strip, class_strips
 from pathsynth.report.verdict import Independence, independence, remarks, verdict
@@ -102,6 +102,7 @@ class TrialView:
     common_errors: tuple[Row, ...]
     pictures: tuple[Pictures, ...]
     history: str | None
+    reliability: str | None
     missing: tuple[Missing, ...]
 
 
@@ -141,6 +142,7 @@ def trial_view(trial: TrialSummary, real: bool = False) -> TrialView:
         common_errors=_common_errors(scores),
         pictures=_pictures(trial.folder / "grids", slugs, real or all(m.data.startswith("phantom") for m in result.metrics)),
         history=history_plot(trial.folder / "history.csv"),
+        reliability=reliability_plot(result.extras),
         missing=result.missing,
     )
 
@@ -258,8 +260,12 @@ def _closeness(scores: Scores) -> tuple[Row, ...]:
         return cell(kid, 4), *(cell(metric) for metric in others)
 
     rows = [Row(words, cells(stage)) for words, stage in stages]
-    kid, *others = (scores.real(name, JUDGE, "train") for name in _CLOSENESS)
-    return (*rows, Row("as many real training images", (cell(kid, 4), *(cell(metric) for metric in others))))
+    real = "as many real training images"
+    for split, words in (("reconstructed", f"{real}, through the autoencoder"), ("train", real)):
+        kid, *others = (scores.real(name, JUDGE, split) for name in _CLOSENESS)
+        if any((kid, *others)):
+            rows.append(Row(words, (cell(kid, 4), *(cell(metric) for metric in others))))
+    return tuple(rows)
 
 
 def _class_closeness(scores: Scores) -> tuple[Row, ...]:

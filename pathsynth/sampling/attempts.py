@@ -96,8 +96,8 @@ class AttemptsLedger:
         self._lines.close()
         lines = map(json.loads, (self._folder / LINES).read_text(encoding="utf-8").splitlines())
         rows = {(row["stream"], row["label"], row["slot"], row["attempt"]): row for row in lines}
-        own = [rows[str(a.slot.stream), a.slot.label, a.slot.index, a.number] for a in made]
-        table = pd.DataFrame(own, columns=[f.name for f in fields(AttemptRow)])
+        keys = dict.fromkeys((str(a.slot.stream), a.slot.label, a.slot.index, a.number) for a in made)
+        table = pd.DataFrame([rows[key] for key in keys], columns=[f.name for f in fields(AttemptRow)])
         table.to_parquet(folder / _TABLE, index=False)
         return list(table["image"].dropna())
 

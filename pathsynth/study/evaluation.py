@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +17,14 @@ from safetensors.numpy import load_file, save_file
 from pathsynth.config import RunConfig
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import write_json
-from pathsynth.ledger.records import Metric, Missing, Result, read_result, write_result
+from pathsynth.ledger.records import RELIABILITY, Metric, Missing, Result, read_result, write_result
 from pathsynth.ledger.versions import versions
 from pathsynth.metrics.agreement import wilson
+from pathsynth.metrics.calibration import ConfidenceBin
 from pathsynth.metrics.colour import ColourClassifier
 from pathsynth.metrics.evaluation import Reference, evaluate_set, real_reference
 from pathsynth.metrics.independence import error_correlation
+from pathsynth.models.base import Base, reconstructed
 from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
 from pathsynth.sampling.gate import class_probabilities
@@ -89,20 +93,27 @@ def write_sheets(folder: Path, images: ImageSet, data: DataSet, split: str) -> N
         contact_sheet(pictures, _COLUMNS, data.size).save(folder / f"{name}.png")
 
 
-def write_reference(folder: Path, gate: Path, judge: Path, data: DataSet, config: RunConfig) -> None:
+def write_reference(folder: Path, gate: Path, judge: Path, data: DataSet, base: Base, config: RunConfig) -> None:
     """What all trials with the same classifiers are compared with: real images in the judge's features, and their own scores."""
     assert config.evaluate
     split, seed = config.evaluate.split, config.seed
     n = config.evaluate.n * len(data.space)
     classifiers = {role: placed(load_classifier(own, data.space)) for role, own in (("gate", gate), ("judge", judge))}
-    made = real_reference(classifiers["judge"], data, split, n, seed)
+    made = real_reference(classifiers["judge"], data, split, n, seed, partial(reconstructed, base))
     found = {role: classifier_scores(classifier, data, split, seed) for role, classifier in classifiers.items()}
     scores = [m for role, of_splits in found.items() for s in of_splits for m in s.records(data.space, data.name, seed, role)]
     scores += _common_errors(found["gate"][-1], found["judge"][-1], data.name, seed)
     tensors = {"real": made.features, "labels": made.labels, "train": made.train, "bound": np.array([made.bound])}
     save_file({**tensors, "colour.weights": made.colour.weights, "colour.bias": made.colour.bias}, folder / _FEATURES)
     parts = {"reached": made.metrics, "classifiers": scores}
-    write_json(folder / _SCORES, {name: [m.to_json() for m in metrics] for name, metrics in parts.items()})
+    record: dict[str, Any] = {name: [m.to_json() for m in metrics] for name, metrics in parts.items()}
+    bins = {f"{RELIABILITY}/{s.split}/{role}": _rows(s.reliability) for role, of_splits in found.items() for s in of_splits}
+    write_json(folder / _SCORES, {**record, RELIABILITY: bins})
+
+
+def _rows(bins: Sequence[ConfidenceBin]) -> list[list[int]]:
+    """Whole numbers, as the other extras of a result."""
+    return [[b.images, b.right, round(1000 * b.confidence)] for b in bins]
 
 
 def write_evaluation(
@@ -110,7 +121,7 @@ def write_evaluation(
 ) -> None:
     """Score the set and write ``result.json``, with the classifiers' own scores on real images in the same table."""
     judge = placed(load_classifier(built["judge"], data.space))
-    reached, classifiers = _scores(built["reference"] / _SCORES)
+    reached, classifiers, reliabilities = _scores(built["reference"] / _SCORES)
     stored = load_file(built["reference"] / _FEATURES)
     colour = ColourClassifier(stored["colour.weights"], stored["colour.bias"])
     reference = Reference(stored["real"], stored["labels"], stored["train"], float(stored["bound"][0]), colour, reached)
@@ -124,17 +135,17 @@ def write_evaluation(
         settings=config.model_dump(mode="json", exclude={"multirun"}),
         metrics=(*evaluation.metrics, *classifiers),
         missing=(*evaluation.missing, *unknown),
-        extras=evaluation.confusions,
+        extras={**evaluation.confusions, **reliabilities},
         timings=dict(seconds),
     )
     write_result(folder / "result.json", result)
 
 
-def _scores(path: Path) -> tuple[tuple[Metric, ...], tuple[Metric, ...]]:
-    """What real training images reach, and what the classifiers score on real images."""
+def _scores(path: Path) -> tuple[tuple[Metric, ...], tuple[Metric, ...], dict[str, list[list[int]]]]:
+    """What real training images reach, what the classifiers score on real images, and how their confidence fits."""
     record = json.loads(path.read_text(encoding="utf-8"))
     reached, classifiers = (tuple(map(Metric.from_json, record[name])) for name in ("reached", "classifiers"))
-    return reached, classifiers
+    return reached, classifiers, record[RELIABILITY]
 
 
 def placed(classifier: Classifier) -> Classifier:
@@ -168,7 +179,8 @@ def log_result(loggers: Sequence[Logger], folder: Path, space: LabelSpace) -> No
     """Show a result: its numbers as the run's summary, its confusion matrices and its sheets."""
     result = read_result(folder / "result.json")
     show_numbers(loggers, result.metrics)
-    for name, confusion in result.extras.items():
+    confusions = {name: matrix for name, matrix in result.extras.items() if not name.startswith(RELIABILITY)}
+    for name, confusion in confusions.items():
         stage, _, scorer = name.partition("/")
         key = f"confusion/{stage}/{scorer}".replace(" ", "_")
         show_confusion(loggers, key, f"asked for, and what the {scorer} says {stage}", np.array(confusion), space)

@@ -138,7 +138,7 @@ class Trial:
             "finetune": self.make_adapter,
             "look": self.make_cut,
             "generate": self.make_images,
-            "reference": lambda folder: write_reference(folder, self.built["gate"], self.built["judge"], self.data, self.config),
+            "reference": self.make_reference,
             "evaluate": self.make_evaluation,
             "pretrain": self.make_base,
         }
@@ -312,6 +312,9 @@ class Trial:
         evaluate = self.config.evaluate
         assert evaluate
         return slots_of(Stream.EVAL, {c.index: book.wordings(c.index, evaluate.prompts) for c in book.space.classes}, evaluate.n)
+
+    def make_reference(self, folder: Path) -> None:
+        write_reference(folder, self.built["gate"], self.built["judge"], self.data, self.base, self.config)
 
     def make_evaluation(self, folder: Path) -> None:
         assert self.config.evaluate

@@ -25,7 +25,8 @@ _DERIVED = ("reference",)
 
 PROTOCOL = 5
 """Of the evaluation: raise it with any change of what is measured, or how. 2: coverage. 3: other distances, near copies.
-4: colour alone, common errors, distances by class. 5: accepted images for a thousand calls."""
+4: colour alone, common errors, distances by class. 5: accepted images for a thousand calls, reliability,
+what the autoencoder leaves."""
 
 _USUAL_CLASSIFIER = {"pretrained": False, "test": False, "augment_noise": False, "width": 1.0, "ema_decay": 0.0, "tta_d4": False}
 
@@ -59,7 +60,7 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     },
     "look": {},
     "generate": {"threshold": 0.0},
-    "reference": {},
+    "reference": {"canvas": None},
     "evaluate": {"protocol": 1, "prompts": "canonical"},
 }
 """Settings at which a stage does what it did before the setting existed; they are left out of its identity.
@@ -255,8 +256,9 @@ class _Planner:
 
     def _reference(self) -> None:
         compared = _needed(self._config.evaluate, "evaluate").model_dump(mode="json", exclude={"prompts"})
-        settings = {**compared, "seed": self._config.seed, "protocol": PROTOCOL}
-        self._add("reference", settings, data=self._data.identity, judge=self._identity("judge"), gate=self._identity("gate"))
+        settings = {**compared, "seed": self._config.seed, "canvas": _needed(self._config.base, "base").canvas, "protocol": PROTOCOL}
+        parents = {"data": self._data.identity, "base": self._base.identity}
+        self._add("reference", settings, **parents, judge=self._identity("judge"), gate=self._identity("gate"))
 
     def _evaluate(self) -> None:
         settings = {**_needed(self._config.evaluate, "evaluate").model_dump(mode="json"), "protocol": PROTOCOL}

@@ -27,7 +27,7 @@ from pathsynth.ledger.errors import StageError
 from pathsynth.ledger.records import Metric
 from pathsynth.ledger.seeds import derive_seed
 from pathsynth.metrics.agreement import Agreement, Interval, accuracy_auc, agreement, macro_interval, wilson
-from pathsynth.metrics.calibration import expected_calibration_error, fit_temperature
+from pathsynth.metrics.calibration import ConfidenceBin, expected_calibration_error, fit_temperature, reliability
 from pathsynth.models.classifier import Classifier, ClassifierSpec, save_classifier
 from pathsynth.training.ranks import own_environment
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
@@ -171,7 +171,7 @@ class ClassifierScores:
     """What a classifier scores on the n real images of a split; ``auc`` is None where a class has no image.
 
     ``ece`` is the expected calibration error of its probabilities, ``ece_uncalibrated`` that of the plain softmax. ``wrong``:
-    bool (n,), where its answer is not the label.
+    bool (n,), where its answer is not the label. ``reliability``: of its probabilities.
     """
 
     split: str
@@ -183,6 +183,7 @@ class ClassifierScores:
     ece: float
     ece_uncalibrated: float
     wrong: np.ndarray
+    reliability: list[ConfidenceBin]
 
     def records(self, space: LabelSpace, data: str, seed: int, scorer: str | None = None) -> list[Metric]:
         """The scores as metric records of ``data``; ``seed`` is the classifier's, ``scorer`` its role (gate, judge)."""
@@ -271,6 +272,7 @@ def score_classifier(classifier: Classifier, data: DataSet, split: str, seed: in
         ece=expected_calibration_error(probabilities, images.labels),
         ece_uncalibrated=expected_calibration_error(softmax(logits, axis=1), images.labels),
         wrong=predictions != images.labels,
+        reliability=reliability(probabilities, images.labels),
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from pathsynth.metrics.calibration import expected_calibration_error, fit_temperature
+from pathsynth.metrics.calibration import ConfidenceBin, expected_calibration_error, fit_temperature, reliability
 
 
 def calibrated(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -37,3 +37,17 @@ def test_the_error_has_known_values():
     assert expected_calibration_error(sure, np.array([0, 1, 2, 0])) == 0
     assert expected_calibration_error(sure, np.array([1, 2, 0, 1])) == 1
     assert expected_calibration_error(sure, np.array([0, 1, 0, 1])) == 0.5
+
+
+def test_bins_hold_every_image_once_and_give_the_error_back():
+    logits, labels = calibrated(500)
+    probabilities = softmax(logits * 2, axis=1)
+    bins = reliability(probabilities, labels)
+    assert sum(b.images for b in bins) == 500 and sum(b.right for b in bins) == (probabilities.argmax(axis=1) == labels).sum()
+    assert all(bins[i].confidence < bins[i + 1].confidence for i in range(len(bins) - 1))
+    gaps = sum(abs(b.right / b.images - b.confidence) * b.images for b in bins) / 500
+    assert gaps == pytest.approx(expected_calibration_error(probabilities, labels, bins=10), abs=1e-6)
+
+
+def test_a_sure_answer_lies_in_the_last_bin():
+    assert reliability(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 0])) == [ConfidenceBin(2, 1, 1.0)]

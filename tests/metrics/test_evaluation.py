@@ -106,6 +106,17 @@ def found(tmp_path, real):
     return {(m.metric, m.stage, m.scorer, m.class_): m for m in evaluation.metrics}, evaluation
 
 
+def test_what_the_autoencoder_loses_is_measured_on_the_same_training_images(real):
+    def records(reconstruct, split):
+        found = real_reference(BrightnessJudge(), real, "val", 20, 0, reconstruct).metrics
+        return {m.metric: m.value for m in found if m.split == split and m.class_ is None and m.scorer == "judge"}
+
+    assert records(None, "reconstructed") == {}
+    assert records(lambda images: images, "reconstructed") == records(lambda images: images, "train")
+    darker = records(lambda images: images // 2, "reconstructed")
+    assert darker["kid"] > records(None, "train")["kid"] and darker["coverage"] < 1
+
+
 def test_accepted_images_are_set_against_the_calls_that_all_attempts_took(found):
     metrics, _ = found
     own = metrics["accepted_per_1000_calls", "before filtering", "gate", "background"]

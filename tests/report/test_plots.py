@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pathsynth.report.plots import history_plot
+from pathsynth.report.plots import history_plot, reliability_plot
 
 
 def svg(uri: str | None) -> str:
@@ -32,3 +32,12 @@ def test_history_without_anything_to_draw(tmp_path: Path, content: str) -> None:
 
 def test_no_history_file(tmp_path: Path) -> None:
     assert history_plot(tmp_path / "history.csv") is None
+
+
+def test_reliability_is_drawn_for_each_split_that_was_measured() -> None:
+    bins = {"reliability/val/gate": [[10, 9, 870]], "reliability/val/judge": [[10, 8, 930]]}
+    one = svg(reliability_plot(bins))
+    assert "val: right, against how sure" in one and "test: right" not in one and ">judge<" in one.replace("!-- judge --", ">judge<")
+    both = svg(reliability_plot({**bins, "reliability/test/gate": [[4, 1, 555]]}))
+    assert "test: right" in both
+    assert reliability_plot({"before filtering/gate": [[1, 0], [0, 1]]}) is None

@@ -198,7 +198,7 @@ def test_it_stops_when_val_gets_no_better(tmp_path, monkeypatch):
 
 
 _LABELS = (np.array([0, 1]), np.array([0, 1]))
-_NO_SCORES = (module.wilson(1, 2), {}, None, 0.0, 0.0, np.array([True]))
+_NO_SCORES = (module.wilson(1, 2), {}, None, 0.0, 0.0, np.array([True]), [])
 
 
 def test_a_loss_that_is_not_finite_is_named_with_its_step(tmp_path, monkeypatch):
