@@ -132,11 +132,11 @@ def swept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["pathsynth"])
     monkeypatch.setattr(TrialSweeper.__base__, "sweep", lambda self, arguments: None)
-    monkeypatch.setattr(job, "check", lambda config: checked.append(whole(config)))
+    monkeypatch.setattr(job, "check", lambda config, overrides: checked.append(whole(config, overrides)))
 
-    def run(*arguments: str) -> list[job.Checked]:
+    def run(*arguments: str, command: str = "run") -> list[job.Checked]:
         checked.clear()
-        dispatch(["run", "-m", *arguments])
+        dispatch([command, "-m", *arguments])
         return list(checked)
 
     return run

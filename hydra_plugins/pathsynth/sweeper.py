@@ -33,7 +33,7 @@ class TrialSweeper(BasicSweeper):
         assert self.config is not None
         jobs = self._jobs(arguments)
         study = StudyConfig.model_validate(OmegaConf.to_container(self.config.study, resolve=True))
-        before = agenda(jobs, study, self._memo(), lambda job: check(self._composed(job)))
+        before = agenda(jobs, study, self._memo(), lambda job: check(self._composed(job), job))
         announce(before, workers(self.config.hydra))
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)

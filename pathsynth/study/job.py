@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from pathsynth.vocabulary.labels import UnknownLabelError
 
 _BYTES_A_PIXEL = 2.5
 _BYTES_AN_IMAGE = 1200
+_OF_TRAINING = ("gate", "lora", "optimizer", "objective", "validation", "trainer", "callbacks", "seed")
 
 
 @dataclass(frozen=True)
@@ -37,14 +40,15 @@ class Checked:
     plan: Plan
 
 
-def check(config: DictConfig) -> Checked:
-    """Check a composed configuration, without its ``hydra`` node or with it; nothing is written.
+def check(config: DictConfig, overrides: Iterable[str]) -> Checked:
+    """Check a configuration composed with ``overrides``, without its ``hydra`` node or with it; nothing is written.
 
     Raises:
         RequestError, UnknownLabelError: the request is wrong.
     """
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     settings = from_hydra(own)
+    _refuse_idle(settings, overrides)
     return Checked(settings, plan(settings))
 
 
@@ -71,14 +75,14 @@ def _run_trial(config: DictConfig) -> float:
         return math.nan
     hydra = HydraConfig.get()
     number = int(hydra.job.num) if hydra.mode == RunMode.MULTIRUN else 0
+    overrides = tuple(str(override) for override in hydra.overrides.task)
     try:
-        checked = check(config)
+        checked = check(config, overrides)
     except (RequestError, UnknownLabelError) as error:
         write_outcome(number, Outcome(trial_name_of(hydra), None, str(error)))
         if hydra.mode == RunMode.MULTIRUN:
             return math.nan
         raise
-    overrides = tuple(str(override) for override in hydra.overrides.task)
     folder = trial_folder(checked.config, checked.plan, overrides)
     write_outcome(number, Outcome(folder.name, folder, ""))
     state = _carried_out(checked, folder, overrides, workers(hydra), wait=not passes_over_busy())
@@ -88,6 +92,21 @@ def _run_trial(config: DictConfig) -> float:
     if state.state == FAILED and checked.config.study.fail_fast:
         stop_after_failure()
     return objective(folder) if state.state == DONE else math.nan
+
+
+def _refuse_idle(config: RunConfig, overrides: Iterable[str]) -> None:
+    """Refuse to be told how to train where nothing is trained.
+
+    Raises:
+        RequestError: an override sets a group of the training, and the data is a ready set.
+    """
+    if config.data is None or config.data.name != "ready":
+        return
+    for override in overrides:
+        group = re.split(r"[.@=]", override.lstrip("+~"))[0]
+        if group in _OF_TRAINING and "threads" not in override:
+            remedy = "leave it out, or choose other data, as in data=phantom"
+            raise RequestError(f"{override} has no effect: data=ready trains nothing; {remedy}")
 
 
 def trial_name_of(hydra: HydraConf) -> str:

@@ -345,7 +345,7 @@ class Trial:
         if "evaluate" in self.built:
             _link(self.built["evaluate"] / "result.json", self.folder / "result.json")
         elif "generate" in self.built:
-            print(f"images: {self.folder / 'images'}", flush=True)
+            print(f"images: {self.folder / 'images'}; on one sheet: {self.folder / 'sheet.png'}", flush=True)
 
     def log(self) -> None:
         """Show the result in the trial's run, if it has one, and end the run."""

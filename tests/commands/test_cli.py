@@ -66,6 +66,9 @@ REFUSED = [
     (["generate", "prompt=mucus or debris"], "names several classes"),
     (["generate", "labels=adipose,mucs"], "nearest: mucus"),
     (["generate", "n=0"], "n: input should be greater than or equal to 1"),
+    (["generate", "lora.rank=4"], "lora.rank=4 has no effect: data=ready trains nothing; leave it out, or choose other data"),
+    (["generate", "data.size=32"], "draws 28 px images, not 32"),
+    (["run", "data=ready"], "only generate can use it"),
 ]
 
 

@@ -181,7 +181,7 @@ def test_each_command_ends_done_and_only_evaluated_trials_have_results(pathsynth
     for command, arguments in {
         "classify": ["tracking=none", "classifier.epochs=1"],
         "finetune": own,
-        "generate": [*own, "prompt=H&E: mucus, it's (pale)", "n=2"],
+        "generate": ["data=phantom", *own, "prompt=H&E: mucus, it's (pale)", "n=2"],
         "evaluate": own,
     }.items():
         ended = pathsynth(command, *arguments)

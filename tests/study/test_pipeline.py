@@ -149,7 +149,7 @@ def test_another_n_evaluates_again_and_trains_nothing(finished, offline_runs):
 
 def test_generate_draws_what_the_prompt_names(finished):
     folder, base = finished
-    words = [w for w in SMALL if w.partition(".")[0] not in ("judge", "evaluate")]
+    words = ["data=phantom", *(w for w in SMALL if w.partition(".")[0] not in ("judge", "evaluate"))]
     code, output = run(folder, "generate", "prompt=pale mucus, please (H&E)", "n=2", f"base.path={base}", *words, "study.name=draw")
     assert code == 0, output
     table = pd.read_parquet(the_trial(folder, "draw") / "attempts.parquet")
@@ -171,7 +171,7 @@ def ledger(place: Path) -> pd.DataFrame:
 def test_shards_make_the_set_of_one_process(finished, launcher):
     folder, base = finished
     words = [w for w in SMALL if w.partition(".")[0] not in ("judge", "evaluate")]
-    words = [*words, f"base.path={base}", "labels=all", "n=2", "sampling.deterministic=true"]
+    words = ["data=phantom", *words, f"base.path={base}", "labels=all", "n=2", "sampling.deterministic=true"]
     code, output = run(folder, "generate", *words, "study.name=whole")
     assert code == 0, output
     starter, share, shards = SHARDS[launcher]
@@ -212,7 +212,7 @@ def generate(folder: Path, base: Path, study: str, *sampling: str) -> tuple[Path
     """A generation of few images that nearly nothing is accepted of: its trial, its ledger, and what it said."""
     words = [w for w in SMALL if w.partition(".")[0] not in ("judge", "evaluate") and w.partition("=")[0] != "sampling.steps"]
     own = ["sampling.steps=4", "sampling.attempts=3", "sampling.deterministic=true", *sampling]
-    code, output = run(folder, "generate", "n=3", f"base.path={base}", *words, *own, f"study.name={study}")
+    code, output = run(folder, "generate", "data=phantom", "n=3", f"base.path={base}", *words, *own, f"study.name={study}")
     assert code == 0, output
     trial = the_trial(folder, study)
     return trial, pd.read_parquet(trial / "attempts.parquet"), output
@@ -247,11 +247,11 @@ def test_an_exported_set_draws_the_same_images_without_training(finished):
     sampling = [w for w in SMALL if w.startswith("sampling.")]
     code, output = run(folder, "export", str(the_trial(folder)), "ready", "--ready")
     assert code == 0, output
-    own = ["data=ready", "data.size=32", "data.root=ready", f"base.path={base}", *sampling]
+    own = ["data.size=32", "data.root=ready", f"base.path={base}", *sampling]
     code, output = run(folder, "generate", "label=mucus", "n=2", *own, "study.name=ready")
-    assert code == 0, output
+    assert code == 0 and ("takes" in output or "judge: nothing was accepted" in output), output
     words = [w for w in SMALL if w.partition(".")[0] not in ("judge", "evaluate")]
-    code, output = run(folder, "generate", "label=mucus", "n=2", f"base.path={base}", *words, "study.name=trained")
+    code, output = run(folder, "generate", "data=phantom", "label=mucus", "n=2", f"base.path={base}", *words, "study.name=trained")
     assert code == 0, output
     first, second = (pd.read_parquet(the_trial(folder, name) / "attempts.parquet") for name in ("ready", "trained"))
     assert first.drop(columns=["image"]).equals(second.drop(columns=["image"]))

@@ -21,7 +21,7 @@ JOBS = {
     "targets": 9,
     "captions": 6,
     "sampling": 16,
-    "retries": 4,
+    "retries": 6,
     "paper": 1,
     "paper_grid": 54,
     "fast": 1,
@@ -55,7 +55,7 @@ def given(study: str, base: Path, data: Path) -> list[str]:
 
 def test_every_study_is_tested_and_recorded():
     files = {path.stem for path in (studies_folder() / "study").glob("*.yaml")}
-    assert files == set(JOBS)
+    assert files == {*JOBS, "gate"}
     record = (studies_folder() / "README.md").read_text(encoding="utf-8")
     for study in files:
         section = record.split(f"\n## `{study}`:")[1].split("\n## ")[0]
@@ -77,6 +77,13 @@ def test_every_job_of_a_study_passes_the_check_of_a_multirun(study, data, tmp_pa
     if len({c.config.seed for c in checked}) > 1:
         per_seed = {seed: sum(c.config.seed == seed for c in checked) for seed in (0, 1, 2)}
         assert set(per_seed.values()) == {len(checked) // 3}, "the same training seeds for every configuration"
+
+
+def test_the_study_of_the_gate_trains_each_recipe_with_three_seeds(data, swept):
+    checked = swept("study=gate", f"data.root={data}", "data.allow_subset=true", command="classify")
+    assert [(c.config.classifier.ema_decay, c.config.classifier.seed) for c in checked] == [(d, s) for d in (0.98, 0) for s in (1, 2, 3)]
+    recipes = {c.config.classifier.model_copy(update={"ema_decay": 0.0, "seed": 0}) for c in checked}
+    assert [(recipe.architecture, recipe.part, recipe.test) for recipe in recipes] == [("resnet18", "all", True)]
 
 
 def test_the_paper_without_its_images_says_which_file_is_missing(tmp_path, monkeypatch, capsys):
