@@ -21,11 +21,13 @@ _PROMPT = "a histopathological image of an area with mucus"
 _USE = """**Intended use.** Varied reference images for teaching, and research on generative models. **Not for diagnosis**, and no evidence
 of anything about a patient: the images are synthetic. What stands under "before filtering" is what one draw gives; filter with a gate. The
 gate also chose this adapter among the steps of its training; the judge is independent of it."""
-_READY = """Checked images, drawn by this adapter and accepted by the gate beside it:
+_READY = """Checked images, drawn by this adapter, accepted by the gate in `gate/`, and counted by the judge in `judge/`:
 
 ```
 pathsynth generate data=ready data.root={folder} data.size={size} n=4
 ```"""
+_PATHMNIST = """**Data.** PathMNIST (Yang et al., Scientific Data 2023) is made from NCT-CRC-HE-100K and CRC-VAL-HE-7K (Kather et al.,
+10.5281/zenodo.1214456), CC BY 4.0. The weights here were learnt from such images; none of them is part of this folder."""
 _FUSED = """pipe = StableDiffusionPipeline.from_pretrained("{folder}", safety_checker=None)"""
 
 
@@ -53,6 +55,7 @@ def adapter_card(trial: TrialSummary, card: AdapterCard, folder: str, fused: boo
         f'pipe("{plain(card.prompts[0] if card.prompts else _PROMPT)}").images[0]\n```',
         _READY.format(folder=folder, size=trial.settings.get("data.size", "")) if ready else "",
         _asked_for(card),
+        _PATHMNIST if data.startswith("PathMNIST") else "",
         f"| setting | value |\n| --- | --- |\n{settings}",
         *([plain(verdict(scores)), *score_tables(scores)] if scores else ["It was not evaluated."]),
         _USE,

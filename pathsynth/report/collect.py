@@ -12,8 +12,9 @@ from typing import Any
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import Metric, Result, read_result
 from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Scores
-from pathsynth.study.state import read_state
+from pathsynth.study.state import ADDRESS, read_state
 
+_WEB = re.compile(r"https?://[^\s<>\"']+")
 _WITHOUT_EFFECT = ("name", "multirun", "study.", "tracking.", "trainer.threads", "data.root", "data.download")
 """Settings (or groups of them) that change no result."""
 
@@ -23,7 +24,8 @@ class TrialSummary:
     """One trial: where it is, how far it came, and its main scores (None: not measured).
 
     ``differing`` are the settings, as ``key=value``, in which it differs from the other trials that were collected with it;
-    ``state`` is one of waiting, running, done, failed, interrupted, unreadable; ``problem`` says why where something is wrong.
+    ``address`` is where its run can be seen online, empty if it is not. ``state`` is one of waiting, running, done, failed, interrupted,
+    unreadable; ``problem`` says why where something is wrong.
     """
 
     folder: Path
@@ -40,6 +42,7 @@ class TrialSummary:
     f1_judge: Metric | None
     acceptance: Metric | None
     accepted_judge: Metric | None
+    address: str = ""
 
     @property
     def finished(self) -> bool:
@@ -113,7 +116,14 @@ def _summary(folder: Path) -> TrialSummary:
         f1_judge=scores.generated("macro_f1", BEFORE, JUDGE),
         acceptance=scores.generated("acceptance", BEFORE, GATE),
         accepted_judge=scores.generated("accuracy", AFTER, JUDGE),
+        address=_address(folder / ADDRESS),
     )
+
+
+def _address(path: Path) -> str:
+    """The web address in a file; whatever else stands there is not made a link."""
+    text = path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
+    return text if _WEB.fullmatch(text) else ""
 
 
 def _result(folder: Path, problems: list[str]) -> Result | None:

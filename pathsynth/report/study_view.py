@@ -144,6 +144,7 @@ def _record(trial: TrialSummary, home: Path, sprite: Sprite | None, url: str) ->
     return {
         "name": trial.name,
         "link": quote(os.path.relpath(trial.folder / "report.html", home)) if (trial.folder / "report.html").is_file() else "",
+        "address": trial.address,
         "config": configuration_label(trial),
         "params": dict(d.split("=", 1) for d in trial.differing),
         "seed": trial.settings.get("seed", ""),

@@ -101,6 +101,7 @@ class TrialView:
     trust: tuple[Row, ...]
     common_errors: tuple[Row, ...]
     pictures: tuple[Pictures, ...]
+    address: str
     history: str | None
     reliability: str | None
     missing: tuple[Missing, ...]
@@ -141,6 +142,7 @@ def trial_view(trial: TrialSummary, real: bool = False) -> TrialView:
         trust=_trust(scores),
         common_errors=_common_errors(scores),
         pictures=_pictures(trial.folder / "grids", slugs, real or all(m.data.startswith("phantom") for m in result.metrics)),
+        address=trial.address,
         history=history_plot(trial.folder / "history.csv"),
         reliability=reliability_plot(result.extras),
         missing=result.missing,

@@ -24,7 +24,7 @@ from pathsynth.config import ClassifierConfig, RunConfig
 from pathsynth.data.cache import DamagedCache, LatentCache, build_cache, load_cache
 from pathsynth.data.catalogue import open_data, ready_set
 from pathsynth.data.dataset import DataSet
-from pathsynth.ledger.atomic import link_or_copy
+from pathsynth.ledger.atomic import link_or_copy, write_text
 from pathsynth.ledger.records import Result, read_result, write_result
 from pathsynth.ledger.stages import StageStore
 from pathsynth.ledger.versions import versions
@@ -52,11 +52,12 @@ from pathsynth.study.evaluation import (
     write_sheets,
 )
 from pathsynth.study.plan import Plan, StagePlan, next_stage
+from pathsynth.study.state import ADDRESS
 from pathsynth.training.callbacks import named_callbacks
 from pathsynth.training.classifier import train_classifier
 from pathsynth.training.exhibits import keep_artifact, show_numbers, use_artifacts
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
-from pathsynth.training.loggers import close, open_logger, require_logger
+from pathsynth.training.loggers import close, online_address, open_logger, require_logger
 from pathsynth.training.pretrain import pretrain_base, pretrain_metrics
 from pathsynth.training.progress import Advance, sampling_progress, training_progress
 from pathsynth.training.ranks import local_rank
@@ -181,6 +182,9 @@ class Trial:
         logger = open_logger(self.config.tracking, self.folder, trial_card(self.config, self.plan, self.folder.name))
         if logger:
             use_artifacts([logger], artifact_names({s.name: s.identity for s in self.plan.stages if s.name in CLASSIFIERS}))
+        address = online_address(logger)
+        if address:
+            write_text(self.folder / ADDRESS, f"{address}\n")
         return logger
 
     @property

@@ -14,6 +14,8 @@ from pathsynth.ledger.lease import held
 STATE = "state.json"
 _LEASE = ".lease"
 LOG = "log.txt"
+ADDRESS = "tracked_at.txt"
+"""Where the trial's run can be seen online; there is none where it is kept offline."""
 RUNNING, DONE, FAILED, INTERRUPTED, WAITING = "running", "done", "failed", "interrupted", "waiting"
 
 

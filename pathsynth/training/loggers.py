@@ -136,6 +136,12 @@ def wandb_runs(loggers: Sequence[Logger]) -> list[wandb.Run]:
     return [logger.experiment for logger in loggers if isinstance(logger, WandbLogger) and _first_process()]
 
 
+def online_address(logger: Logger | None) -> str | None:
+    """Where a logger's W&B run can be seen; None without one, and for a run that is kept offline."""
+    runs = [run for run in wandb_runs([logger] if logger else []) if not run.offline]
+    return runs[0].url if runs else None
+
+
 def _first_process() -> bool:
     """Whether this is the only process of a training, or the one of them that logs."""
     return getattr(rank_zero_only, "rank", 0) == 0

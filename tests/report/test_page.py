@@ -96,6 +96,25 @@ def test_the_page_tells_what_colour_alone_does_and_how_independent_the_judge_is(
     assert "on the same real images (validation images: 0.270 [0.100, 0.440]" in sentence
 
 
+@pytest.mark.parametrize(
+    "told, linked",
+    [
+        ("https://wandb.ai/team/tissue/runs/3f9a\n", True),
+        ("javascript:alert(1)", False),
+        ('https://x/"><script>alert(1)</script>', False),
+        ("file:///etc/passwd", False),
+    ],
+)
+def test_a_run_that_can_be_seen_online_is_linked_and_nothing_else_is(make_trial, tmp_path: Path, told: str, linked: bool) -> None:
+    folder = make_trial(tmp_path / "study" / "t")
+    (folder / "tracked_at.txt").write_text(told)
+    text, _ = page(folder)
+    study = write_report(folder.parent).read_text(encoding="utf-8")
+    assert ('<a href="https://wandb.ai/team/tissue/runs/3f9a">run in W&amp;B</a>' in text) == linked
+    assert (re.search(r'"address": ?"https:.{0,9}wandb.ai', study) is not None) == linked
+    assert "alert(1)" not in text + study and "etc/passwd" not in text + study
+
+
 def test_confusion_matrices_show_every_count(make_trial: Callable[..., Path], tmp_path: Path) -> None:
     text, outline = page(make_trial(tmp_path / "t"))
     rows = [r for r in outline.rows if len(r) == 10 and r[0] == "normal mucosa"]

@@ -94,6 +94,7 @@ def test_a_team_sees_gate_judge_and_trial_each_as_one_run(finished, offline_runs
     own, gate = runs["evaluate"][0], runs["gate"][0]
     assert (own.run["display_name"], own.run["run_group"], own.run["tags"]) == (trial.name, "runs", ["run", "phantom", "tiny", "attention"])
     assert own.config["trainer.max_steps"] == 4 and own.config["stage.gate"] == stages["gate"]
+    assert not (trial / "tracked_at.txt").exists(), "an offline run can be seen nowhere"
     assert all(part.of("exit")[0]["exit_code"] == 0 for parts in runs.values() for part in parts)
 
     overall = [m for m in read_result(trial / "result.json").metrics if m.class_ is None]

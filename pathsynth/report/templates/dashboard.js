@@ -62,7 +62,7 @@ function drawTable() {
     tick.checked = chosen.has(t); tick.disabled = !t.metrics.length;
     tick.onchange = () => { if (tick.checked && chosen.size >= 8) { tick.checked = false; return; } tick.checked ? chosen.add(t) : chosen.delete(t); compare(); };
     const first = el("td"); first.append(tick); row.append(first);
-    for (const c of visible) { const cell = el("td"); if (c.link && t.link) cell.append(el("a", c.text(t), {href: t.link})); else cell.textContent = c.text(t); row.append(cell); }
+    for (const c of visible) { const cell = el("td"); if (c.link && t.link) cell.append(el("a", c.text(t), {href: t.link})); else cell.textContent = c.text(t); if (c.link && t.address) cell.append(" ", el("a", "W&B", {href: t.address, title: "this trial's run in W&B"})); row.append(cell); }
     return row;
   }));
 }
