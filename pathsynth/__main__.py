@@ -85,6 +85,12 @@ def _publish(
     publish_study(study, into)
 
 
+def _workspace(study: Annotated[Path, typer.Argument(help="A study's folder; its trials were tracked online.")]) -> None:
+    from pathsynth.commands.workspace import save_workspace
+
+    save_workspace(study)
+
+
 def _rerun(
     folder: Annotated[Path, typer.Argument(help="A trial's folder.")],
     into: Annotated[Path | None, typer.Option(help="Where the new trial goes; by default into the trial's folder.")] = None,
@@ -157,6 +163,7 @@ FILE_COMMANDS: dict[str, tuple[str, Callable[..., int | None]]] = {
     "init": ("Copy configurations and studies, to change them.", _init),
     "report": ("Write the page of a trial or a study.", _report),
     "publish": ("Bundle a study for others, without real images.", _publish),
+    "workspace": ("Save a view of a study in W&B.", _workspace),
     "export": ("Copy an adapter with its card, or fuse it.", _export),
     "join": ("Make one set of images of a generation's shards.", _join),
     "completion": ("Print a script that completes words in a shell.", _completion),
