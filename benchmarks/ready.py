@@ -28,7 +28,7 @@ from pathsynth.sampling.draw import CandidateDrawer
 from pathsynth.sampling.gate import class_probabilities
 from pathsynth.sampling.slots import Stream, attempt_at, slots_of
 
-_STEPS, _GUIDANCE, _BATCH, _SEED = 20, 3.0, 64, 0
+_STEPS, _GUIDANCE, _BATCH, _SEED = 20, 5.0, 64, 0  # the guidance is that of conf/data/ready.yaml
 
 
 def main() -> None:

@@ -7,14 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from pathsynth.config import DataConfig
-from pathsynth.data.catalogue import open_data
+from pathsynth.config import BaseConfig, DataConfig
+from pathsynth.config.shipped import assets_folder
+from pathsynth.data.catalogue import open_data, ready_set
 from pathsynth.data.phantom import phantom_data
 from pathsynth.data.ready import read_ready, write_ready
+from pathsynth.ledger.adapters import read_card
 from pathsynth.ledger.errors import RequestError
+from pathsynth.models.classifier import load_classifier
+from pathsynth.study.sources import base_source
 
 
 @pytest.fixture
@@ -85,3 +90,16 @@ def test_it_has_no_images_and_one_size(ready):
         open_data(DataConfig(name="ready", size=32, root=str(ready))).split("val")
     with pytest.raises(RequestError, match="data.size=32"):
         open_data(DataConfig(name="ready", size=28, root=str(ready)))
+
+
+def test_the_shipped_set_belongs_to_the_shipped_base_and_has_all_its_parts():
+    shipped = ready_set(DataConfig(name="ready", size=28))
+    assert shipped.base == base_source(BaseConfig(name="tiny", path=str(assets_folder() / "tiny"))).identity
+    assert read_card(shipped.adapter).base == shipped.base and shipped.judge
+    space = shipped.prompts.space
+    gate, judge = (load_classifier(folder, space) for folder in (shipped.gate, shipped.judge))
+    assert (gate.spec.architecture, gate.spec.size, gate.spec.classes) == ("resnet18", 28, space.slugs)
+    assert judge.spec.architecture != gate.spec.architecture
+    assert all(p.dtype == torch.float32 for p in gate.parameters())
+    card = (shipped.folder / "README.md").read_text()
+    assert "CC BY 4.0" in card and "Not for diagnosis" in card

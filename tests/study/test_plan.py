@@ -34,6 +34,8 @@ def base(tmp_path: Path) -> Path:
 def settings(base):
     def make(command: str, *overrides: str) -> RunConfig:
         own = [] if command in ("classify", "pretrain") else [f"base.path='{base}'"]
+        if command == "generate" and not any(word.startswith("data=") for word in overrides):
+            own.append("data=phantom")  # the shipped set has a base of its own
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):
             return from_hydra(compose(command, quote_free_text([*own, *overrides], multirun=False)))
 
