@@ -99,11 +99,12 @@ def score_tables(scores: Scores) -> list[str]:
 def _overall(scores: Scores) -> str:
     heads = ["score", *(f"{stage}, {'colour alone' if scorer == COLOUR else scorer}" for stage, scorer in _COLUMNS)]
     rows = [[words, *(_shown(scores.generated(name, *column)) for column in _COLUMNS)] for name, words in _SCORES.items()]
-    for name, words in _SCORES.items():
-        mark = scores.real(name, JUDGE, "train")
-        if mark:
-            beside = [_shown(mark) if column == (BEFORE, JUDGE) else "" for column in _COLUMNS]
-            rows.append([f"{words.partition(' (')[0]}: as many real training images", *beside])
+    for split, told in (("train", ""), ("reconstructed", ", through the autoencoder")):
+        for name, words in _SCORES.items():
+            mark = scores.real(name, JUDGE, split)
+            if mark:
+                beside = [_shown(mark) if column == (BEFORE, JUDGE) else "" for column in _COLUMNS]
+                rows.append([f"{words.partition(' (')[0]}: as many real training images{told}", *beside])
     return _table(heads, [row for row in rows if any(row[1:])])
 
 
