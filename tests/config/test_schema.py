@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from pathsynth.config import parse_config
+from pathsynth.config import SamplingConfig, parse_config
 from pathsynth.ledger.errors import RequestError
 
 CLASSIFIER = {
@@ -276,3 +277,22 @@ def test_a_secret_is_refused_without_being_told(key: str) -> None:
     message = _refusal(_with(key, "s3cr3t"))
     assert message.startswith(f"{key} looks like a secret")
     assert "s3cr3t" not in message
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        ({"look_after": 20}, "sampling.look_after=20 is no step before the last of sampling.steps=20"),
+        ({"look_after": 5, "speculate": True}, "sampling.speculate=true starts an attempt before"),
+        ({"revise": 0.5, "speculate": True}, "set it to false, or sampling.revise=0"),
+        ({"revise": 1.0}, "less than 1"),
+    ],
+)
+def test_ways_of_sampling_that_do_not_go_together_are_refused(words, told):
+    with pytest.raises(ValueError, match=re.escape(told)):
+        SamplingConfig(steps=20, guidance=3, batch_size=8, seed=0, attempts=2, threshold=0, **words)
+
+
+@pytest.mark.parametrize("revise, start", [(0, None), (0.5, 10), (0.01, 19), (0.99, 0)])
+def test_a_revision_takes_its_share_of_the_steps_and_one_at_least(revise, start):
+    assert SamplingConfig(steps=20, guidance=3, batch_size=8, seed=0, attempts=2, threshold=0, revise=revise).revise_from == start
