@@ -248,7 +248,7 @@ def test_an_exported_set_draws_the_same_images_without_training(finished):
     sampling = [w for w in SMALL if w.startswith("sampling.")]
     code, output = run(folder, "export", str(the_trial(folder)), "ready", "--ready")
     assert code == 0, output
-    own = ["data.size=32", "data.root=ready", f"base.path={base}", *sampling]
+    own = ["data.size=32", "data.root=ready", f"base.path={base}", *sampling, "sampling.guidance=3"]
     code, output = run(folder, "generate", "label=mucus", "n=2", *own, "study.name=ready")
     assert code == 0 and ("takes" in output or "judge: nothing was accepted" in output), output
     words = [w for w in SMALL if w.partition(".")[0] not in ("judge", "evaluate")]
@@ -260,7 +260,7 @@ def test_an_exported_set_draws_the_same_images_without_training(finished):
     assert code == 2 and "only generate can use it" in output
     shutil.copytree(base, folder / "other")
     (folder / "other" / "model_index.json").write_text((base / "model_index.json").read_text() + "\n")
-    code, output = run(folder, "generate", *own[:3], f"base.path={folder / 'other'}", *sampling)
+    code, output = run(folder, "generate", *own[:2], f"base.path={folder / 'other'}", *sampling)
     assert code == 2 and "belongs to base" in output
 
 
