@@ -35,8 +35,8 @@ _COLOUR = "colour"
 RECONSTRUCTED = "reconstructed"
 """The split of training images that went through the base's autoencoder: the marks of a perfect denoiser."""
 _MOST_COLOURS = 10_000
-_RESAMPLES = 2_000
 """Training images that the colour classifier sees at most: more change its 24 numbers a class no further."""
+_RESAMPLES = 2_000
 
 
 @dataclass(frozen=True)

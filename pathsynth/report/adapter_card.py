@@ -21,7 +21,7 @@ _PROMPT = "a histopathological image of an area with mucus"
 _USE = """**Intended use.** Varied reference images for teaching, and research on generative models. **Not for diagnosis**, and no evidence
 of anything about a patient: the images are synthetic. What stands under "before filtering" is what one draw gives; filter with a gate. The
 gate also chose this adapter among the steps of its training; the judge is independent of it."""
-_READY = """Checked images, drawn by this adapter, accepted by the gate in `gate/`, and counted by the judge in `judge/`:
+_READY = """Checked images, drawn by this adapter, accepted by the gate in `gate/`, and counted by the judge in `judge/`, if there is one:
 
 ```
 pathsynth generate data=ready data.root={folder} data.size={size} n=4
