@@ -1,8 +1,9 @@
 """Whether a classifier learns from accepted images what it needs for real ones.
 
-    python -m benchmarks.usefulness TRIAL --out FILE.json [--seeds 0,1,2] [--shares 0.01,0.1,1] [--epochs N] [--split test]
+    python -m benchmarks.usefulness TRIAL --out FILE.json [--real FOLDER] [--seeds 0,1,2] [--shares 0.01,0.1,1] [--epochs N] [--split test]
 
-TRIAL is the folder of a finished trial of ``pathsynth run``. The gate's architecture, as the trial trained its gate, is trained anew on its
+TRIAL is the folder of a finished trial of ``pathsynth run``, or of ``pathsynth generate`` from the shipped set, whose gate is then the
+recipe and whose real images are those of ``--real``. The gate's architecture, as that gate was trained, is trained anew on the trial's
 accepted images alone, on shares of the real training images alone, and on both together, with each seed; val chooses the epoch, and the
 real images of ``--split`` are scored (classification accuracy score: Ravuri and Vinyals 2019, arXiv 1905.10887). A logistic regression on
 colour histograms of the real training images, and chance, stand beside. Of several seeds: mean with Student's 95% interval.
@@ -20,10 +21,12 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.machine import machine
-from pathsynth.config import ClassifierConfig
+from pathsynth.config import ClassifierConfig, DataConfig, RunConfig, parse_config
+from pathsynth.config.shipped import assets_folder
 from pathsynth.data.catalogue import open_data
 from pathsynth.data.dataset import DataSet, LabelledImages, first_of_each_class
 from pathsynth.ledger.atomic import write_json
+from pathsynth.ledger.records import read_result
 from pathsynth.metrics.colour import fit_colour
 from pathsynth.sampling.attempts import read_attempts
 from pathsynth.sampling.pictures import read_png
@@ -33,7 +36,10 @@ from pathsynth.training.classifier import train_classifier
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("trial", type=Path, help="folder of a finished trial of `pathsynth run`")
+    parser.add_argument(
+        "trial", type=Path, help="folder of a finished trial of `pathsynth run`, or of `pathsynth generate` from the shipped set"
+    )
+    parser.add_argument("--real", help="folder of pathmnist.npz, whole or a subset, where the trial drew from the shipped set")
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--seeds", default="0,1,2", help="training seeds (default: 0,1,2)")
     parser.add_argument("--shares", default="0.01,0.1,1", help="of the real training images (default: 0.01,0.1,1)")
@@ -41,16 +47,18 @@ def main() -> None:
     parser.add_argument("--split", default="test", choices=("val", "test"), help="real images that are scored (default: test)")
     words = parser.parse_args()
     seeds, shares = [int(s) for s in words.seeds.split(",")], [float(s) for s in words.shares.split(",")]
-    report = measure(words.trial, seeds, shares, words.epochs, words.split)
+    report = measure(words.trial, words.real, seeds, shares, words.epochs, words.split)
     words.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(words.out, report)
     for name, row in report["rows"].items():
         print(f"{name}: {row}")
 
 
-def measure(trial: Path, seeds: Sequence[int], shares: Sequence[float], epochs: int | None, split: str) -> dict[str, dict]:
+def measure(
+    trial: Path, real_folder: str | None, seeds: Sequence[int], shares: Sequence[float], epochs: int | None, split: str
+) -> dict[str, dict]:
     """All figures, as they go into the file."""
-    config = read_manifest(trial).config
+    config = _trained_in(trial, real_folder)
     assert config.data and config.gate
     data, drawn = open_data(config.data), _accepted(trial)
     real = data.split("train")
@@ -64,8 +72,27 @@ def measure(trial: Path, seeds: Sequence[int], shares: Sequence[float], epochs: 
     colour = float((fit_colour(real.images, real.labels, len(data.space)).predict(scored.images) == scored.labels).mean())
     return {
         "rows": {**rows, "colour alone, real 100%": {"accuracy": round(colour, 4)}, "chance": {"accuracy": round(1 / len(data.space), 4)}},
-        "about": {"data": data.name, "split": split, "n": len(scored), "seeds": list(seeds), "trial": trial.name, "machine": machine()},
+        "about": {
+            "data": data.name,
+            "split": split,
+            "n": len(scored),
+            "seeds": list(seeds),
+            "trial": trial.name,
+            "epochs": epochs,
+            "machine": machine(),
+        },
     }
+
+
+def _trained_in(trial: Path, real_folder: str | None) -> RunConfig:
+    """Settings of the trial that trained the gate: the given one, or the one that the shipped set was exported from."""
+    config = read_manifest(trial).config
+    if config.data is None or config.data.name != "ready":
+        return config
+    if real_folder is None:
+        raise SystemExit("the trial drew from the shipped set, which has no images; name the folder of pathmnist.npz with --real")
+    exported = parse_config(read_result(assets_folder() / "tissue" / "result.json").settings)
+    return exported.model_copy(update={"data": DataConfig(name="pathmnist", size=28, root=real_folder, allow_subset=True)})
 
 
 def _accepted(trial: Path) -> LabelledImages:
