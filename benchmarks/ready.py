@@ -3,7 +3,8 @@
     python -m benchmarks.ready --out FILE.json [--root FOLDER] [--n 100] [--real FOLDER]
 
 ``--root`` is what ``pathsynth export --ready`` made (default: the shipped set). The first attempts at n slots of every class are drawn
-with the usual steps and guidance; ``--real`` names the folder of ``pathmnist.npz``, on whose test images both classifiers are scored, too.
+with the usual steps and guidance; ``--real`` names the folder of ``pathmnist.npz``, on whose test images both classifiers are scored, too: as
+they are, and as the base's autoencoder gives them back, which is as well as any adapter could draw them.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from benchmarks.machine import machine
 from pathsynth.config import DataConfig
 from pathsynth.config.shipped import assets_folder
 from pathsynth.data.catalogue import open_data, ready_set
+from pathsynth.data.dataset import LabelledImages
 from pathsynth.data.ready import ReadySet
 from pathsynth.ledger.atomic import write_json
 from pathsynth.metrics.agreement import Interval, macro_interval, wilson
-from pathsynth.models.base import load_base
+from pathsynth.models.base import Base, load_base, reconstructed
 from pathsynth.models.classifier import load_classifier
 from pathsynth.models.lora import load_adapter
 from pathsynth.sampling.draw import CandidateDrawer
@@ -52,23 +54,33 @@ def measure(root: str | None, n: int, real: str | None) -> dict[str, Any]:
         raise SystemExit(f"the set in {ready.folder} has no judge")
     space = ready.prompts.space
     classifiers = {"gate": load_classifier(ready.gate, space), "judge": load_classifier(ready.judge, space)}
-    asked, images = _first_attempts(ready, n)
+    base = load_base(str(assets_folder() / "tiny"), None, ready.base, None, ready.size)
+    shown = _real_images(real, base) if real else {}
+    asked, images = _first_attempts(ready, base, n)
     figures = {}
     for role, classifier in classifiers.items():
         predicted = class_probabilities(classifier, images).argmax(axis=1)
         scores = macro_interval(asked, predicted, len(space), _SEED)["macro_f1"]
         figures[f"macro F1 before filtering, {role}"] = _figure(scores, len(asked), "generated")
-        if real:
-            data = open_data(DataConfig(name="pathmnist", size=28, root=real, allow_subset=True))
-            test = data.split("test")
-            right = int((class_probabilities(classifier, test.images).argmax(axis=1) == test.labels).sum())
-            figures[f"accuracy on real test images, {role}"] = _figure(wilson(right, len(test)), len(test), data.name)
+        for kind, (source, test) in shown.items():
+            right = class_probabilities(classifier, test.images).argmax(axis=1) == test.labels
+            figures[f"accuracy on {kind}, {role}"] = _figure(wilson(int(right.sum()), len(test)), len(test), source)
+            for one in space.classes:
+                own = right[test.labels == one.index]
+                figures[f"recall on {kind}, {role}, {one.slug}"] = _figure(wilson(int(own.sum()), len(own)), len(own), source)
     return {"machine": machine(), "steps": _STEPS, "guidance": _GUIDANCE, "seed": _SEED, "figures": figures}
 
 
-def _first_attempts(ready: ReadySet, n: int) -> tuple[np.ndarray, np.ndarray]:
+def _real_images(folder: str, base: Base) -> dict[str, tuple[str, LabelledImages]]:
+    """Real test images as they are and through the autoencoder, each with the name of their data."""
+    data = open_data(DataConfig(name="pathmnist", size=28, root=folder, allow_subset=True))
+    test = data.split("test")
+    through = LabelledImages(reconstructed(base, test.images), test.labels)
+    return {"real test images": (data.name, test), "reconstructed test images": (data.name, through)}
+
+
+def _first_attempts(ready: ReadySet, base: Base, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Labels asked for, int64 (N,), and images, uint8 (N, size, size, 3)."""
-    base = load_base(str(assets_folder() / "tiny"), None, ready.base, None, ready.size)
     load_adapter(ready.adapter, base)
     prompts = {c.index: ready.prompts.canonical(c.index) for c in ready.prompts.space.classes}
     attempts = [attempt_at(slot, 0, _SEED) for slot in slots_of(Stream.EVAL, prompts, n)]

@@ -12,6 +12,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.report.adapter_card import adapter_card
 from pathsynth.report.collect import collect_trials, is_trial
+from pathsynth.report.redaction import shareable
 from pathsynth.study.claim import manifest_of
 
 _CARD = "README.md"
@@ -21,12 +22,13 @@ _SAMPLES = {"grids/accepted.png": "accepted.png", "grids/first_attempts.png": "f
 def export_adapter(trial: Path, folder: Path, fuse: bool, ready: bool, half: bool = False) -> None:
     """Copy a trial's adapter to a folder of its own that plain diffusers loads, with a card, its scores and sample sheets.
 
-    ``fuse`` writes the whole pipeline instead, the adapter's weights added to the base's. ``ready`` writes what ``data=ready``
-    draws from: the adapter with its gate, and its judge if it has one; with ``half`` in weights of half the size.
+    Of paths in the settings beside the scores, the last name alone is kept. ``fuse`` writes the whole pipeline instead, the
+    adapter's weights added to the base's. ``ready`` writes what ``data=ready`` draws from: the adapter with its gate, and its
+    judge if it has one; with ``half`` in weights of half the size.
 
     Raises:
-        RequestError: no such trial, it has no adapter, the base, the gate or the data is not there any more, the folder is in
-            use, or flags that do not go together.
+        RequestError: no such trial, it has no adapter, the base, the gate or the data is not there any more, its scores hold what
+            looks like a secret, the folder is in use, or flags that do not go together.
     """
     if fuse and ready:
         raise RequestError("--fuse makes a pipeline and --ready an adapter with its gate; choose one of them")
@@ -50,7 +52,7 @@ def export_adapter(trial: Path, folder: Path, fuse: bool, ready: bool, half: boo
             shutil.copytree(source, made)
         for name, shown in _SAMPLES.items():
             if (trial / name).is_file():
-                shutil.copyfile(trial / name, made / shown)
+                (made / shown).write_bytes(shareable(trial / name))
         (made / _CARD).write_text(adapter_card(summary, card, folder.name, fuse, ready), encoding="utf-8")
         made.rename(folder)
     print(f"exported to {folder}; {_CARD} says how to load it")

@@ -19,13 +19,16 @@ _ADAPTER = """pipe = StableDiffusionPipeline.from_pretrained(<the base's folder 
 pipe.load_lora_weights("{folder}")"""
 _PROMPT = "a histopathological image of an area with mucus"
 _USE = """**Intended use.** Varied reference images for teaching, and research on generative models. **Not for diagnosis**, and no evidence
-of anything about a patient: the images are synthetic. What stands under "before filtering" is what one draw gives; filter with a gate. The
-gate also chose this adapter among the steps of its training; the judge is independent of it."""
+of anything about a patient: the images are synthetic. What stands under "before filtering" is what one draw gives; filter with a gate.
+{chosen}; the judge is independent of it."""
+_CHOSEN = "The gate also chose this adapter among the steps of its training"
+_LAST = "This adapter is that of the last step of its training, which no classifier chose; the gate filters what it draws"
 _READY = """Checked images, drawn by this adapter, accepted by the gate in `gate/`, and counted by the judge in `judge/`, if there is one:
 
 ```
-pathsynth generate data=ready data.root={folder} data.size={size} n=4
+pathsynth generate data=ready data.root={folder} data.size={size} {sampling}n=4
 ```"""
+_SAMPLING = ("sampling.steps", "sampling.guidance")
 _PATHMNIST = """**Data.** PathMNIST (Yang et al., Scientific Data 2023) is made from NCT-CRC-HE-100K and CRC-VAL-HE-7K (Kather et al.,
 10.5281/zenodo.1214456), CC BY 4.0. The weights here were learnt from such images; none of them is part of this folder."""
 _FUSED = """pipe = StableDiffusionPipeline.from_pretrained("{folder}", safety_checker=None)"""
@@ -53,14 +56,19 @@ def adapter_card(trial: TrialSummary, card: AdapterCard, folder: str, fused: boo
         f"trained by pathsynth on {plain(data)}. It belongs to the base with identity `{card.base}`.",
         f"```python\nfrom diffusers import StableDiffusionPipeline\n\n{loading}\n"
         f'pipe("{plain(card.prompts[0] if card.prompts else _PROMPT)}").images[0]\n```',
-        _READY.format(folder=folder, size=trial.settings.get("data.size", "")) if ready else "",
+        _READY.format(folder=folder, size=trial.settings.get("data.size", ""), sampling=_as_sampled(trial)) if ready else "",
         _asked_for(card),
         _PATHMNIST if data.startswith("PathMNIST") else "",
         f"| setting | value |\n| --- | --- |\n{settings}",
         *([plain(verdict(scores)), *score_tables(scores)] if scores else ["It was not evaluated."]),
-        _USE,
+        _USE.format(chosen=_LAST if trial.settings.get("validation.every") == "0" else _CHOSEN),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _as_sampled(trial: TrialSummary) -> str:
+    """How the trial sampled what its scores are of, as overrides: what draws from a set has defaults of its own."""
+    return "".join(f"{key}={trial.settings[key]} " for key in _SAMPLING if key in trial.settings)
 
 
 def _of_the_adapter(card: AdapterCard) -> dict[str, str]:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from pathsynth.__main__ import dispatch
-from pathsynth.ledger.adapters import AdapterCard
+from pathsynth.ledger.adapters import AdapterCard, read_card
 from pathsynth.ledger.records import Metric, Result, write_result
+from pathsynth.report.adapter_card import adapter_card
+from pathsynth.report.collect import collect_trials
 
 
 @pytest.fixture
@@ -42,6 +44,34 @@ def test_the_folder_holds_adapter_card_and_scores(trial, tmp_path, capsys):
     assert "| macro F1 | 0.500 [0.400, 0.600], n = 90 |" in card
     assert "Not for diagnosis" in card and "<b>" not in card
     assert capsys.readouterr().out.splitlines()[-1] == f"exported to {made}; README.md says how to load it"
+
+
+def test_scores_come_along_without_places_on_this_disk_and_with_a_secret_not_at_all(trial, tmp_path, capsys):
+    result = json.loads((trial / "result.json").read_text())
+    result["settings"]["data"]["root"] = str(tmp_path / "private" / "images")
+    (trial / "result.json").write_text(json.dumps(result))
+    assert dispatch(["export", str(trial), str(tmp_path / "mine")]) == 0
+    told = (tmp_path / "mine" / "result.json").read_text()
+    assert json.loads(told)["settings"]["data"]["root"] == "…/images" and str(tmp_path) not in told
+    result["settings"]["data"]["root"] = "https://me:secret@example.org/images"
+    (trial / "result.json").write_text(json.dumps(result))
+    assert dispatch(["export", str(trial), str(tmp_path / "other")]) == 2
+    assert "looks like a secret" in capsys.readouterr().err and not (tmp_path / "other").exists()
+
+
+def test_the_card_says_whether_the_gate_chose_the_step_and_how_a_ready_set_was_sampled(trial):
+    manifest = json.loads((trial / "manifest.json").read_text())
+    manifest["config"] |= {"validation": {"every": 100}, "sampling": {"steps": 10, "guidance": 3.0}}
+    (trial / "manifest.json").write_text(json.dumps(manifest))
+    (summary,), made = collect_trials(trial), read_card(trial / "adapter")
+    card = adapter_card(summary, made, "mine", ready=True)
+    assert "The gate also chose this adapter" in card
+    assert "data=ready data.root=mine data.size= sampling.steps=10 sampling.guidance=3.0 n=4" in card
+    manifest["config"]["validation"]["every"] = 0
+    (trial / "manifest.json").write_text(json.dumps(manifest))
+    (summary,) = collect_trials(trial)
+    card = adapter_card(summary, made, "mine")
+    assert "which no classifier chose" in card and "also chose" not in card
 
 
 def test_an_adapter_that_was_not_evaluated_says_so(trial, tmp_path):
