@@ -1,10 +1,11 @@
 """What a ready set draws before any filtering, scored by its own gate and judge as they are stored in it.
 
-    python -m benchmarks.ready --out FILE.json [--root FOLDER] [--n 100] [--real FOLDER]
+    python -m benchmarks.ready --out FILE.json [--root FOLDER] [--n 100] [--real FOLDER] [--images FILE.npz]
 
 ``--root`` is what ``pathsynth export --ready`` made (default: the shipped set). The first attempts at n slots of every class are drawn
-with the usual steps and guidance; ``--real`` names the folder of ``pathmnist.npz``, on whose test images both classifiers are scored, too: as
-they are, and as the base's autoencoder gives them back, which is as well as any adapter could draw them.
+with the usual steps and guidance; ``--real`` names the folder of ``pathmnist.npz``, on whose test images both classifiers are scored, too:
+as they are, and as the base's autoencoder gives them back, which is as well as any adapter could draw them. ``--images``
+keeps what was drawn: ``images``, uint8 (N, size, size, 3), and the ``labels`` asked for, int64 (N,).
 """
 
 from __future__ import annotations
@@ -39,15 +40,16 @@ def main() -> None:
     parser.add_argument("--root", help="a ready set (default: the shipped one)")
     parser.add_argument("--n", type=int, default=100, help="slots a class (default: 100)")
     parser.add_argument("--real", help="folder of pathmnist.npz, a subset or whole")
+    parser.add_argument("--images", type=Path, help="npz file for the first attempts and their labels (default: they are not kept)")
     arguments = parser.parse_args()
-    report = measure(arguments.root, arguments.n, arguments.real)
+    report = measure(arguments.root, arguments.n, arguments.real, arguments.images)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(arguments.out, report)
     for name, value in report["figures"].items():
         print(f"{name}: {value}")
 
 
-def measure(root: str | None, n: int, real: str | None) -> dict[str, Any]:
+def measure(root: str | None, n: int, real: str | None, kept: Path | None) -> dict[str, Any]:
     """All figures, as they go into the file."""
     ready = ready_set(DataConfig(name="ready", size=28, root=root))
     if ready.judge is None:
@@ -57,6 +59,8 @@ def measure(root: str | None, n: int, real: str | None) -> dict[str, Any]:
     base = load_base(str(assets_folder() / "tiny"), None, ready.base, None, ready.size)
     shown = _real_images(real, base) if real else {}
     asked, images = _first_attempts(ready, base, n)
+    if kept:
+        np.savez_compressed(kept, images=images, labels=asked)
     figures = {}
     for role, classifier in classifiers.items():
         predicted = class_probabilities(classifier, images).argmax(axis=1)

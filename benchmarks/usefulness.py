@@ -1,6 +1,7 @@
 """Whether a classifier learns from accepted images what it needs for real ones.
 
-    python -m benchmarks.usefulness TRIAL --out FILE.json [--real FOLDER] [--seeds 0,1,2] [--shares 0.01,0.1,1] [--epochs N] [--split test]
+    python -m benchmarks.usefulness TRIAL --out FILE.json [--real FOLDER] [--first FILE.npz] [--seeds 0,1,2] [--shares 0.01,0.1,1]
+        [--epochs N] [--split test]
 
 TRIAL is the folder of a finished trial of ``pathsynth run``, or of ``pathsynth generate`` from the shipped set, whose gate is then the
 recipe and whose real images are those of ``--real``. The gate's architecture, as that gate was trained, is trained anew on the trial's
@@ -41,13 +42,14 @@ def main() -> None:
     )
     parser.add_argument("--real", help="folder of pathmnist.npz, whole or a subset, where the trial drew from the shipped set")
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--first", type=Path, help="first attempts, accepted or not (benchmarks.ready --images): trained on alone, too")
     parser.add_argument("--seeds", default="0,1,2", help="training seeds (default: 0,1,2)")
     parser.add_argument("--shares", default="0.01,0.1,1", help="of the real training images (default: 0.01,0.1,1)")
     parser.add_argument("--epochs", type=int, help="epochs over as many images as all real ones (default: the gate's)")
     parser.add_argument("--split", default="test", choices=("val", "test"), help="real images that are scored (default: test)")
     words = parser.parse_args()
     seeds, shares = [int(s) for s in words.seeds.split(",")], [float(s) for s in words.shares.split(",")]
-    report = measure(words.trial, words.real, seeds, shares, words.epochs, words.split)
+    report = measure(words.trial, words.real, words.first, seeds, shares, words.epochs, words.split)
     words.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(words.out, report)
     for name, row in report["rows"].items():
@@ -55,7 +57,13 @@ def main() -> None:
 
 
 def measure(
-    trial: Path, real_folder: str | None, seeds: Sequence[int], shares: Sequence[float], epochs: int | None, split: str
+    trial: Path,
+    real_folder: str | None,
+    first: Path | None,
+    seeds: Sequence[int],
+    shares: Sequence[float],
+    epochs: int | None,
+    split: str,
 ) -> dict[str, dict]:
     """All figures, as they go into the file."""
     config = _trained_in(trial, real_folder)
@@ -63,6 +71,9 @@ def measure(
     data, drawn = open_data(config.data), _accepted(trial)
     real = data.split("train")
     sources = {"synthetic": drawn}
+    if first:
+        with np.load(first) as file:
+            sources["synthetic, before filtering"] = LabelledImages(file["images"], file["labels"])
     for share in shares:
         some = real if share >= 1 else real.take(first_of_each_class(real.labels, max(len(data.space), round(share * len(real)))))
         sources |= {f"real {share:.0%}": some, f"real {share:.0%} + synthetic": _both(some, drawn)}
