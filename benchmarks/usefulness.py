@@ -52,8 +52,6 @@ def main() -> None:
     report = measure(words.trial, words.real, words.first, seeds, shares, words.epochs, words.split)
     words.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(words.out, report)
-    for name, row in report["rows"].items():
-        print(f"{name}: {row}")
 
 
 def measure(
@@ -135,6 +133,7 @@ def _trained_on(
         if len(values) > 1:
             low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
             row[f"{metric}, interval"] = [round(float(low), 4), round(float(high), 4)]
+    print(f"{name}: {row}", flush=True)
     return row
 
 
