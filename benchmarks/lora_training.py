@@ -81,7 +81,7 @@ def measure(turns: int, overrides: Sequence[str]) -> dict[str, object]:
     request = _request(overrides, turns + _WARM_UP)
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder)
-        build_cache(cache, open_data(request.config.data), _base(request), augment=True)
+        build_cache(cache, _data(request), _base(request), augment=True)
         seconds, checkpoint = _turn_by_turn(request, cache)
         memory = {way: _alone(_peak_memory, way, overrides, cache) for way in (OURS, BARE, UNCACHED, CACHED)}
     seconds = {way: times[_WARM_UP:] for way, times in seconds.items()}
@@ -104,13 +104,18 @@ def measure(turns: int, overrides: Sequence[str]) -> dict[str, object]:
 def _request(overrides: Sequence[str], steps: int) -> Checked:
     words = ["validation.every=0", "tracking=none", f"trainer.max_steps={steps}", *overrides]
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return check(compose("finetune", list(words)))
+        return check(compose("finetune", words), words)
 
 
 def _base(request: Checked) -> Base:
     source = request.plan.base
-    assert source and request.config.base
+    assert source and request.config.base and request.config.data
     return load_base(source.path_or_hub, source.revision, source.identity, request.config.base.canvas, request.config.data.size)
+
+
+def _data(request: Checked) -> DataSet:
+    assert request.config.data
+    return open_data(request.config.data)
 
 
 def _ratio(theirs: Sequence[float], ours: Sequence[float]) -> dict[str, object]:
@@ -158,7 +163,7 @@ def _fine_tune(request: Checked, cache: Path, folder: Path, *callbacks: pl.Callb
     config = request.config
     assert config.lora and config.objective and config.validation and config.sampling
     groups = (config.lora, config.optimizer, config.trainer, config.objective, config.validation, config.sampling)
-    base, data = _base(request), open_data(config.data)
+    base, data = _base(request), _data(request)
     job = FinetuneJob(base, load_cache(cache, data, base), data, _no_gate, FinetuneSettings(config.seed, *groups))
     finetune(job, folder, folder / "work", list(callbacks), None)
     return base
@@ -172,7 +177,7 @@ def _steps(way: str, request: Checked, cache: Path) -> Step:
     """One more step of a loop that is not ours, on a base of its own."""
     base, config = _base(request), request.config
     assert config.lora
-    data = open_data(config.data)
+    data = _data(request)
     if way == BARE and config.trainer.channels_last:  # the limit is that of our layout; the peers keep theirs
         base.unet.to(memory_format=torch.channels_last)
     if config.trainer.gradient_checkpointing:
