@@ -4,9 +4,11 @@ Reconstructions stand beside those of a linear projection with as many channels,
 drawing has its time: 64 images, 20 steps with guidance.
 
     python -m benchmarks.base --cifar ../shared/data/cifar10.tar --gate FOLDER --judge FOLDER [--pathmnist FOLDER] --out FILE.json
+    python -m benchmarks.base --cifar ../shared/data/cifar10.tar --only cifar --epochs 6 --out FILE.json
 
-``--gate`` and ``--judge`` are folders of classifiers (``multirun/.stages/gate/<identity>``), trained on phantoms, or with
-``--pathmnist`` on the PathMNIST archive (a subset is fine) in that folder. All proportions carry Wilson intervals.
+``--only`` takes some of ``PARTS``; without it, all. ``--gate`` and ``--judge`` are folders of classifiers
+(``multirun/.stages/gate/<identity>``), trained on phantoms, or with ``--pathmnist`` on the PathMNIST archive (a subset is fine) in that
+folder. All proportions carry Wilson intervals.
 """
 
 from __future__ import annotations
@@ -40,6 +42,9 @@ from pathsynth.sampling.slots import Stream, attempt_at, slots_of
 from pathsynth.training.classifier import train_classifier
 from pathsynth.vocabulary.labels import LabelClass, LabelSpace
 from pathsynth.vocabulary.prompts import colorectal_prompts
+
+PARTS = ("colours", "time", "reconstructions", "tissue", "cifar")
+"""Figures that can be asked for alone; those of tissue need gate and judge, those of cifar a classifier of some epochs."""
 
 _BATCH = 90
 _HUE_TOLERANCE = 30.0
@@ -188,26 +193,32 @@ def cifar_classifier(epochs: int) -> ClassifierConfig:
 
 
 def measure(arguments: argparse.Namespace) -> list[Figure]:
-    base = load_base(str(arguments.base), None, "base", 32, 32)
-    natural = read_cifar(arguments.cifar, "train").images[::5]
-    projection = fit_projection(to_float(natural), base.latent_shape[0])
-    held_out = read_cifar(arguments.cifar, "test")
-    first = LabelledImages(held_out.images[:2000], held_out.labels[:2000])
-    figures = [*colour_figures(base, arguments.n), *time_figures(base)]
-    figures += reconstruction_figures(base, projection, first, {}, "CIFAR-10 test")
-    if arguments.gate and arguments.judge:
-        source = DataConfig(name="phantom", size=32, seed=0, n_train=6000, n_val=900, n_test=1800)
-        if arguments.pathmnist:
-            source = DataConfig(name="pathmnist", size=28, root=str(arguments.pathmnist), allow_subset=True)
-        data = open_data(source)
-        space = data.space
-        classifiers = {"gate": load_classifier(arguments.gate, space), "judge": load_classifier(arguments.judge, space)}
-        for split in ("val", "test"):
+    base, parts = load_base(str(arguments.base), None, "base", 32, 32), arguments.only
+    figures = colour_figures(base, arguments.n) if "colours" in parts else []
+    figures += time_figures(base) if "time" in parts else []
+    data = open_data(_classified(arguments.pathmnist))
+    folders = {"gate": arguments.gate, "judge": arguments.judge} if arguments.gate and arguments.judge else {}
+    classifiers = {role: load_classifier(folder, data.space) for role, folder in folders.items()}
+    if "reconstructions" in parts:
+        natural = read_cifar(arguments.cifar, "train").images[::5]
+        projection = fit_projection(to_float(natural), base.latent_shape[0])
+        held_out = read_cifar(arguments.cifar, "test")
+        first = LabelledImages(held_out.images[:2000], held_out.labels[:2000])
+        figures += reconstruction_figures(base, projection, first, {}, "CIFAR-10 test")
+        for split in ("val", "test") if classifiers else ():
             figures += reconstruction_figures(base, projection, data.split(split), classifiers, f"{data.name} {split}")
+    if "tissue" in parts and classifiers:
         figures += tissue_figures(base_for(arguments.base, data.size), data, classifiers, arguments.n)
-    if arguments.epochs:
+    if "cifar" in parts and arguments.epochs:
         figures += cifar_figures(base, arguments.cifar, arguments.work, arguments.n, cifar_classifier(arguments.epochs))
     return figures
+
+
+def _classified(pathmnist: Path | None) -> DataConfig:
+    """What gate and judge were trained on."""
+    if pathmnist:
+        return DataConfig(name="pathmnist", size=28, root=str(pathmnist), allow_subset=True)
+    return DataConfig(name="phantom", size=32, seed=0, n_train=6000, n_val=900, n_test=1800)
 
 
 def base_for(folder: Path, size: int) -> Base:
@@ -222,11 +233,16 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--gate", type=Path, help="folder of a trained gate")
     parser.add_argument("--judge", type=Path, help="folder of a trained judge")
     parser.add_argument("--pathmnist", type=Path, help="folder of pathmnist.npz, where gate and judge were trained on it")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help="some of: %(choices)s (default: all)")
     parser.add_argument("--n", type=int, default=30, help="images a prompt")
     parser.add_argument("--epochs", type=int, default=0, help="epochs of the CIFAR-10 classifier (0: leave it out)")
     parser.add_argument("--work", type=Path, default=Path("multirun/.benchmarks/cifar"), help="where that classifier goes")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args(words)
+    if not (arguments.gate and arguments.judge) and list(arguments.only) == ["tissue"]:
+        parser.error("the figures of tissue need --gate and --judge")
+    if not arguments.epochs and list(arguments.only) == ["cifar"]:
+        parser.error("the figures of cifar need a classifier: --epochs 6")
     figures = measure(arguments)
     write_json(arguments.out, {"machine": machine(), "seed": 0, "figures": [asdict(f) for f in figures]})
     for f in figures:

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from benchmarks.base import Figure, proportion, psnr, reconstructed
+from benchmarks.base import Figure, proportion, psnr
 from pathsynth.config import ClassifierConfig
 from pathsynth.config.shipped import assets_folder
 from pathsynth.data.dataset import DataSet, LabelledImages
@@ -20,7 +20,7 @@ from pathsynth.data.medmnist import pathmnist_data
 from pathsynth.data.phantom import phantom_data
 from pathsynth.data.tensors import pad_to, to_float, to_uint8
 from pathsynth.metrics.colour import fit_colour
-from pathsynth.models.base import load_base
+from pathsynth.models.base import load_base, reconstructed
 from pathsynth.models.classifier import WEIGHTS, Classifier, load_classifier
 from pathsynth.sampling.gate import class_probabilities
 from pathsynth.training.classifier import train_classifier
@@ -37,7 +37,7 @@ def transfer_figures(real: Path | None, work: Path, gate_only: bool = False) -> 
     small = phantom_data(32, 6000, 900, 1800, seed=0)
     test, name = small.split("test"), f"{small.name} test"
     base = load_base(str(assets_folder() / "tiny"), None, "base", 32, 32)
-    copies = LabelledImages(reconstructed(lambda images: base.decode(base.encode(images)), test.images, base.canvas), test.labels)
+    copies = LabelledImages(reconstructed(base, test.images), test.labels)
     figures = [psnr("reconstructions", test.images, copies.images, name)]
     seen = {name: test, f"{name}, reconstructed": copies}
     if real is not None:

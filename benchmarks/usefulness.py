@@ -75,12 +75,15 @@ def measure(
     for share in shares:
         some = real if share >= 1 else real.take(first_of_each_class(real.labels, max(len(data.space), round(share * len(real)))))
         sources |= {f"real {share:.0%}": some, f"real {share:.0%} + synthetic": _both(some, drawn)}
-    seen = (epochs or config.gate.epochs) * len(real)
-    rows = {name: _trained_on(images, name, data, config.gate, seeds, seen, split) for name, images in sources.items()}
+    epochs = epochs or config.gate.epochs
+    rows = {name: _trained_on(images, name, data, config.gate, seeds, len(real), epochs, split) for name, images in sources.items()}
     scored = data.split(split)
     colour = float((fit_colour(real.images, real.labels, len(data.space)).predict(scored.images) == scored.labels).mean())
+    beside = {"colour alone, real 100%": {"accuracy": round(colour, 4)}, "chance": {"accuracy": round(1 / len(data.space), 4)}}
+    for name, row in beside.items():
+        print(f"{name}: {row}", flush=True)
     return {
-        "rows": {**rows, "colour alone, real 100%": {"accuracy": round(colour, 4)}, "chance": {"accuracy": round(1 / len(data.space), 4)}},
+        "rows": {**rows, **beside},
         "about": {
             "data": data.name,
             "split": split,
@@ -114,15 +117,14 @@ def _both(one: LabelledImages, other: LabelledImages) -> LabelledImages:
 
 
 def _trained_on(
-    images: LabelledImages, name: str, data: DataSet, gate: ClassifierConfig, seeds: Sequence[int], seen: int, split: str
+    images: LabelledImages, name: str, data: DataSet, gate: ClassifierConfig, seeds: Sequence[int], shown: int, epochs: int, split: str
 ) -> dict[str, float | int | list[float]]:
-    """Accuracy and macro-F1 on real images; a smaller set is gone through more often, until about ``seen`` images were shown."""
-    changed = replace(data, read=lambda which: images if which == "train" else data.split(which), name=f"{data.name}, {name}")
-    rounds = max(1, round(seen / len(images)))
+    """Accuracy and macro-F1 on real images; a smaller set is repeated until an epoch shows ``shown`` images, so that val looks as often."""
+    repeated = images.take(np.resize(np.arange(len(images)), max(shown, len(images))))
+    changed = replace(data, read=lambda which: repeated if which == "train" else data.split(which), name=f"{data.name}, {name}")
     found: dict[str, list[float]] = {"accuracy": [], "macro_f1": []}
     for seed in seeds:
-        batch_size = min(gate.batch_size, len(images))
-        own = gate.model_copy(update={"part": "all", "epochs": rounds, "seed": seed, "batch_size": batch_size, "patience": rounds})
+        own = gate.model_copy(update={"part": "all", "epochs": epochs, "seed": seed, "patience": epochs})
         with tempfile.TemporaryDirectory() as folder:
             (scores,) = train_classifier(own, changed, Path(folder), [], None, (split,))
         found["accuracy"].append(scores.agreement.accuracy)
