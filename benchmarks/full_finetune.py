@@ -29,7 +29,7 @@ from pathsynth.metrics.evaluation import BEFORE
 from pathsynth.metrics.fidelity import coverage, kid
 from pathsynth.models.base import Base, load_base
 from pathsynth.models.classifier import load_classifier
-from pathsynth.sampling.draw import CandidateDrawer
+from pathsynth.sampling.draw import drawer
 from pathsynth.sampling.gate import class_features, class_probabilities
 from pathsynth.sampling.slots import Stream, attempt_at, slots_of
 from pathsynth.study.claim import read_manifest
@@ -109,7 +109,7 @@ def first_attempts(base: Base, config: RunConfig, data: DataSet) -> tuple[np.nda
     assert config.evaluate and config.sampling
     prompts = {c.index: data.prompts.canonical(c.index) for c in data.space.classes}
     attempts = [attempt_at(slot, 0, config.sampling.seed) for slot in slots_of(Stream.EVAL, prompts, config.evaluate.n)]
-    draw, size = CandidateDrawer(base, data.size, config.sampling.steps, config.sampling.guidance), config.sampling.batch_size
+    draw, size = drawer(base, data.size, config.sampling), config.sampling.batch_size
     drawn = [image for i in range(0, len(attempts), size) for image in draw(attempts[i : i + size])]
     kept = [i for i, image in enumerate(drawn) if image is not None]
     return np.stack([image for image in drawn if image is not None]), np.array([attempts[i].slot.label for i in kept])

@@ -240,6 +240,9 @@ class SamplingConfig(_Group):
 
     ``precision``: of the UNet's arithmetic; bf16-mixed is faster where the processor has it, and gives slightly other images.
     ``deterministic``: batches of one shape, so that the batch size, a kill or a replay changes not one bit of an image.
+    ``scheduler``: a diffusers class that takes the base's noise schedule; null: the base's own. ``guidance_rescale``: by how much of the
+    way the guided prediction is brought back to the spread of the unguided one (Lin et al., arXiv 2305.08891, section 3.4), against
+    the washed-out colours of much guidance; 0: not at all.
     ``guidance_step``: how much more guidance each further attempt at a slot gets; 0: a new seed alone, as in the paper.
     ``speculate``: batches that open slots do not fill take their next attempts, too; the same images are accepted, sooner.
     ``calls`` (of the denoiser) and ``seconds`` limit a whole generation, not a slot; null: no limit.
@@ -257,6 +260,8 @@ class SamplingConfig(_Group):
     threshold: float = Field(ge=0, le=1)
     margin: float = Field(0, ge=0, le=1)
     guidance_step: float = Field(0, ge=0)
+    guidance_rescale: float = Field(0, ge=0, le=1)
+    scheduler: Literal["DDIMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler", "UniPCMultistepScheduler"] | None = None
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     deterministic: bool = False
     speculate: bool = False

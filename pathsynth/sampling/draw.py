@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
+import diffusers
 import numpy as np
 import torch
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 from torch import Tensor
 
 from pathsynth.config import SamplingConfig
@@ -34,7 +36,7 @@ def fixed_batches(items: Sequence[_Item]) -> Iterator[tuple[list[_Item], int]]:
 
 
 class CandidateDrawer:
-    """Turns attempts into images with classifier-free guidance and the base's own scheduler.
+    """Turns attempts into images with classifier-free guidance.
 
     Args:
         base: the base, an adapter loaded or attached.
@@ -42,6 +44,8 @@ class CandidateDrawer:
         steps: denoising steps.
         guidance: guidance scale (1: none; the UNet then runs once a step instead of twice).
         guidance_step: added to the scale for each attempt at the slot before.
+        guidance_rescale: share, 0 to 1, of the way back to the spread of the unguided prediction.
+        scheduler: a diffusers class, made from the configuration of the base's own; None: the base's own.
         half: the UNet computes in bfloat16 where that is safe; the scheduler and the decoder stay in float32.
         fixed: batches are cut and padded to :data:`FIXED` candidates, so that an image has the same bits in any company.
         revise_from: the step that an attempt starts at which revises another.
@@ -57,11 +61,14 @@ class CandidateDrawer:
         half: bool = False,
         fixed: bool = False,
         guidance_step: float = 0.0,
+        guidance_rescale: float = 0.0,
+        scheduler: str | None = None,
         revise_from: int | None = None,
         look_after: int | None = None,
     ) -> None:
         self._base, self._image_size, self._steps = base, image_size, steps
-        self._guidance, self._guidance_step = guidance, guidance_step
+        self._guidance, self._guidance_step, self._guidance_rescale = guidance, guidance_step, guidance_rescale
+        self._scheduler = getattr(diffusers, scheduler) if scheduler else type(base.scheduler)
         self._half, self._fixed = half, fixed
         self._revise_from, self._look_after = revise_from, look_after
         self._embeddings: dict[str, Tensor] = {}
@@ -153,7 +160,8 @@ class CandidateDrawer:
             if not guided:
                 return predicted
             free, conditioned = predicted.chunk(2)
-            return free + scale * (conditioned - free)
+            steered = free + scale * (conditioned - free)
+            return rescale_noise_cfg(steered, conditioned, self._guidance_rescale) if self._guidance_rescale else steered
 
         way.advance(predict, stop, self._steps)
         return way
@@ -165,7 +173,7 @@ class CandidateDrawer:
             paused = {a: self._waiting.pop(a) for a in set(attempts)}
             return Trajectory.resumed([paused[a] for a in attempts], self._look_after)
         device = self._base.unet.device
-        scheduler = type(self._base.scheduler).from_config(self._base.scheduler.config)
+        scheduler = self._scheduler.from_config(self._base.scheduler.config)
         scheduler.set_timesteps(self._steps, device=device)
         noise = torch.stack([self._noise(a.seed) for a in attempts]).to(device)
         revised = [a.revises for a in attempts if a.revises]
@@ -224,6 +232,8 @@ def drawer(base: Base, image_size: int, sampling: SamplingConfig) -> CandidateDr
         half=sampling.half,
         fixed=sampling.deterministic,
         guidance_step=sampling.guidance_step,
+        guidance_rescale=sampling.guidance_rescale,
+        scheduler=sampling.scheduler,
         revise_from=sampling.revise_from,
         look_after=sampling.look_after,
     )

@@ -75,6 +75,8 @@ _USUAL_SAMPLING: Mapping[str, Any] = {
     "deterministic": False,
     "margin": 0.0,
     "guidance_step": 0.0,
+    "guidance_rescale": 0.0,
+    "scheduler": None,
     "speculate": False,
     "calls": None,
     "seconds": None,

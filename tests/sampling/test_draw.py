@@ -52,6 +52,24 @@ def test_further_attempts_get_more_guidance_whatever_company_they_are_in(base):
     assert not torch.allclose(mixed[2:], CandidateDrawer(base, 28, 3, 2.0).latents(third), atol=1e-3)
 
 
+def test_rescaled_guidance_has_the_spread_of_the_unguided_prediction(base):
+    none, much, back = (CandidateDrawer(base, 28, 1, g, guidance_rescale=r) for g, r in ((1.0, 0.0), (9.0, 0.0), (9.0, 1.0)))
+    unguided, guided, rescaled = (drawer.latents(attempts(0, 1)).flatten(1) for drawer in (none, much, back))
+    assert not torch.allclose(guided.std(dim=1), unguided.std(dim=1), rtol=1e-2)
+    assert torch.allclose(rescaled.std(dim=1), unguided.std(dim=1), rtol=1e-4)
+    assert not torch.allclose(rescaled, unguided, atol=1e-2)
+
+
+def test_a_scheduler_may_be_named(base):
+    own, other = (CandidateDrawer(base, 28, 3, 3.0, scheduler=s).latents(attempts(0, 1)) for s in (None, "DPMSolverMultistepScheduler"))
+    kept = base.pipeline.scheduler
+    assert not torch.allclose(own, other, atol=1e-3)
+    base.pipeline.scheduler = DPMSolverMultistepScheduler.from_config(kept.config)
+    expected = CandidateDrawer(base, 28, 3, 3.0).latents(attempts(0, 1))
+    base.pipeline.scheduler = kept
+    assert torch.equal(other, expected)
+
+
 def test_numbers_that_are_not_finite_give_no_image(base):
     drawer = CandidateDrawer(base, 28, 2, 1.0)
     drawer._embeddings["an area with word 0"] = torch.full_like(base.embed([""]), float("nan"))

@@ -20,7 +20,7 @@ JOBS = {
     "rank_lr_steps": 54,
     "targets": 9,
     "captions": 6,
-    "sampling": 16,
+    "sampling": 18,
     "retries": 6,
     "paper": 1,
     "paper_grid": 54,
