@@ -1,97 +1,115 @@
-"""What a ready set draws before any filtering, scored by its own gate and judge as they are stored in it.
+"""What a ready set draws, scored by its own gate and judge as they are stored in it, beside real images.
 
-    python -m benchmarks.ready --out FILE.json [--root FOLDER] [--n 100] [--real FOLDER] [--images FILE.npz]
+    python -m benchmarks.ready --real FOLDER --out FILE.json [--n 100] [--split test] [--keep FOLDER] [OVERRIDE …]
 
-``--root`` is what ``pathsynth export --ready`` made (default: the shipped set). The first attempts at n slots of every class are drawn
-with the usual steps and guidance; ``--real`` names the folder of ``pathmnist.npz``, on whose test images both classifiers are scored, too:
-as they are, and as the base's autoencoder gives them back, which is as well as any adapter could draw them. ``--images``
-keeps what was drawn: ``images``, uint8 (N, size, size, 3), and the ``labels`` asked for, int64 (N,).
+The overrides are those of ``pathsynth generate``; without any, the shipped set draws as it does by default (``data.root=FOLDER`` names
+another, sampling.steps=20 changes a setting). n slots of every class are filled as an evaluation fills them, on its own seeds, and
+scored as it scores them, with ``--real``'s pathmnist.npz (a subset is fine) as the real data: ``metrics`` are records as in
+a result.json, ``figures`` what both classifiers make of real images as they are, and as the base's autoencoder gives them back, which is
+as well as any adapter could draw them. ``--keep`` is where the images stay, rejected first attempts among them (``benchmarks.usefulness``).
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from hydra import compose, initialize_config_dir
 
 from benchmarks.machine import machine
-from pathsynth.config import DataConfig
-from pathsynth.config.shipped import assets_folder
+from pathsynth.config import DataConfig, SamplingConfig
+from pathsynth.config.shipped import conf_folder
 from pathsynth.data.catalogue import open_data, ready_set
-from pathsynth.data.dataset import LabelledImages
+from pathsynth.data.dataset import DataSet, LabelledImages
 from pathsynth.data.ready import ReadySet
 from pathsynth.ledger.atomic import write_json
-from pathsynth.metrics.agreement import Interval, macro_interval, wilson
+from pathsynth.metrics.agreement import Interval, wilson
+from pathsynth.metrics.evaluation import evaluate_set, real_reference
 from pathsynth.models.base import Base, load_base, reconstructed
-from pathsynth.models.classifier import load_classifier
+from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.models.lora import load_adapter
-from pathsynth.sampling.draw import CandidateDrawer
-from pathsynth.sampling.gate import class_probabilities
-from pathsynth.sampling.slots import Stream, attempt_at, slots_of
-
-_STEPS, _GUIDANCE, _BATCH, _SEED = 20, 5.0, 64, 0  # the guidance is that of conf/data/ready.yaml
+from pathsynth.report.export import score_tables
+from pathsynth.report.scores import Scores
+from pathsynth.sampling.attempts import AttemptRow, read_attempts
+from pathsynth.sampling.draw import drawer
+from pathsynth.sampling.gate import Gate, class_probabilities
+from pathsynth.sampling.generation import generate_set
+from pathsynth.sampling.slots import Stream, slots_of
+from pathsynth.study.acceptance import acceptance_rules
+from pathsynth.study.job import check
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
-    parser.add_argument("--root", help="a ready set (default: the shipped one)")
+    parser.add_argument("--real", required=True, help="folder of pathmnist.npz, a subset or whole")
     parser.add_argument("--n", type=int, default=100, help="slots a class (default: 100)")
-    parser.add_argument("--real", help="folder of pathmnist.npz, a subset or whole")
-    parser.add_argument("--images", type=Path, help="npz file for the first attempts and their labels (default: they are not kept)")
-    arguments = parser.parse_args()
-    report = measure(arguments.root, arguments.n, arguments.real, arguments.images)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(arguments.out, report)
-    for name, value in report["figures"].items():
-        print(f"{name}: {value}")
+    parser.add_argument("--split", default="test", choices=("val", "test"), help="real images compared with (default: test)")
+    parser.add_argument("--keep", type=Path, help="folder for the images and their ledger, not there yet (default: they are not kept)")
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="as for `pathsynth generate`")
+    words = parser.parse_args()
+    if words.keep and words.keep.exists():
+        parser.error(f"{words.keep} is there already; name another folder")
+    with tempfile.TemporaryDirectory() as folder:
+        report, tables = measure(words.real, words.n, words.split, words.keep or Path(folder), words.overrides)
+    words.out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(words.out, report)
+    print("\n\n".join(tables))
 
 
-def measure(root: str | None, n: int, real: str | None, kept: Path | None) -> dict[str, Any]:
-    """All figures, as they go into the file."""
-    ready = ready_set(DataConfig(name="ready", size=28, root=root))
+def measure(real: str, n: int, split: str, folder: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """All that goes into the file, and its tables in Markdown."""
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        request = check(compose("generate", list(overrides)), overrides)
+    config, source = request.config, request.plan.base
+    assert config.data and config.sampling and config.base and source
+    ready, data = ready_set(config.data), open_data(DataConfig(name="pathmnist", size=28, root=real, allow_subset=True))
+    base = load_base(source.path_or_hub, source.revision, source.identity, config.base.canvas, ready.size)
     if ready.judge is None:
         raise SystemExit(f"the set in {ready.folder} has no judge")
-    space = ready.prompts.space
-    classifiers = {"gate": load_classifier(ready.gate, space), "judge": load_classifier(ready.judge, space)}
-    base = load_base(str(assets_folder() / "tiny"), None, ready.base, None, ready.size)
-    shown = _real_images(real, base) if real else {}
-    asked, images = _first_attempts(ready, base, n)
-    if kept:
-        np.savez_compressed(kept, images=images, labels=asked)
-    figures = {}
-    for role, classifier in classifiers.items():
-        predicted = class_probabilities(classifier, images).argmax(axis=1)
-        scores = macro_interval(asked, predicted, len(space), _SEED)["macro_f1"]
-        figures[f"macro F1 before filtering, {role}"] = _figure(scores, len(asked), "generated")
-        for kind, (source, test) in shown.items():
-            right = class_probabilities(classifier, test.images).argmax(axis=1) == test.labels
-            figures[f"accuracy on {kind}, {role}"] = _figure(wilson(int(right.sum()), len(test)), len(test), source)
-            for one in space.classes:
-                own = right[test.labels == one.index]
-                figures[f"recall on {kind}, {role}, {one.slug}"] = _figure(wilson(int(own.sum()), len(own)), len(own), source)
-    return {"machine": machine(), "steps": _STEPS, "guidance": _GUIDANCE, "seed": _SEED, "figures": figures}
+    classifiers = {role: load_classifier(place, data.space) for role, place in (("gate", ready.gate), ("judge", ready.judge))}
+    reference = real_reference(classifiers["judge"], data, split, n * len(data.space), config.seed, partial(reconstructed, base))
+    rows = _drawn(ready, base, classifiers["gate"], data, n, config.sampling, folder)
+    metrics = evaluate_set(rows, folder, classifiers["judge"], data, reference, config.seed).metrics
+    report = {
+        "machine": machine(),
+        "sampling": config.sampling.model_dump(mode="json"),
+        "metrics": [m.to_json() for m in metrics],
+        "figures": _of_real_images(classifiers, base, data, split),
+    }
+    return report, score_tables(Scores(metrics))
 
 
-def _real_images(folder: str, base: Base) -> dict[str, tuple[str, LabelledImages]]:
-    """Real test images as they are and through the autoencoder, each with the name of their data."""
-    data = open_data(DataConfig(name="pathmnist", size=28, root=folder, allow_subset=True))
-    test = data.split("test")
-    through = LabelledImages(reconstructed(base, test.images), test.labels)
-    return {"real test images": (data.name, test), "reconstructed test images": (data.name, through)}
-
-
-def _first_attempts(ready: ReadySet, base: Base, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels asked for, int64 (N,), and images, uint8 (N, size, size, 3)."""
+def _drawn(
+    ready: ReadySet, base: Base, gate: Classifier, data: DataSet, n: int, sampling: SamplingConfig, folder: Path
+) -> list[AttemptRow]:
     load_adapter(ready.adapter, base)
-    prompts = {c.index: ready.prompts.canonical(c.index) for c in ready.prompts.space.classes}
-    attempts = [attempt_at(slot, 0, _SEED) for slot in slots_of(Stream.EVAL, prompts, n)]
-    draw = CandidateDrawer(base, ready.size, _STEPS, _GUIDANCE)
-    drawn = [image for i in range(0, len(attempts), _BATCH) for image in draw(attempts[i : i + _BATCH])]
-    kept = [(a.slot.label, image) for a, image in zip(attempts, drawn, strict=True) if image is not None]
-    return np.array([label for label, _ in kept]), np.stack([image for _, image in kept])
+    rules = acceptance_rules(gate, data, sampling)
+    slots = slots_of(Stream.EVAL, {c.index: data.prompts.canonical(c.index) for c in data.space.classes}, n)
+    draw, judge = drawer(base, ready.size, sampling), Gate(gate, rules, sampling.deterministic)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as work:
+        generate_set(folder, Path(work), slots, draw, judge, sampling, data.space, keep_rejected=True, on_attempt=lambda _: None)
+    return list(read_attempts(folder))
+
+
+def _of_real_images(classifiers: dict[str, Classifier], base: Base, data: DataSet, split: str) -> dict[str, Any]:
+    """Accuracy and each class's recall, by either classifier, on real images and on what the autoencoder leaves of them."""
+    real = data.split(split)
+    through = LabelledImages(reconstructed(base, real.images), real.labels)
+    figures = {}
+    for kind, images in {f"real {split} images": real, f"reconstructed {split} images": through}.items():
+        for role, classifier in classifiers.items():
+            right = class_probabilities(classifier, images.images).argmax(axis=1) == images.labels
+            figures[f"accuracy on {kind}, {role}"] = _figure(wilson(int(right.sum()), len(images)), len(images), data.name)
+            for one in data.space.classes:
+                own = right[images.labels == one.index]
+                figures[f"recall on {kind}, {role}, {one.slug}"] = _figure(wilson(int(own.sum()), len(own)), len(own), data.name)
+    return figures
 
 
 def _figure(interval: Interval, n: int, data: str) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def adapter_card(trial: TrialSummary, card: AdapterCard, folder: str, fused: boo
         fused: whether the folder is a whole pipeline with the adapter fused in.
         ready: whether the adapter lies in ``adapter/``, with its gate beside it.
     """
-    rows = {**_of_the_adapter(card), **{words: value for words, key in _SETTINGS.items() if (value := _set(trial, key))}}
+    rows = {**_of_the_adapter(card), **{words: value for words, key in _SETTINGS.items() if (value := _setting(trial, key))}}
     settings = "\n".join(f"| {words} | {plain(value)} |" for words, value in rows.items())
     scores = Scores(trial.result.metrics) if trial.result else None
     data = ", ".join(dict.fromkeys(m.data for m in trial.result.metrics)) if trial.result else trial.settings.get("data.name", "")
@@ -70,10 +70,10 @@ def adapter_card(trial: TrialSummary, card: AdapterCard, folder: str, fused: boo
 
 def _as_sampled(trial: TrialSummary) -> str:
     """How the trial sampled what its scores are of, as overrides: what draws from a set has defaults of its own."""
-    return "".join(f"{key}={value} " for key in _SAMPLING if (value := _set(trial, key)))
+    return "".join(f"{key}={value} " for key in _SAMPLING if (value := _setting(trial, key)))
 
 
-def _set(trial: TrialSummary, key: str) -> str | None:
+def _setting(trial: TrialSummary, key: str) -> str | None:
     """The value of a setting; None where the trial has none, or null."""
     value = trial.settings.get(key, "null")
     return None if value == "null" else value
