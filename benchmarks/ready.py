@@ -1,6 +1,6 @@
 """What a ready set draws, scored by its own gate and judge as they are stored in it, beside real images.
 
-    python -m benchmarks.ready --real FOLDER --out FILE.json [--n 100] [--split test] [--keep FOLDER] [OVERRIDE …]
+    python -m benchmarks.ready --real FOLDER --out FILE.json [--n 100] [--split test] [--keep FOLDER] [--overall] [OVERRIDE …]
 
 The overrides are those of ``pathsynth generate``; without any, the shipped set draws as it does by default (``data.root=FOLDER`` names
 another, sampling.steps=20 changes a setting). n slots of every class are filled as an evaluation fills them, on its own seeds, and
@@ -50,12 +50,15 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=100, help="slots a class (default: 100)")
     parser.add_argument("--split", default="test", choices=("val", "test"), help="real images compared with (default: test)")
     parser.add_argument("--keep", type=Path, help="folder for the images and their ledger, not there yet (default: they are not kept)")
+    parser.add_argument("--overall", action="store_true", help="write no figures of single classes, nor those of real images")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="as for `pathsynth generate`")
     words = parser.parse_args()
     if words.keep and words.keep.exists():
         parser.error(f"{words.keep} is there already; name another folder")
     with tempfile.TemporaryDirectory() as folder:
         report, tables = measure(words.real, words.n, words.split, words.keep or Path(folder), words.overrides)
+    if words.overall:
+        report = {**report, "metrics": [m for m in report["metrics"] if m["class"] is None], "figures": {}}
     words.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(words.out, report)
     print("\n\n".join(tables))
