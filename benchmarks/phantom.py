@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from benchmarks.machine import machine, summary
-from benchmarks.transfer import transfer_figures
+from benchmarks.transfer import CLASSIFIERS, transfer_figures
 from pathsynth.data.phantom import render
 from pathsynth.vocabulary.labels import COLORECTAL
 
@@ -34,7 +34,9 @@ def main() -> None:
     parser.add_argument("--real", type=Path, help="folder of pathmnist.npz (a subset is fine) and, if there, of tiles224")
     parser.add_argument("--repeats", type=int, default=7, help="timings of each way, taken in turns (default: 7)")
     parser.add_argument("--work", type=Path, default=Path("multirun/.benchmarks/phantom"), help="where trained classifiers go")
-    parser.add_argument("--gate-only", action="store_true", help="train the gate alone: a third of the time")
+    parser.add_argument(
+        "--only", nargs="+", choices=CLASSIFIERS, default=CLASSIFIERS, metavar="CLASSIFIER", help="some of: %(choices)s (default: all)"
+    )
     arguments = parser.parse_args()
     if not arguments.out and not arguments.sheet:
         parser.error("say what to write: --out FILE.json, --sheet FILE.png, or both")
@@ -43,7 +45,7 @@ def main() -> None:
         contact_sheet().save(arguments.sheet, optimize=True)
     if arguments.out:
         report = measure(arguments.repeats)
-        report["figures"] = [asdict(figure) for figure in transfer_figures(arguments.real, arguments.work, arguments.gate_only)]
+        report["figures"] = [asdict(figure) for figure in transfer_figures(arguments.real, arguments.work, arguments.only)]
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps(report, indent=2) + "\n")
         print(json.dumps(report, indent=2))

@@ -6,6 +6,7 @@ A logistic regression on colour histograms stands beside each ResNet-18: what co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -26,14 +27,24 @@ from pathsynth.sampling.gate import class_probabilities
 from pathsynth.training.classifier import train_classifier
 from pathsynth.vocabulary.labels import COLORECTAL
 
+CLASSIFIERS = ("gate", "stains", "tiles")
+"""What is trained, each a ResNet-18 on 3,000 phantoms for four epochs: a gate, one with stain augmentation, and that at 64 px."""
 
-def transfer_figures(real: Path | None, work: Path, gate_only: bool = False) -> list[Figure]:
-    """All figures; those on real tissue need ``real``, a folder of ``pathmnist.npz`` and, if there, of ``tiles224``.
 
-    Three ResNet-18 are trained, each on 3,000 phantoms for four epochs: a gate without stain augmentation, one with it, and
-    that at 64 px; with ``gate_only`` the first alone. They are kept in ``work`` under the identity of their data, and not trained
-    again where they are there.
+def transfer_figures(real: Path | None, work: Path, only: Sequence[str] = CLASSIFIERS) -> list[Figure]:
+    """All figures, or those of some classifiers.
+
+    Those on real tissue need ``real``, a folder of ``pathmnist.npz`` and, if there, of ``tiles224``. The classifiers are kept in ``work``
+    under the identity of their data, and not trained again where they are there.
     """
+    figures = _small_figures(real, work, only) if {"gate", "stains"} & set(only) else []
+    if real is not None and "tiles" in only and (real / "tiles224").is_dir():
+        figures += _tile_figures(real / "tiles224", work)
+    return figures
+
+
+def _small_figures(real: Path | None, work: Path, only: Sequence[str]) -> list[Figure]:
+    """At 32 px."""
     small = phantom_data(32, 6000, 900, 1800, seed=0)
     test, name = small.split("test"), f"{small.name} test"
     base = load_base(str(assets_folder() / "tiny"), None, "base", 32, 32)
@@ -43,15 +54,13 @@ def transfer_figures(real: Path | None, work: Path, gate_only: bool = False) -> 
     if real is not None:
         tissue = pathmnist_data(real, 28, allow_subset=True)
         seen[f"{tissue.name} test"] = _padded(tissue.split("test"))
-    for who, stains in (("gate", False), ("gate with stain augmentation", True))[: 1 if gate_only else 2]:
+    named = {"gate": ("gate", False), "stains": ("gate with stain augmentation", True)}
+    for who, stains in (named[role] for role in named if role in only):
         classifier = _trained(small, work / small.identity / who.replace(" ", "_"), "small", stains)
         figures += [_accuracy(who, classifier, images, source) for source, images in seen.items()]
         if real is not None:
             figures += _recalls(who, classifier, seen[f"{tissue.name} test"], f"{tissue.name} test")
-    figures += colour_figures(small, {source: images for source, images in seen.items() if "reconstructed" not in source})
-    if real is not None and not gate_only and (real / "tiles224").is_dir():
-        figures += _tile_figures(real / "tiles224", work)
-    return figures
+    return figures + colour_figures(small, {source: images for source, images in seen.items() if "reconstructed" not in source})
 
 
 def _tile_figures(folder: Path, work: Path) -> list[Figure]:
