@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="epochs over as many images as all real ones (default: the gate's)")
     parser.add_argument("--split", default="test", choices=("val", "test"), help="real images that are scored (default: test)")
     words = parser.parse_args()
-    seeds, shares = [int(s) for s in words.seeds.split(",")], [float(s) for s in words.shares.split(",")]
+    seeds, shares = [int(s) for s in words.seeds.split(",")], [float(s) for s in words.shares.split(",") if s]
     report = measure(words.images, words.real, seeds, shares, words.epochs, words.split)
     words.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(words.out, report)
