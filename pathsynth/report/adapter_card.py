@@ -30,7 +30,8 @@ _READY = """Checked images, drawn by this adapter, accepted by the gate in `gate
 ```
 pathsynth generate data=ready data.root={folder} data.size={size} {sampling}n=4
 ```"""
-_SAMPLING = tuple(key for key in _SETTINGS.values() if key.startswith("sampling."))
+_SAMPLING = {"sampling.steps": None, "sampling.scheduler": "null", "sampling.guidance": None, "sampling.guidance_rescale": "0.0"}
+"""What a ready set has other defaults for than a trial, and what a trial from before the setting did."""
 _PATHMNIST = """**Data.** PathMNIST (Yang et al., Scientific Data 2023) is made from NCT-CRC-HE-100K and CRC-VAL-HE-7K (Kather et al.,
 10.5281/zenodo.1214456), CC BY 4.0. The weights here were learnt from such images; none of them is part of this folder."""
 _FUSED = """pipe = StableDiffusionPipeline.from_pretrained("{folder}", safety_checker=None)"""
@@ -70,7 +71,7 @@ def adapter_card(trial: TrialSummary, card: AdapterCard, folder: str, fused: boo
 
 def _as_sampled(trial: TrialSummary) -> str:
     """How the trial sampled what its scores are of, as overrides: what draws from a set has defaults of its own."""
-    return "".join(f"{key}={value} " for key in _SAMPLING if (value := _setting(trial, key)))
+    return "".join(f"{key}={value} " for key, before in _SAMPLING.items() if (value := trial.settings.get(key, before)))
 
 
 def _setting(trial: TrialSummary, key: str) -> str | None:

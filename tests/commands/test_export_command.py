@@ -66,7 +66,8 @@ def test_the_card_says_whether_the_gate_chose_the_step_and_how_a_ready_set_was_s
     (summary,), made = collect_trials(trial), read_card(trial / "adapter")
     card = adapter_card(summary, made, "mine", ready=True)
     assert "The gate also chose this adapter" in card
-    assert "data=ready data.root=mine data.size= sampling.steps=10 sampling.guidance=3.0 n=4" in card
+    asked = "sampling.steps=10 sampling.scheduler=null sampling.guidance=3.0 sampling.guidance_rescale=0.0"
+    assert f"data=ready data.root=mine data.size= {asked} n=4" in card
     manifest["config"]["validation"]["every"] = 0
     (trial / "manifest.json").write_text(json.dumps(manifest))
     (summary,) = collect_trials(trial)
