@@ -36,7 +36,7 @@ def told(tmp_path, monkeypatch, capsys):
         (["--cfg", "job"], "command: run"),
         (["--cfg", "job", "--resolve"], "command: run"),
         (["lora.alpha=${lora.rank}", "--cfg", "job", "--resolve", "-p", "lora"], "alpha: 16"),
-        (["--cfg", "job", "-p", "sampling.steps"], "20"),
+        (["--cfg", "job", "-p", "sampling.steps"], "10"),
         (["study=demo", "--cfg", "hydra", "-p", "hydra.mode"], "MULTIRUN"),
         (["--cfg", "hydra"], "_target_: hydra_plugins.pathsynth.sweeper.TrialSweeper"),
         (["--cfg", "all"], "searchpath: []"),
