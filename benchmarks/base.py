@@ -1,7 +1,7 @@
 """What the embedded base is worth before any fine-tuning: reconstructions, asked-for colours, CIFAR classes, tissue prompts.
 
 Reconstructions stand beside those of a linear projection with as many channels, fitted on CIFAR-10 (the mark to beat), and
-drawing has its time: 64 images, 20 steps with guidance.
+drawing has its time: 64 images with guidance.
 
     python -m benchmarks.base --cifar ../shared/data/cifar10.tar --gate FOLDER --judge FOLDER [--pathmnist FOLDER] --out FILE.json
     python -m benchmarks.base --cifar ../shared/data/cifar10.tar --only cifar --epochs 6 --out FILE.json
@@ -43,6 +43,8 @@ from pathsynth.training.classifier import train_classifier
 from pathsynth.vocabulary.labels import LabelClass, LabelSpace
 from pathsynth.vocabulary.prompts import colorectal_prompts
 
+SAMPLERS = ((None, 20), ("UniPCMultistepScheduler", 10))
+"""Schedulers (None: the base's own) and steps whose time is taken."""
 PARTS = ("colours", "time", "reconstructions", "tissue", "cifar")
 """Figures that can be asked for alone; those of tissue need gate and judge, those of cifar a classifier of some epochs."""
 
@@ -115,17 +117,32 @@ def psnr(what: str, images: np.ndarray, copies: np.ndarray, data: str) -> Figure
 
 
 def time_figures(base: Base, repeats: int = 5) -> list[Figure]:
-    """Seconds for 64 images at 20 steps with guidance, in either precision in turn: the median, the fastest and the slowest."""
+    """Seconds for 64 images with guidance, by the base's own scheduler and by the default, in either precision, all in turn.
+
+    The median, the fastest and the slowest.
+    """
     attempts = [attempt_at(slot, 0, 0) for slot in slots_of(Stream.EVAL, {0: "a vivid red picture"}, 64)]
-    taken: dict[str, list[float]] = {"32-true": [], "bf16-mixed": []}
+    taken: dict[tuple[str | None, int, str], list[float]] = {
+        (scheduler, steps, precision): [] for scheduler, steps in SAMPLERS for precision in ("32-true", "bf16-mixed")
+    }
     for _ in range(repeats):
-        for precision, seconds in taken.items():
-            draw = CandidateDrawer(base, 32, 20, 3.0, half=precision == "bf16-mixed")
+        for (scheduler, steps, precision), seconds in taken.items():
+            draw = CandidateDrawer(base, 32, steps, 3.0, half=precision == "bf16-mixed", scheduler=scheduler)
             start = time.perf_counter()
             draw(attempts)
             seconds.append(time.perf_counter() - start)
-    figure = "seconds for 64 images, 20 steps, guidance 3 (median, fastest, slowest), {}"
-    return [Figure(figure.format(p), statistics.median(s), min(s), max(s), repeats, "this machine") for p, s in taken.items()]
+    figure = "seconds for 64 images, {} steps of {}, guidance 3 (median, fastest, slowest), {}"
+    return [
+        Figure(
+            figure.format(steps, scheduler or "the base's own scheduler", precision),
+            statistics.median(s),
+            min(s),
+            max(s),
+            repeats,
+            "this machine",
+        )
+        for (scheduler, steps, precision), s in taken.items()
+    ]
 
 
 def colour_figures(base: Base, n: int) -> list[Figure]:
