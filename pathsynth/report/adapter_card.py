@@ -11,6 +11,7 @@ from pathsynth.report.verdict import verdict
 _SETTINGS = {
     "base": "base.name",
     "batch size": "trainer.batch_size",
+    "optimizer": "optimizer._target_",
     "learning rate": "optimizer.lr",
     "sampling steps": "sampling.steps",
     "scheduler": "sampling.scheduler",

@@ -23,6 +23,7 @@ _KEY_SETTINGS = (
     ("LoRA targets", "lora.targets"),
     ("training steps", "trainer.max_steps"),
     ("batch size", "trainer.batch_size"),
+    ("optimizer", "optimizer._target_"),
     ("learning rate", "optimizer.lr"),
     ("sampling steps", "sampling.steps"),
     ("scheduler", "sampling.scheduler"),

@@ -49,7 +49,7 @@ def settings(seed=3, every=0, dropout=0.0, lr=1e-2, accumulate=1, **objective) -
     return FinetuneSettings(
         seed=seed,
         lora=LoraConfig(rank=2, dropout=dropout, targets="attention"),
-        optimizer={"_target_": "torch.optim.AdamW", "lr": lr},
+        optimizer={"_target_": "timm.optim.Muon", "lr": lr},
         trainer=TrainerConfig(
             max_steps=6,
             batch_size=4,
