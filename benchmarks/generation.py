@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy as np
 import torch
 
@@ -181,6 +182,8 @@ def _bench(trial: Path, request: _Request) -> _Bench:
     base = load_base(source.path_or_hub, source.revision, source.identity, config.base.canvas, data.size)
     load_adapter(trial / "adapter", base)
     base.pipeline.set_progress_bar_config(disable=True)
+    if config.sampling.scheduler:
+        base.pipeline.scheduler = getattr(diffusers, config.sampling.scheduler).from_config(base.scheduler.config)
     classifier = load_classifier(gate, data.space).to(base.unet.device)
     sampling = config.sampling.model_copy(update={"threshold": max(config.sampling.threshold, request.threshold)})
     bench = _Bench(base, data, Gate(classifier, acceptance_rules(classifier, data, sampling)), config, request)
@@ -211,8 +214,16 @@ def _draw_once(bench: _Bench) -> None:
 def _drawer(bench: _Bench) -> CandidateDrawer:
     sampling = bench.config.sampling
     assert sampling
-    look_after = bench.request.look_after
-    return CandidateDrawer(bench.base, bench.data.size, sampling.steps, sampling.guidance, bench.request.half, look_after=look_after)
+    return CandidateDrawer(
+        bench.base,
+        bench.data.size,
+        sampling.steps,
+        sampling.guidance,
+        half=bench.request.half,
+        guidance_rescale=sampling.guidance_rescale,
+        scheduler=sampling.scheduler,
+        look_after=bench.request.look_after,
+    )
 
 
 def _cut(bench: _Bench) -> Cut:
@@ -284,6 +295,7 @@ def _pipeline(bench: _Bench, prompt: str, seeds: list[int]) -> list[np.ndarray |
         latents=torch.stack(noise),
         num_inference_steps=sampling.steps,
         guidance_scale=sampling.guidance,
+        guidance_rescale=sampling.guidance_rescale,
         output_type="np",
     ).images
     margin = (side - bench.data.size) // 2
