@@ -242,6 +242,23 @@ def autoencoder_phantoms(seed: int, split: str, n: int) -> Tensor:
     return to_float(phantom_data(32, n, n, n, own).split(split).images)
 
 
+def denoiser_of(parts: BaseParts, train: NaturalImages, held_out: NaturalImages, config: PretrainConfig) -> DenoiserPretraining:
+    """The training of the base's UNet and text encoder on the latents of its autoencoder."""
+    return DenoiserPretraining(
+        parts.unet,
+        parts.encoder,
+        parts.tokenizer,
+        parts.vae,
+        train,
+        held_out,
+        config.seed,
+        config.batch_size,
+        config.steps,
+        config.lr,
+        ema_decay=0.999,
+    )
+
+
 def pretrain_base(config: PretrainConfig, archive: Path, folder: Path, work: Path, progress: Callable[[str], list[pl.Callback]]) -> None:
     """Train decoder and denoiser and write the base to ``folder/base``; checkpoints lie in ``work`` and are resumed from.
 
@@ -260,21 +277,9 @@ def pretrain_base(config: PretrainConfig, archive: Path, folder: Path, work: Pat
         config.decoder_lr,
         latent_noise=0.1,
     )
-    _fit("decoder", decoder, config.decoder_steps, work / "decoder", folder, progress("decoder"))
-    denoiser = DenoiserPretraining(
-        parts.unet,
-        parts.encoder,
-        parts.tokenizer,
-        parts.vae,
-        train,
-        held_out,
-        config.seed,
-        config.batch_size,
-        config.steps,
-        config.lr,
-        ema_decay=0.999,
-    )
-    _fit("denoiser", denoiser, config.steps, work / "denoiser", folder, progress("denoiser"))
+    fit_averaged("decoder", decoder, config.decoder_steps, work / "decoder", folder, progress("decoder"))
+    denoiser = denoiser_of(parts, train, held_out, config)
+    fit_averaged("denoiser", denoiser, config.steps, work / "denoiser", folder, progress("denoiser"))
     save_pipeline(folder / "base", parts.unet, parts.vae, parts.encoder, parts.tokenizer)
 
 
@@ -298,7 +303,7 @@ def _last(log: Path, key: str) -> float:
     return float(values[-1])
 
 
-def _fit(name: str, module: AveragedModule, steps: int, work: Path, folder: Path, progress: list[pl.Callback]) -> None:
+def fit_averaged(name: str, module: AveragedModule, steps: int, work: Path, folder: Path, progress: list[pl.Callback]) -> None:
     """Train to ``steps``, from the last checkpoint in ``work`` if there is one, and leave the averaged weights in place.
 
     Losses go to ``folder/<name>/metrics.csv``.

@@ -1,0 +1,70 @@
+"""Bases that were pretrained for fewer steps, to see what an adapter learns on them.
+
+    python -m benchmarks.pretraining --cifar ../shared/data/cifar10.tar --out FOLDER [--at 250 500 1000 2100]
+    pathsynth run -m study=best base.path=FOLDER/250,FOLDER/500,FOLDER/1000,FOLDER/2100 trainer.max_steps=200 \\
+        evaluate.n=20 sampling.attempts=1 study.name=pretraining
+
+The denoiser is pretrained as ``pathsynth pretrain`` does it, on the latents of the shipped autoencoder, so that the bases differ in nothing
+else; its averaged weights are kept at each of the steps. The rate falls to its end at the last of them. A run that was cut off goes on
+from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from diffusers import AutoencoderTiny
+
+from pathsynth.config import PretrainConfig
+from pathsynth.config.shipped import assets_folder
+from pathsynth.data.cifar import read_cifar
+from pathsynth.models.tiny import save_pipeline
+from pathsynth.training.pretrain import BaseParts, autoencoder_phantoms, denoiser_of, fit_averaged, fresh_parts
+
+
+class KeepBases(pl.Callback):
+    """Writes the base, with the averaged weights, after each of ``steps`` to a folder of that name."""
+
+    def __init__(self, parts: BaseParts, steps: Sequence[int], folder: Path) -> None:
+        self._parts, self._steps, self._folder = parts, set(steps), folder
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
+        step = trainer.global_step
+        if step in self._steps:
+            module.on_validation_start()  # as in a validation, the averaged weights take the place of the others
+            unet = copy.deepcopy(self._parts.unet)  # it is rounded to float16 as it is saved
+            save_pipeline(self._folder / str(step), unet, self._parts.vae, self._parts.encoder, self._parts.tokenizer)
+            module.on_validation_end()
+
+
+def pretrain(config: PretrainConfig, archive: Path, steps: Sequence[int], folder: Path) -> None:
+    """Pretrain to the last of ``steps`` and keep a base at each of them."""
+    train, held_out = read_cifar(archive, "train"), read_cifar(archive, "test")
+    fresh = fresh_parts(train, autoencoder_phantoms(config.seed, "train", 9000), config)
+    parts = replace(fresh, vae=AutoencoderTiny.from_pretrained(assets_folder() / "tiny" / "vae"))
+    kept = KeepBases(parts, steps, folder)
+    fit_averaged("denoiser", denoiser_of(parts, train, held_out, config), config.steps, folder / "checkpoints", folder, [kept])
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pretraining", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--cifar", type=Path, required=True, help="cifar10.tar")
+    parser.add_argument(
+        "--at", type=int, nargs="+", default=[250, 500, 1000, 2100], help="steps after which a base is kept (default: %(default)s)"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="where the bases go, a folder for each of the steps")
+    arguments = parser.parse_args(words)
+    config = PretrainConfig(
+        seed=0, latent_channels=16, channels=(128, 128), decoder_steps=1, decoder_lr=3e-4, steps=max(arguments.at), batch_size=64, lr=1e-3
+    )
+    pretrain(config, arguments.cifar, arguments.at, arguments.out)
+
+
+if __name__ == "__main__":
+    main()
