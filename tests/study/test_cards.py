@@ -23,11 +23,11 @@ def stage(made: Plan, name: str) -> StagePlan:
 
 
 def test_the_card_of_a_trial_tells_what_it_is_and_how_to_find_it():
-    config, made = planned("run", "lora.rank=4", "lora.targets=attention")
+    config, made = planned("run", "lora.rank=4", "lora.targets=attention", "optimizer.lr=2e-3")
     card = trial_card(config, made, "rank=4-abcdef")
     assert (card.identity, card.name, card.group) == (made.identity, "rank=4-abcdef", "ours")
     assert card.tags == ("run", "phantom", "tiny", "attention")
-    assert (card.config["lora.rank"], card.config["optimizer.lr"]) == (4, 3e-3)
+    assert (card.config["lora.rank"], card.config["optimizer.lr"]) == (4, 2e-3)
     assert card.config["stage.gate"] == stage(made, "gate").identity
     assert not any(isinstance(value, dict) for value in card.config.values())
     assert not any(key.startswith(("tracking", "multirun")) for key in card.config)
