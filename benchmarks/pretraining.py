@@ -20,9 +20,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 from diffusers import AutoencoderTiny
+from omegaconf import OmegaConf
 
 from pathsynth.config import PretrainConfig
-from pathsynth.config.shipped import assets_folder
+from pathsynth.config.shipped import assets_folder, conf_folder
 from pathsynth.data.cifar import read_cifar
 from pathsynth.models.tiny import save_pipeline
 from pathsynth.training.pretrain import BaseParts, autoencoder_phantoms, denoiser_of, fit_averaged, fresh_parts
@@ -60,9 +61,8 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="where the bases go, a folder for each of the steps")
     arguments = parser.parse_args(words)
-    config = PretrainConfig(
-        seed=0, latent_channels=16, channels=(128, 128), decoder_steps=1, decoder_lr=3e-4, steps=max(arguments.at), batch_size=64, lr=1e-3
-    )
+    shipped: Any = OmegaConf.to_container(OmegaConf.load(conf_folder() / "pretrain" / "tiny.yaml"))
+    config = PretrainConfig(**{**shipped, "steps": max(arguments.at)})
     pretrain(config, arguments.cifar, arguments.at, arguments.out)
 
 
