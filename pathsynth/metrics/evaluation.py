@@ -2,7 +2,8 @@
 
 First attempts alone are scored "before filtering": they are what the adapter draws when nobody helps it. "After
 filtering" means the accepted image of each slot; only the judge scores it, for the gate's score of what it accepted is
-1 by construction. Beside both stands what colour histograms alone make of the same images.
+1 by construction. Beside both stands what colour histograms alone make of the same images. Names with ``rejected_`` are of the
+first attempts that were not accepted, to tell what filtering takes away.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from pathsynth.sampling.pictures import read_png
 from pathsynth.vocabulary.labels import LabelSpace
 
 BEFORE, AFTER = "before filtering", "after filtering"
+REJECTED = "rejected_"
+"""What the names of metrics of rejected first attempts start with; their stage is ``BEFORE``."""
 _FEWEST = 10
 """Images below which a kernel distance has no meaningful interval."""
 _NEIGHBOURS = 5
@@ -170,8 +173,10 @@ def evaluate_set(
     metrics += [m for s in coloured for m in _overall_metrics(s, data, seed, prompts)]
     metrics += _acceptance_metrics(rows, data, seed, prompts)
     missing = [] if accepted else [Missing("judge after filtering", "the gate accepted no image")]
-    for stage, images in drawn.items():
-        found, absent = _closeness(images, judge, data, reference, prompts, seed, stage)
+    rejected = _Drawn.read([r for r in first if not r.accepted], folder)
+    metrics += _confirmed(rejected, judge, data, seed, prompts)
+    for stage, prefix, images in ((BEFORE, "", drawn[BEFORE]), (BEFORE, REJECTED, rejected), (AFTER, "", drawn[AFTER])):
+        found, absent = _closeness(images, judge, data, reference, prompts, seed, stage, prefix)
         metrics += found
         missing += absent
     metrics += reference.metrics
@@ -207,6 +212,18 @@ def _agreement_metrics(scored: _Scored, data: DataSet, seed: int, prompts: str) 
             records.append(record(metric, interval.value, interval.low, interval.high, count, c.slug))
         records.append(record("f1", float(result.f1[c.index]), None, None, asked, c.slug))
     return records
+
+
+def _confirmed(rejected: _Drawn, judge: Classifier, data: DataSet, seed: int, prompts: str) -> list[Metric]:
+    """The share of rejected first attempts that the judge takes for what was asked, in all and by class."""
+    hits = rejected.labels == rejected.predictions(lambda pictures: class_probabilities(judge, pictures).argmax(axis=1))
+    groups = [(None, hits), *((c.slug, hits[rejected.labels == c.index]) for c in data.space.classes)]
+    shares = [(slug, len(own), wilson(int(own.sum()), len(own))) for slug, own in groups if len(own)]
+    name = f"{REJECTED}confirmed"
+    return [
+        Metric(name, i.value, i.low, i.high, n, "image", slug, "generated", BEFORE, "judge", prompts, data.name, seed)
+        for slug, n, i in shares
+    ]
 
 
 def _acceptance_metrics(rows: Sequence[AttemptRow], data: DataSet, seed: int, prompts: str) -> list[Metric]:
@@ -254,15 +271,15 @@ def accepted_per_thousand_calls(rows: Sequence[AttemptRow], seed: int) -> Interv
 
 
 def _closeness(
-    drawn: _Drawn, judge: Classifier, data: DataSet, reference: Reference, prompts: str, seed: int, stage: str
+    drawn: _Drawn, judge: Classifier, data: DataSet, reference: Reference, prompts: str, seed: int, stage: str, prefix: str
 ) -> tuple[list[Metric], list[Missing]]:
     """How close a set is to the real images, how much of them it covers, and how near training images it comes; in the judge's features.
 
-    Over all classes, and for each class beside the real images of that class.
+    Over all classes, and for each class beside the real images of that class. Names of metrics start with ``prefix``.
     """
     if len(drawn.images) < _FEWEST:
         reason = f"{len(drawn.images)} images are too few to compare with a distribution ({_FEWEST} at least)"
-        return [], [Missing(f"{metric} {stage}", reason) for metric in ("kid", "coverage")]
+        return [], [Missing(f"{prefix}{metric} {stage}", reason) for metric in ("kid", "coverage")]
     fake = _Set(class_features(judge, drawn.images), drawn.labels[drawn.whole])
     real = _Set(reference.features, reference.labels)
     found: list[tuple[str | None, int, dict[str, Interval]]] = [
@@ -273,7 +290,7 @@ def _closeness(
         distances = _class_distances(real.of_class(c.index), own, seed)
         found += [(c.slug, len(own), {**distances, **_copies(own, reference)})] if distances else []
     return [
-        Metric(name, i.value, *_ends(i), n, "image", slug, "generated", stage, "judge", prompts, data.name, seed)
+        Metric(f"{prefix}{name}", i.value, *_ends(i), n, "image", slug, "generated", stage, "judge", prompts, data.name, seed)
         for slug, n, intervals in found
         for name, i in intervals.items()
     ], []

@@ -11,7 +11,7 @@ import pandas as pd
 from pathsynth.ledger.atomic import write_bytes
 from pathsynth.ledger.records import Metric
 from pathsynth.report.collect import TrialSummary, collect_trials
-from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, Scores, interval
+from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, REJECTED, Scores, interval
 
 _COLUMNS = ((BEFORE, GATE), (BEFORE, JUDGE), (BEFORE, COLOUR), (AFTER, JUDGE), (AFTER, COLOUR))
 _SPLITS = ("val", "test")
@@ -99,6 +99,9 @@ def score_tables(scores: Scores) -> list[str]:
 def _overall(scores: Scores) -> str:
     heads = ["score", *(f"{stage}, {'colour alone' if scorer == COLOUR else scorer}" for stage, scorer in _COLUMNS)]
     rows = [[words, *(_shown(scores.generated(name, *column)) for column in _COLUMNS)] for name, words in _SCORES.items()]
+    for name, words in {"confirmed": "right", **_SCORES}.items():
+        rejected = _shown(scores.generated(REJECTED + name, BEFORE, JUDGE))
+        rows.append([f"{words.partition(' (')[0]}: rejected first attempts", "", rejected, "", "", ""])
     for split, told in (("train", ""), ("reconstructed", ", through the autoencoder")):
         for name, words in _SCORES.items():
             mark = scores.real(name, JUDGE, split)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathsynth.ledger.records import Metric
 
 BEFORE, AFTER = "before filtering", "after filtering"
+REJECTED = "rejected_"
+"""What the names of metrics of rejected first attempts start with."""
 GATE, JUDGE = "gate", "judge"
 COLOUR = "colour"
 """What colour histograms alone make of the images."""

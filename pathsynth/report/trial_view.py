@@ -10,7 +10,7 @@ from pathsynth.ledger.records import Metric, Missing, Result
 from pathsynth.report import paper
 from pathsynth.report.collect import TrialSummary
 from pathsynth.report.plots import history_plot, reliability_plot
-from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, Cell, Scores, cell
+from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, REJECTED, Cell, Scores, cell
 from pathsynth.report.sheets import Strip, class_strips
 from pathsynth.report.verdict import Independence, independence, remarks, verdict
 from pathsynth.vocabulary.labels import COLORECTAL
@@ -219,7 +219,7 @@ def _measured(scores: Scores, scorer: str, slug: str | None) -> tuple[Cell | Non
 
 
 def _filtering(scores: Scores) -> tuple[Row, ...]:
-    """Four cells a row: acceptance, attempts per accepted image, exhausted slots, and the judge's agreement with the accepted."""
+    """Five cells a row: acceptance, attempts per accepted image, exhausted slots, and what the judge confirms of accepted and rejected."""
     slugs: list[str | None] = [*scores.slugs, None]
     return tuple(Row("all classes" if slug is None else class_name(slug), _filtering_cells(scores, slug)) for slug in slugs)
 
@@ -231,6 +231,7 @@ def _filtering_cells(scores: Scores, slug: str | None) -> tuple[Cell | None, ...
         cell(scores.generated("attempts_per_accepted", BEFORE, GATE, slug), 2),
         Cell(f"{exhausted.value:.0f}", "", f"{exhausted.n:,}") if exhausted else None,
         cell(scores.generated("recall" if slug else "accuracy", AFTER, JUDGE, slug), 2),
+        cell(scores.generated(f"{REJECTED}confirmed", BEFORE, JUDGE, slug), 2),
     )
 
 
@@ -258,13 +259,13 @@ _CLOSENESS = ("kid", "frechet_distance", "coverage", "feature_precision", "featu
 
 
 def _closeness(scores: Scores) -> tuple[Row, ...]:
-    stages = (("first attempts", BEFORE), ("accepted images", AFTER))
+    sets = (("first attempts", BEFORE, ""), ("of these, the rejected", BEFORE, REJECTED), ("accepted images", AFTER, ""))
 
-    def cells(stage: str) -> tuple[Cell | None, ...]:
-        kid, *others = (scores.generated(name, stage, JUDGE) for name in _CLOSENESS)
+    def cells(stage: str, prefix: str) -> tuple[Cell | None, ...]:
+        kid, *others = (scores.generated(prefix + name, stage, JUDGE) for name in _CLOSENESS)
         return cell(kid, 4), *(cell(metric) for metric in others)
 
-    rows = [Row(words, cells(stage)) for words, stage in stages]
+    rows = [Row(words, found) for words, stage, prefix in sets if any(found := cells(stage, prefix)) or not prefix]
     real = "as many real training images"
     for split, words in (("reconstructed", f"{real}, through the autoencoder"), ("train", real)):
         kid, *others = (scores.real(name, JUDGE, split) for name in _CLOSENESS)

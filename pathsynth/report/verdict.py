@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pathsynth.ledger.records import Metric
 from pathsynth.report import paper
-from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Scores, percent
+from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, REJECTED, Scores, percent
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,14 @@ def verdict(scores: Scores) -> str:
 
 def remarks(scores: Scores, names: Mapping[str, str]) -> tuple[str, ...]:
     """Short sentences on what deserves a look; ``names`` maps class slugs to names."""
-    found = (_phantoms(scores), _hardest(scores, names), _exhausted(scores), _disagreement(scores), _beside_paper(scores, names))
+    found = (
+        _phantoms(scores),
+        _hardest(scores, names),
+        _exhausted(scores),
+        _filtering(scores),
+        _disagreement(scores),
+        _beside_paper(scores, names),
+    )
     return tuple(sentence for sentence in found if sentence)
 
 
@@ -67,6 +74,20 @@ def _exhausted(scores: Scores) -> str:
     if m.value == 0:
         return f"Every one of the {m.n:,} images asked for was accepted within its budget of tries."
     return f"{m.value:.0f} of {m.n:,} images asked for could not be made within their budget of tries; they are counted, not hidden."
+
+
+def _filtering(scores: Scores) -> str:
+    """What filtering gives and takes: agreement by the judge, and coverage, of first attempts beside accepted images."""
+    found = [scores.generated(name, stage, JUDGE) for name in ("accuracy", "coverage") for stage in (BEFORE, AFTER)]
+    right, right_after, covered, covered_after = found
+    if not (right and right_after and covered and covered_after):
+        return ""
+    said = (
+        f"From the first attempts to the accepted images, the share that the judge confirms goes from {percent(right)} to "
+        f"{percent(right_after)}, and the share of the real images that they cover from {percent(covered)} to {percent(covered_after)}"
+    )
+    lost = scores.generated(f"{REJECTED}confirmed", BEFORE, JUDGE)
+    return f"{said}; of the {lost.n:,} rejected first attempts the judge would have confirmed {percent(lost)}." if lost else f"{said}."
 
 
 def _disagreement(scores: Scores) -> str:

@@ -23,10 +23,10 @@ _BEFORE_FINETUNE = ("cache", "gate", "judge")
 _DERIVED = ("reference",)
 """Stages that hold nothing but a part of what another makes of the same parents: a trial is told apart by that other one."""
 
-PROTOCOL = 5
+PROTOCOL = 6
 """Of the evaluation: raise it with any change of what is measured, or how. 2: coverage. 3: other distances, near copies.
 4: colour alone, common errors, distances by class. 5: accepted images for a thousand calls, reliability,
-what the autoencoder leaves."""
+what the autoencoder leaves. 6: rejected first attempts."""
 
 _USUAL_CLASSIFIER = {"pretrained": False, "test": False, "augment_noise": False, "width": 1.0, "ema_decay": 0.0, "tta_d4": False}
 

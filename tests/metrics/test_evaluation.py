@@ -142,6 +142,22 @@ def test_after_filtering_is_the_judges_alone(found):
     assert not [key for key in metrics if key[1] == AFTER and key[2] == "gate"]
 
 
+def test_rejected_first_attempts_are_scored_by_the_judge_alone(tmp_path, real, found):
+    metrics, evaluation = found
+    confirmed = metrics["rejected_confirmed", BEFORE, "judge", None]
+    assert (confirmed.value, confirmed.n) == (0, 2), "a dark image and a broken one, both asked for as bright"
+    assert ("rejected_confirmed", BEFORE, "judge", "adipose") not in metrics, "none of that class was rejected"
+    assert "too few" in {m.metric: m.reason for m in evaluation.missing}["rejected_kid before filtering"]
+
+    wrongly = [(1, i, 0, 190, 0) for i in range(12)]
+    audited = evaluated(tmp_path, [*wrongly, *[(0, i, 0, 60, 0) for i in range(12)]], real)
+    of = {(m.metric, m.stage, m.class_): m for m in audited.metrics if m.scorer == "judge"}
+    assert of["rejected_confirmed", BEFORE, "background"].value == 1
+    assert of["rejected_coverage", BEFORE, None].n == 12 < of["coverage", BEFORE, None].n
+    assert of["rejected_kid", BEFORE, "background"].value == of["kid", BEFORE, "background"].value
+    assert ("rejected_kid", BEFORE, "adipose") not in of
+
+
 def test_acceptance_attempts_and_exhausted_slots_add_up(found):
     metrics, _ = found
     assert metrics["acceptance", BEFORE, "gate", "background"].value == 0.8

@@ -101,6 +101,14 @@ def class_metrics(data: str) -> list[Metric]:
     ]
 
 
+def audit_metrics(data: str) -> list[Metric]:
+    """Of rejected first attempts."""
+    return [
+        Metric(name, value, value - 0.01, value + 0.01, 137, "image", None, "generated", BEFORE, "judge", "canonical", data, 1337)
+        for name, value in (("rejected_confirmed", 0.35), ("rejected_kid", 0.21))
+    ]
+
+
 def result(data: str, right: tuple[int, ...], settings: dict, missing: tuple[Missing, ...]) -> Result:
     asked = (N,) * len(right)
     kept = tuple(41 if c.slug == "normal-mucosa" else N for c in COLORECTAL.classes)
@@ -126,7 +134,7 @@ def result(data: str, right: tuple[int, ...], settings: dict, missing: tuple[Mis
             ("reconstructed", None, 0.871),
         )
     ]
-    metrics += colour_metrics(data) + class_metrics(data)
+    metrics += colour_metrics(data) + class_metrics(data) + audit_metrics(data)
     return Result(
         identity="3f9a11c0be77",
         versions={"pathsynth": "0.1.0", "torch": "2.9.1", "diffusers": "0.36.0"},
