@@ -38,10 +38,9 @@ class KeepBases(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
         step = trainer.global_step
         if step in self._steps:
-            module.on_validation_start()  # as in a validation, the averaged weights take the place of the others
-            unet = copy.deepcopy(self._parts.unet)  # it is rounded to float16 as it is saved
-            save_pipeline(self._folder / str(step), unet, self._parts.vae, self._parts.encoder, self._parts.tokenizer)
-            module.on_validation_end()
+            with module.averaged_weights():
+                unet = copy.deepcopy(self._parts.unet)  # it is rounded to float16 as it is saved
+                save_pipeline(self._folder / str(step), unet, self._parts.vae, self._parts.encoder, self._parts.tokenizer)
 
 
 def pretrain(config: PretrainConfig, archive: Path, steps: Sequence[int], folder: Path) -> None:

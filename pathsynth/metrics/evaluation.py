@@ -174,9 +174,9 @@ def evaluate_set(
     metrics += _acceptance_metrics(rows, data, seed, prompts)
     missing = [] if accepted else [Missing("judge after filtering", "the gate accepted no image")]
     rejected = _Drawn.read([r for r in first if not r.accepted], folder)
-    metrics += _confirmed(rejected, judge, data, seed, prompts)
-    for stage, prefix, images in ((BEFORE, "", drawn[BEFORE]), (BEFORE, REJECTED, rejected), (AFTER, "", drawn[AFTER])):
-        found, absent = _closeness(images, judge, data, reference, prompts, seed, stage, prefix)
+    metrics += _audit(rejected, judge, data, reference, prompts, seed)
+    for stage, images in drawn.items():
+        found, absent = _closeness(images, judge, data, reference, prompts, seed, stage)
         metrics += found
         missing += absent
     metrics += reference.metrics
@@ -214,15 +214,31 @@ def _agreement_metrics(scored: _Scored, data: DataSet, seed: int, prompts: str) 
     return records
 
 
-def _confirmed(rejected: _Drawn, judge: Classifier, data: DataSet, seed: int, prompts: str) -> list[Metric]:
-    """The share of rejected first attempts that the judge takes for what was asked, in all and by class."""
+def _audit(rejected: _Drawn, judge: Classifier, data: DataSet, reference: Reference, prompts: str, seed: int) -> list[Metric]:
+    """What filtering takes away: the share of rejected first attempts that the judge takes for what was asked, and how they lie.
+
+    They are few, and of other classes than the rest: over all classes only means over images are given, the kernel distance by class
+    alone, and nothing that depends on how many images there are. A broken image is not confirmed.
+    """
     hits = rejected.labels == rejected.predictions(lambda pictures: class_probabilities(judge, pictures).argmax(axis=1))
     groups = [(None, hits), *((c.slug, hits[rejected.labels == c.index]) for c in data.space.classes)]
-    shares = [(slug, len(own), wilson(int(own.sum()), len(own))) for slug, own in groups if len(own)]
-    name = f"{REJECTED}confirmed"
+    found: list[tuple[str | None, int, str, Interval]] = [
+        (slug, len(own), "confirmed", wilson(int(own.sum()), len(own))) for slug, own in groups if len(own)
+    ]
+    if len(rejected.images) >= _FEWEST:
+        fake = _Set(class_features(judge, rejected.images), rejected.labels[rejected.whole])
+        found += [(None, len(fake.features), *named) for named in _copies(fake.features, reference).items()]
+        if len(reference.features) > _NEIGHBOURS:
+            precision, _, density = precision_recall_density(reference.features, fake.features, _NEIGHBOURS)
+            measured = {"feature_precision": precision, "density": _without_interval(density)}
+            found += [(None, len(fake.features), *named) for named in measured.items()]
+        for c in data.space.classes:
+            own, real = fake.of_class(c.index), _Set(reference.features, reference.labels).of_class(c.index)
+            if len(own) >= _FEWEST and len(real) > _NEIGHBOURS:
+                found.append((c.slug, len(own), "kid", kid(real, own, seed)))
     return [
-        Metric(name, i.value, i.low, i.high, n, "image", slug, "generated", BEFORE, "judge", prompts, data.name, seed)
-        for slug, n, i in shares
+        Metric(REJECTED + name, i.value, *_ends(i), n, "image", slug, "generated", BEFORE, "judge", prompts, data.name, seed)
+        for slug, n, name, i in found
     ]
 
 
@@ -271,15 +287,15 @@ def accepted_per_thousand_calls(rows: Sequence[AttemptRow], seed: int) -> Interv
 
 
 def _closeness(
-    drawn: _Drawn, judge: Classifier, data: DataSet, reference: Reference, prompts: str, seed: int, stage: str, prefix: str
+    drawn: _Drawn, judge: Classifier, data: DataSet, reference: Reference, prompts: str, seed: int, stage: str
 ) -> tuple[list[Metric], list[Missing]]:
     """How close a set is to the real images, how much of them it covers, and how near training images it comes; in the judge's features.
 
-    Over all classes, and for each class beside the real images of that class. Names of metrics start with ``prefix``.
+    Over all classes, and for each class beside the real images of that class.
     """
     if len(drawn.images) < _FEWEST:
         reason = f"{len(drawn.images)} images are too few to compare with a distribution ({_FEWEST} at least)"
-        return [], [Missing(f"{prefix}{metric} {stage}", reason) for metric in ("kid", "coverage")]
+        return [], [Missing(f"{metric} {stage}", reason) for metric in ("kid", "coverage")]
     fake = _Set(class_features(judge, drawn.images), drawn.labels[drawn.whole])
     real = _Set(reference.features, reference.labels)
     found: list[tuple[str | None, int, dict[str, Interval]]] = [
@@ -290,7 +306,7 @@ def _closeness(
         distances = _class_distances(real.of_class(c.index), own, seed)
         found += [(c.slug, len(own), {**distances, **_copies(own, reference)})] if distances else []
     return [
-        Metric(f"{prefix}{name}", i.value, *_ends(i), n, "image", slug, "generated", stage, "judge", prompts, data.name, seed)
+        Metric(name, i.value, *_ends(i), n, "image", slug, "generated", stage, "judge", prompts, data.name, seed)
         for slug, n, intervals in found
         for name, i in intervals.items()
     ], []

@@ -275,11 +275,13 @@ def _closeness(scores: Scores) -> tuple[Row, ...]:
 
 
 def _class_closeness(scores: Scores) -> tuple[Row, ...]:
-    """Eight cells a row: KID and coverage of first attempts, accepted and real images; near copies of the first two."""
+    """Nine cells a row: KID of first attempts, the rejected of them, accepted and real images; coverage and near copies of the others."""
     rows = []
     for slug in scores.slugs:
         copies = scores.beside_real("near_copies", slug)[:2]
-        cells = tuple(cell(m) for m in (*scores.beside_real("kid", slug), *scores.beside_real("coverage", slug), *copies))
+        first, *others = scores.beside_real("kid", slug)
+        rejected = scores.generated(f"{REJECTED}kid", BEFORE, JUDGE, slug)
+        cells = tuple(cell(m) for m in (first, rejected, *others, *scores.beside_real("coverage", slug), *copies))
         if any(cells):
             rows.append(Row(class_name(slug), cells))
     return tuple(rows)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -81,6 +82,15 @@ class AveragedModule(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self._ema.load_state_dict(checkpoint["ema"])
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Inside, the averaged weights are in place; afterwards those of the training again."""
+        self.on_validation_start()
+        try:
+            yield
+        finally:
+            self.on_validation_end()
 
     def on_validation_start(self) -> None:
         self._ema.store(self._averaged)

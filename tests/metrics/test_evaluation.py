@@ -143,19 +143,19 @@ def test_after_filtering_is_the_judges_alone(found):
 
 
 def test_rejected_first_attempts_are_scored_by_the_judge_alone(tmp_path, real, found):
-    metrics, evaluation = found
+    metrics, _ = found
     confirmed = metrics["rejected_confirmed", BEFORE, "judge", None]
     assert (confirmed.value, confirmed.n) == (0, 2), "a dark image and a broken one, both asked for as bright"
     assert ("rejected_confirmed", BEFORE, "judge", "adipose") not in metrics, "none of that class was rejected"
-    assert "too few" in {m.metric: m.reason for m in evaluation.missing}["rejected_kid before filtering"]
+    assert not [name for name, *_ in metrics if name in ("rejected_kid", "rejected_density")], "two are too few"
 
     wrongly = [(1, i, 0, 190, 0) for i in range(12)]
     audited = evaluated(tmp_path, [*wrongly, *[(0, i, 0, 60, 0) for i in range(12)]], real)
     of = {(m.metric, m.stage, m.class_): m for m in audited.metrics if m.scorer == "judge"}
     assert of["rejected_confirmed", BEFORE, "background"].value == 1
-    assert of["rejected_coverage", BEFORE, None].n == 12 < of["coverage", BEFORE, None].n
+    assert (of["rejected_feature_precision", BEFORE, None].n, of["feature_precision", BEFORE, None].n) == (12, 24)
     assert of["rejected_kid", BEFORE, "background"].value == of["kid", BEFORE, "background"].value
-    assert ("rejected_kid", BEFORE, "adipose") not in of
+    assert {key[2] for key in of if key[0] == "rejected_kid"} == {"background"}, "over all classes it would tell of their mixture"
 
 
 def test_acceptance_attempts_and_exhausted_slots_add_up(found):

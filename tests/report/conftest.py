@@ -103,9 +103,10 @@ def class_metrics(data: str) -> list[Metric]:
 
 def audit_metrics(data: str) -> list[Metric]:
     """Of rejected first attempts."""
+    found = (("rejected_confirmed", None, 0.35), ("rejected_density", None, 0.41), ("rejected_kid", "mucus", 0.21))
     return [
-        Metric(name, value, value - 0.01, value + 0.01, 137, "image", None, "generated", BEFORE, "judge", "canonical", data, 1337)
-        for name, value in (("rejected_confirmed", 0.35), ("rejected_kid", 0.21))
+        Metric(name, value, value - 0.01, value + 0.01, 137, "image", slug, "generated", BEFORE, "judge", "canonical", data, 1337)
+        for name, slug, value in found
     ]
 
 
