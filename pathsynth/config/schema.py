@@ -70,7 +70,8 @@ class ClassifierConfig(_Group):
     ``augment_noise``: slight blur and sensor noise. ``width``: of the layers, as a share of the architecture's own (residual
     networks only). ``ema_decay`` 0 turns averaging of the weights off; averaged ones are validated and kept. ``tta_d4``: its
     answer is the mean over the eight orientations of an image, where the label space allows them.
-    ``patience``: epochs without a better val macro-F1. ``test``: score the test split too, once, when training has ended.
+    ``optimizer``: muon takes orthogonal steps in each matrix, as large as AdamW's would be (Jordan 2024; timm's). ``patience``: epochs
+    without a better val macro-F1. ``test``: score the test split too, once, when training has ended.
     """
 
     architecture: str
@@ -79,6 +80,7 @@ class ClassifierConfig(_Group):
     pretrained: bool
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=2)
+    optimizer: Literal["adamw", "muon"] = "adamw"
     lr: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     augment_d4: bool

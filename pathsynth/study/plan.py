@@ -28,7 +28,15 @@ PROTOCOL = 6
 4: colour alone, common errors, distances by class. 5: accepted images for a thousand calls, reliability,
 what the autoencoder leaves. 6: rejected first attempts."""
 
-_USUAL_CLASSIFIER = {"pretrained": False, "test": False, "augment_noise": False, "width": 1.0, "ema_decay": 0.0, "tta_d4": False}
+_USUAL_CLASSIFIER = {
+    "pretrained": False,
+    "test": False,
+    "optimizer": "adamw",
+    "augment_noise": False,
+    "width": 1.0,
+    "ema_decay": 0.0,
+    "tta_d4": False,
+}
 
 NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     "pretrain": {},

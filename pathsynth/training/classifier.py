@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping, ProgressBar
 from pytorch_lightning.loggers import Logger
 from scipy.special import softmax
+from timm.optim import Muon
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -40,6 +42,7 @@ _BLUR, _NOISE = 0.6, 0.03
 _SMOOTHING = 0.1
 _VALIDATION_BATCH = 256
 _CHECKPOINT_EVERY = 500
+_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adamw": torch.optim.AdamW, "muon": Muon}
 
 
 class LabelledBatch(NamedTuple):
@@ -88,7 +91,7 @@ class ClassifierBatches:
 
 
 class ClassifierModule(pl.LightningModule):
-    """Cross-entropy with label smoothing, AdamW, warm-up and cosine; macro-F1 on the validation images once an epoch.
+    """Cross-entropy with label smoothing, AdamW or Muon, warm-up and cosine; macro-F1 on the validation images once an epoch.
 
     ``scored`` is what is validated and kept: the classifier, or the running mean of its weights.
     """
@@ -136,7 +139,8 @@ class ClassifierModule(pl.LightningModule):
         self.log(f"{self._config.architecture}/val_loss", functional.cross_entropy(logits, torch.from_numpy(labels)))
 
     def configure_optimizers(self):
-        optimizer = torch.optim.AdamW(self.classifier.parameters(), lr=self._config.lr, weight_decay=self._config.weight_decay)
+        make = _OPTIMIZERS[self._config.optimizer]
+        optimizer = make(self.classifier.parameters(), lr=self._config.lr, weight_decay=self._config.weight_decay)
         warmup = max(1, self.steps // 10)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, warmup, self.steps, 0.01))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

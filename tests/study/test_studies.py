@@ -81,8 +81,9 @@ def test_every_job_of_a_study_passes_the_check_of_a_multirun(study, data, tmp_pa
 
 def test_the_study_of_the_gate_trains_each_recipe_with_three_seeds(data, swept):
     checked = swept("study=gate", f"data.root={data}", "data.allow_subset=true", command="classify")
-    assert [(c.config.classifier.ema_decay, c.config.classifier.seed) for c in checked] == [(d, s) for d in (0.98, 0) for s in (1, 2, 3)]
-    recipes = {c.config.classifier.model_copy(update={"ema_decay": 0.0, "seed": 0}) for c in checked}
+    swept_over = [(c.config.classifier.optimizer, c.config.classifier.seed) for c in checked]
+    assert swept_over == [(name, s) for name in ("muon", "adamw") for s in (1, 2, 3)]
+    recipes = {c.config.classifier.model_copy(update={"optimizer": "adamw", "seed": 0}) for c in checked}
     assert [(recipe.architecture, recipe.part, recipe.test) for recipe in recipes] == [("resnet18", "all", True)]
 
 

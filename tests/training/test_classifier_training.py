@@ -136,10 +136,12 @@ class CutAfter(pl.Callback):
 
 
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
-@pytest.mark.parametrize(("cuts", "ema_decay"), [((7,), 0), ((12,), 0.9), ((5, 13, 14), 0)])
-def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(tmp_path, monkeypatch, cuts, ema_decay):
+@pytest.mark.parametrize(
+    ("cuts", "changes"), [((7,), {}), ((12,), {"ema_decay": 0.9}), ((5, 13, 14), {}), ((12,), {"ema_decay": 0.9, "optimizer": "muon"})]
+)
+def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(tmp_path, monkeypatch, cuts, changes):
     monkeypatch.setattr(module, "_CHECKPOINT_EVERY", 3)
-    chosen = config(epochs=3, architecture="resnet10t", ema_decay=ema_decay)
+    chosen = config(epochs=3, architecture="resnet10t", **changes)
     whole = train_classifier(chosen, data(), tmp_path / "whole", [], None)
     for cut in cuts:
         with pytest.raises(RuntimeError, match="cut"):
@@ -148,6 +150,19 @@ def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(tmp_path, monke
     for name in ("classifier.safetensors", "classifier.json", "scores.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
     assert resumed[0].macro == whole[0].macro
+
+
+def test_the_optimizer_is_the_one_asked_for(tmp_path):
+    class Watch(pl.Callback):
+        optimizer: str
+
+        def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            self.optimizer = type(trainer.optimizers[0]).__name__
+
+    for name, expected in (("adamw", "AdamW"), ("muon", "Muon")):
+        watch = Watch()
+        train_classifier(config(epochs=1, optimizer=name), data(), tmp_path / name, [watch], None)
+        assert watch.optimizer == expected
 
 
 def test_the_weights_that_are_kept_are_the_running_mean(tmp_path):
