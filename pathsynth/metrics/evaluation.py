@@ -175,6 +175,9 @@ def evaluate_set(
     missing = [] if accepted else [Missing("judge after filtering", "the gate accepted no image")]
     rejected = _Drawn.read([r for r in first if not r.accepted], folder)
     metrics += _audit(rejected, judge, data, reference, prompts, seed)
+    if len(rejected.images) < _FEWEST:
+        few = f"{len(rejected.images)} rejected images are too few to compare with a distribution ({_FEWEST} at least)"
+        missing.append(Missing("distances of rejected first attempts", few))
     for stage, images in drawn.items():
         found, absent = _closeness(images, judge, data, reference, prompts, seed, stage)
         metrics += found

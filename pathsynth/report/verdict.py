@@ -84,7 +84,8 @@ def _filtering(scores: Scores) -> str:
         return ""
     said = (
         f"From the first attempts to the accepted images, the share that the judge confirms goes from {percent(right)} to "
-        f"{percent(right_after)}, and the share of the real images that they cover from {percent(covered)} to {percent(covered_after)}"
+        f"{percent(right_after)}, and the share of the real images that they cover from {percent(covered)} "
+        f"({covered.n:,} images) to {percent(covered_after)} ({covered_after.n:,})"
     )
     lost = scores.generated(f"{REJECTED}confirmed", BEFORE, JUDGE)
     return f"{said}; of the {lost.n:,} rejected first attempts the judge would have confirmed {percent(lost)}." if lost else f"{said}."

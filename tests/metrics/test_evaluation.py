@@ -143,11 +143,13 @@ def test_after_filtering_is_the_judges_alone(found):
 
 
 def test_rejected_first_attempts_are_scored_by_the_judge_alone(tmp_path, real, found):
-    metrics, _ = found
+    metrics, evaluation = found
     confirmed = metrics["rejected_confirmed", BEFORE, "judge", None]
     assert (confirmed.value, confirmed.n) == (0, 2), "a dark image and a broken one, both asked for as bright"
     assert ("rejected_confirmed", BEFORE, "judge", "adipose") not in metrics, "none of that class was rejected"
-    assert not [name for name, *_ in metrics if name in ("rejected_kid", "rejected_density")], "two are too few"
+    assert not [name for name, *_ in metrics if name in ("rejected_kid", "rejected_density")], "one picture is too few"
+    reasons = {m.metric: m.reason for m in evaluation.missing}
+    assert reasons["distances of rejected first attempts"].startswith("1 rejected images are too few")
 
     wrongly = [(1, i, 0, 190, 0) for i in range(12)]
     audited = evaluated(tmp_path, [*wrongly, *[(0, i, 0, 60, 0) for i in range(12)]], real)
