@@ -11,15 +11,22 @@ QUANTILE = 0.01
 _ROWS = 256
 
 
-def nearest_distances(features: np.ndarray, train_features: np.ndarray) -> np.ndarray:
-    """Euclidean distance, float64 (N,), of each row of ``features`` (N, d) to the nearest of ``train_features`` (M, d); M ≥ 1."""
-    parts = [cdist(features[i : i + _ROWS], train_features).min(axis=1) for i in range(0, len(features), _ROWS)]
-    return np.concatenate(parts) if parts else np.empty(0)
+def nearest(features: np.ndarray, train_features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each row of ``features`` (N, d), the Euclidean distance to the nearest row of ``train_features`` (M, d), M ≥ 1, and which it is.
+
+    Returns:
+        float64 (N,) and int64 (N,).
+    """
+    distances, rows = np.empty(len(features)), np.empty(len(features), dtype=np.int64)
+    for i in range(0, len(features), _ROWS):
+        found = cdist(features[i : i + _ROWS], train_features)
+        rows[i : i + _ROWS], distances[i : i + _ROWS] = found.argmin(axis=1), found.min(axis=1)
+    return distances, rows
 
 
 def copy_bound(held_out_features: np.ndarray, train_features: np.ndarray, quantile: float = QUANTILE) -> float:
     """The distance below which ``quantile`` of the real held-out images lie to their nearest training image."""
-    return float(np.quantile(nearest_distances(held_out_features, train_features), quantile))
+    return float(np.quantile(nearest(held_out_features, train_features)[0], quantile))
 
 
 def near_copies(features: np.ndarray, train_features: np.ndarray, bound: float) -> Interval:
@@ -33,5 +40,5 @@ def near_copies(features: np.ndarray, train_features: np.ndarray, bound: float) 
         train_features: float (M, d), M ≥ 1.
         bound: of :func:`copy_bound`.
     """
-    near = nearest_distances(features, train_features) < bound
+    near = nearest(features, train_features)[0] < bound
     return wilson(int(near.sum()), len(near))

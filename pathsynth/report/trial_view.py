@@ -77,6 +77,14 @@ class Pictures:
 
 
 @dataclass(frozen=True)
+class Nearest:
+    """One class's accepted images nearest to training images, each followed by that training image; None where it has none."""
+
+    name: str
+    pairs: Strip | None
+
+
+@dataclass(frozen=True)
 class TrialView:
     """A trial as its page shows it."""
 
@@ -104,6 +112,7 @@ class TrialView:
     trust: tuple[Row, ...]
     common_errors: tuple[Row, ...]
     pictures: tuple[Pictures, ...]
+    nearest: tuple[Nearest, ...]
     address: str
     history: str | None
     reliability: str | None
@@ -120,6 +129,7 @@ def trial_view(trial: TrialSummary, real: bool = False) -> TrialView:
     assert result is not None, "only a finished trial has a page"
     scores = Scores(result.metrics)
     slugs = scores.slugs
+    grids, shown = trial.folder / "grids", real or all(m.data.startswith("phantom") for m in result.metrics)
     return TrialView(
         title=trial.name,
         study=trial.study,
@@ -144,7 +154,8 @@ def trial_view(trial: TrialSummary, real: bool = False) -> TrialView:
         class_closeness=_class_closeness(scores),
         trust=_trust(scores),
         common_errors=_common_errors(scores),
-        pictures=_pictures(trial.folder / "grids", slugs, real or all(m.data.startswith("phantom") for m in result.metrics)),
+        pictures=_pictures(grids, slugs, shown),
+        nearest=_nearest(grids, slugs) if shown else (),
         address=trial.address,
         history=history_plot(trial.folder / "history.csv"),
         reliability=reliability_plot(result.extras),
@@ -313,5 +324,10 @@ def _pictures(folder: Path, slugs: Sequence[str], reference: bool) -> tuple[Pict
     return tuple(Pictures(class_name(slug), *strips) for slug, *strips in zip(slugs, real, first, accepted, strict=True))
 
 
-def _strips(path: Path, classes: int) -> tuple[Strip | None, ...]:
-    return (class_strips(path, classes, columns=5, largest=96) if classes else None) or (None,) * classes
+def _nearest(folder: Path, slugs: Sequence[str]) -> tuple[Nearest, ...]:
+    strips = _strips(folder / "nearest.png", len(slugs), columns=10)
+    return tuple(Nearest(class_name(slug), strip) for slug, strip in zip(slugs, strips, strict=True)) if any(strips) else ()
+
+
+def _strips(path: Path, classes: int, columns: int = 5) -> tuple[Strip | None, ...]:
+    return (class_strips(path, classes, columns, largest=96) if classes else None) or (None,) * classes

@@ -24,16 +24,18 @@ from pathsynth.metrics.calibration import ConfidenceBin
 from pathsynth.metrics.colour import ColourClassifier
 from pathsynth.metrics.evaluation import Reference, evaluate_set, real_reference
 from pathsynth.metrics.independence import error_correlation
+from pathsynth.metrics.memorisation import nearest
 from pathsynth.models.base import Base, reconstructed
 from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
-from pathsynth.sampling.gate import class_probabilities
+from pathsynth.sampling.gate import class_features, class_probabilities
 from pathsynth.sampling.pictures import contact_sheet, read_png
 from pathsynth.training.classifier import ClassifierScores, score_classifier
 from pathsynth.training.exhibits import show_confusion, show_numbers, show_pictures
 from pathsynth.vocabulary.labels import LabelSpace
 
 _COLUMNS = 10
+_PAIRS = 5
 _COUNTED = 256
 _FEATURES, _SCORES = "features.safetensors", "scores.json"
 
@@ -93,6 +95,23 @@ def write_sheets(folder: Path, images: ImageSet, data: DataSet, split: str) -> N
         contact_sheet(pictures, _COLUMNS, data.size).save(folder / f"{name}.png")
 
 
+def write_nearest(path: Path, images: ImageSet, data: DataSet, judge: Classifier, train_features: np.ndarray) -> None:
+    """A row a class: the accepted images nearest to a training image in the judge's features, each followed by that one; five at most.
+
+    ``train_features``: float (M, F) of the training images, in their order. Nothing is written where nothing was accepted.
+    """
+    accepted = [r for r in images.rows if r.accepted and r.image]
+    if not accepted:
+        return
+    pictures = np.stack([read_png(images.folder / r.image) for r in accepted if r.image])
+    distances, rows = nearest(class_features(judge, pictures), train_features)
+    train, labels = data.split("train").images, np.array([r.label for r in accepted])
+    order = np.argsort(distances, kind="stable")
+    closest = [order[labels[order] == c.index][:_PAIRS] for c in data.space.classes]
+    pairs = [[picture for i in own for picture in (pictures[i], train[rows[i]])] for own in closest]
+    contact_sheet(pairs, 2 * _PAIRS, data.size).save(path)
+
+
 def write_reference(folder: Path, gate: Path, judge: Path, data: DataSet, base: Base, config: RunConfig) -> None:
     """What all trials with the same classifiers are compared with: real images in the judge's features, and their own scores."""
     assert config.evaluate
@@ -138,6 +157,7 @@ def write_evaluation(
         extras={**evaluation.confusions, **reliabilities},
         timings=dict(seconds),
     )
+    write_nearest(folder / "grids" / "nearest.png", images, data, judge, reference.train)
     write_result(folder / "result.json", result)
 
 

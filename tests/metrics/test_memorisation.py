@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from pathsynth.metrics.memorisation import QUANTILE, copy_bound, near_copies, nearest_distances
+from pathsynth.metrics.memorisation import QUANTILE, copy_bound, near_copies, nearest
 
 
 def features(n: int, seed: int) -> np.ndarray:
@@ -17,8 +17,10 @@ TRAIN, HELD_OUT = features(400, 0), features(600, 1)
 
 
 def test_distances_are_to_the_nearest_whatever_the_number_of_rows():
-    assert np.allclose(nearest_distances(HELD_OUT, TRAIN), cdist(HELD_OUT, TRAIN).min(axis=1))
-    assert len(nearest_distances(HELD_OUT[:0], TRAIN)) == 0
+    distances, rows = nearest(HELD_OUT, TRAIN)
+    assert np.allclose(distances, cdist(HELD_OUT, TRAIN).min(axis=1))
+    assert np.allclose(distances, np.linalg.norm(HELD_OUT - TRAIN[rows], axis=1))
+    assert [len(found) for found in nearest(HELD_OUT[:0], TRAIN)] == [0, 0]
 
 
 def test_new_images_of_the_same_kind_are_as_near_as_held_out_ones():

@@ -202,6 +202,7 @@ def write_trial(
     draw_sheet(folder / "grids" / "real.png", counts, 1)
     draw_sheet(folder / "grids" / "first_attempts.png", counts, 2)
     draw_sheet(folder / "grids" / "accepted.png", [0 if i == 6 else 10 for i in range(len(right))], 3)
+    draw_sheet(folder / "grids" / "nearest.png", [0 if i == 6 else 10 for i in range(len(right))], 4)
     lines = ["step,train_loss,held_out_loss,val_macro_f1", "0,,0.31,0.10", "100,0.21,0.22,0.41", "200,0.18,,0.62", "300,0.17,0.19,nan"]
     (folder / "history.csv").write_text("\n".join(lines) + "\n")
     return folder

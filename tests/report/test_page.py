@@ -135,7 +135,7 @@ def test_real_tissue_is_shown_only_when_asked_for(make_trial: Callable[..., Path
     folder = make_trial(tmp_path / "t", data="pathmnist 32 px")
     assert len(page(folder)[1].sources) == 19
     write_report(folder, real=True)
-    assert len(Outline((folder / "report.html").read_text(encoding="utf-8")).sources) == 28
+    assert len(Outline((folder / "report.html").read_text(encoding="utf-8")).sources) == 36
 
 
 def test_what_users_typed_is_escaped(make_trial: Callable[..., Path], tmp_path: Path) -> None:
@@ -166,8 +166,8 @@ def test_missing_values_and_their_reasons(make_trial: Callable[..., Path], tmp_p
 
 def test_class_without_accepted_image_says_so(make_trial: Callable[..., Path], tmp_path: Path) -> None:
     text, outline = page(make_trial(tmp_path / "t"))
-    assert text.count("no image") == 1
-    assert sum(source.startswith("data:image/png") for source in outline.sources) == 26
+    assert text.count("no image") == 2, "neither among the accepted nor beside training images"
+    assert sum(source.startswith("data:image/png") for source in outline.sources) == 34
 
 
 def test_page_without_grids_and_history(make_trial: Callable[..., Path], tmp_path: Path) -> None:

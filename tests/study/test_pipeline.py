@@ -78,7 +78,8 @@ def test_a_trial_leaves_everything_that_was_promised(finished):
     assert set(table.groupby(["label", "slot"]).attempt.min()) == {0}
     assert len(table[table.attempt == 0]) == 18
     assert (trial / "adapter" / "pytorch_lora_weights.safetensors").is_file()
-    assert {p.name for p in (trial / "grids").iterdir()} == {"real.png", "first_attempts.png", "accepted.png"}
+    assert {p.name for p in (trial / "grids").iterdir()} - {"nearest.png"} == {"real.png", "first_attempts.png", "accepted.png"}
+    assert (trial / "grids" / "nearest.png").is_file() == bool(table.accepted.any())
 
 
 def test_a_team_sees_gate_judge_and_trial_each_as_one_run(finished, offline_runs):
