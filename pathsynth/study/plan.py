@@ -26,7 +26,7 @@ _DERIVED = ("reference",)
 PROTOCOL = 6
 """Of the evaluation: raise it with any change of what is measured, or how. 2: coverage. 3: other distances, near copies.
 4: colour alone, common errors, distances by class. 5: accepted images for a thousand calls, reliability,
-what the autoencoder leaves. 6: rejected first attempts."""
+what the autoencoder leaves. 6: rejected first attempts, nearest training images."""
 
 _USUAL_CLASSIFIER = {
     "pretrained": False,
