@@ -442,7 +442,10 @@ class RunConfig(_Group):
         """The class is loaded, and its arguments are checked by it, where torch is; what is surely wrong is told before."""
         if optimizer and not isinstance(optimizer.get("_target_"), str):
             raise ValueError("optimizer._target_ should name a class, as in torch.optim.AdamW")
-        rate = optimizer.get("lr")
-        if rate is not None and not (isinstance(rate, (int, float)) and rate > 0):
-            raise ValueError(f"optimizer.lr should be a number greater than 0, got {rate!r}")
+        groups = optimizer.get("group_lr") or {}
+        if not isinstance(groups, dict):
+            raise ValueError(f"optimizer.group_lr should be rates by group, as in {{unet_up: 1e-2}}, got {groups!r}")
+        for key, rate in {"lr": optimizer.get("lr"), **{f"group_lr.{name}": rate for name, rate in groups.items()}}.items():
+            if (key != "lr" or rate is not None) and not (isinstance(rate, (int, float)) and rate > 0):
+                raise ValueError(f"optimizer.{key} should be a number greater than 0, got {rate!r}")
         return optimizer

@@ -58,6 +58,7 @@ from pathsynth.training.classifier import train_classifier
 from pathsynth.training.exhibits import keep_artifact, show_numbers, use_artifacts
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
 from pathsynth.training.loggers import close, online_address, open_logger, require_logger
+from pathsynth.training.optimizer import check_optimizer
 from pathsynth.training.pretrain import pretrain_base, pretrain_metrics
 from pathsynth.training.progress import Advance, sampling_progress, training_progress
 from pathsynth.training.ranks import local_rank
@@ -70,7 +71,7 @@ class Progress(Protocol):
 
 
 _SHOWN = {
-    "finetune": ("adapter", "history.csv", "fit-profile.txt"),
+    "finetune": ("adapter", "history.csv", "optimizer.json", "fit-profile.txt"),
     "look": ("cut.json",),
     "generate": ("images", "attempts.parquet", "sheet.png"),
     "evaluate": ("grids",),
@@ -92,6 +93,8 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
     require_logger(config.tracking, folder)
     trial = Trial(config, plan, store, folder, progress)
     named_callbacks(config.callbacks, has_logger=False)  # a wrong one is told before gate and judge are trained
+    if config.lora and any(stage.name == "finetune" for stage in plan.stages):
+        check_optimizer(config.optimizer, magnitudes=config.lora.dora, text_encoder=config.lora.text_encoder)
     waiting = list(plan.stages)
     while waiting:
         stage = next_stage(waiting, lambda stage: store.busy(stage.name, stage.identity))

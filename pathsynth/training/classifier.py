@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,6 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping, ProgressBar
 from pytorch_lightning.loggers import Logger
 from scipy.special import softmax
-from timm.optim import Muon
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -31,6 +30,7 @@ from pathsynth.ledger.seeds import derive_seed
 from pathsynth.metrics.agreement import Agreement, Interval, accuracy_auc, agreement, macro_interval, wilson
 from pathsynth.metrics.calibration import ConfidenceBin, expected_calibration_error, fit_temperature, reliability
 from pathsynth.models.classifier import Classifier, ClassifierSpec, save_classifier
+from pathsynth.training.optimizer import build_optimizer
 from pathsynth.training.ranks import own_environment
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
 from pathsynth.training.steps import step_generator, step_loader, warmup_cosine
@@ -42,7 +42,7 @@ _BLUR, _NOISE = 0.6, 0.03
 _SMOOTHING = 0.1
 _VALIDATION_BATCH = 256
 _CHECKPOINT_EVERY = 500
-_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adamw": torch.optim.AdamW, "muon": Muon}
+_OPTIMIZERS = {"adamw": "torch.optim.AdamW", "muon": "timm.optim.Muon"}
 
 
 class LabelledBatch(NamedTuple):
@@ -139,11 +139,19 @@ class ClassifierModule(pl.LightningModule):
         self.log(f"{self._config.architecture}/val_loss", functional.cross_entropy(logits, torch.from_numpy(labels)))
 
     def configure_optimizers(self):
-        make = _OPTIMIZERS[self._config.optimizer]
-        optimizer = make(self.classifier.parameters(), lr=self._config.lr, weight_decay=self._config.weight_decay)
+        settings = {"_target_": _OPTIMIZERS[self._config.optimizer], "lr": self._config.lr, "weight_decay": self._config.weight_decay}
+        optimizer = build_optimizer(settings, _by_dimensions(self.classifier.parameters()))
         warmup = max(1, self.steps // 10)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, warmup, self.steps, 0.01))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _by_dimensions(parameters: Iterable[nn.Parameter]) -> dict[str, list[nn.Parameter]]:
+    """Matrices and convolutions, which Muon takes orthogonal steps in, and vectors, which it leaves to AdamW."""
+    groups: dict[str, list[nn.Parameter]] = {"matrices": [], "vectors": []}
+    for parameter in parameters:
+        groups["matrices" if parameter.ndim > 1 else "vectors"].append(parameter)
+    return groups
 
 
 class BestWeights(pl.Callback):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from pathsynth.config import LightningConfig, LoraConfig, ObjectiveConfig, Sampl
 from pathsynth.data.cache import LatentCache
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.adapters import AdapterCard
+from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.seeds import derive_seed
 from pathsynth.ledger.versions import versions
@@ -33,10 +34,15 @@ from pathsynth.sampling.slots import Stream, slots_of
 from pathsynth.training.batches import BatchPlan
 from pathsynth.training.divergence import Diverged, Tries
 from pathsynth.training.lora_module import LoraFinetuning
+from pathsynth.training.optimizer import format_groups, optimizer_groups
 from pathsynth.training.overfit import FallingLoss
 from pathsynth.training.ranks import launched, local_rank, own_environment, strategy_for
 from pathsynth.training.regeneration import RegenerationCallback
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
+
+
+OPTIMIZER_FILE = "optimizer.json"
+"""In a fine-tune's folder: its parameter groups, a list of ``{name, rule, tensors, parameters, lr}``."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ def finetune(job: FinetuneJob, folder: Path, work: Path, callbacks: list[pl.Call
     """Train an adapter and write the best of it to ``folder/adapter``, with ``history.csv`` and the validation sheets.
 
     Best is highest before-filter macro-F1 by the gate on the validation slots; with validation off, the last step's.
+    ``folder/optimizer.json`` says which rule and rate each tensor had.
     ``work`` keeps the checkpoints and the sheets of a training that was cut off; it goes on from there to the same adapter.
     A training that diverges goes on from its last good checkpoint at a lower rate, as often as ``trainer.retries`` says.
     On several devices, the processes beside the trial's own (whose rank is 0) call this, too; they write nothing.
@@ -121,12 +128,21 @@ def _trained(
     plan = BatchPlan(job.cache, config.objective, config.trainer.batch_size, config.seed, timesteps)
     with _laid_out(base, config.trainer):
         module = LoraFinetuning(base, parameters, plan, config.trainer, config.optimizer, slowed)
+        if not local_rank():
+            _record_optimizer(module, folder)
         trainer.fit(module, ckpt_path=points.checkpoint, weights_only=True)
     base.pipeline.to(home)  # Lightning leaves what it trained on the CPU
     if best.state is None:
         module.use_ema_weights()
         best.keep(trainer.global_step)
     return best
+
+
+def _record_optimizer(module: LoraFinetuning, folder: Path) -> None:
+    """Which rule and which rate each tensor gets, in the log and in ``optimizer.json``."""
+    groups = optimizer_groups(module.build_optimizer())
+    print(format_groups(groups), flush=True)
+    write_json(folder / OPTIMIZER_FILE, [asdict(group) for group in groups])
 
 
 def design(lora: LoraConfig) -> AdapterDesign:

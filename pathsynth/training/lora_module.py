@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import hydra.utils
 import pytorch_lightning as pl
 import torch
 from diffusers.training_utils import EMAModel
@@ -18,6 +17,7 @@ from pathsynth.models.base import Base
 from pathsynth.models.diffusion import denoising_loss, encode_prompts
 from pathsynth.training.batches import BatchPlan, LatentBatch
 from pathsynth.training.divergence import LossWatch
+from pathsynth.training.optimizer import adapter_groups, build_optimizer
 from pathsynth.training.ranks import mean_over_ranks, share
 from pathsynth.training.steps import step_loader, warmup_constant, warmup_cosine, warmup_restarts
 
@@ -84,8 +84,12 @@ class LoraFinetuning(pl.LightningModule):
         prompts = [self._plan.cache.prompts[row] for row in rows.tolist()]
         return encode_prompts(self._tokenizer, self.text_encoder, prompts)[place]
 
+    def build_optimizer(self) -> Optimizer:
+        """A new optimizer over the adapter's tensors, in named groups."""
+        return build_optimizer(self._optimizer, adapter_groups(self.named_parameters()))
+
     def configure_optimizers(self):
-        optimizer = hydra.utils.instantiate(self._optimizer, self._adapter)
+        optimizer = self.build_optimizer()
         schedule = LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
