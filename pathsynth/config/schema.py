@@ -55,13 +55,17 @@ class DataConfig(_Group):
 
 
 class BaseConfig(_Group):
-    """A folder (``path``) or a hub id with a pinned revision. ``canvas``: pixels drawn; null rounds the data's size up."""
+    """A folder (``path``) or a hub id with a pinned revision. ``canvas``: pixels drawn; null rounds the data's size up.
+
+    ``lr``: the learning rate that each shipped option of ``optimizer`` takes on this base.
+    """
 
     name: str
     path: str | None = None
     hub: str | None = None
     revision: str | None = None
     canvas: int | None = Field(None, ge=16)
+    lr: dict[str, float] = Field(default_factory=dict)
 
 
 class ClassifierConfig(_Group):
@@ -444,7 +448,7 @@ class RunConfig(_Group):
             raise ValueError("optimizer._target_ should name a class, as in torch.optim.AdamW")
         groups = optimizer.get("group_lr") or {}
         if not isinstance(groups, dict):
-            raise ValueError(f"optimizer.group_lr should be rates by group, as in {{unet_up: 1e-2}}, got {groups!r}")
+            raise ValueError(f"optimizer.group_lr should be rates by group, as in +optimizer.group_lr.unet_up=1e-2, got {groups!r}")
         for key, rate in {"lr": optimizer.get("lr"), **{f"group_lr.{name}": rate for name, rate in groups.items()}}.items():
             if (key != "lr" or rate is not None) and not (isinstance(rate, (int, float)) and rate > 0):
                 raise ValueError(f"optimizer.{key} should be a number greater than 0, got {rate!r}")

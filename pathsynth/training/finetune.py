@@ -40,7 +40,6 @@ from pathsynth.training.ranks import launched, local_rank, own_environment, stra
 from pathsynth.training.regeneration import RegenerationCallback
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
 
-
 OPTIMIZER_FILE = "optimizer.json"
 """In a fine-tune's folder: its parameter groups, a list of ``{name, rule, tensors, parameters, lr}``."""
 

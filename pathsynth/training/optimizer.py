@@ -125,7 +125,8 @@ def _group_rates(settings: Mapping[str, Any], groups: Mapping[str, Sequence[nn.P
     rates = dict(settings.get(GROUP_LR) or {})
     unknown = [name for name in rates if name not in groups]
     if unknown:
-        raise RequestError(f"optimizer.{GROUP_LR} names {unknown[0]}, and this adapter has the groups {', '.join(groups)}; name one of them")
+        known = ", ".join(groups)
+        raise RequestError(f"optimizer.{GROUP_LR} names {unknown[0]}, and this adapter has the groups {known}; name one of them")
     return rates
 
 
