@@ -23,11 +23,10 @@ SMALL = [
     *("data.n_train=90", "data.n_val=36", "data.n_test=18", "gate.epochs=1", "tracking=none", "lora.rank=2", "lora.targets=attention"),
     *("trainer.max_steps=8", "trainer.batch_size=4", "trainer.checkpoint_every=1", "trainer.threads=1", "+trainer.accelerator=cpu"),
     *("validation.every=4", "validation.n=2", "sampling.steps=2", "sampling.attempts=2"),
-    # plain descent: steps follow the gradient, so that a rounding stays a rounding
-    *("optimizer._target_=torch.optim.SGD", "optimizer.lr=0.5", "optimizer.weight_decay=0"),
 ]
-TOLERANCE = 1e-5
-"""Between the tensors of one process and of two; they are of size 0.1 and differ by the order in which gradients are summed."""
+TOLERANCE = 0.05
+"""Between the tensors of one process and of two, as a share of what was learnt: gradients are summed in another order, and Muon rounds
+them to bfloat16."""
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
@@ -98,8 +97,11 @@ def wait_for(process: subprocess.Popen[str], folder: Path, step: int) -> None:
 def test_two_processes_give_the_adapter_of_one(one_process, two_processes):
     one, two = adapter_of(one_process), adapter_of(two_processes)
     assert one.keys() == two.keys()
-    assert all(torch.allclose(tensor, two[name], atol=TOLERANCE) for name, tensor in one.items())
-    assert max(float(tensor.abs().max()) for name, tensor in one.items() if "lora_B" in name) > 20 * TOLERANCE, "something was learnt"
+    learnt = max(float(tensor.abs().max()) for name, tensor in one.items() if "lora_B" in name)  # B starts at 0
+    assert learnt > 3e-4
+    assert all(torch.allclose(tensor, two[name], rtol=0, atol=TOLERANCE * learnt) for name, tensor in one.items())
+    groups = json.loads((trial_of(one_process) / "optimizer.json").read_text())
+    assert {group["rule"] for group in groups} == {"muon"}, "the default optimizer acts on every tensor"
 
 
 def test_every_image_of_a_validation_counts_once(one_process, two_processes):
