@@ -26,6 +26,7 @@ from pathsynth.vocabulary.prompts import PromptBook
 
 _LAYOUT = ("*.safetensors", "*.json", "*.txt")
 _PATIENCE_SECONDS = 5
+_SCHEDULER = "scheduler/scheduler_config.json"
 
 
 _MEDMNIST = ("pathmnist", "medmnist")
@@ -129,6 +130,36 @@ def base_source(config: BaseConfig) -> BaseSource:
     if config.name == "tiny":
         return _folder_source(assets_folder() / "tiny", "install pathsynth again, or set base.path to what `pathsynth pretrain` made")
     raise RequestError(f"base={config.name} needs a folder; set base.path to one in diffusers layout")
+
+
+def scheduler_config(base: BaseSource) -> dict[str, Any]:
+    """The settings of a base's own scheduler; none where its folder states none.
+
+    Raises:
+        RequestError: they cannot be read.
+    """
+    if base.revision:
+        path = _hub_file(base.path_or_hub, base.revision, _SCHEDULER)
+    else:
+        path = Path(base.path_or_hub) / _SCHEDULER
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{path} cannot be read ({error}); set base.path to a complete diffusers folder") from error
+    if not isinstance(found, dict):
+        raise RequestError(f"{path} holds no settings; set base.path to a complete diffusers folder")
+    return found
+
+
+def _hub_file(hub: str, revision: str, name: str) -> Path:
+    """A small file of a base on the hub, from its cache or fetched."""
+    from huggingface_hub import hf_hub_download  # slow to import, and only needed here
+
+    try:
+        return Path(hf_hub_download(hub, name, revision=revision))
+    except (OSError, ValueError) as error:
+        what = f"{name} of base {hub} is neither in the hub's cache nor reachable"
+        raise RequestError(f"{what}; go online once, or set base.path to a local diffusers folder") from error
 
 
 def _folder_source(folder: Path, remedy: str) -> BaseSource:
