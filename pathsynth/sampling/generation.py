@@ -43,7 +43,8 @@ def generate_set(
 
     ``attempts.parquet`` has one row for each attempt, and ``images/`` is described as a data set. Images reach the disk as they
     are judged; memory holds one batch. Everything grows in ``work``, where a run that was cut off is gone on with, and appears in
-    ``folder`` when it is complete. ``scheduler`` is what ``draw`` samples with. ``look`` gives up hopeless candidates where ``sampling.look_after`` says.
+    ``folder`` when it is complete. ``scheduler`` is what ``draw`` samples with; ``look`` gives up
+    hopeless candidates where ``sampling.look_after`` says.
     """
     work.mkdir(parents=True, exist_ok=True)
     ledger = AttemptsLedger(work)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import json
 import os
 import urllib.error
@@ -20,6 +18,7 @@ from pathsynth.data.folder import folder_files
 from pathsynth.data.medmnist import content_identity, medmnist_file, medmnist_identity
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.identity import digest
+from pathsynth.ledger.local_cache import checksum
 from pathsynth.ledger.weights import weights_digest
 from pathsynth.vocabulary.labels import LabelSpace
 from pathsynth.vocabulary.prompts import PromptBook
@@ -138,10 +137,8 @@ def scheduler_config(base: BaseSource) -> dict[str, Any]:
     Raises:
         RequestError: they cannot be read.
     """
-    if base.revision:
-        path = _hub_file(base.path_or_hub, base.revision, _SCHEDULER)
-    else:
-        path = Path(base.path_or_hub) / _SCHEDULER
+    hub = base.revision
+    path = _hub_file(base.path_or_hub, hub, _SCHEDULER) if hub else Path(base.path_or_hub) / _SCHEDULER
     try:
         found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (OSError, ValueError) as error:
@@ -168,19 +165,12 @@ def _folder_source(folder: Path, remedy: str) -> BaseSource:
     files = _layout_files(folder)
     if not any(path.suffix == ".safetensors" for path in files):
         raise RequestError(f"the base at {folder} has no .safetensors weights; {remedy}")
-    content = {str(path.relative_to(folder)): _sha256(path, path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+    content = {str(path.relative_to(folder)): checksum(path, "sha256") for path in files}
     return BaseSource(str(folder), None, digest(content))
 
 
 def _layout_files(folder: Path) -> list[Path]:
     return sorted(path for pattern in _LAYOUT for path in folder.rglob(pattern) if path.is_file())
-
-
-@functools.lru_cache(maxsize=64)
-def _sha256(path: Path, length: int, changed_ns: int) -> str:
-    """SHA-256 of the file; length and time of change are there so that a replaced file is read anew."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _hub_source(hub: str, revision: str | None) -> BaseSource:

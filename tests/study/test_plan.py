@@ -252,7 +252,7 @@ def test_what_will_be_downloaded_is_planned_as_the_official_file(settings, monke
 
     digest = hashlib.md5((tmp_path / "pathmnist.npz").read_bytes()).hexdigest()
     official = medmnist.OFFICIAL_MD5[28]
-    monkeypatch.setattr(medmnist, "_md5", lambda *_: official)
+    monkeypatch.setattr(medmnist, "checksum", lambda *_: official)
     assert digest != official
     assert pathmnist_data(tmp_path).identity == planned
 
