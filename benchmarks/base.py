@@ -101,10 +101,11 @@ def reconstruction_figures(
     base: Base, projection: PatchProjection, images: LabelledImages, classifiers: dict[str, Classifier], data: str
 ) -> list[Figure]:
     """PSNR over all pixels, and what gate and judge say of originals and of reconstructions; ``data`` is the images' name."""
-    copies = {what: reconstructed(way, images.images, base.canvas) for what, way in ways(base, projection).items()}
-    figures = [psnr(what, images.images, copy, data) for what, copy in copies.items()]
+    originals = images.images[:]
+    copies = {what: reconstructed(way, originals, base.canvas) for what, way in ways(base, projection).items()}
+    figures = [psnr(what, originals, copy, data) for what, copy in copies.items()]
     for role, classifier in classifiers.items():
-        for what, shown in {"originals": images.images, **copies}.items():
+        for what, shown in {"originals": originals, **copies}.items():
             hits = class_probabilities(classifier, shown).argmax(axis=1) == images.labels
             figures.append(proportion(f"{role} accuracy on {what}", hits, data))
     return figures

@@ -21,12 +21,11 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import numpy as np
 import torch
 
@@ -40,10 +39,11 @@ from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.models.base import Base, load_base
 from pathsynth.models.classifier import load_classifier
 from pathsynth.models.lora import load_adapter
-from pathsynth.sampling.draw import CandidateDrawer
+from pathsynth.sampling.draw import CandidateDrawer, base_scheduler, new_scheduler
 from pathsynth.sampling.early import Cut, EarlyLook, calibrate, fit_cut
 from pathsynth.sampling.gate import Gate
-from pathsynth.sampling.rejection import Route, sample_until_accepted
+from pathsynth.sampling.generation import route_of
+from pathsynth.sampling.rejection import sample_until_accepted
 from pathsynth.sampling.slots import Slot, Stream, attempt_at, slots_of
 from pathsynth.study.acceptance import acceptance_rules
 from pathsynth.study.claim import read_manifest
@@ -182,8 +182,7 @@ def _bench(trial: Path, request: _Request) -> _Bench:
     base = load_base(source.path_or_hub, source.revision, source.identity, config.base.canvas, data.size)
     load_adapter(trial / "adapter", base)
     base.pipeline.set_progress_bar_config(disable=True)
-    if config.sampling.scheduler:
-        base.pipeline.scheduler = getattr(diffusers, config.sampling.scheduler).from_config(base.scheduler.config)
+    base.pipeline.scheduler = new_scheduler(base, base_scheduler(base, config.sampling.scheduler))
     classifier = load_classifier(gate, data.space).to(base.unet.device)
     sampling = config.sampling.model_copy(update={"threshold": max(config.sampling.threshold, request.threshold)})
     bench = _Bench(base, data, Gate(classifier, acceptance_rules(classifier, data, sampling)), config, request)
@@ -221,7 +220,6 @@ def _drawer(bench: _Bench) -> CandidateDrawer:
         sampling.guidance,
         half=bench.request.half,
         guidance_rescale=sampling.guidance_rescale,
-        scheduler=sampling.scheduler,
         look_after=bench.request.look_after,
     )
 
@@ -240,7 +238,7 @@ def _ours(bench: _Bench, seed: int, speculate: bool = False, looks: bool = False
     assert sampling
     draw = _drawer(bench)
     look = EarlyLook(draw, bench.gate, bench.cut) if looks and bench.cut else None
-    route = Route(sampling.steps, sampling.calls_a_step, look_after=request.look_after if look else None)
+    route = replace(route_of(sampling, draw.scheduler), revise_from=None, look_after=request.look_after if look else None)
     budget = (request.attempts, request.batch_size, seed)
     accepted: dict[int, int] = {}
     attempts: dict[int, int] = {}

@@ -96,7 +96,8 @@ def _drawn(
     draw, judge = drawer(base, ready.size, sampling), Gate(gate, rules, sampling.deterministic)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
-        generate_set(folder, Path(work), slots, draw, judge, sampling, data.space, keep_rejected=True, on_attempt=lambda _: None)
+        own = (draw, judge, sampling, draw.scheduler, data.space)
+        generate_set(folder, Path(work), slots, *own, keep_rejected=True, on_attempt=lambda _: None)
     return list(read_attempts(folder))
 
 

@@ -49,7 +49,7 @@ def _small_figures(real: Path | None, work: Path, only: Sequence[str]) -> list[F
     test, name = small.split("test"), f"{small.name} test"
     base = load_base(str(assets_folder() / "tiny"), None, "base", 32, 32)
     copies = LabelledImages(reconstructed(base, test.images), test.labels)
-    figures = [psnr("reconstructions", test.images, copies.images, name)]
+    figures = [psnr("reconstructions", test.images[:], copies.images[:], name)]
     seen = {name: test, f"{name}, reconstructed": copies}
     if real is not None:
         tissue = pathmnist_data(real, 28, allow_subset=True)
@@ -126,4 +126,4 @@ def _predicted(classifier: Classifier, images: LabelledImages) -> np.ndarray:
 
 def _padded(images: LabelledImages) -> LabelledImages:
     """28 px images reflected to the 32 px of the phantoms."""
-    return LabelledImages(to_uint8(pad_to(to_float(images.images), 32)), images.labels)
+    return LabelledImages(to_uint8(pad_to(to_float(images.images[:]), 32)), images.labels)

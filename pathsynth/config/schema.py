@@ -289,8 +289,8 @@ class SamplingConfig(_Group):
         return self
 
     @property
-    def calls_a_step(self) -> int:
-        """With guidance the denoiser runs twice a step."""
+    def calls_an_evaluation(self) -> int:
+        """With guidance the denoiser runs twice for a prediction, with the prompt and without."""
         return 2 if self.guidance > 1 or self.guidance_step else 1
 
     @property

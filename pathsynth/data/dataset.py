@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pathsynth.data.images import ImageRows, Images
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.seeds import derive_seed
 from pathsynth.vocabulary.labels import LabelSpace
@@ -33,7 +34,7 @@ ALL = Counts()
 class LabelledImages:
     """``images`` uint8 (N, H, W, 3) and ``labels`` int64 (N,) that index the classes of a label space."""
 
-    images: np.ndarray
+    images: Images
     labels: np.ndarray
 
     def __post_init__(self) -> None:
@@ -46,8 +47,9 @@ class LabelledImages:
         return len(self.labels)
 
     def take(self, rows: np.ndarray) -> LabelledImages:
-        """The chosen rows, in the order given; ``rows`` is an integer or boolean index."""
-        return LabelledImages(self.images[rows], self.labels[rows])
+        """The chosen rows, in the order given; ``rows`` is an integer or boolean index. What lies on the disk stays there."""
+        images = self.images.take(rows) if isinstance(self.images, ImageRows) else self.images[rows]
+        return LabelledImages(images, self.labels[rows])
 
 
 @dataclass(frozen=True)

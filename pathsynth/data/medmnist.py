@@ -9,17 +9,17 @@ import shutil
 import tempfile
 import urllib.error
 import urllib.request
-import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib import format as npy
 
 from pathsynth.data.dataset import ALL, SPLITS, Counts, DataSet, LabelledImages, first_of_each_class
+from pathsynth.data.images import ImageRows
 from pathsynth.data.medmnist_sets import MedSet, medmnist_set
+from pathsynth.data.npz import array_header, open_array, read_array
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.local_cache import checksum
 from pathsynth.vocabulary.labels import COLORECTAL
 from pathsynth.vocabulary.prompts import colorectal_prompts
 
@@ -59,7 +59,8 @@ def pathmnist_identity(root: Path | None = None, size: int = 28, allow_subset: b
 def medmnist_data(
     source: MedSet, root: Path | None = None, size: int = 28, allow_subset: bool = False, download: bool = False, counts: Counts = ALL
 ) -> DataSet:
-    """A set at 28, 64, 128 or 224 pixels. Labels and array headers are checked now, images are read when asked for.
+    """A set at 28, 64, 128 or 224 pixels. Labels and array headers are checked now, images are read when asked for: large
+    arrays stay on the disk, and memory holds the rows that are in use (:func:`open_array`).
 
     Grey images are given three equal channels.
 
@@ -83,7 +84,8 @@ def medmnist_data(
 
     @functools.cache
     def read(split: str) -> LabelledImages:
-        whole = LabelledImages(_coloured(_array(path, f"{split}_images")), _labels(source, path, split))
+        images = open_array(path, f"{split}_images", checksum(path, "md5"))
+        whole = LabelledImages(ImageRows(images), _labels(source, path, split))
         wanted = getattr(counts, split)
         return whole.take(first_of_each_class(whole.labels, wanted)) if wanted else whole
 
@@ -105,24 +107,24 @@ def medmnist_identity(
     for split, wanted, found in zip(SPLITS, counts, there, strict=True):
         if wanted > found:
             raise RequestError(f"{path} has {found:,} {split} images, not {wanted:,}; lower data.n_{split}, or set 0 for all")
-    checksum = _md5(path, path.stat().st_size, path.stat().st_mtime_ns)
-    identity = content_identity(source.flag, size, checksum, counts)
+    md5 = checksum(path, "md5")
+    identity = content_identity(source.flag, size, md5, counts)
     kept = [wanted or found for wanted, found in zip(counts, there, strict=True)]
     shown = "/".join(f"{n:,}" for n in kept)
-    if checksum == source.md5[size]:
+    if md5 == source.md5[size]:
         return SourceIdentity(f"{source.title} {size} px" + (f", {shown} images" if any(counts) else ""), identity)
     if not allow_subset:
         raise RequestError(
-            f"{path} has MD5 {checksum}, the official file {source.md5[size]}; "
+            f"{path} has MD5 {md5}, the official file {source.md5[size]}; "
             "fetch it again, or set data.allow_subset=true to use it as a subset"
         )
     return SourceIdentity(f"{source.title} subset ({shown})" + ("" if size == 28 else f" {size} px"), identity)
 
 
-def content_identity(flag: str, size: int, checksum: str, counts: Counts = ALL) -> str:
+def content_identity(flag: str, size: int, md5: str, counts: Counts = ALL) -> str:
     """The hash of what determines the images: the file's checksum, and how many of each split are taken if not all."""
     taken = ":" + "/".join(map(str, counts)) if any(counts) else ""
-    return hashlib.blake2b(f"{flag}:{size}:{checksum}{taken}".encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(f"{flag}:{size}:{md5}{taken}".encode(), digest_size=8).hexdigest()
 
 
 def medmnist_file(source: MedSet, root: Path | None, size: int) -> Path:
@@ -137,21 +139,9 @@ def medmnist_file(source: MedSet, root: Path | None, size: int) -> Path:
     return folder.expanduser() / (f"{source.flag}.npz" if size == 28 else f"{source.flag}_{size}.npz")
 
 
-def _coloured(images: np.ndarray) -> np.ndarray:
-    """uint8 (N, H, W, 3) of colour or grey images."""
-    return images if images.ndim == 4 else np.repeat(images[..., None], 3, axis=-1)
-
-
-@functools.lru_cache(maxsize=8)
-def _md5(path: Path, length: int, changed_ns: int) -> str:
-    """MD5 of the file; length and time of change are there so that a replaced file is read anew."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "md5").hexdigest()
-
-
 def _check_headers(path: Path, split: str, size: int, channels: int) -> int:
     """Check shape and dtype of a split's two arrays without reading them; the number of images."""
-    shape, dtype = _header(path, f"{split}_images")
+    shape, _, dtype = array_header(path, f"{split}_images")
     wanted = (size, size, 3) if channels == 3 else (size, size)
     if dtype != np.uint8 or shape[1:] != wanted:
         shown = ", ".join(map(str, wanted))
@@ -160,7 +150,7 @@ def _check_headers(path: Path, split: str, size: int, channels: int) -> int:
         )
     if shape[0] == 0:
         raise RequestError(f"{path}: {split}_images holds no image; use a file whose three splits all have images")
-    label_shape, label_dtype = _header(path, f"{split}_labels")
+    label_shape, _, label_dtype = array_header(path, f"{split}_labels")
     if label_dtype.kind not in "iu" or label_shape != (shape[0], 1):
         raise RequestError(
             f"{path}: {split}_labels is {label_dtype} {label_shape}, wanted integers ({shape[0]}, 1); use a file in MedMNIST layout"
@@ -168,34 +158,9 @@ def _check_headers(path: Path, split: str, size: int, channels: int) -> int:
     return int(shape[0])
 
 
-def _header(path: Path, key: str) -> tuple[tuple[int, ...], np.dtype]:
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as member:
-            version = npy.read_magic(member)
-            shape, _, dtype = npy.read_array_header_1_0(member) if version == (1, 0) else npy.read_array_header_2_0(member)
-            return shape, dtype
-    except KeyError as error:
-        raise RequestError(f"{path} has no array '{key}'; use a file in MedMNIST layout") from error
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _array(path: Path, key: str) -> np.ndarray:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return archive[key]
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> RequestError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return RequestError(f"{path} is truncated or no .npz archive ({reason}); fetch it again")
-
-
 def _labels(source: MedSet, path: Path, split: str) -> np.ndarray:
     """int64 (N,) labels of a split, all of them classes of the label space."""
-    labels = _array(path, f"{split}_labels").astype(np.int64).reshape(-1)
+    labels = read_array(path, f"{split}_labels").astype(np.int64).reshape(-1)
     if labels.min() < 0 or labels.max() >= len(source.space):
         raise RequestError(
             f"{path}: {split}_labels has values {labels.min()} to {labels.max()}, wanted 0 to {len(source.space) - 1}; "
@@ -213,8 +178,9 @@ def _download(source: MedSet, path: Path, size: int) -> None:
     try:
         with os.fdopen(handle, "wb") as target, urllib.request.urlopen(url, timeout=60) as answer:
             shutil.copyfileobj(answer, target)
-        stat = partial.stat()
-        if _md5(partial, stat.st_size, stat.st_mtime_ns) != source.md5[size]:
+        with partial.open("rb") as arrived:
+            whole = hashlib.file_digest(arrived, "md5").hexdigest() == source.md5[size]
+        if not whole:
             raise RequestError(f"{path.name} from {url} arrived damaged (wrong MD5); try again, or put the file in {path.parent}")
         os.replace(partial, path)
     except (urllib.error.URLError, OSError) as error:

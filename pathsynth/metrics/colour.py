@@ -8,6 +8,8 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from pathsynth.data.images import Images
+
 _BINS = 8
 _ROUNDS = 500
 _ROWS = 256
@@ -20,12 +22,12 @@ class ColourClassifier:
     weights: np.ndarray
     bias: np.ndarray
 
-    def predict(self, images: np.ndarray) -> np.ndarray:
+    def predict(self, images: Images) -> np.ndarray:
         """Classes, int64 (N,), of uint8 images (N, H, W, 3)."""
         return (histograms(images) @ self.weights.T + self.bias).argmax(axis=1)
 
 
-def fit_colour(images: np.ndarray, labels: np.ndarray, classes: int) -> ColourClassifier:
+def fit_colour(images: Images, labels: np.ndarray, classes: int) -> ColourClassifier:
     """Fit on uint8 images (N, H, W, 3) with labels int (N,) of at least two classes; a class without images is never predicted.
 
     Raises:
@@ -42,7 +44,7 @@ def fit_colour(images: np.ndarray, labels: np.ndarray, classes: int) -> ColourCl
     return ColourClassifier(weights, bias)
 
 
-def histograms(images: np.ndarray) -> np.ndarray:
+def histograms(images: Images) -> np.ndarray:
     """Share of pixels in each of 8 levels of R, G and B: float32 (N, 24) of uint8 images (N, H, W, 3)."""
     parts = [_histograms(images[i : i + _ROWS]) for i in range(0, len(images), _ROWS)]
     return np.concatenate(parts) if parts else np.empty((0, 3 * _BINS), np.float32)

@@ -17,6 +17,7 @@ import pandas as pd
 from scipy.stats import bootstrap
 
 from pathsynth.data.dataset import DataSet
+from pathsynth.data.images import Images
 from pathsynth.ledger.records import Metric, Missing
 from pathsynth.metrics.agreement import Interval, agreement, macro_interval, wilson
 from pathsynth.metrics.colour import ColourClassifier, fit_colour
@@ -130,7 +131,8 @@ def real_reference(judge: Classifier, data: DataSet, split: str, n: int, seed: i
     scored, trained = data.split(split), data.split("train")
     real, train = _Set(class_features(judge, scored.images), scored.labels), _Set(class_features(judge, trained.images), trained.labels)
     every = -(-len(trained) // _MOST_COLOURS)
-    colour = fit_colour(trained.images[::every], trained.labels[::every], len(data.space))
+    spread = trained.take(np.arange(0, len(trained), every))
+    colour = fit_colour(spread.images, spread.labels, len(data.space))
     told = _Scored(None, _COLOUR, scored.labels, colour.predict(scored.images))
     reached = [*_reached_by_real(real, train, data, n, seed), *_overall_metrics(told, data, seed, None, split)]
     if reconstruct:
@@ -377,7 +379,7 @@ def _reached(real: np.ndarray, others: np.ndarray, data: DataSet, seed: int, spl
     ]
 
 
-def _some(rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+def _some(rows: Images, n: int, rng: np.random.Generator) -> np.ndarray:
     """``n`` rows at random, or all if there are fewer, in their order."""
     return rows[np.sort(rng.permutation(len(rows))[:n])]
 

@@ -11,6 +11,7 @@ from diffusers import StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
+from pathsynth.data.images import Images
 from pathsynth.data.tensors import crop_to, pad_to, to_float, to_uint8
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.diffusion import decode_latents, encode_images, encode_prompts
@@ -63,7 +64,7 @@ class Base:
 
 
 @torch.no_grad()
-def reconstructed(base: Base, images: np.ndarray) -> np.ndarray:
+def reconstructed(base: Base, images: Images) -> np.ndarray:
     """uint8 images (N, S, S, 3) through the autoencoder and back; what is smaller than the canvas is padded by reflection."""
     device, size = base.unet.device, images.shape[1]
     batches = [pad_to(to_float(images[i : i + _BATCH]), base.canvas).to(device) for i in range(0, len(images), _BATCH)]

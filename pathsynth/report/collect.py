@@ -109,7 +109,7 @@ def _summary(folder: Path) -> TrialSummary:
         state="unreadable" if problems else "done" if result else state.state,
         problem="; ".join(problems) or ("" if result else state.reason),
         overrides=tuple(str(o) for o in manifest.get("overrides") or ()),
-        settings=flat_settings(config),
+        settings=flat_settings(config) | _scheduler_settings(manifest),
         differing=(),
         result=result,
         f1_gate=scores.generated("macro_f1", BEFORE, GATE),
@@ -118,6 +118,14 @@ def _summary(folder: Path) -> TrialSummary:
         accepted_judge=scores.generated("accuracy", AFTER, JUDGE),
         address=_address(folder / ADDRESS),
     )
+
+
+def _scheduler_settings(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """What the scheduler that images were drawn with has in place of the settings of the base's own, as the plan has it."""
+    stages = _mapping(manifest.get("plan")).get("stages")
+    stages = [stage for stage in map(_mapping, stages if isinstance(stages, list) else ()) if stage.get("name") == "generate"]
+    changes = {key: value for stage in stages for key, value in _mapping(_mapping(stage.get("settings")).get("scheduler_settings")).items()}
+    return flat_settings({"sampling": {"scheduler_settings": changes}})
 
 
 def _address(path: Path) -> str:

@@ -27,6 +27,7 @@ _KEY_SETTINGS = (
     ("learning rate", "optimizer.lr"),
     ("sampling steps", "sampling.steps"),
     ("scheduler", "sampling.scheduler"),
+    ("timestep spacing, not as the base states", "sampling.scheduler_settings.timestep_spacing"),
     ("guidance", "sampling.guidance"),
     ("guidance rescale", "sampling.guidance_rescale"),
     ("tries per image, at most", "sampling.attempts"),

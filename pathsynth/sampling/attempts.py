@@ -16,6 +16,7 @@ from pathsynth.sampling.slots import Attempt, Slot, Strategy, Stream
 from pathsynth.sampling.verdict import Verdict
 
 LINES, _TABLE = "attempts.jsonl", "attempts.parquet"
+_OPTIONAL = ("reason", "image", "sha256", "scheduler", "timestep_spacing")
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class AttemptRow:
 
     ``image`` is a path below the ledger's folder (None: not kept), ``sha256`` that of its pixels (None: they were not finite).
     ``strategy``: how it was made different from the attempt before it. ``stopped_at``: the step after which it was given up as
-    hopeless; ``sha256`` is then that of the predicted image. None: it took all steps.
+    hopeless; ``sha256`` is then that of the predicted image. None: it took all steps. ``scheduler`` and ``timestep_spacing``: the
+    diffusers class, and how it spread the timesteps; None in a ledger of an earlier version, or where the scheduler states none.
     """
 
     stream: str
@@ -47,6 +49,8 @@ class AttemptRow:
     sha256: str | None
     strategy: str = Strategy.FRESH
     stopped_at: int | None = None
+    scheduler: str | None = None
+    timestep_spacing: str | None = None
 
     @property
     def name(self) -> str:
@@ -126,7 +130,7 @@ def read_attempts(folder: Path) -> Iterator[AttemptRow]:
             f"the attempts ledger {folder / _TABLE} cannot be read ({error}); remove its folder, generate again"
         ) from error
     for record in table.to_dict(orient="records"):
-        optional = {name: None if pd.isna(record[name]) else record[name] for name in ("reason", "image", "sha256")}
+        optional = {name: None if pd.isna(record.get(name)) else record[name] for name in _OPTIONAL}
         stopped_at = record.get("stopped_at")  # a ledger of an earlier version has none
         optional["stopped_at"] = None if pd.isna(stopped_at) else int(stopped_at)
         yield AttemptRow(**{**record, **optional, "probabilities": tuple(float(p) for p in record["probabilities"])})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import diffusers
 import numpy as np
@@ -15,6 +17,7 @@ from pathsynth.config import SamplingConfig
 from pathsynth.data.tensors import crop_to, to_uint8
 from pathsynth.ledger.errors import StageError
 from pathsynth.models.base import Base
+from pathsynth.sampling.scheduler import Scheduler, changes_told, scheduler_of
 from pathsynth.sampling.slots import Attempt
 from pathsynth.sampling.trajectory import Paused, Trajectory
 
@@ -45,7 +48,7 @@ class CandidateDrawer:
         guidance: guidance scale (1: none; the UNet then runs once a step instead of twice).
         guidance_step: added to the scale for each attempt at the slot before.
         guidance_rescale: share, 0 to 1, of the way back to the spread of the unguided prediction.
-        scheduler: a diffusers class, made from the configuration of the base's own; None: the base's own.
+        scheduler: a diffusers class that takes the place of the base's own, as :func:`scheduler_of` says; None: the base's own.
         half: the UNet computes in bfloat16 where that is safe; the scheduler and the decoder stay in float32.
         fixed: batches are cut and padded to :data:`FIXED` candidates, so that an image has the same bits in any company.
         revise_from: the step that an attempt starts at which revises another.
@@ -68,7 +71,8 @@ class CandidateDrawer:
     ) -> None:
         self._base, self._image_size, self._steps = base, image_size, steps
         self._guidance, self._guidance_step, self._guidance_rescale = guidance, guidance_step, guidance_rescale
-        self._scheduler = getattr(diffusers, scheduler) if scheduler else type(base.scheduler)
+        self.scheduler = base_scheduler(base, scheduler)
+        self._ends = list(itertools.accumulate(self.scheduler.evaluations(steps), initial=0))
         self._half, self._fixed = half, fixed
         self._revise_from, self._look_after = revise_from, look_after
         self._embeddings: dict[str, Tensor] = {}
@@ -163,7 +167,7 @@ class CandidateDrawer:
             steered = free + scale * (conditioned - free)
             return rescale_noise_cfg(steered, conditioned, self._guidance_rescale) if self._guidance_rescale else steered
 
-        way.advance(predict, stop, self._steps)
+        way.advance(predict, self._ends[stop])
         return way
 
     def _begun(self, attempts: Sequence[Attempt]) -> Trajectory:
@@ -171,16 +175,17 @@ class CandidateDrawer:
         if attempts[0] in self._waiting:
             assert self._look_after is not None
             paused = {a: self._waiting.pop(a) for a in set(attempts)}
-            return Trajectory.resumed([paused[a] for a in attempts], self._look_after)
+            return Trajectory.resumed([paused[a] for a in attempts], self._ends[self._look_after])
         device = self._base.unet.device
-        scheduler = self._scheduler.from_config(self._base.scheduler.config)
+        scheduler = new_scheduler(self._base, self.scheduler)
         scheduler.set_timesteps(self._steps, device=device)
+        assert len(scheduler.timesteps) == self._ends[-1], "the calls that are planned are those that will be made"
         noise = torch.stack([self._noise(a.seed) for a in attempts]).to(device)
         revised = [a.revises for a in attempts if a.revises]
         if not revised:
             return Trajectory.from_noise(scheduler, noise)
         assert self._revise_from is not None
-        return Trajectory.from_image(scheduler, self._clean(revised), noise, self._revise_from)
+        return Trajectory.from_image(scheduler, self._clean(revised), noise, self._ends[self._revise_from])
 
     def _clean(self, attempts: Sequence[Attempt]) -> Tensor:
         """Latents (N, C, h, w) of attempts that were rejected."""
@@ -208,6 +213,17 @@ class CandidateDrawer:
         return self._embeddings[prompt]
 
 
+def base_scheduler(base: Base, name: str | None) -> Scheduler:
+    """What a loaded base is sampled with; ``name`` as ``sampling.scheduler``."""
+    return scheduler_of(name, type(base.scheduler).__name__, base.scheduler.config)
+
+
+def new_scheduler(base: Base, scheduler: Scheduler) -> Any:
+    """A diffusers scheduler on the base's noise schedule, at its beginning."""
+    kind = type(base.scheduler) if scheduler.own else getattr(diffusers, scheduler.name)
+    return kind.from_config(base.scheduler.config, **scheduler.changes)
+
+
 def _out_of_memory(error: RuntimeError) -> bool:
     """Whether an error is that of a GPU's memory or of the CPU's allocator."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
@@ -222,8 +238,16 @@ def _keep(kept: dict[Attempt, _Item], more: Mapping[Attempt, _Item]) -> None:
         del kept[attempt]
 
 
+@functools.cache
+def _tell(line: str) -> None:
+    """Print a line the first time."""
+    print(line, flush=True)
+
+
 def drawer(base: Base, image_size: int, sampling: SamplingConfig) -> CandidateDrawer:
-    """What draws as the settings of sampling say."""
+    """What draws as the settings of sampling say; it is told once where that is not at the timesteps that the base states."""
+    if told := changes_told(base_scheduler(base, sampling.scheduler)):
+        _tell(told)
     return CandidateDrawer(
         base,
         image_size,

@@ -18,7 +18,7 @@ from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.errors import StageError
 from pathsynth.sampling.draw import CandidateDrawer
 from pathsynth.sampling.gate import Gate
-from pathsynth.sampling.rejection import Hopeless
+from pathsynth.sampling.rejection import Hopeless, Route
 from pathsynth.sampling.slots import Attempt
 from pathsynth.sampling.verdict import Seen, Verdict, hopeless
 
@@ -103,13 +103,13 @@ class EarlyLook:
         return (image, verdict) if verdict else None
 
 
-def cut_told(cut: Cut) -> str:
-    """A line that says what is given up, and what that loses and saves, with 95% Wilson intervals."""
+def cut_told(cut: Cut, route: Route) -> str:
+    """A line that says what is given up, and what that loses and saves on a ``route``, with 95% Wilson intervals."""
     if not cut.fitted:
         return "early rejection: no candidate was accepted where its cut is fitted, so none is given up"
     told = f"early rejection: after {cut.after} of {cut.steps} steps, what has a probability below {cut.probability:.3g} is given up"
     lost = _share(cut.lost, cut.accepted)
-    saved = _share(cut.given_up, cut.candidates, 1 - cut.after / cut.steps)
+    saved = _share(cut.given_up, cut.candidates, sum(route.calls[cut.after :]) / sum(route.calls))
     return f"{told}; on candidates it was not fitted on: lost {lost} of the accepted, saved {saved} of the calls"
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pathsynth.data.images import Images
 from pathsynth.data.tensors import to_float
 from pathsynth.models.classifier import Classifier
 from pathsynth.sampling.draw import fixed_batches
@@ -54,18 +55,18 @@ class Gate:
 
 
 @torch.no_grad()
-def class_probabilities(classifier: Classifier, images: np.ndarray) -> np.ndarray:
+def class_probabilities(classifier: Classifier, images: Images) -> np.ndarray:
     """Calibrated probabilities, float64 (N, C), of uint8 images (N, H, W, 3)."""
     return np.concatenate([classifier.probabilities(batch).cpu().numpy() for batch in _batches(classifier, images)])
 
 
 @torch.no_grad()
-def class_features(classifier: Classifier, images: np.ndarray) -> np.ndarray:
+def class_features(classifier: Classifier, images: Images) -> np.ndarray:
     """What the classifier's last layer sees, float64 (N, F), of uint8 images (N, H, W, 3)."""
     return np.concatenate([classifier.features(batch).double().cpu().numpy() for batch in _batches(classifier, images)])
 
 
-def _batches(classifier: Classifier, images: np.ndarray) -> Iterator[Tensor]:
+def _batches(classifier: Classifier, images: Images) -> Iterator[Tensor]:
     device = next(classifier.parameters()).device
     return (to_float(images[i : i + _BATCH]).to(device) for i in range(0, len(images), _BATCH))
 

@@ -12,6 +12,7 @@ from pathsynth.sampling.attempts import AttemptRow, AttemptsLedger, candidate_na
 from pathsynth.sampling.image_set import describe_images
 from pathsynth.sampling.pictures import pixel_hash, save_png
 from pathsynth.sampling.rejection import Allowance, Draw, Judge, Judged, Look, Route, SlotOutcome, account, sample_until_accepted
+from pathsynth.sampling.scheduler import Scheduler
 from pathsynth.sampling.slots import Attempt, Slot, Strategy
 from pathsynth.sampling.verdict import Verdict
 from pathsynth.vocabulary.labels import LabelSpace
@@ -32,6 +33,7 @@ def generate_set(
     draw: Draw,
     judge: Judge,
     sampling: SamplingConfig,
+    scheduler: Scheduler,
     space: LabelSpace,
     keep_rejected: bool,
     on_attempt: Callable[[Judged], None],
@@ -41,7 +43,8 @@ def generate_set(
 
     ``attempts.parquet`` has one row for each attempt, and ``images/`` is described as a data set. Images reach the disk as they
     are judged; memory holds one batch. Everything grows in ``work``, where a run that was cut off is gone on with, and appears in
-    ``folder`` when it is complete. ``look`` gives up hopeless candidates where ``sampling.look_after`` says.
+    ``folder`` when it is complete. ``scheduler`` is what ``draw`` samples with; ``look`` gives up
+    hopeless candidates where ``sampling.look_after`` says.
     """
     work.mkdir(parents=True, exist_ok=True)
     ledger = AttemptsLedger(work)
@@ -49,10 +52,10 @@ def generate_set(
     judged: list[tuple[Attempt, Verdict]] = []
     allowance = Allowance(sampling.calls, sampling.seconds)
     budget = (sampling.attempts, sampling.batch_size, sampling.seed)
-    stream = sample_until_accepted(slots, draw, judge, *budget, known, allowance, sampling.speculate, route_of(sampling), look)
+    stream = sample_until_accepted(slots, draw, judge, *budget, known, allowance, sampling.speculate, route_of(sampling, scheduler), look)
     for item in stream:
         if item.image is not None or item.attempt not in known:
-            ledger.append(_row(work, item, sampling, space, keep_rejected))
+            ledger.append(_row(work, item, sampling, scheduler, space, keep_rejected))
         judged.append((item.attempt, item.verdict))
         on_attempt(item)
     for image in ledger.complete(folder, (attempt for attempt, _ in judged)):
@@ -62,9 +65,10 @@ def generate_set(
     return GeneratedSet(account(slots, judged, sampling.attempts), judged)
 
 
-def route_of(sampling: SamplingConfig) -> Route:
+def route_of(sampling: SamplingConfig, scheduler: Scheduler) -> Route:
     """The way of candidates through the denoising steps."""
-    return Route(sampling.steps, sampling.calls_a_step, sampling.revise_from, sampling.look_after)
+    calls = tuple(n * sampling.calls_an_evaluation for n in scheduler.evaluations(sampling.steps))
+    return Route(calls, sampling.revise_from, sampling.look_after)
 
 
 def _strategy(attempt: Attempt, sampling: SamplingConfig) -> Strategy:
@@ -73,7 +77,9 @@ def _strategy(attempt: Attempt, sampling: SamplingConfig) -> Strategy:
     return Strategy.GUIDANCE if sampling.guidance_step and attempt.number else Strategy.FRESH
 
 
-def _row(folder: Path, item: Judged, sampling: SamplingConfig, space: LabelSpace, keep_rejected: bool) -> AttemptRow:
+def _row(
+    folder: Path, item: Judged, sampling: SamplingConfig, scheduler: Scheduler, space: LabelSpace, keep_rejected: bool
+) -> AttemptRow:
     attempt, verdict = item.attempt, item.verdict
     slot, known = attempt.slot, space.classes[attempt.slot.label]
     path = None
@@ -102,4 +108,6 @@ def _row(folder: Path, item: Judged, sampling: SamplingConfig, space: LabelSpace
         sha256=None if item.image is None else pixel_hash(item.image),
         strategy=_strategy(attempt, sampling),
         stopped_at=item.stopped_at,
+        scheduler=scheduler.name,
+        timestep_spacing=scheduler.spacing,
     )

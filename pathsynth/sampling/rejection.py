@@ -61,17 +61,20 @@ class Leg:
 
 @dataclass(frozen=True)
 class Route:
-    """The way of candidates through the ``steps``, each of which costs ``calls`` of the denoiser.
+    """The way of candidates through the steps, each of which takes its own ``calls`` of the denoiser.
 
     ``revise_from``: the step that an attempt which revises a rejected one starts at; None: attempts start from noise.
     ``look_after``: the step after which hopeless candidates are given up; None: none is. An attempt that revises is not looked at,
     nor is a first one outside ``generate``: what the adapter draws before any filtering is measured by it.
     """
 
-    steps: int = 1
-    calls: int = 1
+    calls: tuple[int, ...] = (1,)
     revise_from: int | None = None
     look_after: int | None = None
+
+    @property
+    def steps(self) -> int:
+        return len(self.calls)
 
     def first_leg(self, attempt: Attempt) -> Leg:
         """Where an attempt begins, and how far it goes then."""
@@ -90,7 +93,7 @@ class Route:
 
     def calls_of(self, attempt: Attempt, stop: int | None = None) -> int:
         """What an attempt costs to the step ``stop`` (None: the last)."""
-        return ((self.steps if stop is None else stop) - self.first_leg(attempt).start) * self.calls
+        return sum(self.calls[self.first_leg(attempt).start : stop])
 
     def next_attempt(self, last: Judged, sampling_seed: int) -> Attempt:
         """The attempt after a rejected one: it revises it if that is asked for and there is an image to revise."""
@@ -222,7 +225,7 @@ class _Rounds:
         """How many may take a leg: a batch, unless the calls that are ``left`` do not take as many to the end."""
         if leg.begun:
             return self.batch_size
-        return int(max(0, min(self.batch_size, left / ((self.route.steps - leg.start) * self.route.calls))))
+        return int(max(0, min(self.batch_size, left / sum(self.route.calls[leg.start :]))))
 
     def _ahead(self, batch: Sequence[Attempt], room: int) -> list[Attempt]:
         """Next attempts at the slots of a batch, all second ones before any third, as many as there is room and budget for."""
@@ -241,8 +244,7 @@ class _Rounds:
             given_up = {a: self._known(a) for a in batch if self.known[a].stopped_at is not None}
         else:
             found = zip(batch, self.look(batch), strict=True)
-            spent = leg.stop * self.route.calls
-            given_up = {a: Judged(a, *hopeless, spent, leg.stop) for a, hopeless in found if hopeless}
+            given_up = {a: Judged(a, *hopeless, self.route.calls_of(a, leg.stop), leg.stop) for a, hopeless in found if hopeless}
         self.committed -= sum(self.route.calls_of(a) - given_up[a].calls for a in given_up)
         self._queue(self.route.last_leg).extend(a for a in batch if a not in given_up)
         return list(given_up.values())

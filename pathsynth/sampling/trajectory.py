@@ -30,11 +30,12 @@ class Paused:
 class Trajectory:
     """A batch of latents on its way through a scheduler's steps.
 
-    ``latents`` are (N, C, h, w); ``predicted`` are the clean ones as the last step saw them, None before one that stops on the way.
+    ``latents`` are (N, C, h, w); ``predicted`` are the clean ones as the last evaluation of the denoiser saw them, None before one that
+    stops on the way. ``evaluations`` lie behind: one for each of the scheduler's ``timesteps``, of which a step may take several.
     """
 
-    def __init__(self, scheduler: Any, latents: Tensor, step: int) -> None:
-        self._scheduler, self.latents, self.step = scheduler, latents, step
+    def __init__(self, scheduler: Any, latents: Tensor, evaluations: int) -> None:
+        self._scheduler, self.latents, self.evaluations = scheduler, latents, evaluations
         self.predicted: Tensor | None = None
 
     @classmethod
@@ -43,32 +44,31 @@ class Trajectory:
         return cls(scheduler, noise * scheduler.init_noise_sigma, 0)
 
     @classmethod
-    def from_image(cls, scheduler: Any, clean: Tensor, noise: Tensor, step: int) -> Trajectory:
+    def from_image(cls, scheduler: Any, clean: Tensor, noise: Tensor, evaluations: int) -> Trajectory:
         """From a later step: ``clean`` latents (N, C, h, w) with as much ``noise`` as there would be (Meng et al., arXiv 2108.01073)."""
         if hasattr(scheduler, "set_begin_index"):
-            scheduler.set_begin_index(step * scheduler.order)
-        time = scheduler.timesteps[step * scheduler.order]
-        return cls(scheduler, scheduler.add_noise(clean, noise, time.expand(len(clean))), step)
+            scheduler.set_begin_index(evaluations)
+        time = scheduler.timesteps[evaluations]
+        return cls(scheduler, scheduler.add_noise(clean, noise, time.expand(len(clean))), evaluations)
 
     @classmethod
-    def resumed(cls, paused: Sequence[Paused], step: int) -> Trajectory:
+    def resumed(cls, paused: Sequence[Paused], evaluations: int) -> Trajectory:
         """From where candidates were left after the same step, together or not."""
         scheduler = copy.copy(paused[0].scheduler)
         for name in paused[0].memory:
             setattr(scheduler, name, _together([p.memory[name] for p in paused]))
-        return cls(scheduler, torch.stack([p.latents for p in paused]), step)
+        return cls(scheduler, torch.stack([p.latents for p in paused]), evaluations)
 
-    def advance(self, predict: Predict, stop: int, steps: int) -> None:
-        """Take the steps before ``stop``, of ``steps`` in all."""
-        scheduler, order = self._scheduler, self._scheduler.order
-        times = scheduler.timesteps[self.step * order : None if stop == steps else stop * order]
-        for t in times:
+    def advance(self, predict: Predict, stop: int) -> None:
+        """Take the steps up to the one that ends with the ``stop``-th evaluation."""
+        scheduler = self._scheduler
+        for t in scheduler.timesteps[self.evaluations : stop]:
             shown = scheduler.scale_model_input(self.latents, t)
             found = predict(shown, t)
-            if stop < steps:
+            if stop < len(scheduler.timesteps):
                 self.predicted = _clean(scheduler, shown, found, t)
             self.latents = scheduler.step(found, t, self.latents, return_dict=False)[0]
-        self.step = stop
+        self.evaluations = stop
 
     def paused(self) -> list[Paused]:
         """Each candidate by itself."""

@@ -87,7 +87,7 @@ def write_sheets(folder: Path, images: ImageSet, data: DataSet, split: str) -> N
     real = data.split(split)
     labels = [c.index for c in data.space.classes]
     sheets = {
-        "real": [list(real.images[real.labels == label][:_COLUMNS]) for label in labels],
+        "real": [list(real.images[np.flatnonzero(real.labels == label)[:_COLUMNS]]) for label in labels],
         "first_attempts": [images.pictures(label, lambda r: r.attempt == 0, _COLUMNS) for label in labels],
         "accepted": [images.pictures(label, lambda r: r.accepted, _COLUMNS) for label in labels],
     }

@@ -34,8 +34,9 @@ from pathsynth.models.lora import load_adapter, unload_adapter
 from pathsynth.sampling.draw import drawer
 from pathsynth.sampling.early import Cut, EarlyLook, calibrate, cut_told, fit_cut, read_cut, write_cut
 from pathsynth.sampling.gate import Gate
-from pathsynth.sampling.generation import generate_set
+from pathsynth.sampling.generation import generate_set, route_of
 from pathsynth.sampling.image_set import class_counts, unreachable_told
+from pathsynth.sampling.rejection import Route
 from pathsynth.sampling.request import requested_prompts
 from pathsynth.sampling.slots import Slot, Stream, attempt_at, slots_of
 from pathsynth.study.acceptance import acceptance_rules
@@ -283,7 +284,7 @@ class Trial:
         load_adapter(self.made("finetune") / "adapter", self.base)
         slots = self.slots()
         draw = drawer(self.base, self.data.size, sampling)
-        look = EarlyLook(draw, self.gate, self.cut()) if sampling.look_after else None
+        look = EarlyLook(draw, self.gate, self.cut(route_of(sampling, draw.scheduler))) if sampling.look_after else None
         with sampling_progress("generate", len(slots), self.advance("generate", "slots")) as shown:
             generate_set(
                 folder,
@@ -292,6 +293,7 @@ class Trial:
                 draw,
                 self.gate,
                 sampling,
+                draw.scheduler,
                 self.data.space,
                 keep_rejected=slots[0].stream is Stream.EVAL,
                 on_attempt=lambda j: shown.count(j.verdict.accepted or j.attempt.number + 1 == sampling.attempts),
@@ -305,10 +307,10 @@ class Trial:
         if self.judge and slots[0].stream is Stream.GENERATE:
             print(confirmed_told(placed(load_classifier(self.judge, self.data.space)), images), flush=True)
 
-    def cut(self) -> Cut:
+    def cut(self, route: Route) -> Cut:
         """Early rejection's cut, told with what it cost and saved on candidates that it was not fitted on."""
         cut = read_cut(self.built["look"])
-        print(cut_told(cut), flush=True)
+        print(cut_told(cut, route), flush=True)
         return cut
 
     def slots(self) -> list[Slot]:

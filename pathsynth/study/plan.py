@@ -13,7 +13,8 @@ from pathsynth.data.catalogue import ready_set
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest, stage_identity
 from pathsynth.sampling.request import requested_prompts
-from pathsynth.study.sources import BaseSource, DataSource, adapter_identity, base_source, data_source
+from pathsynth.sampling.scheduler import scheduler_of
+from pathsynth.study.sources import BaseSource, DataSource, adapter_identity, base_source, data_source, scheduler_config
 
 _Settings = TypeVar("_Settings")
 
@@ -98,7 +99,7 @@ _USUAL_SAMPLING: Mapping[str, Any] = {
 _OF_LOOK = ("look_loss", "look_n")
 """Of how early rejection's cut is fitted; without one no result depends on them."""
 
-_OF_GENERATION = ("calls", "seconds", "speculate", "look_after", *_OF_LOOK)
+_OF_GENERATION = ("calls", "seconds", "speculate", "look_after", "evaluations", *_OF_LOOK)
 """Of a whole generation; a validation has slots enough of its own."""
 
 _OF_SLOTS = ("attempts", "calls", "seconds", "speculate", "guidance_step", "revise")
@@ -289,11 +290,26 @@ class _Planner:
         return {"stream": "generate", "n": request.n, "prompts": {str(k): prompt for k, prompt in sorted(prompts.items())}, **shard}
 
     def _sampling(self) -> dict[str, Any]:
-        """What decides which images are drawn; options that were added later count where they are not at their first value."""
+        """What decides which images are drawn; options that were added later count where they are not at their first value.
+
+        So does what the program changes of the base's own scheduler, and how often the denoiser is asked, if not once a step.
+
+        Raises:
+            RequestError: the scheduler cannot do what is asked for.
+        """
         sampling = _needed(self._config.sampling, "sampling")
+        config = scheduler_config(self._base)
+        scheduler = scheduler_of(sampling.scheduler, config.get("_class_name", ""), config)
+        scheduler.check(sampling)
         usual = {name for name, value in _USUAL_SAMPLING.items() if getattr(sampling, name) == value}
         usual |= set() if sampling.look_after else set(_OF_LOOK)
-        return sampling.model_dump(mode="json", exclude={"batch_size", *usual})
+        settings = sampling.model_dump(mode="json", exclude={"batch_size", *usual})
+        if scheduler.changes:
+            settings["scheduler_settings"] = dict(scheduler.changes)
+        evaluations = sum(scheduler.evaluations(sampling.steps))
+        if evaluations != sampling.steps:
+            settings["evaluations"] = evaluations
+        return settings
 
     def _identity(self, name: str) -> str:
         return self._given.get(name) or self._stages[name].identity

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import json
 import os
 import urllib.error
@@ -20,12 +18,14 @@ from pathsynth.data.folder import folder_files
 from pathsynth.data.medmnist import content_identity, medmnist_file, medmnist_identity
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.identity import digest
+from pathsynth.ledger.local_cache import checksum
 from pathsynth.ledger.weights import weights_digest
 from pathsynth.vocabulary.labels import LabelSpace
 from pathsynth.vocabulary.prompts import PromptBook
 
 _LAYOUT = ("*.safetensors", "*.json", "*.txt")
 _PATIENCE_SECONDS = 5
+_SCHEDULER = "scheduler/scheduler_config.json"
 
 
 _MEDMNIST = ("pathmnist", "medmnist")
@@ -131,25 +131,46 @@ def base_source(config: BaseConfig) -> BaseSource:
     raise RequestError(f"base={config.name} needs a folder; set base.path to one in diffusers layout")
 
 
+def scheduler_config(base: BaseSource) -> dict[str, Any]:
+    """The settings of a base's own scheduler; none where its folder states none.
+
+    Raises:
+        RequestError: they cannot be read.
+    """
+    hub = base.revision
+    path = _hub_file(base.path_or_hub, hub, _SCHEDULER) if hub else Path(base.path_or_hub) / _SCHEDULER
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{path} cannot be read ({error}); set base.path to a complete diffusers folder") from error
+    if not isinstance(found, dict):
+        raise RequestError(f"{path} holds no settings; set base.path to a complete diffusers folder")
+    return found
+
+
+def _hub_file(hub: str, revision: str, name: str) -> Path:
+    """A small file of a base on the hub, from its cache or fetched."""
+    from huggingface_hub import hf_hub_download  # slow to import, and only needed here
+
+    try:
+        return Path(hf_hub_download(hub, name, revision=revision))
+    except (OSError, ValueError) as error:
+        what = f"{name} of base {hub} is neither in the hub's cache nor reachable"
+        raise RequestError(f"{what}; go online once, or set base.path to a local diffusers folder") from error
+
+
 def _folder_source(folder: Path, remedy: str) -> BaseSource:
     if not (folder / "model_index.json").is_file():
         raise RequestError(f"no base at {folder} (no model_index.json there); {remedy}")
     files = _layout_files(folder)
     if not any(path.suffix == ".safetensors" for path in files):
         raise RequestError(f"the base at {folder} has no .safetensors weights; {remedy}")
-    content = {str(path.relative_to(folder)): _sha256(path, path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+    content = {str(path.relative_to(folder)): checksum(path, "sha256") for path in files}
     return BaseSource(str(folder), None, digest(content))
 
 
 def _layout_files(folder: Path) -> list[Path]:
     return sorted(path for pattern in _LAYOUT for path in folder.rglob(pattern) if path.is_file())
-
-
-@functools.lru_cache(maxsize=64)
-def _sha256(path: Path, length: int, changed_ns: int) -> str:
-    """SHA-256 of the file; length and time of change are there so that a replaced file is read anew."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _hub_source(hub: str, revision: str | None) -> BaseSource:

@@ -221,11 +221,13 @@ class BestAdapter(pl.Callback):
 def _regeneration(job: FinetuneJob, folder: Path, keep_best: Callable[[int], None]) -> RegenerationCallback:
     sampling, space = job.settings.sampling, job.data.space
     prompts = {c.index: job.data.prompts.canonical(c.index) for c in space.classes}
+    draw = drawer(job.base, job.data.size, sampling)
     return RegenerationCallback(
         slots=slots_of(Stream.VAL, prompts, job.settings.validation.n),
-        draw=drawer(job.base, job.data.size, sampling),
+        draw=draw,
         judge=job.gate,
         sampling=sampling,
+        scheduler=draw.scheduler,
         space=space,
         folder=folder,
         keep_best=keep_best,

@@ -19,6 +19,7 @@ from pathsynth.metrics.agreement import Agreement, agreement
 from pathsynth.sampling.generation import route_of
 from pathsynth.sampling.pictures import contact_sheet
 from pathsynth.sampling.rejection import Draw, Judge, Judged, SlotOutcome, SlotStatus, account, sample_until_accepted
+from pathsynth.sampling.scheduler import Scheduler
 from pathsynth.sampling.slots import Slot
 from pathsynth.training.exhibits import show_attempts, show_pictures
 from pathsynth.training.loggers import VALIDATION_STEP
@@ -60,11 +61,13 @@ class RegenerationCallback(pl.Callback):
         draw: Draw,
         judge: Judge,
         sampling: SamplingConfig,
+        scheduler: Scheduler,
         space: LabelSpace,
         folder: Path,
         keep_best: Callable[[int], None],
     ) -> None:
         self._slots, self._draw, self._judge, self._sampling = slots, draw, judge, sampling
+        self._route = replace(route_of(sampling, scheduler), look_after=None)
         self._space, self._folder, self._keep_best = space, folder, keep_best
         self.best = -1.0
         self._rows: list[dict[str, float]] = []
@@ -87,7 +90,7 @@ class RegenerationCallback(pl.Callback):
         sampling = self._sampling
         own = self._slots[trainer.global_rank :: trainer.world_size]
         budget = (sampling.attempts, sampling.batch_size, sampling.seed)
-        drawn = list(sample_until_accepted(own, self._draw, self._judge, *budget, route=replace(route_of(sampling), look_after=None)))
+        drawn = list(sample_until_accepted(own, self._draw, self._judge, *budget, route=self._route))
         judged = self._in_order(gathered(drawn, trainer)) if trainer.world_size > 1 else drawn
         first = [j for j in judged if j.attempt.number == 0]
         labels = np.array([j.attempt.slot.label for j in first])

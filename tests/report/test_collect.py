@@ -94,3 +94,16 @@ def test_no_trial_is_one_line_that_names_the_folder(tmp_path: Path, name: str) -
 def test_settings_read_as_typed() -> None:
     settings = {"a": {"b": None, "c": True, "d": [1, "x"]}, "e": 0.5, "f": 1, "g": 0}
     assert flat_settings(settings) == {"a.b": "null", "a.c": "true", "a.d": "1,x", "e": "0.5", "f": "1", "g": "0"}
+
+
+def test_timesteps_that_the_base_does_not_state_are_among_the_settings(study: Path) -> None:
+    manifest = study / "a-16" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    drawn = {"name": "generate", "settings": {"scheduler_settings": {"timestep_spacing": "trailing"}}}
+    content["plan"] = {"stages": [{"name": "cache", "settings": {}}, drawn]}
+    manifest.write_text(json.dumps(content))
+    found = {t.folder.name: t.settings.get("sampling.scheduler_settings.timestep_spacing") for t in collect_trials(study)}
+    assert found == {"a-16": "trailing", "b-4": None, "c-64": None}
+    for damaged in ("none", {"stages": "none"}, {"stages": [None, {"name": "generate"}]}):
+        manifest.write_text(json.dumps({**content, "plan": damaged}))
+        assert all(t.state != "unreadable" for t in collect_trials(study))

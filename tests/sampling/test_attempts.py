@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from pathsynth.ledger.errors import StageError
-from pathsynth.sampling.attempts import AttemptRow, AttemptsLedger, read_attempts
+from pathsynth.sampling.attempts import AttemptRow, AttemptsLedger, read_attempts, write_attempts
 from pathsynth.sampling.pictures import contact_sheet, pixel_hash, read_png, save_png
 from pathsynth.sampling.slots import Slot, Stream, attempt_at
 
@@ -48,6 +50,15 @@ def test_rows_grow_as_lines_and_come_back_from_parquet(tmp_path):
     assert list(read_attempts(tmp_path)) == rows
     assert rows[0].seed > 2**53, "a seed of this size would not survive a float column"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["attempts.jsonl", "attempts.parquet"]
+
+
+def test_a_ledger_of_an_earlier_version_lacks_some_columns(tmp_path):
+    write_attempts(tmp_path, [replace(row(0, True), scheduler="PNDMScheduler", timestep_spacing="leading")])
+    (kept,) = read_attempts(tmp_path)
+    assert (kept.scheduler, kept.timestep_spacing) == ("PNDMScheduler", "leading")
+    path = tmp_path / "attempts.parquet"
+    pd.read_parquet(path).drop(columns=["stopped_at", "scheduler", "timestep_spacing"]).to_parquet(path, index=False)
+    assert list(read_attempts(tmp_path)) == [row(0, True)]
 
 
 def test_a_row_holds_the_attempt_and_the_verdict(tmp_path):

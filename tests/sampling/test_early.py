@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pathsynth.ledger.errors import StageError
 from pathsynth.sampling.early import Candidate, Cut, EarlyLook, calibrate, cut_told, fit_cut, least_probability, read_cut, write_cut
+from pathsynth.sampling.rejection import Route
 from pathsynth.sampling.slots import Stream, attempt_at, slots_of
 from pathsynth.sampling.verdict import Seen, Verdict, broken
 
@@ -29,16 +30,17 @@ def test_the_cut_is_fitted_on_even_slots_and_counted_on_odd_ones():
     odd = [Candidate(2 * i + 1, p, a) for i, (p, a) in enumerate([(0.05, False), (0.25, True), (0.29, False), (0.6, True)])]
     cut = fit_cut([c for pair in zip(even, [*odd, odd[0]], strict=True) for c in pair][:-1], 0.25, 8, 20)
     assert cut == Cut(0.3, 8, 20, fitted=4, candidates=4, given_up=3, accepted=2, lost=1)
-    assert cut_told(cut) == (
+    assert cut_told(cut, Route((2,) * 20)) == (
         "early rejection: after 8 of 20 steps, what has a probability below 0.3 is given up; on candidates it was not fitted on: "
         "lost 0.500 [0.095, 0.905] (n = 2) of the accepted, saved 0.450 [0.180, 0.573] (n = 4) of the calls"
     )
+    assert "saved 0.429 [" in cut_told(cut, Route((2,) + (1,) * 19)), "12 of 21 calls are left, and three of four give them up"
 
 
 def test_where_nothing_is_accepted_nothing_is_given_up():
     cut = fit_cut([Candidate(i, 0.0, False) for i in range(6)], 0.02, 2, 4)
     assert (cut.probability, cut.given_up, cut.lost) == (0.0, 0, 0)
-    assert "none is given up" in cut_told(cut)
+    assert "none is given up" in cut_told(cut, Route((2,) * 4))
 
 
 class Drawing:

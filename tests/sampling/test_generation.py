@@ -15,11 +15,13 @@ from pathsynth.sampling.attempts import LINES, AttemptRow, read_attempts
 from pathsynth.sampling.draw import CandidateDrawer, drawer
 from pathsynth.sampling.generation import generate_set
 from pathsynth.sampling.pictures import read_png
+from pathsynth.sampling.scheduler import scheduler_of
 from pathsynth.sampling.slots import Attempt, Strategy, Stream, slots_of
 from pathsynth.sampling.verdict import Verdict
 from pathsynth.vocabulary.prompts import colorectal_prompts
 
 BOOK = colorectal_prompts()
+OWN = scheduler_of(None, "DDIMScheduler", {"timestep_spacing": "trailing"})
 SLOTS = slots_of(Stream.EVAL, {c.index: BOOK.canonical(c.index) for c in BOOK.space.classes}, 4)
 SAMPLING = SamplingConfig(steps=2, guidance=2.0, batch_size=8, seed=5, attempts=3, threshold=0.0)
 
@@ -46,7 +48,7 @@ class Drawer:
 def generate(place: Path, draw: Drawer, batch_size: int = 8) -> list[AttemptRow]:
     (place / "set").mkdir(parents=True, exist_ok=True)
     sampling = SAMPLING.model_copy(update={"batch_size": batch_size})
-    generate_set(place / "set", place / "work", SLOTS, draw, gate, sampling, BOOK.space, keep_rejected=True, on_attempt=lambda _: None)
+    generate_set(place / "set", place / "work", SLOTS, draw, gate, sampling, OWN, BOOK.space, keep_rejected=True, on_attempt=lambda _: None)
     return list(read_attempts(place / "set"))
 
 
@@ -128,7 +130,7 @@ def revise_and_give_up(place: Path, base, breaks_at: int | None) -> list[Attempt
     draw = Breaks(drawer(base, 28, LONG), breaks_at)
     (place / "set").mkdir(parents=True, exist_ok=True)
     slots = slots_of(Stream.GENERATE, {c.index: BOOK.canonical(c.index) for c in BOOK.space.classes}, 3)
-    generate_set(place / "set", place / "work", slots, draw, gate, LONG, BOOK.space, True, lambda _: None, draw.look)
+    generate_set(place / "set", place / "work", slots, draw, gate, LONG, OWN, BOOK.space, True, lambda _: None, draw.look)
     return list(read_attempts(place / "set"))
 
 

@@ -17,7 +17,7 @@ from pathsynth.data.medmnist import pathmnist_data
 from pathsynth.ledger.errors import RequestError
 from pathsynth.study.claim import trial_folder, trial_name
 from pathsynth.study.plan import Plan, next_stage, plan, planned_images
-from pathsynth.study.sources import base_source, data_source, source_files
+from pathsynth.study.sources import BaseSource, base_source, data_source, scheduler_config, source_files
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 
@@ -252,7 +252,7 @@ def test_what_will_be_downloaded_is_planned_as_the_official_file(settings, monke
 
     digest = hashlib.md5((tmp_path / "pathmnist.npz").read_bytes()).hexdigest()
     official = medmnist.OFFICIAL_MD5[28]
-    monkeypatch.setattr(medmnist, "_md5", lambda *_: official)
+    monkeypatch.setattr(medmnist, "checksum", lambda *_: official)
     assert digest != official
     assert pathmnist_data(tmp_path).identity == planned
 
@@ -319,3 +319,63 @@ def test_how_it_is_drawn_is_part_of_what_is_drawn_and_the_usual_way_changes_noth
     assert not {"precision", "deterministic", "calls", "seconds"} & drawn.keys()
     changed = {name for name, identity in identities(other).items() if identity != identities(usual)[name]}
     assert changed == ({"finetune", "generate", "evaluate"} if of_validation else {"generate", "evaluate"})
+
+
+def stated(base: Path, **settings) -> None:
+    """Give a base a scheduler of its own with these settings."""
+    (base / "scheduler").mkdir(exist_ok=True)
+    (base / "scheduler" / "scheduler_config.json").write_text(json.dumps(settings))
+
+
+def drawing(config: RunConfig) -> dict[str, dict]:
+    """Of both stages that draw, the settings of sampling."""
+    made = {stage.name: stage.settings for stage in plan(config).stages}
+    return {"finetune": made["finetune"]["sampling"], "generate": made["generate"]}
+
+
+@pytest.mark.parametrize("spacing, changed", [("trailing", False), ("leading", True), ("linspace", True), (None, True)])
+def test_timesteps_that_the_base_does_not_state_are_part_of_what_is_drawn(settings, base, spacing, changed):
+    own = {"_class_name": "DDIMScheduler", "clip_sample": False}
+    stated(base, **own, **({"timestep_spacing": spacing} if spacing else {}))
+    expected = {"timestep_spacing": "trailing"} if changed else None
+    for name in ("UniPCMultistepScheduler", "DDIMScheduler"):
+        found = drawing(settings("run", "validation.every=2", f"sampling.scheduler={name}"))
+        assert [stage.get("scheduler_settings") for stage in found.values()] == [expected, expected]
+    kept = drawing(settings("run", "validation.every=2", "sampling.scheduler=null"))
+    assert not any({"scheduler_settings", "evaluations"} & stage.keys() for stage in kept.values())
+
+
+def test_evaluations_beyond_one_a_step_are_part_of_a_generation_but_not_of_an_adapter(settings, base):
+    stated(base, _class_name="PNDMScheduler", skip_prk_steps=True)
+    found = drawing(settings("run", "validation.every=2", "sampling.scheduler=null", "sampling.steps=30"))
+    assert (found["generate"]["evaluations"], "evaluations" in found["finetune"]) == (31, False)
+
+
+@pytest.mark.parametrize("command", ["run", "evaluate", "generate", "finetune"])
+def test_a_revision_by_the_bases_own_pndm_is_refused_before_anything_is_built(settings, base, command):
+    stated(base, _class_name="PNDMScheduler", skip_prk_steps=True)
+    with pytest.raises(RequestError, match=r"the base's own scheduler, PNDMScheduler.*set sampling\.scheduler=DDIMScheduler"):
+        plan(settings(command, "validation.every=2", "sampling.scheduler=null", "sampling.revise=0.5"))
+    plan(settings(command, "validation.every=2", "sampling.revise=0.5"))
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_a_damaged_scheduler_configuration_is_refused(settings, base, content):
+    stated(base)
+    (base / "scheduler" / "scheduler_config.json").write_text(content)
+    with pytest.raises(RequestError, match=r"scheduler_config\.json .*set base\.path to a complete diffusers folder"):
+        plan(settings("run"))
+
+
+def test_the_scheduler_of_a_base_on_the_hub_is_read_from_its_cache_or_asked_for(monkeypatch, tmp_path):
+    (tmp_path / "config.json").write_text('{"_class_name": "PNDMScheduler"}')
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: str(tmp_path / "config.json"))
+    hub = BaseSource("some/model", "abc", "identity")
+    assert scheduler_config(hub) == {"_class_name": "PNDMScheduler"}
+
+    def unreachable(*_, **__):
+        raise OSError("offline")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", unreachable)
+    with pytest.raises(RequestError, match=r"scheduler_config\.json of base some/model is neither in the hub's cache nor reachable"):
+        scheduler_config(hub)

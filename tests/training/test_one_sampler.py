@@ -11,12 +11,14 @@ import pytest
 from pathsynth.config import SamplingConfig
 from pathsynth.sampling.attempts import read_attempts
 from pathsynth.sampling.generation import generate_set
+from pathsynth.sampling.scheduler import scheduler_of
 from pathsynth.sampling.slots import Attempt, Stream, slots_of
 from pathsynth.sampling.verdict import Verdict
 from pathsynth.training.regeneration import RegenerationCallback
 from pathsynth.vocabulary.prompts import colorectal_prompts
 
 BOOK = colorectal_prompts()
+OWN = scheduler_of(None, "DDIMScheduler", {})
 
 
 class SeedGate:
@@ -45,13 +47,13 @@ def test_callback_and_generate_accept_the_same_seeds(tmp_path, batch_size):
     sampling = SamplingConfig(steps=2, guidance=2.0, batch_size=batch_size, seed=5, attempts=4, threshold=0.0)
     slots = slots_of(Stream.VAL, {c.index: BOOK.canonical(c.index) for c in BOOK.space.classes}, 5)
     in_validation, in_generation = SeedGate(), SeedGate()
-    callback = RegenerationCallback(slots, noise, in_validation, sampling, BOOK.space, tmp_path / "validation", lambda step: None)
+    callback = RegenerationCallback(slots, noise, in_validation, sampling, OWN, BOOK.space, tmp_path / "validation", lambda step: None)
     alone = {"global_rank": 0, "world_size": 1, "is_global_zero": True}
     trainer = SimpleNamespace(global_step=1, loggers=[], callback_metrics={}, progress_bar_metrics={}, **alone)
     callback.on_validation_epoch_end(trainer, None)
     (tmp_path / "set").mkdir()
     places = (tmp_path / "set", tmp_path / "work")
-    generate_set(*places, slots, noise, in_generation, sampling, BOOK.space, keep_rejected=False, on_attempt=lambda _: None)
+    generate_set(*places, slots, noise, in_generation, sampling, OWN, BOOK.space, keep_rejected=False, on_attempt=lambda _: None)
     rows = [r for r in read_attempts(tmp_path / "set") if r.accepted]
     assert len(rows) > 30
     assert sorted(in_validation.accepted) == sorted((r.label, r.slot, r.attempt, r.seed) for r in rows)
