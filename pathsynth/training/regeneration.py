@@ -50,8 +50,9 @@ class RegenerationCallback(pl.Callback):
 
     Logs before-filter accuracy and macro precision/recall/F1, acceptance of each class, attempts and exhausted slots, a table
     of attempts with their images, and two contact sheets; calls ``keep_best`` whenever the before-filter macro-F1 is higher
-    than ever. On several devices each fills a share of the slots; the first tells of all. Draws no number from a global
-    generator, so training with and without it gives the same adapter.
+    than ever. First attempts alone decide that, and are drawn apart from the others: the rules and the budget of acceptance change what
+    is shown, not which adapter is best. On several devices each fills a share of the slots; the first tells of all. Draws no number
+    from a global generator, so training with and without it gives the same adapter.
     """
 
     def __init__(
@@ -87,7 +88,8 @@ class RegenerationCallback(pl.Callback):
         sampling = self._sampling
         own = self._slots[trainer.global_rank :: trainer.world_size]
         budget = (sampling.attempts, sampling.batch_size, sampling.seed)
-        drawn = list(sample_until_accepted(own, self._draw, self._judge, *budget, route=replace(route_of(sampling), look_after=None)))
+        route = replace(route_of(sampling), look_after=None, apart=True)
+        drawn = list(sample_until_accepted(own, self._draw, self._judge, *budget, route=route))
         judged = self._in_order(gathered(drawn, trainer)) if trainer.world_size > 1 else drawn
         first = [j for j in judged if j.attempt.number == 0]
         labels = np.array([j.attempt.slot.label for j in first])
