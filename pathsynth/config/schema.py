@@ -75,7 +75,7 @@ class ClassifierConfig(_Group):
     networks only). ``ema_decay`` 0 turns averaging of the weights off; averaged ones are validated and kept. ``tta_d4``: its
     answer is the mean over the eight orientations of an image, where the label space allows them.
     ``optimizer``: muon takes orthogonal steps in each matrix, as large as AdamW's would be (Jordan 2024; timm's). ``patience``: epochs
-    without a better val macro-F1. ``test``: score the test split too, once, when training has ended.
+    without a better val macro-F1. ``test``: score the test split too, once, when training has ended; the classifier stays the same.
     """
 
     architecture: str

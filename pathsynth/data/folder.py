@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from pathsynth.data.dataset import ALL, SPLITS, Counts, DataSet, LabelledImages, first_of_each_class
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.identity import digest
 from pathsynth.ledger.seeds import derive_seed
 from pathsynth.vocabulary.labels import COLORECTAL, LabelClass, LabelSpace, UnknownLabelError
 from pathsynth.vocabulary.prompts import PromptBook, colorectal_prompts, generic_prompts
@@ -117,7 +118,8 @@ def _vocabulary(root: Path, names: Sequence[str], symmetry: str) -> tuple[LabelS
     if doubled is not None:
         raise RequestError(f"the class folder {doubled} in {root} cannot be told from another by letters and digits; rename it")
     classes = tuple(LabelClass(i, slug, slug.replace("-", " "), (name,)) for i, (slug, name) in enumerate(zip(slugs, names, strict=True)))
-    space = LabelSpace(root.resolve().name, classes, symmetry)
+    # by its classes, not by its place: a gate that was trained before the folder was moved still knows it
+    space = LabelSpace(f"class folders {digest(slugs)}", classes, symmetry)
     return space, generic_prompts(space)
 
 

@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.ledger.atomic import write_json
-from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.errors import RequestError, StageError
+from pathsynth.ledger.versions import Provenance
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: what computed each stage; ``timings`` are the stages' own, also of those that another trial built; the optimizer's groups."""
+
+OPTIMIZER = "optimizer.json"
+"""In the folder of a fine-tune: a list of :class:`OptimizerGroup` records."""
 RELIABILITY = "reliability"
 _SCHEMA = Path(__file__).with_name("result.schema.json")
 
@@ -58,9 +63,21 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class Result:
-    """Everything ``result.json`` holds. ``timings`` in seconds.
+class OptimizerGroup:
+    """What one rule of an optimizer steps: how many tensors, of how many numbers in all, at which learning rate before its schedule."""
 
+    rule: str
+    tensors: int
+    parameters: int
+    lr: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything ``result.json`` holds.
+
+    ``versions`` are of what wrote the result; ``stages``: what computed each stage that it rests on, whichever trial that was, and
+    ``timings``: seconds of each stage's own work. A stage that was built before these were recorded is in neither.
     ``extras``: confusion matrices (rows: asked for) by "stage/scorer", and by "reliability/split/scorer" a row for each bin of
     confidence: images, those that were answered rightly, and their mean confidence in thousandths.
     """
@@ -72,6 +89,8 @@ class Result:
     missing: tuple[Missing, ...]
     extras: dict[str, list[list[int]]] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
+    stages: dict[str, Provenance] = field(default_factory=dict)
+    optimizer: tuple[OptimizerGroup, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     def find(
@@ -93,7 +112,8 @@ def write_result(path: Path, result: Result) -> None:
     Raises:
         ValueError: a number is not finite, or the record does not have the form of ``result.schema.json``.
     """
-    record = {**asdict(result), "metrics": [m.to_json() for m in result.metrics], "missing": [asdict(m) for m in result.missing]}
+    listed = {name: [asdict(item) for item in getattr(result, name)] for name in ("missing", "optimizer")}
+    record = {**asdict(result), **listed, "metrics": [m.to_json() for m in result.metrics]}
     _has_form()(record)
     write_json(path, record)
 
@@ -102,14 +122,16 @@ def read_result(path: Path) -> Result:
     """Read ``result.json``.
 
     Raises:
-        RequestError: it is missing, damaged, or of another schema version.
+        RequestError: it is missing, damaged, or of a later schema version.
     """
     with _as_refusals(path):
         record = _record(path)
         _has_form()(record)
         metrics = tuple(Metric.from_json(m) for m in record.pop("metrics"))
         missing = tuple(Missing(**m) for m in record.pop("missing"))
-        return Result(**record, metrics=metrics, missing=missing)
+        stages = {name: Provenance.from_json(made) for name, made in record.pop("stages").items()}
+        optimizer = tuple(OptimizerGroup(**group) for group in record.pop("optimizer", ()))
+        return Result(**record, metrics=metrics, missing=missing, stages=stages, optimizer=optimizer)
 
 
 def read_metric(path: Path, metric: str, stage: str | None = None, scorer: str | None = None) -> Metric | None:
@@ -124,6 +146,21 @@ def read_metric(path: Path, metric: str, stage: str | None = None, scorer: str |
         return next((Metric.from_json(m) for m in found), None)
 
 
+def read_optimizer(folder: Path) -> tuple[OptimizerGroup, ...]:
+    """The optimizer's groups of the fine-tune in ``folder``; none where it kept no list.
+
+    Raises:
+        StageError: the list is damaged.
+    """
+    path = folder / OPTIMIZER
+    if not path.is_file():
+        return ()
+    try:
+        return tuple(OptimizerGroup(**group) for group in json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise StageError(f"{path} cannot be read ({error}); remove its folder and train again") from error
+
+
 @cache
 def _has_form() -> Callable[[object], object]:
     """A check against the schema, which raises ValueError. The library is loaded only where a whole result is written or read."""
@@ -135,9 +172,20 @@ def _has_form() -> Callable[[object], object]:
 def _record(path: Path) -> dict[str, Any]:
     record = json.loads(path.read_bytes())
     version = record["schema_version"]
-    if version != SCHEMA_VERSION:
+    if version not in (*_UPGRADES, SCHEMA_VERSION):
         raise RequestError(f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; evaluate the trial again")
+    while record["schema_version"] in _UPGRADES:
+        record = _UPGRADES[record["schema_version"]](record)
     return record
+
+
+def _from_version_1(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Nothing was kept of what computed each stage; ``timings`` are those of the trial, in which a stage that it found took no time."""
+    return {**record, "schema_version": 2, "stages": {}}
+
+
+_UPGRADES: Mapping[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {1: _from_version_1}
+"""By the version that each starts from."""
 
 
 @contextmanager

@@ -1,13 +1,52 @@
-"""What computed a result: versions of Python and the libraries, and the clone's commit."""
+"""What computed a result: versions of Python and the libraries, the clone's commit, and the processor."""
 
 from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 _TOLD = ("pathsynth", "torch", "pytorch-lightning", "diffusers", "peft", "transformers", "timm", "torchmetrics", "numpy", "wandb")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What computed a stage: ``versions`` of Python and the libraries, the clone's ``commit`` (None outside one), and the ``device``.
+
+    ``device`` is the name of the GPU or of the processor.
+    """
+
+    versions: dict[str, str]
+    commit: str | None
+    device: str
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Provenance:
+        return cls(record["versions"], record["commit"], record["device"])
+
+
+@cache
+def provenance(device: str) -> Provenance:
+    """What computes in this process, on ``device``."""
+    return Provenance(versions(), commit(), device)
+
+
+def processor() -> str:
+    """The processor's name as the kernel tells it; else the machine's architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == "model name")
+    return next(names, "") or platform.processor() or platform.machine()
 
 
 def versions() -> dict[str, str]:

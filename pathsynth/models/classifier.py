@@ -5,14 +5,15 @@ from __future__ import annotations
 import difflib
 import json
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from huggingface_hub import constants, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from timm.models import get_pretrained_cfg
@@ -27,6 +28,17 @@ _HUB_FILE = "model.safetensors"
 _HUB_SECONDS = 0.9
 _CHANNELS = (64, 128, 256, 512)
 """Of the four stages of a residual network (He et al., arXiv 1512.03385)."""
+
+
+@dataclass(frozen=True)
+class PretrainedWeights:
+    """timm's ImageNet weights of an architecture: a repository on the hub, whose name ends with their tag, at a commit."""
+
+    repository: str
+    revision: str
+
+    def to_json(self) -> dict[str, str]:
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,8 @@ class ClassifierSpec:
 class Classifier(nn.Module):
     """A timm network that does its own normalisation. Weights are random, or ImageNet's with ``pretrained``.
 
+    ``revision``: of those weights; None: what is in the hub's cache, else the newest.
+
     ``temperature`` divides the logits before they become probabilities; it is fitted once the weights are trained.
 
     Raises:
@@ -61,11 +75,11 @@ class Classifier(nn.Module):
     std: Tensor
     temperature: float = 1.0
 
-    def __init__(self, spec: ClassifierSpec, pretrained: bool = False) -> None:
+    def __init__(self, spec: ClassifierSpec, pretrained: bool = False, revision: str | None = None) -> None:
         super().__init__()
         self.spec = spec
         _require_architecture(spec.architecture)
-        overlay = {"file": _pretrained_file(spec.architecture)} if pretrained else None
+        overlay = {"file": _pretrained_file(spec.architecture, revision)} if pretrained else None
         self.network = _network(spec, pretrained=pretrained, pretrained_cfg_overlay=overlay, num_classes=len(spec.classes))
         if spec.stem == "small":
             _shrink_stem(self.network)
@@ -179,25 +193,55 @@ def _shrink_stem(network: Any) -> None:
     network.set_submodule(source["first_conv"], new)
 
 
-def _pretrained_file(architecture: str) -> str:
+def pretrained_weights(architecture: str) -> PretrainedWeights:
+    """The weights that ``pretrained`` stands for: those in the hub's cache, else the newest; without a network this fails within a second.
+
+    Raises:
+        RequestError: timm has none for this architecture, or they are not in the hub's cache and the hub does not tell of them.
+    """
+    repository = _repository(architecture)
+    cached = try_to_load_from_cache(repository, _HUB_FILE)
+    if isinstance(cached, str):
+        return PretrainedWeights(repository, Path(cached).parent.name)  # the cache keeps a folder for each commit
+    with _fetching(architecture, repository):
+        address = hf_hub_url(repository, _HUB_FILE)
+        _require_hub(address)
+        revision = get_hf_file_metadata(address).commit_hash
+        if not revision:
+            raise OSError("the hub names no commit")
+        return PretrainedWeights(repository, revision)
+
+
+def _pretrained_file(architecture: str, revision: str | None) -> str:
     """The local file of timm's ImageNet weights, fetched if need be; without a network this fails within a second.
 
     Raises:
         RequestError: timm has none for this architecture, or they are not in the hub's cache and cannot be fetched.
     """
+    repository = _repository(architecture)
+    cached = try_to_load_from_cache(repository, _HUB_FILE, revision=revision)
+    if isinstance(cached, str):
+        return cached
+    with _fetching(architecture, repository):
+        _require_hub(hf_hub_url(repository, _HUB_FILE))
+        return hf_hub_download(repository, _HUB_FILE, revision=revision)
+
+
+def _repository(architecture: str) -> str:
+    _require_architecture(architecture)
     source = get_pretrained_cfg(architecture)
     if source is None or not source.hf_hub_id:
         raise RequestError(f"timm has no pretrained weights for {architecture}; set pretrained=false")
-    cached = try_to_load_from_cache(source.hf_hub_id, _HUB_FILE)
-    if isinstance(cached, str):
-        return cached
+    return str(source.hf_hub_id)
+
+
+@contextmanager
+def _fetching(architecture: str, repository: str) -> Iterator[None]:
     try:
-        if not constants.HF_HUB_OFFLINE:
-            _require_hub(hf_hub_url(source.hf_hub_id, _HUB_FILE))
-        return hf_hub_download(source.hf_hub_id, _HUB_FILE)
+        yield
     except OSError as error:
         raise RequestError(
-            f"the pretrained weights of {architecture} ({source.hf_hub_id}) are not in the hub's cache and cannot be fetched "
+            f"the pretrained weights of {architecture} ({repository}) are not in the hub's cache and cannot be fetched "
             f"({str(error).splitlines()[0]}); set pretrained=false, or run once with a network"
         ) from error
 
@@ -206,6 +250,8 @@ def _require_hub(address: str) -> None:
     """One quick request: the hub's client alone would retry for most of a minute.
 
     Raises:
-        OSError: no answer.
+        OSError: no answer, or none is to be asked for.
     """
+    if constants.HF_HUB_OFFLINE:
+        raise OSError("HF_HUB_OFFLINE is set")
     urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=_HUB_SECONDS).close()

@@ -153,6 +153,6 @@ def accepted_images(trial: TrialSummary) -> int | None:
 
 
 def seconds_per_accepted(trial: TrialSummary) -> float | None:
-    """Seconds of generation per accepted image; None where nothing was accepted or the images were another trial's."""
+    """Seconds of generation per accepted image, whichever trial drew them; None where nothing was accepted or no time is known."""
     seconds, count = (trial.result.timings.get("generate", 0.0) if trial.result else 0.0), accepted_images(trial)
     return seconds / count if seconds and count else None

@@ -143,7 +143,7 @@ def trial_view(trial: TrialSummary, real: bool = False) -> TrialView:
         overrides=trial.overrides,
         every_setting=tuple(sorted(trial.settings.items())),
         versions=tuple((str(k), str(v)) for k, v in result.versions.items()),
-        timings=tuple((str(k), duration(float(v))) for k, v in result.timings.items()),
+        timings=tuple((stage, _time(result, stage)) for stage in result.timings),
         identity=result.identity,
         overall=_overall(scores),
         beside_paper=beside_paper(slugs),
@@ -186,6 +186,12 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _time(result: Result, stage: str) -> str:
+    """How long a stage took, and on what."""
+    made = result.stages.get(stage)
+    return duration(result.timings[stage]) + (f" on {made.device}" if made else "")
 
 
 def _cards(trial: TrialSummary) -> tuple[tuple[str, Cell | None, str], ...]:

@@ -51,12 +51,14 @@ Look = Callable[[Sequence[Attempt]], list[Hopeless | None]]
 class Leg:
     """Denoising steps that a batch goes through together: from ``start`` (0: pure noise) to ``stop``.
 
-    ``begun``: those who take it come from the leg before it, so that its calls are already committed.
+    ``begun``: those who take it come from the leg before it, so that its calls are already committed. ``again``: for attempts that
+    are not the first at their slots, where these are drawn apart.
     """
 
     start: int
     stop: int
     begun: bool = False
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,14 @@ class Route:
 
     ``revise_from``: the step that an attempt which revises a rejected one starts at; None: attempts start from noise.
     ``look_after``: the step after which hopeless candidates are given up; None: none is. An attempt that revises is not looked at,
-    nor is a first one outside ``generate``: what the adapter draws before any filtering is measured by it.
+    nor is a first one outside ``generate``: what the adapter draws before any filtering is measured by it. ``apart``: no batch mixes first
+    attempts with later ones, so that the last bits of a first one do not depend on what was rejected before it.
     """
 
     calls: tuple[int, ...] = (1,)
     revise_from: int | None = None
     look_after: int | None = None
+    apart: bool = False
 
     @property
     def steps(self) -> int:
@@ -80,10 +84,11 @@ class Route:
         """Where an attempt begins, and how far it goes then."""
         if attempt.revises:
             assert self.revise_from is not None
-            return Leg(self.revise_from, self.steps)
+            return Leg(self.revise_from, self.steps, again=self.apart)
+        again = self.apart and attempt.number > 0
         if self.look_after is None or (attempt.number == 0 and attempt.slot.stream is not Stream.GENERATE):
-            return Leg(0, self.steps)
-        return Leg(0, self.look_after)
+            return Leg(0, self.steps, again=again)
+        return Leg(0, self.look_after, again=again)
 
     @property
     def last_leg(self) -> Leg:

@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.config import ClassifierConfig, RunConfig
-from pathsynth.study.plan import Plan, StagePlan
+from pathsynth.study.plan import CLASSIFIERS, Plan, StagePlan
 from pathsynth.training.exhibits import ArtifactCard
 from pathsynth.training.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard, flat
-
-CLASSIFIERS = ("gate", "judge", "classifier")
-"""Stages with a run of their own: trials share them, and a shared curve belongs to no trial."""
 
 _JOB_TYPES = {"run": "evaluate"}
 """Of commands whose runs are of another's kind: both end with the same numbers."""

@@ -90,10 +90,32 @@ def computed_by(folder: Path) -> dict[str, str]:
 
 
 def trial_folder(config: RunConfig, made: Plan, overrides: Sequence[str]) -> Path:
-    """``<multirun>/<study>/<name>-<hash6>``; a trial that was once claimed under another name is found under that."""
+    """``<multirun>/<study>/<name>-<hash6>``; a trial that was once claimed under another name is found under that.
+
+    Where the six digits are another trial's, too, there are as many more as it takes.
+    """
     study = Path(config.multirun) / config.study.name
-    known = sorted(study.glob(f"*-{made.identity[:_HEX]}")) if study.is_dir() else []
-    return known[0] if known else study / f"{trial_name(config, overrides)}-{made.identity[:_HEX]}"
+    endings = [made.identity[:digits] for digits in range(_HEX, len(made.identity) + 1)]
+    alike = [folder for folder in sorted(study.glob(f"*-{endings[0]}*")) if _ending(folder) in endings]
+    told = {folder: _identity_of(folder) for folder in alike}
+    own = [folder for folder in alike if told[folder] == made.identity]
+    own += [folder for folder in alike if told[folder] is None]  # claimed, or damaged: its manifest is still to be written
+    if own:
+        return own[0]
+    free = next(ending for ending in endings if ending not in {_ending(folder) for folder in alike})
+    return study / f"{trial_name(config, overrides)}-{free}"
+
+
+def _ending(folder: Path) -> str:
+    return folder.name.rpartition("-")[2]
+
+
+def _identity_of(folder: Path) -> str | None:
+    """The identity of the trial that a folder belongs to; None where no manifest tells."""
+    try:
+        return str(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["identity"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def trial_name(config: RunConfig, overrides: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from safetensors.numpy import load_file, save_file
 from pathsynth.config import RunConfig
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import write_json
-from pathsynth.ledger.records import RELIABILITY, Metric, Missing, Result, read_result, write_result
+from pathsynth.ledger.records import RELIABILITY, Metric, Missing, Result, read_optimizer, read_result, write_result
+from pathsynth.ledger.stages import read_built
 from pathsynth.ledger.versions import versions
 from pathsynth.metrics.agreement import wilson
 from pathsynth.metrics.calibration import ConfidenceBin
@@ -30,14 +31,14 @@ from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
 from pathsynth.sampling.gate import class_features, class_probabilities
 from pathsynth.sampling.pictures import contact_sheet, read_png
-from pathsynth.training.classifier import ClassifierScores, score_classifier
+from pathsynth.training.classifier import SCORES, ClassifierScores, score_classifier
 from pathsynth.training.exhibits import show_confusion, show_numbers, show_pictures
 from pathsynth.vocabulary.labels import LabelSpace
 
 _COLUMNS = 10
 _PAIRS = 5
 _COUNTED = 256
-_FEATURES, _SCORES = "features.safetensors", "scores.json"
+_FEATURES, _SCORES = "features.safetensors", SCORES
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class ImageSet:
 
     @classmethod
     def read(cls, folder: Path) -> ImageSet:
-        """Raises StageError if the ledger is missing or damaged."""
-        return cls(tuple(read_attempts(folder)), folder)
+        """In the order of classes, slots and attempts, whatever the batches were. Raises StageError if the ledger is missing or damaged."""
+        return cls(tuple(sorted(read_attempts(folder), key=lambda r: (r.label, r.slot, r.attempt))), folder)
 
     def pictures(self, label: int, chosen: Callable[[AttemptRow], bool], most: int) -> list[np.ndarray]:
         """Up to ``most`` kept images of a class, in slot order: uint8 (H, W, 3) each."""
@@ -113,14 +114,17 @@ def write_nearest(path: Path, images: ImageSet, data: DataSet, judge: Classifier
 
 
 def write_reference(folder: Path, gate: Path, judge: Path, data: DataSet, base: Base, config: RunConfig) -> None:
-    """What all trials with the same classifiers are compared with: real images in the judge's features, and their own scores."""
-    assert config.evaluate
-    split, seed = config.evaluate.split, config.seed
-    n = config.evaluate.n * len(data.space)
+    """What all trials with the same classifiers are compared with: real images in the judge's features, and their own scores.
+
+    Resampling has the classifiers' seeds: trials of other training seeds share the reference.
+    """
+    assert config.evaluate and config.gate and config.judge
+    split, n = config.evaluate.split, config.evaluate.n * len(data.space)
+    seeds, seed = {"gate": config.gate.seed, "judge": config.judge.seed}, config.judge.seed
     classifiers = {role: placed(load_classifier(own, data.space)) for role, own in (("gate", gate), ("judge", judge))}
     made = real_reference(classifiers["judge"], data, split, n, seed, partial(reconstructed, base))
-    found = {role: classifier_scores(classifier, data, split, seed) for role, classifier in classifiers.items()}
-    scores = [m for role, of_splits in found.items() for s in of_splits for m in s.records(data.space, data.name, seed, role)]
+    found = {role: classifier_scores(classifier, data, split, seeds[role]) for role, classifier in classifiers.items()}
+    scores = [m for role, of_splits in found.items() for s in of_splits for m in s.records(data.space, data.name, seeds[role], role)]
     scores += _common_errors(found["gate"][-1], found["judge"][-1], data.name, seed)
     tensors = {"real": made.features, "labels": made.labels, "train": made.train, "bound": np.array([made.bound])}
     save_file({**tensors, "colour.weights": made.colour.weights, "colour.bias": made.colour.bias}, folder / _FEATURES)
@@ -136,11 +140,14 @@ def _rows(bins: Sequence[ConfidenceBin]) -> list[list[int]]:
 
 
 def write_evaluation(
-    folder: Path, images: ImageSet, data: DataSet, config: RunConfig, identity: str, built: Mapping[str, Path], seconds: Mapping[str, float]
+    folder: Path, images: ImageSet, data: DataSet, config: RunConfig, identity: str, built: Mapping[str, Path]
 ) -> None:
-    """Score the set and write ``result.json``, with the classifiers' own scores on real images in the same table."""
+    """Score the set and write ``result.json``, with the classifiers' own scores on real images in the same table.
+
+    ``built``: the folders of the trial's finished stages, by name.
+    """
     judge = placed(load_classifier(built["judge"], data.space))
-    reached, classifiers, reliabilities = _scores(built["reference"] / _SCORES)
+    reached, classifiers, reliabilities = _scores(built["reference"] / _SCORES, data.name)
     stored = load_file(built["reference"] / _FEATURES)
     colour = ColourClassifier(stored["colour.weights"], stored["colour.bias"])
     reference = Reference(stored["real"], stored["labels"], stored["train"], float(stored["bound"][0]), colour, reached)
@@ -148,6 +155,7 @@ def write_evaluation(
     evaluation = evaluate_set(images.rows, images.folder, judge, data, reference, config.seed, config.evaluate.prompts)
     correlated = any(m.metric == "error_correlation" for m in classifiers)
     unknown = () if correlated else (Missing("error_correlation", "gate or judge errs on none of the real images, or on all"),)
+    came = {name: read_built(place) for name, place in built.items()}
     result = Result(
         identity=identity,
         versions=versions(),
@@ -155,16 +163,21 @@ def write_evaluation(
         metrics=(*evaluation.metrics, *classifiers),
         missing=(*evaluation.missing, *unknown),
         extras={**evaluation.confusions, **reliabilities},
-        timings=dict(seconds),
+        timings={name: own.seconds for name, own in came.items() if own.seconds is not None},
+        stages={name: own.provenance for name, own in came.items() if own.provenance},
+        optimizer=read_optimizer(built["finetune"]),
     )
     write_nearest(folder / "grids" / "nearest.png", images, data, judge, reference.train)
     write_result(folder / "result.json", result)
 
 
-def _scores(path: Path) -> tuple[tuple[Metric, ...], tuple[Metric, ...], dict[str, list[list[int]]]]:
-    """What real training images reach, what the classifiers score on real images, and how their confidence fits."""
+def _scores(path: Path, data: str) -> tuple[tuple[Metric, ...], tuple[Metric, ...], dict[str, list[list[int]]]]:
+    """What real training images reach, what the classifiers score on real images, and how their confidence fits.
+
+    ``data``: what the data set is called now; a folder may have been renamed since the numbers were written.
+    """
     record = json.loads(path.read_text(encoding="utf-8"))
-    reached, classifiers = (tuple(map(Metric.from_json, record[name])) for name in ("reached", "classifiers"))
+    reached, classifiers = (tuple(replace(Metric.from_json(m), data=data) for m in record[name]) for name in ("reached", "classifiers"))
     return reached, classifiers, record[RELIABILITY]
 
 
@@ -176,6 +189,14 @@ def placed(classifier: Classifier) -> Classifier:
 def classifier_scores(classifier: Classifier, data: DataSet, split: str, seed: int) -> list[ClassifierScores]:
     """What gate or judge scores on real images: on val, and last on ``split`` if that is another one."""
     return [score_classifier(classifier, data, s, seed) for s in dict.fromkeys(("val", split))]
+
+
+def write_test_scores(folder: Path, classifier: Path, data: DataSet, seed: int) -> ClassifierScores:
+    """Score the classifier in a folder on the test split, and write the scores that it has with these added; ``seed`` is its own."""
+    scores = score_classifier(placed(load_classifier(classifier, data.space)), data, "test", seed)
+    before = json.loads((classifier / SCORES).read_text(encoding="utf-8"))
+    write_json(folder / SCORES, [*before, *(m.to_json() for m in scores.records(data.space, data.name, seed))])
+    return scores
 
 
 def _common_errors(gate: ClassifierScores, judge: ClassifierScores, data: str, seed: int) -> list[Metric]:

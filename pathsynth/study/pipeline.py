@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -27,7 +26,7 @@ from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import link_or_copy, write_text
 from pathsynth.ledger.records import Result, read_result, write_result
 from pathsynth.ledger.stages import StageStore
-from pathsynth.ledger.versions import versions
+from pathsynth.ledger.versions import Provenance, processor, provenance, versions
 from pathsynth.models.base import Base, load_base
 from pathsynth.models.classifier import load_classifier
 from pathsynth.models.lora import load_adapter, unload_adapter
@@ -40,7 +39,7 @@ from pathsynth.sampling.rejection import Route
 from pathsynth.sampling.request import requested_prompts
 from pathsynth.sampling.slots import Slot, Stream, attempt_at, slots_of
 from pathsynth.study.acceptance import acceptance_rules
-from pathsynth.study.cards import CLASSIFIERS, artifact_card, artifact_names, classifier_card, trial_card
+from pathsynth.study.cards import artifact_card, artifact_names, classifier_card, trial_card
 from pathsynth.study.evaluation import (
     ImageSet,
     confirmed_told,
@@ -51,11 +50,12 @@ from pathsynth.study.evaluation import (
     write_reference,
     write_sheet,
     write_sheets,
+    write_test_scores,
 )
-from pathsynth.study.plan import Plan, StagePlan, next_stage
+from pathsynth.study.plan import CLASSIFIERS, Plan, StagePlan, next_stage
 from pathsynth.study.state import ADDRESS
 from pathsynth.training.callbacks import named_callbacks
-from pathsynth.training.classifier import train_classifier
+from pathsynth.training.classifier import SCORES, train_classifier
 from pathsynth.training.exhibits import keep_artifact, show_numbers, use_artifacts
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
 from pathsynth.training.loggers import close, online_address, open_logger, require_logger
@@ -76,7 +76,8 @@ _SHOWN = {
     "look": ("cut.json",),
     "generate": ("images", "attempts.parquet", "sheet.png"),
     "evaluate": ("grids",),
-    "classifier": ("classifier.safetensors", "classifier.json", "scores.json"),
+    "classifier": ("classifier.safetensors", "classifier.json", SCORES),
+    "classifier_test": (SCORES,),
     "pretrain": ("base", "result.json"),
 }
 """What of each stage the trial's folder shows."""
@@ -129,7 +130,6 @@ class Trial:
     folder: Path
     progress: Progress
     built: dict[str, Path] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
     trained: dict[str, Logger] = field(default_factory=dict)
     """The open runs of classifiers that were trained here and are not in their place yet."""
 
@@ -140,6 +140,9 @@ class Trial:
             "gate": lambda folder: self.make_classifier(folder, "gate", self.config.gate),
             "judge": lambda folder: self.make_classifier(folder, "judge", self.config.judge),
             "classifier": lambda folder: self.make_classifier(folder, "classifier", self.config.classifier),
+            "gate_test": lambda folder: self.make_test_scores(folder, "gate", self.config.gate),
+            "judge_test": lambda folder: self.make_test_scores(folder, "judge", self.config.judge),
+            "classifier_test": lambda folder: self.make_test_scores(folder, "classifier", self.config.classifier),
             "finetune": self.make_adapter,
             "look": self.make_cut,
             "generate": self.make_images,
@@ -147,11 +150,14 @@ class Trial:
             "evaluate": self.make_evaluation,
             "pretrain": self.make_base,
         }
-        started = time.monotonic()
         record = {**stage.settings, "parents": stage.parents}
-        self.built[stage.name] = self.store.build(stage.name, stage.identity, record, makers[stage.name])
-        self.seconds[stage.name] = round(time.monotonic() - started, 1)
+        self.built[stage.name] = self.store.build(stage.name, stage.identity, record, makers[stage.name], self.provenance(stage.name))
         self.keep(stage)
+
+    def provenance(self, stage: str) -> Provenance:
+        """What computes a stage here: the GPU, unless there is none or a fine-tune is told to pass it over."""
+        on_cpu = stage == "finetune" and self.config.trainer.accelerator == "cpu"
+        return provenance(torch.cuda.get_device_name() if torch.cuda.is_available() and not on_cpu else processor())
 
     def keep(self, stage: StagePlan) -> None:
         """Log what a finished stage made as an artifact: a classifier by its own run (if it was trained here), else by the trial's."""
@@ -241,16 +247,26 @@ class Trial:
 
     def make_classifier(self, folder: Path, role: str, config: ClassifierConfig | None) -> None:
         assert config
-        splits = ("val", "test") if config.test else ("val",)
-        logger = open_logger(self.config.tracking, self.folder, classifier_card(self.config, self.stage(role), config))
+        stage = self.stage(role)
+        logger = open_logger(self.config.tracking, self.folder, classifier_card(self.config, stage, config))
+        revision = stage.settings.get("weights", {}).get("revision")
         try:
-            scores = train_classifier(config, self.data, folder, self.shown(role), logger, splits, self.work(role))
+            scores = train_classifier(config, self.data, folder, self.shown(role), logger, work=self.work(role), revision=revision)
         except BaseException:
             close(logger, failed=True)
             raise
         if logger:
             log_classifier([logger], scores, role, self.data, config.seed)
             self.trained[role] = logger
+
+    def make_test_scores(self, folder: Path, role: str, config: ClassifierConfig | None) -> None:
+        """The run of the classifier goes on with its scores on the test split."""
+        assert config
+        scores = write_test_scores(folder, self.built[role], self.data, config.seed)
+        logger = open_logger(self.config.tracking, self.folder, classifier_card(self.config, self.stage(role), config))
+        if logger:
+            log_classifier([logger], [scores], role, self.data, config.seed)
+            close(logger)
 
     def make_adapter(self, folder: Path) -> None:
         callbacks = [*self.shown("finetune"), *named_callbacks(self.config.callbacks, has_logger=self.logger is not None)]
@@ -329,7 +345,7 @@ class Trial:
         assert self.config.evaluate
         images = ImageSet.read(self.built["generate"])
         write_sheets(folder / "grids", images, self.data, self.config.evaluate.split)
-        write_evaluation(folder, images, self.data, self.config, self.plan.identity, self.built, self.seconds)
+        write_evaluation(folder, images, self.data, self.config, self.plan.identity, self.built)
 
     def make_base(self, folder: Path) -> None:
         assert self.config.pretrain

@@ -14,9 +14,20 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest, stage_identity
 from pathsynth.sampling.request import requested_prompts
 from pathsynth.sampling.scheduler import scheduler_of
-from pathsynth.study.sources import BaseSource, DataSource, adapter_identity, base_source, data_source, scheduler_config
+from pathsynth.study.sources import (
+    BaseSource,
+    DataSource,
+    adapter_identity,
+    base_source,
+    data_source,
+    pretrained_source,
+    scheduler_config,
+)
 
 _Settings = TypeVar("_Settings")
+
+CLASSIFIERS = ("gate", "judge", "classifier")
+"""Stages that train a classifier. They have a run of their own in a tracker, for trials share them."""
 
 _BEFORE_FINETUNE = ("cache", "gate", "judge")
 """Stages that need none of the others."""
@@ -31,7 +42,6 @@ what the autoencoder leaves. 6: rejected first attempts, nearest training images
 
 _USUAL_CLASSIFIER = {
     "pretrained": False,
-    "test": False,
     "optimizer": "adamw",
     "augment_noise": False,
     "width": 1.0,
@@ -45,6 +55,7 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     "gate": _USUAL_CLASSIFIER,
     "judge": _USUAL_CLASSIFIER,
     "classifier": _USUAL_CLASSIFIER,
+    **{f"{name}_test": {} for name in ("gate", "judge", "classifier")},
     "finetune": {
         "accumulate": 1,
         "dropout": 0.0,
@@ -66,6 +77,7 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
         "gradient_clip_algorithm": None,
         "callbacks": {},
         "debug": "none",
+        "devices": 1,
     },
     "look": {},
     "generate": {"threshold": 0.0},
@@ -99,11 +111,14 @@ _USUAL_SAMPLING: Mapping[str, Any] = {
 _OF_LOOK = ("look_loss", "look_n")
 """Of how early rejection's cut is fitted; without one no result depends on them."""
 
-_OF_GENERATION = ("calls", "seconds", "speculate", "look_after", "evaluations", *_OF_LOOK)
-"""Of a whole generation; a validation has slots enough of its own."""
+_OF_SLOTS = ("attempts", "batch_size", "calls", "seconds", "speculate", "guidance_step", "revise")
+"""Of how slots are filled after their first attempts; early rejection's cut is fitted on first attempts alone."""
 
-_OF_SLOTS = ("attempts", "calls", "seconds", "speculate", "guidance_step", "revise")
-"""Of how slots are filled; early rejection's cut is fitted on first attempts alone."""
+_OF_ACCEPTANCE = ("threshold", "margin", "reject_copies")
+"""Of what is accepted. A validation chooses the adapter's step by what the gate takes first attempts for, accepted or not."""
+
+_OF_FILLING = (*_OF_SLOTS, *_OF_ACCEPTANCE, "look_after", "evaluations", *_OF_LOOK)
+"""Of a whole generation; no result of a validation depends on them."""
 
 
 _OF_RETRIES = ("retries", "retry_factor", "explosion", "checkpoint_every", "keep_checkpoints")
@@ -185,6 +200,7 @@ class _Planner:
             self._pretrain()
         elif command == "classify":
             self._classifier("classifier", self._config.classifier)
+            self._tests()
         elif self._config.data and self._config.data.name == "ready":
             self._ready(self._config.data)
             self._generate()
@@ -193,6 +209,7 @@ class _Planner:
             self._classifier("gate", self._config.gate)
             if command in ("run", "evaluate"):
                 self._classifier("judge", self._config.judge)
+            self._tests()
             self._finetune()
             if command != "finetune":
                 self._generate()
@@ -210,7 +227,18 @@ class _Planner:
         self._add("pretrain", settings)
 
     def _classifier(self, name: str, config: ClassifierConfig | None) -> None:
-        self._add(name, _needed(config, name).model_dump(mode="json"), data=self._data.identity)
+        config = _needed(config, name)
+        settings = config.model_dump(mode="json", exclude={"test"})
+        if config.pretrained:
+            settings["weights"] = pretrained_source(config.architecture).to_json()
+        self._add(name, settings, data=self._data.identity)
+
+    def _tests(self) -> None:
+        """Scores on the test split are results of their own: a classifier is the same whether or not somebody asks for them."""
+        for name in CLASSIFIERS:
+            config: ClassifierConfig | None = getattr(self._config, name)
+            if name in self._stages and config and config.test:
+                self._add(f"{name}_test", {}, data=self._data.identity, classifier=self._identity(name))
 
     def _ready(self, config: DataConfig) -> None:
         """Adapter and gate are there; they stand for the stages that would have made them."""
@@ -247,13 +275,14 @@ class _Planner:
             "seed": config.seed,
             "callbacks": changing(config.callbacks),
             "debug": config.debug.name if config.debug else "none",
+            "devices": (trainer.devices or 1) if lora.dropout else 1,  # each has masks of its own
         }
         parents = {"cache": self._identity("cache"), "base": self._base.identity}
         if lora.start:
             parents["start"] = adapter_identity(Path(lora.start), self._base.identity)
         if validation.every:
             settings["validation"] = validation.model_dump(mode="json")
-            settings["sampling"] = {key: value for key, value in self._sampling().items() if key not in _OF_GENERATION}
+            settings["sampling"] = self._first_attempts(_OF_FILLING)
             parents["gate"] = self._identity("gate")
         self._add("finetune", settings, **parents)
 
@@ -261,13 +290,13 @@ class _Planner:
         settings = {**self._sampling(), "request": self._request()}
         parents = {name: self._identity(name) for name in ("finetune", "gate")}
         if _needed(self._config.sampling, "sampling").look_after:
-            self._add("look", {key: value for key, value in self._sampling().items() if key not in _OF_SLOTS}, **parents)
+            self._add("look", self._first_attempts(_OF_SLOTS), **parents)
             parents["look"] = self._identity("look")
         self._add("generate", settings, **parents)
 
     def _reference(self) -> None:
         compared = _needed(self._config.evaluate, "evaluate").model_dump(mode="json", exclude={"prompts"})
-        settings = {**compared, "seed": self._config.seed, "canvas": _needed(self._config.base, "base").canvas, "protocol": PROTOCOL}
+        settings = {**compared, "canvas": _needed(self._config.base, "base").canvas, "protocol": PROTOCOL}
         parents = {"data": self._data.identity, "base": self._base.identity}
         self._add("reference", settings, **parents, judge=self._identity("judge"), gate=self._identity("gate"))
 
@@ -303,13 +332,22 @@ class _Planner:
         scheduler.check(sampling)
         usual = {name for name, value in _USUAL_SAMPLING.items() if getattr(sampling, name) == value}
         usual |= set() if sampling.look_after else set(_OF_LOOK)
-        settings = sampling.model_dump(mode="json", exclude={"batch_size", *usual})
+        # which slots a limit leaves open, and what is tried ahead, depends on the batches
+        usual |= set() if sampling.calls or sampling.seconds or sampling.speculate else {"batch_size"}
+        settings = sampling.model_dump(mode="json", exclude=usual)
         if scheduler.changes:
             settings["scheduler_settings"] = dict(scheduler.changes)
         evaluations = sum(scheduler.evaluations(sampling.steps))
         if evaluations != sampling.steps:
             settings["evaluations"] = evaluations
         return settings
+
+    def _first_attempts(self, without: Sequence[str]) -> dict[str, Any]:
+        """What decides which images first attempts give."""
+        settings = {key: value for key, value in self._sampling().items() if key not in without}
+        sampling = _needed(self._config.sampling, "sampling")
+        # guidance that later attempts get has the denoiser run with and without the prompt for first ones, too
+        return {**settings, "guided": True} if sampling.guidance == 1 and sampling.guidance_step else settings
 
     def _identity(self, name: str) -> str:
         return self._given.get(name) or self._stages[name].identity

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pathsynth.config import BaseConfig, DataConfig, RunConfig
 from pathsynth.config.shipped import assets_folder
@@ -22,6 +22,9 @@ from pathsynth.ledger.local_cache import checksum
 from pathsynth.ledger.weights import weights_digest
 from pathsynth.vocabulary.labels import LabelSpace
 from pathsynth.vocabulary.prompts import PromptBook
+
+if TYPE_CHECKING:
+    from pathsynth.models.classifier import PretrainedWeights
 
 _LAYOUT = ("*.safetensors", "*.json", "*.txt")
 _PATIENCE_SECONDS = 5
@@ -79,6 +82,8 @@ def _is_there(config: DataConfig) -> bool:
 def source_files(config: RunConfig) -> list[Path] | None:
     """The files that identify data and base; None where there are some that cannot be watched (on the hub, not there yet)."""
     files: list[Path] = []
+    if any(classifier and classifier.pretrained for classifier in (config.gate, config.judge, config.classifier)):
+        return None
     if config.data and config.data.name in _MEDMNIST:
         files.append(medmnist_file(medmnist_source(config.data), Path(config.data.root) if config.data.root else None, config.data.size))
     if config.data and config.data.name == "folder" and config.data.root:
@@ -114,6 +119,17 @@ def adapter_identity(folder: Path, base: str) -> str:
     if own != base:
         raise RequestError(f"the adapter in {folder} belongs to base {own}, not to {base}; choose its own base or another lora.start")
     return identity
+
+
+def pretrained_source(architecture: str) -> PretrainedWeights:
+    """Which weights on the hub a pretrained classifier starts from. The one case in which a planner loads torch: timm alone knows.
+
+    Raises:
+        RequestError: timm has none for this architecture, or they are neither in the hub's cache nor reachable.
+    """
+    from pathsynth.models.classifier import pretrained_weights
+
+    return pretrained_weights(architecture)
 
 
 def base_source(config: BaseConfig) -> BaseSource:

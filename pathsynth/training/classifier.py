@@ -227,12 +227,13 @@ def train_classifier(
     logger: Logger | None,
     splits: tuple[str, ...] = ("val",),
     work: Path | None = None,
+    revision: str | None = None,
 ) -> tuple[ClassifierScores, ...]:
     """Train on the configured part of ``data`` and write the best weights, ``classifier.json`` and ``scores.json`` to ``folder``.
 
     On the CPU the same settings, data and number of threads give identical weights, also of a training that was cut off and
-    goes on from its checkpoint in ``work`` (None: it keeps none). Their temperature is fitted on val. Returns the scores on ``splits``;
-    ``scores.json`` holds them as a list of metric records.
+    goes on from its checkpoint in ``work`` (None: it keeps none). Their temperature is fitted on val. ``revision``: of pretrained weights
+    (None: the newest). Returns the scores on ``splits``; ``scores.json`` holds them as a list of metric records.
 
     Raises:
         RequestError: the architecture does not exist or does not fit the images, or its pretrained weights cannot be fetched.
@@ -255,7 +256,7 @@ def train_classifier(
     points = ResumePoints(work, _CHECKPOINT_EVERY) if work else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "classifier weights"))
-        classifier = Classifier(spec, config.pretrained)
+        classifier = Classifier(spec, config.pretrained, revision)
         module = ClassifierModule(classifier, batches, config)
         stop = EarlyStopping(module.score_name, mode="max", patience=config.patience)
         _fit(module, batches.an_epoch, [*callbacks, best, stop], points, logger, folder)

@@ -51,8 +51,9 @@ class RegenerationCallback(pl.Callback):
 
     Logs before-filter accuracy and macro precision/recall/F1, acceptance of each class, attempts and exhausted slots, a table
     of attempts with their images, and two contact sheets; calls ``keep_best`` whenever the before-filter macro-F1 is higher
-    than ever. On several devices each fills a share of the slots; the first tells of all. Draws no number from a global
-    generator, so training with and without it gives the same adapter.
+    than ever. First attempts alone decide that, and are drawn apart from the others: the rules and the budget of acceptance change what
+    is shown, not which adapter is best. On several devices each fills a share of the slots; the first tells of all. Draws no number
+    from a global generator, so training with and without it gives the same adapter.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class RegenerationCallback(pl.Callback):
         keep_best: Callable[[int], None],
     ) -> None:
         self._slots, self._draw, self._judge, self._sampling = slots, draw, judge, sampling
-        self._route = replace(route_of(sampling, scheduler), look_after=None)
+        self._route = replace(route_of(sampling, scheduler), look_after=None, apart=True)
         self._space, self._folder, self._keep_best = space, folder, keep_best
         self.best = -1.0
         self._rows: list[dict[str, float]] = []

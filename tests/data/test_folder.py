@@ -12,6 +12,7 @@ from PIL import Image
 from pathsynth.data.dataset import SPLITS, Counts
 from pathsynth.data.folder import Shares, folder_data
 from pathsynth.ledger.errors import RequestError
+from pathsynth.models.classifier import Classifier, ClassifierSpec, load_classifier, save_classifier
 from pathsynth.vocabulary.labels import COLORECTAL
 
 TILES = Path(os.environ.get("PATHSYNTH_DATA", "../shared/data")) / "tiles224" / "CRC-VAL-HE-7K"
@@ -97,6 +98,17 @@ def test_identity_follows_content_and_settings_and_not_the_place(root: Path, tmp
     picture(moved / "Red cells" / "new.png", 1)
     others.append(folder_data(moved, 8))
     assert len({first, *(other.identity for other in others)}) == 6
+
+
+def test_a_folder_that_was_moved_has_the_label_space_of_before_and_its_gate_is_taken(root: Path, tmp_path: Path) -> None:
+    before = folder_data(root, 32)
+    save_classifier(tmp_path / "gate", Classifier(ClassifierSpec("resnet10t", 32, "stock", before.space.slugs, before.space.name)), {})
+    moved = folder_data(root.rename(tmp_path / "elsewhere"), 32)
+    assert (moved.identity, moved.space) == (before.identity, before.space) and moved.name != before.name
+    assert load_classifier(tmp_path / "gate", moved.space).spec.classes == ("red-cells", "white-cells")
+    for i in range(3):
+        picture(tmp_path / "elsewhere" / "blue cells" / f"{i}.png", i)
+    assert folder_data(tmp_path / "elsewhere", 32).space.name != before.space.name
 
 
 def test_counts_take_classes_in_turn(root: Path) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from pathsynth.ledger import records
-from pathsynth.ledger.errors import RequestError
-from pathsynth.ledger.records import Metric, Missing, Result, read_result, write_result
+from pathsynth.ledger.errors import RequestError, StageError
+from pathsynth.ledger.records import Metric, Missing, OptimizerGroup, Result, read_metric, read_optimizer, read_result, write_result
+from pathsynth.ledger.versions import Provenance
 
 OVERALL = Metric("accuracy", 0.75, 0.7, 0.8, 90, "image", None, "generated", "before filtering", "judge", "canonical", "phantom 32 px", 0)
 RECALL = replace(OVERALL, metric="recall", class_="tumour", low=None, high=None)
@@ -29,6 +30,8 @@ def result() -> Result:
         missing=(Missing("kid", "fewer than 10 accepted images"),),
         extras={"before filtering/judge": [[3, 1], [0, 4]]},
         timings={"generate": 1.5},
+        stages={"gate": Provenance({"torch": "2.14.1"}, "0123456789ab+", "a processor"), "generate": Provenance({}, None, "a GPU")},
+        optimizer=(OptimizerGroup("Muon", 12, 4096, 6e-3), OptimizerGroup("AdamW", 3, 20, 1e-3)),
     )
 
 
@@ -41,7 +44,7 @@ def test_what_is_written_is_read(tmp_path: Path, result: Result) -> None:
 def test_metrics_lie_in_the_file_as_one_table(tmp_path: Path, result: Result) -> None:
     write_result(tmp_path / "result.json", result)
     record = json.loads((tmp_path / "result.json").read_text())
-    assert record["schema_version"] == 1
+    assert record["schema_version"] == 2
     columns = ["metric", "value", "low", "high", "n", "unit", "class", "split", "stage", "scorer", "prompts", "data", "seed"]
     assert [list(row) for row in record["metrics"]] == [columns] * 4
     assert [row["class"] for row in record["metrics"]] == [None, "tumour", None, None]
@@ -51,10 +54,50 @@ def test_metrics_lie_in_the_file_as_one_table(tmp_path: Path, result: Result) ->
 def test_another_schema_version_is_refused(tmp_path: Path, result: Result) -> None:
     path = tmp_path / "result.json"
     write_result(path, result)
-    path.write_text(_changed(lambda record: record.update(schema_version=2))(path.read_text()))
-    with pytest.raises(RequestError, match="schema version 2, this program reads 1") as caught:
+    path.write_text(_changed(lambda record: record.update(schema_version=3))(path.read_text()))
+    with pytest.raises(RequestError, match="schema version 3, this program reads 2; evaluate the trial again") as caught:
         read_result(tmp_path / "result.json")
     assert "\n" not in str(caught.value)
+
+
+VERSION_1 = """{
+ "schema_version": 1, "identity": "0123456789ab", "versions": {"torch": "2.15.0"}, "settings": {"lora": {"rank": 8}},
+ "metrics": [{"metric": "accuracy", "value": 0.75, "low": 0.7, "high": 0.8, "n": 90, "unit": "image", "class": null, "split": "generated",
+  "stage": "before filtering", "scorer": "judge", "prompts": "canonical", "data": "phantom 32 px", "seed": 0}],
+ "missing": [{"metric": "kid", "reason": "fewer than 10 accepted images"}],
+ "extras": {"before filtering/judge": [[3, 1], [0, 4]]}, "timings": {"gate": 0.0, "generate": 1.5}}"""
+
+
+def test_a_file_of_version_1_is_read(tmp_path: Path, result: Result) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(VERSION_1)
+    old = read_result(path)
+    expected = replace(result, metrics=(OVERALL,), timings={"gate": 0.0, "generate": 1.5}, stages={}, optimizer=())
+    assert old == expected
+    assert read_metric(path, "accuracy", "before filtering", "judge") == OVERALL
+    write_result(path, old)
+    assert read_result(path) == old
+    path.write_text(VERSION_1.replace('"unit": "image", ', ""))
+    with pytest.raises(RequestError, match="is not a result file"):
+        read_result(path)
+
+
+def test_a_file_without_the_optimizer_is_read(tmp_path: Path, result: Result) -> None:
+    path = tmp_path / "result.json"
+    write_result(path, result)
+    path.write_text(_changed(lambda record: record.pop("optimizer"))(path.read_text()))
+    assert read_result(path) == replace(result, optimizer=())
+
+
+def test_the_optimizer_of_a_fine_tune_is_what_it_left(tmp_path: Path) -> None:
+    assert read_optimizer(tmp_path) == ()
+    path = tmp_path / "optimizer.json"
+    path.write_text('[{"rule": "Muon", "tensors": 12, "parameters": 4096, "lr": 0.006}]')
+    assert read_optimizer(tmp_path) == (OptimizerGroup("Muon", 12, 4096, 0.006),)
+    for damaged in ("[", '[{"rule": "Muon"}]', "[3]"):
+        path.write_text(damaged)
+        with pytest.raises(StageError, match=r"optimizer\.json cannot be read"):
+            read_optimizer(tmp_path)
 
 
 def _changed(change: Callable[[dict[str, Any]], object]) -> Callable[[str], str]:
@@ -82,6 +125,9 @@ def _changed(change: Callable[[dict[str, Any]], object]) -> Callable[[str], str]
         pytest.param(_changed(lambda record: record["metrics"][0].update(value="0.75")), id="a value in quotes"),
         pytest.param(_changed(lambda record: record["metrics"][0].update(stage="while filtering")), id="a stage that is none"),
         pytest.param(_changed(lambda record: record["extras"].update(gate=[[0.5]])), id="a matrix of no counts"),
+        pytest.param(_changed(lambda record: record.pop("stages")), id="no stages"),
+        pytest.param(_changed(lambda record: record["stages"]["gate"].pop("commit")), id="a stage without its commit"),
+        pytest.param(_changed(lambda record: record["optimizer"][0].pop("rule")), id="a group without its rule"),
     ],
 )
 def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, result: Result, damage: Callable[[str], str]) -> None:
@@ -114,7 +160,7 @@ def test_what_is_not_finite_is_not_written(tmp_path: Path, result: Result, value
 
 
 @pytest.mark.parametrize(
-    "change", [{"metrics": (replace(OVERALL, n=-1),)}, {"timings": {"generate": "fast"}}, {"identity": ""}, {"schema_version": 2}]
+    "change", [{"metrics": (replace(OVERALL, n=-1),)}, {"timings": {"generate": "fast"}}, {"identity": ""}, {"schema_version": 1}]
 )
 def test_what_has_not_the_form_of_the_schema_is_not_written(tmp_path: Path, result: Result, change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"must be|must contain"):

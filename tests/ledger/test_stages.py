@@ -5,12 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from pathsynth.ledger.stages import StageStore
+from pathsynth.ledger import stages
+from pathsynth.ledger.lease import acquire
+from pathsynth.ledger.stages import Built, StageStore, read_built
+from pathsynth.ledger.versions import Provenance, processor, provenance, versions
 
 IDENTITY = "0123456789ab"
 
@@ -67,7 +71,9 @@ def test_a_stage_is_made_once(store: StageStore) -> None:
     assert store.build("adapter", IDENTITY, {}, make) == first == store.find("adapter", IDENTITY)
     assert len(calls) == 1
     assert (first / "weights").read_text() == "whole"
-    assert json.loads((first / "stage.json").read_text()) == {"stage": "adapter", "identity": IDENTITY, "settings": {"rank": 8}}
+    record = json.loads((first / "stage.json").read_text())
+    assert 0 <= record.pop("seconds") < 5
+    assert record == {"stage": "adapter", "identity": IDENTITY, "settings": {"rank": 8}}
 
 
 def test_another_identity_and_another_stage_are_other_folders(store: StageStore) -> None:
@@ -168,3 +174,75 @@ def test_the_work_folder_outlives_a_failed_build_and_goes_with_a_finished_one(st
     store.build("adapter", IDENTITY, {}, _make)
     assert not work.exists()
     assert _folders(store.root) == [IDENTITY]
+
+
+COMPUTER = Provenance({"torch": "2.15.0"}, "0123456789ab", "a processor")
+
+
+def test_a_stage_keeps_what_computed_it_whoever_asks_later(store: StageStore) -> None:
+    folder = store.build("adapter", IDENTITY, {}, _make, COMPUTER)
+    store.build("adapter", IDENTITY, {}, _make, Provenance({}, None, "another"))
+    assert read_built(folder).provenance == COMPUTER
+    here = provenance(processor())
+    assert here.versions == versions() and here.device.strip()
+
+
+def test_a_stage_from_before_that_was_kept_says_nothing(store: StageStore) -> None:
+    folder = store.build("adapter", IDENTITY, {}, _make, COMPUTER)
+    (folder / "stage.json").write_text(json.dumps({"stage": "adapter", "identity": IDENTITY, "settings": {}}))
+    assert read_built(folder) == Built(None, None)
+
+
+def test_waiting_for_another_builder_is_no_work(store: StageStore) -> None:
+    lease = acquire(store.lease("adapter", IDENTITY))
+    assert lease
+    threading.Timer(1.0, lease.release).start()
+    started = time.monotonic()
+    folder = store.build("adapter", IDENTITY, {}, _make)
+    assert time.monotonic() - started > 0.9
+    seconds = read_built(folder).seconds
+    assert seconds is not None and seconds < 0.5
+
+
+def test_the_seconds_of_a_resumed_stage_are_those_of_all_its_attempts(store: StageStore) -> None:
+    work = store.work("adapter", IDENTITY)
+
+    def working(seconds: float, end: BaseException | None) -> Path:
+        def make(folder: Path) -> None:
+            work.mkdir(exist_ok=True)
+            time.sleep(seconds)
+            if end:
+                raise end
+
+        return store.build("adapter", IDENTITY, {}, make)
+
+    for end in (RuntimeError("cut"), KeyboardInterrupt()):
+        with pytest.raises(type(end)):
+            working(0.3, end)
+    seconds = read_built(working(0.1, None)).seconds
+    assert seconds is not None and 0.7 <= seconds < 1.2
+
+
+def test_what_left_nothing_to_go_on_from_costs_the_result_nothing(store: StageStore) -> None:
+    def failing(folder: Path) -> None:
+        time.sleep(0.3)
+        raise RuntimeError("cut")
+
+    with pytest.raises(RuntimeError, match="cut"):
+        store.build("adapter", IDENTITY, {}, failing)
+    seconds = read_built(store.build("adapter", IDENTITY, {}, _make)).seconds
+    assert seconds is not None and seconds < 0.2
+
+
+def test_a_kill_makes_few_seconds_forgotten(store: StageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "_TIME_KEPT_EVERY", 0.05)
+    work = store.work("adapter", IDENTITY)
+    noted: list[float] = []
+
+    def make(folder: Path) -> None:
+        work.mkdir()
+        time.sleep(0.4)
+        noted.append(json.loads((work / "seconds.json").read_text()))
+
+    store.build("adapter", IDENTITY, {}, make)
+    assert 0.2 < noted[0] < 0.5

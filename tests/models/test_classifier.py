@@ -130,7 +130,7 @@ def test_pretrained_weights_in_the_cache_are_used_and_the_small_stem_keeps_their
     torch.manual_seed(1)
     source = timm.create_model("resnet18", num_classes=1000).state_dict()
     save_file(source, tmp_path / "model.safetensors")
-    monkeypatch.setattr(module, "try_to_load_from_cache", lambda *_: str(tmp_path / "model.safetensors"))
+    monkeypatch.setattr(module, "try_to_load_from_cache", lambda *_, **__: str(tmp_path / "model.safetensors"))
     classifier = Classifier(spec(), pretrained=True)
     assert torch.equal(classifier.network.conv1.weight, source["conv1.weight"][:, :, 2:5, 2:5])
     assert torch.equal(classifier.network.layer4[1].conv2.weight, source["layer4.1.conv2.weight"])
@@ -139,7 +139,23 @@ def test_pretrained_weights_in_the_cache_are_used_and_the_small_stem_keeps_their
 
 def test_an_architecture_without_published_weights_says_so():
     with pytest.raises(RequestError, match="no pretrained weights for darknet17"):
-        module._pretrained_file("darknet17")
+        module._pretrained_file("darknet17", None)
+
+
+def test_pretrained_weights_are_known_by_repository_and_commit(tmp_path, monkeypatch):
+    """The hub's cache as its client lays it out: one commit that ``main`` stands for, and an older one."""
+    hub = tmp_path / "models--timm--resnet18.a1_in1k"
+    for commit in ("a" * 40, "b" * 40):
+        (hub / "snapshots" / commit).mkdir(parents=True)
+        (hub / "snapshots" / commit / "model.safetensors").write_bytes(b"weights")
+    (hub / "refs").mkdir()
+    (hub / "refs" / "main").write_text("b" * 40)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert module.pretrained_weights("resnet18") == module.PretrainedWeights("timm/resnet18.a1_in1k", "b" * 40)
+    assert module._pretrained_file("resnet18", "a" * 40) == str(hub / "snapshots" / ("a" * 40) / "model.safetensors")
+    with pytest.raises(RequestError, match=r"^the pretrained weights of resnet34 \(timm/.*HF_HUB_OFFLINE is set.*set pretrained=false"):
+        module.pretrained_weights("resnet34")
 
 
 def test_a_narrow_network_has_half_the_channels_and_is_read_back(tmp_path):

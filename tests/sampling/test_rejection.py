@@ -184,6 +184,16 @@ def test_an_attempt_revises_the_one_before_it_unless_that_is_no_whole_image(scri
         assert j.calls == (4 if expected else j.stopped_at or 10)
 
 
+@given(SCRIPTS, st.integers(1, 4), st.integers(1, 9), st.sampled_from([None, 6]))
+def test_first_attempts_that_are_drawn_apart_have_the_batches_that_they_have_alone(script, attempts, batch_size, revise_from):
+    world, alone = (LongWay(script, Route(10, 1, revise_from, apart=True)) for _ in range(2))
+    judged = world.run(attempts, batch_size)
+    alone.run(1, batch_size)
+    assert [batch for batch in world.batches if any(a.number == 0 for a in batch)] == alone.batches
+    outcomes = account(world.slots(), [(j.attempt, j.verdict) for j in judged], attempts)
+    assert sum(o.attempts for o in outcomes) == len(judged)
+
+
 @given(SCRIPTS, st.integers(1, 4), st.integers(1, 9), ROUTES, st.integers(0, 60))
 def test_a_cut_run_on_any_way_comes_to_the_same_verdicts(script, attempts, batch_size, route, cut):
     whole = LongWay(script, route).run(attempts, batch_size)

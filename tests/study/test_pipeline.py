@@ -147,6 +147,21 @@ def test_another_n_evaluates_again_and_trains_nothing(finished, offline_runs):
     again = [offline_runs(path.parent) for path in (folder / "multirun" / "runs").glob("*/manifest.json") if path.parent != first]
     assert [parts[0].run["job_type"] for runs in again for parts in runs.values()] == ["evaluate"], "a shared gate is logged once"
     assert 'do wandb sync "$run"; done' in output
+    results = [read_result(path) for path in (folder / "multirun" / "runs").glob("*/result.json")]
+    shared = [(result.timings[stage], result.stages[stage]) for result in results for stage in ("cache", "gate", "judge", "finetune")]
+    assert len(results) == 2 and shared[:4] == shared[4:], "what was found there cost what it cost, and is by whoever made it"
+    assert all(seconds > 0 and made.device and made.versions["torch"] for seconds, made in shared)
+
+
+def test_another_acceptance_and_scores_on_the_test_split_train_nothing(finished):
+    folder, base = finished
+    before = set((folder / "multirun" / ".stages").glob("*/*/stage.json"))
+    own = ["gate.test=true", "sampling.threshold=0.2", "sampling.margin=0.01", "sampling.attempts=3", "study.name=stricter"]
+    code, output = run(folder, "run", f"base.path={base}", *SMALL, *own)
+    assert code == 0, output
+    made = {path.parent.parent.name: path.parent for path in set((folder / "multirun" / ".stages").glob("*/*/stage.json")) - before}
+    assert set(made) == {"gate_test", "generate", "evaluate"}
+    assert {score["split"] for score in json.loads((made["gate_test"] / "scores.json").read_text())} == {"val", "test"}
 
 
 def test_generate_draws_what_the_prompt_names(finished):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from pathsynth.config import RunConfig, from_hydra
 from pathsynth.config.shipped import conf_folder
 from pathsynth.data.medmnist import pathmnist_data
 from pathsynth.ledger.errors import RequestError
-from pathsynth.study.claim import trial_folder, trial_name
+from pathsynth.models.classifier import PretrainedWeights
+from pathsynth.study.claim import Manifest, trial_folder, trial_name, write_manifest
 from pathsynth.study.plan import Plan, next_stage, plan, planned_images
 from pathsynth.study.sources import BaseSource, base_source, data_source, scheduler_config, source_files
 from pathsynth.vocabulary.labels import UnknownLabelError
@@ -72,10 +74,13 @@ CHANGES = {
     "judge.lr=0.003": {"judge", "reference", "evaluate"},
     "lora.rank=3": {"finetune", "generate", "evaluate"},
     "optimizer.lr=0.001": {"finetune", "generate", "evaluate"},
-    "seed=5": {"reference", "finetune", "generate", "evaluate"},
+    "seed=5": {"finetune", "generate", "evaluate"},
     "trainer.max_steps=5": {"finetune", "generate", "evaluate"},
     "validation.every=10": {"finetune", "generate", "evaluate"},
-    "sampling.threshold=0.5": {"finetune", "generate", "evaluate"},
+    "sampling.threshold=0.5": {"generate", "evaluate"},
+    "sampling.attempts=2": {"generate", "evaluate"},
+    "gate.test=true": {"gate_test"},
+    "judge.test=true": {"judge_test"},
     "gate.epochs=3": {"reference", "gate", "finetune", "generate", "evaluate"},
     "data.seed=9": {"reference", "cache", "gate", "judge", "finetune", "generate", "evaluate"},
     "objective.augment=false": {"cache", "finetune", "generate", "evaluate"},
@@ -97,13 +102,13 @@ CHANGES = {
     "trainer.retries=1": {"finetune", "generate", "evaluate"},
     "trainer.explosion=3": set(),
     "lora.text_encoder=true": {"finetune", "generate", "evaluate"},
-    "sampling.margin=0.1": {"finetune", "generate", "evaluate"},
-    "sampling.guidance_step=1": {"finetune", "generate", "evaluate"},
+    "sampling.margin=0.1": {"generate", "evaluate"},
+    "sampling.guidance_step=1": {"generate", "evaluate"},
     "sampling.guidance_rescale=0.5": {"finetune", "generate", "evaluate"},
     "sampling.scheduler=DPMSolverMultistepScheduler": {"finetune", "generate", "evaluate"},
     "sampling.speculate=true": {"generate", "evaluate"},
-    "sampling.reject_copies=true": {"finetune", "generate", "evaluate"},
-    "sampling.revise=0.5": {"finetune", "generate", "evaluate"},
+    "sampling.reject_copies=true": {"generate", "evaluate"},
+    "sampling.revise=0.5": {"generate", "evaluate"},
     "sampling.look_n=9": set(),
     "sampling.look_loss=0.1": set(),
     "evaluate.prompts=held_out": {"generate", "evaluate"},
@@ -120,8 +125,54 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_setting_changes_the_identity_of_what_it_determines_and_of_nothing_else(settings, change):
     before, after = identities(settings("run")), identities(settings("run", change))
-    assert {name for name in before if before[name] != after[name]} == CHANGES[change]
+    assert {name for name in after if before.get(name) != after[name]} == CHANGES[change]
     assert (plan(settings("run")).identity == plan(settings("run", change)).identity) == (not CHANGES[change])
+
+
+@pytest.mark.parametrize(
+    "given, change, changed",
+    [
+        (["lora.dropout=0.1"], "trainer.devices=2", {"finetune", "generate", "evaluate"}),
+        (["sampling.calls=500"], "sampling.batch_size=8", {"generate", "evaluate"}),
+        (["sampling.seconds=60"], "sampling.batch_size=8", {"generate", "evaluate"}),
+        (["sampling.speculate=true"], "sampling.batch_size=8", {"generate", "evaluate"}),
+        (["sampling.guidance=1"], "sampling.guidance_step=1", {"finetune", "generate", "evaluate"}),
+        (["sampling.guidance=1", "sampling.guidance_step=1"], "sampling.guidance_step=2", {"generate", "evaluate"}),
+        (["sampling.look_after=5"], "sampling.attempts=2", {"generate", "evaluate"}),
+        (["sampling.look_after=5"], "sampling.threshold=0.5", {"look", "generate", "evaluate"}),
+    ],
+)
+def test_what_a_setting_changes_depends_on_others(settings, given, change, changed):
+    before, after = identities(settings("run", *given)), identities(settings("run", *given, change))
+    assert {name for name in after if before.get(name) != after[name]} == changed
+
+
+def test_scores_on_the_test_split_are_a_stage_of_their_own(settings):
+    for command, name in (("classify", "classifier"), ("finetune", "gate")):
+        plain, tested = plan(settings(command)), plan(settings(command, f"{name}.test=true"))
+        assert identities(settings(command))[name] == identities(settings(command, f"{name}.test=true"))[name]
+        assert {s.name for s in tested.stages} - {s.name for s in plain.stages} == {f"{name}_test"}
+        own = next(s for s in tested.stages if s.name == f"{name}_test")
+        assert own.parents["classifier"] == identities(settings(command))[name]
+        assert plain.identity != tested.identity
+
+
+def test_pretrained_weights_count_by_repository_and_commit(settings, monkeypatch):
+    def planned(revision: str) -> str:
+        monkeypatch.setattr("pathsynth.models.classifier.pretrained_weights", lambda name: PretrainedWeights(f"timm/{name}.x", revision))
+        return identities(settings("classify", "classifier.pretrained=true"))["classifier"]
+
+    assert planned("a") == planned("a") != planned("b")
+    config = settings("classify", "classifier.pretrained=true")
+    assert plan(config).stages[0].settings["weights"] == {"repository": "timm/resnet18.x", "revision": "b"}
+    assert source_files(config) is None, "what the hub holds cannot be watched"
+
+
+def test_pretrained_weights_that_nobody_can_name_are_refused_before_anything_starts(settings, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(RequestError, match=r"^the pretrained weights of resnet18 .*set pretrained=false"):
+        plan(settings("run", "gate.pretrained=true"))
 
 
 @pytest.mark.parametrize("name", ["fast_dev_run", "overfit", "profile"])
@@ -308,6 +359,25 @@ def test_a_trial_is_found_again_under_another_name(settings, tmp_path):
     assert trial_folder(config, made, []) == first
     other = replace(made, identity="f" * 12)
     assert trial_folder(config, other, []).name == "run-ffffff"
+
+
+def test_two_trials_whose_identities_begin_alike_have_folders_of_their_own(settings, tmp_path):
+    config = settings("run", f"multirun='{tmp_path}'")
+    one, two, three = (replace(plan(config), identity=identity) for identity in ("abcdef000000", "abcdef011111", "abcdef022222"))
+
+    def begun(made: Plan, overrides: list[str]) -> str:
+        folder = trial_folder(config, made, overrides)
+        assert trial_folder(config, made, overrides) == folder
+        folder.mkdir(parents=True)
+        write_manifest(folder, Manifest(trial_name(config, overrides), config, made, tuple(overrides)))
+        return folder.name
+
+    names = [begun(one, ["lora.rank=2"]), begun(two, ["lora.rank=2"]), begun(three, ["lora.rank=3"])]
+    assert names == ["rank=2-abcdef", "rank=2-abcdef0", "rank=3-abcdef02"]
+    assert [trial_folder(config, made, []).name for made in (one, two, three)] == names
+    shutil.rmtree(tmp_path / "runs" / names[0])
+    assert trial_folder(config, two, []).name == names[1], "also when the name has become free again"
+    assert trial_folder(config, one, []).name == "run-abcdef"
 
 
 @pytest.mark.parametrize(
