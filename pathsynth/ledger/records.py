@@ -17,8 +17,9 @@ from pathsynth.ledger.versions import Provenance
 SCHEMA_VERSION = 2
 """2: what computed each stage; ``timings`` are the stages' own, also of those that another trial built; the optimizer's groups."""
 
-OPTIMIZER = "optimizer.json"
+OPTIMIZER_FILE = "optimizer.json"
 """In the folder of a fine-tune: a list of :class:`OptimizerGroup` records."""
+_OPTIMIZER = "optimizer"
 RELIABILITY = "reliability"
 _SCHEMA = Path(__file__).with_name("result.schema.json")
 
@@ -64,8 +65,9 @@ class Missing:
 
 @dataclass(frozen=True)
 class OptimizerGroup:
-    """What one rule of an optimizer steps: how many tensors, of how many numbers in all, at which learning rate before its schedule."""
+    """Tensors that one rule updates at one rate. ``parameters``: numbers in these tensors; ``lr``: before the schedule changes it."""
 
+    name: str
     rule: str
     tensors: int
     parameters: int
@@ -80,6 +82,7 @@ class Result:
     ``timings``: seconds of each stage's own work. A stage that was built before these were recorded is in neither.
     ``extras``: confusion matrices (rows: asked for) by "stage/scorer", and by "reliability/split/scorer" a row for each bin of
     confidence: images, those that were answered rightly, and their mean confidence in thousandths.
+    ``optimizer``: the fine-tune's groups; in the file they are ``extras.optimizer``.
     """
 
     identity: str
@@ -112,8 +115,10 @@ def write_result(path: Path, result: Result) -> None:
     Raises:
         ValueError: a number is not finite, or the record does not have the form of ``result.schema.json``.
     """
-    listed = {name: [asdict(item) for item in getattr(result, name)] for name in ("missing", "optimizer")}
-    record = {**asdict(result), **listed, "metrics": [m.to_json() for m in result.metrics]}
+    record = {**asdict(result), "metrics": [m.to_json() for m in result.metrics], "missing": [asdict(m) for m in result.missing]}
+    groups = [asdict(group) for group in result.optimizer]
+    del record[_OPTIMIZER]
+    record["extras"] = {**result.extras, **({_OPTIMIZER: groups} if groups else {})}
     _has_form()(record)
     write_json(path, record)
 
@@ -130,7 +135,7 @@ def read_result(path: Path) -> Result:
         metrics = tuple(Metric.from_json(m) for m in record.pop("metrics"))
         missing = tuple(Missing(**m) for m in record.pop("missing"))
         stages = {name: Provenance.from_json(made) for name, made in record.pop("stages").items()}
-        optimizer = tuple(OptimizerGroup(**group) for group in record.pop("optimizer", ()))
+        optimizer = tuple(OptimizerGroup(**group) for group in record["extras"].pop(_OPTIMIZER, ()))
         return Result(**record, metrics=metrics, missing=missing, stages=stages, optimizer=optimizer)
 
 
@@ -152,7 +157,7 @@ def read_optimizer(folder: Path) -> tuple[OptimizerGroup, ...]:
     Raises:
         StageError: the list is damaged.
     """
-    path = folder / OPTIMIZER
+    path = folder / OPTIMIZER_FILE
     if not path.is_file():
         return ()
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from pathsynth.config import RunConfig, parse_config
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.lease import Lease, acquire
+from pathsynth.ledger.records import OptimizerGroup
 from pathsynth.ledger.versions import commit, versions
 from pathsynth.study.plan import Plan
 from pathsynth.study.state import lease_folder
@@ -149,3 +150,9 @@ def claim(folder: Path, seconds: float, wait: bool) -> Lease | None:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_json(folder / MANIFEST, manifest.to_json())
+
+
+def add_optimizer(folder: Path, groups: Sequence[OptimizerGroup]) -> None:
+    """Add to a trial's manifest which rule and rate each tensor of the adapter had: known when the base was loaded, not when planned."""
+    record = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    write_json(folder / MANIFEST, {**record, "optimizer": [asdict(group) for group in groups]})

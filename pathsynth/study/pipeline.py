@@ -24,7 +24,7 @@ from pathsynth.data.cache import DamagedCache, LatentCache, build_cache, load_ca
 from pathsynth.data.catalogue import open_data, ready_set
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import link_or_copy, write_text
-from pathsynth.ledger.records import Result, read_result, write_result
+from pathsynth.ledger.records import OPTIMIZER_FILE, Result, read_optimizer, read_result, write_result
 from pathsynth.ledger.stages import StageStore
 from pathsynth.ledger.versions import Provenance, processor, provenance, versions
 from pathsynth.models.base import Base, load_base
@@ -40,6 +40,7 @@ from pathsynth.sampling.request import requested_prompts
 from pathsynth.sampling.slots import Slot, Stream, attempt_at, slots_of
 from pathsynth.study.acceptance import acceptance_rules
 from pathsynth.study.cards import artifact_card, artifact_names, classifier_card, trial_card
+from pathsynth.study.claim import add_optimizer
 from pathsynth.study.evaluation import (
     ImageSet,
     confirmed_told,
@@ -72,7 +73,7 @@ class Progress(Protocol):
 
 
 _SHOWN = {
-    "finetune": ("adapter", "history.csv", "optimizer.json", "fit-profile.txt"),
+    "finetune": ("adapter", "history.csv", OPTIMIZER_FILE, "fit-profile.txt"),
     "look": ("cut.json",),
     "generate": ("images", "attempts.parquet", "sheet.png"),
     "evaluate": ("grids",),
@@ -366,6 +367,8 @@ class Trial:
         for stage, names in _SHOWN.items():
             for name in names if stage in self.built else ():
                 _link(self.built[stage] / name, self.folder / name)
+        if "finetune" in self.built:
+            add_optimizer(self.folder, read_optimizer(self.built["finetune"]))
         self.log()
         if "evaluate" in self.built:
             _link(self.built["evaluate"] / "result.json", self.folder / "result.json")

@@ -23,6 +23,7 @@ from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.adapters import AdapterCard
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.records import OPTIMIZER_FILE
 from pathsynth.ledger.seeds import derive_seed
 from pathsynth.ledger.versions import versions
 from pathsynth.models.adapter_start import start_from
@@ -39,9 +40,6 @@ from pathsynth.training.overfit import FallingLoss
 from pathsynth.training.ranks import launched, local_rank, own_environment, strategy_for
 from pathsynth.training.regeneration import RegenerationCallback
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
-
-OPTIMIZER_FILE = "optimizer.json"
-"""In a fine-tune's folder: its parameter groups, a list of ``{name, rule, tensors, parameters, lr}``."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import hydra.utils
@@ -14,23 +13,13 @@ from torch import nn
 from torch.optim import Optimizer
 
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.records import OptimizerGroup
 
 GROUP_LR = "group_lr"
 """Key of the optimizer's settings that holds the learning rate of single groups, by name."""
 
 _ROLES = {"lora_A": "down", "lora_B": "up", "lora_magnitude_vector": "magnitude"}
 """peft's names of an adapter's tensors, and the roles that they have: W + scale · up · down, and DoRA's lengths of columns."""
-
-
-@dataclass(frozen=True)
-class OptimizerGroup:
-    """Tensors that one rule updates at one rate. ``parameters``: numbers in these tensors; ``lr``: the highest of the schedule."""
-
-    name: str
-    rule: str
-    tensors: int
-    parameters: int
-    lr: float
 
 
 def adapter_groups(named: Iterable[tuple[str, nn.Parameter]]) -> dict[str, list[nn.Parameter]]:

@@ -31,7 +31,7 @@ def result() -> Result:
         extras={"before filtering/judge": [[3, 1], [0, 4]]},
         timings={"generate": 1.5},
         stages={"gate": Provenance({"torch": "2.14.1"}, "0123456789ab+", "a processor"), "generate": Provenance({}, None, "a GPU")},
-        optimizer=(OptimizerGroup("Muon", 12, 4096, 6e-3), OptimizerGroup("AdamW", 3, 20, 1e-3)),
+        optimizer=(OptimizerGroup("unet_up", "muon", 12, 4096, 6e-3), OptimizerGroup("unet_magnitude", "adamw", 3, 20, 1e-3)),
     )
 
 
@@ -85,15 +85,15 @@ def test_a_file_of_version_1_is_read(tmp_path: Path, result: Result) -> None:
 def test_a_file_without_the_optimizer_is_read(tmp_path: Path, result: Result) -> None:
     path = tmp_path / "result.json"
     write_result(path, result)
-    path.write_text(_changed(lambda record: record.pop("optimizer"))(path.read_text()))
+    path.write_text(_changed(lambda record: record["extras"].pop("optimizer"))(path.read_text()))
     assert read_result(path) == replace(result, optimizer=())
 
 
 def test_the_optimizer_of_a_fine_tune_is_what_it_left(tmp_path: Path) -> None:
     assert read_optimizer(tmp_path) == ()
     path = tmp_path / "optimizer.json"
-    path.write_text('[{"rule": "Muon", "tensors": 12, "parameters": 4096, "lr": 0.006}]')
-    assert read_optimizer(tmp_path) == (OptimizerGroup("Muon", 12, 4096, 0.006),)
+    path.write_text('[{"name": "unet_up", "rule": "muon", "tensors": 12, "parameters": 4096, "lr": 0.006}]')
+    assert read_optimizer(tmp_path) == (OptimizerGroup("unet_up", "muon", 12, 4096, 0.006),)
     for damaged in ("[", '[{"rule": "Muon"}]', "[3]"):
         path.write_text(damaged)
         with pytest.raises(StageError, match=r"optimizer\.json cannot be read"):
@@ -127,7 +127,7 @@ def _changed(change: Callable[[dict[str, Any]], object]) -> Callable[[str], str]
         pytest.param(_changed(lambda record: record["extras"].update(gate=[[0.5]])), id="a matrix of no counts"),
         pytest.param(_changed(lambda record: record.pop("stages")), id="no stages"),
         pytest.param(_changed(lambda record: record["stages"]["gate"].pop("commit")), id="a stage without its commit"),
-        pytest.param(_changed(lambda record: record["optimizer"][0].pop("rule")), id="a group without its rule"),
+        pytest.param(_changed(lambda record: record["extras"]["optimizer"][0].pop("rule")), id="a group without its rule"),
     ],
 )
 def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, result: Result, damage: Callable[[str], str]) -> None:
