@@ -74,6 +74,9 @@ def test_a_trial_leaves_everything_that_was_promised(finished):
     assert result.find("accuracy", "before filtering", "colour").n == 18 and result.find("accuracy", split="val", scorer="colour")
     assert result.find("error_correlation", split="val") or "error_correlation" in {m.metric for m in result.missing}
     assert result.find("accuracy", split="test", scorer="gate") is None, "test is scored only when asked for"
+    groups = [{"name": g.name, "rule": g.rule, "lr": g.lr} for g in result.optimizer]
+    assert groups == [{"name": f"unet_{role}", "rule": "muon", "lr": 6e-3} for role in ("down", "up")]
+    assert json.loads((trial / "manifest.json").read_text())["optimizer"] == json.loads((trial / "optimizer.json").read_text())
     table = pd.read_parquet(trial / "attempts.parquet")
     assert set(table.groupby(["label", "slot"]).attempt.min()) == {0}
     assert len(table[table.attempt == 0]) == 18
