@@ -24,7 +24,7 @@ from pathsynth.metrics.calibration import ConfidenceBin
 from pathsynth.metrics.colour import ColourClassifier
 from pathsynth.metrics.evaluation import Reference, evaluate_set, real_reference
 from pathsynth.metrics.independence import error_correlation
-from pathsynth.metrics.memorisation import nearest
+from pathsynth.metrics.neighbours import nearest
 from pathsynth.models.base import Base, reconstructed
 from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
@@ -122,7 +122,7 @@ def write_reference(folder: Path, gate: Path, judge: Path, data: DataSet, base: 
     found = {role: classifier_scores(classifier, data, split, seed) for role, classifier in classifiers.items()}
     scores = [m for role, of_splits in found.items() for s in of_splits for m in s.records(data.space, data.name, seed, role)]
     scores += _common_errors(found["gate"][-1], found["judge"][-1], data.name, seed)
-    tensors = {"real": made.features, "labels": made.labels, "train": made.train, "bound": np.array([made.bound])}
+    tensors = {"real": made.features, "labels": made.labels, "train": made.train, "distances": made.distances}
     save_file({**tensors, "colour.weights": made.colour.weights, "colour.bias": made.colour.bias}, folder / _FEATURES)
     parts = {"reached": made.metrics, "classifiers": scores}
     record: dict[str, Any] = {name: [m.to_json() for m in metrics] for name, metrics in parts.items()}
@@ -143,7 +143,7 @@ def write_evaluation(
     reached, classifiers, reliabilities = _scores(built["reference"] / _SCORES)
     stored = load_file(built["reference"] / _FEATURES)
     colour = ColourClassifier(stored["colour.weights"], stored["colour.bias"])
-    reference = Reference(stored["real"], stored["labels"], stored["train"], float(stored["bound"][0]), colour, reached)
+    reference = Reference(stored["real"], stored["labels"], stored["train"], stored["distances"], colour, reached)
     assert config.evaluate
     evaluation = evaluate_set(images.rows, images.folder, judge, data, reference, config.seed, config.evaluate.prompts)
     correlated = any(m.metric == "error_correlation" for m in classifiers)
