@@ -121,7 +121,7 @@ def write_reference(folder: Path, gate: Path, judge: Path, data: DataSet, base: 
     made = real_reference(classifiers["judge"], data, split, n, seed, partial(reconstructed, base))
     found = {role: classifier_scores(classifier, data, split, seed) for role, classifier in classifiers.items()}
     scores = [m for role, of_splits in found.items() for s in of_splits for m in s.records(data.space, data.name, seed, role)]
-    scores += _common_errors(found["gate"][-1], found["judge"][-1], data.name, seed)
+    scores += _common_errors(found, split, data.name, seed)
     tensors = {"real": made.features, "labels": made.labels, "train": made.train, "distances": made.distances}
     save_file({**tensors, "colour.weights": made.colour.weights, "colour.bias": made.colour.bias}, folder / _FEATURES)
     parts = {"reached": made.metrics, "classifiers": scores}
@@ -146,14 +146,12 @@ def write_evaluation(
     reference = Reference(stored["real"], stored["labels"], stored["train"], stored["distances"], colour, reached)
     assert config.evaluate
     evaluation = evaluate_set(images.rows, images.folder, judge, data, reference, config.seed, config.evaluate.prompts)
-    correlated = any(m.metric == "error_correlation" for m in classifiers)
-    unknown = () if correlated else (Missing("error_correlation", "gate or judge errs on none of the real images, or on all"),)
     result = Result(
         identity=identity,
         versions=versions(),
         settings=config.model_dump(mode="json", exclude={"multirun"}),
         metrics=(*evaluation.metrics, *classifiers),
-        missing=(*evaluation.missing, *unknown),
+        missing=(*evaluation.missing, *_unknown(classifiers)),
         extras={**evaluation.confusions, **reliabilities},
         timings=dict(seconds),
     )
@@ -168,23 +166,35 @@ def _scores(path: Path) -> tuple[tuple[Metric, ...], tuple[Metric, ...], dict[st
     return reached, classifiers, record[RELIABILITY]
 
 
+def _unknown(classifiers: Sequence[Metric]) -> list[Missing]:
+    """What is not known of the classifiers, from the records of their scores on real images."""
+    missing = []
+    if not any(m.split == "val" for m in classifiers):
+        few = "a class has fewer than two images in val: all of val chose the classifiers' epochs and temperatures"
+        missing.append(Missing("gate and judge on val", few))
+    if not any(m.metric == "error_correlation" for m in classifiers):
+        missing.append(Missing("error_correlation", "gate or judge errs on none of the real images, or on all, or was scored on none"))
+    return missing
+
+
 def placed(classifier: Classifier) -> Classifier:
     """The classifier on the GPU, if there is one."""
     return classifier.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def classifier_scores(classifier: Classifier, data: DataSet, split: str, seed: int) -> list[ClassifierScores]:
-    """What gate or judge scores on real images: on val, and last on ``split`` if that is another one."""
-    return [score_classifier(classifier, data, s, seed) for s in dict.fromkeys(("val", split))]
+def classifier_scores(classifier: Classifier, data: DataSet, split: str, seed: int) -> tuple[ClassifierScores, ...]:
+    """What gate or judge scores on real images: on the half of val that chose nothing, where there is one, and on another ``split``."""
+    return score_classifier(classifier, data, dict.fromkeys(("val", split)), seed)
 
 
-def _common_errors(gate: ClassifierScores, judge: ClassifierScores, data: str, seed: int) -> list[Metric]:
-    """Whether gate and judge err on the same real images; nothing where one of them errs on none."""
-    found = error_correlation(gate.wrong, judge.wrong, seed)
-    if found is None:
+def _common_errors(found: Mapping[str, Sequence[ClassifierScores]], split: str, data: str, seed: int) -> list[Metric]:
+    """Whether gate and judge err on the same real images; nothing where one of them errs on none, or was not scored on the split."""
+    gate, judge = (next((s for s in found[role] if s.split == split), None) for role in ("gate", "judge"))
+    correlation = error_correlation(gate.wrong, judge.wrong, seed) if gate and judge else None
+    if gate is None or correlation is None:
         return []
-    ends = (found.value, found.low, found.high)
-    return [Metric("error_correlation", *ends, gate.n, "image", None, gate.split, None, None, None, data, seed)]
+    ends = (correlation.value, correlation.low, correlation.high)
+    return [Metric("error_correlation", *ends, gate.n, "image", None, split, None, None, None, data, seed)]
 
 
 def log_classifier(loggers: Sequence[Logger], scores: Sequence[ClassifierScores], role: str, data: DataSet, seed: int) -> None:
