@@ -186,8 +186,14 @@ def test_a_difference_over_seeds(seeds):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["same", "shifted", "half the modes"])
-@pytest.mark.parametrize(("n", "m", "width"), [(300, 300, 12), (300, 100, 24), (100, 300, 12), (1000, 1000, 24)])
+@pytest.mark.parametrize(("n", "m", "width"), [(300, 300, 12), (300, 100, 24), (100, 300, 12)])
 def test_precision_recall_density_and_coverage_of_larger_sets(kind, n, m, width):
-    repeats = 200 if n == 1000 else 500
-    shares = interlocking(kind, n, m, width, repeats)
+    """Fewer repeats, so that a true 95% lies in 92–98%."""
+    shares = interlocking(kind, n, m, width, repeats=300)
+    assert all(0.92 <= share <= 0.98 for share in shares.values()), shares
+
+
+@pytest.mark.slow
+def test_precision_recall_density_and_coverage_of_a_thousand_images():
+    shares = interlocking("shifted", 1000, 1000, 24, repeats=200)
     assert all(0.92 <= share <= 0.98 for share in shares.values()), shares
