@@ -26,7 +26,8 @@ from pathsynth.ledger.records import read_result
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.metrics.agreement import Interval, macro_interval
 from pathsynth.metrics.evaluation import BEFORE
-from pathsynth.metrics.fidelity import coverage, kid
+from pathsynth.metrics.fidelity import kid
+from pathsynth.metrics.prdc import prdc
 from pathsynth.models.base import Base, load_base
 from pathsynth.models.classifier import load_classifier
 from pathsynth.sampling.draw import drawer
@@ -69,7 +70,7 @@ def compare(trial: Path, lr: float) -> dict[str, Any]:
         scores[f"macro_f1, {role}"] = _record(macro_interval(asked, predicted, len(data.space), config.seed)["macro_f1"], len(asked))
     real, fake = (class_features(classifiers["judge"], some) for some in (data.split(_split(config)).images, images))
     scores["kid"] = _record(kid(real, fake, config.seed), len(asked))
-    scores["coverage"] = _record(coverage(real, fake), len(asked))
+    scores["coverage"] = _record(prdc(real, fake, config.seed).coverage, len(asked))
     return {
         "data": data.name,
         "trial": manifest.name,

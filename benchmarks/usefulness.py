@@ -5,10 +5,10 @@
 IMAGES is the folder of a finished trial of ``pathsynth run``, or with ``--real`` what ``benchmarks.ready --keep`` drew from the shipped
 set: its gate is then the recipe. The gate's architecture, as that gate was trained, is trained anew on the accepted images
 alone, on the first attempts alone (accepted or not: does the filter help?), on shares of the real training images alone, and on these and
-the accepted together, with each seed; val chooses the epoch, and the real images of ``--split`` are scored (classification accuracy score:
-Ravuri and Vinyals 2019, arXiv 1905.10887). Of a set that is smaller than all real images, images are repeated until an epoch shows as
-many. A logistic regression on colour histograms of the real training images, and chance, stand beside. Of several seeds: mean with
-Student's 95% interval.
+the accepted together, with each seed; half of val chooses the epoch, and the real images of ``--split`` (of val the other half) are
+scored (classification accuracy score: Ravuri and Vinyals 2019, arXiv 1905.10887). Of a set that is smaller than all real images, images
+are repeated until an epoch shows as many. A logistic regression on colour histograms of the real training images, and chance, stand
+beside. Of several seeds: mean with Student's 95% interval.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from pathsynth.config.shipped import assets_folder
 from pathsynth.data.catalogue import open_data
 from pathsynth.data.dataset import DataSet, LabelledImages, first_of_each_class
 from pathsynth.ledger.atomic import write_json
+from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import read_result
 from pathsynth.metrics.colour import fit_colour
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
@@ -64,6 +65,9 @@ def measure(
     config = _of_the_shipped_set(real_folder) if real_folder else read_manifest(folder).config
     assert config.data and config.gate
     data, rows = open_data(config.data), [row for row in read_attempts(folder) if row.image]
+    scored = data.assessment(split)
+    if scored is None:
+        raise RequestError("val has fewer than two images of a class, and all of it chose the epoch; score on --split test")
     real, drawn = data.split("train"), _pictures(folder, [row for row in rows if row.accepted])
     sources = {"synthetic": drawn, "synthetic, before filtering": _pictures(folder, [row for row in rows if row.attempt == 0])}
     for share in shares:
@@ -71,7 +75,6 @@ def measure(
         sources |= {f"real {share:.0%}": some, f"real {share:.0%} + synthetic": _both(some, drawn)}
     epochs = epochs or config.gate.epochs
     scores = {name: _trained_on(images, name, data, config.gate, seeds, len(real), epochs, split) for name, images in sources.items()}
-    scored = data.split(split)
     colour = float((fit_colour(real.images, real.labels, len(data.space)).predict(scored.images) == scored.labels).mean())
     beside = {"colour alone, real 100%": {"accuracy": round(colour, 4)}, "chance": {"accuracy": round(1 / len(data.space), 4)}}
     for name, row in beside.items():

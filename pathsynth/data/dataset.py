@@ -91,8 +91,30 @@ class DataSet:
         train = self.split("train")
         if part == "all":
             return train
-        in_a = _half(train.labels, self.identity)
+        in_a = _half(train.labels, "part", self.identity)
         return train.take(np.flatnonzero(in_a if part == "a" else ~in_a))
+
+    def selection(self) -> LabelledImages:
+        """The half of val, stratified by class, on which a classifier's epoch and temperature are chosen; of too small a val, all."""
+        val = self.split("val")
+        return val.take(np.flatnonzero(_half(val.labels, "val", self.identity))) if self._val_is_divided else val
+
+    def assessment(self, split: str) -> LabelledImages | None:
+        """The images of a split that classifiers are scored on: all, but of val the half on which nothing was chosen.
+
+        None for a val that is too small: with fewer than two images of a class.
+
+        Raises:
+            RequestError: there is no such split.
+        """
+        images = self.split(split)
+        if split != "val":
+            return images
+        return images.take(np.flatnonzero(~_half(images.labels, "val", self.identity))) if self._val_is_divided else None
+
+    @property
+    def _val_is_divided(self) -> bool:
+        return int(np.bincount(self.split("val").labels, minlength=len(self.space)).min()) >= 2
 
 
 def first_of_each_class(labels: np.ndarray, n: int) -> np.ndarray:
@@ -104,9 +126,9 @@ def first_of_each_class(labels: np.ndarray, n: int) -> np.ndarray:
     return np.sort(np.lexsort((labels, place))[:n])
 
 
-def _half(labels: np.ndarray, identity: str) -> np.ndarray:
+def _half(labels: np.ndarray, purpose: str, identity: str) -> np.ndarray:
     """Boolean (N,): of each class the half (rounded up) of the rows whose hash comes first."""
-    order = np.asarray([derive_seed("part", identity, row) for row in range(len(labels))])
+    order = np.asarray([derive_seed(purpose, identity, row) for row in range(len(labels))])
     chosen = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)

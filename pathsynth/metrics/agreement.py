@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest, mannwhitneyu
+from scipy.stats import binomtest, hmean, mannwhitneyu, norm
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,17 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     return Interval(successes / n, float(interval.low), float(interval.high))
 
 
+def effective_wilson(share: float, n: float, level: float = 0.95) -> Interval:
+    """Wilson's interval of a share that is as certain as one of ``n`` > 0 independent trials, ``n`` not being whole (Wilson 1927, eq. 6).
+
+    For a share of n images with the variance V, the effective number of trials is n over the design effect, V / (share (1 − share) / n).
+    """
+    z, n = float(norm.ppf((1 + level) / 2)), float(n)
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * float(np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2))
+    return Interval(share, min(max(0.0, centre - half), share), max(min(1.0, centre + half), share))
+
+
 def clopper_pearson_upper(successes: int, n: int, level: float = 0.95) -> float:
     """The exact one-sided upper bound of a proportion: with 0 of n, about 3 / n ("so rare that it was never seen").
 
@@ -84,11 +95,11 @@ def agreement(labels: np.ndarray, predictions: np.ndarray, classes: int) -> Agre
 def macro_interval(
     labels: np.ndarray, predictions: np.ndarray, classes: int, seed: int, resamples: int = 2000, level: float = 0.95
 ) -> dict[str, Interval]:
-    """``macro_precision``, ``macro_recall`` and ``macro_f1`` with percentile bootstrap intervals, stratified by true class.
+    """``macro_precision``, ``macro_recall`` and ``macro_f1`` with Wilson's interval of as many images as their variance is worth.
 
-    The images of each class are drawn anew, with replacement, as many as there were: for counts this is a multinomial
-    draw of each row of the confusion matrix. Where every prediction is right the interval has no width; use the Wilson
-    interval of the accuracy beside it.
+    The variance is a bootstrap's, stratified by true class: the images of each class are drawn anew, with replacement, one fewer than
+    there were, which keeps it unbiased (Rao and Wu 1988). For counts this is a multinomial draw of each row of the confusion matrix.
+    A percentile bootstrap is too narrow where few predictions are wrong, and has no width where none is.
 
     Args:
         labels, predictions, classes: as for :func:`agreement`.
@@ -97,13 +108,25 @@ def macro_interval(
     counts = _counts(labels, predictions, classes)
     rng = np.random.default_rng(seed)
     drawn = np.stack([_resample(row, resamples, rng) for row in counts], axis=1)
+    asked = counts.sum(axis=1)
+    present, n = asked > 0, float(hmean(asked[asked > 0])) * int((asked > 0).sum())
     names = ("macro_precision", "macro_recall", "macro_f1")
-    tail = (1 - level) / 2
-    intervals = {}
-    for name, score, values in zip(names, _scores(counts), _scores(drawn), strict=True):
-        low, high = np.quantile(values.mean(axis=-1), (tail, 1 - tail))
-        intervals[name] = Interval(float(score.mean()), float(low), float(high))
-    return intervals
+    return {
+        name: _macro_interval(score, values, present, n, level)
+        for name, score, values in zip(names, _scores(counts), _scores(drawn), strict=True)
+    }
+
+
+def _macro_interval(score: np.ndarray, drawn: np.ndarray, present: np.ndarray, n: float, level: float) -> Interval:
+    """Of a score by class (C,) and its draws (R, C); a class that is not ``present``, bool (C,), scores 0 for certain.
+
+    ``n``: images that would tell a mean of equally likely hits over the classes as well as these do.
+    """
+    mean, variance, share = float(score[present].mean()), float(drawn[:, present].mean(axis=1).var()), float(present.mean())
+    least = 0.5 / n**2
+    effect = (variance + least) / (mean * (1 - mean) / n + least)
+    found = effective_wilson(mean, n / effect, level)
+    return Interval(share * found.value, share * found.low, share * found.high)
 
 
 def accuracy_auc(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
@@ -147,9 +170,9 @@ def _counts(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.nda
 
 
 def _resample(row: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """int64 (resamples, C + 1): one class's predictions drawn anew."""
+    """int64 (resamples, C + 1): one class's predictions drawn anew, one fewer."""
     n = int(row.sum())
-    return rng.multinomial(n, row / max(n, 1), size=resamples) if n else np.zeros((resamples, len(row)), dtype=np.int64)
+    return rng.multinomial(max(n - 1, 1), row / n, size=resamples) if n else np.zeros((resamples, len(row)), dtype=np.int64)
 
 
 def _scores(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -14,15 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
 
 from pathsynth.data.dataset import DataSet
 from pathsynth.data.images import Images
 from pathsynth.ledger.records import Metric, Missing
-from pathsynth.metrics.agreement import Interval, agreement, macro_interval, wilson
+from pathsynth.metrics.agreement import Interval, agreement, effective_wilson, macro_interval, wilson
 from pathsynth.metrics.colour import ColourClassifier, fit_colour
-from pathsynth.metrics.fidelity import coverage, frechet_distance, kid, precision_recall_density
-from pathsynth.metrics.memorisation import copy_bound, near_copies
+from pathsynth.metrics.fidelity import frechet_distance, kid
+from pathsynth.metrics.memorisation import near_copies
+from pathsynth.metrics.neighbours import nearest
+from pathsynth.metrics.prdc import NEIGHBOURS, prdc
 from pathsynth.models.classifier import Classifier
 from pathsynth.sampling.attempts import AttemptRow
 from pathsynth.sampling.gate import class_features, class_probabilities
@@ -34,13 +35,11 @@ REJECTED = "rejected_"
 """What the names of metrics of rejected first attempts start with; their stage is ``BEFORE``."""
 _FEWEST = 10
 """Images below which a kernel distance has no meaningful interval."""
-_NEIGHBOURS = 5
 _COLOUR = "colour"
 RECONSTRUCTED = "reconstructed"
 """The split of training images that went through the base's autoencoder: the marks of a perfect denoiser."""
 _MOST_COLOURS = 10_000
 """Training images that the colour classifier sees at most: more change its 24 numbers a class no further."""
-_RESAMPLES = 2_000
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class Reference:
     """What generated sets are compared with.
 
     ``features``: of the real images, float64 (N, F), with their ``labels``, int64 (N,); ``train``: features of the training images,
-    float32 (M, F); ``bound``: the distance to them below which 1% of the real images lie. ``colour``: what was fitted on the colours of
+    float32 (M, F); ``distances``: of the real images to the nearest of them, float64 (N,). ``colour``: what was fitted on the colours of
     training images. ``metrics``: what as many real training images as a set has first attempts reach, and what colour alone tells of
     the real images.
     """
@@ -112,7 +111,7 @@ class Reference:
     features: np.ndarray
     labels: np.ndarray
     train: np.ndarray
-    bound: float
+    distances: np.ndarray
     colour: ColourClassifier
     metrics: tuple[Metric, ...]
 
@@ -138,8 +137,8 @@ def real_reference(judge: Classifier, data: DataSet, split: str, n: int, seed: i
     if reconstruct:
         copies = class_features(judge, reconstruct(_some(trained.images, n, np.random.default_rng(seed))))
         reached += _reached(real.features, copies, data, seed, RECONSTRUCTED)
-    bound = copy_bound(real.features, train.features)
-    return Reference(real.features, real.labels, train.features.astype(np.float32), bound, colour, tuple(reached))
+    distances = nearest(real.features, train.features)[0]
+    return Reference(real.features, real.labels, train.features.astype(np.float32), distances, colour, tuple(reached))
 
 
 def evaluate_set(
@@ -232,14 +231,14 @@ def _audit(rejected: _Drawn, judge: Classifier, data: DataSet, reference: Refere
     ]
     if len(rejected.images) >= _FEWEST:
         fake = _Set(class_features(judge, rejected.images), rejected.labels[rejected.whole])
-        found += [(None, len(fake.features), *named) for named in _copies(fake.features, reference).items()]
-        if len(reference.features) > _NEIGHBOURS:
-            precision, _, density = precision_recall_density(reference.features, fake.features, _NEIGHBOURS)
-            measured = {"feature_precision": precision, "density": _without_interval(density)}
+        found += [(None, len(fake.features), *named) for named in _copies(fake.features, reference, seed).items()]
+        if len(reference.features) > NEIGHBOURS:
+            scores = prdc(reference.features, fake.features, seed)
+            measured = {"feature_precision": scores.precision, "density": scores.density}
             found += [(None, len(fake.features), *named) for named in measured.items()]
         for c in data.space.classes:
             own, real = fake.of_class(c.index), _Set(reference.features, reference.labels).of_class(c.index)
-            if len(own) >= _FEWEST and len(real) > _NEIGHBOURS:
+            if len(own) >= _FEWEST and len(real) > NEIGHBOURS:
                 found.append((c.slug, len(own), "kid", kid(real, own, seed)))
     return [
         Metric(REJECTED + name, i.value, *_ends(i), n, "image", slug, "generated", BEFORE, "judge", prompts, data.name, seed)
@@ -267,28 +266,29 @@ def _acceptance_metrics(rows: Sequence[AttemptRow], data: DataSet, seed: int, pr
         records.append(record("exhausted_slots", float(slots - accepted), None, None, slots, "slot"))
         if accepted:
             records.append(record("attempts_per_accepted", len(group) / accepted, None, None, accepted, "image"))
-        cost = accepted_per_thousand_calls(group, seed)
+        cost = accepted_per_thousand_calls(group)
         records.append(record("accepted_per_1000_calls", cost.value, cost.low, cost.high, slots, "slot"))
     return records
 
 
-def accepted_per_thousand_calls(rows: Sequence[AttemptRow], seed: int) -> Interval:
-    """Accepted images for a thousand calls of the denoiser, with a percentile bootstrap over slots.
+def accepted_per_thousand_calls(rows: Sequence[AttemptRow]) -> Interval:
+    """Accepted images for a thousand calls of the denoiser, with an interval over slots.
+
+    The rate is the share of the best one, at which every call belongs to an accepted image, and has the interval of such a share: Wilson's
+    of as many slots as the variance of the ratio is worth. So it is not empty either where all slots went alike.
 
     ``rows``: every attempt at one slot or more.
     """
     table = pd.DataFrame([(r.label, r.slot, r.accepted, r.denoiser_calls) for r in rows], columns=["label", "slot", "accepted", "calls"])
     slots = table.groupby(["label", "slot"]).sum()
     accepted, calls = (slots[name].to_numpy(dtype=float) for name in ("accepted", "calls"))
-
-    def rate(a: np.ndarray, c: np.ndarray, axis: int = -1) -> np.ndarray:
-        return 1000 * a.sum(axis) / c.sum(axis)
-
-    value = float(rate(accepted, calls))
-    if len(slots) < 2 or np.ptp(accepted / calls) == 0:
-        return Interval(value, value, value)
-    found = bootstrap((accepted, calls), rate, paired=True, n_resamples=_RESAMPLES, method="percentile", rng=np.random.default_rng(seed))
-    return Interval(value, float(found.confidence_interval.low), float(found.confidence_interval.high))
+    taken = table.calls[table.accepted] if table.accepted.any() else table.calls
+    n, best, share = len(slots), 1000 / taken.min(), accepted.sum() * taken.min() / calls.sum()
+    residuals = accepted * taken.min() - share * calls
+    variance = n / max(n - 1, 1) * np.square(residuals).sum() / calls.sum() ** 2
+    least = 0.5 / n**2
+    found = effective_wilson(float(share), n * (share * (1 - share) / n + least) / (variance + least))
+    return Interval(float(best * found.value), float(best * found.low), float(best * found.high))
 
 
 def _closeness(
@@ -304,12 +304,12 @@ def _closeness(
     fake = _Set(class_features(judge, drawn.images), drawn.labels[drawn.whole])
     real = _Set(reference.features, reference.labels)
     found: list[tuple[str | None, int, dict[str, Interval]]] = [
-        (None, len(fake.features), {**_distances(real.features, fake.features, seed), **_copies(fake.features, reference)})
+        (None, len(fake.features), {**_distances(real.features, fake.features, seed), **_copies(fake.features, reference, seed)})
     ]
     for c in data.space.classes:
         own = fake.of_class(c.index)
         distances = _class_distances(real.of_class(c.index), own, seed)
-        found += [(c.slug, len(own), {**distances, **_copies(own, reference)})] if distances else []
+        found += [(c.slug, len(own), {**distances, **_copies(own, reference, seed)})] if distances else []
     return [
         Metric(name, i.value, *_ends(i), n, "image", slug, "generated", stage, "judge", prompts, data.name, seed)
         for slug, n, intervals in found
@@ -317,30 +317,30 @@ def _closeness(
     ], []
 
 
-def _copies(fake: np.ndarray, reference: Reference) -> dict[str, Interval]:
-    return {"near_copies": near_copies(fake, reference.train, reference.bound)}
+def _copies(fake: np.ndarray, reference: Reference, seed: int) -> dict[str, Interval]:
+    return {"near_copies": near_copies(fake, reference.train, reference.distances, seed)}
 
 
 def _class_distances(real: np.ndarray, fake: np.ndarray, seed: int) -> dict[str, Interval]:
     """Of one class; nothing where it has too few images. Without the Fréchet distance, which needs more images than features."""
-    if len(fake) < _FEWEST or len(real) <= _NEIGHBOURS:
+    if len(fake) < _FEWEST or len(real) <= NEIGHBOURS:
         return {}
-    precision, recall, _ = precision_recall_density(real, fake, _NEIGHBOURS)
+    scores = prdc(real, fake, seed)
     return {
         "kid": kid(real, fake, seed),
-        "coverage": coverage(real, fake, _NEIGHBOURS),
-        "feature_precision": precision,
-        "feature_recall": recall,
+        "coverage": scores.coverage,
+        "feature_precision": scores.precision,
+        "feature_recall": scores.recall,
     }
 
 
 def _distances(real: np.ndarray, fake: np.ndarray, seed: int) -> dict[str, Interval]:
     """By name of the metric; those without an interval have NaN for its ends."""
     found = {"kid": kid(real, fake, seed), "frechet_distance": _without_interval(frechet_distance(real, fake))}
-    if min(len(real), len(fake)) > _NEIGHBOURS:
-        precision, recall, density = precision_recall_density(real, fake, _NEIGHBOURS)
-        found |= {"coverage": coverage(real, fake, _NEIGHBOURS), "density": _without_interval(density)}
-        found |= {"feature_precision": precision, "feature_recall": recall}
+    if min(len(real), len(fake)) > NEIGHBOURS:
+        scores = prdc(real, fake, seed)
+        found |= {"coverage": scores.coverage, "density": scores.density}
+        found |= {"feature_precision": scores.precision, "feature_recall": scores.recall}
     return found
 
 
@@ -371,7 +371,7 @@ def _reached_by_real(real: _Set, train: _Set, data: DataSet, n: int, seed: int) 
 
 def _reached(real: np.ndarray, others: np.ndarray, data: DataSet, seed: int, split: str) -> list[Metric]:
     """How close other real images come to the real ones, in features; nothing where there are too few."""
-    if len(real) <= _NEIGHBOURS or len(others) < _FEWEST:
+    if len(real) <= NEIGHBOURS or len(others) < _FEWEST:
         return []
     return [
         Metric(name, i.value, *_ends(i), len(others), "image", None, split, None, "judge", None, data.name, seed)

@@ -1,11 +1,10 @@
-"""Fidelity and coverage: how far the generated images' features lie from the real ones', and how much of these they reach."""
+"""Fidelity: how far the features of generated images lie from those of real ones, as distances of distributions."""
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
-from pathsynth.metrics.agreement import Interval, wilson
+from pathsynth.metrics.agreement import Interval
 
 MOST = 2000
 """Images of each set that are compared; of a larger set a random choice, so that the kernel matrices stay small."""
@@ -40,55 +39,6 @@ def kid(real_features: np.ndarray, fake_features: np.ndarray, seed: int, resampl
     return Interval(float(value), float(low), float(high))
 
 
-def coverage(real_features: np.ndarray, fake_features: np.ndarray, nearest: int = 5) -> Interval:
-    """Share of the real images that some generated image comes close to (Naeem et al. 2020, arXiv 2002.09797, equation 9).
-
-    Close to a real image is nearer than its ``nearest``-th nearest neighbour among the real ones. A set that draws one good
-    image again and again covers little, however real that image looks. More images cover more: compare sets of one size.
-
-    Args:
-        real_features: float (N, d), more than ``nearest`` rows.
-        fake_features: float (M, d), at least one row.
-
-    Returns:
-        The share with its Wilson interval over the N real images.
-
-    Raises:
-        ValueError: too few images, or features of different widths.
-    """
-    if len(real_features) <= nearest or not len(fake_features) or real_features.shape[1] != fake_features.shape[1]:
-        raise ValueError(f"coverage by {nearest} neighbours cannot be told from {real_features.shape} and {fake_features.shape}")
-    reached = cdist(real_features, fake_features).min(axis=1) < _radii(real_features, nearest)
-    return wilson(int(reached.sum()), len(reached))
-
-
-def precision_recall_density(real_features: np.ndarray, fake_features: np.ndarray, nearest: int = 5) -> tuple[Interval, Interval, float]:
-    """Improved precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991, equation 1) and density (Naeem et al. 2020, equation 8).
-
-    Around each image of a set lies a ball that reaches to its ``nearest``-th neighbour in that set. Precision: the share of generated
-    images inside some real image's ball. Recall: the share of real images inside some generated one's. Density: real balls that a
-    generated image lies in, on average, over ``nearest``; it may exceed 1 where images crowd among the typical real ones.
-
-    Args:
-        real_features: float (N, d), more than ``nearest`` rows.
-        fake_features: float (M, d), likewise.
-
-    Returns:
-        Precision and recall with their Wilson intervals (over M and N images), and density.
-
-    Raises:
-        ValueError: too few images, or features of different widths.
-    """
-    if min(len(real_features), len(fake_features)) <= nearest or real_features.shape[1] != fake_features.shape[1]:
-        raise ValueError(f"balls of {nearest} neighbours cannot be told from {real_features.shape} and {fake_features.shape}")
-    between = cdist(real_features, fake_features)
-    inside_real = between < _radii(real_features, nearest)[:, None]
-    inside_fake = between < _radii(fake_features, nearest)[None, :]
-    precision, recall = inside_real.any(axis=0), inside_fake.any(axis=1)
-    density = float(inside_real.sum() / nearest / len(fake_features))
-    return wilson(int(precision.sum()), len(precision)), wilson(int(recall.sum()), len(recall)), density
-
-
 def frechet_distance(real_features: np.ndarray, fake_features: np.ndarray) -> float:
     """Squared Fréchet distance of two normal distributions fitted to features (Heusel et al. 2017, arXiv 1706.08500, equation 6).
 
@@ -110,11 +60,6 @@ def frechet_distance(real_features: np.ndarray, fake_features: np.ndarray) -> fl
     roots = np.sqrt(np.maximum(np.linalg.eigvals(covariances[0] @ covariances[1]).real, 0))
     shift = real.mean(axis=0) - fake.mean(axis=0)
     return float(shift @ shift + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * roots.sum())
-
-
-def _radii(features: np.ndarray, nearest: int) -> np.ndarray:
-    """float64 (N,): how far each image's ``nearest``-th neighbour is; the nearest of all is the image itself."""
-    return np.partition(cdist(features, features), nearest, axis=1)[:, nearest]
 
 
 def _at_most(features: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:

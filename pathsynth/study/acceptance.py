@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathsynth.config import SamplingConfig
 from pathsynth.data.dataset import DataSet
 from pathsynth.metrics.memorisation import copy_bound
+from pathsynth.metrics.neighbours import nearest
 from pathsynth.models.classifier import Classifier
 from pathsynth.sampling.gate import class_features
 from pathsynth.sampling.verdict import AtLeast, Leads, MostProbable, NoCopy, Rule
@@ -22,5 +23,5 @@ def acceptance_rules(gate: Classifier, data: DataSet, sampling: SamplingConfig) 
         rules.append(Leads(sampling.margin))
     if sampling.reject_copies:
         train, held_out = (class_features(gate, data.split(split).images) for split in ("train", "val"))
-        rules.append(NoCopy(train, copy_bound(held_out, train)))
+        rules.append(NoCopy(train, copy_bound(nearest(held_out, train)[0])))
     return tuple(rules)

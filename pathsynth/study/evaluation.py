@@ -25,7 +25,7 @@ from pathsynth.metrics.calibration import ConfidenceBin
 from pathsynth.metrics.colour import ColourClassifier
 from pathsynth.metrics.evaluation import Reference, evaluate_set, real_reference
 from pathsynth.metrics.independence import error_correlation
-from pathsynth.metrics.memorisation import nearest
+from pathsynth.metrics.neighbours import nearest
 from pathsynth.models.base import Base, reconstructed
 from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
@@ -125,8 +125,8 @@ def write_reference(folder: Path, gate: Path, judge: Path, data: DataSet, base: 
     made = real_reference(classifiers["judge"], data, split, n, seed, partial(reconstructed, base))
     found = {role: classifier_scores(classifier, data, split, seeds[role]) for role, classifier in classifiers.items()}
     scores = [m for role, of_splits in found.items() for s in of_splits for m in s.records(data.space, data.name, seeds[role], role)]
-    scores += _common_errors(found["gate"][-1], found["judge"][-1], data.name, seed)
-    tensors = {"real": made.features, "labels": made.labels, "train": made.train, "bound": np.array([made.bound])}
+    scores += _common_errors(found, split, data.name, seed)
+    tensors = {"real": made.features, "labels": made.labels, "train": made.train, "distances": made.distances}
     save_file({**tensors, "colour.weights": made.colour.weights, "colour.bias": made.colour.bias}, folder / _FEATURES)
     parts = {"reached": made.metrics, "classifiers": scores}
     record: dict[str, Any] = {name: [m.to_json() for m in metrics] for name, metrics in parts.items()}
@@ -150,18 +150,16 @@ def write_evaluation(
     reached, classifiers, reliabilities = _scores(built["reference"] / _SCORES, data.name)
     stored = load_file(built["reference"] / _FEATURES)
     colour = ColourClassifier(stored["colour.weights"], stored["colour.bias"])
-    reference = Reference(stored["real"], stored["labels"], stored["train"], float(stored["bound"][0]), colour, reached)
+    reference = Reference(stored["real"], stored["labels"], stored["train"], stored["distances"], colour, reached)
     assert config.evaluate
     evaluation = evaluate_set(images.rows, images.folder, judge, data, reference, config.seed, config.evaluate.prompts)
-    correlated = any(m.metric == "error_correlation" for m in classifiers)
-    unknown = () if correlated else (Missing("error_correlation", "gate or judge errs on none of the real images, or on all"),)
     came = {name: read_built(place) for name, place in built.items()}
     result = Result(
         identity=identity,
         versions=versions(),
         settings=config.model_dump(mode="json", exclude={"multirun"}),
         metrics=(*evaluation.metrics, *classifiers),
-        missing=(*evaluation.missing, *unknown),
+        missing=(*evaluation.missing, *_unknown(classifiers)),
         extras={**evaluation.confusions, **reliabilities},
         timings={name: own.seconds for name, own in came.items() if own.seconds is not None},
         stages={name: own.provenance for name, own in came.items() if own.provenance},
@@ -181,31 +179,43 @@ def _scores(path: Path, data: str) -> tuple[tuple[Metric, ...], tuple[Metric, ..
     return reached, classifiers, record[RELIABILITY]
 
 
+def _unknown(classifiers: Sequence[Metric]) -> list[Missing]:
+    """What is not known of the classifiers, from the records of their scores on real images."""
+    missing = []
+    if not any(m.split == "val" for m in classifiers):
+        few = "a class has fewer than two images in val: all of val chose the classifiers' epochs and temperatures"
+        missing.append(Missing("gate and judge on val", few))
+    if not any(m.metric == "error_correlation" for m in classifiers):
+        missing.append(Missing("error_correlation", "gate or judge errs on none of the real images, or on all, or was scored on none"))
+    return missing
+
+
 def placed(classifier: Classifier) -> Classifier:
     """The classifier on the GPU, if there is one."""
     return classifier.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def classifier_scores(classifier: Classifier, data: DataSet, split: str, seed: int) -> list[ClassifierScores]:
-    """What gate or judge scores on real images: on val, and last on ``split`` if that is another one."""
-    return [score_classifier(classifier, data, s, seed) for s in dict.fromkeys(("val", split))]
+def classifier_scores(classifier: Classifier, data: DataSet, split: str, seed: int) -> tuple[ClassifierScores, ...]:
+    """What gate or judge scores on real images: on the half of val that chose nothing, where there is one, and on another ``split``."""
+    return score_classifier(classifier, data, dict.fromkeys(("val", split)), seed)
 
 
 def write_test_scores(folder: Path, classifier: Path, data: DataSet, seed: int) -> ClassifierScores:
     """Score the classifier in a folder on the test split, and write the scores that it has with these added; ``seed`` is its own."""
-    scores = score_classifier(placed(load_classifier(classifier, data.space)), data, "test", seed)
+    (scores,) = score_classifier(placed(load_classifier(classifier, data.space)), data, ("test",), seed)
     before = json.loads((classifier / SCORES).read_text(encoding="utf-8"))
     write_json(folder / SCORES, [*before, *(m.to_json() for m in scores.records(data.space, data.name, seed))])
     return scores
 
 
-def _common_errors(gate: ClassifierScores, judge: ClassifierScores, data: str, seed: int) -> list[Metric]:
-    """Whether gate and judge err on the same real images; nothing where one of them errs on none."""
-    found = error_correlation(gate.wrong, judge.wrong, seed)
-    if found is None:
+def _common_errors(found: Mapping[str, Sequence[ClassifierScores]], split: str, data: str, seed: int) -> list[Metric]:
+    """Whether gate and judge err on the same real images; nothing where one of them errs on none, or was not scored on the split."""
+    gate, judge = (next((s for s in found[role] if s.split == split), None) for role in ("gate", "judge"))
+    correlation = error_correlation(gate.wrong, judge.wrong, seed) if gate and judge else None
+    if gate is None or correlation is None:
         return []
-    ends = (found.value, found.low, found.high)
-    return [Metric("error_correlation", *ends, gate.n, "image", None, gate.split, None, None, None, data, seed)]
+    ends = (correlation.value, correlation.low, correlation.high)
+    return [Metric("error_correlation", *ends, gate.n, "image", None, split, None, None, None, data, seed)]
 
 
 def log_classifier(loggers: Sequence[Logger], scores: Sequence[ClassifierScores], role: str, data: DataSet, seed: int) -> None:

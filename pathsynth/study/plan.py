@@ -35,10 +35,15 @@ _BEFORE_FINETUNE = ("cache", "gate", "judge")
 _DERIVED = ("reference",)
 """Stages that hold nothing but a part of what another makes of the same parents: a trial is told apart by that other one."""
 
-PROTOCOL = 6
+PROTOCOL = 7
 """Of the evaluation: raise it with any change of what is measured, or how. 2: coverage. 3: other distances, near copies.
 4: colour alone, common errors, distances by class. 5: accepted images for a thousand calls, reliability,
-what the autoencoder leaves. 6: rejected first attempts, nearest training images."""
+what the autoencoder leaves. 6: rejected first attempts, nearest training images. 7: intervals of coverage, precision, recall,
+density, near copies, macro scores, common errors and accepted images for a thousand calls; classifiers are scored on half of val."""
+
+CLASSIFIER_PROTOCOL = 2
+"""Of a classifier's training: raise it with any change of what is chosen or scored on which images. 2: epoch and temperature are chosen
+on one half of val, and the scores are of the other."""
 
 _USUAL_CLASSIFIER = {
     "pretrained": False,
@@ -47,6 +52,7 @@ _USUAL_CLASSIFIER = {
     "width": 1.0,
     "ema_decay": 0.0,
     "tta_d4": False,
+    "protocol": 1,
 }
 
 NEUTRAL: Mapping[str, Mapping[str, Any]] = {
@@ -228,7 +234,7 @@ class _Planner:
 
     def _classifier(self, name: str, config: ClassifierConfig | None) -> None:
         config = _needed(config, name)
-        settings = config.model_dump(mode="json", exclude={"test"})
+        settings = {**config.model_dump(mode="json", exclude={"test"}), "protocol": CLASSIFIER_PROTOCOL}
         if config.pretrained:
             settings["weights"] = pretrained_source(config.architecture).to_json()
         self._add(name, settings, data=self._data.identity)

@@ -57,7 +57,7 @@ class ClassifierBatches:
     """The batches of a training: every epoch sees each image once, in an order and with changes that depend on the seed alone."""
 
     train: LabelledImages
-    val: LabelledImages
+    selection: LabelledImages
     batch_size: int
     seed: int
     orientations: bool
@@ -85,13 +85,13 @@ class ClassifierBatches:
         return LabelledBatch(images, torch.from_numpy(self.train.labels[rows]))
 
     def validation(self, index: int) -> LabelledBatch:
-        """The ``index``-th batch of the validation images, as they are."""
+        """The ``index``-th batch of the images that the epoch is chosen on, as they are."""
         rows = slice(index * _VALIDATION_BATCH, (index + 1) * _VALIDATION_BATCH)
-        return LabelledBatch(to_float(self.val.images[rows]), torch.from_numpy(self.val.labels[rows]))
+        return LabelledBatch(to_float(self.selection.images[rows]), torch.from_numpy(self.selection.labels[rows]))
 
 
 class ClassifierModule(pl.LightningModule):
-    """Cross-entropy with label smoothing, AdamW or Muon, warm-up and cosine; macro-F1 on the validation images once an epoch.
+    """Cross-entropy with label smoothing, AdamW or Muon, warm-up and cosine; macro-F1 on the selection half of val once an epoch.
 
     ``scored`` is what is validated and kept: the classifier, or the running mean of its weights.
     """
@@ -110,7 +110,7 @@ class ClassifierModule(pl.LightningModule):
         return step_loader(self._batches.of_step, self.global_step, self.steps)
 
     def val_dataloader(self):
-        return step_loader(self._batches.validation, 0, math.ceil(len(self._batches.val) / _VALIDATION_BATCH))
+        return step_loader(self._batches.validation, 0, math.ceil(len(self._batches.selection) / _VALIDATION_BATCH))
 
     def training_step(self, batch: LabelledBatch, _: int) -> Tensor:
         torch.manual_seed(derive_seed(self._config.seed, "classifier dropout", self.global_step))
@@ -132,7 +132,7 @@ class ClassifierModule(pl.LightningModule):
         self._logits.append(self.scored(batch.images).cpu())
 
     def on_validation_epoch_end(self) -> None:
-        logits, labels = torch.cat(self._logits), self._batches.val.labels
+        logits, labels = torch.cat(self._logits), self._batches.selection.labels
         self._logits.clear()
         scores = agreement(labels, logits.argmax(dim=1).numpy(), logits.shape[1])
         self.log(self.score_name, scores.macro_f1, prog_bar=True)
@@ -181,6 +181,8 @@ class BestWeights(pl.Callback):
 @dataclass(frozen=True)
 class ClassifierScores:
     """What a classifier scores on the n real images of a split; ``auc`` is None where a class has no image.
+
+    Of val these are the half on which neither its epoch nor its temperature was chosen (:meth:`DataSet.assessment`).
 
     ``ece`` is the expected calibration error of its probabilities, ``ece_uncalibrated`` that of the plain softmax. ``wrong``:
     bool (n,), where its answer is not the label. ``reliability``: of its probabilities.
@@ -232,8 +234,9 @@ def train_classifier(
     """Train on the configured part of ``data`` and write the best weights, ``classifier.json`` and ``scores.json`` to ``folder``.
 
     On the CPU the same settings, data and number of threads give identical weights, also of a training that was cut off and
-    goes on from its checkpoint in ``work`` (None: it keeps none). Their temperature is fitted on val. ``revision``: of pretrained weights
-    (None: the newest). Returns the scores on ``splits``; ``scores.json`` holds them as a list of metric records.
+    goes on from its checkpoint in ``work`` (None: it keeps none). The best weights and their temperature are chosen on one half of
+    val. ``revision``: of pretrained weights (None: the newest). Returns the scores on ``splits``, of val on its other half and not at
+    all where val is too small; ``scores.json`` holds them as a list of metric records.
 
     Raises:
         RequestError: the architecture does not exist or does not fit the images, or its pretrained weights cannot be fetched.
@@ -245,7 +248,7 @@ def train_classifier(
     )
     batches = ClassifierBatches(
         train=data.part(config.part),
-        val=data.split("val"),
+        selection=data.selection(),
         batch_size=config.batch_size,
         seed=config.seed,
         orientations=config.augment_d4 and symmetric,
@@ -261,16 +264,23 @@ def train_classifier(
         stop = EarlyStopping(module.score_name, mode="max", patience=config.patience)
         _fit(module, batches.an_epoch, [*callbacks, best, stop], points, logger, folder)
     classifier.load_state_dict(best.state)
-    classifier.temperature = fit_temperature(_logits(classifier, batches.val), batches.val.labels)
-    scores = tuple(score_classifier(classifier, data, split, config.seed) for split in splits)
-    save_classifier(folder, classifier, _card(config, data, len(batches.train), best))
+    classifier.temperature = fit_temperature(_logits(classifier, batches.selection), batches.selection.labels)
+    scores = score_classifier(classifier, data, splits, config.seed)
+    save_classifier(folder, classifier, _card(config, data, batches, best))
     write_json(folder / SCORES, [m.to_json() for s in scores for m in s.records(data.space, data.name, config.seed)])
     return scores
 
 
-def score_classifier(classifier: Classifier, data: DataSet, split: str, seed: int) -> ClassifierScores:
-    """Score a classifier on the real images of a split; ``seed`` is the bootstrap's."""
-    images, classes = data.split(split), len(data.space)
+def score_classifier(classifier: Classifier, data: DataSet, splits: Iterable[str], seed: int) -> tuple[ClassifierScores, ...]:
+    """Score a classifier on the real images of each split, of val on the half that chose nothing; ``seed`` is the bootstrap's.
+
+    val is left out where it is too small to have such a half.
+    """
+    parts = {split: data.assessment(split) for split in splits}
+    return tuple(_scores(classifier, split, images, len(data.space), seed) for split, images in parts.items() if images is not None)
+
+
+def _scores(classifier: Classifier, split: str, images: LabelledImages, classes: int, seed: int) -> ClassifierScores:
     logits = _logits(classifier, images)
     probabilities = softmax(logits / classifier.temperature, axis=1)
     predictions = probabilities.argmax(axis=1)
@@ -319,13 +329,14 @@ def _fit(
     trainer.fit(module, ckpt_path=points.checkpoint if points else None, weights_only=True)
 
 
-def _card(config: ClassifierConfig, data: DataSet, images: int, best: BestWeights) -> dict[str, str | int | float]:
+def _card(config: ClassifierConfig, data: DataSet, batches: ClassifierBatches, best: BestWeights) -> dict[str, str | int | float]:
     return {
         "data": data.name,
         "data_identity": data.identity,
         "part": config.part,
-        "images": images,
+        "images": len(batches.train),
         "seed": config.seed,
         "best_step": best.step,
-        "val_macro_f1": round(best.score[0], 4),
+        "selection_images": len(batches.selection),
+        "selection_macro_f1": round(best.score[0], 4),
     }

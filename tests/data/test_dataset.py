@@ -70,3 +70,19 @@ def test_images_of_another_kind_are_refused() -> None:
         LabelledImages(np.zeros((2, 4, 4, 3), dtype=np.float32), np.zeros(2, dtype=np.int64))
     with pytest.raises(ValueError, match="int64"):
         LabelledImages(np.zeros((2, 4, 4, 3), dtype=np.uint8), np.zeros((2, 1), dtype=np.int64))
+
+
+def test_val_is_halved_by_class_into_what_chooses_and_what_is_scored(labels: np.ndarray) -> None:
+    data = data_of(labels)
+    chosen, scored = data.selection(), data.assessment("val")
+    assert scored is not None
+    assert sorted(rows_of(chosen) + rows_of(scored)) == list(range(len(labels)))
+    assert set(np.bincount(chosen.labels, minlength=9) - np.bincount(scored.labels, minlength=9)) <= {0, 1}
+    assert rows_of(chosen) != rows_of(data.part("a")) and rows_of(chosen) != rows_of(data_of(labels, "4567").selection())
+    test = data.assessment("test")
+    assert test is not None and len(test) == len(data.split("test"))
+
+
+def test_a_val_with_one_image_of_a_class_is_not_halved() -> None:
+    data = data_of(np.array([*range(9), *range(8)]))
+    assert len(data.selection()) == 17 and data.assessment("val") is None and data.assessment("test") is not None

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
-from pathsynth.metrics.agreement import accuracy_auc, agreement, clopper_pearson_upper, macro_interval, wilson
+from pathsynth.metrics.agreement import (
+    accuracy_auc,
+    agreement,
+    clopper_pearson_upper,
+    effective_wilson,
+    macro_interval,
+    wilson,
+)
 
 
 def some_predictions(n: int = 300, classes: int = 9, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -95,10 +102,18 @@ def test_macro_interval_narrows_with_more_images_and_repeats_with_its_seed():
     assert macro_interval(*few, 9, 3) == macro_interval(*few, 9, 3) != macro_interval(*few, 9, 4)
 
 
-def test_macro_interval_of_a_perfect_score_has_no_width_and_an_absent_class_counts_zero():
+def test_macro_interval_of_a_perfect_score_is_wilsons_and_an_absent_class_counts_zero():
     labels = np.array([0, 0, 1, 1])
+    expected = wilson(4, 4)
     for interval in macro_interval(labels, labels, 3, 0).values():
-        assert (interval.value, interval.low, interval.high) == pytest.approx((2 / 3, 2 / 3, 2 / 3))
+        assert (interval.value, interval.high) == pytest.approx((2 / 3, 2 / 3))
+        assert interval.low == pytest.approx(2 / 3 * expected.low)
+
+
+def test_an_effective_number_of_trials_gives_scipys_interval_where_it_is_whole():
+    for successes, n in ((0, 10), (64, 90), (10, 10)):
+        ours, theirs = effective_wilson(successes / n, n), wilson(successes, n)
+        assert (ours.value, ours.low, ours.high) == pytest.approx((theirs.value, theirs.low, theirs.high), abs=1e-12)
 
 
 def test_accuracy_and_auc_are_medmnists(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ def errors(neither: int, second: int, first: int, both: int) -> tuple[np.ndarray
 def test_the_same_errors_correlate_fully_and_opposite_ones_inversely():
     wrong = np.arange(40) % 4 == 0
     same = error_correlation(wrong, wrong, seed=0)
-    assert same and (same.value, same.low, same.high) == (1, 1, 1)
+    assert same and (same.value, same.high) == (1, 1) and 0.7 < same.low < 1, "forty images do not prove that all errors are common"
     opposite = error_correlation(np.arange(40) % 2 == 0, np.arange(40) % 2 == 1, seed=0)
     assert opposite and opposite.value == -1
 

@@ -12,6 +12,7 @@ import torch
 
 from pathsynth.config import ClassifierConfig
 from pathsynth.data.dataset import DataSet, LabelledImages
+from pathsynth.data.tensors import to_float
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.records import Metric
 from pathsynth.metrics.agreement import agreement
@@ -80,10 +81,11 @@ def trained(tmp_path_factory):
 
 
 def test_it_learns_and_keeps_the_best_epoch(trained):
-    _, watch, (val, test) = trained
-    assert val.agreement.macro_f1 == pytest.approx(max(watch.scores))
+    folder, watch, (val, test) = trained
+    chosen = load_classifier(folder, SPACE)(to_float(data().selection().images)).argmax(dim=1).numpy()
+    assert agreement(data().selection().labels, chosen, 2).macro_f1 == pytest.approx(max(watch.scores))
     assert val.agreement.macro_f1 > 0.85
-    assert (val.split, val.n, test.split, test.n) == ("val", 40, "test", 30)
+    assert (val.split, val.n, test.split, test.n) == ("val", 20, "test", 30)
     assert test.auc is not None
     assert test.auc > 0.85
 
@@ -92,7 +94,7 @@ def test_it_leaves_weights_a_card_and_scores_and_nothing_else(trained):
     folder, _, (val, test) = trained
     assert sorted(p.name for p in folder.iterdir()) == ["classifier.json", "classifier.safetensors", "scores.json"]
     card = json.loads((folder / "classifier.json").read_text())["card"]
-    assert card["images"] == 48
+    assert (card["images"], card["selection_images"]) == (48, 20)
     assert card["part"] == "a"
     assert card["data"] == "stripes 16 px"
     records = [Metric.from_json(r) for r in json.loads((folder / "scores.json").read_text())]
@@ -109,11 +111,31 @@ def test_it_leaves_weights_a_card_and_scores_and_nothing_else(trained):
 
 def test_the_stored_classifier_scores_what_was_told(trained):
     folder, _, (val, _) = trained
-    again = score_classifier(load_classifier(folder, SPACE), data(), "val", seed=0)
+    (again,) = score_classifier(load_classifier(folder, SPACE), data(), ["val"], seed=0)
     assert np.array_equal(again.agreement.confusion, val.agreement.confusion)
     assert (again.accuracy, again.macro, again.auc) == (val.accuracy, val.macro, val.auc)
     assert (again.ece, again.ece_uncalibrated) == (val.ece, val.ece_uncalibrated)
     assert val.ece != val.ece_uncalibrated
+
+
+def test_images_that_val_is_scored_on_choose_neither_epoch_nor_temperature(trained, tmp_path):
+    folder, _, (val, _) = trained
+    usual, hidden = data(), {image.tobytes() for image in data().assessment("val").images}
+    blank = np.array([image.tobytes() in hidden for image in usual.split("val").images])
+    changed = LabelledImages(np.where(blank[:, None, None, None], 0, usual.split("val").images).astype(np.uint8), usual.split("val").labels)
+    other = dataclasses.replace(usual, read=lambda split: changed if split == "val" else usual.split(split))
+    (scores,) = train_classifier(config(), other, tmp_path, [], None)
+    for name in ("classifier.safetensors", "classifier.json"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+    assert scores.accuracy.value == 0.5 < val.accuracy.value
+
+
+def test_a_val_too_small_for_two_halves_chooses_and_is_not_scored(tmp_path):
+    usual, few = data(), stripes(3, 1)
+    small = dataclasses.replace(usual, read=lambda split: few if split == "val" else usual.split(split))
+    (test,) = train_classifier(config(epochs=1), small, tmp_path, [], None, splits=("val", "test"))
+    assert (test.split, test.n) == ("test", 30)
+    assert json.loads((tmp_path / "classifier.json").read_text())["card"]["selection_images"] == 3
 
 
 def test_the_same_seed_gives_the_same_weights_whatever_came_before(tmp_path):
@@ -206,14 +228,10 @@ def test_it_stops_when_val_gets_no_better(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(module, "agreement", staged)
-        patched.setattr(module, "score_classifier", lambda *_: module.ClassifierScores("val", 1, agreement(*_LABELS, 2), *_NO_SCORES))
+        patched.setattr(module, "score_classifier", lambda *_: ())
         train_classifier(config(patience=2, epochs=7), data(), tmp_path, [watch], None)
     assert watch.scores == pytest.approx([0.5, 0.7, 0.6, 0.6])
     assert json.loads((tmp_path / "classifier.json").read_text())["card"]["best_step"] == 12
-
-
-_LABELS = (np.array([0, 1]), np.array([0, 1]))
-_NO_SCORES = (module.wilson(1, 2), {}, None, 0.0, 0.0, np.array([True]), [])
 
 
 def test_a_loss_that_is_not_finite_is_named_with_its_step(tmp_path, monkeypatch):
