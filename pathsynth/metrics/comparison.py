@@ -4,8 +4,10 @@ A score is modelled as configuration + seed + noise, fitted by least squares to 
 some seed is compared at the seeds that it has (an incomplete block design). The noise is pooled over the whole sweep. Where the noise of
 configurations plainly differs, their own is used instead:
 
-- a configuration that is noisier than the rest (Cochran's test as in ISO 5725-2, one after the other, 0.5%; say one of its seeds
-  diverged) is left out of the pool, and Welch's test is used for it;
+- a trial far below the sweep, and far below what the others of its configuration agree on, has diverged, and is left out like one that
+  failed;
+- a configuration that is noisier than the rest (Cochran's test as in ISO 5725-2, one after the other, 0.5%) is left out of the pool,
+  and Welch's test is used for it;
 - where best and runner-up together are noisier than the rest of the pool (F test, 0.5%), Welch's test is used for the best.
 
 A configuration's own noise is Shukla's stability variance (Heredity 29, 1972), solved for designs that are incomplete.
@@ -28,6 +30,16 @@ LEVEL = 0.95
 _TAIL = (1 - LEVEL) / 2
 _PLAIN = 0.005
 """The level of the tests whether noise differs."""
+_LEAST = 1e-18
+"""Variances below it count as this, for a sweep without any noise."""
+_FAR = 7
+"""Robust standard deviations below its expectation at which a trial counts as diverged."""
+_SUSPECT = 4
+"""The same, the trial itself among those that tell the standard deviation, from where on it is looked at."""
+_AGREE = 3
+"""The same, within which the other trials of its configuration must lie."""
+_FEWEST = 8
+"""Degrees of freedom below which this cannot be seen."""
 _POWER = 0.8
 _MOST_SEEDS = 200
 _SOFTNESS = 0.4
@@ -48,16 +60,19 @@ class Comparison:
     """What a sweep of K configurations tells; configurations are numbered from 0 in the order they were given.
 
     ``means``: fitted mean of each at the average seed (NaN: it shares no seed with the rest, directly or by others, and is not compared).
-    ``errors``: standard error of each mean but for what a seed does to all; None without degrees of freedom. ``order``: those compared,
-    best first. ``lead``: of the best over the best of the others; its low end is above 0 exactly if ``separable``.
+    ``errors``: standard error of each mean but for what a seed does to all; None without degrees of freedom. ``student``: by how many
+    standard errors the difference of two that were chosen beforehand is plain. ``order``: those compared, best first. ``lead``: of the
+    best over the best of the others; its low end is above 0 exactly if ``separable``.
     ``contenders``: those that cannot be told from the best, with it. ``score``: of the best, corrected for its having been chosen; None
     where that cannot be corrected. ``more_seeds``: how many more would tell a lead of this size with a power of 0.8; None: not known, or
     more than 200. ``noise``: standard deviation of a trial around configuration and seed, with ``freedom`` degrees of freedom.
-    ``noisy``: configurations that are not in the pool. ``seeds``: how many there are.
+    ``noisy``: configurations that are not in the pool. ``seeds``: how many there are. ``diverged``: configuration and column of each
+    trial that was left out.
     """
 
     means: tuple[float, ...]
     errors: tuple[float, ...] | None
+    student: float | None
     order: tuple[int, ...]
     lead: Interval | None
     separable: bool
@@ -68,6 +83,7 @@ class Comparison:
     freedom: int
     noisy: tuple[int, ...]
     seeds: int
+    diverged: tuple[tuple[int, int], ...] = ()
 
 
 def compare(scores: np.ndarray) -> Comparison:
@@ -86,6 +102,7 @@ def compare(scores: np.ndarray) -> Comparison:
     """
     if not len(scores) or not np.isfinite(scores).any(axis=1).all():
         raise ValueError("every configuration needs a score")
+    scores, diverged = _without_diverged(scores)
     there = _connected(np.isfinite(scores))
     fitted = _fit(scores[there])
     k = len(there)
@@ -97,14 +114,17 @@ def compare(scores: np.ndarray) -> Comparison:
     if noise is None or k < 2:
         lead = Interval(float(fitted.means[first] - fitted.means[ranks[1]]), None, None) if k > 1 else None
         score = Interval(float(fitted.means[0]), *_student(scores[there][0])) if k == 1 else None
-        return Comparison(tuple(means.tolist()), None, order, lead, False, order, score, None, None, 0, (), seeds)
-    design, errors = fitted.design, np.sqrt(noise.variance(fitted.design.own_weights)[0])
+        return Comparison(tuple(means.tolist()), None, None, order, lead, False, order, score, None, None, 0, (), seeds, diverged)
+    from scipy.special import stdtrit
+
+    errors = np.sqrt(noise.variance(fitted.weights**2 @ fitted.member)[0])
     found = _beside(first, ranks[1], fitted)
     contenders = tuple(int(i) for i in there[ranks] if found.near[np.flatnonzero(there == i)[0]])
     more = None if found.separable else _more_seeds(float(found.lead.value), found.spread, seeds, noise.df)
     return Comparison(
         means=tuple(means.tolist()),
         errors=tuple(_placed(errors, there, len(scores)).tolist()),
+        student=float(stdtrit(noise.df, 1 - _TAIL)),
         order=order,
         lead=found.lead,
         separable=found.separable,
@@ -112,9 +132,10 @@ def compare(scores: np.ndarray) -> Comparison:
         score=_score(fitted.means, errors, noise.df),
         more_seeds=more,
         noise=math.sqrt(noise.pooled),
-        freedom=design.df,
+        freedom=noise.df,
         noisy=tuple(int(i) for i in there[~noise.pool]),
         seeds=seeds,
+        diverged=diverged,
     )
 
 
@@ -158,12 +179,12 @@ def effects(scores: np.ndarray, settings: Sequence[Mapping[str, str]]) -> tuple[
         scores: as for :func:`compare`.
         settings: for each row, the varied settings; the same keys in each.
     """
+    scores, _ = _without_diverged(scores)
     there = _connected(np.isfinite(scores))
     scores, factors = scores[there], _factors([settings[i] for i in there])
     fitted = _fit(scores)
-    design = fitted.design
     columns = np.nonzero(np.isfinite(scores))[1]
-    codes = {name: (design.member @ code).round().astype(int) for name, (code, _) in factors.items()}
+    codes = {name: (fitted.member @ code).round().astype(int) for name, (code, _) in factors.items()}
     blocks = [np.eye(scores.shape[1])[columns], *(np.eye(len(values))[codes[name]] for name, (_, values) in factors.items())]
     values = scores[np.isfinite(scores)]
     main = _Model.of(blocks)
@@ -185,14 +206,15 @@ def effects(scores: np.ndarray, settings: Sequence[Mapping[str, str]]) -> tuple[
 
 @dataclass(frozen=True, eq=False)
 class _Design:
-    """What least squares make of which trials there are: N trials of K configurations.
+    """What least squares make of which trials there are: N trials of K configurations at S seeds.
 
-    ``weights`` (K, N): from scores to means. ``residual`` (N, N): from scores to residuals. ``member`` (N, K): 1 where a trial is of a
-    configuration. ``unmix`` (K, K): from sums of squares to own variances. ``correlation``: the least between two differences from one
-    configuration.
+    ``weights`` (K, N): from scores to means. ``shifts`` (S, N): from scores to what each seed does to all, 0 in the mean. ``residual``
+    (N, N): from scores to residuals. ``member`` (N, K): 1 where a trial is of a configuration. ``unmix`` (K, K): from sums of squared
+    residuals to own variances, with ``own_df`` (K,) each. ``correlation``: the least between two differences from one configuration.
     """
 
     weights: np.ndarray
+    shifts: np.ndarray
     residual: np.ndarray
     member: np.ndarray
     unmix: np.ndarray
@@ -200,18 +222,13 @@ class _Design:
     df: int
     correlation: float
 
-    @property
-    def own_weights(self) -> np.ndarray:
-        """(K, K): by how much the variance of each configuration's trials enters the variance of each mean."""
-        return self.weights**2 @ self.member
-
 
 @dataclass(frozen=True, eq=False)
 class _Noise:
     """Variances of a trial: pooled over the configurations in ``pool`` (K,), with ``df``; ``own`` (K,) of each, with ``own_df`` (K,)."""
 
     pooled: float
-    df: float
+    df: int
     own: np.ndarray
     own_df: np.ndarray
     pool: np.ndarray
@@ -232,24 +249,110 @@ class _Noise:
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
+    """Fitted ``means`` (K,), by ``weights`` (K, N) of the scores; ``member`` as in the design; ``noise``: None without any freedom."""
+
     means: np.ndarray
-    design: _Design
+    weights: np.ndarray
+    member: np.ndarray
     noise: _Noise | None
+    correlation: float
+
+
+def _without_diverged(scores: np.ndarray) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
+    """The scores with NaN for trials that diverged, and where these are.
+
+    A trial's residual is judged by the median absolute deviation of the others' without it: several that diverged do not hide each other.
+    Its configuration's other trials, two at least, must agree: else the configuration is a noisy one. And it must be as far below the
+    middle of the whole sweep: else it is only a good configuration's worse trial.
+    """
+    found: list[tuple[int, int]] = []
+    while True:
+        there = np.isfinite(scores)
+        if _design(there.tobytes(), there.shape).df < _FEWEST or len(scores) < 3:
+            return scores, tuple(found)
+        residuals, scale = _standardized(scores)
+        row, column = np.unravel_index(np.argmin(residuals), residuals.shape)
+        if residuals[row, column] > -_SUSPECT * scale:
+            return scores, tuple(found)
+        rest = np.where(np.arange(scores.size).reshape(scores.shape) == row * scores.shape[1] + column, np.nan, scores)
+        others, without = _standardized(rest)
+        agree = there[row].sum() > 2 and np.abs(others[row]).max() < _AGREE * without
+        low = max(residuals[row, column], scores[row, column] - np.nanmedian(scores))
+        if not agree or low > -_FAR * without:
+            return scores, tuple(found)
+        scores = rest
+        found.append((int(row), int(column)))
+
+
+def _standardized(scores: np.ndarray) -> tuple[np.ndarray, float]:
+    """Residuals of equal variance, float (K, S), 0 where there is no trial, and their robust standard deviation."""
+    there = np.isfinite(scores)
+    design = _design(there.tobytes(), there.shape)
+    freedom = np.diag(design.residual)
+    usable = freedom > 1e-6
+    residuals = np.where(usable, design.residual @ scores[there] / np.sqrt(np.maximum(freedom, 1e-6)), 0.0)
+    placed = np.zeros(scores.shape)
+    placed[there] = residuals
+    return placed, max(1.4826 * float(np.median(np.abs(residuals[usable]))), 1e-6)
 
 
 def _fit(scores: np.ndarray) -> _Fit:
+    """Least squares over the configurations in the pool; the others' means and noise are taken around the seeds' shifts found there."""
     there = np.isfinite(scores)
-    design = _design(there.tobytes(), there.shape)
-    values = scores[there]
-    middle = values.mean()
-    means = design.weights @ (values - middle) + middle
-    if not design.df:
-        return _Fit(means, design, None)
-    squares = (design.residual @ (values - middle)) ** 2 @ design.member
-    return _Fit(means, design, _noise(squares, design))
+    whole = _design(there.tobytes(), there.shape)
+    middle = scores[there].mean()
+    values = scores[there] - middle
+    if not whole.df:
+        return _Fit(whole.weights @ values + middle, whole.weights, whole.member, None, whole.correlation)
+    pool = np.ones(len(scores), dtype=bool)
+    design, own = whole, _own_variances(values, whole)
+    while (worst := _outlier(own, design)) is not None:
+        rest = pool.copy()
+        rest[np.flatnonzero(pool)[worst]] = False
+        if not there[rest].max(axis=0).all() or len(_connected(there[rest])) < rest.sum():
+            break  # what is left would not tell the seeds' shifts
+        pool, design = rest, _design(there[rest].tobytes(), there[rest].shape)
+        own = _own_variances(values[whole.member[:, pool].any(axis=1)], design)
+    inside: np.ndarray = whole.member[:, pool].max(axis=1) > 0
+    weights, variances = whole.weights.copy(), np.zeros(len(scores))
+    weights[np.ix_(pool, ~inside)] = 0
+    weights[np.ix_(pool, inside)], variances[pool] = design.weights, own
+    for i in np.flatnonzero(~pool):
+        trials = np.flatnonzero(whole.member[:, i])
+        around = np.eye(len(values))[trials]
+        around[:, inside] -= design.shifts[there[i]]
+        weights[i], variances[i] = around.mean(axis=0), np.var(around @ values, ddof=1)
+    pooled = float((design.residual @ values[inside]) @ values[inside] / design.df)
+    noise = _Noise(max(pooled, _LEAST), design.df, np.maximum(variances, _LEAST), whole.own_df, pool)
+    return _Fit(weights @ values + middle, weights, whole.member, noise, design.correlation)
 
 
-@lru_cache(maxsize=64)
+def _own_variances(values: np.ndarray, design: _Design) -> np.ndarray:
+    """Float (K,): of each configuration, at least a thousandth of the pooled one; the pooled one where it has one seed or K is 2."""
+    squares = (design.residual @ values) ** 2 @ design.member
+    pooled = squares.sum() / design.df
+    if len(squares) < 3:
+        return np.full(len(squares), pooled)
+    return np.where(design.own_df > 0, np.maximum(design.unmix @ squares, pooled / 1000), pooled)
+
+
+def _outlier(own: np.ndarray, design: _Design) -> int | None:
+    """The configuration that is plainly noisier than the rest of at least two; None where there is none."""
+    from scipy.special import fdtrc
+
+    df = design.own_df
+    if (df > 0).sum() < 3:
+        return None
+    worst = int(np.argmax(np.where(df > 0, own, 0)))
+    rest = np.arange(len(df)) != worst
+    rest_df = df[rest].sum()
+    ratio = own[worst] * rest_df / max(float(own[rest] @ df[rest]), _LEAST)
+    # the seeds' shifts take their share of the degrees of freedom
+    chance = fdtrc(df[worst], rest_df * design.df / df.sum(), ratio)
+    return worst if chance < _PLAIN / (df > 0).sum() else None
+
+
+@lru_cache(maxsize=256)
 def _design(pattern: bytes, shape: tuple[int, ...]) -> _Design:
     there = np.frombuffer(pattern, dtype=bool).reshape(shape)
     rows, columns = np.nonzero(there)
@@ -260,8 +363,8 @@ def _design(pattern: bytes, shape: tuple[int, ...]) -> _Design:
     residual = np.eye(len(rows)) - x @ inverse
     df = len(rows) - int(np.linalg.matrix_rank(x))
     mixed = member.T @ residual**2 @ member
-    weights = inverse[: shape[0]]
-    return _Design(weights, residual, member, np.linalg.pinv(mixed), there.sum(1) - 1, df, _least_correlation(weights))
+    weights, shifts = inverse[: shape[0]], (np.eye(shape[1]) - 1 / shape[1]) @ inverse[shape[0] :]
+    return _Design(weights, shifts, residual, member, np.linalg.pinv(mixed), there.sum(1) - 1, df, _least_correlation(weights))
 
 
 def _least_correlation(weights: np.ndarray) -> float:
@@ -293,35 +396,6 @@ def _connected(there: np.ndarray) -> np.ndarray:
     return max(groups, key=lambda g: (len(g), int(there[g].sum())))
 
 
-def _noise(squares: np.ndarray, design: _Design) -> _Noise:
-    """Pooled and own variances of sums of squared residuals (K,); the noisiest leave the pool while they plainly stand out."""
-    from scipy.special import fdtrc
-
-    df = design.own_df.astype(float)
-    pooled = float(squares.sum() / design.df)
-    tiny = 1e-18 + 1e-3 * pooled
-    own = np.full(len(squares), max(pooled, tiny))
-    if len(squares) > 2:
-        own = np.where(df > 0, np.maximum(design.unmix @ squares, tiny), own)
-    pool = np.ones(len(squares), dtype=bool)
-    share = design.df / max(df.sum(), 1)  # what the seeds' effects take of the degrees of freedom
-    while len(squares) > 2:
-        inside: np.ndarray = pool & (df > 0)
-        if inside.sum() < 3:
-            break
-        worst = int(np.argmax(np.where(inside, own, 0)))
-        rest = inside.copy()
-        rest[worst] = False
-        ratio = own[worst] / (own[rest] @ df[rest] / df[rest].sum())
-        if fdtrc(df[worst], df[rest].sum() * share, ratio) >= _PLAIN / inside.sum():
-            break
-        pool[worst] = False
-    if not pool.all():
-        inside = pool & (df > 0)
-        return _Noise(float(own[inside] @ df[inside] / df[inside].sum()), float(df[inside].sum() * share), own, df, pool)
-    return _Noise(max(pooled, tiny), float(design.df), own, df, pool)
-
-
 # --- the best beside the others
 
 
@@ -338,10 +412,10 @@ class _Beside:
 def _beside(first: int, second: int, fitted: _Fit) -> _Beside:
     from scipy.special import stdtrit
 
-    design, noise = fitted.design, fitted.noise
+    noise = fitted.noise
     assert noise is not None
     k = len(fitted.means)
-    q = (design.weights[first] - design.weights) ** 2 @ design.member
+    q = (fitted.weights[first] - fitted.weights) ** 2 @ fitted.member
     variance, df = noise.variance(q)
     pooled = np.broadcast_to(noise.pool & noise.pool[first], k)
     if _noisy_pair(first, second, noise):
@@ -350,14 +424,14 @@ def _beside(first: int, second: int, fitted: _Fit) -> _Beside:
     error[first], df[first] = 0, noise.df
     difference = fitted.means[first] - fitted.means
     student = stdtrit(df, 1 - _TAIL)
-    several = np.where(pooled, _with_best(k - 1, noise.df, design.correlation), stdtrit(df, 1 - _TAIL / (k - 1)))
+    several = np.where(pooled, _with_best(k - 1, noise.df, fitted.correlation), stdtrit(df, 1 - _TAIL / (k - 1)))
     others = np.arange(k) != first
     separable = bool((difference > student * error)[others].all())
     low = float((difference - (student if separable else several) * error)[others].min())
     near = np.zeros(k, dtype=bool) if separable else difference <= several * error
     near[first] = True
     high = float(difference[second] + several[second] * error[second])
-    seeds = max(1.0, float((design.own_df[[first, second]] + 1).mean()))
+    seeds = float((noise.own_df[[first, second]] + 1).mean())
     return _Beside(Interval(float(difference[second]), low, high), separable, near, float(error[second] * math.sqrt(seeds)))
 
 
@@ -548,14 +622,18 @@ def _main_effect(
     difference = float(means[best] - means[worst])
     interval = Interval(difference, None, None)
     if fitted.noise is not None:
-        from scipy.stats import studentized_range  # loads slowly
-
-        variance, df = fitted.noise.variance((weights[best] - weights[worst]) ** 2 @ fitted.design.member)
-        quantile = float(studentized_range.ppf(1 - (1 - LEVEL) / terms, len(labels), float(df))) / math.sqrt(2)
-        half = quantile * math.sqrt(float(variance))
+        variance, df = fitted.noise.variance((weights[best] - weights[worst]) ** 2 @ fitted.member)
+        half = _range_quantile(len(labels), round(float(df), 6), 1 - (1 - LEVEL) / terms) * math.sqrt(float(variance) / 2)
         interval = Interval(difference, difference - half, difference + half)
     levels = tuple(Level(label, float(mean), int(n)) for label, mean, n in zip(labels, means, trials, strict=True))
     return Effect((name,), f"{labels[best]} over {labels[worst]}", interval, levels)
+
+
+@lru_cache(maxsize=256)
+def _range_quantile(levels: int, df: float, level: float) -> float:
+    from scipy.stats import studentized_range  # loads slowly
+
+    return float(studentized_range.ppf(level, levels, df))
 
 
 def _interaction(
@@ -583,7 +661,7 @@ def _interaction(
             continue
         weights = contrast @ model.inverse
         value = float(weights @ values)
-        variance, df = (1.0, 1.0) if fitted.noise is None else fitted.noise.variance(weights**2 @ fitted.design.member)
+        variance, df = (1.0, 1.0) if fitted.noise is None else fitted.noise.variance(weights**2 @ fitted.member)
         high, low = (seconds[k], seconds[m]) if value > 0 else (seconds[m], seconds[k])
         error = math.sqrt(float(variance))
         told = f"{high} over {low}, more at {firsts[i]} than at {firsts[j]}"
