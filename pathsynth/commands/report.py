@@ -11,7 +11,9 @@ from rich.console import Console
 
 from pathsynth.commands.interrupt import ctrl_c
 from pathsynth.ledger.errors import RequestError
+from pathsynth.report.answer import headline
 from pathsynth.report.collect import TrialSummary, collect_trials, is_trial, merge_trials
+from pathsynth.report.comparison import study_verdict
 from pathsynth.report.page import write_merged, write_report, write_trial_page
 from pathsynth.report.table import demo_table
 from pathsynth.study.state import RUNNING, WAITING
@@ -41,7 +43,10 @@ def make_report(
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDE)
-    console.print(demo_table(collect_trials(folder)))
+    trials = collect_trials(folder)
+    console.print(demo_table(trials))
+    if len(trials) > 1:
+        print(headline(study_verdict(trials)))
     print(f"report: {page}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,14 @@ _EVERY_SECONDS = 2.0
 
 
 def show_status(folder: Path, watch: bool = False, as_json: bool = False) -> None:
-    """Print the table of the trials in ``folder``, and below it how far each study is and in what trials of one name differ.
+    """Print the table of the trials in ``folder``, and below it how far each study is, which configuration of it is better, and in what
+    trials of one name differ.
 
     ``watch`` shows it anew every two seconds until Ctrl-C. ``as_json`` prints an object with ``trials``, a list of
     ``study, name, folder, state, stage, detail, reason, step, steps, rate`` (a second), ``seconds`` (so far, or in all),
-    ``stage_seconds_left, started, ended`` (ISO 8601, UTC) and ``macro_f1`` (before filtering, by the gate: a record as in
-    result.json); ``studies``, by name, and ``totals``, each with ``trials, done, running, failed, interrupted, waiting,
-    seconds_left``. What is not known is null.
+    ``stage_seconds_left, started, ended`` (ISO 8601, UTC) and ``macro_f1`` (before filtering, by the scorer that the
+    study is ranked by: a record as in result.json); ``studies``, by name, and ``totals``, each with ``trials, done, running, failed,
+    interrupted, waiting, seconds_left``, and each study with its ``verdict`` in a line. What is not known is null.
 
     Raises:
         RequestError: there is no such folder, or the flags do not go together.
@@ -48,17 +50,36 @@ def _print(folder: Path) -> None:
         print(f"no trials in {folder}")
         return
     print_rows(rows)
-    for line in (*_lines(rows), *variants(trials)):
+    for line in (*_lines(rows), *_verdict_lines(trials, rows), *variants(trials)):
         print(line)
-
-
-def _rows(folder: Path) -> list[TrialRow]:
-    return [trial_row(trial) for trial in trial_folders(folder)]
 
 
 def _record(folder: Path) -> dict[str, Any]:
     trials = trial_folders(folder)
-    return status_record(trials, [trial_row(trial) for trial in trials])
+    rows = [trial_row(trial) for trial in trials]
+    record, verdicts = status_record(trials, rows), _verdicts(trials, rows)
+    return {**record, "studies": {study: {**told, "verdict": verdicts.get(study)} for study, told in record["studies"].items()}}
+
+
+def _verdicts(trials: Sequence[Path], rows: Sequence[TrialRow]) -> dict[str, str]:
+    """The headline of each study of which two trials or more have a score, as its report gives it."""
+    scored: dict[str, int] = Counter(row.study for row in rows if row.f1_gate or row.f1_judge)
+    if max(scored.values(), default=0) < 2:
+        return {}
+    from pathsynth.report.answer import headline  # loads numpy
+    from pathsynth.report.collect import collect_scores
+    from pathsynth.report.comparison import study_verdict
+
+    found = {}
+    for study in (study for study, count in scored.items() if count > 1):
+        own = [trial for trial, row in zip(trials, rows, strict=True) if row.study == study]
+        found[study] = headline(study_verdict(collect_scores(own)))
+    return found
+
+
+def _verdict_lines(trials: Sequence[Path], rows: Sequence[TrialRow]) -> list[str]:
+    several = len({row.study for row in rows}) > 1
+    return [f"{study}: {told}" if several else told for study, told in _verdicts(trials, rows).items()]
 
 
 def _lines(rows: Sequence[TrialRow]) -> list[str]:
@@ -72,13 +93,14 @@ def _watch(folder: Path) -> None:
 
     with ctrl_c() as pressed, Live(console=Console(), auto_refresh=False) as live:
         while not pressed.is_set():
-            live.update(_view(_rows(folder), live.console.height), refresh=True)
+            live.update(_view(trial_folders(folder), live.console.height), refresh=True)
             pressed.wait(_EVERY_SECONDS)
 
 
-def _view(rows: Sequence[TrialRow], height: int) -> Group:
-    """What fits on a screen of that height: first the trials that something happens to, and every study's line."""
-    lines = _lines(rows)
+def _view(trials: Sequence[Path], height: int) -> Group:
+    """What fits on a screen of that height: first the trials that something happens to, and every study's lines."""
+    rows = [trial_row(trial) for trial in trials]
+    lines = [*_lines(rows), *_verdict_lines(trials, rows)]
     shown = most_urgent(rows, max(3, height - len(lines) - 3))
     more = [f"… and {len(rows) - len(shown)} more trials"] if len(shown) < len(rows) else []
     return Group(table_of(shown), *map(Text, [*more, *lines]))

@@ -145,10 +145,19 @@ def read_metric(path: Path, metric: str, stage: str | None = None, scorer: str |
     Raises:
         RequestError: as :func:`read_result`.
     """
+    return next((m for m in read_metrics(path, metric, stage) if m.scorer == scorer), None)
+
+
+def read_metrics(path: Path, metric: str, stage: str | None = None) -> tuple[Metric, ...]:
+    """The same by every scorer.
+
+    Raises:
+        RequestError: as :func:`read_result`.
+    """
     with _as_refusals(path):
-        wanted = {"metric": metric, "stage": stage, "scorer": scorer, "class": None, "split": "generated"}
+        wanted = {"metric": metric, "stage": stage, "class": None, "split": "generated"}
         found = (m for m in _record(path)["metrics"] if all(m[key] == value for key, value in wanted.items()))
-        return next((Metric.from_json(m) for m in found), None)
+        return tuple(Metric.from_json(m) for m in found)
 
 
 def read_optimizer(folder: Path) -> tuple[OptimizerGroup, ...]:

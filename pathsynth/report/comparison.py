@@ -1,44 +1,87 @@
-"""What a study's dashboard compares: configurations over their seeds, and how sure their differences are."""
+"""What a study's trials say together: one verdict on its configurations, and what else a dashboard tells of a trial."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
+
+import numpy as np
 
 from pathsynth.ledger.records import Metric
+from pathsynth.metrics.comparison import Comparison, Effect, compare, effects
 from pathsynth.report.collect import TrialSummary
 from pathsynth.report.scores import BEFORE, GATE, Scores
+from pathsynth.study.status import main_scorer
 
 SEED = "seed"
-_MOST_SEEDS = 60
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """Trials that differ in nothing but the training seed. ``scores``: macro-F1 before filtering by seed."""
+    """Trials that differ in nothing but the training seed.
+
+    ``settings``: the varied ones. ``scores``: macro-F1 before filtering by seed, in [0, 1]. ``n``: images in all.
+    """
 
     label: str
+    settings: Mapping[str, str]
     scores: Mapping[str, float]
     n: int
 
     @property
     def mean(self) -> float:
+        """As observed, not at the same seeds for all."""
         return fmean(self.scores.values())
 
 
 @dataclass(frozen=True)
-class Lead:
-    """By how much one configuration leads another: mean of the differences at the same seeds, with Student's 95% interval.
+class StudyVerdict:
+    """Which configuration is better, for the page, the Markdown report and ``pathsynth status`` alike.
 
-    ``low`` and ``high`` are None where fewer than two seeds are common to both.
+    ``configurations``: those with a score, in the order by which ``comparison`` numbers them.
     """
 
-    difference: float
-    low: float | None
-    high: float | None
-    seeds: int
+    scorer: str
+    configurations: tuple[Configuration, ...]
+    comparison: Comparison
+
+    @property
+    def ranking(self) -> tuple[Configuration, ...]:
+        """Best first; those that cannot be compared with the rest are last."""
+        order = self.comparison.order
+        return tuple(self.configurations[i] for i in (*order, *(i for i in range(len(self.configurations)) if i not in order)))
+
+    @property
+    def leader(self) -> Configuration:
+        return self.ranking[0]
+
+    @property
+    def contenders(self) -> tuple[Configuration, ...]:
+        """Those that cannot be told from the leader, which is the first."""
+        return tuple(self.configurations[i] for i in self.comparison.contenders)
+
+    @property
+    def noisy(self) -> tuple[Configuration, ...]:
+        return tuple(self.configurations[i] for i in self.comparison.noisy)
+
+    @property
+    def apart(self) -> tuple[Configuration, ...]:
+        """Those without a seed in common with the rest."""
+        return self.ranking[len(self.comparison.order) :]
+
+
+def study_verdict(trials: Sequence[TrialSummary]) -> StudyVerdict | None:
+    """The verdict on the trials that have a score; None where none has."""
+    scorer = main_score(trials)
+    found = _configurations(trials, scorer)
+    return StudyVerdict(scorer, found, compare(_table(found))) if found else None
+
+
+def setting_effects(verdict: StudyVerdict) -> tuple[Effect, ...]:
+    """What each varied setting changes, by all trials; empty where the configurations are not told apart by settings."""
+    settings = [c.settings for c in verdict.configurations]
+    return effects(_table(verdict.configurations), settings) if len(settings) > 1 and settings[0] else ()
 
 
 def configuration_label(trial: TrialSummary) -> str:
@@ -46,87 +89,34 @@ def configuration_label(trial: TrialSummary) -> str:
     return ", ".join(d for d in trial.differing if d.split("=", 1)[0] != SEED) or "the one configuration"
 
 
-def main_score(trials: Sequence[TrialSummary]) -> str:
-    """The scorer that configurations are ranked by: the judge where every finished trial has it, else the gate."""
-    return "judge" if all(t.f1_judge for t in trials if t.finished) else GATE
+def main_score(trials: Iterable[TrialSummary]) -> str:
+    """The scorer that configurations are ranked by."""
+    return main_scorer((t.f1_gate, t.f1_judge) for t in trials)
 
 
 def score_of(trial: TrialSummary, scorer: str) -> Metric | None:
     return trial.f1_judge if scorer == "judge" else trial.f1_gate
 
 
-def ranked(trials: Sequence[TrialSummary], scorer: str) -> list[Configuration]:
-    """The configurations with a score, best mean first."""
+def _configurations(trials: Sequence[TrialSummary], scorer: str) -> tuple[Configuration, ...]:
     found: dict[str, dict[str, Metric]] = {}
+    settings: dict[str, dict[str, str]] = {}
     for trial in trials:
         metric = score_of(trial, scorer)
         if metric is not None:
-            found.setdefault(configuration_label(trial), {})[trial.settings.get(SEED, "")] = metric
-    made = [Configuration(label, {s: m.value for s, m in by.items()}, sum(m.n for m in by.values())) for label, by in found.items()]
-    return sorted(made, key=lambda c: -c.mean)
+            label = configuration_label(trial)
+            found.setdefault(label, {})[trial.settings.get(SEED, "")] = metric
+            settings[label] = {key: value for key, _, value in (d.partition("=") for d in trial.differing) if key != SEED}
+    return tuple(
+        Configuration(label, settings[label], {s: m.value for s, m in by.items()}, sum(m.n for m in by.values()))
+        for label, by in found.items()
+    )
 
 
-def lead(first: Mapping[str, float], second: Mapping[str, float]) -> Lead:
-    """The paired difference of two configurations' scores; unpaired means, without an interval, where no seed is common."""
-    differences = [first[s] - second[s] for s in first if s in second]
-    if not differences:
-        return Lead(fmean(first.values()) - fmean(second.values()), None, None, 0)
-    mean, n = fmean(differences), len(differences)
-    if n < 2:
-        return Lead(mean, None, None, n)
-    half = student()[min(n - 2, _MOST_SEEDS - 1)] * stdev(differences) / math.sqrt(n)
-    return Lead(mean, mean - half, mean + half, n)
-
-
-def student() -> list[float]:
-    """Student's 97.5% quantile for 1, 2, … degrees of freedom."""
-    from scipy.special import stdtrit  # loads slowly
-
-    return [float(stdtrit(df, 0.975)) for df in range(1, _MOST_SEEDS + 1)]
-
-
-def answer(trials: Sequence[TrialSummary]) -> str:
-    """The study's answer in a sentence or two."""
-    scorer = main_score(trials)
-    order = ranked(trials, scorer)
-    if not order:
-        return "No configuration has a macro-F1 before filtering yet."
-    best = order[0]
-    said = f"{best.label} leads with macro-F1 {best.mean:.3f} before filtering by the {scorer} (mean over {_seeds(len(best.scores))})"
-    if len(order) == 1:
-        return said + "; there is no other configuration to compare it with."
-    return f"{said}, {_beside(lead(best.scores, order[1].scores), order[1])}"
-
-
-def _beside(found: Lead, second: Configuration) -> str:
-    ahead = f"{found.difference:.3f} ahead of {second.label}"
-    if found.low is None or found.high is None:
-        return f"{ahead}; no paired interval ({_seeds(found.seeds)} in common), so whether it is better beyond noise is not known."
-    sure = found.low > 0
-    verdict = "excludes zero: better beyond the noise of seeds" if sure else "includes zero: not shown to be better"
-    return f"{ahead}; the paired 95% interval over {_seeds(found.seeds)} [{found.low:.3f}, {found.high:.3f}] {verdict}."
-
-
-def _seeds(n: int) -> str:
-    return f"{n} seed" if n == 1 else f"{n} seeds"
-
-
-def importance(trials: Sequence[TrialSummary], scorer: str) -> dict[str, float]:
-    """For each varied setting, the share in [0, 1] of the score's variance that its values' means explain (η², one at a time)."""
-    scored = [(dict(d.split("=", 1) for d in t.differing), m.value) for t in trials if (m := score_of(t, scorer))]
-    if len(scored) < 3:
-        return {}
-    middle = fmean(v for _, v in scored)
-    total = sum((v - middle) ** 2 for _, v in scored)
-    found = {key: _between(scored, key, middle) / total for key in scored[0][0]} if total else {}
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
-
-
-def _between(scored: Sequence[tuple[Mapping[str, str], float]], key: str, middle: float) -> float:
-    groups: dict[str, list[float]] = {}
-    for settings, value in scored:
-        groups.setdefault(settings.get(key, ""), []).append(value)
-    return sum(len(g) * (fmean(g) - middle) ** 2 for g in groups.values())
+def _table(configurations: Sequence[Configuration]) -> np.ndarray:
+    """float (K, S): a row for each configuration, a column for each seed, NaN where there is no score."""
+    seeds = sorted({seed for c in configurations for seed in c.scores})
+    return np.array([[c.scores.get(seed, np.nan) for seed in seeds] for c in configurations])
 
 
 def hardest(trial: TrialSummary) -> tuple[str, str, Metric] | None:

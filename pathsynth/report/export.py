@@ -10,7 +10,9 @@ import pandas as pd
 
 from pathsynth.ledger.atomic import write_bytes
 from pathsynth.ledger.records import Metric
+from pathsynth.report.answer import EFFECT_HEADS, NO_SCORE, details, effect_row, headline
 from pathsynth.report.collect import TrialSummary, collect_trials
+from pathsynth.report.comparison import setting_effects, study_verdict
 from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, REJECTED, Scores, interval
 
 _COLUMNS = ((BEFORE, GATE), (BEFORE, JUDGE), (BEFORE, COLOUR), (AFTER, JUDGE), (AFTER, COLOUR))
@@ -71,13 +73,23 @@ def _line(trial: TrialSummary) -> dict[str, str | float | int | None]:
 
 
 def markdown(trials: Sequence[TrialSummary]) -> str:
-    """The trials side by side, where there are several, and the scores of each finished one, overall and by class."""
-    parts = [_side_by_side(trials)] if len(trials) > 1 else []
+    """The verdict and the trials side by side, where there are several, and the scores of each finished one, overall and by class."""
+    parts = [*_verdict(trials), _side_by_side(trials)] if len(trials) > 1 else []
     for trial in trials:
         if trial.result:
             parts += [f"### {plain(trial.label)}", *score_tables(Scores(trial.result.metrics))]
             parts.append(f"Seconds by stage: {', '.join(f'{stage} {seconds:.0f}' for stage, seconds in trial.result.timings.items())}.")
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _verdict(trials: Sequence[TrialSummary]) -> list[str]:
+    """The headline, what stands behind it, and the effects of settings."""
+    verdict = study_verdict(trials)
+    if verdict is None:
+        return [NO_SCORE]
+    rows = [[plain(cell) for cell in effect_row(effect)] for effect in setting_effects(verdict)]
+    table = [_table(EFFECT_HEADS, rows)] if rows else []
+    return [f"**{plain(headline(verdict))}**", "\n".join(f"- {plain(sentence)}" for sentence in details(verdict)), *table]
 
 
 def _side_by_side(trials: Sequence[TrialSummary]) -> str:

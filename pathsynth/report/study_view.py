@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from pathsynth.report.answer import EFFECT_HEADS, details, effect_row, headline
 from pathsynth.report.collect import TrialSummary
 from pathsynth.report.comparison import (
+    StudyVerdict,
     accepted_images,
-    answer,
     configuration_label,
     hardest,
-    importance,
     main_score,
-    ranked,
     score_of,
     seconds_per_accepted,
-    student,
+    setting_effects,
+    study_verdict,
 )
 from pathsynth.report.scores import Scores
 from pathsynth.report.sprites import Sprite, trial_sprite
@@ -43,6 +43,9 @@ class StudyView:
     title: str
     question: str
     answer: str
+    details: tuple[str, ...]
+    effect_heads: tuple[str, ...]
+    effects: tuple[tuple[str, ...], ...]
     weakness: str
     data: str
     trials: int
@@ -70,19 +73,23 @@ def study_view(trials: Sequence[TrialSummary], home: Path, real: bool = False) -
     few = len(finished) <= _FEW_TRIALS
     sprites = [trial_sprite(t.folder, _slugs(t), 10 if few else 4, 64 if few else 32, real) for t in trials]
     urls, beside = _placed(trials, sprites)
-    scorer = main_score(trials)
+    verdict = study_verdict(trials)
+    effects = setting_effects(verdict) if verdict else ()
     payload = {
-        "scorer": scorer,
+        "scorer": main_score(trials),
         "classes": {slug: class_name(slug) for slug in slugs},
-        "student": student(),
-        "importance": importance(trials, scorer),
+        "configurations": _configurations(verdict) if verdict else [],
+        "effects": [[*effect_row(e)[:2], e.difference.value, e.difference.low, e.difference.high] for e in effects],
         "trials": [_record(t, home, sprite, url) for t, sprite, url in zip(trials, sprites, urls, strict=True)],
     }
     return StudyView(
         title=finished[0].study,
         question=next((t.question for t in trials if t.question), ""),
-        answer=answer(trials),
-        weakness=_weakness(trials, scorer),
+        answer=headline(verdict),
+        details=details(verdict) if verdict else (),
+        effect_heads=EFFECT_HEADS,
+        effects=tuple(effect_row(e) for e in effects),
+        weakness=_weakness(trials, verdict) if verdict else "",
         data=", ".join(dict.fromkeys(m.data for t in finished if t.result for m in t.result.metrics)),
         trials=len(trials),
         finished=len(finished),
@@ -102,9 +109,20 @@ def _slugs(trial: TrialSummary) -> tuple[str, ...]:
     return Scores(trial.result.metrics).slugs if trial.result else ()
 
 
-def _weakness(trials: Sequence[TrialSummary], scorer: str) -> str:
-    order = ranked(trials, scorer)
-    best = [t for t in trials if order and configuration_label(t) == order[0].label and score_of(t, scorer)]
+def _configurations(verdict: StudyVerdict) -> list[dict[str, Any]]:
+    """Best first: fitted mean, its standard error and by how many of them a difference is plain (null: not known)."""
+    compared = verdict.comparison
+    numbers = {c.label: i for i, c in enumerate(verdict.configurations)}
+    found = []
+    for c in verdict.ranking:
+        i = numbers[c.label]
+        mean, error = (compared.means[i], compared.errors and compared.errors[i]) if i in compared.order else (c.mean, None)
+        found.append({"label": c.label, "mean": mean, "error": error, "student": compared.student})
+    return found
+
+
+def _weakness(trials: Sequence[TrialSummary], verdict: StudyVerdict) -> str:
+    best = [t for t in trials if configuration_label(t) == verdict.leader.label and score_of(t, verdict.scorer)]
     found = hardest(best[0]) if best else None
     if found is None:
         return ""

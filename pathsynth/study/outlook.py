@@ -9,8 +9,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from pathsynth.ledger.records import Metric
 from pathsynth.study.state import DONE, FAILED, INTERRUPTED, RUNNING, WAITING
-from pathsynth.study.status import TrialRow, duration
+from pathsynth.study.status import TrialRow, duration, study_scorers
 
 _STATES = (DONE, RUNNING, FAILED, INTERRUPTED, WAITING)
 
@@ -67,20 +68,21 @@ def outlooks(rows: Sequence[TrialRow]) -> dict[str, Outlook]:
 
 def status_record(folders: Sequence[Path], rows: Sequence[TrialRow]) -> dict[str, Any]:
     """What a program reads: every trial, every study and the totals, with keys that stay."""
+    scorers = study_scorers(rows)
     return {
-        "trials": [_trial(folder, row) for folder, row in zip(folders, rows, strict=True)],
+        "trials": [_trial(folder, row, row.score(scorers[row.study])) for folder, row in zip(folders, rows, strict=True)],
         "studies": {study: _counts(told) for study, told in outlooks(rows).items()},
         "totals": _counts(outlook(rows)),
     }
 
 
-def _trial(folder: Path, row: TrialRow) -> dict[str, Any]:
+def _trial(folder: Path, row: TrialRow, score: Metric | None) -> dict[str, Any]:
     came = asdict(row.came)
     counted = {key: came[key] if row.state == RUNNING else None for key in ("step", "steps", "rate")}
     kept = {key: came[key] for key in ("stage", "detail")} | counted
     times = {"seconds": row.seconds(), "stage_seconds_left": row.stage_seconds_left, "started": came["started"], "ended": came["ended"]}
     named = {"study": row.study, "name": row.name, "folder": str(folder.absolute()), "state": row.state}
-    return {**named, **kept, "reason": row.reason, **times, "macro_f1": row.f1.to_json() if row.f1 else None}
+    return {**named, **kept, "reason": row.reason, **times, "macro_f1": score.to_json() if score else None}
 
 
 def _counts(told: Outlook) -> dict[str, Any]:

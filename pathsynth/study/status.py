@@ -12,25 +12,30 @@ from rich.markup import escape
 from rich.table import Table
 
 from pathsynth.ledger.errors import RequestError
-from pathsynth.ledger.records import Metric, read_metric
+from pathsynth.ledger.records import Metric, read_metrics
 from pathsynth.study.state import DONE, FAILED, INTERRUPTED, RUNNING, WAITING, TrialState, read_state
 
 MANIFEST, RESULT = "manifest.json", "result.json"
+GATE, JUDGE = "gate", "judge"
 _WIDE = 200
 _COLOURS = {DONE: "green", RUNNING: "cyan", FAILED: "red", INTERRUPTED: "yellow"}
 
 
 @dataclass(frozen=True)
 class TrialRow:
-    """A line of the table; ``f1`` is the macro-F1 before filtering by the gate, ``came`` how far the trial's process came."""
+    """A line of the table. ``f1_gate``, ``f1_judge``: macro-F1 before filtering by each; ``came``: how far the process came."""
 
     study: str
     name: str
     state: str
     stage: str
-    f1: Metric | None
+    f1_gate: Metric | None
     reason: str
     came: TrialState = field(default_factory=lambda: TrialState(WAITING))
+    f1_judge: Metric | None = None
+
+    def score(self, scorer: str) -> Metric | None:
+        return self.f1_judge if scorer == JUDGE else self.f1_gate
 
     @property
     def stage_seconds_left(self) -> float | None:
@@ -48,13 +53,24 @@ class TrialRow:
 def trial_row(folder: Path) -> TrialRow:
     state = read_state(folder)
     stage = state.stage if state.state != DONE else ""
-    f1, reason = None, state.reason
+    found, reason = {}, state.reason
     if (folder / RESULT).is_file():
         try:
-            f1 = read_metric(folder / RESULT, "macro_f1", "before filtering", "gate")
+            found = {m.scorer: m for m in read_metrics(folder / RESULT, "macro_f1", "before filtering")}
         except RequestError as error:
             reason = reason or str(error)
-    return TrialRow(folder.absolute().parent.name, folder.absolute().name, state.state, stage, f1, reason, state)
+    named = folder.absolute()
+    return TrialRow(named.parent.name, named.name, state.state, stage, found.get(GATE), reason, state, found.get(JUDGE))
+
+
+def main_scorer(scores: Iterable[tuple[Metric | None, Metric | None]]) -> str:
+    """Whose macro-F1 the trials of a study are ranked by, of each one's by gate and judge: the judge's where all that have one have it."""
+    return JUDGE if all(judge for gate, judge in scores if gate or judge) else GATE
+
+
+def study_scorers(rows: Sequence[TrialRow]) -> dict[str, str]:
+    """The main scorer of each study, by its name."""
+    return {study: main_scorer((r.f1_gate, r.f1_judge) for r in rows if r.study == study) for study in dict.fromkeys(r.study for r in rows)}
 
 
 def trial_folders(root: Path) -> list[Path]:
@@ -90,14 +106,17 @@ def most_urgent(rows: Sequence[TrialRow], count: int) -> list[TrialRow]:
 def table_of(rows: Sequence[TrialRow]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     several = len({row.study for row in rows}) > 1
-    headings = [*(["study"] if several else []), "trial", "state", "before-filter F1, gate", "reason or stage"]
+    scorers = study_scorers(rows)
+    used = {scorers[row.study] for row in rows if row.f1_gate or row.f1_judge}
+    score = f"before-filter F1, {used.pop()}" if len(used) == 1 else "before-filter F1"
+    headings = [*(["study"] if several else []), "trial", "state", score, "reason or stage"]
     for heading in headings:
         table.add_column(heading, overflow="fold", no_wrap=heading in ("trial", "state"))
     for row in rows:
         colour = _COLOURS.get(row.state, "dim")
-        table.add_row(
-            *([escape(row.study)] if several else []), escape(row.name), f"[{colour}]{row.state}[/]", _interval(row.f1), escape(_told(row))
-        )
+        scorer = scorers[row.study]
+        told = _interval(row.score(scorer)) + (f" by the {scorer}" if used and row.score(scorer) else "")
+        table.add_row(*([escape(row.study)] if several else []), escape(row.name), f"[{colour}]{row.state}[/]", told, escape(_told(row)))
     return table
 
 

@@ -22,8 +22,8 @@ const main = t => metric(t, "macro_f1", BEFORE, study.scorer);
 const shown = (m, digits = 3) => !m ? "" : m.value.toFixed(digits) + (m.low === null ? "" : ` [${m.low.toFixed(digits)}, ${m.high.toFixed(digits)}]`);
 const params = unique(trials.flatMap(t => Object.keys(t.params)));
 
-const done = trials.filter(main), configs = unique(done.map(t => t.config));
-const best = configs.map(c => ({config: c, trials: done.filter(t => t.config === c)})).map(c => ({...c, f1: mean(c.trials.map(t => main(t).value))})).sort((a, b) => b.f1 - a.f1);
+const done = trials.filter(main);
+const best = study.configurations.map(c => ({config: c.label, f1: c.mean, error: c.error, student: c.student, trials: done.filter(t => t.config === c.label)}));
 
 // --- the table
 const number = (title, get, digits) => ({title, get: t => get(t)?.value ?? null, text: t => { const m = get(t); return m ? `${shown(m, digits)} n=${m.n}` : ""; }});
@@ -77,13 +77,12 @@ $("failures").hidden = !failed.length;
 $("failures").querySelector("ul").append(...failed.map(t => el("li", `${t.name} (${t.config}, seed ${t.seed}), ${t.state}: ${t.problem || "no reason was written"}`)));
 
 // --- chosen trials
-function paired(a, b) {
-  const of = t => new Map(trials.filter(o => o.config === t.config && main(o)).map(o => [o.seed, main(o).value]));
-  const x = of(a), y = of(b), d = [...x].filter(([s]) => y.has(s)).map(([s, v]) => v - y.get(s));
-  if (d.length < 2) return `${d.length ? mean(d).toFixed(3) : "unknown"}; no paired interval (${d.length} seed in common)`;
-  const m = mean(d), sd = Math.sqrt(d.reduce((s, v) => s + (v - m) ** 2, 0) / (d.length - 1));
-  const half = study.student[Math.min(d.length - 2, study.student.length - 1)] * sd / Math.sqrt(d.length);
-  return `${m.toFixed(3)} [${(m - half).toFixed(3)}, ${(m + half).toFixed(3)}] over ${d.length} seeds`;
+function difference(a, b) {
+  const x = best.find(c => c.config === a.config), y = best.find(c => c.config === b.config);
+  if (!x || !y) return "unknown";
+  if (x.error === null || y.error === null) return `${(x.f1 - y.f1).toFixed(3)}; no interval, for the noise is not known`;
+  const half = x.student * Math.hypot(x.error, y.error);
+  return `${(x.f1 - y.f1).toFixed(3)} [${(x.f1 - y.f1 - half).toFixed(3)}, ${(x.f1 - y.f1 + half).toFixed(3)}] over all seeds`;
 }
 function compare() {
   const list = [...chosen]; $("compare").hidden = list.length < 2;
@@ -92,7 +91,7 @@ function compare() {
   add("trial", list.map(t => t.name)); add("seed", list.map(t => t.seed));
   for (const p of params) if (p !== "seed" && new Set(list.map(t => t.params[p])).size > 1) add(p, list.map(t => t.params[p] ?? ""));
   for (const c of columns.filter(c => !params.includes(c.title) && !c.link)) add(c.title, list.map(c.text));
-  add(`F1, ${study.scorer}, minus the first’s`, list.map((t, i) => i ? t.config === list[0].config ? "same configuration" : paired(t, list[0]) : "–"));
+  add(`F1, ${study.scorer}, minus the first’s`, list.map((t, i) => i ? t.config === list[0].config ? "same configuration" : difference(t, list[0]) : "–"));
   const box = el("div", null, {class: "scroll"}); box.append(table);
   $("compared").replaceChildren(box, ...list.flatMap(t => [el("h3", `${t.config}, seed ${t.seed}`), tiles(t, $("tissue").value)]));
 }
@@ -185,8 +184,12 @@ function drawClasses() {
 }
 function drawPlots() {
   drawParallel();
-  const keys = Object.keys(study.importance); $("importance").hidden = !keys.length;
-  if (keys.length) plot("importance", [{type: "bar", orientation: "h", y: keys.map(inert), x: Object.values(study.importance), marker: {color: COLOURS[0]}}], {title: "importance of settings", height: 240, margin: {l: 160, r: 20, t: 40, b: 40}, xaxis: {range: [0, 1]}, yaxis: {autorange: "reversed"}});
+  if (study.effects.length) {
+    const [names, steps, values, lows, highs] = [0, 1, 2, 3, 4].map(i => study.effects.map(e => e[i]));
+    plot("effect-plot", [{type: "bar", orientation: "h", y: names.map((n, i) => inert(`${n}: ${steps[i]}`)), x: values, marker: {color: COLOURS[0]},
+      error_x: {type: "data", symmetric: false, array: values.map((v, i) => highs[i] === null ? 0 : highs[i] - v), arrayminus: values.map((v, i) => lows[i] === null ? 0 : v - lows[i])}}],
+      {title: "what each setting changes in macro-F1", height: 120 + 40 * names.length, margin: {l: 320, r: 20, t: 40, b: 40}, yaxis: {autorange: "reversed"}});
+  }
   const grid = params.includes("lora.rank") && params.includes("optimizer.lr"); $("heat").hidden = !grid; if (grid) drawHeat();
   drawCost(); drawCurves(); drawClasses();
 }
