@@ -114,8 +114,10 @@ class Lease:
                 return
 
 
-def acquire(place: Path, seconds: float = SECONDS, wait: bool = True) -> Lease | None:
+def acquire(place: Path, seconds: float = SECONDS, wait: bool = True, check: Callable[[], None] = lambda: None) -> Lease | None:
     """Take the lease of ``place`` (a folder that is created for its tokens); None if it is held and ``wait`` is false.
+
+    ``check`` is called again and again while this process waits; what it raises ends the wait.
 
     A holder that is gone, or that has not shown itself for the term that it promised, is taken over. On this machine its
     file's age tells; of another machine, whose clock may differ, this process watches for as long as the term. Call
@@ -134,6 +136,7 @@ def acquire(place: Path, seconds: float = SECONDS, wait: bool = True) -> Lease |
             continue
         if not wait:
             return None
+        check()
         time.sleep(_POLL_SECONDS)
 
 

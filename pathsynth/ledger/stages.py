@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.ledger.atomic import write_json
+from pathsynth.ledger.interruption import check
 from pathsynth.ledger.lease import SECONDS, Lease, acquire, held
 
 STAGES = ".stages"
@@ -57,7 +58,7 @@ class StageStore:
             if found:
                 shutil.rmtree(self.work(stage, identity), ignore_errors=True)
                 return found
-            lease = acquire(self.lease(stage, identity), self._lease_seconds)
+            lease = acquire(self.lease(stage, identity), self._lease_seconds, check=check)
             assert lease
             with lease.beat():
                 if not self.find(stage, identity):

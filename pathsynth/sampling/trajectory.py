@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pathsynth.ledger.interruption import check
+
 Predict = Callable[[Tensor, Tensor], Tensor]
 """What the denoiser says of latents (N, C, h, w) at a time step."""
 _Memory = dict[str, Tensor | list[Tensor | None]]
@@ -59,10 +61,15 @@ class Trajectory:
         return cls(scheduler, torch.stack([p.latents for p in paused]), step)
 
     def advance(self, predict: Predict, stop: int, steps: int) -> None:
-        """Take the steps before ``stop``, of ``steps`` in all."""
+        """Take the steps before ``stop``, of ``steps`` in all.
+
+        Raises:
+            Interrupted: the process was asked to stop.
+        """
         scheduler, order = self._scheduler, self._scheduler.order
         times = scheduler.timesteps[self.step * order : None if stop == steps else stop * order]
         for t in times:
+            check()
             shown = scheduler.scale_model_input(self.latents, t)
             found = predict(shown, t)
             if stop < steps:

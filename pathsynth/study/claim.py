@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -119,10 +119,13 @@ def _setting_keys(config: RunConfig) -> Iterator[str]:
             yield group
 
 
-def claim(folder: Path, seconds: float, wait: bool) -> Lease | None:
-    """The lease of a trial's folder: one process supervises it at a time. None if another holds it and ``wait`` is false."""
+def claim(folder: Path, seconds: float, wait: bool, check: Callable[[], None] = lambda: None) -> Lease | None:
+    """The lease of a trial's folder: one process supervises it at a time. None if another holds it and ``wait`` is false.
+
+    ``check`` is called again and again while this process waits; what it raises ends the wait.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    return acquire(lease_folder(folder), seconds, wait)
+    return acquire(lease_folder(folder), seconds, wait, check)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

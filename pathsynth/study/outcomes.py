@@ -17,13 +17,15 @@ _FILE, _PASS_OVER = "outcome.json", "pass-over-busy"
 class Outcome:
     """A job's trial (its state is told by the trial's own folder), or why there is none.
 
-    ``folder`` is the trial's (None: refused, and ``refused`` says why); ``busy``: another process was carrying it out.
+    ``folder`` is the trial's (None: refused, and ``refused`` says why); ``busy``: another process was carrying it out; ``own``:
+    this command is or was carrying it out.
     """
 
     name: str
     folder: Path | None
     refused: str
     busy: bool = False
+    own: bool = False
 
 
 def write_outcome(number: int, outcome: Outcome) -> None:

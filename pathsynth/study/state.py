@@ -17,6 +17,8 @@ LOG = "log.txt"
 ADDRESS = "tracked_at.txt"
 """Where the trial's run can be seen online; there is none where it is kept offline."""
 RUNNING, DONE, FAILED, INTERRUPTED, WAITING = "running", "done", "failed", "interrupted", "waiting"
+EXIT_STOPPED = 130
+"""What the process of a trial that was stopped on request exits with."""
 
 
 @dataclass(frozen=True)

@@ -323,6 +323,26 @@ def test_two_operators_share_a_study(pathsynth, launcher):
         assert out.count("done") >= 3
 
 
+def test_ctrl_c_of_one_operator_leaves_the_others_trial_alone(pathsynth, alive):
+    pathsynth.told = {"1": {"finetune": "gate"}}
+    arguments = ["run", f"base.path={pathsynth.base}", "tracking=none", "-m", "lora.rank=1,2"]
+    one = pathsynth.start(*arguments)
+    pathsynth.wait_for("finetune 1")
+    two = pathsynth.start(*arguments)
+    pathsynth.wait_for("evaluate 2")
+    time.sleep(2)  # the second has nothing left but to wait for the first
+    asked = time.monotonic()
+    two.send_signal(signal.SIGINT)
+    out, _ = two.communicate(timeout=60)
+    assert two.returncode == 130
+    assert time.monotonic() - asked < 5
+    assert f"left to the other processes that are at them: {pathsynth.trial('rank=1-').name}" in out
+    assert alive(int(pathsynth.state("rank=1-")["pid"]))
+    (pathsynth.folder / "open").touch()
+    one.communicate(timeout=60)
+    assert (one.returncode, pathsynth.state("rank=1-")["state"]) == (0, "done")
+
+
 def test_a_trial_that_stands_still_is_taken_over_and_its_late_result_refused(pathsynth):
     pathsynth.told = {"1": {"evaluate": "gate"}}
     arguments = ["run", f"base.path={pathsynth.base}", "tracking=none", "lora.rank=1", "study.lease_seconds=1.5"]
