@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.config import RunConfig, parse_config
-from pathsynth.ledger.atomic import write_json
+from pathsynth.ledger.atomic import read_json, write_json
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.lease import Lease, acquire
 from pathsynth.ledger.versions import commit, versions
@@ -57,7 +56,7 @@ def read_manifest(folder: Path) -> Manifest:
         OSError, ValueError, KeyError: there is none, or it is damaged.
         RequestError: a setting in it is not valid (any more).
     """
-    record = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    record = read_json(folder / MANIFEST)
     return Manifest(record["name"], parse_config(record["config"]), Plan.from_json(record["plan"]), tuple(record["overrides"]))
 
 
@@ -82,7 +81,7 @@ def computed_by(folder: Path) -> dict[str, str]:
         RequestError: there is no manifest, or it is damaged.
     """
     try:
-        record = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        record = read_json(folder / MANIFEST)
         told = {**record.get("versions", {}), "commit": record.get("commit")}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise RequestError(f"{folder / MANIFEST} cannot be read ({error}); run the trial again") from error

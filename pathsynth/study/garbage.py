@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pathsynth.ledger.atomic import read_json
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.lease import Lease, acquire, held
 from pathsynth.ledger.stages import STAGES, StageStore
@@ -57,7 +57,7 @@ def needed_stages(multirun: Path) -> set[Stage]:
     needed: set[Stage] = set()
     for path in _manifests(multirun):
         try:
-            stages = json.loads(path.read_text(encoding="utf-8"))["plan"]["stages"]
+            stages = read_json(path)["plan"]["stages"]
             needed |= {(stage["name"], stage["identity"]) for stage in stages}
         except (OSError, ValueError, KeyError, TypeError) as error:
             remedy = "mend it, or delete its trial's folder, before anything is removed"

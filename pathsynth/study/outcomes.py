@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pathsynth.ledger.atomic import write_json
+from pathsynth.ledger.atomic import read_json, write_json
 
 FOLDER_VARIABLE = "PATHSYNTH_OUTCOMES"
 _FILE, _PASS_OVER = "outcome.json", "pass-over-busy"
@@ -72,5 +71,5 @@ def read_outcome(number: int) -> Outcome | None:
 
 
 def _read(path: Path) -> Outcome:
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = read_json(path)
     return Outcome(**{**record, "folder": Path(record["folder"]) if record["folder"] else None})

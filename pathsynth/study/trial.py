@@ -146,7 +146,7 @@ class _Reporter:
     """Keeps ``state.json`` up to date, as long as the trial is this process's."""
 
     def __init__(self, folder: Path, lease: Lease, state: TrialState) -> None:
-        self._folder, self._lease, self.state = folder, lease, state
+        self._folder, self._lease, self.state = folder, lease, replace(state, threads=_threads())
 
     def tell(self) -> None:
         if not self._lease.current:
