@@ -21,6 +21,7 @@ from pathsynth.ledger.records import read_metric
 from pathsynth.study.claim import Manifest, claim, trial_folder, trial_name, write_manifest
 from pathsynth.study.gpus import own_gpu
 from pathsynth.study.outcomes import Outcome, passes_over_busy, write_outcome
+from pathsynth.study.output import drop_unread_output
 from pathsynth.study.plan import Plan, plan, planned_images
 from pathsynth.study.state import DONE, FAILED, WAITING, TrialState, read_state, write_state
 from pathsynth.study.stopping import ask_to_stop, in_command, raise_if_asked, stop_after_failure, stopped_by_failure
@@ -59,6 +60,8 @@ def run_trial(config: DictConfig) -> float:
         KeyboardInterrupt: the command was asked to stop. In a launcher's worker NaN is returned instead, for an exception
             would make the launcher kill its other workers; a signal to a worker (a time limit, scancel) stops its own trial only.
     """
+    if not in_command():  # a worker has streams of its own
+        drop_unread_output()
     try:
         return _run_trial(config)
     except KeyboardInterrupt:

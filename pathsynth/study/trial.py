@@ -21,6 +21,7 @@ from pathsynth.ledger.interruption import Interrupted
 from pathsynth.ledger.lease import Lease, StaleLease, adopt
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.study.claim import Manifest, claim, read_manifest
+from pathsynth.study.output import drop_unread_output
 from pathsynth.study.state import (
     DONE,
     EXIT_STOPPED,
@@ -47,6 +48,7 @@ _STOPPED = "stopped on request"
 def main(arguments: list[str]) -> int:
     """Carry out the trial in the folder named; 0 done, 1 failed, 2 refused, 130 interrupted."""
     folder = Path(arguments[0])
+    drop_unread_output()
     try:
         interruption.listen()
         return _begin(folder)

@@ -154,6 +154,15 @@ def test_a_trial_whose_supervisor_is_killed_stops_by_itself(pathsynth, alive):
     assert pathsynth.run("lora.rank=1").code == 0
 
 
+def test_a_multirun_whose_output_nobody_reads_is_done_all_the_same(pathsynth):
+    process = pathsynth.start("run", f"base.path={pathsynth.base}", "tracking=none", "-m", "lora.rank=1,2")
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert process.stderr.read() == ""
+    assert [pathsynth.state(f"rank={rank}-")["state"] for rank in (1, 2)] == ["done", "done"]
+
+
 def test_two_commands_that_want_the_same_trial_make_it_once(pathsynth):
     arguments = ["run", f"base.path={pathsynth.base}", "tracking=none", "lora.rank=8"]
     both = [pathsynth.start(*arguments), pathsynth.start(*arguments)]
