@@ -10,12 +10,14 @@ import errno
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pathsynth.ledger.atomic import sync, write_json
 from pathsynth.ledger.contents import RECORD, damage, seal
+from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.interruption import check
 from pathsynth.ledger.lease import SECONDS, Lease, acquire, held
 
@@ -36,6 +38,7 @@ class StageStore:
 
     def __init__(self, root: Path, lease_seconds: float = SECONDS) -> None:
         self.root, self._lease_seconds = root, lease_seconds
+        self._fit = False
 
     def find(self, stage: str, identity: str) -> Path | None:
         """The folder of a finished stage, or None; what it holds may have been damaged since."""
@@ -74,6 +77,9 @@ class StageStore:
         nothing, what a killed one left is removed by the next. ``record`` (what the stage was built from) is kept in
         ``stage.json``, written last: a folder without it is not finished. A stage that was damaged since is built again, with a
         line that says so.
+
+        Raises:
+            RequestError: the file system cannot keep two results of a stage apart, or the folder cannot be written.
         """
         while True:
             found = self.read(stage, identity)
@@ -93,6 +99,7 @@ class StageStore:
     def _make(self, stage: str, identity: str, record: Mapping[str, Any], make: Callable[[Path], None], lease: Lease) -> None:
         """Build the stage; of a build that was taken over nothing is kept, whatever became of it."""
         place = self.root / stage / identity
+        self._fit = self._fit or _moves_once(self.root)
         _remove_leftovers(place, lease.number)
         _remove_damaged(place)
         partial = place.with_name(f"{identity}.{lease.number}.partial")
@@ -109,6 +116,27 @@ class StageStore:
                 raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _moves_once(root: Path) -> bool:
+    """Whether a folder cannot be moved onto one that holds something, on which it rests that one result is accepted.
+
+    Raises:
+        RequestError: it can, or folders cannot be moved at all; some mounts of object stores are so.
+    """
+    remedy = f"choose a folder on another one than {root}, as in multirun=…"
+    with tempfile.TemporaryDirectory(dir=root, prefix=".probe.") as probe:
+        one, other = Path(probe) / "one", Path(probe) / "other"
+        for folder in (one, other):
+            folder.mkdir()
+            (folder / "file").touch()
+        try:
+            os.rename(one, other)
+        except OSError as error:
+            if error.errno in _OCCUPIED:
+                return True
+            raise RequestError(f"the file system moves no folders ({error.strerror}); {remedy}") from error
+    raise RequestError(f"the file system replaces a folder by another, so that a finished stage could be lost; {remedy}")
 
 
 def _accept(partial: Path, place: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from pathsynth.ledger import lease
+from pathsynth.ledger import lease, stages
 from pathsynth.ledger.contents import damage
 from pathsynth.ledger.lease import acquire
 from pathsynth.ledger.stages import StageStore
@@ -142,6 +142,7 @@ def turns_at(monkeypatch) -> Iterator[Callable[[Turns], None]]:
     for name in STEPS:
         monkeypatch.setattr(os, name, waiting(getattr(os, name)))
     monkeypatch.setattr(os, "fsync", lambda _: None)
+    monkeypatch.setattr(stages, "_moves_once", lambda root: True)
     monkeypatch.setattr(lease._Watch, "over", lambda self, token: True)
     monkeypatch.setattr(lease.Lease, "beat", lambda self, on_lost=None: self)
 

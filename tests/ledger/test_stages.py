@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pathsynth.ledger.contents import damage
+from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.stages import StageStore, _remove_leftovers
 
 IDENTITY = "0123456789ab"
@@ -298,3 +301,21 @@ def test_only_what_earlier_builders_left_is_removed(store: StageStore) -> None:
         place.with_name(f"{IDENTITY}{name}").mkdir(parents=True)
     _remove_leftovers(place, 2)
     assert _folders(store.root) == [f"{IDENTITY}{name}" for name in (".2.partial", ".3.partial", ".work")]
+
+
+def _replaces(source: Path, target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(source, target)
+
+
+def _refuses(source: Path, target: Path) -> None:
+    raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+
+@pytest.mark.parametrize(("rename", "told"), [(_replaces, "replaces a folder by another"), (_refuses, "moves no folders")])
+def test_a_file_system_that_cannot_keep_two_results_apart_is_refused(store: StageStore, monkeypatch, rename, told) -> None:
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(RequestError, match=rf"{told}.*{store.root}, as in multirun=") as refused:
+        store.build("adapter", IDENTITY, {}, _make)
+    assert "\n" not in str(refused.value)
+    assert _folders(store.root) == []
