@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -225,6 +226,43 @@ def test_a_request_to_stop_reaches_trials_that_run_side_by_side(pathsynth, termi
     assert [pathsynth.state(f"rank={rank}-")["state"] for rank in (1, 4)] == ["interrupted", "interrupted"]
     assert not any(alive(pid) for pid in pids)
     assert not list((pathsynth.folder / "multirun" / "runs").glob("rank=16-*"))
+
+
+def test_a_signal_to_one_worker_stops_its_trial_only(pathsynth):
+    """What a scheduler's time limit or scancel sends to one job of a sweep."""
+    pathsynth.told = {"1": {"finetune": "wait"}, "4": {"finetune": "gate"}}
+    arguments = ["run", f"base.path={pathsynth.base}", "tracking=none", "-m", "lora.rank=1,4,16"]
+    process = pathsynth.start(*arguments, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    pathsynth.wait_for("finetune 1")
+    pathsynth.wait_for("finetune 4")
+    status = Path(f"/proc/{pathsynth.state('rank=1-')['pid']}/status").read_text()
+    worker = int(next(line for line in status.splitlines() if line.startswith("PPid")).split()[1])
+    assert worker != process.pid
+    os.kill(worker, signal.SIGTERM)
+    pathsynth.wait_for("evaluate 16")
+    (pathsynth.folder / "open").touch()
+    process.communicate(timeout=60)
+    assert process.returncode == 1, "one trial is not done"
+    assert [pathsynth.state(f"rank={rank}-")["state"] for rank in (1, 4, 16)] == ["interrupted", "done", "done"]
+
+
+@pytest.mark.parametrize("launcher", [(), ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")])
+def test_the_second_ctrl_c_kills_within_a_second(pathsynth, alive, launcher):
+    pathsynth.told = {"1": {"finetune": "stubborn"}}
+    process = pathsynth.start("run", f"base.path={pathsynth.base}", "tracking=none", "-m", "lora.rank=1,4", *launcher)
+    pathsynth.wait_for("finetune 1")
+    pid = int(pathsynth.state("rank=1-")["pid"])
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.7)
+    assert alive(pid)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    while alive(pid) and time.monotonic() - asked < 5:
+        time.sleep(0.02)
+    assert time.monotonic() - asked < 1
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert pathsynth.state("rank=1-")["state"] == "interrupted"
 
 
 def test_the_second_ctrl_c_kills(pathsynth, alive):
