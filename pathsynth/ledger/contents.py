@@ -24,12 +24,17 @@ def seal(folder: Path) -> dict[str, str]:
         if path.is_symlink():
             continue
         if path.is_file():
-            with suppress(PermissionError):  # a file system without permissions
-                path.chmod(_READ_ONLY)
+            make_read_only(path)
             told = path.stat()
             found[path.relative_to(folder).as_posix()] = f"{_digest(path)} {told.st_size} {told.st_mtime_ns}"
         sync(path)
     return dict(sorted(found.items()))
+
+
+def make_read_only(path: Path) -> None:
+    """Keep a file from being changed by accident."""
+    with suppress(PermissionError):  # a file system without permissions
+        path.chmod(_READ_ONLY)
 
 
 def damage(folder: Path) -> str:

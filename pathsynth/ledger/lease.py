@@ -259,6 +259,7 @@ def _appears(path: Path, content: str) -> bool:
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
             handle.write(content)
+        os.chmod(name, 0o644)  # other people who share the folder read it
         os.link(name, path)
     except FileExistsError:
         return os.stat(name).st_nlink == 2  # a network file system may carry a request out twice, and tell of the second time

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.ledger.atomic import sync, write_json
-from pathsynth.ledger.contents import RECORD, damage, seal
+from pathsynth.ledger.contents import RECORD, damage, make_read_only, seal
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.interruption import check
 from pathsynth.ledger.lease import SECONDS, Lease, acquire, held
@@ -108,6 +108,7 @@ class StageStore:
             make(partial)
             files = seal(partial)
             write_json(partial / RECORD, {"stage": stage, "identity": identity, "settings": dict(record), "files": files})
+            make_read_only(partial / RECORD)
             sync(partial)
             if lease.current:
                 _accept(partial, place)

@@ -317,6 +317,11 @@ def test_a_number_that_was_given_back_is_not_taken_again(place, monkeypatch):
     assert not held(place)
 
 
+def test_other_people_can_read_who_holds_a_lease(place):
+    assert acquire(place, 5)
+    assert (place / "00000001.held").stat().st_mode & 0o777 == 0o644
+
+
 def test_a_wait_ends_where_its_check_raises(place, holder):
     def check() -> None:
         raise KeyboardInterrupt

@@ -85,7 +85,7 @@ def test_a_stage_is_made_once(store: StageStore) -> None:
     assert (record["stage"], record["identity"], record["settings"]) == ("adapter", IDENTITY, {"rank": 8})
     told = (first / "weights").stat()
     assert record["files"] == {"weights": f"{hashlib.sha256(b'whole').hexdigest()} 5 {told.st_mtime_ns}"}
-    assert told.st_mode & 0o777 == 0o444
+    assert [path.stat().st_mode & 0o777 for path in first.iterdir()] == [0o444, 0o444]
 
 
 def test_another_identity_and_another_stage_are_other_folders(store: StageStore) -> None:
