@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pathsynth import __version__
 from pathsynth.ledger.errors import RequestError, StageError
+from pathsynth.study.output import drop_unread_output
 
 if TYPE_CHECKING:
     import typer
@@ -37,7 +38,8 @@ def _application(name: str) -> typer.Typer:
     global typer  # the signatures below name it
     import typer
 
-    app = typer.Typer(add_completion=False, epilog=_EPILOGUE, rich_markup_mode=None)
+    flags = {"help_option_names": ["-h", "--help"]}
+    app = typer.Typer(add_completion=False, epilog=_EPILOGUE, rich_markup_mode=None, context_settings=flags)
 
     @app.callback()
     def about() -> None:
@@ -175,11 +177,14 @@ FILE_COMMANDS: dict[str, tuple[str, Callable[..., int | None]]] = {
 
 def main() -> None:
     """Entry point; exits with 0 done, 1 failed, 2 refused, 130 interrupted."""
+    drop_unread_output()
     sys.exit(dispatch(sys.argv[1:]))
 
 
 def dispatch(arguments: list[str]) -> int:
     """Carry out a command line and return its exit status."""
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:2], "--help"]
     name = arguments[0] if arguments else ""
     if name in CONFIG_COMMANDS:
         from pathsynth.commands.launch import launch
@@ -201,6 +206,10 @@ def dispatch(arguments: list[str]) -> int:
         return _refuse(str(error))
     except StageError as error:
         return _refuse(str(error), status=1)
+    except OSError as error:
+        from pathsynth.commands.disk import disk_fault, is_wrong_request
+
+        return _refuse(disk_fault(error), status=2 if is_wrong_request(error) else 1)
     except KeyboardInterrupt:
         return 130
 

@@ -63,10 +63,10 @@ def _with_classifiers(trial: Path, base: str, folder: Path, half: bool) -> None:
     from pathsynth.data.ready import write_ready
 
     manifest, store = manifest_of(trial), StageStore(trial.absolute().parents[1] / STAGES)
-    found = {stage.name: store.find(stage.name, stage.identity) for stage in manifest.plan.stages if stage.name in ("gate", "judge")}
+    found = {stage.name: store.read(stage.name, stage.identity) for stage in manifest.plan.stages if stage.name in ("gate", "judge")}
     gate = found.get("gate")
     if gate is None or manifest.config.data is None:
-        raise RequestError(f"the gate of {trial} is not there any more; run the trial again")
+        raise RequestError(f"the gate of {trial} is not there any more, or damaged; run the trial again")
     folder.mkdir()
     write_ready(folder, trial / "adapter", gate, base, open_data(manifest.config.data), found.get("judge"), half)
 

@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from pathsynth.commands.completion import asked_for
+from pathsynth.commands.disk import disk_fault, is_wrong_request
 from pathsynth.commands.faults import explain, is_composition_fault
 from pathsynth.commands.quoting import quote_free_text
 from pathsynth.config.shipped import conf_folder, prefer_own_folder
@@ -45,11 +46,19 @@ def launch(command: str, arguments: Sequence[str]) -> int:
     except Exception as error:
         if wants_traceback:
             traceback.print_exc()
-        refused = isinstance(error, (RequestError, UnknownLabelError)) or is_composition_fault(error)
-        line = explain(error, command) if is_composition_fault(error) else str(error) or type(error).__name__
+        refused, line = _told(error, command)
         hint = "" if refused or wants_traceback else f" ({type(error).__name__}; {_FULL_ERROR}=1 shows where)"
         print(f"pathsynth {command}: {' '.join(line.split())}{hint}", file=sys.stderr)
         return EXIT_REFUSED if refused else EXIT_FAILED
+
+
+def _told(error: Exception, command: str) -> tuple[bool, str]:
+    """Whether the request was wrong, and what to say."""
+    if is_composition_fault(error):
+        return True, explain(error, command)
+    if isinstance(error, OSError):
+        return is_wrong_request(error), disk_fault(error)
+    return isinstance(error, (RequestError, UnknownLabelError)), str(error) or type(error).__name__
 
 
 def _launch(command: str, arguments: Sequence[str]) -> int:

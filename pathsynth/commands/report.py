@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -64,7 +65,8 @@ def _watch(folder: Path, real: bool) -> Path:
         while True:
             trials = collect_trials(folder)
             for trial in (t for t in trials if t.finished and t.folder not in written):
-                write_trial_page(trial, real)  # takes longer to make than the study's line about it
+                with suppress(RequestError):  # a damaged one has a line in the study's page that says so
+                    write_trial_page(trial, real)  # takes longer to make than the study's line about it
                 written.add(trial.folder)
             if pressed.is_set() or not _running(trials):
                 return write_merged(trials, folder, real)

@@ -3,11 +3,13 @@
 A lock that the operating system keeps lasts as long as its process, even one that is stopped and never comes back. A
 lease lasts as long as its holder shows that it works. Each holder has a number (the fencing token, Kleppmann 2016):
 whoever takes a lease over has the next one, and what an earlier holder does after that is refused. The token's file is
-created exclusively, so of several that want it one gets it, on a network file system as well.
+created exclusively, so of several that want it one gets it, on a network file system as well. Times of two clocks are never
+compared. docs/leases.md has the protocol.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -16,10 +18,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from pathsynth.ledger.atomic import write_json
+from pathsynth.ledger.errors import RequestError
 
 SECONDS = 60.0
 """After this time without a sign from its holder a lease is over."""
@@ -27,6 +31,8 @@ SECONDS = 60.0
 _HELD, _OVER = ".held", ".over"
 _POLL_SECONDS = 0.2
 _KEPT = 3
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+_BOOT, _NAMESPACE = Path("/proc/sys/kernel/random/boot_id"), "/proc/self/ns/pid"
 
 
 class StaleLease(Exception):
@@ -35,24 +41,31 @@ class StaleLease(Exception):
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lease: a process on a machine. ``born`` tells it from a later process of the same number."""
+    """Who holds a lease: a process (``pid``; ``born`` tells it from a later one of that number) and how long it may be silent.
+
+    A number means something only to the same running kernel (``boot``) and in the same ``namespace`` of process numbers: two
+    machines or containers may have one host name. Where the system tells neither, both are empty and the name has to do.
+    """
 
     host: str
     pid: int
     born: int
     seconds: float
+    boot: str = ""
+    namespace: str = ""
 
     @classmethod
     def me(cls, seconds: float) -> Holder:
-        return cls(socket.gethostname(), os.getpid(), _born(os.getpid()) or 0, seconds)
+        return cls(socket.gethostname(), os.getpid(), _born(os.getpid()) or 0, seconds, *_kernel())
 
     @property
     def here(self) -> bool:
-        return self.host == socket.gethostname()
+        """Whether this process can see the holder's."""
+        return (self.host, self.boot, self.namespace) == (socket.gethostname(), *_kernel())
 
     @property
     def dead(self) -> bool:
-        """Whether the process is known to be gone; of one on another machine nothing is known."""
+        """Whether the process is known to be gone; of one that cannot be seen from here nothing is known."""
         return self.here and _born(self.pid) != self.born
 
 
@@ -62,8 +75,8 @@ class Token:
 
     number: int
     holder: Holder | None
-    shown: float
-    """When the holder last showed that it works, in seconds by the file system's clock."""
+    shown: int
+    """When the holder last showed that it works, in nanoseconds by the file system's clock."""
 
 
 class Lease:
@@ -114,15 +127,20 @@ class Lease:
                 return
 
 
-def acquire(place: Path, seconds: float = SECONDS, wait: bool = True) -> Lease | None:
+def acquire(place: Path, seconds: float = SECONDS, wait: bool = True, check: Callable[[], None] = lambda: None) -> Lease | None:
     """Take the lease of ``place`` (a folder that is created for its tokens); None if it is held and ``wait`` is false.
 
-    A holder that is gone, or that has not shown itself for the term that it promised, is taken over. On this machine its
-    file's age tells; of another machine, whose clock may differ, this process watches for as long as the term. Call
-    :meth:`Lease.beat` on what is returned.
+    ``check`` is called again and again while this process waits; what it raises ends the wait.
+
+    A holder that is gone, or that has not shown itself for the term that it promised, is taken over. Whether it shows itself
+    is seen by watching its file for as long as the term by this process's own clock. Call :meth:`Lease.beat` on what is
+    returned.
+
+    Raises:
+        RequestError: the folder cannot be written, or its file system has no exclusive creation.
     """
-    place.mkdir(parents=True, exist_ok=True)
-    watched = _Watch()
+    _make_folder(place)
+    watched = _Watch(seconds)
     while True:
         token = newest(place)
         if token is None or token.holder is None or watched.over(token):
@@ -134,6 +152,7 @@ def acquire(place: Path, seconds: float = SECONDS, wait: bool = True) -> Lease |
             continue
         if not wait:
             return None
+        check()
         time.sleep(_POLL_SECONDS)
 
 
@@ -150,58 +169,122 @@ def adopt(place: Path, number: int, seconds: float = SECONDS) -> Lease:
 
 
 def newest(place: Path) -> Token | None:
-    """The newest token, or None if there never was one."""
+    """The newest token, or None if there never was one.
+
+    A file that cannot be read (yet: where there are no hard links it appears before its content) is of a holder of whom nothing
+    is known, not even its term, which is 0.
+    """
     for number in reversed(_numbers(place)):
-        held = _file(place, number, _HELD)
         try:
-            holder = Holder(**json.loads(held.read_text(encoding="utf-8")))
-            return Token(number, holder, held.stat().st_mtime)
+            with _file(place, number, _HELD).open(encoding="utf-8", errors="replace") as handle:
+                content = handle.read()
+                shown = os.fstat(handle.fileno()).st_mtime_ns  # after opening: NFS asks its server then
         except FileNotFoundError:
-            return Token(number, None, 0.0)
-        except (ValueError, TypeError):
-            return Token(number, replace(Holder.me(0.0), pid=-1), 0.0)  # no holder that lives could have written this
+            return Token(number, None, 0)
+        try:
+            return Token(number, Holder(**json.loads(content)), shown)
+        except (ValueError, TypeError, RecursionError):
+            return Token(number, Holder("", 0, 0, 0.0), shown)
     return None
 
 
 def held(place: Path) -> bool:
-    """Whether somebody holds the lease, as far as one look can tell."""
+    """Whether somebody holds the lease, as far as one look can tell; by the file system's clock, which may jump."""
     token = newest(place)
-    return token is not None and token.holder is not None and not _Watch().over(token)
+    if token is None or token.holder is None or token.holder.dead:
+        return False
+    age = _age(place, token)
+    return age is None or age <= (token.holder.seconds or SECONDS)
+
+
+def _age(place: Path, token: Token) -> float | None:
+    """Seconds since the holder showed itself, both times by the clock that stamps files there; None where nothing may be written."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=place, prefix=".now.") as probe:
+            return (os.fstat(probe.fileno()).st_mtime_ns - token.shown) / 1e9
+    except OSError:
+        return None
 
 
 class _Watch:
-    """Watches a token for signs of its holder."""
+    """Watches a token for signs of its holder. ``seconds``: the term of a holder that names none."""
 
-    def __init__(self) -> None:
-        self._seen: tuple[int, float] | None = None
-        self._since = 0.0
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._seen: tuple[int, int] | None = None
+        self._since = self._looked = 0.0
 
     def over(self, token: Token) -> bool:
-        """Whether the holder is gone or has stood still for longer than it promised."""
+        """Whether the holder is gone or has stood still for longer than it promised.
+
+        A watcher that itself stood still for long starts anew: what stopped it may have stopped the holder.
+        """
         assert token.holder
         if token.holder.dead:
             return True
-        if token.holder.here:
-            return time.time() - token.shown > token.holder.seconds
-        if self._seen != (token.number, token.shown):
-            self._seen, self._since = (token.number, token.shown), time.monotonic()
-        return time.monotonic() - self._since > token.holder.seconds
+        now, term = time.monotonic(), token.holder.seconds or self._seconds
+        if self._seen != (token.number, token.shown) or now - self._looked > max(term / 2, 2 * _POLL_SECONDS):
+            self._seen, self._since = (token.number, token.shown), now
+        self._looked = now
+        return now - self._since > term
+
+
+def _make_folder(place: Path) -> None:
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise RequestError(f"{place.parent} cannot be written ({error.strerror}); name another folder, as in multirun=…") from error
 
 
 def _create(place: Path, number: int, holder: Holder) -> Lease | None:
-    """The lease of that number, or None if somebody else has it; the file appears whole and only once."""
-    descriptor, name = tempfile.mkstemp(dir=place, prefix=".new.")
+    """The lease of that number, or None if somebody else has it or had it; the file appears only once."""
+    if _numbers(place)[-1:] >= [number] or not _appears(_file(place, number, _HELD), json.dumps(asdict(holder))):
+        return None
+    if _numbers(place)[-1:] != [number] or _file(place, number, _OVER).exists():
+        # others had this number, and gave it back, since this process looked
+        _file(place, number, _HELD).unlink(missing_ok=True)
+        return None
+    return Lease(place, number, holder)
+
+
+def _appears(path: Path, content: str) -> bool:
+    """Create a file that is not there yet, whole where there are hard links; False if it is there.
+
+    Raises:
+        RequestError: the file system has no exclusive creation.
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-            json.dump(asdict(holder), handle)
-        if _numbers(place)[-1:] >= [number]:
-            return None
-        os.link(name, _file(place, number, _HELD))
+            handle.write(content)
+        os.chmod(name, 0o644)  # other people who share the folder read it
+        os.link(name, path)
     except FileExistsError:
-        return None
+        return os.stat(name).st_nlink == 2  # a network file system may carry a request out twice, and tell of the second time
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+    else:
+        return True
     finally:
         Path(name).unlink(missing_ok=True)
-    return Lease(place, number, holder)
+    return _appears_exclusively(path, content)
+
+
+def _appears_exclusively(path: Path, content: str) -> bool:
+    try:
+        with path.open("x", encoding="utf-8") as handle:
+            handle.write(content)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        remedy = "choose a folder on another one, as in multirun=…"
+        raise RequestError(f"the file system of {path.parent} can create no file exclusively ({error.strerror}); {remedy}") from error
+    return True
 
 
 def _forget_old(place: Path, number: int) -> None:
@@ -222,6 +305,15 @@ def _numbers(place: Path) -> list[int]:
 
 def _file(place: Path, number: int, ending: str) -> Path:
     return place / f"{number:08d}{ending}"
+
+
+@cache
+def _kernel() -> tuple[str, str]:
+    """What tells this running kernel, and this process's namespace of process numbers, from all others; empty where it is not told."""
+    try:
+        return _BOOT.read_text().strip(), os.readlink(_NAMESPACE)
+    except OSError:
+        return "", ""
 
 
 def _born(pid: int) -> int | None:

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pathsynth.ledger.atomic import write_json
+from pathsynth.ledger.atomic import read_json, write_json
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.versions import Provenance
 
@@ -184,7 +184,7 @@ def _has_form() -> Callable[[object], object]:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    record = json.loads(path.read_bytes())
+    record = read_json(path)
     version = record["schema_version"]
     if version not in (*_UPGRADES, SCHEMA_VERSION):
         raise RequestError(f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; evaluate the trial again")
@@ -209,5 +209,5 @@ def _as_refusals(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RequestError(f"no result at {path}; run the trial to its end first") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RequestError(f"{path} is not a result file ({error}); evaluate the trial again") from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pathsynth.ledger.atomic import read_json
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import Metric, Result, read_metrics, read_result
 from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Scores
@@ -65,11 +65,11 @@ def collect_trials(folder: Path) -> list[TrialSummary]:
     if not folder.is_dir():
         raise RequestError(f"no folder {folder}; name a trial's or a study's folder (pathsynth status lists them)")
     if is_trial(folder):
-        return [_summary(folder)]
+        return [_readable(folder)]
     folders = [child for child in folder.iterdir() if not child.name.startswith(".") and is_trial(child)]
     if not folders:
         raise RequestError(f"{folder} holds no trial; name a trial's or a study's folder (pathsynth status lists them)")
-    return _in_order(_with_differences([_summary(child) for child in folders]))
+    return _in_order(_with_differences([_readable(child) for child in folders]))
 
 
 def collect_scores(folders: Iterable[Path]) -> list[TrialSummary]:
@@ -77,7 +77,7 @@ def collect_scores(folders: Iterable[Path]) -> list[TrialSummary]:
 
     A result of two hundred records is not checked against its schema for two of them: a table of many trials stays quick.
     """
-    return _in_order(_with_differences([_summary(folder, whole=False) for folder in folders]))
+    return _in_order(_with_differences([_readable(folder, whole=False) for folder in folders]))
 
 
 def merge_trials(folders: Sequence[Path]) -> list[TrialSummary]:
@@ -98,6 +98,23 @@ def merge_trials(folders: Sequence[Path]) -> list[TrialSummary]:
 def is_trial(folder: Path) -> bool:
     """Whether the folder is a trial's: it has a manifest."""
     return (folder / "manifest.json").is_file()
+
+
+def damaged(trial: TrialSummary, error: Exception) -> TrialSummary:
+    """The trial without what cannot be shown of it, and why."""
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return replace(
+        trial, state="unreadable", problem=reason, result=None, f1_gate=None, f1_judge=None, acceptance=None, accepted_judge=None
+    )
+
+
+def _readable(folder: Path, whole: bool = True) -> TrialSummary:
+    """The trial's summary, whatever its files hold: one that is damaged must not cost the others theirs."""
+    try:
+        return _summary(folder, whole)
+    except Exception as error:
+        bare = TrialSummary(folder, folder.name, folder.absolute().parent.name, "", "", "", (), {}, (), None, None, None, None, None)
+        return damaged(bare, error)
 
 
 def _summary(folder: Path, whole: bool = True) -> TrialSummary:
@@ -167,7 +184,7 @@ def _object(path: Path, problems: list[str]) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except (OSError, ValueError) as error:
         problems.append(f"{path.name} cannot be read ({error})")
         return {}

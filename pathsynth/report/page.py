@@ -11,7 +11,7 @@ import jinja2
 
 from pathsynth.ledger.atomic import write_bytes, write_text
 from pathsynth.ledger.errors import RequestError
-from pathsynth.report.collect import TrialSummary, collect_trials, is_trial
+from pathsynth.report.collect import TrialSummary, collect_trials, damaged, is_trial
 from pathsynth.report.study_view import StudyView, study_view
 from pathsynth.report.trial_view import TrialView, trial_view
 
@@ -20,6 +20,8 @@ _NAME = "report.html"
 
 def write_report(folder: Path, real: bool = False) -> Path:
     """Write the page of a trial folder, or the dashboard of a study folder and a page for each of its finished trials; its path.
+
+    A trial of a study that is damaged has a line with the reason instead of a page.
 
     Everything is inside the file, except images of studies too large for it, which lie in a folder beside it. No page asks a
     network for anything.
@@ -36,18 +38,34 @@ def write_report(folder: Path, real: bool = False) -> Path:
         raise RequestError(f"{folder} holds no finished trial ({_states(trials)}); run it to its end first")
     if is_trial(folder):
         return write_trial_page(finished[0], real)
-    for trial in finished:
+    return write_merged([_with_page(trial, real) if trial.finished else trial for trial in trials], folder, real)
+
+
+def _with_page(trial: TrialSummary, real: bool) -> TrialSummary:
+    try:
         write_trial_page(trial, real)
-    return write_merged(trials, folder, real)
+    except RequestError as error:
+        return damaged(trial, error)
+    return trial
 
 
 def write_trial_page(trial: TrialSummary, real: bool = False) -> Path:
     """Write the page of a finished trial into its folder; its path.
 
     Raises:
-        RequestError: one of its sheets is damaged.
+        RequestError: something that it shows is damaged.
     """
-    return _write(trial.folder, "trial.html", trial_view(trial, real))
+    try:
+        view = trial_view(trial, real)
+    except RequestError:
+        raise
+    except Exception as error:  # a damaged file leads its library to raise whatever it may
+        raise RequestError(f"the files of {trial.folder} are damaged ({_one_line(error)}); run the trial again") from error
+    return _write(trial.folder, "trial.html", view)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def write_merged(trials: Sequence[TrialSummary], folder: Path, real: bool = False, refresh: int = 0) -> Path:

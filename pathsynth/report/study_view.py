@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from pathsynth.ledger.errors import RequestError
 from pathsynth.report.answer import EFFECT_HEADS, details, effect_row, headline
-from pathsynth.report.collect import TrialSummary
+from pathsynth.report.collect import TrialSummary, damaged
 from pathsynth.report.comparison import (
     StudyVerdict,
     accepted_images,
@@ -59,19 +60,22 @@ class StudyView:
 
 
 def study_view(trials: Sequence[TrialSummary], home: Path, real: bool = False) -> StudyView:
-    """The view of a study with at least one finished trial.
+    """The view of a study with at least one finished trial. Of one that is damaged it has the reason.
 
     Args:
         home: the folder that the page will lie in.
         real: whether real reference images are shown.
 
     Raises:
-        RequestError: a sheet of one of the trials is damaged.
+        RequestError: every finished trial is damaged.
     """
+    few = sum(t.finished for t in trials) <= _FEW_TRIALS
+    shown = [_with_sprite(t, home, few, real) for t in trials]
+    trials, sprites = [trial for trial, _ in shown], [sprite for _, sprite in shown]
     finished = [t for t in trials if t.finished]
+    if not finished:
+        raise RequestError("; ".join(f"{t.folder} is damaged ({t.problem})" for t in trials if t.problem) + "; run it again")
     slugs = list(dict.fromkeys(slug for t in finished for slug in _slugs(t)))
-    few = len(finished) <= _FEW_TRIALS
-    sprites = [trial_sprite(t.folder, _slugs(t), 10 if few else 4, 64 if few else 32, real) for t in trials]
     urls, beside = _placed(trials, sprites)
     verdict = study_verdict(trials)
     effects = setting_effects(verdict) if verdict else ()
@@ -100,6 +104,16 @@ def study_view(trials: Sequence[TrialSummary], home: Path, real: bool = False) -
         payload=_inert(payload),
         beside=beside,
     )
+
+
+def _with_sprite(trial: TrialSummary, home: Path, few: bool, real: bool) -> tuple[TrialSummary, Sprite | None]:
+    """A trial and its pictures; one that cannot be shown as it is, is damaged."""
+    try:
+        hardest(trial)
+        _record(trial, home, None, "")
+        return trial, trial_sprite(trial.folder, _slugs(trial), 10 if few else 4, 64 if few else 32, real)
+    except Exception as error:  # a damaged file leads its library to raise whatever it may
+        return damaged(trial, error), None
 
 
 _NAMED = ("pathsynth", "torch", "diffusers")

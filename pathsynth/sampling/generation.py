@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pathsynth.config import SamplingConfig
-from pathsynth.ledger.atomic import link_or_copy
+from pathsynth.ledger.atomic import copy_file
 from pathsynth.sampling.attempts import AttemptRow, AttemptsLedger, candidate_name, read_attempts
 from pathsynth.sampling.image_set import describe_images
 from pathsynth.sampling.pictures import pixel_hash, save_png
@@ -60,7 +60,7 @@ def generate_set(
         on_attempt(item)
     for image in ledger.complete(folder, (attempt for attempt, _ in judged)):
         (folder / image).parent.mkdir(parents=True, exist_ok=True)
-        link_or_copy(work / image, folder / image)
+        copy_file(work / image, folder / image)
     describe_images(folder, list(read_attempts(folder)))
     return GeneratedSet(account(slots, judged, sampling.attempts), judged)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pathsynth.ledger.atomic import link_or_copy
+from pathsynth.ledger.atomic import copy_file
 from pathsynth.ledger.errors import RequestError
 from pathsynth.sampling.attempts import AttemptRow, read_attempts, write_attempts
 from pathsynth.sampling.image_set import IMAGES, describe_images
@@ -32,7 +32,7 @@ def join_shards(shards: Sequence[Path], folder: Path) -> list[AttemptRow]:
         if row.accepted and row.image:
             target = folder / row.image
             target.parent.mkdir(parents=True, exist_ok=True)
-            link_or_copy(owner[row.label, row.slot] / row.image, target)
+            copy_file(owner[row.label, row.slot] / row.image, target)
     rows.sort(key=lambda row: (row.slot, row.label, row.attempt))
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
     write_attempts(folder, rows)

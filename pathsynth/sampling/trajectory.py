@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pathsynth.ledger.interruption import check
+
 Predict = Callable[[Tensor, Tensor], Tensor]
 """What the denoiser says of latents (N, C, h, w) at a time step."""
 _Memory = dict[str, Tensor | list[Tensor | None]]
@@ -60,9 +62,14 @@ class Trajectory:
         return cls(scheduler, torch.stack([p.latents for p in paused]), evaluations)
 
     def advance(self, predict: Predict, stop: int) -> None:
-        """Take the steps up to the one that ends with the ``stop``-th evaluation."""
+        """Take the steps up to the one that ends with the ``stop``-th evaluation.
+
+        Raises:
+            Interrupted: the process was asked to stop.
+        """
         scheduler = self._scheduler
         for t in scheduler.timesteps[self.evaluations : stop]:
+            check()
             shown = scheduler.scale_model_input(self.latents, t)
             found = predict(shown, t)
             if stop < len(scheduler.timesteps):

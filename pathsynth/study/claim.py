@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pathsynth.config import RunConfig, parse_config
-from pathsynth.ledger.atomic import write_json
+from pathsynth.ledger.atomic import read_json, write_json
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.lease import Lease, acquire
 from pathsynth.ledger.records import OptimizerGroup
@@ -58,7 +57,7 @@ def read_manifest(folder: Path) -> Manifest:
         OSError, ValueError, KeyError: there is none, or it is damaged.
         RequestError: a setting in it is not valid (any more).
     """
-    record = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    record = read_json(folder / MANIFEST)
     return Manifest(record["name"], parse_config(record["config"]), Plan.from_json(record["plan"]), tuple(record["overrides"]))
 
 
@@ -83,7 +82,7 @@ def computed_by(folder: Path) -> dict[str, str]:
         RequestError: there is no manifest, or it is damaged.
     """
     try:
-        record = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        record = read_json(folder / MANIFEST)
         told = {**record.get("versions", {}), "commit": record.get("commit")}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise RequestError(f"{folder / MANIFEST} cannot be read ({error}); run the trial again") from error
@@ -114,7 +113,7 @@ def _ending(folder: Path) -> str:
 def _identity_of(folder: Path) -> str | None:
     """The identity of the trial that a folder belongs to; None where no manifest tells."""
     try:
-        return str(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["identity"])
+        return str(read_json(folder / MANIFEST)["identity"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -142,10 +141,13 @@ def _setting_keys(config: RunConfig) -> Iterator[str]:
             yield group
 
 
-def claim(folder: Path, seconds: float, wait: bool) -> Lease | None:
-    """The lease of a trial's folder: one process supervises it at a time. None if another holds it and ``wait`` is false."""
+def claim(folder: Path, seconds: float, wait: bool, check: Callable[[], None] = lambda: None) -> Lease | None:
+    """The lease of a trial's folder: one process supervises it at a time. None if another holds it and ``wait`` is false.
+
+    ``check`` is called again and again while this process waits; what it raises ends the wait.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    return acquire(lease_folder(folder), seconds, wait)
+    return acquire(lease_folder(folder), seconds, wait, check)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -154,5 +156,5 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def add_optimizer(folder: Path, groups: Sequence[OptimizerGroup]) -> None:
     """Add to a trial's manifest which rule and rate each tensor of the adapter had: known when the base was loaded, not when planned."""
-    record = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    record = read_json(folder / MANIFEST)
     write_json(folder / MANIFEST, {**record, "optimizer": [asdict(group) for group in groups]})

@@ -20,15 +20,18 @@ EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, EXIT_INTERRUPTED = 0, 1, 2, 130
 def close(outcomes_folder: Path, interrupted: bool) -> int:
     """Print the closing table and return the exit status.
 
-    After an interruption, trials that are still stopping are waited for, so that the table tells the truth.
+    After an interruption, own trials that are still stopping are waited for, so that the table tells the truth; those that
+    another process carries out are left to it, and a line says which.
     """
     outcomes = read_outcomes(outcomes_folder)
     if interrupted:
-        _wait_for(outcomes)
+        _wait_for([outcome.folder for outcome in outcomes if outcome.own and outcome.folder])
     rows = [_row(outcome) for outcome in outcomes]
     if rows:
         print()
         print_rows(rows)
+    if interrupted:
+        _tell_left([outcome.folder for outcome in outcomes if outcome.folder and not outcome.own])
     hint = sync_hint(outcome.folder for outcome in outcomes if outcome.folder)
     if hint:
         print(hint)
@@ -50,12 +53,17 @@ def _row(outcome: Outcome) -> TrialRow:
     return trial_row(outcome.folder)
 
 
-def _wait_for(outcomes: Sequence[Outcome]) -> None:
+def _wait_for(folders: Sequence[Path]) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    folders = [outcome.folder for outcome in outcomes if outcome.folder]
     while any(read_state(folder).state == RUNNING for folder in folders) and time.monotonic() < deadline:
         time.sleep(0.1)
     for folder in folders:
         state = read_state(folder)
         if state.state == INTERRUPTED:  # one that was killed could not say so itself
             write_state(folder, state)
+
+
+def _tell_left(folders: Sequence[Path]) -> None:
+    left = [folder.name for folder in folders if read_state(folder).state == RUNNING]
+    if left:
+        print(f"left to the other processes that are at them: {', '.join(left)}")

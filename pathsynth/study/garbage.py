@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -12,8 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pathsynth.ledger.atomic import read_json
 from pathsynth.ledger.errors import RequestError
-from pathsynth.ledger.lease import acquire, held
+from pathsynth.ledger.lease import Lease, acquire, held
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.study.status import MANIFEST
 
@@ -57,7 +57,7 @@ def needed_stages(multirun: Path) -> set[Stage]:
     needed: set[Stage] = set()
     for path in _manifests(multirun):
         try:
-            stages = json.loads(path.read_text(encoding="utf-8"))["plan"]["stages"]
+            stages = read_json(path)["plan"]["stages"]
             needed |= {(stage["name"], stage["identity"]) for stage in stages}
         except (OSError, ValueError, KeyError, TypeError) as error:
             remedy = "mend it, or delete its trial's folder, before anything is removed"
@@ -133,14 +133,16 @@ def remove(garbage: Sequence[Garbage], multirun: Path) -> list[Left]:
 
 def _removed(item: Garbage, multirun: Path) -> Left | None:
     """Remove a folder. A stage is no stage any more before its first file goes, so that nobody finds half of one."""
-    with _alone(item) as alone:
-        if not alone:
+    with _alone(item) as lease:
+        if lease is None:
             return Left(item.path, "is in use")
         # a trial may have begun since it was listed; its manifest was there before it looked for stages
         if not item.path.is_dir() or not _garbage(item.path, StageStore(multirun / STAGES), needed_stages(multirun)):
             return Left(item.path, "is needed by now, or gone")
         going = item.path if item.path.suffix == ".partial" else item.path.with_name(f"{item.stage[1]}.gone.partial")
         try:
+            if not lease.current:
+                return Left(item.path, "is in use")
             if going != item.path:
                 shutil.rmtree(going, ignore_errors=True)
                 os.replace(item.path, going)
@@ -155,17 +157,17 @@ def _in_use(item: Garbage) -> bool:
 
 
 @contextmanager
-def _alone(item: Garbage) -> Iterator[bool]:
-    """Hold the stage's lease, if nobody else does: whoever builds it has it. It goes with its stage."""
-    place = _lease(item)
-    lease = acquire(place, wait=False)
+def _alone(item: Garbage) -> Iterator[Lease | None]:
+    """Hold the stage's lease, if nobody else does: whoever builds it has it.
+
+    The lease's folder stays when its stage goes: its numbers must not begin anew as long as an earlier holder may wake up.
+    """
+    lease = acquire(_lease(item), wait=False)
     if lease is None:
-        yield False
+        yield None
         return
     with lease.beat():
-        yield True
-        if not item.path.with_name(item.stage[1]).exists():
-            shutil.rmtree(place, ignore_errors=True)
+        yield lease
 
 
 def _lease(item: Garbage) -> Path:

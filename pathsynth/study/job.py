@@ -21,9 +21,10 @@ from pathsynth.ledger.records import read_metric
 from pathsynth.study.claim import Manifest, claim, trial_folder, trial_name, write_manifest
 from pathsynth.study.gpus import own_gpu
 from pathsynth.study.outcomes import Outcome, passes_over_busy, write_outcome
+from pathsynth.study.output import drop_unread_output
 from pathsynth.study.plan import Plan, plan, planned_images
 from pathsynth.study.state import DONE, FAILED, WAITING, TrialState, read_state, write_state
-from pathsynth.study.stopping import ask_to_stop, asked_to_stop, in_command, stop_after_failure, stopped_by_failure
+from pathsynth.study.stopping import ask_to_stop, in_command, raise_if_asked, stop_after_failure, stopped_by_failure
 from pathsynth.study.supervise import cores, ranks_here, supervise, trial_command, trial_environment
 from pathsynth.vocabulary.labels import UnknownLabelError
 
@@ -56,21 +57,22 @@ def run_trial(config: DictConfig) -> float:
     """Hydra's task function: the trial's macro-F1 before filtering by the gate; NaN where it failed or measures none.
 
     Raises:
-        KeyboardInterrupt: the command was asked to stop; in a launcher's worker NaN is returned instead, for an exception
-            would make the launcher kill its other workers.
+        KeyboardInterrupt: the command was asked to stop. In a launcher's worker NaN is returned instead, for an exception
+            would make the launcher kill its other workers; a signal to a worker (a time limit, scancel) stops its own trial only.
     """
+    if not in_command():  # a worker has streams of its own
+        drop_unread_output()
     try:
         return _run_trial(config)
     except KeyboardInterrupt:
+        if not in_command():
+            return math.nan
         ask_to_stop()
-        if in_command():
-            raise
-        return math.nan
+        raise
 
 
 def _run_trial(config: DictConfig) -> float:
-    if asked_to_stop():
-        raise KeyboardInterrupt
+    raise_if_asked()
     if stopped_by_failure():
         return math.nan
     hydra = HydraConfig.get()
@@ -85,7 +87,7 @@ def _run_trial(config: DictConfig) -> float:
         raise
     folder = trial_folder(checked.config, checked.plan, overrides)
     write_outcome(number, Outcome(folder.name, folder, ""))
-    state = _carried_out(checked, folder, overrides, workers(hydra), wait=not passes_over_busy())
+    state = _carried_out(number, checked, folder, overrides, workers(hydra), wait=not passes_over_busy())
     if state is None:
         write_outcome(number, Outcome(folder.name, folder, "", busy=True))
         return math.nan
@@ -114,11 +116,17 @@ def trial_name_of(hydra: HydraConf) -> str:
     return ",".join(str(override) for override in hydra.overrides.task)
 
 
-def _carried_out(checked: Checked, folder: Path, overrides: tuple[str, ...], side_by_side: int, wait: bool) -> TrialState | None:
-    """The state in which the trial ended; None if another process is carrying it out and ``wait`` is false."""
+def _carried_out(
+    number: int, checked: Checked, folder: Path, overrides: tuple[str, ...], side_by_side: int, wait: bool
+) -> TrialState | None:
+    """The state in which the trial ended; None if another process is carrying it out and ``wait`` is false.
+
+    Raises:
+        KeyboardInterrupt: this process was asked to stop, or the command was while this job waited for another.
+    """
     study = checked.config.study
     while True:
-        lease = claim(folder, study.lease_seconds, wait)
+        lease = claim(folder, study.lease_seconds, wait, raise_if_asked)
         if lease is None:
             return None
         with lease:
@@ -127,6 +135,7 @@ def _carried_out(checked: Checked, folder: Path, overrides: tuple[str, ...], sid
             if verdict:
                 print(f"{folder.name}: {verdict}", flush=True)
                 return before
+            write_outcome(number, Outcome(folder.name, folder, "", own=True))
             state = _supervised(checked, folder, overrides, side_by_side, before, lease)
             if lease.current:
                 return state
@@ -155,7 +164,7 @@ def _supervised(
     devices = checked.config.trainer.devices or 1
     with own_gpu(Path(checked.config.multirun), side_by_side, checked.config.study.lease_seconds, devices) as gpu:
         environment = trial_environment(checked.config.trainer.threads, side_by_side, gpu, devices)
-        state = supervise(trial_command(folder), folder, environment, lease)
+        state = supervise(trial_command(folder), folder, environment, lease, checked.config.study.stop_seconds)
     if state.state != FAILED:
         print(f"{folder.name}: {state.state}", flush=True)
     return state

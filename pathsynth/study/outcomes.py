@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pathsynth.ledger.atomic import write_json
+from pathsynth.ledger.atomic import read_json, write_json
 
 FOLDER_VARIABLE = "PATHSYNTH_OUTCOMES"
 _FILE, _PASS_OVER = "outcome.json", "pass-over-busy"
@@ -17,13 +16,15 @@ _FILE, _PASS_OVER = "outcome.json", "pass-over-busy"
 class Outcome:
     """A job's trial (its state is told by the trial's own folder), or why there is none.
 
-    ``folder`` is the trial's (None: refused, and ``refused`` says why); ``busy``: another process was carrying it out.
+    ``folder`` is the trial's (None: refused, and ``refused`` says why); ``busy``: another process was carrying it out; ``own``:
+    this command is or was carrying it out.
     """
 
     name: str
     folder: Path | None
     refused: str
     busy: bool = False
+    own: bool = False
 
 
 def write_outcome(number: int, outcome: Outcome) -> None:
@@ -70,5 +71,5 @@ def read_outcome(number: int) -> Outcome | None:
 
 
 def _read(path: Path) -> Outcome:
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = read_json(path)
     return Outcome(**{**record, "folder": Path(record["folder"]) if record["folder"] else None})

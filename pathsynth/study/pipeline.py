@@ -1,7 +1,7 @@
 """The stages of a trial, in order: cache, gate, judge, finetune, generate, reference, evaluate. Torch lives below this line.
 
 Each stage is built once under its identity and found again by every trial that needs it; the trial's own folder gets
-hard links to what people want to look at.
+copies of what people want to look at.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathsynth.config import ClassifierConfig, RunConfig
 from pathsynth.data.cache import DamagedCache, LatentCache, build_cache, load_cache
 from pathsynth.data.catalogue import open_data, ready_set
 from pathsynth.data.dataset import DataSet
-from pathsynth.ledger.atomic import link_or_copy, write_text
+from pathsynth.ledger.atomic import copy_file, sync, sync_tree, write_text
 from pathsynth.ledger.records import OPTIMIZER_FILE, Result, read_optimizer, read_result, write_result
 from pathsynth.ledger.stages import StageStore
 from pathsynth.ledger.versions import Provenance, processor, provenance, versions
@@ -237,12 +237,13 @@ class Trial:
 
     def cache(self) -> LatentCache:
         """The finished cache; one that was damaged since is built again."""
+        stage = self.stage("cache")
+        stamp = self.store.stamp(stage.name, stage.identity)
         try:
             return load_cache(self.built["cache"], self.data, self.base)
         except DamagedCache as error:
             print(f"{error}; building it again", flush=True)
-        stage = self.stage("cache")
-        self.store.discard(stage.name, stage.identity)
+        self.store.discard(stage.name, stage.identity, stamp)
         self.build(stage)
         return load_cache(self.built["cache"], self.data, self.base)
 
@@ -366,12 +367,12 @@ class Trial:
         """Give the trial's folder its adapter, images, sheets, history and, last, its result."""
         for stage, names in _SHOWN.items():
             for name in names if stage in self.built else ():
-                _link(self.built[stage] / name, self.folder / name)
+                _show(self.built[stage] / name, self.folder / name)
         if "finetune" in self.built:
             add_optimizer(self.folder, read_optimizer(self.built["finetune"]))
         self.log()
         if "evaluate" in self.built:
-            _link(self.built["evaluate"] / "result.json", self.folder / "result.json")
+            _show(self.built["evaluate"] / "result.json", self.folder / "result.json")
         elif "generate" in self.built:
             print(f"images: {self.folder / 'images'}; on one sheet: {self.folder / 'sheet.png'}", flush=True)
 
@@ -385,16 +386,18 @@ class Trial:
             close(self.logger)
 
 
-def _link(source: Path, target: Path) -> None:
-    """Show ``source`` at ``target`` without a second copy on the disk (a copy where hard links are not to be had)."""
+def _show(source: Path, target: Path) -> None:
+    """Copy ``source`` to ``target``, and have it on the disk: whoever changes the copy leaves the store as it is."""
     if not source.exists():
         return
     if target.is_dir():
         shutil.rmtree(target)
     if source.is_dir():
-        shutil.copytree(source, target, copy_function=link_or_copy)
+        shutil.copytree(source, target, copy_function=copy_file)
+        sync_tree(target)
     else:
         partial = target.with_name(f".{target.name}.partial")
-        partial.unlink(missing_ok=True)
-        link_or_copy(source, partial)
+        copy_file(source, partial)
+        sync(partial)
         os.replace(partial, target)
+    sync(target.parent)

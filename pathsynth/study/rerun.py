@@ -59,9 +59,10 @@ def _new_folder(into: Path) -> Path:
 
 
 def _carried_out(manifest: Manifest, folder: Path, threads: int | None) -> TrialState:
-    lease = claim(folder, manifest.config.study.lease_seconds, wait=True)
+    study = manifest.config.study
+    lease = claim(folder, study.lease_seconds, wait=True)
     assert lease
     with lease:
         write_manifest(folder, manifest)
         write_state(folder, TrialState(WAITING, manifest.plan.identity))
-        return supervise(trial_command(folder), folder, trial_environment(threads, workers=1), lease)
+        return supervise(trial_command(folder), folder, trial_environment(threads, workers=1), lease, study.stop_seconds)

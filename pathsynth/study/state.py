@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import NoneType
+from typing import Any
 
-from pathsynth.ledger.atomic import write_json
+from pathsynth.ledger.atomic import read_json, write_json
 from pathsynth.ledger.lease import held
 
 STATE = "state.json"
@@ -17,6 +18,8 @@ LOG = "log.txt"
 ADDRESS = "tracked_at.txt"
 """Where the trial's run can be seen online; there is none where it is kept offline."""
 RUNNING, DONE, FAILED, INTERRUPTED, WAITING = "running", "done", "failed", "interrupted", "waiting"
+EXIT_STOPPED = 130
+"""What the process of a trial that was stopped on request exits with."""
 
 
 @dataclass(frozen=True)
@@ -63,16 +66,37 @@ def write_state(folder: Path, state: TrialState) -> None:
 def read_state(folder: Path) -> TrialState:
     """The state of a trial; waiting where none is written. A trial that says it runs and that nobody holds is interrupted."""
     try:
-        record = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        state = _state(read_json(folder / STATE))
     except FileNotFoundError:
         return TrialState(WAITING)
     except (OSError, ValueError) as error:
         return TrialState(FAILED, reason=f"{folder / STATE} cannot be read ({error}); run the trial again")
-    known = {f.name for f in fields(TrialState)}
-    state = TrialState(**{key: value for key, value in record.items() if key in known})
     if state.state == RUNNING and not held(lease_folder(folder)):
         return replace(state, state=INTERRUPTED, reason="its process is gone", pid=None)
     return state
+
+
+def _state(record: Any) -> TrialState:
+    """Raises ValueError if the record is no trial's state; fields that this version does not know are passed over."""
+    if not isinstance(record, dict):
+        raise ValueError("it holds no object")
+    known = {field.name: record[field.name] for field in fields(TrialState) if field.name in record}
+    for name, value in known.items():
+        if not isinstance(value, _FIELDS[name]):
+            raise ValueError(f"{name} is {str(value)[:40]!r}")
+    if known.get("state") not in (RUNNING, DONE, FAILED, INTERRUPTED, WAITING):
+        raise ValueError("it names no state")
+    return TrialState(**known)
+
+
+_TEXT, _COUNT = (str,), (int, NoneType)
+_FIELDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("state", "identity", "stage", "detail", "reason"), _TEXT),
+    **dict.fromkeys(("started", "ended"), (str, NoneType)),
+    **dict.fromkeys(("pid", "step", "steps", "threads"), _COUNT),
+    "tries": (int,),
+    "rate": (int, float, NoneType),
+}
 
 
 def lease_folder(folder: Path) -> Path:

@@ -1,7 +1,8 @@
-"""Stopping a command in good order: running trials are asked to stop, waiting ones do not start, and nobody is killed.
+"""Stopping a command: its trials are asked to stop, or killed, by who supervises them; nobody else's are touched.
 
 A launcher that runs jobs in workers would kill these, and every process below them, if its parent raised at the first
-Ctrl-C. So the first request only leaves a mark, which each job looks for; the second raises.
+Ctrl-C. So a request only leaves a mark in the command's folder of outcomes. Each supervisor, in the command or in a worker on
+whichever machine, looks for it and signals its own child. docs/leases.md has the states.
 """
 
 from __future__ import annotations
@@ -9,31 +10,37 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+import time
+from contextlib import suppress
+from enum import IntEnum
 from pathlib import Path
 from types import FrameType
 
+from pathsynth.ledger.interruption import SIGNALS
 from pathsynth.study.outcomes import FOLDER_VARIABLE, read_outcomes
 from pathsynth.study.state import RUNNING, read_state
 
-_MARK, _FAILURE = "stop", "failure"
-_COMMAND_VARIABLE = "PATHSYNTH_COMMAND_PID"
+_STOP, _KILL, _FAILURE = "stop", "kill", "failure"
+_KILL_SECONDS = 0.7
+_command: int | None = None
+
+
+class Urgency(IntEnum):
+    """What the trials of a command are to do; ``STOP``: end in good order."""
+
+    NONE = 0
+    STOP = 1
+    KILL = 2
 
 
 def ask_to_stop() -> None:
     """Leave the mark for every job of the running command, here or in a worker."""
-    root = os.environ.get(FOLDER_VARIABLE)
-    if root:
-        Path(root).mkdir(parents=True, exist_ok=True)
-        (Path(root) / _MARK).touch()
+    _mark(_STOP)
 
 
 def stop_after_failure() -> None:
     """Stop the running command for a trial that failed: trials that run beside it are asked to stop, no other begins."""
-    root = os.environ.get(FOLDER_VARIABLE)
-    if root and not stopped_by_failure():
-        (Path(root) / _FAILURE).touch()
-        _signal_trials(signal.SIGTERM)
+    _mark(_FAILURE)
 
 
 def stopped_by_failure() -> bool:
@@ -43,44 +50,65 @@ def stopped_by_failure() -> bool:
 
 def asked_to_stop() -> bool:
     """Whether the operator asked the running command to stop."""
-    return _marked(_MARK)
+    return _marked(_STOP)
 
 
-def _marked(mark: str) -> bool:
+def urgency() -> Urgency:
+    """What the marks of the running command say to whoever supervises a trial of it."""
+    if _marked(_KILL):
+        return Urgency.KILL
+    return Urgency.STOP if asked_to_stop() or stopped_by_failure() else Urgency.NONE
+
+
+def raise_if_asked() -> None:
+    """For a job that waits for others.
+
+    Raises:
+        KeyboardInterrupt: the operator asked the running command to stop.
+    """
+    if asked_to_stop():
+        raise KeyboardInterrupt
+
+
+def _mark(name: str) -> None:
     root = os.environ.get(FOLDER_VARIABLE)
-    return bool(root) and (Path(root or "") / mark).exists()
+    if root:
+        Path(root).mkdir(parents=True, exist_ok=True)
+        (Path(root) / name).touch()
+
+
+def _marked(name: str) -> bool:
+    root = os.environ.get(FOLDER_VARIABLE)
+    return bool(root) and (Path(root or "") / name).exists()
 
 
 def in_command() -> bool:
     """Whether this process is the command itself, and not a launcher's worker."""
-    return os.environ.get(_COMMAND_VARIABLE) == str(os.getpid())
+    return _command == os.getpid()
 
 
 def stop_in_good_order() -> None:
-    """Make this process the command: SIGINT and SIGTERM ask its trials to stop, once more kills them and raises."""
-    os.environ[_COMMAND_VARIABLE] = str(os.getpid())
-    signal.signal(signal.SIGINT, _handler())
-    signal.signal(signal.SIGTERM, _handler())
+    """Make this process the command: a signal asks its trials to stop, once more kills them and raises."""
+    global _command
+    _command = os.getpid()
+    for number in SIGNALS:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _handle)
 
 
-def _handler() -> Callable[[int, FrameType | None], None]:
-    def handle(_signal: int, _frame: FrameType | None) -> None:
-        if asked_to_stop():
-            _signal_trials(signal.SIGKILL)
-            raise KeyboardInterrupt
+def _handle(_signal: int, _frame: FrameType | None) -> None:
+    if asked_to_stop():
+        _mark(_KILL)
+        _wait_for_own(_KILL_SECONDS)
+        raise KeyboardInterrupt
+    with suppress(OSError):  # the terminal may be what is gone
         print("\nstopping; once more kills the running trials", file=sys.stderr, flush=True)
-        ask_to_stop()
-        _signal_trials(signal.SIGTERM)
-
-    return handle
+    ask_to_stop()
 
 
-def _signal_trials(number: signal.Signals) -> None:
-    """Signal the trials of this command that run on this machine."""
-    for outcome in read_outcomes(Path(os.environ[FOLDER_VARIABLE])):
-        state = read_state(outcome.folder) if outcome.folder else None
-        if state and state.state == RUNNING and state.pid:
-            try:
-                os.kill(state.pid, number)
-            except (ProcessLookupError, PermissionError):
-                continue
+def _wait_for_own(seconds: float) -> None:
+    """Give the supervisors in the workers time to kill: a worker that dies first would leave its trial alone for a moment."""
+    own = [outcome.folder for outcome in read_outcomes(Path(os.environ[FOLDER_VARIABLE])) if outcome.own and outcome.folder]
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and any(read_state(folder).state == RUNNING for folder in own):
+        time.sleep(0.05)

@@ -7,20 +7,28 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from pathsynth.ledger.interruption import SIGNALS
 from pathsynth.ledger.lease import Lease
 from pathsynth.study import gpus
-from pathsynth.study.state import DONE, FAILED, INTERRUPTED, TrialState, last_lines, now, read_state, write_state
+from pathsynth.study.state import DONE, EXIT_STOPPED, FAILED, INTERRUPTED, TrialState, last_lines, now, read_state, write_state
+from pathsynth.study.stopping import Urgency, urgency
 
 LEASE_VARIABLE = "PATHSYNTH_LEASE"
 """Names the number of the lease that a trial's process adopts."""
+SUPERVISOR_VARIABLE = "PATHSYNTH_SUPERVISOR"
+"""Names the process that waits for a trial's; a trial whose supervisor is gone stops."""
+STOP_SECONDS = 20.0
+"""How long a trial may take to stop, unless the study says otherwise; Slurm kills 30 seconds after its SIGTERM."""
 
+_POLL_SECONDS = 0.1
 _RANKS_VARIABLE = "LOCAL_WORLD_SIZE"
 _OF_A_RANK = ("RANK", "LOCAL_RANK", "WORLD_SIZE", _RANKS_VARIABLE, "GROUP_RANK", "ROLE_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun tells each of its processes. The command has taken its share by it; its trial is a whole of its own."""
@@ -60,23 +68,26 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def supervise(command: Sequence[str], folder: Path, environment: Mapping[str, str], lease: Lease) -> TrialState:
+def supervise(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], lease: Lease, stop_seconds: float = STOP_SECONDS
+) -> TrialState:
     """Start ``command``, wait for its end, and return the state in which it left the trial of ``folder``.
 
-    The process has a session of its own: the terminal's Ctrl-C reaches only the supervisor, which passes the first SIGINT
-    or SIGTERM on as one SIGTERM and kills the whole session at the second. A process that dies without a last word
-    (a crash, kill -9, out of memory) is given its state here, unless another process has taken the trial over.
+    The process has a session of its own: the terminal's Ctrl-C reaches only the supervisor. The first signal, or a mark that the
+    command's jobs are to stop, is passed on as one SIGTERM; the second, or ``stop_seconds`` after the first, kills the whole
+    session. A process that dies without a last word (a crash, kill -9, out of memory) is given its state here, unless another
+    process has taken the trial over.
 
     Raises:
-        KeyboardInterrupt: the supervisor was asked to stop; the trial has ended by then and its state is written.
+        KeyboardInterrupt: this very process was asked to stop; the trial has ended by then and its state is written.
     """
-    handed = {**environment, LEASE_VARIABLE: str(lease.number)}
-    child = subprocess.Popen(command, env=handed, stdin=subprocess.DEVNULL, start_new_session=True)
-    with _signals_to(child) as asked:
-        code = child.wait()
+    handed = {**environment, LEASE_VARIABLE: str(lease.number), SUPERVISOR_VARIABLE: str(os.getpid())}
+    with _signals() as asked:
+        child = subprocess.Popen(command, env=handed, stdin=subprocess.DEVNULL, start_new_session=True)
+        code, stopped = _wait(child, asked, stop_seconds)
     state = read_state(folder)
     if lease.current and not (state.over and state.pid == child.pid) and not (code == 0 and state.state == DONE):
-        state = _ending(state, child.pid, code, asked.times > 0)
+        state = _ending(state, child.pid, code, stopped)
         write_state(folder, state)
     if state.state == FAILED and state.pid == child.pid:
         _tell_failure(folder, state)
@@ -87,26 +98,31 @@ def supervise(command: Sequence[str], folder: Path, environment: Mapping[str, st
 
 @dataclass
 class _Asked:
-    """How often the supervisor was asked to stop."""
+    """How often this process was asked to stop by a signal."""
 
     times: int = 0
 
+    @property
+    def urgency(self) -> Urgency:
+        return Urgency(min(self.times, Urgency.KILL))
+
 
 @contextmanager
-def _signals_to(child: subprocess.Popen[Any]) -> Iterator[_Asked]:
-    """While active, SIGINT and SIGTERM stop the child. Handlers can be set in the main thread only; elsewhere nothing changes."""
+def _signals() -> Iterator[_Asked]:
+    """While active, signals are counted. Handlers can be set in the main thread only; elsewhere nothing changes."""
     asked = _Asked()
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
+    def count(_signal: int, _frame: FrameType | None) -> None:
         asked.times += 1
         if asked.times == 1:
-            print("\nstopping the trial; once more kills it", file=sys.stderr, flush=True)
-        _send(child, signal.SIGTERM if asked.times == 1 else signal.SIGKILL)
+            with suppress(OSError):  # the terminal may be what is gone
+                print("\nstopping the trial; once more kills it", file=sys.stderr, flush=True)
 
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    former = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    taken = [number for number in SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    former = {number: signal.signal(number, count) for number in taken}
     try:
         yield asked
     finally:
@@ -114,19 +130,27 @@ def _signals_to(child: subprocess.Popen[Any]) -> Iterator[_Asked]:
             signal.signal(number, handler)
 
 
-def _send(child: subprocess.Popen[Any], number: signal.Signals) -> None:
-    """A request to stop goes to the trial alone, which knows its helpers; a kill goes to its whole session."""
-    try:
-        if number == signal.SIGKILL:
-            os.killpg(child.pid, number)
-        else:
-            child.send_signal(number)
-    except ProcessLookupError:
-        pass
+def _wait(child: subprocess.Popen[Any], asked: _Asked, stop_seconds: float) -> tuple[int, bool]:
+    """Wait for the end of the child, and stop it when that is asked for; its exit status, and whether it was asked."""
+    since: float | None = None
+    killed = False
+    while True:
+        try:
+            return child.wait(_POLL_SECONDS), since is not None
+        except subprocess.TimeoutExpired:
+            urgent = max(asked.urgency, urgency())
+        if urgent and since is None:
+            since = time.monotonic()
+            child.send_signal(signal.SIGTERM)  # to the trial alone, which knows its helpers
+        late = since is not None and time.monotonic() - since > stop_seconds
+        if not killed and (late or urgent is Urgency.KILL):
+            killed = True
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
 
 
-def _ending(state: TrialState, pid: int, code: int, asked: bool) -> TrialState:
-    if asked:
+def _ending(state: TrialState, pid: int, code: int, stopped: bool) -> TrialState:
+    if stopped or code == EXIT_STOPPED or -code in SIGNALS:
         return replace(state, state=INTERRUPTED, reason="stopped on request", pid=pid, ended=now())
     if code < 0:
         hint = " (out of memory?)" if code == -signal.SIGKILL else ""

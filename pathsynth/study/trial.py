@@ -11,42 +11,65 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 
+from pathsynth.ledger import interruption
 from pathsynth.ledger.errors import RequestError, StageError, StoppedElsewhere
+from pathsynth.ledger.interruption import Interrupted
 from pathsynth.ledger.lease import Lease, StaleLease, adopt
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.study.claim import Manifest, claim, read_manifest
-from pathsynth.study.state import DONE, FAILED, INTERRUPTED, LOG, RUNNING, TrialState, lease_folder, now, read_state, write_state
-from pathsynth.study.supervise import LEASE_VARIABLE
+from pathsynth.study.output import drop_unread_output
+from pathsynth.study.state import (
+    DONE,
+    EXIT_STOPPED,
+    FAILED,
+    INTERRUPTED,
+    LOG,
+    RUNNING,
+    TrialState,
+    lease_folder,
+    now,
+    read_state,
+    write_state,
+)
+from pathsynth.study.supervise import LEASE_VARIABLE, SUPERVISOR_VARIABLE
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 _log = logging.getLogger("pathsynth.trial")
 
 
-class Interrupted(BaseException):
-    """The trial was asked to stop. No ``Exception``, so that nothing on the way takes it for a failure."""
+_WATCH_SECONDS = 0.25
+_STOPPED = "stopped on request"
 
 
 def main(arguments: list[str]) -> int:
     """Carry out the trial in the folder named; 0 done, 1 failed, 2 refused, 130 interrupted."""
     folder = Path(arguments[0])
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
-    _stop_without_parent(os.getppid())
+    drop_unread_output()
     try:
-        manifest = read_manifest(folder)
-        if os.environ.get("LOCAL_RANK", "0") != "0":
-            return _help(folder, manifest)
-        lease = _lease(folder, manifest.config.study.lease_seconds)
-        return _carry_out(folder, manifest, lease)
+        interruption.listen()
+        return _begin(folder)
     except StaleLease as error:
         print(error, file=sys.stderr)
         return 1
     except Interrupted:
-        return 130
+        return EXIT_STOPPED
+
+
+def _begin(folder: Path) -> int:
+    parent = int(os.environ.pop(SUPERVISOR_VARIABLE, os.getppid()))
+    manifest = read_manifest(folder)
+    study = manifest.config.study
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        _watch(parent, study.stop_seconds, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        return _help(folder, manifest)
+    lease = _lease(folder, study.lease_seconds)
+    reporter = _Reporter(folder, lease, replace(read_state(folder), identity=manifest.plan.identity, pid=os.getpid()))
+    _watch(parent, study.stop_seconds, reporter.give_up)
+    return _carry_out(folder, manifest, reporter)
 
 
 def _help(folder: Path, manifest: Manifest) -> int:
@@ -82,28 +105,26 @@ def _lease(folder: Path, seconds: float) -> Lease:
 
 
 def _die() -> None:
-    """Another process has taken the trial over: end at once, with every helper, and write nothing more."""
+    """End at once, with every helper, and write nothing more: another process has taken the trial over, or nothing else stops this one."""
     if os.getpgid(0) == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(1)
 
 
-def _carry_out(folder: Path, manifest: Manifest, lease: Lease) -> int:
-    before = read_state(folder)
+def _carry_out(folder: Path, manifest: Manifest, report: _Reporter) -> int:
+    before = report.state
     if before.state == DONE and before.identity == manifest.plan.identity:
         return 0
     _log_to(folder / LOG)
-    started = TrialState(RUNNING, manifest.plan.identity, pid=os.getpid(), started=now(), tries=before.tries)
-    report = _Reporter(folder, lease, started)
+    report.state = TrialState(RUNNING, manifest.plan.identity, pid=os.getpid(), started=now(), tries=before.tries, threads=_threads())
     report.tell()
     try:
+        interruption.check()
         _build(manifest, folder, report)
     except (Interrupted, KeyboardInterrupt, StoppedElsewhere):
-        _log.info("stopped on request in stage %s", report.state.stage)
-        return report.end(INTERRUPTED, "stopped on request", 130)
-    except BrokenPipeError:  # progress that nobody reads any more: the supervisor is gone, and what watches for that is a moment late
-        _log.info("the command that started the trial is gone, in stage %s", report.state.stage)
-        return report.end(INTERRUPTED, "the command that started it is gone", 130)
+        interruption.serve()
+        _log.info("%s in stage %s", _STOPPED, report.state.stage)
+        return report.end(INTERRUPTED, _STOPPED, EXIT_STOPPED)
     except (RequestError, UnknownLabelError) as error:
         _log.error("%s", error)
         return report.end(FAILED, str(error), 2)
@@ -135,7 +156,12 @@ class _Reporter:
         write_state(self._folder, self.state)
 
     def progress(self, stage: str, detail: str, step: int | None = None, steps: int | None = None, rate: float | None = None) -> None:
-        """Called by the pipeline with a stage's name and what it is doing, and again with how far its count came."""
+        """Called by the pipeline with a stage's name and what it is doing, and again with how far its count came.
+
+        Raises:
+            Interrupted: the trial was asked to stop.
+        """
+        interruption.check()
         self.state = replace(self.state, stage=stage, detail=detail, step=step, steps=steps, rate=rate)
         if step is None:
             _log.info("%s: %s", stage, detail)
@@ -144,9 +170,16 @@ class _Reporter:
             with contextlib.suppress(OSError):  # a count that cannot be told is no reason to fail; the next one may be
                 self.tell()
 
+    def give_up(self) -> None:
+        """End the process, which was asked to stop and does not come to it."""
+        with contextlib.suppress(OSError):
+            _log.warning("%s; it did not come to an end by itself in stage %s, and is killed", _STOPPED, self.state.stage)
+            self.state = replace(self.state, state=INTERRUPTED, reason=_STOPPED, ended=now())
+            self.tell()
+        _die()
+
     def end(self, state: str, reason: str, code: int) -> int:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
+        interruption.serve()
         tries = self.state.tries + (state == FAILED)
         self.state = replace(self.state, state=state, reason=reason, ended=now(), tries=tries)
         if state == DONE:
@@ -165,20 +198,26 @@ def _threads() -> int | None:
     return int(told) if told.isdigit() else None
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """Raise once: what unwinds then, and writes what it must, is not interrupted again."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-    raise Interrupted
+def _watch(parent: int, stop_seconds: float, give_up: Callable[[], None]) -> None:
+    """Start the thread that sees to it that the trial stops.
 
-
-def _stop_without_parent(parent: int) -> None:
-    """A trial whose supervisor is gone (killed, so that it could ask for nothing) stops by itself."""
+    A supervisor that is gone (killed, so that it could ask for nothing) counts as a request to stop. A request that Python
+    dropped is raised again; so is one that has waited for half of ``stop_seconds``, and after all of them the process gives up.
+    A native call that keeps Python from running stops this thread, too; the supervisor, which waits as long, ends that.
+    """
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGTERM)
+        again = False
+        while True:
+            time.sleep(_WATCH_SECONDS)
+            if os.getppid() != parent and not interruption.requested():
+                os.kill(os.getpid(), signal.SIGTERM)
+            waited = interruption.unserved_seconds()
+            if waited > stop_seconds:
+                give_up()
+            if interruption.was_dropped() or (waited > stop_seconds / 2 and not again):
+                again = again or waited > stop_seconds / 2
+                interruption.raise_again()
 
     threading.Thread(target=watch, daemon=True).start()
 

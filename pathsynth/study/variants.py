@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from pathsynth.ledger.atomic import read_json
 from pathsynth.study.status import MANIFEST
 
 _SHOWN = 4
@@ -37,7 +38,7 @@ def _same_named(folders: Iterable[Path]) -> Iterator[list[Path]]:
 def _read(folder: Path) -> tuple[str, str, dict[str, str]] | None:
     """A trial's name, when it was written, and what determines its stages; None where the manifest cannot be read."""
     try:
-        record = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        record = read_json(folder / MANIFEST)
         stages = record["plan"]["stages"]
         settings = {key: value for stage in stages for key, value in _flat(stage["name"], stage["settings"])}
         sources = {f"{name} files": stage["parents"][name] for stage in stages for name in ("data", "base") if name in stage["parents"]}

@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
+from pathsynth.ledger import interruption
 from pathsynth.ledger.atomic import write_bytes
 from pathsynth.ledger.errors import StageError, StoppedElsewhere
 from pathsynth.training.ranks import any_rank
@@ -34,9 +35,10 @@ class AtomicCheckpoints(TorchCheckpointIO):
 class ResumePoints(pl.Callback):
     """Writes a checkpoint every ``every`` optimizer steps and when a signal asks the training to stop; keeps the last ``keep``.
 
-    A checkpoint is taken at the start of a step, when the one before it is complete, its validation included. So SIGTERM
-    and SIGINT wait for the end of the step they fall into; between steps their own handlers answer at once. Weights that are
-    not finite are no point to go on from, and are not written.
+    A checkpoint is taken at the start of a step, when the one before it is complete, its validation included. So a signal
+    waits for the end of the step it falls into; between steps its own handler answers at once. Where that answer was lost, the
+    request (:mod:`pathsynth.ledger.interruption`) is found at the next step. Weights that are not finite are no point to go on
+    from, and are not written.
 
     Args:
         work: folder of the checkpoints, ``step-<number>.ckpt``.
@@ -80,15 +82,17 @@ class ResumePoints(pl.Callback):
         # Lightning sets back the epoch's count of a step that had only begun, but not the total by which validations fall due
         total = trainer.fit_loop.epoch_loop.batch_progress.total
         total.ready = total.completed
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._handlers[number] = signal.signal(number, self._ask)
+        for number in interruption.SIGNALS:
+            if number != signal.SIGHUP or callable(signal.getsignal(number)):
+                self._handlers[number] = signal.signal(number, self._ask)
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         step = trainer.global_step
-        asked = any_rank(self._asked is not None, trainer)
+        asked = any_rank(self._asked is not None or interruption.requested(), trainer)
         if step > self._saved and (asked or step % self._every == 0):
             self._save(trainer, pl_module, step)
         self._answer()
+        interruption.check()
         if asked and trainer.world_size > 1:  # this rank was not asked itself; the one that was will not come to the next step
             raise StoppedElsewhere
         self._in_step = True
@@ -105,6 +109,7 @@ class ResumePoints(pl.Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._answer()
+        interruption.check()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._give_back()
@@ -115,6 +120,7 @@ class ResumePoints(pl.Callback):
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self._in_step:
+            interruption.note()
             self._asked = (number, frame)
         else:
             _call(self._handlers[number], number, frame)

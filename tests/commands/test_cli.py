@@ -55,6 +55,7 @@ REFUSED = [
     (["run", "+tracking.api_key=abc"], "tracking.api_key looks like a secret"),
     (["run", "+lora.rnak=3"], "unknown key lora.rnak; nearest: lora.rank"),
     (["run", "data=pathmnist", "data.root=/nowhere"], "no pathmnist.npz in /nowhere"),
+    (["run", "multirun=/proc/x"], "/proc/x: No such file or directory; it is gone, or cannot be made there"),
     (["run", "base=local"], "set base.path"),
     (["run", "base.path=/nowhere"], "no base at /nowhere"),
     (["run", "study.name=../up"], "study.name"),
@@ -182,3 +183,20 @@ def test_help_lists_every_command_and_version_is_told(here, capsys):
     assert capsys.readouterr().out == "pathsynth 0.1.0\n"
     assert dispatch(["status", "--help"]) == 0
     assert "one trial" in capsys.readouterr().out
+
+
+HELP = [(["-h"], "Commands"), (["help"], "Commands"), (["help", "gc"], "--yes"), (["gc", "-h"], "--yes")]
+
+
+@pytest.mark.parametrize(("arguments", "told"), HELP)
+def test_help_is_found_under_every_name(here, capsys, arguments, told):
+    assert dispatch(arguments) == 0
+    assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", ["--help", "status", "help run"])
+def test_a_pipe_that_closes_early_is_quiet(tmp_path, arguments):
+    (tmp_path / "multirun").mkdir()
+    command = f"set -o pipefail; {sys.executable} -m pathsynth {arguments} | true"
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")

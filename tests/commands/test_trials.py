@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -154,6 +155,15 @@ def test_a_trial_whose_supervisor_is_killed_stops_by_itself(pathsynth, alive):
     assert pathsynth.run("lora.rank=1").code == 0
 
 
+def test_a_multirun_whose_output_nobody_reads_is_done_all_the_same(pathsynth):
+    process = pathsynth.start("run", f"base.path={pathsynth.base}", "tracking=none", "-m", "lora.rank=1,2")
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert process.stderr.read() == ""
+    assert [pathsynth.state(f"rank={rank}-")["state"] for rank in (1, 2)] == ["done", "done"]
+
+
 def test_two_commands_that_want_the_same_trial_make_it_once(pathsynth):
     arguments = ["run", f"base.path={pathsynth.base}", "tracking=none", "lora.rank=8"]
     both = [pathsynth.start(*arguments), pathsynth.start(*arguments)]
@@ -216,6 +226,43 @@ def test_a_request_to_stop_reaches_trials_that_run_side_by_side(pathsynth, termi
     assert [pathsynth.state(f"rank={rank}-")["state"] for rank in (1, 4)] == ["interrupted", "interrupted"]
     assert not any(alive(pid) for pid in pids)
     assert not list((pathsynth.folder / "multirun" / "runs").glob("rank=16-*"))
+
+
+def test_a_signal_to_one_worker_stops_its_trial_only(pathsynth):
+    """What a scheduler's time limit or scancel sends to one job of a sweep."""
+    pathsynth.told = {"1": {"finetune": "wait"}, "4": {"finetune": "gate"}}
+    arguments = ["run", f"base.path={pathsynth.base}", "tracking=none", "-m", "lora.rank=1,4,16"]
+    process = pathsynth.start(*arguments, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    pathsynth.wait_for("finetune 1")
+    pathsynth.wait_for("finetune 4")
+    status = Path(f"/proc/{pathsynth.state('rank=1-')['pid']}/status").read_text()
+    worker = int(next(line for line in status.splitlines() if line.startswith("PPid")).split()[1])
+    assert worker != process.pid
+    os.kill(worker, signal.SIGTERM)
+    pathsynth.wait_for("evaluate 16")
+    (pathsynth.folder / "open").touch()
+    process.communicate(timeout=60)
+    assert process.returncode == 1, "one trial is not done"
+    assert [pathsynth.state(f"rank={rank}-")["state"] for rank in (1, 4, 16)] == ["interrupted", "done", "done"]
+
+
+@pytest.mark.parametrize("launcher", [(), ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")])
+def test_the_second_ctrl_c_kills_within_a_second(pathsynth, alive, launcher):
+    pathsynth.told = {"1": {"finetune": "stubborn"}}
+    process = pathsynth.start("run", f"base.path={pathsynth.base}", "tracking=none", "-m", "lora.rank=1,4", *launcher)
+    pathsynth.wait_for("finetune 1")
+    pid = int(pathsynth.state("rank=1-")["pid"])
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.7)
+    assert alive(pid)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    while alive(pid) and time.monotonic() - asked < 5:
+        time.sleep(0.02)
+    assert time.monotonic() - asked < 1
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert pathsynth.state("rank=1-")["state"] == "interrupted"
 
 
 def test_the_second_ctrl_c_kills(pathsynth, alive):
@@ -321,6 +368,26 @@ def test_two_operators_share_a_study(pathsynth, launcher):
     assert "1 trial is being carried out by another process" in ends[1][0]
     for out, _ in ends:
         assert out.count("done") >= 3
+
+
+def test_ctrl_c_of_one_operator_leaves_the_others_trial_alone(pathsynth, alive):
+    pathsynth.told = {"1": {"finetune": "gate"}}
+    arguments = ["run", f"base.path={pathsynth.base}", "tracking=none", "-m", "lora.rank=1,2"]
+    one = pathsynth.start(*arguments)
+    pathsynth.wait_for("finetune 1")
+    two = pathsynth.start(*arguments)
+    pathsynth.wait_for("evaluate 2")
+    time.sleep(2)  # the second has nothing left but to wait for the first
+    asked = time.monotonic()
+    two.send_signal(signal.SIGINT)
+    out, _ = two.communicate(timeout=60)
+    assert two.returncode == 130
+    assert time.monotonic() - asked < 5
+    assert f"left to the other processes that are at them: {pathsynth.trial('rank=1-').name}" in out
+    assert alive(int(pathsynth.state("rank=1-")["pid"]))
+    (pathsynth.folder / "open").touch()
+    one.communicate(timeout=60)
+    assert (one.returncode, pathsynth.state("rank=1-")["state"]) == (0, "done")
 
 
 def test_a_trial_that_stands_still_is_taken_over_and_its_late_result_refused(pathsynth):

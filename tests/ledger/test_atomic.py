@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pathsynth.ledger.atomic import write_bytes, write_json, write_text
+from pathsynth.ledger.atomic import copy_file, read_json, write_bytes, write_json, write_text
 
 
 def test_replaces_the_content(tmp_path: Path) -> None:
@@ -66,3 +66,20 @@ def test_json_refuses_what_is_not_finite(tmp_path: Path, value: float) -> None:
         write_json(path, {"accuracy": value})
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["result.json"]
+
+
+def test_a_copy_is_a_file_of_its_own(tmp_path):
+    source, target = tmp_path / "a", tmp_path / "b"
+    source.write_bytes(bytes(range(256)) * 5000)
+    source.chmod(0o444)
+    copy_file(source, target)
+    assert target.read_bytes() == source.read_bytes()
+    assert target.stat().st_ino != source.stat().st_ino
+    target.write_bytes(b"other")
+    assert source.read_bytes()[:2] == b"\x00\x01"
+
+
+def test_json_that_is_nested_too_deep_is_a_value_error(tmp_path):
+    (tmp_path / "a.json").write_text("[" * 200_000)
+    with pytest.raises(ValueError, match="nested too deep"):
+        read_json(tmp_path / "a.json")

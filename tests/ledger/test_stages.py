@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from pathsynth.ledger import stages
+from pathsynth.ledger.contents import damage
+from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.lease import acquire
-from pathsynth.ledger.stages import Built, StageStore, read_built
+from pathsynth.ledger.stages import Built, StageStore, _remove_leftovers, read_built
 from pathsynth.ledger.versions import Provenance, processor, provenance, versions
 
 IDENTITY = "0123456789ab"
@@ -21,7 +26,7 @@ IDENTITY = "0123456789ab"
 SLOW_BUILD = """
 import sys, time
 from pathlib import Path
-from pathsynth.ledger.stages import StageStore
+from pathsynth.ledger.stages import StageStore, _remove_leftovers
 
 root = Path(sys.argv[1])
 
@@ -55,6 +60,15 @@ def _wait_for(path: Path) -> None:
         time.sleep(0.02)
 
 
+def _damage(folder: Path) -> None:
+    """Change a byte in place, as an editor would."""
+    path = folder / "weights"
+    path.chmod(0o644)
+    told = path.stat()
+    path.write_text("Whole")
+    os.utime(path, ns=(told.st_atime_ns, told.st_mtime_ns + 10**7))
+
+
 def _folders(root: Path) -> list[str]:
     return sorted(path.name for path in (root / "adapter").iterdir() if path.is_dir() and path.suffix != ".lease")
 
@@ -72,8 +86,11 @@ def test_a_stage_is_made_once(store: StageStore) -> None:
     assert len(calls) == 1
     assert (first / "weights").read_text() == "whole"
     record = json.loads((first / "stage.json").read_text())
-    assert 0 <= record.pop("seconds") < 5
-    assert record == {"stage": "adapter", "identity": IDENTITY, "settings": {"rank": 8}}
+    assert 0 <= record["seconds"] < 5
+    assert (record["stage"], record["identity"], record["settings"]) == ("adapter", IDENTITY, {"rank": 8})
+    told = (first / "weights").stat()
+    assert record["files"] == {"weights": f"{hashlib.sha256(b'whole').hexdigest()} 5 {told.st_mtime_ns}"}
+    assert [path.stat().st_mode & 0o777 for path in first.iterdir()] == [0o444, 0o444]
 
 
 def test_another_identity_and_another_stage_are_other_folders(store: StageStore) -> None:
@@ -246,3 +263,136 @@ def test_a_kill_makes_few_seconds_forgotten(store: StageStore, monkeypatch: pyte
 
     store.build("adapter", IDENTITY, {}, make)
     assert 0.2 < noted[0] < 0.5
+
+
+def test_a_stage_that_was_changed_in_place_is_made_again_and_said(store: StageStore, capsys) -> None:
+    folder = store.build("adapter", IDENTITY, {}, _make)
+    _damage(folder)
+    assert store.find("adapter", IDENTITY)
+    assert store.read("adapter", IDENTITY) is None
+    assert store.build("adapter", IDENTITY, {}, _make) == folder
+    assert (folder / "weights").read_text() == "whole"
+    assert capsys.readouterr().out == f"adapter {IDENTITY}: weights was changed; it is built again\n"
+    assert _folders(store.root) == [IDENTITY]
+
+
+def test_a_file_that_is_missing_or_a_damaged_record_is_damage(store: StageStore) -> None:
+    folder = store.build("adapter", IDENTITY, {}, _make)
+    assert damage(folder) == ""
+    (folder / "weights").unlink()
+    assert damage(folder) == "weights is missing"
+    for content in ("", "[]", '{"files": {"a": "b"}}', "[" * 200_000):
+        (folder / "stage.json").chmod(0o644)
+        (folder / "stage.json").write_text(content)
+        assert damage(folder) == "stage.json is damaged"
+    store.build("adapter", IDENTITY, {}, _make)
+    assert damage(folder) == ""
+
+
+def test_another_time_alone_is_no_damage(store: StageStore) -> None:
+    """A store that was copied without its times is whole."""
+    folder = store.build("adapter", IDENTITY, {}, _make)
+    os.utime(folder / "weights", (0, 0))
+    assert store.read("adapter", IDENTITY) == folder
+
+
+def test_a_stage_of_before_contents_were_noted_is_found(store: StageStore) -> None:
+    folder = store.build("adapter", IDENTITY, {}, _make)
+    (folder / "stage.json").chmod(0o644)
+    (folder / "stage.json").write_text('{"stage": "adapter", "settings": {}}')
+    assert store.read("adapter", IDENTITY) == folder
+
+
+def test_what_was_found_useless_is_discarded_and_what_came_after_it_is_not(store: StageStore) -> None:
+    folder = store.build("adapter", IDENTITY, {}, _make)
+    stamp = store.stamp("adapter", IDENTITY)
+    store.discard("adapter", IDENTITY, stamp)
+    assert store.find("adapter", IDENTITY) is None
+    store.build("adapter", IDENTITY, {}, _make)
+    store.discard("adapter", IDENTITY, stamp)
+    assert store.read("adapter", IDENTITY) == folder
+
+
+class Disk:
+    """Records what was synced; a folder that is accepted while anything in it was not is a failure."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.synced: dict[int, tuple[int, int]] = {}
+        self.accepted: list[Path] = []
+        self._fsync, self._rename = os.fsync, os.rename
+        monkeypatch.setattr(os, "fsync", self.fsync)
+        monkeypatch.setattr(os, "rename", self.rename)
+
+    def fsync(self, descriptor: int) -> None:
+        self._fsync(descriptor)
+        told = os.fstat(descriptor)
+        self.synced[told.st_ino] = (told.st_size, told.st_mtime_ns)
+
+    def is_synced(self, path: Path) -> bool:
+        told = path.stat()
+        return self.synced.get(told.st_ino) == (told.st_size, told.st_mtime_ns)
+
+    def rename(self, source: str, target: str) -> None:
+        if Path(target).name == IDENTITY:
+            inside = [Path(source), *Path(source).rglob("*")]
+            assert [str(path) for path in inside if not self.is_synced(path)] == []
+            assert (Path(source) / "stage.json").is_file()
+            self.accepted.append(Path(target))
+        self._rename(source, target)
+
+
+def _make_much(folder: Path) -> None:
+    _make(folder)
+    (folder / "images" / "mucus").mkdir(parents=True)
+    for number in range(3):
+        (folder / "images" / "mucus" / f"{number}.png").write_bytes(bytes(number))
+
+
+def test_a_stage_is_on_the_disk_before_it_counts_as_finished(store: StageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(monkeypatch)
+    folder = store.build("adapter", IDENTITY, {}, _make_much)
+    assert disk.accepted == [folder]
+    assert disk.is_synced(folder.parent), "the name itself is on the disk as well"
+    assert disk.is_synced(store.root)
+
+
+@pytest.mark.parametrize("forgotten", ["weights", "1.png", "mucus", "images", "stage.json", f"{IDENTITY}.1.partial"])
+def test_what_is_not_synced_is_noticed(store: StageStore, monkeypatch: pytest.MonkeyPatch, forgotten: str) -> None:
+    disk = Disk(monkeypatch)
+    whole = disk.fsync
+
+    def fsync(descriptor: int) -> None:
+        name = Path(os.readlink(f"/proc/self/fd/{descriptor}")).name
+        if forgotten not in (name, name.removeprefix(".").partition(".json.")[0] + ".json"):
+            whole(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(AssertionError, match=forgotten):
+        store.build("adapter", IDENTITY, {}, _make_much)
+
+
+def test_only_what_earlier_builders_left_is_removed(store: StageStore) -> None:
+    """A builder that stood still when it had just begun must not remove what its successor is at."""
+    place = store.root / "adapter" / IDENTITY
+    for name in (".partial", ".1.partial", ".gone0_1.partial", ".2.partial", ".3.partial", ".work"):
+        place.with_name(f"{IDENTITY}{name}").mkdir(parents=True)
+    _remove_leftovers(place, 2)
+    assert _folders(store.root) == [f"{IDENTITY}{name}" for name in (".2.partial", ".3.partial", ".work")]
+
+
+def _replaces(source: Path, target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(source, target)
+
+
+def _refuses(source: Path, target: Path) -> None:
+    raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+
+@pytest.mark.parametrize(("rename", "told"), [(_replaces, "replaces a folder by another"), (_refuses, "moves no folders")])
+def test_a_file_system_that_cannot_keep_two_results_apart_is_refused(store: StageStore, monkeypatch, rename, told) -> None:
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(RequestError, match=rf"{told}.*{store.root}, as in multirun=") as refused:
+        store.build("adapter", IDENTITY, {}, _make)
+    assert "\n" not in str(refused.value)
+    assert _folders(store.root) == []

@@ -72,7 +72,7 @@ def test_leftovers_are_found_and_resume_points_stay(store, tmp_path):
 def test_removal(store, tmp_path):
     garbage = find_garbage(tmp_path)
     assert remove(garbage, tmp_path) == []
-    assert sorted(path.name for path in (tmp_path / ".stages" / "gate").iterdir()) == [KEPT, f"{KEPT}.lease"]
+    assert sorted(path.name for path in (tmp_path / ".stages" / "gate").iterdir()) == [KEPT, f"{KEPT}.lease", f"{OLD}.lease"]
     assert store.find("gate", KEPT)
     assert find_garbage(tmp_path) == []
     store.build("gate", OLD, {}, content(5))

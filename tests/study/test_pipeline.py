@@ -308,31 +308,44 @@ def test_kill_of_one_trial_leaves_the_others_and_nothing_half_written(finished):
     assert not list((folder / "multirun" / ".stages").glob("*/*.partial"))
 
 
-def test_a_damaged_adapter_card_is_told_in_one_line(finished):
+def test_an_adapter_card_that_was_changed_in_the_store_is_made_again(finished):
     folder, base = finished
     cards = {path: path.read_text() for path in (folder / "multirun" / ".stages" / "finetune").glob("*/adapter/adapter.json")}
     assert cards
     for path, whole in cards.items():
+        path.chmod(0o644)
         path.write_text(whole.replace(json.loads(whole)["base"], "another-base"))
-    try:
-        code, output = run(folder, "run", f"base.path={base}", *SMALL[:-1], "evaluate.n=3")
-    finally:
-        for path, whole in cards.items():
-            path.write_text(whole)
-    assert code == 1
-    assert "belongs to base another-base" in output and "Traceback" not in output
+    code, output = run(folder, "run", f"base.path={base}", *SMALL[:-1], "evaluate.n=3")
+    assert code == 0, output
+    assert "adapter/adapter.json was changed; it is built again" in output
+    assert any(path.read_text() == whole for path, whole in cards.items())
 
 
 def test_a_truncated_cache_is_built_again(finished):
     folder, base = finished
     (cache,) = (folder / "multirun" / ".stages" / "cache").glob("*/cache.safetensors")
     whole = cache.read_bytes()
+    cache.chmod(0o644)
     cache.write_bytes(whole[: len(whole) // 2])
     words = [w for w in SMALL if w.partition(".")[0] not in ("judge", "evaluate")]
     code, output = run(folder, "finetune", f"base.path={base}", *words, "lora.rank=3", "study.name=damage")
     assert code == 0, output
-    assert "is damaged" in output and "building it again" in output
+    assert "cache.safetensors was changed; it is built again" in output
     assert cache.stat().st_size == len(whole)
+
+
+def test_an_image_of_a_trial_that_was_changed_in_place_leaves_the_store_as_it_is(finished):
+    folder, _ = finished
+    trial = the_trial(folder)
+    image = next((trial / "images").glob("*/*.png"))
+    paths = list((folder / "multirun" / ".stages" / "generate").glob(f"*/images/{image.parent.name}/{image.name}"))
+    whole, stored = image.read_bytes(), [path.read_bytes() for path in paths]
+    assert whole in stored
+    image.write_bytes(b"altered")
+    try:
+        assert [path.read_bytes() for path in paths] == stored
+    finally:
+        image.write_bytes(whole)
 
 
 def test_a_rerun_comes_to_the_same_bits(finished):

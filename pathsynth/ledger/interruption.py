@@ -1,0 +1,115 @@
+"""A request to stop this process: noted the moment its signal comes, raised at once where that is possible, checked at every step.
+
+A raise alone is not enough: Python drops an exception that a signal handler raises inside a destructor, a callback of the garbage
+collector, or an import that catches everything. The note stays, and the next :func:`check` raises again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""A scheduler's or an operator's request, Ctrl-C, and a terminal that closes."""
+
+
+class Interrupted(BaseException):
+    """The process was asked to stop. No ``Exception``, so that nothing on the way takes it for a failure."""
+
+
+@dataclass
+class _Request:
+    """Plain attributes: a lock, as an Event has, could be held by the very code that the signal interrupts."""
+
+    since: float | None = None
+    raised: bool = False
+    dropped: bool = False
+    served: bool = False
+
+    def handle(self, _number: int, _frame: FrameType | None) -> None:
+        self.note()
+        if not self.raised and not self.served:
+            self.raised = True
+            raise Interrupted
+
+    def note(self) -> None:
+        if self.since is None:
+            self.since = time.monotonic()
+
+    def see_dropped(self, told: Any) -> None:
+        if isinstance(told.exc_value, Interrupted):
+            self.dropped = True
+        else:
+            sys.__unraisablehook__(told)
+
+
+_request: _Request | None = None
+
+
+def listen() -> None:
+    """Take the signals of this process (a trial's, called in its main thread) as requests to stop.
+
+    The first one raises :class:`Interrupted`; what unwinds then, and writes what it must, is not interrupted by further ones.
+    SIGHUP stays ignored where it was, as nohup has it.
+    """
+    global _request
+    _request = _Request()
+    sys.unraisablehook = _request.see_dropped
+    for number in SIGNALS:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _request.handle)
+
+
+def note() -> None:
+    """Note a request without raising; nothing where no process listens."""
+    if _request:
+        _request.note()
+
+
+def requested() -> bool:
+    """Whether this process was asked to stop."""
+    return _request is not None and _request.since is not None
+
+
+def check() -> None:
+    """To be called at every step.
+
+    Raises:
+        Interrupted: the process was asked to stop and has not begun to end.
+    """
+    if _request and _request.since is not None and not _request.served:
+        _request.raised = True
+        raise Interrupted
+
+
+def serve() -> None:
+    """The process ends, for whatever reason: from now on nothing is raised."""
+    if _request:
+        _request.served = True
+
+
+def unserved_seconds() -> float:
+    """How long a request has waited for the process to begin to end; 0 where there is none."""
+    if _request is None or _request.since is None or _request.served:
+        return 0.0
+    return time.monotonic() - _request.since
+
+
+def was_dropped() -> bool:
+    """Whether Python told that it dropped the exception; true once for each time."""
+    dropped = _request is not None and _request.dropped
+    if _request:
+        _request.dropped = False
+    return dropped
+
+
+def raise_again() -> None:
+    """Raise in the main thread once more; for a thread that watches."""
+    if _request:
+        _request.raised = False
+        os.kill(os.getpid(), signal.SIGTERM)

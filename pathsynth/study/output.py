@@ -1,0 +1,50 @@
+"""Output that nobody reads any more (``| head``, a terminal that closed) changes nothing: it is dropped."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from contextlib import suppress
+from typing import Any, TextIO
+
+
+class _Dropping(io.FileIO):
+    """A descriptor that leads to nowhere once its reader is gone, for this process and for those it starts then."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO if self._terminal else errno.EPIPE):
+                raise
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
+        return memoryview(data).nbytes
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self._terminal = self.isatty()
+
+
+def drop_unread_output() -> None:
+    """Make the standard streams of this process such ones; those that are no descriptors, as in tests, stay what they are."""
+    sys.stdout = _dropping(sys.stdout, 1)
+    sys.stderr = _dropping(sys.stderr, 2)
+
+
+def _dropping(stream: TextIO | None, descriptor: int) -> TextIO:
+    if not isinstance(stream, io.TextIOWrapper) or stream.fileno() != descriptor or isinstance(_raw(stream), _Dropping):
+        return stream  # type: ignore[return-value]
+    with suppress(OSError):
+        stream.flush()
+    raw = _Dropping(descriptor)
+    buffer = raw if stream.write_through else io.BufferedWriter(raw)
+    options = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
+    return io.TextIOWrapper(buffer, encoding=stream.encoding, errors=stream.errors, **options)  # type: ignore[arg-type]
+
+
+def _raw(stream: io.TextIOWrapper) -> object:
+    return getattr(stream.buffer, "raw", stream.buffer)
