@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from pathsynth.data.splits import group_half, random_half
 from pathsynth.ledger.errors import RequestError
-from pathsynth.ledger.seeds import derive_seed
 from pathsynth.vocabulary.labels import LabelSpace
 from pathsynth.vocabulary.prompts import PromptBook
 
@@ -31,10 +30,14 @@ ALL = Counts()
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """``images`` uint8 (N, H, W, 3) and ``labels`` int64 (N,) that index the classes of a label space."""
+    """``images`` uint8 (N, H, W, 3) and ``labels`` int64 (N,) that index the classes of a label space.
+
+    ``groups`` int64 (N,): which patient or slide each image shows, where that is known and kept apart.
+    """
 
     images: np.ndarray
     labels: np.ndarray
+    groups: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[3] != 3:
@@ -47,7 +50,7 @@ class LabelledImages:
 
     def take(self, rows: np.ndarray) -> LabelledImages:
         """The chosen rows, in the order given; ``rows`` is an integer or boolean index."""
-        return LabelledImages(self.images[rows], self.labels[rows])
+        return LabelledImages(self.images[rows], self.labels[rows], None if self.groups is None else self.groups[rows])
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,8 @@ class DataSet:
     def part(self, part: str) -> LabelledImages:
         """All of train (``"all"``) or one of its two disjoint halves (``"a"``, ``"b"``), stratified by class.
 
-        Which half a row belongs to depends on the data's identity and the row alone, so a classifier trained on one half
-        and a judge trained on the other never share an image.
+        Which half a row belongs to depends on the data's identity and the row alone (or its group), so a classifier trained on one
+        half and a judge trained on the other never share an image (or a group).
 
         Raises:
             RequestError: there is no such part.
@@ -89,7 +92,8 @@ class DataSet:
         train = self.split("train")
         if part == "all":
             return train
-        in_a = _half(train.labels, self.identity)
+        groups = train.groups
+        in_a = random_half(train.labels, self.identity) if groups is None else group_half(train.labels, groups, self.identity)
         return train.take(np.flatnonzero(in_a if part == "a" else ~in_a))
 
 
@@ -100,13 +104,3 @@ def first_of_each_class(labels: np.ndarray, n: int) -> np.ndarray:
         rows = labels == label
         place[rows] = np.arange(rows.sum())
     return np.sort(np.lexsort((labels, place))[:n])
-
-
-def _half(labels: np.ndarray, identity: str) -> np.ndarray:
-    """Boolean (N,): of each class the half (rounded up) of the rows whose hash comes first."""
-    order = np.asarray([derive_seed("part", identity, row) for row in range(len(labels))])
-    chosen = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        chosen[rows[np.argsort(order[rows])][: math.ceil(len(rows) / 2)]] = True
-    return chosen
