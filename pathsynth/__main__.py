@@ -66,6 +66,15 @@ def _status(
     show_status(folder, watch, as_json)
 
 
+def _check(
+    overrides: Annotated[list[str], typer.Argument(help="The data, as for a run: data=folder data.root=…")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print what a program can read.")] = False,
+) -> int:
+    from pathsynth.commands.check import check_data
+
+    return check_data(overrides, as_json)
+
+
 def _report(
     folders: Annotated[list[Path], typer.Argument(help="A trial's or a study's folder; or several studies and bundles.")],
     form: Annotated[str, typer.Option("--format", help="html (a page), md, csv or parquet (its tables).")] = "html",
@@ -162,6 +171,7 @@ def _flags(name: str) -> list[str]:
 
 FILE_COMMANDS: dict[str, tuple[str, Callable[..., int | None]]] = {
     "status": ("Show how far each trial is, and why it failed.", _status),
+    "check": ("Decode a data set's images, and say what a run would do.", _check),
     "init": ("Copy configurations and studies, to change them.", _init),
     "report": ("Write the page of a trial or a study.", _report),
     "publish": ("Bundle a study for others, without real images.", _publish),

@@ -130,7 +130,8 @@ def _outcomes_folder(config_name: str, overrides: Sequence[str], multirun: bool)
     config = _composed(config_name, overrides, RunMode.MULTIRUN)
     if not multirun and config.hydra.mode != RunMode.MULTIRUN:
         config = _composed(config_name, overrides, RunMode.RUN)
-        check(config, overrides)
+        for line in check(config, overrides).notes:
+            print(f"note: {line}", flush=True)
     return Path(config.multirun).expanduser().absolute() / config.study.name / ".jobs" / os.environ["PATHSYNTH_STARTED"]
 
 

@@ -27,7 +27,10 @@ UNREAD: Mapping[str, tuple[str, ...]] = {
 }
 """Groups that a study may set and a command does not read; another command of the same study does."""
 
-_PATHS = (("data", "root"), ("base", "path"), ("lora", "start"), ("pretrain", "root"), ("tracking", "save_dir"))
+_PATHS = (
+    *(("data", "root"), ("data", "prompts"), ("data", "group")),
+    *(("base", "path"), ("lora", "start"), ("pretrain", "root"), ("tracking", "save_dir")),
+)
 _SECRET = re.compile(r"(^|_)(api_?key|key|token|secret|password|passwd|credentials?)$", re.IGNORECASE)
 
 
@@ -67,10 +70,18 @@ def _absolute(values: dict[str, Any]) -> dict[str, Any]:
     for group, key in _PATHS:
         settings = values.get(group)
         if isinstance(settings, dict) and settings.get(key):
-            values[group] = {**settings, key: str(Path(settings[key]).expanduser().absolute())}
+            values[group] = {**settings, key: _absolute_path(str(settings[key]))}
     if isinstance(values.get("multirun"), str):
         values["multirun"] = str(Path(values["multirun"]).expanduser().absolute())
     return values
+
+
+def _absolute_path(text: str) -> str:
+    """The path made absolute, behind ``csv:`` where that is before it; a pattern (``regex:``) is no path."""
+    if text.startswith("regex:"):
+        return text
+    prefix = "csv:" if text.startswith("csv:") else ""
+    return prefix + str(Path(text.removeprefix(prefix)).expanduser().absolute())
 
 
 def _secrets(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

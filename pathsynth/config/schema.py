@@ -25,7 +25,10 @@ class _Group(BaseModel):
 class DataConfig(_Group):
     """``allow_subset`` and ``download`` belong to pathmnist and medmnist, ``flag`` (which of its sets) to medmnist alone.
 
-    ``symmetry``, ``classes`` and the shares of val and test belong to folder.
+    ``symmetry``, ``classes``, ``group`` and the shares of val and test belong to folder. ``group``: ``regex:`` and a pattern that finds the
+    patient or slide in an image's path, or ``csv:`` and a file with the columns file and group; groups never straddle splits or halves.
+
+    ``prompts``: a YAML file with names and prompts of classes, in place of those that the data set has.
 
     ready: no images, but an adapter with its gate, in ``root``; ``size`` must be that of the set.
 
@@ -46,6 +49,33 @@ class DataConfig(_Group):
     classes: tuple[str, ...] = ()
     val_share: float = Field(0.1, gt=0, lt=1)
     test_share: float = Field(0.1, gt=0, lt=1)
+    group: str | None = None
+    prompts: str | None = None
+
+    @field_validator("group")
+    @classmethod
+    def _finds_groups(cls, group: str | None) -> str | None:
+        if group is None:
+            return None
+        kind, _, rest = group.partition(":")
+        if kind not in ("regex", "csv") or not rest:
+            raise ValueError(f"data.group should be regex:<pattern> or csv:<file>, got {group!r}")
+        try:
+            re.compile(rest if kind == "regex" else "")
+        except re.error as error:
+            raise ValueError(f"data.group={group} is no regular expression: {error}") from error
+        return group
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> DataConfig:
+        if self.val_share + self.test_share >= 1:
+            both = f"data.val_share={self.val_share:g} and data.test_share={self.test_share:g}"
+            raise ValueError(f"{both} leave nothing for train; their sum should be less than 1")
+        if self.group and self.name != "folder":
+            raise ValueError(f"data.group belongs to data=folder, and data.name is {self.name}; leave it out")
+        if self.prompts and self.name == "ready":
+            raise ValueError("data.prompts belongs to data that is trained on; a ready set has the words it was trained with: leave it out")
+        return self
 
     @model_validator(mode="after")
     def _flag_of_medmnist(self) -> DataConfig:
@@ -328,6 +358,10 @@ class GenerateConfig(_Group):
 
     @model_validator(mode="after")
     def _is_one_of_them(self) -> GenerateConfig:
+        labels = [self.labels] if isinstance(self.labels, str) else self.labels
+        for key, words in (("label", self.label), ("prompt", self.prompt), ("labels", "".join(labels))):
+            if words is not None and not words.strip(" ,"):
+                raise ValueError(f"{key}= is empty (an unset variable?); give it a value, or leave it out")
         if self.shard >= self.shards:
             raise ValueError(f"shard={self.shard} is none of shards={self.shards}; they are counted from 0")
         return self

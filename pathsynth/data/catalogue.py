@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pathsynth.config import DataConfig
@@ -11,6 +12,7 @@ from pathsynth.data.folder import Shares, folder_data
 from pathsynth.data.medmnist import PATHMNIST, medmnist_data
 from pathsynth.data.medmnist_sets import MedSet, medmnist_set
 from pathsynth.data.phantom import phantom_data
+from pathsynth.data.prompt_file import read_prompts
 from pathsynth.data.ready import ReadySet, read_ready
 from pathsynth.ledger.errors import RequestError
 
@@ -23,6 +25,14 @@ def open_data(config: DataConfig) -> DataSet:
     Raises:
         RequestError: a file is missing, damaged or not the official one; the message says what to do.
     """
+    data = _opened(config)
+    if not config.prompts:
+        return data
+    prompts = read_prompts(Path(config.prompts), data.prompts)
+    return replace(data, space=prompts.space, prompts=prompts)
+
+
+def _opened(config: DataConfig) -> DataSet:
     if config.name == "phantom":
         return phantom_data(config.size, config.n_train, config.n_val, config.n_test, config.seed)
     root = Path(config.root) if config.root else None
@@ -30,9 +40,13 @@ def open_data(config: DataConfig) -> DataSet:
         return ready_set(config).as_data()
     counts = Counts(config.n_train, config.n_val, config.n_test)
     if config.name == "folder":
-        shares = Shares(config.val_share, config.test_share, config.seed)
-        return folder_data(root, config.size, config.symmetry, shares, counts, config.classes)
+        return folder_data(root, config.size, config.symmetry, shares_of(config), counts, config.classes, config.group)
     return medmnist_data(medmnist_source(config), root, config.size, config.allow_subset, config.download, counts)
+
+
+def shares_of(config: DataConfig) -> Shares:
+    """How ``data=folder`` is cut into splits that it has no folders for."""
+    return Shares(config.val_share, config.test_share, config.seed)
 
 
 def medmnist_source(config: DataConfig) -> MedSet:

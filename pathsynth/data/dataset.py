@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from pathsynth.data.images import ImageRows, Images
+from pathsynth.data.splits import group_half, random_half
 from pathsynth.ledger.errors import RequestError
-from pathsynth.ledger.seeds import derive_seed
 from pathsynth.vocabulary.labels import LabelSpace
 from pathsynth.vocabulary.prompts import PromptBook
 
@@ -32,10 +31,14 @@ ALL = Counts()
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """``images`` uint8 (N, H, W, 3) and ``labels`` int64 (N,) that index the classes of a label space."""
+    """``images`` uint8 (N, H, W, 3) and ``labels`` int64 (N,) that index the classes of a label space.
+
+    ``groups`` int64 (N,): which patient or slide each image shows, where that is known and kept apart.
+    """
 
     images: Images
     labels: np.ndarray
+    groups: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[3] != 3:
@@ -49,7 +52,7 @@ class LabelledImages:
     def take(self, rows: np.ndarray) -> LabelledImages:
         """The chosen rows, in the order given; ``rows`` is an integer or boolean index. What lies on the disk stays there."""
         images = self.images.take(rows) if isinstance(self.images, ImageRows) else self.images[rows]
-        return LabelledImages(images, self.labels[rows])
+        return LabelledImages(images, self.labels[rows], None if self.groups is None else self.groups[rows])
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,8 @@ class DataSet:
     def part(self, part: str) -> LabelledImages:
         """All of train (``"all"``) or one of its two disjoint halves (``"a"``, ``"b"``), stratified by class.
 
-        Which half a row belongs to depends on the data's identity and the row alone, so a classifier trained on one half
-        and a judge trained on the other never share an image.
+        Which half a row belongs to depends on the data's identity and the row alone (or its group), so a classifier trained on one
+        half and a judge trained on the other never share an image (or a group).
 
         Raises:
             RequestError: there is no such part.
@@ -91,18 +94,18 @@ class DataSet:
         train = self.split("train")
         if part == "all":
             return train
-        in_a = _half(train.labels, "part", self.identity)
+        in_a = _half(train, "part", self.identity)
         return train.take(np.flatnonzero(in_a if part == "a" else ~in_a))
 
     def selection(self) -> LabelledImages:
         """The half of val, stratified by class, on which a classifier's epoch and temperature are chosen; of too small a val, all."""
-        val = self.split("val")
-        return val.take(np.flatnonzero(_half(val.labels, "val", self.identity))) if self._val_is_divided else val
+        val, chosen = self.split("val"), self._val_half()
+        return val if chosen is None else val.take(np.flatnonzero(chosen))
 
     def assessment(self, split: str) -> LabelledImages | None:
         """The images of a split that classifiers are scored on: all, but of val the half on which nothing was chosen.
 
-        None for a val that is too small: with fewer than two images of a class.
+        None for a val that is too small: with fewer than two images (or groups, where they are kept apart) of a class.
 
         Raises:
             RequestError: there is no such split.
@@ -110,11 +113,18 @@ class DataSet:
         images = self.split(split)
         if split != "val":
             return images
-        return images.take(np.flatnonzero(~_half(images.labels, "val", self.identity))) if self._val_is_divided else None
+        chosen = self._val_half()
+        return None if chosen is None else images.take(np.flatnonzero(~chosen))
 
-    @property
-    def _val_is_divided(self) -> bool:
-        return int(np.bincount(self.split("val").labels, minlength=len(self.space)).min()) >= 2
+    def _val_half(self) -> np.ndarray | None:
+        """Boolean (N,): the images of val that choose; None where it is too small to be halved."""
+        val = self.split("val")
+        if int(np.bincount(val.labels, minlength=len(self.space)).min()) < 2:
+            return None
+        try:
+            return _half(val, "val", self.identity)
+        except RequestError:  # its groups are too few
+            return None
 
 
 def first_of_each_class(labels: np.ndarray, n: int) -> np.ndarray:
@@ -126,11 +136,12 @@ def first_of_each_class(labels: np.ndarray, n: int) -> np.ndarray:
     return np.sort(np.lexsort((labels, place))[:n])
 
 
-def _half(labels: np.ndarray, purpose: str, identity: str) -> np.ndarray:
-    """Boolean (N,): of each class the half (rounded up) of the rows whose hash comes first."""
-    order = np.asarray([derive_seed(purpose, identity, row) for row in range(len(labels))])
-    chosen = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        chosen[rows[np.argsort(order[rows])][: math.ceil(len(rows) / 2)]] = True
-    return chosen
+def _half(images: LabelledImages, purpose: str, identity: str) -> np.ndarray:
+    """Boolean (N,): half of the images of each class; whole groups alone, where groups are kept apart.
+
+    Raises:
+        RequestError: the groups leave no such halves.
+    """
+    if images.groups is None:
+        return random_half(images.labels, purpose, identity)
+    return group_half(images.labels, images.groups, purpose, identity)

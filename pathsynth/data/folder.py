@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
+from pathsynth.data.class_folders import ENDINGS, ClassFolders, class_folders
 from pathsynth.data.dataset import ALL, SPLITS, Counts, DataSet, LabelledImages, first_of_each_class
+from pathsynth.data.decode import decode, middle_square, read_header
+from pathsynth.data.splits import cut_by_group, file_groups, group_half, numbered
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest
 from pathsynth.ledger.seeds import derive_seed
-from pathsynth.vocabulary.labels import COLORECTAL, LabelClass, LabelSpace, UnknownLabelError
+from pathsynth.vocabulary.labels import COLORECTAL, LabelClass, LabelSpace, UnknownLabelError, class_names, class_slug
 from pathsynth.vocabulary.prompts import PromptBook, colorectal_prompts, generic_prompts
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
-"""Of files that count as images; others are passed over."""
-
-_FEWEST = len(SPLITS)
+_LONGEST_SLUG = 200
+"""Characters: the names of a class's images begin with its slug, and file systems take 255 bytes."""
 
 
 @dataclass(frozen=True)
 class Shares:
-    """The share of each class that becomes val and test where the folder has no splits of its own, and the seed of the choice."""
+    """The share of each class that becomes val and test where the folder has none of its own, and the seed of the choice."""
 
     val: float = 0.1
     test: float = 0.1
@@ -35,137 +34,269 @@ class Shares:
 
 
 @dataclass(frozen=True)
-class _File:
+class ImageFile:
+    """A file of a class; ``group`` is the patient or slide that it shows, where groups are kept together."""
+
     path: Path
     label: int
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class FolderSplits:
+    """The images of a folder by split, the words of its classes, and what there is to say of it."""
+
+    root: Path
+    space: LabelSpace
+    prompts: PromptBook
+    files: Mapping[str, tuple[ImageFile, ...]]
+    notes: tuple[str, ...]
 
 
 def folder_data(
-    root: Path | None, size: int, symmetry: str = "none", shares: Shares | None = None, counts: Counts = ALL, classes: Sequence[str] = ()
+    root: Path | None,
+    size: int,
+    symmetry: str = "none",
+    shares: Shares | None = None,
+    counts: Counts = ALL,
+    classes: Sequence[str] = (),
+    group: str | None = None,
 ) -> DataSet:
-    """Images in ``root/<class>/`` or in ``root/train|val|test/<class>/``, at any depth below a class.
-
-    Each is made RGB, cut to its middle square and resized to ``size`` pixels where it has another size. Folders called as the nine
-    colorectal tissues (ADI, "smooth muscle", …) have their prompts; others are asked for by their names.
-
-    Args:
-        root: the folder.
-        size: pixels.
-        symmetry: "d4" where flips and quarter turns keep a label's meaning, else "none".
-        shares: of val and test, where the folder has no splits.
-        counts: how many images of each split, classes in turn; 0 means all.
-        classes: the folders that are taken (empty: all).
+    """The images of :func:`folder_splits`, each made RGB (:func:`pathsynth.data.decode.decode`), cut to its middle square and resized to
+    ``size`` pixels where it has another size.
 
     Raises:
-        RequestError: no such folder; no classes or one alone; a class with too few images; an image that cannot be read.
+        RequestError: as :func:`folder_splits`; when a split is read: an image that cannot be.
     """
-    if root is None:
-        raise RequestError("data=folder needs a folder of class folders; set data.root")
-    if not root.is_dir():
-        raise RequestError(f"no folder {root}; set data.root to a folder of class folders")
-    places = _places(root)
-    names = _class_names(root, places, classes)
-    space, prompts = _vocabulary(root, names, symmetry)
-    order = [space.by_slug(name).index for name in names]
-    splits = _own_splits(places, names, order) if len(places) > 1 else _chosen_splits(root, names, order, shares or Shares())
-    taken = {split: _take(splits[split], split, getattr(counts, split), root) for split in SPLITS}
-    shown = "/".join(f"{len(taken[split]):,}" for split in SPLITS)
-    identity = _identity(root, size, space, taken)
+    found = folder_splits(root, symmetry, shares, counts, classes, group)
+    groups = _group_numbers(found.files) if group else {}
+    identity = _identity(size, found.space, found.files, groups)
+    if groups:
+        labels = np.array([f.label for f in found.files["train"]])
+        group_half(labels, groups["train"], "part", identity)  # whether there is a way is told now
 
     @functools.cache
     def read(split: str) -> LabelledImages:
-        files = taken[split]
-        return LabelledImages(np.stack([_pixels(f.path, size) for f in files]), np.array([f.label for f in files], dtype=np.int64))
+        files = found.files[split]
+        pixels = np.stack([middle_square(decode(f.path).image, size) for f in files])
+        return LabelledImages(pixels, np.array([f.label for f in files], dtype=np.int64), groups.get(split))
 
-    return DataSet(f"{root.resolve().name} {size} px ({shown})", identity, size, space, prompts, read)
-
-
-def folder_files(root: Path) -> list[Path]:
-    """Every image file below a folder, in order."""
-    return sorted(path for path in root.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
+    shown = "/".join(f"{len(found.files[split]):,}" for split in SPLITS)
+    name = f"{found.root.resolve().name} {size} px ({shown}{', split by group' if group else ''})"
+    return DataSet(name, identity, size, found.space, found.prompts, read)
 
 
-def _places(root: Path) -> dict[str, Path]:
-    """Where each split's class folders are: one place for all, or one for each."""
-    below = {child.name for child in root.iterdir() if child.is_dir()}
-    if not below & set(SPLITS):
-        return {"": root}
-    missing = [split for split in SPLITS if split not in below]
-    if missing:
-        raise RequestError(f"{root} has folders for some splits but none for {', '.join(missing)}; add it, or have class folders alone")
-    return {split: root / split for split in SPLITS}
+def folder_splits(
+    root: Path | None,
+    symmetry: str = "none",
+    shares: Shares | None = None,
+    counts: Counts = ALL,
+    classes: Sequence[str] = (),
+    group: str | None = None,
+) -> FolderSplits:
+    """Which image is in which split; none is decoded.
+
+    Folders called as the nine colorectal tissues (ADI, "smooth muscle", …) have their prompts; others are asked for by their names.
+    Splits that the folder lacks are cut from its images, or from those of ``train``; of files that are equal byte by byte one alone is
+    taken then.
+
+    Args:
+        root: the folder, laid out as :func:`pathsynth.data.class_folders.class_folders` tells.
+        symmetry: "d4" where flips and quarter turns keep a label's meaning, else "none".
+        shares: of the splits that the folder lacks.
+        counts: how many images of each split, classes in turn; 0 means all.
+        classes: the folders that are taken (empty: all).
+        group: what tells which images belong together, as in :func:`pathsynth.data.splits.file_groups`.
+
+    Raises:
+        RequestError: no such folder; no classes or one alone; a class with too few images, or with a name that is too long or another's;
+            a file in two classes or two splits; groups that cannot be kept apart.
+    """
+    found, shares = class_folders(root, classes), shares or Shares()
+    space, prompts = _vocabulary(found, symmetry)
+    labels = {name: space.by_slug(name).index for name in found.names}
+    own = {s: [ImageFile(p, labels[name]) for name in found.names for p in by_class[name]] for s, by_class in found.images.items()}
+    own = {split: _grouped(files, group, found.root) for split, files in own.items()}
+    _refuse_empty(found)
+    _refuse_shared(own, found.root)
+    source = next(iter(own))  # train, or all images
+    cut = {split: getattr(shares, split) for split in ("test", "val") if split not in own}
+    notes = [*found.notes, *_names_note(space)]
+    if cut:
+        kept = _without_copies(own[source])
+        parts = _cut_by_group(kept, cut, shares.seed, space) if group else _cut(kept, cut, shares.seed, found, labels)
+        notes += _cut_notes(source, cut, len(own[source]) - len(kept))
+        own = {**own, **parts}
+    taken = {split: _take(own[split], split, getattr(counts, split), found.root, len(space)) for split in SPLITS}
+    _refuse_straddling(taken)
+    return FolderSplits(found.root, space, prompts, {split: tuple(files) for split, files in taken.items()}, tuple(notes))
 
 
-def _class_names(root: Path, places: dict[str, Path], wanted: Sequence[str]) -> list[str]:
-    found = {child.name for place in places.values() for child in place.iterdir() if child.is_dir() and not child.name.startswith(".")}
-    unknown = sorted(set(wanted) - found)
-    if unknown:
-        raise RequestError(f"{root} has no class folder {unknown[0]}; it has {', '.join(sorted(found)) or 'none'}")
-    names = sorted(wanted or found)
-    if len(names) < 2:
-        raise RequestError(f"{root} has {len(names)} class folders, two are needed at least; set data.root to a folder of class folders")
-    return names
-
-
-def _vocabulary(root: Path, names: Sequence[str], symmetry: str) -> tuple[LabelSpace, PromptBook]:
+def _vocabulary(found: ClassFolders, symmetry: str) -> tuple[LabelSpace, PromptBook]:
+    names, root = found.names, found.root
     try:
         if sorted(COLORECTAL.by_slug(name).index for name in names) == list(range(len(COLORECTAL))):
             return COLORECTAL, colorectal_prompts()
     except UnknownLabelError:
         pass
-    slugs = [re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") for name in names]
+    slugs = [class_slug(name) for name in names]
     doubled = next((name for name, slug in zip(names, slugs, strict=True) if not slug or slugs.count(slug) > 1), None)
     if doubled is not None:
         raise RequestError(f"the class folder {doubled} in {root} cannot be told from another by letters and digits; rename it")
-    classes = tuple(LabelClass(i, slug, slug.replace("-", " "), (name,)) for i, (slug, name) in enumerate(zip(slugs, names, strict=True)))
+    long = next((name for name, slug in zip(names, slugs, strict=True) if len(slug) > _LONGEST_SLUG), None)
+    if long is not None:
+        raise RequestError(
+            f"the class folder {long[:20]}… in {root} has a name of {len(long)} characters, too long for the names of its images "
+            f"({_LONGEST_SLUG} at most); rename it"
+        )
+    words = zip(slugs, class_names(names), names, strict=True)
+    classes = tuple(LabelClass(i, slug, name, (folder,)) for i, (slug, name, folder) in enumerate(words))
     # by its classes, not by its place: a gate that was trained before the folder was moved still knows it
     space = LabelSpace(f"class folders {digest(slugs)}", classes, symmetry)
     return space, generic_prompts(space)
 
 
-def _own_splits(places: dict[str, Path], names: Sequence[str], order: Sequence[int]) -> dict[str, list[_File]]:
-    splits: dict[str, list[_File]] = {}
-    for split, place in places.items():
-        splits[split] = [_File(path, label) for name, label in zip(names, order, strict=True) for path in folder_files(place / name)]
-        empty = [name for name in names if not folder_files(place / name)]
-        if empty and split == "train":
-            raise RequestError(f"{place / empty[0]} holds no image ({', '.join(ENDINGS)}); add some, or leave it out of data.classes")
-    return splits
+def _names_note(space: LabelSpace) -> list[str]:
+    """Where a class is asked for without the number that its folder's name begins with."""
+    bare = [c for c in space.classes if space is not COLORECTAL and c.aliases[0][:1].isdigit() and not c.name[:1].isdigit()]
+    told = ", ".join(f"{c.aliases[0]} is asked for as “{c.name}”" for c in bare)
+    return [f"numbers before the names of classes are left out: {told}; data.prompts gives other names"] if bare else []
 
 
-def _chosen_splits(root: Path, names: Sequence[str], order: Sequence[int], shares: Shares) -> dict[str, list[_File]]:
+def _grouped(files: list[ImageFile], group: str | None, root: Path) -> list[ImageFile]:
+    if not group:
+        return files
+    groups = file_groups(group, root, [f.path for f in files])
+    return [replace(f, group=groups[f.path]) for f in files]
+
+
+def _refuse_empty(found: ClassFolders) -> None:
+    for split in ("train", ""):
+        empty = next((name for name, files in found.images.get(split, {}).items() if not files), None)
+        if empty is not None:
+            raise RequestError(
+                f"{empty} in {found.root} holds no image for train ({', '.join(ENDINGS)}); add some, or leave it out of data.classes"
+            )
+
+
+def _refuse_shared(own: Mapping[str, list[ImageFile]], root: Path) -> None:
+    """Refuse files that are equal byte by byte and lie in two classes, or in two splits that the folder has."""
+    split_of = {file.path: split for split, files in own.items() for file in files}
+    for copies in copies_of([file for files in own.values() for file in files]):
+        for what, told in (("classes", {c.label: c for c in copies}), ("splits", {split_of[c.path]: c for c in copies})):
+            if len(told) > 1:
+                one, other = [copy.path.relative_to(root) for copy in told.values()][:2]
+                raise RequestError(f"{one} and {other} in {root} are the same file in two {what}; remove one (pathsynth check lists all)")
+
+
+def copies_of(files: Iterable[ImageFile]) -> list[list[ImageFile]]:
+    """Files that are equal byte by byte, as lists of two and more; only those of one length are read."""
+    by_length: dict[int, list[ImageFile]] = {}
+    for file in files:
+        by_length.setdefault(file.path.stat().st_size, []).append(file)
+    by_content: dict[str, list[ImageFile]] = {}
+    for length, alike in by_length.items():
+        for file in alike if length and len(alike) > 1 else ():  # empty files are no images, and told as such
+            by_content.setdefault(file_digest(file.path), []).append(file)
+    return [alike for alike in by_content.values() if len(alike) > 1]
+
+
+def _without_copies(files: list[ImageFile]) -> list[ImageFile]:
+    """The first of files that are equal byte by byte, so that none lies in two of the splits that are cut."""
+    further = {id(copy) for copies in copies_of(files) for copy in copies[1:]}
+    return [f for f in files if id(f) not in further]
+
+
+def _cut(
+    files: list[ImageFile], cut: Mapping[str, float], seed: int, found: ClassFolders, labels: Mapping[str, int]
+) -> dict[str, list[ImageFile]]:
     """Of each class, the images whose hash comes first go to test, the next to val; every split has one at least."""
-    splits: dict[str, list[_File]] = {split: [] for split in SPLITS}
-    for name, label in zip(names, order, strict=True):
-        files = folder_files(root / name)
-        if len(files) < _FEWEST:
-            raise RequestError(f"{root / name} holds {len(files)} images, too few for train, val and test ({_FEWEST} at least)")
-        drawn = sorted(files, key=lambda path: derive_seed("split", shares.seed, path.relative_to(root).as_posix()))
-        test = max(1, round(shares.test * len(files)))
-        val = max(1, min(round(shares.val * len(files)), len(files) - test - 1))
-        test = min(test, len(files) - val - 1)
-        for split, part in (("test", drawn[:test]), ("val", drawn[test : test + val]), ("train", drawn[test + val :])):
-            splits[split] += [_File(path, label) for path in sorted(part)]
+    splits: dict[str, list[ImageFile]] = {split: [] for split in SPLITS if split in cut or split == "train"}
+    for name, label in labels.items():
+        own = [f for f in files if f.label == label]
+        fewest = len(splits)
+        if len(own) < fewest:
+            wanted = " and ".join(filter(None, (", ".join(list(splits)[:-1]), list(splits)[-1])))
+            raise RequestError(f"{found.root / name} holds {len(own)} images, too few for {wanted} ({fewest} at least)")
+        drawn = sorted(own, key=lambda f: derive_seed("split", seed, f.path.relative_to(found.root).as_posix()))
+        for split, rows in _portions(len(own), cut).items():
+            splits[split] += sorted(drawn[rows], key=lambda f: f.path)
     return splits
 
 
-def _take(files: list[_File], split: str, wanted: int, root: Path) -> list[_File]:
+def _portions(n: int, cut: Mapping[str, float]) -> dict[str, slice]:
+    """Which of n images in a drawn order each split gets: test the first, then val, then train."""
+    test = max(1, round(cut["test"] * n)) if "test" in cut else 0
+    val = max(1, min(round(cut["val"] * n), n - test - 1)) if "val" in cut else 0
+    test = min(test, n - val - 1)
+    portions = {"test": slice(0, test), "val": slice(test, test + val), "train": slice(test + val, None)}
+    return {split: rows for split, rows in portions.items() if split in cut or split == "train"}
+
+
+def _cut_by_group(files: list[ImageFile], cut: Mapping[str, float], seed: int, space: LabelSpace) -> dict[str, list[ImageFile]]:
+    labels = np.array([f.label for f in files])
+    found = cut_by_group(labels, numbered([f.group for f in files]), cut, seed, space.slugs)
+    return {split: [files[row] for row in rows] for split, rows in found.items()}
+
+
+def _cut_notes(source: str, cut: Mapping[str, float], copies: int) -> list[str]:
+    lines = []
+    if source:
+        told = " and ".join(f"{split} (data.{split}_share={share:g})" for split, share in cut.items())
+        lines.append(f"the folder has no images for {' or '.join(cut)}; cut from those of train: {told}")
+    if copies:
+        lines.append(f"files equal to another byte by byte are left out: {copies:,}")
+    return lines
+
+
+def _take(files: list[ImageFile], split: str, wanted: int, root: Path, classes: int) -> list[ImageFile]:
     if not files:
         raise RequestError(f"{root} has no {split} image ({', '.join(ENDINGS)})")
     if wanted > len(files):
         raise RequestError(f"{root} has {len(files):,} {split} images, not {wanted:,}; lower data.n_{split}, or set 0 for all")
+    if split == "train" and 0 < wanted < classes:
+        raise RequestError(f"data.n_train={wanted} leaves some of the {classes} classes without an image; raise it, or set 0 for all")
     rows = first_of_each_class(np.array([f.label for f in files]), wanted) if wanted else range(len(files))
     return [files[row] for row in rows]
 
 
-def _identity(root: Path, size: int, space: LabelSpace, splits: dict[str, list[_File]]) -> str:
-    """Hex hash of sizes, classes, splits and the bytes of every file; names of files do not count beyond their order."""
+def _refuse_straddling(taken: Mapping[str, list[ImageFile]]) -> None:
+    """Refuse a group that lies in two splits."""
+    seen: dict[str, str] = {}
+    for split, files in taken.items():
+        for file in files:
+            if file.group and seen.setdefault(file.group, split) != split:
+                raise RequestError(
+                    f"group {file.group} has images in {seen[file.group]} and {split}; move them into one split, or leave data.group out"
+                )
+
+
+def _group_numbers(files: Mapping[str, tuple[ImageFile, ...]]) -> dict[str, np.ndarray]:
+    return {split: numbered([f.group for f in own]) for split, own in files.items()}
+
+
+def _identity(size: int, space: LabelSpace, splits: Mapping[str, tuple[ImageFile, ...]], groups: Mapping[str, np.ndarray]) -> str:
+    """Hex hash of sizes, classes, splits, groups and the bytes of every file; names of files do not count beyond their order.
+
+    What decoding does beyond reading pixels counts, too, so that data that needs none of it keeps the identity it always had.
+    """
     found = hashlib.blake2b(f"folder:{size}:{space.symmetry}:{','.join(space.slugs)}".encode(), digest_size=8)
     for split, files in splits.items():
-        for file in files:
-            stat = file.path.stat()
-            found.update(f"{split}:{file.label}:{_digest(file.path, stat.st_size, stat.st_mtime_ns)}".encode())
+        for row, file in enumerate(files):
+            told = f":{groups[split][row]}" if groups else ""
+            found.update(f"{split}:{file.label}:{file_digest(file.path)}{_steps(file.path)}{told}".encode())
     return found.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Hex hash of a file's bytes, read once for each length and time of change."""
+    stat = path.stat()
+    return _digest(path, stat.st_size, stat.st_mtime_ns)
+
+
+def _steps(path: Path) -> str:
+    stat = path.stat()
+    return _header_steps(path, stat.st_size, stat.st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=1 << 18)
@@ -175,17 +306,7 @@ def _digest(path: Path, length: int, changed_ns: int) -> str:
         return hashlib.file_digest(handle, "blake2b").hexdigest()
 
 
-def _pixels(path: Path, size: int) -> np.ndarray:
-    """uint8 (size, size, 3): the middle square of the image."""
-    try:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise RequestError(f"{path} cannot be read as an image ({' '.join(str(error).split())}); repair or remove it") from error
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    square = image.crop((left, top, left + side, top + side))
-    if side != size:
-        square = square.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(square)
-
+@functools.lru_cache(maxsize=1 << 18)
+def _header_steps(path: Path, length: int, changed_ns: int) -> str:
+    header = read_header(path)
+    return "".join(f":{step}" for step in header.steps) if header else ""

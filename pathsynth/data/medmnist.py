@@ -79,8 +79,8 @@ def medmnist_data(
     if download and not path.is_file():
         _download(source, path, size)
     found = medmnist_identity(source, root, size, allow_subset, counts)
-    for split in SPLITS:
-        _labels(source, path, split)
+    labels = {split: _labels(source, path, split) for split in SPLITS}
+    _refuse_missing_class(source, path, labels["train"], counts.train)
 
     @functools.cache
     def read(split: str) -> LabelledImages:
@@ -167,6 +167,16 @@ def _labels(source: MedSet, path: Path, split: str) -> np.ndarray:
             f"use the {source.title} file"
         )
     return labels
+
+
+def _refuse_missing_class(source: MedSet, path: Path, labels: np.ndarray, wanted: int) -> None:
+    """Refuse a file, or so few images of it, that leave a class without a training image; nothing could learn it."""
+    missing = sorted(set(range(len(source.space))) - set(labels.tolist()))
+    if missing:
+        raise RequestError(f"{path} has no train image of {source.space.classes[missing[0]].name}; use a file that has some of every class")
+    if 0 < wanted < len(source.space):
+        classes = len(source.space)
+        raise RequestError(f"data.n_train={wanted} leaves some of the {classes} classes without an image; raise it, or set 0 for all")
 
 
 def _download(source: MedSet, path: Path, size: int) -> None:

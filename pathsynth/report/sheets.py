@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from pathsynth.ledger.errors import RequestError
+from pathsynth.sampling.pictures import GAP
 
 _GAP = 3
 _FRAME = (214, 210, 220)
@@ -60,8 +61,8 @@ def sheet_tiles(path: Path, classes: int) -> list[list[Image.Image]]:
             sheet = opened.convert("RGB")
     except OSError as error:
         raise RequestError(f"{path} is not an image ({error}); run the trial's evaluation again") from error
-    gap, cell = sheet.height % classes, sheet.height // classes
-    if cell <= gap or sheet.width % cell != gap:
+    gap, cell = GAP, (sheet.height - GAP) // classes
+    if cell <= gap or sheet.height != classes * cell + gap or (sheet.width - gap) % cell:
         raise RequestError(
             f"{path} is no sheet of {classes} rows ({sheet.width} × {sheet.height} pixels); run the trial's evaluation again"
         )

@@ -13,7 +13,7 @@ from pathsynth.report.plots import history_plot, reliability_plot
 from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, REJECTED, Cell, Scores, cell
 from pathsynth.report.sheets import Strip, class_strips
 from pathsynth.report.verdict import Independence, independence, remarks, verdict
-from pathsynth.vocabulary.labels import COLORECTAL
+from pathsynth.vocabulary.labels import COLORECTAL, slug_words
 
 _CLASS_NAMES = {c.slug: c.name for c in COLORECTAL.classes}
 
@@ -170,7 +170,7 @@ def class_name(slug: str) -> str:
 
 
 def short_name(slug: str) -> str:
-    return slug.replace("-", " ")
+    return slug_words(slug)
 
 
 def beside_paper(slugs: Sequence[str]) -> bool:

@@ -13,6 +13,8 @@ from PIL.PngImagePlugin import PngInfo
 from pathsynth.sampling.slots import Attempt
 
 _CELL = 100
+GAP = 2
+"""Pixels between the images of a contact sheet, and around them."""
 
 
 def pixel_hash(image: np.ndarray) -> str:
@@ -51,7 +53,7 @@ def contact_sheet(rows: Sequence[Sequence[np.ndarray]], columns: int, size: int,
 
     ``scale`` enlarges by a whole factor (None: small images to about a hundred pixels).
     """
-    gap, scale = 2, scale or max(1, _CELL // size)
+    gap, scale = GAP, scale or max(1, _CELL // size)
     cell = size * scale + gap
     sheet = np.full((len(rows) * cell + gap, columns * cell + gap, 3), 235, dtype=np.uint8)
     for r, row in enumerate(rows):

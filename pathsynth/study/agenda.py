@@ -54,6 +54,8 @@ def agenda(jobs: Sequence[Sequence[str]], study: StudyConfig, memo: Memo, checke
     """
     found = [memo.find(job) for job in jobs]
     composed = {number: checked(job) for number, (job, known) in enumerate(zip(jobs, found, strict=True)) if known is None}
+    for line in dict.fromkeys(line for one in composed.values() for line in one.notes):
+        print(f"note: {line}", flush=True)
     learnt = {number: _known(jobs[number], one) for number, one in composed.items()}
     for number, known in learnt.items():  # not before every request has been found right
         memo.note(jobs[number], known, composed[number].config)

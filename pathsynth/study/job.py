@@ -20,12 +20,14 @@ from pathsynth.ledger.lease import Lease
 from pathsynth.ledger.records import read_metric
 from pathsynth.study.claim import Manifest, claim, trial_folder, trial_name, write_manifest
 from pathsynth.study.gpus import own_gpu
+from pathsynth.study.image_check import check_images
 from pathsynth.study.outcomes import Outcome, passes_over_busy, write_outcome
 from pathsynth.study.output import drop_unread_output
 from pathsynth.study.plan import Plan, plan, planned_images
 from pathsynth.study.state import DONE, FAILED, WAITING, TrialState, read_state, write_state
 from pathsynth.study.stopping import ask_to_stop, in_command, raise_if_asked, stop_after_failure, stopped_by_failure
 from pathsynth.study.supervise import cores, ranks_here, supervise, trial_command, trial_environment
+from pathsynth.study.wording import word_notes
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 _BYTES_A_PIXEL = 2.5
@@ -39,10 +41,14 @@ class Checked:
 
     config: RunConfig
     plan: Plan
+    notes: tuple[str, ...] = ()
+    """Lines on what will be done with the request's words and images, where that may surprise."""
 
 
 def check(config: DictConfig, overrides: Iterable[str]) -> Checked:
-    """Check a configuration composed with ``overrides``, without its ``hydra`` node or with it; nothing is written.
+    """Check a configuration composed with ``overrides``, without its ``hydra`` node or with it.
+
+    Nothing is written but the note that images were found good.
 
     Raises:
         RequestError, UnknownLabelError: the request is wrong.
@@ -50,7 +56,8 @@ def check(config: DictConfig, overrides: Iterable[str]) -> Checked:
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     settings = from_hydra(own)
     _refuse_idle(settings, overrides)
-    return Checked(settings, plan(settings))
+    made = plan(settings)
+    return Checked(settings, made, (*word_notes(settings, made), *check_images(settings, made)))
 
 
 def run_trial(config: DictConfig) -> float:

@@ -315,7 +315,7 @@ class _Planner:
         """The prompt of each class that is drawn, and how often; slots of an evaluation have a stream of their own."""
         if self._config.command != "generate":
             evaluate = _needed(self._config.evaluate, "evaluate")
-            worded = {} if evaluate.prompts == "canonical" else {"prompts": evaluate.prompts}
+            worded = {} if evaluate.prompts == "canonical" else {"prompts": evaluate.prompts, **self._own_held_out(evaluate.prompts)}
             return {"stream": "eval", "n": evaluate.n, **worded}
         request = _needed(self._config.generate, "generate")
         prompts = requested_prompts(request, self._data.prompts)
@@ -323,6 +323,15 @@ class _Planner:
             raise RequestError(f"shards={request.shards} are more than the {request.n * len(prompts)} images asked for; lower it")
         shard = {"shard": request.shard, "shards": request.shards} if request.shards > 1 else {}
         return {"stream": "generate", "n": request.n, "prompts": {str(k): prompt for k, prompt in sorted(prompts.items())}, **shard}
+
+    def _own_held_out(self, kind: str) -> dict[str, Any]:
+        """Prompts that no caption is made of, so that only the evaluation depends on them: the user's own, by their digest."""
+        book = self._data.prompts
+        silent = next((c.slug for c in book.space.classes if not book.wordings(c.index, kind)), None)
+        if silent:
+            raise RequestError(f"evaluate.prompts={kind}, and {silent} has none; add some to data.prompts, or choose canonical")
+        own = self._config.data and self._config.data.prompts and kind == "held_out"
+        return {"words": digest([list(c.held_out) for c in book.classes])} if own else {}
 
     def _sampling(self) -> dict[str, Any]:
         """What decides which images are drawn; options that were added later count where they are not at their first value.

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from pathsynth.config import BaseConfig, DataConfig, RunConfig
 from pathsynth.config.shipped import assets_folder
 from pathsynth.data.catalogue import medmnist_source, open_data, ready_set
+from pathsynth.data.class_folders import watched_paths
 from pathsynth.data.dataset import Counts
-from pathsynth.data.folder import folder_files
 from pathsynth.data.medmnist import content_identity, medmnist_file, medmnist_identity
+from pathsynth.data.prompt_file import read_prompts
+from pathsynth.data.splits import CSV
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.identity import digest
 from pathsynth.ledger.local_cache import checksum
@@ -63,7 +65,8 @@ def data_source(config: DataConfig) -> DataSource:
     """
     if config.name in _MEDMNIST and config.download and not _is_there(config):
         counts, source = Counts(config.n_train, config.n_val, config.n_test), medmnist_source(config)
-        return DataSource(content_identity(source.flag, config.size, source.md5[config.size], counts), source.space, source.prompts)
+        book = read_prompts(Path(config.prompts), source.prompts) if config.prompts else source.prompts
+        return DataSource(content_identity(source.flag, config.size, source.md5[config.size], counts), book.space, book)
     data = open_data(config)
     return DataSource(data.identity, data.space, data.prompts)
 
@@ -87,8 +90,11 @@ def source_files(config: RunConfig) -> list[Path] | None:
     if config.data and config.data.name in _MEDMNIST:
         files.append(medmnist_file(medmnist_source(config.data), Path(config.data.root) if config.data.root else None, config.data.size))
     if config.data and config.data.name == "folder" and config.data.root:
-        images = folder_files(Path(config.data.root))
-        files += [*images, *sorted({path.parent for path in images})]  # a folder's time tells of images that came or went
+        files += watched_paths(Path(config.data.root))
+    if config.data and config.data.prompts:
+        files.append(Path(config.data.prompts))
+    if config.data and (config.data.group or "").startswith(CSV):
+        files.append(Path((config.data.group or "").removeprefix(CSV)))
     if config.data and config.data.name == "ready":
         files += sorted(path for path in ready_set(config.data).folder.rglob("*") if path.is_file())
     if config.base:

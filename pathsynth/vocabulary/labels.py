@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+_ENCODED = "xn--"
+"""Before a slug in Punycode, as in the names of hosts (RFC 5891)."""
+
+_NUMBER = re.compile(r"\d+[\s_.-]+(?=\S)")
+
+_NEGATIONS = (
+    *("no", "not", "non", "without", "absent", "lacking", "lacks", "excluding", "except", "neither", "nor"),
+    *("free of", "free from", "devoid of", "absence of", "negative for"),
+)
+_BETWEEN = r"(?: (?!(?:and|but|with|or)\b)\w+){0,3}"
+"""Up to three words that leave a negation in force ("without any sign of …")."""
 
 
 class UnknownLabelError(ValueError):
-    """A text names no class of the label space, or more than one."""
+    """A text names no class of the label space, or more than one, or says that the class is not there."""
 
 
 @dataclass(frozen=True)
@@ -62,21 +77,34 @@ class LabelSpace:
         Longer names win over names inside them ("cancer-associated stroma" is not also "stroma").
 
         Raises:
-            UnknownLabelError: the prompt names no class, or several; the message lists the classes.
+            UnknownLabelError: the prompt names no class, or several (the message lists the classes), or negates the one it names.
         """
         text = f" {_normal(prompt)} "
         found: dict[int, LabelClass] = {}
         spellings = sorted(((_normal(n), c) for c in self.classes for n in c.names), key=lambda p: -len(p[0]))
         for spelling, c in spellings:
             if f" {spelling} " in text:
+                negated = _negation(text, spelling)
+                if negated:
+                    raise UnknownLabelError(
+                        f"the prompt says '{negated}', and a model cannot be asked for what is not there; "
+                        f"name what is to be seen, or set label= to one of: {', '.join(self.slugs)}"
+                    )
                 found[c.index] = c
                 text = text.replace(f" {spelling} ", " | ")
         if len(found) == 1:
             return next(iter(found.values()))
         if not found:
-            raise UnknownLabelError(f"the prompt names no class of {self.name}: '{prompt}'; set label= to one of: {', '.join(self.slugs)}")
+            near = self._nearest_word(_normal(prompt))
+            raise UnknownLabelError(
+                f"the prompt names no class of {self.name}: '{prompt}'{near}; set label= to one of: {', '.join(self.slugs)}"
+            )
         named = ", ".join(c.slug for c in found.values())
         raise UnknownLabelError(f"the prompt names several classes of {self.name} ({named}); set label= to the one meant")
+
+    def _nearest_word(self, text: str) -> str:
+        """The class whose name is nearly a word of a normal text, as an addition to a refusal."""
+        return next((near for near in map(self._nearest, text.split()) if near), "")
 
     def _nearest(self, wanted: str) -> str:
         spelled = {_normal(n): c.slug for c in self.classes for n in c.names}
@@ -85,8 +113,61 @@ class LabelSpace:
 
 
 def _normal(text: str) -> str:
-    """Lower case, punctuation and underscores as single spaces."""
-    return re.sub(r"[^a-z0-9]+", " ", text.lower()).strip()
+    """Folded case; punctuation, underscores and ASCII symbols as single spaces. Letters, digits and signs of any script stay."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join("".join(c if _counts(c) else " " for c in folded).split())
+
+
+def _counts(character: str) -> bool:
+    """Whether a character tells one name from another."""
+    return character.isalnum() if character.isascii() else unicodedata.category(character)[0] in "LMNS"
+
+
+def _negation(text: str, spelling: str) -> str:
+    """The words of a normal text that say that ``spelling`` is not there; empty where none do."""
+    name = re.escape(spelling)
+    before = re.search(rf"\b(?:{'|'.join(_NEGATIONS)}){_BETWEEN} {name}(?= )", text)
+    after = re.search(rf"(?<= ){name}(?: (?:is|are|was|were))?(?: (?:absent|free|negative|not (?:present|seen|visible)))(?= )", text)
+    told = before or after
+    return told[0].strip() if told else ""
+
+
+def class_slug(name: str) -> str:
+    """A file-safe name in ASCII for a class of any name: "Red cells" → "red-cells", "Épithélium" → "epithelium".
+
+    A name that has characters of another script or signs becomes Punycode ("汉字" → "xn--p8s370b"), which :func:`slug_words` reads back.
+    Empty where the name has neither letters nor signs.
+    """
+    parts = unicodedata.normalize("NFKD", _normal(name))
+    plain = "".join(c for c in parts if not unicodedata.combining(c))
+    words = (plain if plain.isascii() else unicodedata.normalize("NFC", parts)).split()
+    slug = "-".join(words)
+    return slug if slug.isascii() else _ENCODED + slug.encode("punycode").decode("ascii")
+
+
+def slug_words(slug: str) -> str:
+    """A slug as people read it: "red-cells" → "red cells", "xn--p8s370b" → "汉字"."""
+    if slug.startswith(_ENCODED):
+        with contextlib.suppress(UnicodeError):
+            slug = slug.removeprefix(_ENCODED).encode("ascii").decode("punycode")
+    return slug.replace("-", " ")
+
+
+def class_names(folders: Sequence[str]) -> list[str]:
+    """How prompts name the classes of folders called so.
+
+    A number before a name is dropped ("01_TUMOR" → "tumor"), unless two would be called alike then. Names in ASCII are put in lower case,
+    their punctuation as spaces; others stay as they are but for underscores, because no rule for case holds in every language.
+    """
+    bare = [_NUMBER.sub("", folder, count=1) if _NUMBER.match(folder) else folder for folder in folders]
+    names = [_prompt_name(folder) for folder in bare]
+    return names if len(set(names)) == len(names) else [_prompt_name(folder) for folder in folders]
+
+
+def _prompt_name(folder: str) -> str:
+    if folder.isascii():
+        return _normal(folder)
+    return " ".join(unicodedata.normalize("NFC", folder).replace("_", " ").split())
 
 
 COLORECTAL = LabelSpace(

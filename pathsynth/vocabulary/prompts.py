@@ -108,9 +108,10 @@ def _class_prompts(c: LabelClass) -> ClassPrompts:
 
 def generic_prompts(space: LabelSpace) -> PromptBook:
     """A prompt book by class names alone, for data that nobody has written one for."""
-    return PromptBook(space, tuple(_generic(c.name) for c in space.classes))
+    return PromptBook(space, tuple(generic_class_prompts(c.name) for c in space.classes))
 
 
-def _generic(name: str) -> ClassPrompts:
+def generic_class_prompts(name: str) -> ClassPrompts:
+    """The prompts of a class by its name alone."""
     training = (f"a photo of {name}", f"{name} under the microscope", f"a close image of {name}")
     return ClassPrompts(f"an image of an area with {name}", training, (f"a picture that shows {name}", f"one sample of {name}"))

@@ -58,30 +58,27 @@ def test_prompts_name_the_class_and_are_resolved_to_it(root: Path) -> None:
 
 def test_folders_for_the_splits_are_used_where_there_are_any(tmp_path: Path) -> None:
     for level, split in enumerate(SPLITS):
-        for name in ("a", "b"):
-            picture(tmp_path / split / name / "deep" / "x.png", level)
+        for more, name in enumerate(("a", "b")):
+            picture(tmp_path / split / name / "deep" / "x.png", level + 100 * more)
     data = folder_data(tmp_path, 8)
-    assert [levels(data, split) for split in SPLITS] == [[0, 0], [1, 1], [2, 2]]
-    (tmp_path / "test").rename(tmp_path / "tset")
-    with pytest.raises(RequestError, match="none for test"):
-        folder_data(tmp_path, 8)
+    assert [levels(data, split) for split in SPLITS] == [[0, 100], [1, 101], [2, 102]]
 
 
 def test_images_become_square_rgb_of_one_size(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        picture(tmp_path / name / "grey.jpg", 90, mode="L")
-        picture(tmp_path / name / "wide.tif", 90, (31, 17))
-        picture(tmp_path / name / "clear.png", 90, mode="RGBA")
+    for level, name in ((89, "a"), (91, "b")):
+        picture(tmp_path / name / "grey.jpg", level, mode="L")
+        picture(tmp_path / name / "wide.tif", level, (31, 17))
+        picture(tmp_path / name / "clear.png", level, mode="RGBA")
         (tmp_path / name / "notes.txt").write_text("no image")
     data = folder_data(tmp_path, 16)
     images = np.concatenate([data.split(split).images for split in SPLITS])
-    assert images.shape == (6, 16, 16, 3) and (abs(images.astype(int) - 90) <= 1).all()
+    assert images.shape == (6, 16, 16, 3) and (abs(images.astype(int) - 90) <= 2).all()
 
 
 def test_the_nine_tissues_have_their_own_prompts(tmp_path: Path) -> None:
-    for name in ("ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM"):
+    for label, name in enumerate(("ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM")):
         for i in range(3):
-            picture(tmp_path / name / f"{i}.png", i)
+            picture(tmp_path / name / f"{i}.png", 10 * label + i)
     data = folder_data(tmp_path, 8)
     assert data.space is COLORECTAL
     assert data.prompts.canonical(8) == "a histopathological image of an area with colorectal adenocarcinoma epithelium"
@@ -134,13 +131,13 @@ def test_what_cannot_be_used_is_refused_in_one_line(root: Path, tmp_path: Path) 
     assert "few holds 1 images, too few" in told(root, 8)
     (root / "few").rename(root / "white-cells")
     for i in range(2, 4):
-        picture(root / "white-cells" / f"{i}.png", 1)
+        picture(root / "white-cells" / f"{i}.png", i)
     assert "cannot be told from another" in told(root, 8)
     for path in (root / "white-cells").iterdir():
         path.unlink()
     (root / "white-cells").rmdir()
     for path in (root / "Red cells").glob("*.png"):
-        path.write_bytes(path.read_bytes()[:40])
+        path.write_bytes(path.read_bytes()[:-30])
     assert "cannot be read as an image" in told(root, 8)
 
 

@@ -49,7 +49,7 @@ def rows(tmp_path) -> list[AttemptRow]:
     for one in made:
         if one.image:
             (tmp_path / one.image).parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.full((16, 16, 3), 100, np.uint8)).save(tmp_path / one.image)
+            Image.fromarray(np.full((16, 16, 3), 100 + 10 * one.label + one.slot, np.uint8)).save(tmp_path / one.image)
     return made
 
 

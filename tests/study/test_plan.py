@@ -319,15 +319,15 @@ def test_what_will_be_downloaded_is_planned_as_the_official_file(settings, monke
 
 
 def test_images_of_ones_own_are_planned_and_watched(settings, tmp_path):
-    for name in ("a", "b"):
+    for label, name in enumerate(("a", "b")):
         (tmp_path / "own" / name).mkdir(parents=True)
         for i in range(3):
-            Image.fromarray(np.full((8, 8, 3), i, dtype=np.uint8)).save(tmp_path / "own" / name / f"{i}.png")
+            Image.fromarray(np.full((8, 8, 3), 10 * label + i, dtype=np.uint8)).save(tmp_path / "own" / name / f"{i}.png")
     config = settings("generate", "data=folder", f"data.root='{tmp_path / 'own'}'", "data.size=32", "labels=[b]")
     made = plan(config)
     assert made.stages[-1].settings["request"]["prompts"] == {"1": "an image of an area with b"}
     watched = source_files(config)
-    assert watched is not None and {tmp_path / "own" / "a", tmp_path / "own" / "a" / "0.png"} <= set(watched)
+    assert watched is not None and {tmp_path / "own", tmp_path / "own" / "a", tmp_path / "own" / "a" / "0.png"} <= set(watched)
     with pytest.raises(UnknownLabelError, match="classes: a, b"):
         plan(settings("generate", "data=folder", f"data.root='{tmp_path / 'own'}'", "labels=[mucus]"))
 

@@ -1,0 +1,108 @@
+"""`pathsynth check data=folder data.root=… [--json]`: what is in a data set, and what a run would do with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pathsynth.commands.faults import explain, is_composition_fault
+from pathsynth.config import DataConfig, from_hydra
+from pathsynth.config.shipped import conf_folder
+from pathsynth.data.survey import Survey, survey
+from pathsynth.ledger.errors import RequestError
+from pathsynth.study.closing import EXIT_DONE, EXIT_FAILED
+from pathsynth.study.image_check import decoding_progress
+from pathsynth.study.supervise import cores
+from pathsynth.vocabulary.labels import slug_words
+
+_COMPOSED = "classify"
+"""The command with the fewest groups beside the data."""
+_WIDE = 160
+_SHOWN = 8
+
+
+def check_data(overrides: Sequence[str], as_json: bool) -> int:
+    """Decode all images of a data set and print what is there; 1 where a run would refuse it.
+
+    Raises:
+        RequestError: the overrides cannot be composed, or there is nothing to look at.
+    """
+    config = _data_config(overrides)
+    with decoding_progress() as count:
+        found = survey(config, cores(), count)
+    if as_json:
+        print(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
+    else:
+        _print(found)
+    return EXIT_FAILED if found.faults else EXIT_DONE
+
+
+def _data_config(overrides: Sequence[str]) -> DataConfig:
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            config = from_hydra(compose(_COMPOSED, list(overrides)))
+    except Exception as error:
+        if is_composition_fault(error):
+            raise RequestError(" ".join(explain(error, _COMPOSED).split())) from error
+        raise
+    finally:
+        GlobalHydra.instance().clear()
+    assert config.data
+    return config.data
+
+
+def _print(found: Survey) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDE)
+    console.print(_table(found))
+    for name, counts in _properties(found).items():
+        print(f"{name}: {_told(counts)}")
+    for image in found.images:
+        if image.fault:
+            print(f"unreadable: {image.fault}")
+    for copies in found.copies:
+        where = f" across {copies.across}" if copies.across else ""
+        print(f"equal in {copies.by}{where}: {', '.join(copies.names)}")
+    for note in found.notes:
+        print(f"note: {note}")
+    for fault in found.faults:
+        print(f"a run would refuse this: {fault}")
+
+
+def _table(found: Survey) -> Table:
+    """Images by class and split, with their sum."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("class", overflow="fold")
+    for split in (*found.splits, "all"):
+        table.add_column(split or "images", justify="right", no_wrap=True)
+    rows = found.by_class
+    for label, counts in rows.items():
+        table.add_row(escape(slug_words(label)), *(f"{n:,}" for n in (*counts.values(), sum(counts.values()))))
+    sums = [sum(counts[split] for counts in rows.values()) for split in found.splits]
+    table.add_row("all", *(f"{n:,}" for n in (*sums, sum(sums))))
+    return table
+
+
+def _properties(found: Survey) -> Mapping[str, Mapping[Any, int]]:
+    """Counts of sizes, modes, bits, orientations, transparency and pages; what all images have in the usual way is left out."""
+    return {
+        "sizes": found.counted(lambda h: f"{h.width}×{h.height}"),
+        "modes": found.counted(lambda h: h.mode),
+        "bits a channel": found.counted(lambda h: h.bits),
+        "EXIF orientations": found.counted(lambda h: h.orientation),
+        "pages": found.counted(lambda h: h.pages),
+    }
+
+
+def _told(counts: Mapping[Any, int]) -> str:
+    told = [f"{value} ({n:,})" for value, n in list(counts.items())[:_SHOWN]]
+    return ", ".join([*told, *([f"{len(counts) - _SHOWN} others"] if len(counts) > _SHOWN else [])]) or "none"

@@ -1,0 +1,138 @@
+"""Which files below a folder are images of which class and split, and which are passed over."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pathsynth.data.dataset import SPLITS
+from pathsynth.ledger.errors import RequestError
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+"""Of files that count as images; others are passed over and counted."""
+
+_SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_NOT_OF_THE_USER = {"__macosx", "thumbs.db", "desktop.ini"}
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class ClassFolders:
+    """The images of a folder.
+
+    ``images``: split → class folder → its images in order; the one split "" where the folder has none of its own. ``hidden``: files that
+    a system or a program left there. ``others``: endings of files that are not read, and how many. ``loose``: images in no class folder.
+    ``beside``: folders beside those of the splits.
+    """
+
+    root: Path
+    names: tuple[str, ...]
+    images: Mapping[str, Mapping[str, tuple[Path, ...]]]
+    hidden: tuple[Path, ...]
+    others: Mapping[str, int]
+    loose: int
+    beside: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A line for each kind of file that is passed over."""
+        lines = []
+        if self.hidden:
+            some = ", ".join(str(path.relative_to(self.root)) for path in self.hidden[:_SHOWN])
+            lines.append(f"hidden files passed over: {len(self.hidden):,} ({some}{', …' if len(self.hidden) > _SHOWN else ''})")
+        if self.others:
+            counted = ", ".join(f"{count:,} {ending or 'without an ending'}" for ending, count in sorted(self.others.items()))
+            lines.append(f"files of other kinds passed over: {counted}; images are read from {', '.join(ENDINGS)}")
+        if self.loose:
+            lines.append(f"images in no class folder passed over: {self.loose:,}")
+        if self.beside:
+            lines.append(f"folders beside those of the splits passed over: {', '.join(self.beside)}")
+        return tuple(lines)
+
+
+def class_folders(root: Path | None, classes: Sequence[str] = ()) -> ClassFolders:
+    """The images in ``root/<class>/``, or in ``root/train|val|test/<class>/`` (in any case; also ``valid``, ``validation``).
+
+    Folders called so are splits where ``train`` is among them and either another split or nothing else lies beside it.
+
+    Args:
+        root: the folder.
+        classes: the class folders that are taken (empty: all).
+
+    Raises:
+        RequestError: no such folder; no class folders, or one alone; two folders for one split, or none for train.
+    """
+    if root is None:
+        raise RequestError("data=folder needs a folder of class folders; set data.root")
+    if not root.is_dir():
+        raise RequestError(f"no folder {root}; set data.root to a folder of class folders")
+    places = _places(root)
+    names = _class_names(root, places, classes)
+    found = {split: {name: _files(place / name) for name in names} for split, place in places.items()}
+    images = {split: {name: tuple(filter(_is_image, files)) for name, files in own.items()} for split, own in found.items()}
+    every = _files(root, hidden=True)
+    hidden = tuple(path for path in every if _is_hidden(path.relative_to(root)))
+    others = Counter(p.suffix.lower() for own in found.values() for files in own.values() for p in files if not _is_image(p))
+    tops = [root, *places.values()]
+    loose = sum(_is_image(path) and path.parent in tops and not _is_hidden(path.relative_to(root)) for path in every)
+    beside = tuple(sorted(d.name for d in _folders(root) if "" not in places and d not in places.values()))
+    return ClassFolders(root, names, images, hidden, dict(others), loose, beside)
+
+
+def watched_paths(root: Path) -> list[Path]:
+    """Every image below a folder, and every folder: a folder's time tells of files and folders that came or went."""
+    files = _files(root)
+    folders = [root, *(path for path in root.rglob("*") if path.is_dir() and not _is_hidden(path.relative_to(root)))]
+    return [*filter(_is_image, files), *sorted(folders)]
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in ENDINGS
+
+
+def _is_hidden(inside: Path) -> bool:
+    """Whether a path, as seen from the folder, was left there by a system or a program."""
+    return any(part.startswith(".") or part.lower() in _NOT_OF_THE_USER for part in inside.parts)
+
+
+def _files(folder: Path, hidden: bool = False) -> list[Path]:
+    """Every file below a folder, in order."""
+    if not folder.is_dir():
+        return []
+    found = [Path(top) / name for top, _, names in os.walk(folder) for name in names]
+    return sorted(path for path in found if (hidden or not _is_hidden(path.relative_to(folder))) and path.is_file())
+
+
+def _folders(root: Path) -> list[Path]:
+    return [child for child in root.iterdir() if child.is_dir() and not _is_hidden(Path(child.name))]
+
+
+def _places(root: Path) -> dict[str, Path]:
+    """Where each split's class folders are: one place for all, or one for each split that has a folder."""
+    folders = _folders(root)
+    named = [(_SPLIT_NAMES[child.name.lower()], child) for child in folders if child.name.lower() in _SPLIT_NAMES]
+    splits = dict(named)
+    if not splits or (len(splits) == 1 and len(folders) > 1):
+        return {"": root}
+    doubled = next((split for split in splits if sum(own == split for own, _ in named) > 1), None)
+    if doubled:
+        both = " and ".join(sorted(child.name for own, child in named if own == doubled))
+        raise RequestError(f"{root} has two folders for {doubled} ({both}); leave one")
+    if "train" not in splits:
+        there = ", ".join(splits)
+        raise RequestError(f"{root} has folders for some splits ({there}) but none for train; add it, or have class folders alone")
+    return {split: splits[split] for split in SPLITS if split in splits}
+
+
+def _class_names(root: Path, places: Mapping[str, Path], wanted: Sequence[str]) -> tuple[str, ...]:
+    found = {child.name for place in places.values() for child in _folders(place)}
+    unknown = sorted(set(wanted) - found)
+    if unknown:
+        raise RequestError(f"{root} has no class folder {unknown[0]}; it has {', '.join(sorted(found)) or 'none'}")
+    names = sorted(wanted or found)
+    if len(names) < 2:
+        raise RequestError(f"{root} has {len(names)} class folders, two are needed at least; set data.root to a folder of class folders")
+    return tuple(names)

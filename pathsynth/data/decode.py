@@ -1,0 +1,153 @@
+"""One image file as RGB pixels: turned upright, scaled to 8 bits, over white, in sRGB. What was done to it is told."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms, ImageOps
+
+from pathsynth.ledger.errors import RequestError
+
+UPRIGHT, SCALED, WHITE, PROFILE, PLAIN_PROFILE, PLAIN_CMYK = "upright", "16 bits", "over white", "profile", "plain profile", "plain CMYK"
+"""What is done to an image beyond reading its pixels."""
+
+_16_BITS = 257
+"""65535 = 255 × 257: the whole range of 16 bits onto the whole range of 8."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself before its pixels are read. ``orientation`` as in EXIF (1: upright); ``bits`` of a channel."""
+
+    width: int
+    height: int
+    mode: str
+    bits: int
+    orientation: int
+    pages: int
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded file: its ``header``, an RGB ``image``, and the ``brightest`` value of a channel as it is stored (of 16-bit grey alone)."""
+
+    header: Header
+    image: Image.Image
+    brightest: int | None = None
+
+
+def decode(path: Path) -> Decoded:
+    """Read an image as RGB in sRGB, 8 bits a channel, upright, its first page.
+
+    - EXIF's orientation is applied (CIPA DC-008), by ``PIL.ImageOps.exif_transpose``.
+    - 16-bit grey is divided by 257: 0…65535 becomes 0…255, whatever part of it an image uses.
+    - Transparent pixels lie over white.
+    - A colour profile (ICC.1) that is not sRGB's is applied by LittleCMS; one that cannot be is left out, and CMYK is converted plainly.
+
+    Raises:
+        RequestError: the file is no image, is damaged, or holds values without a fixed range (floating point, 32-bit integers).
+    """
+    try:
+        with Image.open(path) as opened:
+            header = _header(opened)
+            opened.load()
+            upright = ImageOps.exif_transpose(opened)
+            profile = opened.info.get("icc_profile")
+            _refuse_rangeless(opened.mode, opened.format)
+            if _is_grey16(upright.mode):
+                levels = np.asarray(upright).astype(np.uint32)
+                grey = ((levels + _16_BITS // 2) // _16_BITS).astype(np.uint8)
+                return Decoded(header, Image.fromarray(grey).convert("RGB"), int(levels.max()))
+            return _in_colour(header, upright, profile)
+    except Exception as error:  # damage makes decoders raise whatever their language has
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise RequestError(f"{path} cannot be read as an image ({reason}); repair or remove it") from error
+
+
+def read_header(path: Path) -> Header | None:
+    """A file's header; None where it is no image."""
+    try:
+        with Image.open(path) as opened:
+            return _header(opened)
+    except Exception:  # as above; who decodes the file is told
+        return None
+
+
+def middle_square(image: Image.Image, size: int) -> np.ndarray:
+    """uint8 (size, size, 3): the middle square of an RGB image, resized (bilinear) where it has another size."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = image.crop((left, top, left + side, top + side))
+    if side != size:
+        square = square.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(square)
+
+
+def _header(opened: Image.Image) -> Header:
+    orientation = int(opened.getexif().get(ExifTags.Base.Orientation, 1) or 1)
+    stored = str(getattr(opened, "tile", ""))  # Pillow's raw modes: "RGB;16B"
+    deep = _is_grey16(opened.mode) or (opened.mode == "I" and opened.format == "PNG") or ";16" in stored
+    bits = 16 if deep else {"1": 1, "I": 32, "F": 32}.get(opened.mode, 8)
+    profile = _profile(opened.info.get("icc_profile"))
+    steps = [UPRIGHT] if orientation in range(2, 9) else []
+    steps += [SCALED] if deep and opened.mode.startswith("I") else []
+    steps += [WHITE] if opened.has_transparency_data else []
+    steps += [PROFILE] if profile else []
+    return Header(*opened.size, opened.mode, bits, orientation, getattr(opened, "n_frames", 1), tuple(steps))
+
+
+def _is_grey16(mode: str) -> bool:
+    return mode.startswith("I;16")
+
+
+def _refuse_rangeless(mode: str, form: str | None) -> None:
+    if mode == "F" or (mode == "I" and form != "PNG"):
+        kind = "floating-point values" if mode == "F" else "32-bit integers"
+        raise ValueError(f"it holds {kind}, which have no fixed range; save it with 8 or 16 bits")
+
+
+def _in_colour(header: Header, image: Image.Image, icc: bytes | None) -> Decoded:
+    profile = _profile(icc)
+    steps = [step for step in header.steps if step != PROFILE]
+    if image.mode in ("CMYK", "L") and profile:
+        rgb, done = _by_profile(image, profile)
+    elif image.mode == "I":  # 16-bit grey, as old versions of Pillow open it
+        rgb, done = Image.fromarray((np.asarray(image) // _16_BITS).clip(0, 255).astype(np.uint8)).convert("RGB"), ""
+    else:
+        above = image.convert("RGBA") if image.has_transparency_data else None
+        if above and above.getchannel("A").getextrema() == (255, 255):
+            steps.remove(WHITE)
+        rgb = _over_white(above) if above else image.convert("RGB")
+        rgb, done = _by_profile(rgb, profile) if profile else (rgb, "")
+    if image.mode == "CMYK" and done != PROFILE:
+        done = PLAIN_CMYK
+    return Decoded(replace(header, steps=(*steps, *([done] if done else ()))), rgb)
+
+
+def _over_white(above: Image.Image) -> Image.Image:
+    return Image.alpha_composite(Image.new("RGBA", above.size, "white"), above).convert("RGB")
+
+
+def _profile(icc: bytes | None) -> ImageCms.ImageCmsProfile | None:
+    """A colour profile that is not sRGB's; None where there is none, or none that can be read."""
+    if not icc:
+        return None
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        return None if "srgb" in ImageCms.getProfileDescription(profile).lower() else profile
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
+
+
+def _by_profile(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> tuple[Image.Image, str]:
+    """The image in sRGB, and whether its profile was applied; it is converted plainly where the profile is of another colour space."""
+    try:
+        converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, ValueError, OSError):
+        return image.convert("RGB"), PLAIN_PROFILE
+    assert converted is not None
+    return converted, PROFILE

@@ -1,0 +1,92 @@
+"""What a request's words mean before anything is drawn: the class it names, and what the text encoder cannot read. No torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+from pathsynth.config import RunConfig
+from pathsynth.sampling.request import requested_prompts
+from pathsynth.study.plan import Plan
+from pathsynth.study.sources import data_source
+from pathsynth.vocabulary.labels import COLORECTAL
+
+_START_AND_END = 2
+_CLIP_LENGTH = 77
+_CLIP_WORDS = r"""<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
+"""How CLIP's tokenizer finds words (Radford et al. 2021)."""
+_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class TextReader:
+    """A base's tokenizer, and how many tokens its text encoder takes, start and end included."""
+
+    tokenizer: Tokenizer
+    length: int
+
+    def is_cut(self, text: str) -> bool:
+        """Whether the end of a text is not read."""
+        return len(self.tokenizer.encode(text, add_special_tokens=False).ids) + _START_AND_END > self.length
+
+    def in_pieces(self, text: str) -> list[str]:
+        """The words of a text that are not known whole, each once."""
+        words = dict.fromkeys(re.findall(r"[^\W_]+", text.lower()))
+        return [word for word in words if len(self.tokenizer.encode(word, add_special_tokens=False).ids) > 1]
+
+
+def text_reader(base: Path) -> TextReader | None:
+    """The text reader of a base in diffusers layout; None where its tokenizer is of another kind."""
+    folder = base / "tokenizer"
+    try:
+        settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        length = min(int(settings.get("model_max_length", _CLIP_LENGTH)), 10**6)
+        if (folder / "tokenizer.json").is_file():
+            return TextReader(Tokenizer.from_file(str(folder / "tokenizer.json")), length)
+        return TextReader(_clip_tokenizer(folder), length)
+    except Exception:  # the library raises bare exceptions; a base that cannot be used is told where it is loaded
+        return None
+
+
+def word_notes(config: RunConfig, plan: Plan) -> tuple[str, ...]:
+    """Lines on the request's own words: its prompt, its prompt file, the names of its class folders."""
+    if config.data is None:
+        return ()
+    source = data_source(config.data)
+    notes, texts = [], []
+    if config.generate and config.generate.prompt is not None:
+        (label,) = requested_prompts(config.generate, source.prompts)
+        c = source.space.classes[label]
+        notes.append(f"the prompt is drawn, and judged, as {c.slug}" + (f" ({c.name})" if c.name != c.slug else ""))
+        texts.append(config.generate.prompt)
+    if config.data.prompts:
+        texts += [text for c in source.prompts.classes for text in (c.canonical, *c.training, *c.held_out)]
+    elif config.data.name == "folder" and source.space is not COLORECTAL:
+        texts += [c.canonical for c in source.prompts.classes]
+    reader = text_reader(Path(plan.base.path_or_hub)) if plan.base and texts else None
+    return (*notes, *(_reading_notes(reader, texts) if reader else ()))
+
+
+def _reading_notes(reader: TextReader, texts: Sequence[str]) -> list[str]:
+    cut = [text for text in texts if reader.is_cut(text)]
+    lines = [f"the text encoder reads {reader.length} tokens, and cuts off the end of: “{text[:60]}…”" for text in cut]
+    pieces = list(dict.fromkeys(word for text in texts for word in reader.in_pieces(text)))
+    if pieces:
+        more = ", …" if len(pieces) > _SHOWN else ""
+        lines.append(f"words that the base's text encoder does not know, and reads in pieces: {', '.join(pieces[:_SHOWN])}{more}")
+    return lines
+
+
+def _clip_tokenizer(folder: Path) -> Tokenizer:
+    """CLIP's tokenizer from its older two files."""
+    model = models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"), end_of_word_suffix="</w>")
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
+    words = pre_tokenizers.Split(Regex(_CLIP_WORDS), behavior="removed", invert=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    return tokenizer
