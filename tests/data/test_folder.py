@@ -104,7 +104,7 @@ def test_a_folder_that_was_moved_has_the_label_space_of_before_and_its_gate_is_t
     assert (moved.identity, moved.space) == (before.identity, before.space) and moved.name != before.name
     assert load_classifier(tmp_path / "gate", moved.space).spec.classes == ("red-cells", "white-cells")
     for i in range(3):
-        picture(tmp_path / "elsewhere" / "blue cells" / f"{i}.png", i)
+        picture(tmp_path / "elsewhere" / "blue cells" / f"{i}.png", 200 + i)
     assert folder_data(tmp_path / "elsewhere", 32).space.name != before.space.name
 
 
