@@ -58,12 +58,20 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
 def effective_wilson(share: float, n: float, level: float = 0.95) -> Interval:
     """Wilson's interval of a share that is as certain as one of ``n`` > 0 independent trials, ``n`` not being whole (Wilson 1927, eq. 6).
 
-    For a share of n images with the variance V, the effective number of trials is n over the design effect, V / (share (1 − share) / n).
+    For a share of so many images the effective number of trials is theirs over the :func:`design_effect`.
     """
     z, n = float(norm.ppf((1 + level) / 2)), float(n)
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * float(np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2))
     return Interval(share, min(max(0.0, centre - half), share), max(min(1.0, centre + half), share))
+
+
+def design_effect(variance: float, independent: float, least: float = 0.0) -> float:
+    """The variance of a score over that of as many ``independent`` images (Kish 1965); above 0.
+
+    ``least``: a variance that both get, so that a score which all but never changes counts as of independent images.
+    """
+    return (variance + least) / (independent + least) if independent + least else 1.0
 
 
 def clopper_pearson_upper(successes: int, n: int, level: float = 0.95) -> float:
@@ -123,9 +131,7 @@ def _macro_interval(score: np.ndarray, drawn: np.ndarray, present: np.ndarray, n
     ``n``: images that would tell a mean of equally likely hits over the classes as well as these do.
     """
     mean, variance, share = float(score[present].mean()), float(drawn[:, present].mean(axis=1).var()), float(present.mean())
-    least = 0.5 / n**2
-    effect = (variance + least) / (mean * (1 - mean) / n + least)
-    found = effective_wilson(mean, n / effect, level)
+    found = effective_wilson(mean, n / design_effect(variance, mean * (1 - mean) / n, 0.5 / n**2), level)
     return Interval(share * found.value, share * found.low, share * found.high)
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 from pathsynth.data.dataset import DataSet
 from pathsynth.data.images import Images
 from pathsynth.ledger.records import Metric, Missing
-from pathsynth.metrics.agreement import Interval, agreement, effective_wilson, macro_interval, wilson
+from pathsynth.metrics.agreement import Interval, agreement, design_effect, effective_wilson, macro_interval, wilson
 from pathsynth.metrics.colour import ColourClassifier, fit_colour
 from pathsynth.metrics.fidelity import frechet_distance, kid
 from pathsynth.metrics.memorisation import near_copies
@@ -286,8 +286,7 @@ def accepted_per_thousand_calls(rows: Sequence[AttemptRow]) -> Interval:
     n, best, share = len(slots), 1000 / taken.min(), accepted.sum() * taken.min() / calls.sum()
     residuals = accepted * taken.min() - share * calls
     variance = n / max(n - 1, 1) * np.square(residuals).sum() / calls.sum() ** 2
-    least = 0.5 / n**2
-    found = effective_wilson(float(share), n * (share * (1 - share) / n + least) / (variance + least))
+    found = effective_wilson(float(share), n / design_effect(variance, share * (1 - share) / n, 0.5 / n**2))
     return Interval(float(best * found.value), float(best * found.low), float(best * found.high))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from pathsynth.metrics.agreement import Interval, effective_wilson, wilson
+from pathsynth.metrics.agreement import Interval, design_effect, effective_wilson, wilson
 from pathsynth.metrics.neighbours import distance_blocks, neighbours
 
 NEIGHBOURS = 5
@@ -126,7 +126,7 @@ def _share(hits: np.ndarray, halves: np.ndarray) -> Interval:
     n = hits.shape[1]
     means, _ = _by_half(hits.astype(np.float64), halves)
     mean = means.mean()
-    effect = _design_effect(means, mean * (1 - mean) / (n / 2), 2 / n**2)
+    effect = design_effect(_variance(means), mean * (1 - mean) / (n / 2), 2 / n**2)
     return effective_wilson(float(hits[0].mean()), n / effect)
 
 
@@ -139,18 +139,14 @@ def _density(real: _Balls) -> Interval:
     by_points, noise = _by_half(real.balls / NEIGHBOURS, real.point_halves)
     _, other = _by_half(real.points / NEIGHBOURS * n / m, real.centre_halves)
     whole = (np.var(real.balls[0]) / m + np.var(real.points[0] * n / m) / n) / NEIGHBOURS**2
-    effect = _design_effect(by_points, float((noise + other).mean()), 0)
+    effect = design_effect(_variance(by_points), float((noise + other).mean()))
     half = norm.ppf(0.975) * np.sqrt(effect * whole) / value
     return Interval(value, value * float(np.exp(-half)), value * float(np.exp(half)))
 
 
-def _design_effect(halves: np.ndarray, independent: float, least: float) -> float:
-    """The variance of a half's score (Kish 1965), from those of both halves (SPLITS, 2), over that of as many ``independent`` images.
-
-    ``least``: a variance that both get, so that scores which all but never change count as of independent images.
-    """
-    variance = float(np.square(halves[:, 0] - halves[:, 1]).mean() / 2)
-    return (variance + least) / (independent + least) if independent + least else 1.0
+def _variance(halves: np.ndarray) -> float:
+    """Of a half's score, from the scores of both halves (SPLITS, 2), which have no image in common."""
+    return float(np.square(halves[:, 0] - halves[:, 1]).mean() / 2)
 
 
 def _without_intervals(scores: Prdc) -> Prdc:
