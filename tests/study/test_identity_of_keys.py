@@ -433,7 +433,7 @@ TRAININGS = [
     *("seed", "optimizer", "lora.rank", "lora.alpha", "lora.dropout", "lora.targets", "lora.rslora", "lora.init"),
     *(f"objective.{key}" for key in ("min_snr_gamma", "noise_offset", "caption_dropout", "paraphrases", "augment")),
     *(f"trainer.{key}" for key in ("max_steps", "batch_size", "accumulate", "precision", "gradient_clip_val", "warmup_steps")),
-    *(f"trainer.{key}" for key in ("schedule", "restart_steps", "ema_decay", "gradient_clip_algorithm")),
+    *(f"trainer.{key}" for key in ("schedule", "restart_steps", "ema_decay")),
     *(f"trainer.{key}" for key in ("accelerator", "log_every_n_steps", "profiler", "detect_anomaly", "inference_mode")),
     *(f"trainer.{key}" for key in ("checkpoint_every", "keep_checkpoints", "explosion", "retry_factor", "enable_model_summary")),
     *(f"sampling.{key}" for key in ("attempts", "threshold", "margin", "reject_copies", "guidance_step", "revise", "speculate", "calls")),
