@@ -167,6 +167,16 @@ def test_another_acceptance_and_scores_on_the_test_split_train_nothing(finished)
     assert {score["split"] for score in json.loads((made["gate_test"] / "scores.json").read_text())} == {"val", "test"}
 
 
+def test_a_classifier_that_is_there_is_scored_on_the_test_split_without_training(finished):
+    folder, _ = finished
+    words = [*SMALL[:3], "classifier.epochs=1", "tracking=none"]
+    for study, own, splits in (("plain", [], {"val"}), ("tested", ["classifier.test=true"], {"val", "test"})):
+        code, output = run(folder, "classify", *words, *own, f"study.name={study}")
+        assert code == 0, output
+        assert {score["split"] for score in json.loads((the_trial(folder, study) / "scores.json").read_text())} == splits
+    assert len(list((folder / "multirun" / ".stages" / "classifier").glob("*/stage.json"))) == 1
+
+
 def test_generate_draws_what_the_prompt_names(finished):
     folder, base = finished
     words = ["data=phantom", *(w for w in SMALL if w.partition(".")[0] not in ("judge", "evaluate"))]

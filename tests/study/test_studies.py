@@ -13,6 +13,7 @@ import pytest
 
 from pathsynth.__main__ import dispatch
 from pathsynth.config.shipped import studies_folder
+from pathsynth.models.classifier import PretrainedWeights
 
 JOBS = {
     "demo": 2,
@@ -48,6 +49,12 @@ def data(tmp_path_factory) -> Path:
     return pathmnist(tmp_path_factory.mktemp("data"))
 
 
+@pytest.fixture
+def weights(monkeypatch) -> None:
+    """The hub, which tells of the classifiers' weights; nothing is fetched from it."""
+    monkeypatch.setattr("pathsynth.study.plan.pretrained_source", lambda name: PretrainedWeights(f"timm/{name}", "a commit"))
+
+
 def given(study: str, base: Path, data: Path) -> list[str]:
     """What the study needs and this test has: a base in a folder, and small files."""
     return [f"study={study}", f"base.path={base}", *([f"data.root={data}", "data.allow_subset=true"] if study in PATHMNIST else [])]
@@ -64,7 +71,7 @@ def test_every_study_is_tested_and_recorded():
 
 
 @pytest.mark.parametrize("study", JOBS)
-def test_every_job_of_a_study_passes_the_check_of_a_multirun(study, data, tmp_path, swept):
+def test_every_job_of_a_study_passes_the_check_of_a_multirun(study, data, tmp_path, swept, weights):
     (tmp_path / "base").mkdir()
     (tmp_path / "base" / "model_index.json").write_text("{}")
     (tmp_path / "base" / "w.safetensors").write_bytes(b"weights")
