@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
+import shutil
 from pathlib import Path
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -15,6 +18,7 @@ _REMEDIES = {
 
 def disk_fault(error: OSError) -> str:
     """What could not be read or written, why, and the remedy. Of a file that was in the making its folder is named."""
+    error = _first(error)
     path = Path(error.filename) if isinstance(error.filename, str) else None
     if path and any(part.startswith(".") or part.endswith(".partial") for part in path.parts[1:]):
         hidden = next(n for n, part in enumerate(path.parts) if n and (part.startswith(".") or part.endswith(".partial")))
@@ -26,4 +30,13 @@ def disk_fault(error: OSError) -> str:
 
 def is_wrong_request(error: OSError) -> bool:
     """Whether another folder would have done: nothing failed but what was named."""
-    return error.errno in _REMEDIES and error.errno not in _FULL
+    return _first(error).errno in _REMEDIES and _first(error).errno not in _FULL
+
+
+def _first(error: OSError) -> OSError:
+    """Of a copied tree, whose error is a list of sources, targets and texts, the first failure."""
+    if not isinstance(error, shutil.Error) or not error.args or not isinstance(error.args[0], list) or not error.args[0]:
+        return error
+    _, target, text = error.args[0][0]
+    number = re.search(r"\[Errno (\d+)\]", str(text))
+    return OSError(int(number[1]), os.strerror(int(number[1])), str(target)) if number else OSError(str(text))

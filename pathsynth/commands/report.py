@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -100,7 +101,7 @@ def _opened(bundle: Path, scratch: Path) -> Path:
     try:
         with zipfile.ZipFile(bundle) as archive:
             archive.extractall(scratch)
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # encrypted, or compressed in a way that is not known
         raise RequestError(f"{bundle} is no bundle ({error}); pathsynth publish makes one") from error
     return scratch
 

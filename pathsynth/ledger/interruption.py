@@ -30,6 +30,7 @@ class _Request:
     raised: bool = False
     dropped: bool = False
     served: bool = False
+    held: bool = False
 
     def handle(self, _number: int, _frame: FrameType | None) -> None:
         self.note()
@@ -82,9 +83,15 @@ def check() -> None:
     Raises:
         Interrupted: the process was asked to stop and has not begun to end.
     """
-    if _request and _request.since is not None and not _request.served:
+    if _request and _request.since is not None and not _request.served and not _request.held:
         _request.raised = True
         raise Interrupted
+
+
+def hold(on: bool) -> None:
+    """Keep :func:`check` from raising within a step that is to be finished first, or let it again."""
+    if _request:
+        _request.held = on
 
 
 def serve() -> None:

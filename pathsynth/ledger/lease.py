@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -45,6 +45,7 @@ class Holder:
 
     A number means something only to the same running kernel (``boot``) and in the same ``namespace`` of process numbers: two
     machines or containers may have one host name. Where the system tells neither, both are empty and the name has to do.
+    ``keeper`` (and its start) is the process that handed the lease over, and that sees to it when the holder has ended; 0: none.
     """
 
     host: str
@@ -53,6 +54,8 @@ class Holder:
     seconds: float
     boot: str = ""
     namespace: str = ""
+    keeper: int = 0
+    keeper_born: int = 0
 
     @classmethod
     def me(cls, seconds: float) -> Holder:
@@ -66,7 +69,8 @@ class Holder:
     @property
     def dead(self) -> bool:
         """Whether the process is known to be gone; of one that cannot be seen from here nothing is known."""
-        return self.here and _born(self.pid) != self.born
+        kept = self.keeper > 0 and _born(self.keeper) == self.keeper_born
+        return self.here and _born(self.pid) != self.born and not kept
 
 
 @dataclass(frozen=True)
@@ -159,10 +163,15 @@ def acquire(place: Path, seconds: float = SECONDS, wait: bool = True, check: Cal
 def adopt(place: Path, number: int, seconds: float = SECONDS) -> Lease:
     """Become the holder of a lease that another process took and does not :meth:`Lease.beat` for.
 
+    The other process keeps it: as long as that is there, the lease is not free at the very moment at which this one ends.
+
     Raises:
         StaleLease: it was taken over meanwhile.
     """
-    lease = Lease(place, number, Holder.me(seconds))
+    token, me = newest(place), Holder.me(seconds)
+    if token and token.holder and token.holder.here:
+        me = replace(me, keeper=token.holder.pid, keeper_born=token.holder.born)
+    lease = Lease(place, number, me)
     lease.check()
     write_json(_file(place, number, _HELD), asdict(lease._holder))
     return lease

@@ -29,7 +29,7 @@ def shareable(path: Path) -> bytes:
     if path.suffix == ".json":
         try:
             content = json.dumps(_cleaned(json.loads(content)), indent=2).encode()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RequestError(f"{path} cannot be read ({error}); run the trial again, or remove it from the study") from error
     known = [os.environ[name].encode() for name in _SECRET_NAMES if os.environ.get(name)]
     if path.suffix in (".json", ".csv") and (_SECRET_TEXT.search(content) or any(secret in content for secret in known)):

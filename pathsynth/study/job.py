@@ -133,9 +133,14 @@ def _carried_out(
     """
     study = checked.config.study
     while True:
-        lease = claim(folder, study.lease_seconds, wait, raise_if_asked)
-        if lease is None:
+        lease = claim(folder, study.lease_seconds, wait=False)
+        if lease is None and not wait:
             return None
+        if lease is None:
+            silence = f"{study.lease_seconds:.0f} s without a sign of it"
+            print(f"{folder.name}: another process holds it; waiting for its end, or for {silence}", flush=True)
+            lease = claim(folder, study.lease_seconds, wait=True, check=raise_if_asked)
+        assert lease
         with lease:
             before = read_state(folder)
             verdict = standing(before, checked.plan.identity, study)

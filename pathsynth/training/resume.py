@@ -92,9 +92,11 @@ class ResumePoints(pl.Callback):
         if step > self._saved and (asked or step % self._every == 0):
             self._save(trainer, pl_module, step)
         self._answer()
+        interruption.hold(False)
         interruption.check()
         if asked and trainer.world_size > 1:  # this rank was not asked itself; the one that was will not come to the next step
             raise StoppedElsewhere
+        interruption.hold(True)  # what shows progress at the step's end would raise before the next one's start keeps a point
         self._in_step = True
 
     def _save(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> None:
@@ -109,6 +111,7 @@ class ResumePoints(pl.Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._answer()
+        interruption.hold(False)
         interruption.check()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -133,6 +136,7 @@ class ResumePoints(pl.Callback):
             _call(self._handlers[number], number, frame)
 
     def _give_back(self) -> None:
+        interruption.hold(False)
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 
 import pytest
 
@@ -19,6 +20,8 @@ from pathsynth.commands.disk import disk_fault, is_wrong_request
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device; free some space", False),
         (OSError(errno.EIO, "Input/output error", "/a/b"), "/a/b: Input/output error", False),
         (OSError("two\nlines"), "two lines", False),
+        (shutil.Error([("a", "/b/c", "[Errno 28] No space left on device: '/b/c'")]), "/b/c: No space left on device; free", False),
+        (shutil.Error("a and b are the same file"), "a and b are the same file", False),
     ],
 )
 def test_what_the_disk_refused_is_a_line(error, told, wrong):

@@ -171,6 +171,7 @@ def test_two_commands_that_want_the_same_trial_make_it_once(pathsynth):
     assert [process.returncode for process in both] == [0, 0]
     assert begun(pathsynth) == [f"{stage} 8" for stage in STAGES]
     assert sum("done already" in out for out in outputs) == 1
+    assert sum("another process holds it; waiting for its end" in out for out in outputs) == 1
 
 
 def test_a_killed_trial_process_leaves_no_half_stage(pathsynth):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -83,3 +84,13 @@ def test_json_that_is_nested_too_deep_is_a_value_error(tmp_path):
     (tmp_path / "a.json").write_text("[" * 200_000)
     with pytest.raises(ValueError, match="nested too deep"):
         read_json(tmp_path / "a.json")
+
+
+def test_a_write_to_a_full_disk_names_the_file(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*a\.json'"):
+        write_json(tmp_path / "a.json", {})
+    assert list(tmp_path.iterdir()) == []

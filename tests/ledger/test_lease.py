@@ -157,6 +157,10 @@ def test_a_lease_handed_over_belongs_to_who_adopts_it(place):
             time.sleep(0.02)
         assert first.current
         heir.communicate(timeout=30)
+    assert held(place), "who handed it over still has to see to how it ended"
+    assert acquire(place, 5, wait=False) is None
+    file = place / "00000001.held"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "keeper_born": 1}))  # that one is no more, either
     assert not held(place)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from pathsynth.commands.publish import publish_study
 from pathsynth.commands.report import make_report
 from pathsynth.commands.status import show_status
 from pathsynth.ledger.errors import RequestError
@@ -90,3 +92,23 @@ def test_a_study_whose_trials_are_all_damaged_is_refused_in_one_line(study: Path
     with pytest.raises(RequestError, match=r"a-16|rank 16") as refused:
         write_report(study)
     assert "\n" not in str(refused.value)
+
+
+def test_publishing_refuses_what_is_nested_too_deep_in_one_line(study: Path) -> None:
+    DAMAGES["nested result"](study / "b-4")
+    with pytest.raises(RequestError, match=r"b-4/result\.json cannot be read"):
+        publish_study(study)
+
+
+@pytest.mark.parametrize(("offset", "value"), [(6, 1), (8, 99)], ids=["encrypted", "oddly compressed"])
+def test_a_bundle_that_cannot_be_opened_is_refused_in_one_line(tmp_path: Path, offset: int, value: int) -> None:
+    """Flags and method of a member, in both of its headers."""
+    bundle = tmp_path / "a.zip"
+    with zipfile.ZipFile(bundle, "w") as archive:
+        archive.writestr("a.txt", "a")
+    content = bytearray(bundle.read_bytes())
+    content[offset] = value
+    content[content.index(b"PK\x01\x02") + offset + 2] = value
+    bundle.write_bytes(content)
+    with pytest.raises(RequestError, match=r"a\.zip is no bundle \([^\n]+\)"):
+        make_report([bundle], into=tmp_path)

@@ -15,15 +15,22 @@ def test_a_request_whose_answer_was_lost_is_found_at_the_next_step_and_the_point
     module = pl.LightningModule()
     module.weight = torch.nn.Parameter(torch.ones(1))
     saved = []
-    trainer = SimpleNamespace(global_step=7, world_size=1, is_global_zero=True, save_checkpoint=saved.append)
+    trainer = SimpleNamespace(global_step=0, world_size=1, is_global_zero=True, save_checkpoint=saved.append)
     points = ResumePoints(tmp_path, every=100)
     points.on_train_batch_start(trainer, module, None, 0)
     points.on_train_batch_end()
     assert saved == []
-    request = interruption._Request(since=0.0, raised=True)  # the signal came, and Python dropped what its handler raised
-    monkeypatch.setattr(interruption, "_request", request)
+    monkeypatch.setattr(interruption, "_request", interruption._Request())
+    points._saved = 7
+    trainer.global_step = 7
+    points.on_train_batch_start(trainer, module, None, 1)
+    interruption.note()  # the signal came within the step, or Python dropped what its handler raised
+    trainer.global_step = 8
+    interruption.check()  # by what shows progress, at the end of the step
+    points.on_train_batch_end()
+    interruption.check()
     with pytest.raises(Interrupted):
-        points.on_train_batch_start(trainer, module, None, 1)
-    assert saved == [tmp_path / "step-00000007.ckpt"]
+        points.on_train_batch_start(trainer, module, None, 2)
+    assert saved == [tmp_path / "step-00000008.ckpt"]
     with pytest.raises(Interrupted):
         points.on_validation_start(trainer, module)
