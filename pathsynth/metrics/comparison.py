@@ -103,17 +103,16 @@ def compare(scores: np.ndarray) -> Comparison:
     if not len(scores) or not np.isfinite(scores).any(axis=1).all():
         raise ValueError("every configuration needs a score")
     scores, diverged = _without_diverged(scores)
-    there = _connected(np.isfinite(scores))
-    fitted = _fit(scores[there])
-    k = len(there)
-    means = np.full(len(scores), np.nan)
-    means[there] = fitted.means
+    there, table = _comparable(scores)
+    fitted = _fit(table)
+    k, seeds = table.shape
+    means = _placed(fitted.means, there, len(scores))
     ranks = np.argsort(-fitted.means, kind="stable")
-    first, noise, seeds = int(ranks[0]), fitted.noise, int(np.isfinite(scores[there]).any(axis=0).sum())
+    first, noise = int(ranks[0]), fitted.noise
     order = tuple(int(i) for i in there[ranks])
     if noise is None or k < 2:
         lead = Interval(float(fitted.means[first] - fitted.means[ranks[1]]), None, None) if k > 1 else None
-        score = Interval(float(fitted.means[0]), *_student(scores[there][0])) if k == 1 else None
+        score = Interval(float(fitted.means[0]), *_student(table[0])) if k == 1 else None
         return Comparison(tuple(means.tolist()), None, None, order, lead, False, order, score, None, None, 0, (), seeds, diverged)
     from scipy.special import stdtrit
 
@@ -179,9 +178,8 @@ def effects(scores: np.ndarray, settings: Sequence[Mapping[str, str]]) -> tuple[
         scores: as for :func:`compare`.
         settings: for each row, the varied settings; the same keys in each.
     """
-    scores, _ = _without_diverged(scores)
-    there = _connected(np.isfinite(scores))
-    scores, factors = scores[there], _factors([settings[i] for i in there])
+    there, scores = _comparable(_without_diverged(scores)[0])
+    factors = _factors([settings[i] for i in there])
     fitted = _fit(scores)
     columns = np.nonzero(np.isfinite(scores))[1]
     codes = {name: (fitted.member @ code).round().astype(int) for name, (code, _) in factors.items()}
@@ -311,7 +309,10 @@ def _fit(scores: np.ndarray) -> _Fit:
         rest[np.flatnonzero(pool)[worst]] = False
         if not there[rest].max(axis=0).all() or len(_connected(there[rest])) < rest.sum():
             break  # what is left would not tell the seeds' shifts
-        pool, design = rest, _design(there[rest].tobytes(), there[rest].shape)
+        left = _design(there[rest].tobytes(), there[rest].shape)
+        if not left.df:
+            break
+        pool, design = rest, left
         own = _own_variances(values[whole.member[:, pool].any(axis=1)], design)
     inside: np.ndarray = whole.member[:, pool].max(axis=1) > 0
     weights, variances = whole.weights.copy(), np.zeros(len(scores))
@@ -377,6 +378,13 @@ def _least_correlation(weights: np.ndarray) -> float:
         spread = np.sqrt(np.diag(to))
         least = min(least, float((to / spread / spread[:, None]).min()))
     return round(least, 6)
+
+
+def _comparable(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the configurations that can be compared, and their scores at the seeds that one of them has."""
+    there = _connected(np.isfinite(scores))
+    table = scores[there]
+    return there, table[:, np.isfinite(table).max(axis=0)]
 
 
 def _connected(there: np.ndarray) -> np.ndarray:

@@ -19,7 +19,8 @@ def headline(verdict: StudyVerdict | None) -> str:
     if compared.lead is None:
         return f"{leader}: macro-F1 {verdict.leader.mean:.3f} before filtering, by the {verdict.scorer}; nothing to compare it with"
     over = f"over {_counted(compared.seeds, 'seed')} and {len(compared.order)} configurations"
-    lead = f"{leader} leads by {compared.lead.value:.3f}"
+    lost = sum(c == verdict.leader for c, _ in verdict.diverged)
+    lead = f"{leader} leads by {compared.lead.value:.3f}" + (f" where it did not diverge ({_counted(lost, 'trial')})" if lost else "")
     if compared.noise is None:
         return f"{lead} · whether that is noise cannot be told {over}"
     if compared.separable:
@@ -28,8 +29,8 @@ def headline(verdict: StudyVerdict | None) -> str:
 
 
 def details(verdict: StudyVerdict) -> tuple[str, ...]:
-    """Sentences behind the headline: the leader's score, the set that it cannot be told from, the noise, what is not compared."""
-    found = (_score(verdict), _contenders(verdict), _noise(verdict), _apart(verdict))
+    """Sentences behind the headline: the leader's score, the set that it cannot be told from, the noise, what is left out."""
+    found = (_score(verdict), _contenders(verdict), _noise(verdict), _diverged(verdict), _apart(verdict))
     return tuple(sentence for sentence in found if sentence)
 
 
@@ -92,6 +93,12 @@ def _noise(verdict: StudyVerdict) -> str:
         return ""
     said = f"A trial scatters by {compared.noise:.3f} around its configuration and seed ({compared.freedom} degrees of freedom)"
     return f"{said}; plainly noisier, and compared by their own noise: {_named(verdict.noisy)}." if verdict.noisy else f"{said}."
+
+
+def _diverged(verdict: StudyVerdict) -> str:
+    """Such trials count like failed ones, and are told."""
+    trials = [f"{c.label}, seed={seed} ({c.scores[seed]:.3f})" for c, seed in verdict.diverged]
+    return f"Left out, for the trial diverged: {_listed(trials)}." if trials else ""
 
 
 def _apart(verdict: StudyVerdict) -> str:

@@ -66,6 +66,12 @@ class StudyVerdict:
         return tuple(self.configurations[i] for i in self.comparison.noisy)
 
     @property
+    def diverged(self) -> tuple[tuple[Configuration, str], ...]:
+        """Configuration and seed of each trial that was left out."""
+        seeds = _seeds(self.configurations)
+        return tuple((self.configurations[i], seeds[column]) for i, column in self.comparison.diverged)
+
+    @property
     def apart(self) -> tuple[Configuration, ...]:
         """Those without a seed in common with the rest."""
         return self.ranking[len(self.comparison.order) :]
@@ -115,8 +121,11 @@ def _configurations(trials: Sequence[TrialSummary], scorer: str) -> tuple[Config
 
 def _table(configurations: Sequence[Configuration]) -> np.ndarray:
     """float (K, S): a row for each configuration, a column for each seed, NaN where there is no score."""
-    seeds = sorted({seed for c in configurations for seed in c.scores})
-    return np.array([[c.scores.get(seed, np.nan) for seed in seeds] for c in configurations])
+    return np.array([[c.scores.get(seed, np.nan) for seed in _seeds(configurations)] for c in configurations])
+
+
+def _seeds(configurations: Sequence[Configuration]) -> list[str]:
+    return sorted({seed for c in configurations for seed in c.scores})
 
 
 def hardest(trial: TrialSummary) -> tuple[str, str, Metric] | None:

@@ -75,6 +75,38 @@ def test_json_has_stable_keys(trials, capsys):
     assert (second["step"], second["steps"], second["rate"], second["stage_seconds_left"]) == (30, 90, 0.5, 120.0)
 
 
+def test_trials_are_shown_by_the_score_that_ranks_their_study(trials, capsys):
+    """The judge's, where all that have a score have his; the verdict is by the same."""
+    for name, judge in (("a", 0.7), ("d", 0.3)):
+        scores = [
+            Metric("macro_f1", value, None, None, 90, "image", None, "generated", "before filtering", scorer, "canonical", "none", 0)
+            for scorer, value in (("gate", 1 - judge), ("judge", judge))
+        ]
+        folder = trials / "multirun" / "rank" / name
+        write_result(folder / "result.json", Result(name, {}, {}, tuple(scores), ()))
+        config = {"lora": {"rank": 4 if name == "a" else 1}, "seed": 0}
+        (folder / "manifest.json").write_text(json.dumps({"name": name, "config": config}))
+    assert dispatch(["status"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "before-filter F1, judge" in lines[0] and "0.700 (n = 90)" in lines[1]
+    verdict = "lora.rank=4 leads by 0.400 · whether that is noise cannot be told over 1 seed and 2 configurations"
+    assert verdict in lines
+    assert dispatch(["status", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["studies"]["rank"]["verdict"] == verdict
+    assert told["trials"][0]["macro_f1"]["scorer"] == "judge"
+
+
+def test_status_loads_no_torch_and_few_libraries(trials):
+    """Not even for a verdict."""
+    score = Metric("macro_f1", 0.6, None, None, 90, "image", None, "generated", "before filtering", "gate", "canonical", "none", 0)
+    write_result(trials / "multirun" / "rank" / "d" / "result.json", Result("y", {}, {}, (score,), ()))
+    heavy = "{'torch', 'pandas', 'scipy.stats', 'fastjsonschema'}"
+    code = f"import sys; from pathsynth.__main__ import dispatch; dispatch(['status']); print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=trials)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_a_folder_without_trials(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "multirun").mkdir()

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from pathsynth.report.answer import headline
 from pathsynth.report.collect import collect_trials
+from pathsynth.report.comparison import study_verdict
 from pathsynth.report.page import write_merged, write_report
 from pathsynth.report.trial_view import class_name
 
@@ -65,10 +67,10 @@ def test_the_six_questions_are_answered(browser: Any, make_sweep: Callable[..., 
     f1 = {rank: [value(r, "macro_f1", "judge") for n, r in found.items() if n.startswith(f"rank-{rank}-")] for rank in (1, 4, 16)}
     best = max(f1, key=lambda rank: fmean(f1[rank]))
     answer = page.inner_text("#answer")
-    assert answer.startswith(f"lora.rank={best} leads with macro-F1 {fmean(f1[best]):.3f}")
-    second = sorted(f1, key=lambda rank: -fmean(f1[rank]))[1]
-    assert f"{fmean(f1[best]) - fmean(f1[second]):.3f} ahead of lora.rank={second}" in answer
-    assert "over 3 seeds" in answer and ("excludes zero" in answer or "includes zero" in answer)
+    assert answer == headline(study_verdict(collect_trials(folder)))
+    assert answer.startswith(f"lora.rank={best} leads by ") and "over 3 seeds and 3 configurations" in answer
+    assert f"(observed: {fmean(f1[best]):.3f}; 3 seeds" in page.inner_text("#details")
+    assert page.inner_text("#effects tbody tr").startswith("lora.rank") and page.locator("#effect-plot .plotly").count() == 1
     row = page.locator("#trials tbody tr", has_text="rank=16,seed=1").inner_text()
     exhausted = value(found["rank-16-1"], "exhausted_slots", "gate")
     assert f"{found['rank-16-1']['timings']['generate'] / (450 - exhausted):.2f}" in row.split("\t")

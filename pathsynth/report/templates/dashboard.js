@@ -186,9 +186,9 @@ function drawPlots() {
   drawParallel();
   if (study.effects.length) {
     const [names, steps, values, lows, highs] = [0, 1, 2, 3, 4].map(i => study.effects.map(e => e[i]));
-    plot("effect-plot", [{type: "bar", orientation: "h", y: names.map((n, i) => inert(`${n}: ${steps[i]}`)), x: values, marker: {color: COLOURS[0]},
+    plot("effect-plot", [{type: "bar", orientation: "h", y: names.map(inert), x: values, hovertext: steps.map(inert), marker: {color: COLOURS[0]},
       error_x: {type: "data", symmetric: false, array: values.map((v, i) => highs[i] === null ? 0 : highs[i] - v), arrayminus: values.map((v, i) => lows[i] === null ? 0 : v - lows[i])}}],
-      {title: "what each setting changes in macro-F1", height: 120 + 40 * names.length, margin: {l: 320, r: 20, t: 40, b: 40}, yaxis: {autorange: "reversed"}});
+      {title: "what each setting changes in macro-F1", height: 120 + 40 * names.length, margin: {l: 160, r: 20, t: 40, b: 40}, yaxis: {autorange: "reversed", automargin: true}});
   }
   const grid = params.includes("lora.rank") && params.includes("optimizer.lr"); $("heat").hidden = !grid; if (grid) drawHeat();
   drawCost(); drawCurves(); drawClasses();
