@@ -10,12 +10,12 @@ from scipy.stats import binom, norm
 
 from pathsynth.metrics import prdc as module
 from pathsynth.metrics.agreement import Interval, clopper_pearson_upper, macro_interval, wilson
+from pathsynth.metrics.comparison import compare
 from pathsynth.metrics.evaluation import accepted_per_thousand_calls
 from pathsynth.metrics.fidelity import kid
 from pathsynth.metrics.independence import error_correlation
 from pathsynth.metrics.memorisation import QUANTILE, near_copies
 from pathsynth.metrics.prdc import Prdc, prdc
-from pathsynth.report.comparison import lead
 from pathsynth.sampling.attempts import AttemptRow
 
 REPEATS = 1000
@@ -177,10 +177,12 @@ def test_a_difference_over_seeds(seeds):
     rng, found = np.random.default_rng(0), []
     for _ in range(4 * REPEATS):
         common = rng.normal(size=seeds)
-        first, second = (dict(enumerate(common + mean + 0.3 * rng.normal(size=seeds))) for mean in (0.7, 0.5))
-        between = lead({str(s): v for s, v in first.items()}, {str(s): v for s, v in second.items()})
-        assert between.low is not None and between.high is not None
-        found.append(Interval(between.difference, between.low, between.high))
+        scores = np.stack([common + mean + 0.3 * rng.normal(size=seeds) for mean in (0.7, 0.5)])
+        compared = compare(scores)
+        between = compared.lead
+        assert between is not None and between.low is not None and between.high is not None
+        ends = (between.low, between.high) if compared.order[0] == 0 else (-between.high, -between.low)
+        found.append(Interval(scores[0].mean() - scores[1].mean(), *ends))
     assert nominal(held(found, 0.2))
 
 
