@@ -42,7 +42,7 @@ _FEWEST = 8
 """Degrees of freedom below which this cannot be seen."""
 _POWER = 0.8
 _MOST_SEEDS = 200
-_SOFTNESS = 0.4
+_SOFTNESS = 0.3
 """Noise that is added before the leader is chosen anew, to correct its score: as a share of the standard error of a mean."""
 
 
@@ -526,7 +526,7 @@ def _score(means: np.ndarray, errors: np.ndarray, df: float) -> Interval:
 def selected_mean(means: np.ndarray, errors: np.ndarray) -> float:
     """An estimate of the best one's expected score that is not raised by its having been chosen.
 
-    The best is chosen from ``means + e`` and scored by ``means − e / a²`` with noise e of ``a`` times their standard errors (a = 0.4): the
+    The best is chosen from ``means + e`` and scored by ``means − e / a²`` with noise e of ``a`` times their standard errors (a = 0.3): the
     two are independent, so that the second is unbiased for whatever the first chooses (data fission: Rasines & Young, Biometrika 110,
     2023; Leiner et al., JASA 2023). The mean over all such noise is computed, nothing is drawn. No estimate is unbiased for the choice
     without added noise (Putter & Rubinstein 1968); that this one is nearly so is tested by simulation.
