@@ -132,10 +132,10 @@ def test_names_of_any_script_have_slugs_and_stay_in_prompts(tmp_path):
         fill(tmp_path / name, 3)
     data = folder_data(tmp_path, 8)
     assert all(slug.isascii() for slug in data.space.slugs)
-    for slug, folder in zip(data.space.slugs, ("01_TUMOR", "Épithélium", "汉字", "😀"), strict=True):
-        name, label = {"01_TUMOR": "tumor"}.get(folder, folder), data.space.by_slug(slug)
+    for slug, called in zip(data.space.slugs, ("01_TUMOR", "Épithélium", "汉字", "😀"), strict=True):
+        name, label = {"01_TUMOR": "tumor"}.get(called, called), data.space.by_slug(slug)
         assert (label.name, data.prompts.canonical(label.index)) == (name, f"an image of an area with {name}")
-        assert data.space.by_slug(folder) == data.space.resolve_prompt(f"an area with {name}, pale") == label
+        assert data.space.by_slug(called) == data.space.resolve_prompt(f"an area with {name}, pale") == label
 
 
 def test_a_name_that_is_too_long_for_its_images_is_refused(tmp_path):
