@@ -1,4 +1,4 @@
-"""Free text on Hydra's command line: `prompt=` takes any words, `data.group=` a pattern: they are quoted before Hydra's grammar sees them."""
+"""Free text on the command line (`prompt=`, patterns in `data.group=`), quoted before Hydra's grammar sees it."""
 
 from __future__ import annotations
 
