@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +90,28 @@ def test_a_colour_profile_is_applied_where_it_is_not_srgb(tmp_path):
     assert np.abs(pixels(tmp_path / "other.png")[0, 0] - np.array([0, 0, 255])).max() <= 3
     image.convert("CMYK").save(tmp_path / "unfit.tif", icc_profile=red_and_blue_exchanged())
     assert decode(tmp_path / "unfit.tif").header.steps == (PLAIN_CMYK,), "a profile of RGB says nothing of CMYK"
+
+
+def cyan_prints_red() -> bytes:
+    """A printer's profile (ICC.1:2001, 6.5.8: lut8Type) by which cyan ink is red, paper is white, and other inks are black."""
+    steps = bytes(range(256))
+    white, red, black = bytes((255, 128, 128)), bytes((136, 208, 195)), bytes((0, 128, 128))  # L, a + 128, b + 128
+    colours = b"".join({(0, 0, 0, 0): white, (1, 0, 0, 0): red}.get(inks, black) for inks in itertools.product((0, 1), repeat=4))
+    identity = struct.pack(">9i", *(65536 * (i % 4 == 0) for i in range(9)))
+    lut = b"mft1" + bytes(4) + bytes((4, 3, 2, 0)) + identity + 4 * steps + colours + 3 * steps
+    lut += bytes(-len(lut) % 4)
+    tags = struct.pack(">I4sII", 1, b"A2B0", 144, len(lut))
+    head = struct.pack(">I4sI4s4s4s12x4s28xI", 144 + len(lut), b"", 0x02400000, b"prtr", b"CMYK", b"Lab ", b"acsp", 0)
+    light = struct.pack(">3i", 63190, 65536, 54061)  # D50
+    return head[:68] + light + bytes(48) + tags + lut
+
+
+def test_cmyk_is_converted_by_its_profile(tmp_path):
+    for inks, colour in (((255, 0, 0, 0), (255, 0, 0)), ((0, 0, 0, 0), (255, 255, 255))):
+        Image.new("CMYK", (8, 8), inks).save(tmp_path / "x.tif", icc_profile=cyan_prints_red())
+        found = decode(tmp_path / "x.tif")
+        assert found.header.steps == (PROFILE,)
+        assert np.abs(np.asarray(found.image)[0, 0].astype(int) - colour).max() < 25, "by plain arithmetic cyan would be (0, 255, 255)"
 
 
 def test_cmyk_without_a_profile_is_converted_plainly_and_told(tmp_path):
