@@ -1,24 +1,25 @@
-"""Free text on Hydra's command line: `prompt=` takes any words, so they are quoted before Hydra's grammar sees them."""
+"""Free text on the command line (`prompt=`, patterns in `data.group=`), quoted before Hydra's grammar sees it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-_FREE_TEXT = re.compile(r"(\+{0,2}(?:prompt))=(.*)", re.DOTALL)
+_FREE_TEXT = re.compile(r"(\+{0,2}prompt)=(.*)|(\+{0,2}data\.group)=((?:regex|csv):.*)", re.DOTALL)
 _LIST = re.compile(r"(\+{0,2}labels)=([^\[\]()'\"]*,[^\[\]()'\"]*)")
 
 
 def quote_free_text(arguments: Sequence[str], multirun: bool) -> list[str]:
-    """The arguments with `prompt=` quoted (unless it is quoted already) and `labels=a,b` as a list (unless it is swept)."""
+    """The arguments with `prompt=` and patterns quoted (unless they are quoted already) and `labels=a,b` as a list (unless it is swept)."""
     return [_quoted_labels(_quoted_prompt(argument), multirun) for argument in arguments]
 
 
 def _quoted_prompt(argument: str) -> str:
     found = _FREE_TEXT.fullmatch(argument)
-    if not found or _is_quoted(found[2]):
+    if not found:
         return argument
-    return f"{found[1]}={hydra_quoted(found[2])}"
+    key, text = found[1] or found[3], found[2] if found[1] else found[4]
+    return argument if _is_quoted(text) else f"{key}={hydra_quoted(text)}"
 
 
 def _quoted_labels(argument: str, multirun: bool) -> str:

@@ -357,11 +357,15 @@ class GenerateConfig(_Group):
     shards: int = Field(1, ge=1)
 
     @model_validator(mode="after")
-    def _is_one_of_them(self) -> GenerateConfig:
+    def _asks_for_something(self) -> GenerateConfig:
         labels = [self.labels] if isinstance(self.labels, str) else self.labels
         for key, words in (("label", self.label), ("prompt", self.prompt), ("labels", "".join(labels))):
             if words is not None and not words.strip(" ,"):
                 raise ValueError(f"{key}= is empty (an unset variable?); give it a value, or leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _is_one_of_them(self) -> GenerateConfig:
         if self.shard >= self.shards:
             raise ValueError(f"shard={self.shard} is none of shards={self.shards}; they are counted from 0")
         return self

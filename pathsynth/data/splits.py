@@ -124,12 +124,14 @@ def file_groups(spec: str, root: Path, files: Sequence[Path]) -> dict[Path, str]
 def _table(path: Path) -> dict[str, str]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as handle:
-            rows = list(csv.DictReader(handle))
-        return {row["file"]: row["group"] for row in rows}
-    except KeyError as error:
-        raise RequestError(f"{path} has no column {error.args[0]}; data.group=csv: needs the columns file and group") from error
+            reader = csv.DictReader(handle)
+            rows, columns = list(reader), set(reader.fieldnames or ())
     except (OSError, ValueError, csv.Error) as error:
         raise RequestError(f"{path} cannot be read ({error}); data.group=csv: needs a CSV file with the columns file and group") from error
+    missing = {"file", "group"} - columns
+    if missing:
+        raise RequestError(f"{path} has no column {min(missing)}; data.group=csv: needs the columns file and group")
+    return {row["file"]: row["group"] for row in rows}
 
 
 def numbered(groups: Sequence[str]) -> np.ndarray:

@@ -135,7 +135,7 @@ def load_classifier(folder: Path, space: LabelSpace) -> Classifier:
     """The classifier of a folder, in eval mode on the CPU.
 
     Raises:
-        RequestError: there is none, it is damaged, or it was trained on another label space.
+        RequestError: there is none, it is damaged, or it was trained on other classes.
     """
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
@@ -144,7 +144,7 @@ def load_classifier(folder: Path, space: LabelSpace) -> Classifier:
         weights = load_file(folder / WEIGHTS)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise RequestError(f"no usable classifier in {folder} ({error}); train one with `pathsynth classify`") from error
-    if (spec.space, spec.classes) != (space.name, space.slugs):
+    if spec.classes != space.slugs:  # its name may be another: a folder was renamed
         raise RequestError(
             f"the classifier in {folder} was trained on '{spec.space}' ({', '.join(spec.classes)}), "
             f"not on '{space.name}' ({', '.join(space.slugs)}); train one on this data with `pathsynth classify`"

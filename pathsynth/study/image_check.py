@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -41,8 +41,9 @@ def check_images(config: RunConfig, plan: Plan) -> tuple[str, ...]:
         found = survey(config.data, cores(), count)
     if found.faults:
         raise RequestError(found.faults[0])
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    write_json(mark, {"images": len(found.images), "notes": list(found.notes)})
+    with suppress(OSError):  # without the mark, the images are decoded again
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        write_json(mark, {"images": len(found.images), "notes": list(found.notes)})
     return found.notes
 
 
@@ -54,5 +55,3 @@ def decoding_progress() -> Iterator[Count]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total or None)
-
-

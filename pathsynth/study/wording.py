@@ -55,15 +55,16 @@ def text_reader(base: Path) -> TextReader | None:
 
 def word_notes(config: RunConfig, plan: Plan) -> tuple[str, ...]:
     """Lines on the request's own words: its prompt, its prompt file, the names of its class folders."""
-    if config.data is None:
+    asked = config.generate.prompt if config.generate else None
+    if config.data is None or (asked is None and not config.data.prompts and config.data.name != "folder"):
         return ()
     source = data_source(config.data)
     notes, texts = [], []
-    if config.generate and config.generate.prompt is not None:
+    if config.generate and asked is not None:
         (label,) = requested_prompts(config.generate, source.prompts)
         c = source.space.classes[label]
         notes.append(f"the prompt is drawn, and judged, as {c.slug}" + (f" ({c.name})" if c.name != c.slug else ""))
-        texts.append(config.generate.prompt)
+        texts.append(asked)
     if config.data.prompts:
         texts += [text for c in source.prompts.classes for text in (c.canonical, *c.training, *c.held_out)]
     elif config.data.name == "folder" and source.space is not COLORECTAL:

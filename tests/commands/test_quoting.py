@@ -75,3 +75,10 @@ def test_the_whole_composition_keeps_the_prompt(text):
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config = compose("generate", quote_free_text([f"prompt={text}"], multirun=False))
     assert OmegaConf.to_container(config, resolve=True)["prompt"] == text
+
+
+@pytest.mark.parametrize("pattern", [r"regex:(slide\d+)_", r"regex:^[^/]+/(?P<patient>\w+),", "csv:my groups, all (1).csv"])
+def test_a_pattern_of_groups_is_quoted(pattern):
+    (override,) = quote_free_text([f"data.group={pattern}"], multirun=True)
+    assert OverridesParser.create().parse_override(override).value() == pattern
+    assert quote_free_text([override, "data.group=null"], multirun=True) == [override, "data.group=null"]

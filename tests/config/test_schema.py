@@ -92,6 +92,8 @@ WRONG: dict[str, list[Any]] = {
     "data.n_val": [-1],
     "data.n_test": [-1],
     "data.allow_subset": ["perhaps"],
+    "data.val_share": [0, 1, NAN],
+    "data.test_share": [0, 1, NAN],
     "base.canvas": [0],
     "gate.stem": ["large"],
     "gate.part": ["c"],
@@ -296,3 +298,21 @@ def test_ways_of_sampling_that_do_not_go_together_are_refused(words, told):
 @pytest.mark.parametrize("revise, start", [(0, None), (0.5, 10), (0.01, 19), (0.99, 0)])
 def test_a_revision_takes_its_share_of_the_steps_and_one_at_least(revise, start):
     assert SamplingConfig(steps=20, guidance=3, batch_size=8, seed=0, attempts=2, threshold=0, revise=revise).revise_from == start
+
+
+@pytest.mark.parametrize(
+    "values, told",
+    [
+        ({"val_share": 0.9, "test_share": 0.9}, "data.val_share=0.9 and data.test_share=0.9 leave nothing for train"),
+        ({"val_share": 0.5, "test_share": 0.5}, "leave nothing for train"),
+        ({"group": "slide"}, "data.group should be regex:<pattern> or csv:<file>, got 'slide'"),
+        ({"group": "csv:"}, "data.group should be"),
+        ({"group": "regex:("}, "data.group=regex:( is no regular expression"),
+        ({"name": "phantom", "group": "regex:x"}, "data.group belongs to data=folder"),
+        ({"name": "ready", "prompts": "my.yaml"}, "data.prompts belongs to data that is trained on"),
+    ],
+)
+def test_values_of_data_that_do_not_go_together_are_refused(values: dict[str, Any], told: str) -> None:
+    with pytest.raises(RequestError) as refusal:
+        parse_config({**VALUES, "data": {"name": "folder", "size": 32, **values}})
+    assert told in str(refusal.value) and "\n" not in str(refusal.value)

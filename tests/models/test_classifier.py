@@ -100,6 +100,11 @@ def test_another_label_space_is_refused(small, tmp_path):
         load_classifier(tmp_path, turned)
 
 
+def test_the_same_classes_under_another_name_are_the_same(small, tmp_path):
+    save_classifier(tmp_path, small, {})
+    assert load_classifier(tmp_path, LabelSpace("a folder that was renamed", COLORECTAL.classes)).spec.classes == COLORECTAL.slugs
+
+
 def test_missing_truncated_or_foreign_files_are_refused(small, tmp_path):
     with pytest.raises(RequestError, match="no usable classifier"):
         load_classifier(tmp_path, COLORECTAL)

@@ -50,6 +50,13 @@ def test_large_images_are_shrunk_and_small_ones_kept(tmp_path: Path) -> None:
     assert small and small[0] and small[0].width == 8 + 2
 
 
+@pytest.mark.parametrize("classes", [2, 3, 8, 40])
+def test_sheets_of_any_number_of_classes_are_cut(tmp_path: Path, classes: int) -> None:
+    strips = class_strips(sheet_of(tmp_path / "s.png", [[5 * row, 5 * row + 1] for row in range(classes)]), classes, 5, 96)
+    assert strips and all(strip and strip.images == 2 for strip in strips)
+    assert [decoded(strip.uri).getpixel((1, 1))[0] for strip in strips if strip] == [5 * row for row in range(classes)]
+
+
 def test_no_sheet_is_none_and_a_wrong_one_an_error(tmp_path: Path) -> None:
     assert class_strips(tmp_path / "absent.png", 9, 5, 96) is None
     (tmp_path / "text.png").write_text("no picture")

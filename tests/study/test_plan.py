@@ -19,6 +19,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.models.classifier import PretrainedWeights
 from pathsynth.study import plan as plan_module
 from pathsynth.study.claim import Manifest, trial_folder, trial_name, write_manifest
+from pathsynth.study.memo import Known, Memo
 from pathsynth.study.plan import Plan, next_stage, plan, planned_images
 from pathsynth.study.sources import BaseSource, base_source, data_source, scheduler_config, source_files
 from pathsynth.vocabulary.labels import UnknownLabelError
@@ -273,8 +274,33 @@ def test_images_of_ones_own_are_planned_and_watched(settings, tmp_path):
     assert made.stages[-1].settings["request"]["prompts"] == {"1": "an image of an area with b"}
     watched = source_files(config)
     assert watched is not None and {tmp_path / "own", tmp_path / "own" / "a", tmp_path / "own" / "a" / "0.png"} <= set(watched)
+    memo, known = Memo(tmp_path / "study", "tree"), Known(tmp_path / "study" / "t", made.identity, 0.0)
+    memo.note(["data=folder"], known, config)
+    assert memo.find(["data=folder"]) == known
+    (tmp_path / "own" / "c").mkdir()
+    assert memo.find(["data=folder"]) is None, "a class folder was added"
+    (tmp_path / "own" / "c").rmdir()
     with pytest.raises(UnknownLabelError, match="classes: a, b"):
         plan(settings("generate", "data=folder", f"data.root='{tmp_path / 'own'}'", "labels=[mucus]"))
+
+
+def test_a_prompt_file_counts_where_its_words_are_used(settings, tmp_path):
+    (tmp_path / "my.yaml").write_text("mucus:\n  canonical: pale mucus\n")
+    (tmp_path / "held.yaml").write_text("mucus:\n  held_out: [pale mucus]\n")
+    (tmp_path / "none.yaml").write_text("mucus:\n  held_out: []\n")
+
+    def made(*overrides: str) -> dict[str, str]:
+        return identities(settings("run", *overrides))
+
+    held_out = "evaluate.prompts=held_out"
+    usual, own = made(), made(f"data.prompts='{tmp_path / 'my.yaml'}'")
+    assert {name for name in usual if usual[name] != own[name]} == {"cache", "finetune", "generate", "evaluate"}
+    assert made(f"data.prompts='{tmp_path / 'held.yaml'}'") == usual
+    before, after = made(held_out), made(held_out, f"data.prompts='{tmp_path / 'held.yaml'}'")
+    assert {name for name in before if before[name] != after[name]} == {"generate", "evaluate"}
+    with pytest.raises(RequestError, match="evaluate.prompts=held_out, and mucus has none"):
+        made(held_out, f"data.prompts='{tmp_path / 'none.yaml'}'")
+    assert tmp_path / "my.yaml" in (source_files(settings("run", f"data.prompts='{tmp_path / 'my.yaml'}'")) or [])
 
 
 def test_missing_data_and_unknown_labels_are_refused(settings, tmp_path):
