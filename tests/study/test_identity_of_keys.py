@@ -85,7 +85,7 @@ TABLE: Mapping[str, Sequence[Case]] = {
     "seed": [Case(5, TRAINED)],
     "multirun": [Case("elsewhere")],
     **{f"study.{key}": [Case(value)] for key, value in {"name": "other", "question": "why?", "retry_failed": 0, "force": True}.items()},
-    **{f"study.{key}": [Case(value)] for key, value in {"fail_fast": True, "lease_seconds": 9.0}.items()},
+    **{f"study.{key}": [Case(value)] for key, value in {"fail_fast": True, "lease_seconds": 9.0, "stop_seconds": 5.0}.items()},
     **{f"tracking.{key}": [Case(value)] for key, value in {"name": "none", "project": "p", "entity": "e", "mode": "disabled"}.items()},
     "tracking.logger": [Case({"_target_": "a.C"}, given={"tracking.name": "logger", "tracking.logger": {"_target_": "a.B"}})],
     "data.name": [Case("folder", EVERY, {"data.root": "{images}"})],
@@ -98,11 +98,14 @@ TABLE: Mapping[str, Sequence[Case]] = {
     "data.classes": [Case(("a", "b"), EVERY, OWN)],
     "data.val_share": [Case(0.3, EVERY, OWN)],
     "data.test_share": [Case(0.3, EVERY, OWN)],
+    "data.group": [Case(r"regex:(\d)\.png", EVERY, OWN)],
+    "data.prompts": [Case("{words}", TRAINED | {"cache"}, OWN)],
     "base.name": [Case("local")],
     "base.path": [Case("{same base}")],
     "base.hub": [Case("other/model", BY_BASE, HUB)],
     "base.revision": [Case("b", BY_BASE, HUB)],
     "base.canvas": [Case(40, BY_BASE)],
+    "base.lr": [Case({"muon": 1.0})],
     **{f"gate.{key}": [Case(value, GATED)] for key, value in _OF_A_CLASSIFIER.items()},
     **{f"judge.{key}": [Case(value, JUDGED)] for key, value in {**_OF_A_CLASSIFIER, "batch_size": 4, "part": "a"}.items()},
     **{f"classifier.{key}": [Case(value, ALONE)] for key, value in _OF_A_CLASSIFIER.items()},
@@ -174,12 +177,14 @@ REASONS: Mapping[str, str] = {
     "multirun": "where trials and stages lie",
     **dict.fromkeys(("study.name", "study.question"), "words for people and a folder's name"),
     **dict.fromkeys(("study.retry_failed", "study.force", "study.fail_fast", "study.lease_seconds"), "whether and when a trial is tried"),
+    "study.stop_seconds": "how long a trial that has to stop may take for it",
     **{f"tracking.{key}": "what is told of a trial elsewhere" for key in ("name", "project", "entity", "mode", "logger")},
     "data.root": "where the files lie; their content counts",
     "data.allow_subset": "whether a file that is not the official one is taken; its content counts",
     "data.download": "how the official file gets there; its content counts",
     "base.name": "a word for people; the folder's content or the hub's commit counts",
     "base.path": "where the base lies; its content counts",
+    "base.lr": "what the options of optimizer take; the rate that the optimizer has counts",
     "trainer.accelerator": "where it is computed: rounding, and with dropout other masks; the stage's record names the device",
     "trainer.log_every_n_steps": "how often something is told",
     "trainer.profiler": "a table beside the adapter",
@@ -236,6 +241,7 @@ def places(tmp_path_factory) -> dict[str, str]:
     (root / "adapter").mkdir()
     save_file({"x": np.ones(3)}, root / "adapter" / "pytorch_lora_weights.safetensors")
     (root / "empty").mkdir()
+    (root / "words").write_text("a:\n  canonical: a picture of the letter a\n")
     for name, copied in (("base", "same base"), ("adapter", "same adapter"), ("images", "moved")):
         shutil.copytree(root / name, root / copied)
     return {f"{{{path.name}}}": str(path) for path in root.iterdir()}
@@ -273,6 +279,7 @@ CASES = [(key, number) for key, cases in TABLE.items() for number in range(len(c
 @pytest.mark.parametrize(("key", "number"), CASES, ids=[f"{key}-{number}" for key, number in CASES])
 def test_a_key_changes_the_identities_that_the_table_names_and_no_other(key, number, places, monkeypatch):
     monkeypatch.setattr("pathsynth.study.sources._cached", lambda *_: True)
+    monkeypatch.setattr("pathsynth.study.sources._hub_file", lambda *_: Path(places["{empty}"]) / "none.json")
     monkeypatch.setattr("pathsynth.study.plan.pretrained_source", lambda _: FakeWeights())
     case, command = TABLE[key][number], COMMANDS.get(key.partition(".")[0], "run")
     based = {} if command in ("classify", "pretrain") else {"base.path": "{base}"}
@@ -362,7 +369,8 @@ def first_attempts(small_base_folder, tmp_path_factory):
 
         slots = slots_of(Stream.VAL, {c.index: data.prompts.canonical(c.index) for c in data.space.classes[:4]}, 1)
         folder = tmp_path_factory.mktemp("validation")
-        callback = RegenerationCallback(slots, drawer(base, 32, sampling), judge, sampling, data.space, folder, lambda step: None)
+        draw = drawer(base, 32, sampling)
+        callback = RegenerationCallback(slots, draw, judge, sampling, draw.scheduler, data.space, folder, lambda step: None)
         alone = {"global_rank": 0, "world_size": 1, "is_global_zero": True}
         callback.on_validation_epoch_end(
             SimpleNamespace(global_step=1, loggers=[], callback_metrics={}, progress_bar_metrics={}, **alone), None
@@ -388,6 +396,7 @@ def test_a_validation_sees_the_same_first_attempts_where_the_adapter_keeps_its_i
 def test_the_size_of_batches_decides_what_is_tried_where_it_is_hashed(number, small_base_folder):
     from pathsynth.sampling.generation import route_of
     from pathsynth.sampling.rejection import Allowance, sample_until_accepted
+    from pathsynth.sampling.scheduler import scheduler_of
     from pathsynth.sampling.slots import Stream, slots_of
     from pathsynth.sampling.verdict import Verdict
 
@@ -402,7 +411,8 @@ def test_the_size_of_batches_decides_what_is_tried_where_it_is_hashed(number, sm
         limits = Allowance(sampling.calls, sampling.seconds and 2.5, lambda: next(ticks), 0.0)
         slots = slots_of(Stream.EVAL, dict.fromkeys(range(9), "a prompt"), 3)
         budget = (sampling.attempts, sampling.batch_size, sampling.seed)
-        more = {"allowance": limits, "speculate": sampling.speculate, "route": route_of(sampling), "look": lambda a: [None for _ in a]}
+        more = {"allowance": limits, "speculate": sampling.speculate, "look": lambda a: [None for _ in a]}
+        more["route"] = route_of(sampling, scheduler_of(sampling.scheduler, "", {}))
         judged = sample_until_accepted(slots, lambda attempts: [picture for _ in attempts], judge, *budget, **more)
         return {(j.attempt.slot.label, j.attempt.slot.index, j.attempt.number, j.verdict.accepted) for j in judged}
 
