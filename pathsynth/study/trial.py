@@ -40,7 +40,6 @@ from pathsynth.vocabulary.labels import UnknownLabelError
 
 _log = logging.getLogger("pathsynth.trial")
 
-
 _WATCH_SECONDS = 0.25
 _STOPPED = "stopped on request"
 
@@ -67,7 +66,7 @@ def _begin(folder: Path) -> int:
         _watch(parent, study.stop_seconds, lambda: os.kill(os.getpid(), signal.SIGKILL))
         return _help(folder, manifest)
     lease = _lease(folder, study.lease_seconds)
-    reporter = _Reporter(folder, lease, replace(read_state(folder), identity=manifest.plan.identity, pid=os.getpid()))
+    reporter = _Reporter(folder, lease, read_state(folder))
     _watch(parent, study.stop_seconds, reporter.give_up)
     return _carry_out(folder, manifest, reporter)
 
@@ -133,6 +132,8 @@ def _carry_out(folder: Path, manifest: Manifest, report: _Reporter) -> int:
         return report.end(FAILED, str(error), 1)
     except Exception as error:  # a trial's failure, whatever it is, must become a reason
         _log.error("unexpected failure", exc_info=error)
+        if interruption.requested():  # a library made something else of the interruption that went through it
+            return report.end(INTERRUPTED, _STOPPED, EXIT_STOPPED)
         return report.end(FAILED, _one_line(error), 1)
     _log.info("done")
     return report.end(DONE, "", 0)
@@ -174,7 +175,7 @@ class _Reporter:
         """End the process, which was asked to stop and does not come to it."""
         with contextlib.suppress(OSError):
             _log.warning("%s; it did not come to an end by itself in stage %s, and is killed", _STOPPED, self.state.stage)
-            self.state = replace(self.state, state=INTERRUPTED, reason=_STOPPED, ended=now())
+            self.state = replace(self.state, state=INTERRUPTED, reason=_STOPPED, pid=os.getpid(), ended=now())
             self.tell()
         _die()
 

@@ -15,7 +15,7 @@ import pytest
 from pathsynth.study import stopping
 from pathsynth.study.claim import claim
 from pathsynth.study.outcomes import FOLDER_VARIABLE
-from pathsynth.study.state import INTERRUPTED, read_state
+from pathsynth.study.state import INTERRUPTED, TrialState, read_state, write_state
 from pathsynth.study.stopping import Urgency, ask_to_stop, stop_after_failure, urgency
 from pathsynth.study.supervise import supervise, trial_environment
 
@@ -46,6 +46,11 @@ def run(config, plan, store, folder, progress):
         imports()
     if what == "deaf":
         sum(range(10**12))  # one native call that keeps Python's lock
+    if what == "turns":
+        try:
+            time.sleep(60)
+        except BaseException as error:
+            raise SystemError("returned a result with an exception set") from error
     if what == "swallows":
         end = time.monotonic() + 60
         while time.monotonic() < end:
@@ -124,6 +129,25 @@ def test_ctrl_c_and_a_closed_terminal_stop_a_trial(tmp_path, number):
     process.send_signal(number)
     assert process.wait(30) == 130
     assert read_state(tmp_path).reason == "stopped on request"
+
+
+def test_a_request_that_a_library_turns_into_an_error_is_no_failure(tmp_path):
+    process = start(tmp_path, "turns")
+    wait_for(tmp_path / "building")
+    time.sleep(0.8)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 130
+    state = read_state(tmp_path)
+    assert (state.state, state.tries) == (INTERRUPTED, 0)
+
+
+def test_a_folder_of_another_trial_that_is_done_is_not_done(tmp_path):
+    """Six digits of two identities may be the same."""
+    write_state(tmp_path, TrialState("done", "another", pid=1))
+    process = start(tmp_path)
+    wait_for(tmp_path / "building")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 130
 
 
 @pytest.mark.parametrize(("what", "watched"), [("swallows", None), ("swallows", 100), ("deaf", None)])
