@@ -93,7 +93,8 @@ class DataSet:
         if part == "all":
             return train
         groups = train.groups
-        in_a = random_half(train.labels, self.identity) if groups is None else group_half(train.labels, groups, self.identity)
+        told = ("part", self.identity)
+        in_a = random_half(train.labels, *told) if groups is None else group_half(train.labels, groups, *told)
         return train.take(np.flatnonzero(in_a if part == "a" else ~in_a))
 
 

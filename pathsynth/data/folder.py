@@ -72,7 +72,7 @@ def folder_data(
     identity = _identity(size, found.space, found.files, groups)
     if groups:
         labels = np.array([f.label for f in found.files["train"]])
-        group_half(labels, groups["train"], identity)  # whether there is a way is told now
+        group_half(labels, groups["train"], "part", identity)  # whether there is a way is told now
 
     @functools.cache
     def read(split: str) -> LabelledImages:

@@ -21,9 +21,9 @@ _TRIES = 50
 _HALVES = 2
 
 
-def random_half(labels: np.ndarray, identity: str) -> np.ndarray:
-    """Boolean (N,): of each class the half (rounded up) of the rows whose hash comes first."""
-    order = np.asarray([derive_seed("part", identity, row) for row in range(len(labels))])
+def random_half(labels: np.ndarray, purpose: str, identity: str) -> np.ndarray:
+    """Boolean (N,): of each class the half (rounded up) of the rows whose hash, of purpose and data, comes first."""
+    order = np.asarray([derive_seed(purpose, identity, row) for row in range(len(labels))])
     chosen = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
@@ -31,18 +31,18 @@ def random_half(labels: np.ndarray, identity: str) -> np.ndarray:
     return chosen
 
 
-def group_half(labels: np.ndarray, groups: np.ndarray, identity: str) -> np.ndarray:
+def group_half(labels: np.ndarray, groups: np.ndarray, purpose: str, identity: str) -> np.ndarray:
     """Boolean (N,): about half of the rows of each class, whole groups alone.
 
     Args:
         labels, groups: int64 (N,).
-        identity: of the data; the halves depend on it and on the groups alone.
+        purpose, identity: of the halves and of the data; halves depend on these and on the groups alone.
 
     Raises:
         RequestError: no such halves exist, or none was found.
     """
     for attempt in range(_TRIES):
-        chosen = _folds(labels, groups, Fraction(1, 2), derive_seed("part", identity, attempt))
+        chosen = _folds(labels, groups, Fraction(1, 2), derive_seed(purpose, identity, attempt))
         if len(np.unique(labels[chosen])) == len(np.unique(labels[~chosen])) == len(np.unique(labels)):
             return chosen
     raise RequestError("data.group leaves no way to halve train with every class in both halves; use more groups, or leave it out")
