@@ -92,5 +92,5 @@ def test_cuts_are_stratified_and_near_their_shares():
     for split, share in (("test", 0.2), ("val", 0.2), ("train", 0.6)):
         assert abs(len(cut[split]) / 600 - share) < 0.05
         assert (np.abs(np.bincount(labels[cut[split]]) / np.bincount(labels) - share) < 0.1).all()
-    half = group_half(labels, groups, "identity")
+    half = group_half(labels, groups, "part", "identity")
     assert not set(groups[half]) & set(groups[~half]) and 250 <= half.sum() <= 350
