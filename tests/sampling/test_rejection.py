@@ -186,7 +186,7 @@ def test_an_attempt_revises_the_one_before_it_unless_that_is_no_whole_image(scri
 
 @given(SCRIPTS, st.integers(1, 4), st.integers(1, 9), st.sampled_from([None, 6]))
 def test_first_attempts_that_are_drawn_apart_have_the_batches_that_they_have_alone(script, attempts, batch_size, revise_from):
-    world, alone = (LongWay(script, Route(10, 1, revise_from, apart=True)) for _ in range(2))
+    world, alone = (LongWay(script, Route((1,) * 10, revise_from, apart=True)) for _ in range(2))
     judged = world.run(attempts, batch_size)
     alone.run(1, batch_size)
     assert [batch for batch in world.batches if any(a.number == 0 for a in batch)] == alone.batches
