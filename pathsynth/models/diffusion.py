@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
 
@@ -48,6 +49,15 @@ def denoising_loss(
     if min_snr_gamma is None:
         return error
     return error * min_snr_weights(scheduler, timesteps, min_snr_gamma, kind)
+
+
+def training_scheduler(scheduler: Any) -> DDPMScheduler:
+    """What noises latents in training, on the noise schedule of a base's own ``scheduler``.
+
+    Samplers that work with the standard deviation of the noise (Euler, Heun, LMS) add it to latents that they do not scale, and some
+    cannot give a velocity; a base is trained on latents of unit variance (Ho et al., arXiv 2006.11239, equation 4), whatever samples it.
+    """
+    return DDPMScheduler.from_config(scheduler.config)
 
 
 def min_snr_weights(scheduler, timesteps: Tensor, gamma: float, kind: str) -> Tensor:

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from pathsynth.config import TrainerConfig
 from pathsynth.ledger.seeds import derive_seed
 from pathsynth.models.base import Base
-from pathsynth.models.diffusion import denoising_loss, encode_prompts
+from pathsynth.models.diffusion import denoising_loss, encode_prompts, training_scheduler
 from pathsynth.training.batches import BatchPlan, LatentBatch
 from pathsynth.training.divergence import LossWatch
 from pathsynth.training.optimizer import adapter_groups, build_optimizer
@@ -41,7 +41,7 @@ class LoraFinetuning(pl.LightningModule):
         self.unet = base.unet
         self.text_encoder = base.text_encoder if base.learns_text else None
         self.register_buffer("embeddings", plan.cache.embeddings, persistent=False)
-        self._tokenizer, self._noise_scheduler = base.pipeline.tokenizer, base.scheduler
+        self._tokenizer, self._noise_scheduler = base.pipeline.tokenizer, training_scheduler(base.scheduler)
         self._predict = torch.compile(base.unet.forward) if trainer_config.compile else base.unet.forward
         self._adapter = parameters
         self._plan, self._config, self._optimizer, self._slowed = plan, trainer_config, optimizer, slowed

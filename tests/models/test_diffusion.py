@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import diffusers
 import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from pathsynth.models.diffusion import denoising_loss, min_snr_weights
+from pathsynth.models.diffusion import denoising_loss, min_snr_weights, training_scheduler
 from pathsynth.models.tiny import tiny_scheduler
 
 
@@ -69,3 +70,25 @@ def test_other_prediction_types_are_refused(batch):
     latents, text, noise, timesteps = batch
     with pytest.raises(ValueError, match="sample is not supported"):
         denoising_loss(Oracle(noise, 0), DDPMScheduler(prediction_type="sample"), latents, text, noise, timesteps)
+
+
+@pytest.mark.parametrize("kind", [f"{name}Scheduler" for name in ("DDIM", "EulerDiscrete", "HeunDiscrete", "LMSDiscrete", "PNDM")])
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_a_base_is_trained_alike_whatever_samples_it(kind, prediction):
+    """Euler and its kin would add noise to latents that they do not scale, and PNDM gives no velocity."""
+    generator = torch.Generator().manual_seed(0)
+    latents, noise = (torch.randn(3, 4, 8, 8, generator=generator) for _ in range(2))
+    timesteps = torch.tensor([0, 500, 999])
+    own = getattr(diffusers, kind)(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type=prediction)
+    scheduler = training_scheduler(own)
+    kept = (own.alphas_cumprod[timesteps] ** 0.5)[:, None, None, None]
+    lost = ((1 - own.alphas_cumprod[timesteps]) ** 0.5)[:, None, None, None]
+    assert torch.allclose(scheduler.add_noise(latents, noise, timesteps), kept * latents + lost * noise, atol=1e-6)
+    assert torch.allclose(scheduler.get_velocity(latents, noise, timesteps), kept * noise - lost * latents, atol=1e-6)
+    assert scheduler.config.prediction_type == prediction
+
+
+def test_the_embedded_base_is_trained_on_its_own_noise_schedule():
+    own, scheduler = tiny_scheduler(), training_scheduler(tiny_scheduler())
+    assert float(own.alphas_cumprod[-1]) == 0.0, "nothing of the latent is left at the last step"
+    assert torch.equal(own.alphas_cumprod, scheduler.alphas_cumprod)
