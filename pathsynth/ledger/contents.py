@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
 
 from pathsynth.ledger.atomic import read_json, sync
+from pathsynth.ledger.local_cache import file_digest
 
 RECORD = "stage.json"
 _READ_ONLY = 0o444
@@ -26,7 +26,7 @@ def seal(folder: Path) -> dict[str, str]:
         if path.is_file():
             make_read_only(path)
             told = path.stat()
-            found[path.relative_to(folder).as_posix()] = f"{_digest(path)} {told.st_size} {told.st_mtime_ns}"
+            found[path.relative_to(folder).as_posix()] = f"{file_digest(path)} {told.st_size} {told.st_mtime_ns}"
         sync(path)
     return dict(sorted(found.items()))
 
@@ -58,11 +58,6 @@ def _change(path: Path, line: str) -> str:
         told = os.stat(path)
     except FileNotFoundError:
         return "is missing"
-    if told.st_size == int(size) and (told.st_mtime_ns == int(changed) or _digest(path) == digest):
+    if told.st_size == int(size) and (told.st_mtime_ns == int(changed) or file_digest(path) == digest):
         return ""
     return "was changed"
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -41,12 +41,12 @@ def checksum(path: Path, algorithm: str) -> str:
 def _checksum(path: Path, algorithm: str, stamp: tuple[int, int, int]) -> str:
     size, changed_ns, _ = stamp
     if size < _LARGE:
-        return _digest(path, algorithm)
+        return file_digest(path, algorithm)
     note = cache_folder() / "checksums" / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}-{algorithm}.json"
     known = _noted(note, stamp)
     if known:
         return known
-    found = _digest(path, algorithm)
+    found = file_digest(path, algorithm)
     if _stamp(path) == stamp and time.time() - changed_ns / 1e9 > _SETTLED_SECONDS:
         _note(note, path, stamp, found)
     return found
@@ -57,7 +57,8 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def _digest(path: Path, algorithm: str) -> str:
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Hex digest of a file, read now."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, algorithm).hexdigest()
 

@@ -61,7 +61,7 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     "gate": _USUAL_CLASSIFIER,
     "judge": _USUAL_CLASSIFIER,
     "classifier": _USUAL_CLASSIFIER,
-    **{f"{name}_test": {} for name in ("gate", "judge", "classifier")},
+    **{f"{name}_test": {} for name in CLASSIFIERS},
     "finetune": {
         "accumulate": 1,
         "dropout": 0.0,

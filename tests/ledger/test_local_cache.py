@@ -30,8 +30,8 @@ def written(path: Path, content: bytes, age: float = 60) -> Path:
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were read whole."""
-    real, found = local_cache._digest, []
-    monkeypatch.setattr(local_cache, "_digest", lambda path, algorithm: found.append(path) or real(path, algorithm))
+    real, found = local_cache.file_digest, []
+    monkeypatch.setattr(local_cache, "file_digest", lambda path, algorithm: found.append(path) or real(path, algorithm))
     return found
 
 
