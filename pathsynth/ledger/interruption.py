@@ -27,6 +27,7 @@ class _Request:
     """Plain attributes: a lock, as an Event has, could be held by the very code that the signal interrupts."""
 
     since: float | None = None
+    cause: str = ""
     raised: bool = False
     dropped: bool = False
     served: bool = False
@@ -38,9 +39,9 @@ class _Request:
             self.raised = True
             raise Interrupted
 
-    def note(self) -> None:
+    def note(self, cause: str = "") -> None:
         if self.since is None:
-            self.since = time.monotonic()
+            self.since, self.cause = time.monotonic(), cause
 
     def see_dropped(self, told: Any) -> None:
         if isinstance(told.exc_value, Interrupted):
@@ -66,10 +67,15 @@ def listen() -> None:
             signal.signal(number, _request.handle)
 
 
-def note() -> None:
-    """Note a request without raising; nothing where no process listens."""
+def note(cause: str = "") -> None:
+    """Note a request without raising; nothing where no process listens. ``cause``: why, where the process itself wants its end."""
     if _request:
-        _request.note()
+        _request.note(cause)
+
+
+def cause() -> str:
+    """Why this process wanted its own end; empty where it was asked from outside, or not at all."""
+    return _request.cause if _request else ""
 
 
 def requested() -> bool:

@@ -24,6 +24,7 @@ _NAME_LENGTH = 60
 _SILENT = re.compile(
     r"^(study|study\..*|multirun|tracking.*|hydra.*|data\.(root|allow_subset|download)|base\.path|pretrain\.root|trainer\.threads)$"
 )
+_DECIMAL = re.compile(r"\d+\.\d{6,}(e-?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -128,9 +129,14 @@ def trial_name(config: RunConfig, overrides: Sequence[str]) -> str:
         key, _, value = override.lstrip("+~").partition("=")
         if not _SILENT.match(key):
             end = key.rsplit(".", 1)[-1]
-            told.append(f"{end if ends.get(end, 0) <= 1 else key}={value}")
+            told.append(f"{end if ends.get(end, 0) <= 1 else key}={_short(value)}")
     name = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", ",".join(told)).strip("_.,-")
     return name[:_NAME_LENGTH].rstrip("_.,-=") or config.command
+
+
+def _short(value: str) -> str:
+    """A long decimal number with four digits that count, as a search proposes them; anything else as it is."""
+    return f"{float(value):.4g}" if _DECIMAL.fullmatch(value) else value
 
 
 def _setting_keys(config: RunConfig) -> Iterator[str]:

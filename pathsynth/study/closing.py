@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pathsynth.study.outcomes import Outcome, read_outcomes
-from pathsynth.study.state import DONE, INTERRUPTED, RUNNING, read_state, write_state
+from pathsynth.study.state import DONE, INTERRUPTED, PRUNED, RUNNING, read_state, write_state
 from pathsynth.study.status import TrialRow, print_rows, trial_row
 from pathsynth.study.syncing import sync_hint
 
@@ -42,7 +42,7 @@ def close(outcomes_folder: Path, interrupted: bool) -> int:
 
 def _status(rows: Sequence[TrialRow]) -> int:
     states = {row.state for row in rows}
-    if states <= {DONE}:
+    if states <= {DONE, PRUNED}:
         return EXIT_DONE
     return EXIT_REFUSED if states == {_REFUSED} else EXIT_FAILED
 

@@ -21,13 +21,14 @@ from pathsynth.ledger.records import read_metric
 from pathsynth.study.claim import Manifest, claim, trial_folder, trial_name, write_manifest
 from pathsynth.study.gpus import own_gpu
 from pathsynth.study.image_check import check_images
-from pathsynth.study.outcomes import Outcome, passes_over_busy, write_outcome
+from pathsynth.study.outcomes import Outcome, passes_over_busy, read_searched, write_outcome
 from pathsynth.study.output import drop_unread_output
 from pathsynth.study.plan import Plan, plan, planned_images
-from pathsynth.study.state import DONE, FAILED, WAITING, TrialState, read_state, write_state
+from pathsynth.study.state import DONE, FAILED, PRUNED, WAITING, TrialState, read_state, write_state
 from pathsynth.study.stopping import ask_to_stop, in_command, raise_if_asked, stop_after_failure, stopped_by_failure
 from pathsynth.study.supervise import cores, ranks_here, supervise, trial_command, trial_environment
 from pathsynth.study.wording import word_notes
+from pathsynth.training import pruning
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 _BYTES_A_PIXEL = 2.5
@@ -148,7 +149,7 @@ def _carried_out(
                 print(f"{folder.name}: {verdict}", flush=True)
                 return before
             write_outcome(number, Outcome(folder.name, folder, "", own=True))
-            state = _supervised(checked, folder, overrides, side_by_side, before, lease)
+            state = _supervised(checked, folder, overrides, side_by_side, before, lease, read_searched(number))
             if lease.current:
                 return state
         print(f"{folder.name}: taken over by another process", flush=True)
@@ -166,7 +167,13 @@ def standing(before: TrialState, identity: str, study: StudyConfig) -> str:
 
 
 def _supervised(
-    checked: Checked, folder: Path, overrides: tuple[str, ...], side_by_side: int, before: TrialState, lease: Lease
+    checked: Checked,
+    folder: Path,
+    overrides: tuple[str, ...],
+    side_by_side: int,
+    before: TrialState,
+    lease: Lease,
+    searched: str | None,
 ) -> TrialState:
     identity = checked.plan.identity
     _warn_of_disk(checked, folder)
@@ -176,9 +183,11 @@ def _supervised(
     devices = checked.config.trainer.devices or 1
     with own_gpu(Path(checked.config.multirun), side_by_side, checked.config.study.lease_seconds, devices) as gpu:
         environment = trial_environment(checked.config.trainer.threads, side_by_side, gpu, devices)
+        if searched:
+            environment[pruning.VARIABLE] = searched
         state = supervise(trial_command(folder), folder, environment, lease, checked.config.study.stop_seconds)
     if state.state != FAILED:
-        print(f"{folder.name}: {state.state}", flush=True)
+        print(f"{folder.name}: {state.reason if state.state == PRUNED else state.state}", flush=True)
     return state
 
 

@@ -6,10 +6,11 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pathsynth.ledger.atomic import read_json, write_json
+from pathsynth.ledger.atomic import read_json, write_json, write_text
+from pathsynth.training.pruning import SearchedTrial
 
 FOLDER_VARIABLE = "PATHSYNTH_OUTCOMES"
-_FILE, _PASS_OVER = "outcome.json", "pass-over-busy"
+_FILE, _PASS_OVER, _SEARCHED = "outcome.json", "pass-over-busy", "search.json"
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,19 @@ def passes_over_busy() -> bool:
     """Whether somebody will come back to a trial that is busy."""
     root = os.environ.get(FOLDER_VARIABLE)
     return bool(root) and (Path(root or "") / _PASS_OVER).exists()
+
+
+def write_searched(number: int, searched: SearchedTrial) -> None:
+    """Leave with a job's number which trial of a search it carries out; on the disk, as a launcher's workers read no environment twice."""
+    place = Path(os.environ[FOLDER_VARIABLE]) / str(number)
+    place.mkdir(parents=True, exist_ok=True)
+    write_text(place / _SEARCHED, searched.to_text())
+
+
+def read_searched(number: int) -> str | None:
+    """What :func:`write_searched` left, as it stands in a trial's environment; None for a job of no search."""
+    path = Path(os.environ.get(FOLDER_VARIABLE, "")) / str(number) / _SEARCHED
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def read_outcomes(root: Path) -> list[Outcome]:

@@ -17,14 +17,14 @@ _LEASE = ".lease"
 LOG = "log.txt"
 ADDRESS = "tracked_at.txt"
 """Where the trial's run can be seen online; there is none where it is kept offline."""
-RUNNING, DONE, FAILED, INTERRUPTED, WAITING = "running", "done", "failed", "interrupted", "waiting"
+RUNNING, DONE, FAILED, INTERRUPTED, WAITING, PRUNED = "running", "done", "failed", "interrupted", "waiting", "pruned"
 EXIT_STOPPED = 130
 """What the process of a trial that was stopped on request exits with."""
 
 
 @dataclass(frozen=True)
 class TrialState:
-    """``state`` is running, done, failed, interrupted or waiting; times are ISO 8601 in UTC.
+    """``state`` is running, done, failed, interrupted, pruned (by a search; it can go on) or waiting; times are ISO 8601 in UTC.
 
     ``tries``: how often the trial has failed.
     ``step`` of ``steps`` (training steps or slots; None: the stage does not count), ``rate`` in steps a second (None: not
@@ -47,7 +47,7 @@ class TrialState:
 
     @property
     def over(self) -> bool:
-        return self.state in (DONE, FAILED, INTERRUPTED)
+        return self.state in (DONE, FAILED, INTERRUPTED, PRUNED)
 
     def seconds(self, now: datetime | None = None) -> float | None:
         """From start to end, or to ``now`` while it runs; None where either is not known."""
@@ -84,7 +84,7 @@ def _state(record: Any) -> TrialState:
     for name, value in known.items():
         if not isinstance(value, _FIELDS[name]):
             raise ValueError(f"{name} is {str(value)[:40]!r}")
-    if known.get("state") not in (RUNNING, DONE, FAILED, INTERRUPTED, WAITING):
+    if known.get("state") not in (RUNNING, DONE, FAILED, INTERRUPTED, WAITING, PRUNED):
         raise ValueError("it names no state")
     return TrialState(**known)
 

@@ -13,12 +13,12 @@ from rich.table import Table
 
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import Metric, read_metrics
-from pathsynth.study.state import DONE, FAILED, INTERRUPTED, RUNNING, WAITING, TrialState, read_state
+from pathsynth.study.state import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, WAITING, TrialState, read_state
 
 MANIFEST, RESULT = "manifest.json", "result.json"
 GATE, JUDGE = "gate", "judge"
 _WIDE = 200
-_COLOURS = {DONE: "green", RUNNING: "cyan", FAILED: "red", INTERRUPTED: "yellow"}
+_COLOURS = {DONE: "green", RUNNING: "cyan", FAILED: "red", INTERRUPTED: "yellow", PRUNED: "magenta"}
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def print_rows(rows: Iterable[TrialRow], console: Console | None = None) -> None
 
 def most_urgent(rows: Sequence[TrialRow], count: int) -> list[TrialRow]:
     """At most ``count`` rows in their order: running ones, then what went wrong, what waits, and what is done."""
-    order = (RUNNING, FAILED, INTERRUPTED, WAITING, DONE)
+    order = (RUNNING, FAILED, INTERRUPTED, WAITING, PRUNED, DONE)
     ranks = {state: rank for rank, state in enumerate(order)}
     chosen = sorted(range(len(rows)), key=lambda i: ranks.get(rows[i].state, 0))[:count]
     return [rows[i] for i in sorted(chosen)]

@@ -28,6 +28,7 @@ from pathsynth.study.state import (
     FAILED,
     INTERRUPTED,
     LOG,
+    PRUNED,
     RUNNING,
     TrialState,
     lease_folder,
@@ -122,8 +123,9 @@ def _carry_out(folder: Path, manifest: Manifest, report: _Reporter) -> int:
         _build(manifest, folder, report)
     except (Interrupted, KeyboardInterrupt, StoppedElsewhere):
         interruption.serve()
-        _log.info("%s in stage %s", _STOPPED, report.state.stage)
-        return report.end(INTERRUPTED, _STOPPED, EXIT_STOPPED)
+        pruned = interruption.cause()
+        _log.info("%s in stage %s", pruned or _STOPPED, report.state.stage)
+        return report.end(PRUNED, pruned, 0) if pruned else report.end(INTERRUPTED, _STOPPED, EXIT_STOPPED)
     except (RequestError, UnknownLabelError) as error:
         _log.error("%s", error)
         return report.end(FAILED, str(error), 2)

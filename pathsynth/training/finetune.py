@@ -37,6 +37,7 @@ from pathsynth.training.divergence import Diverged, Tries
 from pathsynth.training.lora_module import LoraFinetuning
 from pathsynth.training.optimizer import format_groups, optimizer_groups
 from pathsynth.training.overfit import FallingLoss
+from pathsynth.training.pruning import Pruning
 from pathsynth.training.ranks import launched, local_rank, own_environment, strategy_for
 from pathsynth.training.regeneration import RegenerationCallback
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
@@ -220,6 +221,7 @@ def _regeneration(job: FinetuneJob, folder: Path, keep_best: Callable[[int], Non
     sampling, space = job.settings.sampling, job.data.space
     prompts = {c.index: job.data.prompts.canonical(c.index) for c in space.classes}
     draw = drawer(job.base, job.data.size, sampling)
+    pruning = None if local_rank() else Pruning.of_this_process()
     return RegenerationCallback(
         slots=slots_of(Stream.VAL, prompts, job.settings.validation.n),
         draw=draw,
@@ -229,6 +231,7 @@ def _regeneration(job: FinetuneJob, folder: Path, keep_best: Callable[[int], Non
         space=space,
         folder=folder,
         keep_best=keep_best,
+        report=pruning.report if pruning else None,
     )
 
 

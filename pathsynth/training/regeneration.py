@@ -53,7 +53,8 @@ class RegenerationCallback(pl.Callback):
     of attempts with their images, and two contact sheets; calls ``keep_best`` whenever the before-filter macro-F1 is higher
     than ever. First attempts alone decide that, and are drawn apart from the others: the rules and the budget of acceptance change what
     is shown, not which adapter is best. On several devices each fills a share of the slots; the first tells of all. Draws no number
-    from a global generator, so training with and without it gives the same adapter.
+    from a global generator, so training with and without it gives the same adapter. ``report`` (a search's) gets the number of the
+    validation, the step, the last step and the macro-F1.
     """
 
     def __init__(
@@ -66,10 +67,11 @@ class RegenerationCallback(pl.Callback):
         space: LabelSpace,
         folder: Path,
         keep_best: Callable[[int], None],
+        report: Callable[[int, int, int, float], None] | None = None,
     ) -> None:
         self._slots, self._draw, self._judge, self._sampling = slots, draw, judge, sampling
         self._route = replace(route_of(sampling, scheduler), look_after=None, apart=True)
-        self._space, self._folder, self._keep_best = space, folder, keep_best
+        self._space, self._folder, self._keep_best, self._report = space, folder, keep_best, report
         self.best = -1.0
         self._rows: list[dict[str, float]] = []
         folder.mkdir(parents=True, exist_ok=True)
@@ -101,6 +103,8 @@ class RegenerationCallback(pl.Callback):
         self._rows.append(self._row(trainer, scores))
         if trainer.is_global_zero:
             self._tell(trainer, scores, judged)
+            if self._report:
+                self._report(len(self._rows), scores.step, trainer.max_steps, scores.before.macro_f1)
         if scores.before.macro_f1 > self.best:
             self.best = scores.before.macro_f1
             self._keep_best(scores.step)

@@ -38,6 +38,13 @@ def run(config, plan, store, folder, progress):
             end = time.monotonic() + 60
             while time.monotonic() < end and not Path("open").exists():
                 time.sleep(0.05)
+        if what == "validate":
+            from pathsynth.ledger import interruption
+            from pathsynth.training.pruning import Pruning
+            pruning = Pruning.of_this_process()
+            for number in (1, 2, 3) if pruning else ():
+                pruning.report(number, 100 * number, 300, rank / 100)
+                interruption.check()
         if what == "stubborn":
             end = time.monotonic() + 60
             while time.monotonic() < end:

@@ -364,3 +364,23 @@ def test_a_rerun_comes_to_the_same_bits(finished):
     assert code == 0, output
     for told in ("adapter/pytorch_lora_weights.safetensors", "adapter/adapter.json", "attempts.parquet", "metrics", "confusion matrices"):
         assert any(line.startswith(told) and " same " in line for line in output.splitlines()), output
+
+
+def test_a_training_that_a_search_prunes_goes_on_to_the_same_adapter(finished):
+    folder, base = finished
+    pruner = "hydra.sweeper.pruner={_target_: optuna.pruners.ThresholdPruner, lower: 2.0}"  # no score is so high
+    search = ["hydra/sweeper=optuna", "-m", "lora.rank=16,32", "hydra.sweeper.n_trials=1", "hydra.sweeper.sampler=random", pruner]
+    code, output = run(folder, "run", f"base.path={base}", *SMALL, "study.name=pruned", *search)
+    assert code == 0, output
+    (trial,) = (path.parent for path in (folder / "multirun" / "pruned").glob("*/state.json"))
+    state = json.loads((trial / "state.json").read_text())
+    assert (state["state"], state["reason"], state["stage"]) == ("pruned", "pruned at step 2", "finetune"), output
+    assert "search trial 0 pruned at step 2" in output and "1 pruned" in output
+    rank = "16" if "rank=16" in trial.name else "32"
+    code, output = run(folder, "run", f"base.path={base}", *SMALL, "study.name=pruned", f"lora.rank={rank}", "multirun=elsewhere")
+    assert code == 0, output
+    code, output = run(folder, "run", f"base.path={base}", *SMALL, "study.name=pruned", f"lora.rank={rank}")
+    assert code == 0, output
+    weights = "adapter/pytorch_lora_weights.safetensors"
+    (undisturbed,) = (folder / "elsewhere" / "pruned").glob(f"*/{weights}")
+    assert (trial / weights).read_bytes() == undisturbed.read_bytes()

@@ -1,0 +1,135 @@
+"""A sweeper that searches: Optuna proposes, trials answer. ``hydra/sweeper=optuna``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from hydra_plugins.pathsynth.sweeper import Job, TrialSweeper
+
+if TYPE_CHECKING:
+    from pathsynth.study.search import Proposal, Search, Space
+
+
+class OptunaSweeper(TrialSweeper):
+    """The grid's sweeper with Optuna in the place of the grid.
+
+    Both ends of every interval and each choice are composed and checked before anything starts. A proposal is tried with each
+    seed. Trials that another process carries out are waited for at the end. What was asked and not answered goes on first.
+    """
+
+    def __init__(self, params: dict[str, str] | None = None, **settings: Any) -> None:
+        super().__init__(max_batch_size=None, params=params)
+        self._settings = settings
+        self._number = 0
+
+    def sweep(self, arguments: list[str]) -> Any:
+        _require_optuna()
+        from pathsynth.config import StudyConfig
+        from pathsynth.config.search import search_config
+        from pathsynth.study.job import check, workers
+        from pathsynth.study.outcomes import pass_over_busy
+        from pathsynth.study.search import Search, parse_space, refuse_idle_pruner
+
+        assert self.config is not None and self.hydra_context is not None
+        config = search_config(self._settings)
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        space = parse_space(parser.parse_overrides([*self._parse_config(), *arguments]))
+        for job in space.corners():
+            refuse_idle_pruner(config, space, check(self._composed(job), job).config)
+        study = StudyConfig.model_validate(OmegaConf.to_container(self.config.study, resolve=True))
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        search = Search(config, space, Path(self.config.multirun) / study.name, study.lease_seconds)
+        print(f"{study.name}: {search.describe()}", flush=True)
+        pass_over_busy(True)
+        self._searched(search, space, config.n_jobs or workers(self.config.hydra))
+        pass_over_busy(False)
+        left = search.unfinished()
+        if left and not self._stopped():
+            print(f"{len(left)} of the search's trials are being carried out by another process; waiting for the end", flush=True)
+            self._tried(left, search, space)
+        print(f"{study.name}: {search.summary()}", flush=True)
+        return None
+
+    def _searched(self, search: Search, space: Space, at_once: int) -> None:
+        """Answer proposals until the search has had its trials, those first that were left unanswered."""
+        waiting = search.unfinished()
+        while not self._stopped():
+            batch, waiting = waiting[:at_once], waiting[at_once:]
+            batch = batch or search.ask(at_once)
+            if not batch:
+                return
+            self._tried(batch, search, space)
+
+    def _tried(self, batch: Sequence[Proposal], search: Search, space: Space) -> None:
+        """Carry out the trials of some proposals side by side, seed after seed, and answer each as soon as it is settled."""
+        folders: dict[int, list[Path]] = {proposal.number: [] for proposal in batch}
+        active = list(batch)
+        for turn in range(max(1, len(space.seeds))):
+            if not active or self._stopped():
+                return
+            last = turn == max(1, len(space.seeds)) - 1
+            jobs = [space.jobs(proposal.values)[turn] for proposal in active]
+            outcomes = self._carried_out(active, jobs, search, turn)
+            active = [p for p, outcome in zip(active, outcomes, strict=True) if self._goes_on(p, outcome, folders, search, turn, last)]
+
+    def _carried_out(self, proposals: Sequence[Proposal], jobs: Sequence[Job], search: Search, turn: int) -> list[Any]:
+        """What became of each job; None for one that another process carries out, or that was not begun."""
+        from pathsynth.study.outcomes import read_outcome, write_searched
+
+        first = self._number
+        self._number += len(jobs)
+        for number, proposal in enumerate(proposals, first):
+            write_searched(number, search.searched(proposal, turn))
+        self._launched(jobs, first)
+        return [read_outcome(number) for number in range(first, first + len(jobs))]
+
+    def _goes_on(self, proposal: Proposal, outcome: Any, folders: dict[int, list[Path]], search: Search, turn: int, last: bool) -> bool:
+        """Whether the proposal's next seed is to be tried; where not, and its end is known, the search is told."""
+        from pathsynth.study.state import DONE, FAILED, PRUNED, read_state
+
+        if outcome is None or outcome.busy:
+            return False
+        if outcome.refused or outcome.folder is None:
+            print(search.tell_failed(proposal, outcome.refused), flush=True)
+            return False
+        search.note_folder(proposal, outcome.folder)
+        state = read_state(outcome.folder)
+        if state.state == PRUNED:
+            print(search.tell_pruned(proposal, state.reason), flush=True)
+        elif state.state == FAILED:
+            print(search.tell_failed(proposal, state.reason), flush=True)
+        elif state.state == DONE:
+            return self._scored(proposal, outcome.folder, folders, search, turn, last)
+        return False
+
+    def _scored(self, proposal: Proposal, folder: Path, folders: dict[int, list[Path]], search: Search, turn: int, last: bool) -> bool:
+        own = folders[proposal.number]
+        own.append(folder)
+        if last:
+            print(search.tell_done(proposal, own), flush=True)
+            return False
+        if search.prunes_after(proposal, turn, folder):
+            print(search.tell_pruned(proposal, f"pruned after {turn + 1} seeds" if turn else "pruned after its first seed"), flush=True)
+            return False
+        return True
+
+    def _stopped(self) -> bool:
+        from pathsynth.study.stopping import raise_if_asked, stopped_by_failure
+
+        raise_if_asked()
+        return stopped_by_failure()
+
+
+def _require_optuna() -> None:
+    from pathsynth.ledger.errors import RequestError
+
+    if find_spec("optuna") is None:
+        raise RequestError("hydra/sweeper=optuna needs Optuna; install it: pip install 'pathsynth[optuna]'")
