@@ -75,6 +75,15 @@ def _check(
     return check_data(overrides, as_json)
 
 
+def _doctor(
+    multirun: Annotated[Path, typer.Argument(help="The folder of all studies.")] = Path(_ALL),
+    as_json: Annotated[bool, typer.Option("--json", help="Print what a program can read.")] = False,
+) -> int:
+    from pathsynth.commands.doctor import examine_machine
+
+    return examine_machine(multirun, as_json)
+
+
 def _report(
     folders: Annotated[list[Path], typer.Argument(help="A trial's or a study's folder; or several studies and bundles.")],
     form: Annotated[str, typer.Option("--format", help="html (a page), md, csv or parquet (its tables).")] = "html",
@@ -171,6 +180,7 @@ def _flags(name: str) -> list[str]:
 
 FILE_COMMANDS: dict[str, tuple[str, Callable[..., int | None]]] = {
     "status": ("Show how far each trial is, and why it failed.", _status),
+    "doctor": ("Show what this machine can do, and what is missing.", _doctor),
     "check": ("Decode a data set's images, and say what a run would do.", _check),
     "init": ("Copy configurations and studies, to change them.", _init),
     "report": ("Write the page of a trial or a study.", _report),

@@ -1,0 +1,258 @@
+"""`pathsynth doctor [--json]`: what this machine can do, and what the newest trial needs that is not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+from packaging.requirements import Requirement
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pathsynth.ledger.atomic import read_json
+from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.lease import acquire
+from pathsynth.ledger.versions import processor
+from pathsynth.study.closing import EXIT_DONE, EXIT_FAILED
+from pathsynth.study.status import MANIFEST, trial_folders
+from pathsynth.study.supervise import cores
+
+OK, NOTE, MISSING = "ok", "note", "missing"
+_COLOURS = {OK: "green", NOTE: "yellow", MISSING: "red"}
+_DISTRIBUTION = "pathsynth"
+_HUB, _WANDB = "https://huggingface.co", "https://api.wandb.ai"
+_PATIENCE_SECONDS = 3
+_WIDE = 160
+_LITTLE_DISK, _LITTLE_MEMORY = 5e9, 4e9
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``state``: ok, note (something to know) or missing (the newest trial needs it, or the program does). ``remedy``: what to do."""
+
+    part: str
+    value: str
+    state: str = OK
+    remedy: str = ""
+
+
+def examine_machine(multirun: Path, as_json: bool) -> int:
+    """Print what was found; 1 where something is missing. Two addresses are asked whether they answer: the hub's and W&B's."""
+    findings = [*_software(), *_hardware(), *_disk(multirun), *_network(), *_data(), *_needs(multirun)]
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
+    else:
+        _print(findings)
+    return EXIT_FAILED if any(finding.state == MISSING for finding in findings) else EXIT_DONE
+
+
+def _print(findings: list[Finding]) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDE)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("part", "found", "", "what to do"):
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("part", ""))
+    right = [f for f in findings if f.part in _libraries() and f.state == OK]
+    rows = [Finding("libraries", f"{len(right)} as they were tested (--json lists them)"), *(f for f in findings if f not in right)]
+    for f in rows:
+        table.add_row(escape(f.part), escape(f.value), f"[{_COLOURS[f.state]}]{f.state}[/]", escape(f.remedy))
+    console.print(table)
+
+
+def _software() -> Iterator[Finding]:
+    yield Finding("Python", platform.python_version())
+    for requirement in _libraries().values():
+        yield _library(requirement)
+    for extra, library in _extras().items():
+        there = _version(library)
+        if there:
+            yield Finding(f"extra {extra}", f"{library} {there}")
+        else:
+            yield Finding(f"extra {extra}", "not installed", NOTE, f"pip install 'pathsynth[{extra}]' where you want it")
+
+
+def _libraries() -> dict[str, Requirement]:
+    """What the program always needs, by name."""
+    required = map(Requirement, metadata.requires(_DISTRIBUTION) or ())
+    return {requirement.name: requirement for requirement in required if "extra" not in str(requirement.marker or "")}
+
+
+def _library(requirement: Requirement) -> Finding:
+    found = _version(requirement.name)
+    if found is None:
+        return Finding(requirement.name, "not installed", MISSING, "make setup, or pip install pathsynth again")
+    if not requirement.specifier.contains(found, prereleases=True):
+        return Finding(requirement.name, found, MISSING, f"pathsynth was tested with {requirement.specifier}; make setup")
+    return Finding(requirement.name, found)
+
+
+def _extras() -> dict[str, str]:
+    """The first library of each extra that users install."""
+    extras: dict[str, str] = {}
+    for requirement in map(Requirement, metadata.requires(_DISTRIBUTION) or ()):
+        marker = str(requirement.marker or "")
+        if "extra ==" in marker:
+            extras.setdefault(marker.rpartition("extra ==")[2].strip(" \"'"), requirement.name)
+    return {extra: library for extra, library in extras.items() if extra != "dev"}
+
+
+def _version(library: str) -> str | None:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _hardware() -> Iterator[Finding]:
+    import torch
+
+    memory = psutil.virtual_memory()
+    yield Finding("processor", f"{processor()}, {cores()} cores")
+    little = memory.available < _LITTLE_MEMORY
+    value = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free"
+    yield Finding("memory", value, NOTE if little else OK, "close other programs; a trial takes about 2 GB" if little else "")
+    if not torch.cuda.is_available():
+        yield Finding("GPU", "none", NOTE, "the embedded base needs none; base=sd15 does")
+    for number in range(torch.cuda.device_count()):
+        size = torch.cuda.get_device_properties(number).total_memory / 1e9
+        precision = "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+        yield Finding(f"GPU {number}", f"{torch.cuda.get_device_name(number)}, {size:.0f} GB, trainer.precision={precision}")
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    if compiler:
+        yield Finding("C++ compiler", compiler)
+    else:
+        yield Finding("C++ compiler", "none", NOTE, "only trainer.compile=true on a CPU needs one")
+
+
+def _disk(multirun: Path) -> Iterator[Finding]:
+    place = next(folder for folder in (multirun.absolute(), *multirun.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(place).free
+    little = free < _LITTLE_DISK
+    yield Finding("disk", f"{free / 1e9:.1f} GB free in {place}", NOTE if little else OK, "free some, or set multirun=…" if little else "")
+    yield Finding("file system", _file_system(place))
+    yield _leases(place)
+
+
+def _file_system(place: Path) -> str:
+    mounts = [p for p in psutil.disk_partitions(all=True) if place.is_relative_to(p.mountpoint)]
+    return max(mounts, key=lambda p: len(p.mountpoint)).fstype if mounts else "unknown"
+
+
+def _leases(place: Path) -> Finding:
+    """Whether two operators can share a study here: a lease is taken, refused to a second one and given back."""
+    try:
+        with tempfile.TemporaryDirectory(dir=place, prefix=".doctor.") as folder:
+            try:
+                os.link(_touched(Path(folder) / "one"), Path(folder) / "two")
+                links = "hard links"
+            except OSError:
+                links = "no hard links"
+            lease = acquire(Path(folder) / "lease", wait=False)
+            works = lease is not None and acquire(Path(folder) / "lease", wait=False) is None
+            if lease:
+                lease.release()
+    except (OSError, RequestError) as error:
+        return Finding("leases", f"{place}: {error}", MISSING, "name a folder that can be written, as in multirun=…")
+    remedy = "" if works else "set multirun=… to a folder on another file system"
+    return Finding("leases", f"{'work' if works else 'do not work'}, {links}", OK if works else MISSING, remedy)
+
+
+def _touched(path: Path) -> Path:
+    path.touch()
+    return path
+
+
+def _network() -> Iterator[Finding]:
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        yield Finding("hub", "HF_HUB_OFFLINE is set", NOTE, "only files in its cache are found; the embedded base needs no hub")
+    else:
+        yield _reachable("hub", os.environ.get("HF_ENDPOINT", _HUB), "the embedded base needs no hub")
+    mode = os.environ.get("WANDB_MODE", "")
+    if mode in ("offline", "disabled", "dryrun"):
+        yield Finding("W&B", f"WANDB_MODE is {mode}")
+    else:
+        yield _reachable("W&B", os.environ.get("WANDB_BASE_URL", _WANDB), "runs are kept offline")
+    login = "a key in the environment" if os.environ.get("WANDB_API_KEY") else "a key in netrc" if _netrc_knows_wandb() else "none"
+    yield Finding("W&B login", login, NOTE if login == "none" else OK, "wandb login, to track online" if login == "none" else "")
+
+
+def _reachable(part: str, address: str, otherwise: str) -> Finding:
+    request = urllib.request.Request(address, method="HEAD", headers={"User-Agent": "pathsynth"})
+    try:
+        with urllib.request.urlopen(request, timeout=_PATIENCE_SECONDS):
+            pass
+    except urllib.error.HTTPError:  # it answers
+        pass
+    except (OSError, ValueError):
+        return Finding(part, f"{address} does not answer", NOTE, otherwise)
+    return Finding(part, f"{address} answers")
+
+
+def _netrc_knows_wandb() -> bool:
+    host = os.environ.get("WANDB_BASE_URL", _WANDB).partition("://")[2].partition("/")[0]
+    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    try:
+        return host in path.read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        return False
+
+
+def _data() -> Iterator[Finding]:
+    named = os.environ.get("PATHSYNTH_DATA")
+    if named and not Path(named).is_dir():
+        yield Finding("data", f"PATHSYNTH_DATA={named} is no folder", MISSING, "name a folder that is there, or unset it")
+        return
+    places = [Path(named)] if named else [Path.home() / ".medmnist"]
+    files = [file.name for place in places for file in sorted(place.glob("*.npz"))]
+    if files:
+        yield Finding("data", ", ".join(files))
+    else:
+        remedy = "data=phantom needs none; PATHSYNTH_DATA names a folder of MedMNIST files"
+        yield Finding("data", f"no .npz in {places[0]}", NOTE, remedy)
+
+
+def _needs(multirun: Path) -> Iterator[Finding]:
+    """What the newest trial names and is not there."""
+    try:
+        manifests = [folder / MANIFEST for folder in trial_folders(multirun)]
+    except RequestError:
+        return
+    newest = max(manifests, key=lambda path: path.stat().st_mtime, default=None)
+    if newest is None:
+        return
+    try:
+        config = read_json(newest)["config"]
+    except (OSError, ValueError, KeyError) as error:
+        yield Finding("newest trial", f"{newest}: {error}", MISSING, "run the trial again")
+        return
+    lacking = list(_lacking(config))
+    yield from lacking
+    if not lacking:
+        yield Finding("newest trial", f"{newest.parent.name}: all that it names is there")
+
+
+def _lacking(config: dict[str, Any]) -> Iterator[Finding]:
+    for group, key in (("data", "root"), ("data", "prompts"), ("base", "path"), ("lora", "start")):
+        path = (config.get(group) or {}).get(key)
+        if path and not Path(path).exists():
+            yield Finding("newest trial", f"{group}.{key}={path} is not there", MISSING, f"mount it, or set {group}.{key}")
+    accelerator = str((config.get("trainer") or {}).get("accelerator") or "")
+    if accelerator in ("gpu", "cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            found = f"trainer.accelerator={accelerator} and no GPU"
+            yield Finding("newest trial", found, MISSING, "leave trainer.accelerator out, or use a GPU")
