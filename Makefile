@@ -3,7 +3,7 @@ BIN := .venv/bin
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 WANDB_MODE=offline
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-browser test-sd15 screenshots test-studies check clean
+.PHONY: help setup demo test test-slow test-slurm test-browser test-sd15 screenshots test-studies check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -26,10 +26,13 @@ demo: setup  ## run the demo study on the phantom data and write its report; dra
 	$(BIN)/pathsynth generate labels=all n=4 study.name=tissue
 
 test: setup  ## tests that take seconds, two processes
-	$(ONE_THREAD) $(BIN)/pytest -n 2 -m "not slow and not browser"
+	$(ONE_THREAD) $(BIN)/pytest -n 2 -m "not slow and not browser and not slurm"
 
 test-slow: setup  ## tests that take minutes: the whole loop at its smallest, a study killed at many moments
 	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadfile -m slow tests/study/test_pipeline.py tests/study/test_kills.py tests/study/test_stopping.py tests/study/test_devices.py tests/study/test_identity_of_keys.py tests/metrics tests/training tests/commands
+
+test-slurm: setup  ## trials as jobs of a real Slurm on this machine (apt-get install slurmctld slurmd slurm-client munge), as root, minutes
+	$(ONE_THREAD) $(BIN)/pytest -n 0 tests/clusters
 
 test-browser: setup  ## the dashboard in Chromium (apt-get install chromium), a minute
 	@command -v chromium > /dev/null || { echo "no chromium; install it: apt-get install chromium" >&2; exit 1; }

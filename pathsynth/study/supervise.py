@@ -50,7 +50,7 @@ def trial_environment(threads: int | None, workers: int, gpu: str | None = None,
     environment = {name: value for name, value in os.environ.items() if name not in _OF_A_RANK}
     share = str(threads or environment.get("OMP_NUM_THREADS") or max(1, cores() // max(1, workers * devices)))
     for name in _THREAD_VARIABLES:
-        if threads or name not in environment:
+        if threads or not environment.get(name):
             environment[name] = share
     if gpu is not None:
         environment[gpus.VARIABLE] = gpu
@@ -64,8 +64,10 @@ def ranks_here() -> int:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use; in a job of Slurm no more than it asked for, also where Slurm does not bind it to them."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    of_job = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return min(here, int(of_job)) if of_job.isdigit() else here
 
 
 def supervise(
