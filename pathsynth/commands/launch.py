@@ -48,7 +48,8 @@ def launch(command: str, arguments: Sequence[str]) -> int:
             traceback.print_exc()
         refused, line = _told(error, command)
         hint = "" if refused or wants_traceback else f" ({type(error).__name__}; {_FULL_ERROR}=1 shows where)"
-        print(f"pathsynth {command}: {' '.join(line.split())}{hint}", file=sys.stderr)
+        for fault in error.faults if isinstance(error, RequestError) else (line,):
+            print(f"pathsynth {command}: {' '.join(fault.split())}{hint}", file=sys.stderr)
         return EXIT_REFUSED if refused else EXIT_FAILED
 
 

@@ -134,11 +134,11 @@ class LoraConfig(_Group):
     ``targets``: a group of layers (``TARGET_GROUPS``), a list of ends of module names, or ``regex:`` and a pattern that whole
     names match. ``dora``: a magnitude of its own for each output (arXiv 2402.09353; linear layers only). ``rslora``: the
     scale is alpha/√rank (arXiv 2312.03732). ``text_encoder``: its attention layers are adapted, too, so that prompts are encoded
-    in each step. ``start``: folder of an adapter whose tensors the training begins with.
+    in each step. ``start``: an adapter's folder or file, whose tensors the training begins with.
     """
 
     rank: int = Field(ge=1)
-    alpha: int | None = Field(None, ge=1)
+    alpha: int | float | None = Field(None, gt=0)
     dropout: float = Field(ge=0, lt=1)
     targets: str | tuple[str, ...]
     dora: bool = False
@@ -146,6 +146,12 @@ class LoraConfig(_Group):
     init: Literal["gaussian", "default"] = "gaussian"
     text_encoder: bool = False
     start: str | None = None
+
+    @field_validator("alpha", mode="before")
+    @classmethod
+    def _whole_alpha(cls, alpha: Any) -> Any:
+        """16.0 is 16, so that both are one adapter."""
+        return int(alpha) if isinstance(alpha, float) and alpha.is_integer() else alpha
 
     @field_validator("targets")
     @classmethod

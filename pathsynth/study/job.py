@@ -23,7 +23,8 @@ from pathsynth.study.gpus import own_gpu
 from pathsynth.study.image_check import check_images
 from pathsynth.study.outcomes import Outcome, passes_over_busy, write_outcome
 from pathsynth.study.output import drop_unread_output
-from pathsynth.study.plan import Plan, plan, planned_images
+from pathsynth.study.plan import Plan, planned_images
+from pathsynth.study.preflight import planned
 from pathsynth.study.state import DONE, FAILED, WAITING, TrialState, read_state, write_state
 from pathsynth.study.stopping import ask_to_stop, in_command, raise_if_asked, stop_after_failure, stopped_by_failure
 from pathsynth.study.supervise import cores, ranks_here, supervise, trial_command, trial_environment
@@ -56,7 +57,7 @@ def check(config: DictConfig, overrides: Iterable[str]) -> Checked:
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     settings = from_hydra(own)
     _refuse_idle(settings, overrides)
-    made = plan(settings)
+    made = planned(settings)
     return Checked(settings, made, (*word_notes(settings, made), *check_images(settings, made)))
 
 

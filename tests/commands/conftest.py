@@ -138,11 +138,7 @@ def _lines(path: Path) -> list[str]:
 
 
 @pytest.fixture
-def pathsynth(tmp_path: Path) -> CommandLine:
+def pathsynth(tmp_path: Path, linked_base: Path) -> CommandLine:
     (tmp_path / "stand_in").mkdir()
     (tmp_path / "stand_in" / "sitecustomize.py").write_text(STAND_IN)
-    base = tmp_path / "base"
-    base.mkdir()
-    (base / "model_index.json").write_text("{}")
-    (base / "w.safetensors").write_bytes(b"weights")
-    return CommandLine(tmp_path, base)
+    return CommandLine(tmp_path, linked_base)

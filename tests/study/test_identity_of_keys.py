@@ -343,7 +343,8 @@ def first_attempts(small_base_folder, tmp_path_factory):
     from pathsynth.data.catalogue import open_data
     from pathsynth.models.base import load_base
     from pathsynth.models.classifier import Classifier, ClassifierSpec
-    from pathsynth.models.lora import AdapterDesign, attach
+    from pathsynth.models.design import AdapterDesign
+    from pathsynth.models.lora import attach
     from pathsynth.sampling.draw import drawer
     from pathsynth.sampling.gate import Gate
     from pathsynth.sampling.slots import Stream, slots_of
