@@ -13,6 +13,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.models.adapter_file import nonfinite, read_adapter, start_faults
 from pathsynth.models.design import Shapes, design, largest_rank, matching, target_modules
 from pathsynth.models.layout import class_fault, layout_faults, unet_layers
+from pathsynth.study.classes import class_faults, class_request
 from pathsynth.study.plan import Plan, plan
 from pathsynth.study.sources import data_source, hub_snapshot
 from pathsynth.vocabulary.labels import UnknownLabelError
@@ -32,6 +33,7 @@ def planned(config: RunConfig) -> Plan:
         faults += _fault(lambda: data_source(config.data) if config.data else None)
     else:
         faults += _fault(lambda: made.append(plan(_without_start(config) if start else config)))
+    faults += class_faults(class_request(config, _slugs(config)))
     if faults:
         raise RequestError(*dict.fromkeys(faults))
     return made[0]
@@ -76,6 +78,14 @@ def layer_faults(config: RunConfig) -> list[str]:
     if config.lora.rank > largest:
         return [f"lora.rank={config.lora.rank} is more than any of the {len(names)} adapted layers can use; {largest} is the largest"]
     return []
+
+
+def _slugs(config: RunConfig) -> tuple[str, ...]:
+    """The classes of the data; none where it has a fault."""
+    try:
+        return data_source(config.data).space.slugs if config.data and config.callbacks else ()
+    except RequestError:
+        return ()
 
 
 def _trains(config: RunConfig) -> bool:
