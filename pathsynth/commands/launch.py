@@ -25,12 +25,14 @@ from pathsynth.commands.quoting import quote_free_text
 from pathsynth.config.shipped import conf_folder, prefer_own_folder
 from pathsynth.ledger.errors import RequestError
 from pathsynth.study.closing import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, close
+from pathsynth.study.dry_run import show_dry_run
 from pathsynth.study.job import check, run_trial
 from pathsynth.study.outcomes import FOLDER_VARIABLE
 from pathsynth.study.stopping import ask_to_stop, asked_to_stop, stop_in_good_order
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
+_SWEEPER = "hydra_plugins.pathsynth.sweeper.TrialSweeper"
 
 
 def launch(command: str, arguments: Sequence[str]) -> int:
@@ -80,6 +82,8 @@ def _launch(command: str, arguments: Sequence[str]) -> int:
         return 0
     os.environ["PATHSYNTH_STARTED"] = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid()}"
     outcomes = _outcomes_folder(asked.config_name or command, asked.overrides, asked.multirun)
+    if outcomes is None:
+        return 0
     os.environ[FOLDER_VARIABLE] = str(outcomes)
     stop_in_good_order()
     try:
@@ -126,13 +130,22 @@ def _refuse_two_modes(asked: Namespace) -> None:
         raise RequestError("--cfg hydra hides the keys that Hydra's own refer to, so --resolve cannot; use --cfg all --resolve")
 
 
-def _outcomes_folder(config_name: str, overrides: Sequence[str], multirun: bool) -> Path:
-    """Where this command's jobs leave their records. A single job is checked on the way; the sweeper checks the jobs of many."""
+def _outcomes_folder(config_name: str, overrides: Sequence[str], multirun: bool) -> Path | None:
+    """Where this command's jobs leave their records; None if nothing is to be carried out.
+
+    A single job is checked on the way; the sweeper checks the jobs of many.
+    """
     config = _composed(config_name, overrides, RunMode.MULTIRUN)
     if not multirun and config.hydra.mode != RunMode.MULTIRUN:
         config = _composed(config_name, overrides, RunMode.RUN)
-        for line in check(config, overrides).notes:
+        checked = check(config, overrides)
+        for line in checked.notes:
             print(f"note: {line}", flush=True)
+        if checked.config.study.dry_run:
+            show_dry_run({0: overrides}, {0: checked}, 1)
+            return None
+    elif config.study.dry_run and config.hydra.sweeper._target_ != _SWEEPER:
+        raise RequestError("study.dry_run=true needs pathsynth's own sweeper; leave out hydra/sweeper")
     return Path(config.multirun).expanduser().absolute() / config.study.name / ".jobs" / os.environ["PATHSYNTH_STARTED"]
 
 

@@ -93,6 +93,9 @@ def _run_trial(config: DictConfig) -> float:
         if hydra.mode == RunMode.MULTIRUN:
             return math.nan
         raise
+    if checked.config.study.dry_run:  # one value among several of a sweep, which has looked at another
+        write_outcome(number, Outcome(trial_name_of(hydra), None, "study.dry_run is for a whole command; give it one value"))
+        return math.nan
     folder = trial_folder(checked.config, checked.plan, overrides)
     write_outcome(number, Outcome(folder.name, folder, ""))
     state = _carried_out(number, checked, folder, overrides, workers(hydra), wait=not passes_over_busy())

@@ -27,7 +27,7 @@ def named_callbacks(configured: Mapping[str, Mapping[str, Any]], has_logger: boo
 
 def callback_faults(configured: Mapping[str, Mapping[str, Any]], monitored: Sequence[str]) -> list[str]:
     """A line for each configured callback that cannot be made, or that monitors what no fine-tune logs (all but ``monitored``)."""
-    faults = []
+    faults: list[str] = []
     for name, callback in configured.items():
         try:
             made = _made(name, callback)

@@ -57,7 +57,7 @@ def run(config, plan, store, folder, progress):
 
     for stage in plan.stages:
         progress(stage.name, "building")
-        store.build(stage.name, stage.identity, stage.settings, make)
+        store.build(stage.name, stage.identity, {**stage.settings, "parents": stage.parents}, make)
     f1 = Metric("macro_f1", rank / 100, 0.0, 1.0, 90, "image", None, "generated", "before filtering", "gate", "canonical", "none", 0)
     if "evaluate" in [stage.name for stage in plan.stages]:
         write_result(folder / "result.json", Result(plan.identity, {}, plan.settings, (f1,), ()))

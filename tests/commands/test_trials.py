@@ -311,7 +311,8 @@ def test_a_finished_study_is_found_done_without_being_composed(pathsynth):
 
 def test_the_memo_is_not_trusted_when_base_or_configuration_changed(pathsynth):
     assert pathsynth.run("-m", "lora.rank=1,2").code == 0
-    (pathsynth.base / "w.safetensors").write_bytes(b"other weights")
+    settings = pathsynth.base / "unet" / "config.json"
+    settings.write_text(settings.read_text() + "\n")
     ended = pathsynth.run("-m", "lora.rank=1,2")
     assert ended.code == 0
     assert "2 trials; 2 to do" in ended.out
