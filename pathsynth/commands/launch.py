@@ -136,6 +136,8 @@ def _outcomes_folder(config_name: str, overrides: Sequence[str], multirun: bool)
     A single job is checked on the way; the sweeper checks the jobs of many.
     """
     config = _composed(config_name, overrides, RunMode.MULTIRUN)
+    if config.hydra.launcher.get("n_jobs") == 0:
+        raise RequestError("hydra.launcher.n_jobs=0 runs nothing; set the number of trials side by side, or -1 for one a core")
     if not multirun and config.hydra.mode != RunMode.MULTIRUN:
         config = _composed(config_name, overrides, RunMode.RUN)
         checked = check(config, overrides)

@@ -16,6 +16,8 @@ REGEX = "regex:"
 
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _CSV = "pytorch_lightning.loggers.CSVLogger"
+_MOST_STEPS = 10**9
+"""At a thousandth of a second a step, twelve days; more is a slip of the keyboard."""
 
 
 class _Group(BaseModel):
@@ -225,7 +227,7 @@ class TrainerConfig(LightningConfig):
     learning rate multiplied by ``retry_factor``. ``devices``: a process each; ``batch_size`` is that of all together.
     """
 
-    max_steps: int = Field(ge=1)
+    max_steps: int = Field(ge=1, le=_MOST_STEPS)
     batch_size: int = Field(ge=1)
     accumulate: int = Field(ge=1)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -447,9 +449,9 @@ class PretrainConfig(_Group):
     seed: int = Field(ge=0)
     latent_channels: int = Field(ge=1, le=48)
     channels: tuple[int, ...] = Field(min_length=1)
-    decoder_steps: int = Field(ge=1)
+    decoder_steps: int = Field(ge=1, le=_MOST_STEPS)
     decoder_lr: float = Field(gt=0)
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=1, le=_MOST_STEPS)
     batch_size: int = Field(ge=1)
     lr: float = Field(gt=0)
 

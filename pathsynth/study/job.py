@@ -25,14 +25,13 @@ from pathsynth.study.outcomes import Outcome, passes_over_busy, write_outcome
 from pathsynth.study.output import drop_unread_output
 from pathsynth.study.plan import Plan, planned_images
 from pathsynth.study.preflight import planned
+from pathsynth.study.room import BYTES_A_PIXEL, BYTES_AN_IMAGE
 from pathsynth.study.state import DONE, FAILED, WAITING, TrialState, read_state, write_state
 from pathsynth.study.stopping import ask_to_stop, in_command, raise_if_asked, stop_after_failure, stopped_by_failure
 from pathsynth.study.supervise import cores, ranks_here, supervise, trial_command, trial_environment
 from pathsynth.study.wording import word_notes
 from pathsynth.vocabulary.labels import UnknownLabelError
 
-_BYTES_A_PIXEL = 2.5
-_BYTES_AN_IMAGE = 1200
 _OF_TRAINING = ("gate", "lora", "optimizer", "objective", "validation", "trainer", "callbacks", "seed")
 
 
@@ -204,7 +203,7 @@ def workers(hydra: HydraConf) -> int:
 def bytes_needed(config: RunConfig, made: Plan) -> float:
     """What a trial's images may take on the disk, at most."""
     size = config.data.size if config.data else 0
-    return planned_images(config, made) * (_BYTES_AN_IMAGE + _BYTES_A_PIXEL * size * size)
+    return planned_images(config, made) * (BYTES_AN_IMAGE + BYTES_A_PIXEL * size * size)
 
 
 def _warn_of_disk(checked: Checked, folder: Path) -> None:

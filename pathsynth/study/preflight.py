@@ -15,6 +15,7 @@ from pathsynth.models.design import Shapes, design, largest_rank, matching, targ
 from pathsynth.models.layout import class_fault, layout_faults, unet_layers
 from pathsynth.study.classes import class_faults, class_request
 from pathsynth.study.plan import Plan, plan
+from pathsynth.study.room import room_faults
 from pathsynth.study.sources import data_source, hub_snapshot
 from pathsynth.vocabulary.labels import UnknownLabelError
 
@@ -33,7 +34,9 @@ def planned(config: RunConfig) -> Plan:
         faults += _fault(lambda: data_source(config.data) if config.data else None)
     else:
         faults += _fault(lambda: made.append(plan(_without_start(config) if start else config)))
-    faults += class_faults(class_request(config, _slugs(config)))
+    slugs = _slugs(config)
+    faults += room_faults(config, made[0], slugs) if made else []
+    faults += class_faults(class_request(config, slugs))
     if faults:
         raise RequestError(*dict.fromkeys(faults))
     return made[0]
@@ -83,7 +86,7 @@ def layer_faults(config: RunConfig) -> list[str]:
 def _slugs(config: RunConfig) -> tuple[str, ...]:
     """The classes of the data; none where it has a fault."""
     try:
-        return data_source(config.data).space.slugs if config.data and config.callbacks else ()
+        return data_source(config.data).space.slugs if config.data else ()
     except RequestError:
         return ()
 

@@ -69,6 +69,13 @@ REFUSED = [
     (["generate", "n=0"], "n: input should be greater than or equal to 1"),
     (["generate", "lora.rank=4"], "lora.rank=4 has no effect: data=ready trains nothing; leave it out, or choose other data"),
     (["generate", "data.size=32"], "draws 28 px images, not 32"),
+    (["run", "hydra/launcher=jobli"], "no choice 'jobli' for hydra/launcher; nearest: joblib; choices: basic, joblib"),
+    (["run", "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0", "seed=0,1"], "hydra.launcher.n_jobs=0 runs nothing"),
+    (["run", "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=two", "seed=0,1"], "'two' of type 'str' could not be converted"),
+    (["run", f"study.name={'n' * 300}"], "study.name has 300 bytes, and a folder's name has 255 at most"),
+    (["run", "trainer.max_steps=1e18"], "trainer.max_steps: input should be less than or equal to 1000000000"),
+    (["generate", "n=1e9", "sampling.calls=20"], "asks for 9,000,000,000 images, and the slots of"),
+    (["run", "validation.n=1e9"], "validation.n=1000000000 asks for"),
     (["run", "data=ready"], "only generate can use it"),
 ]
 
