@@ -28,6 +28,7 @@ from pathsynth.study.closing import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED,
 from pathsynth.study.dry_run import show_dry_run
 from pathsynth.study.job import check, run_trial
 from pathsynth.study.outcomes import FOLDER_VARIABLE
+from pathsynth.study.resolution import resolution
 from pathsynth.study.stopping import ask_to_stop, asked_to_stop, stop_in_good_order
 from pathsynth.vocabulary.labels import UnknownLabelError
 
@@ -143,6 +144,7 @@ def _outcomes_folder(config_name: str, overrides: Sequence[str], multirun: bool)
         checked = check(config, overrides)
         for line in checked.notes:
             print(f"note: {line}", flush=True)
+        print(*resolution(checked.config, checked.plan), sep="\n", flush=True)
         if checked.config.study.dry_run:
             show_dry_run({0: overrides}, {0: checked}, 1)
             return None

@@ -11,7 +11,8 @@ class RequestError(Exception):
         return tuple(str(fault) for fault in self.args)
 
     def __str__(self) -> str:
-        return "\n".join(self.faults)
+        """All in one line, for records that have room for one; a command prints them one below the other."""
+        return "; also: ".join(self.faults)
 
 
 class StageError(Exception):

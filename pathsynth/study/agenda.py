@@ -19,6 +19,7 @@ from pathsynth.study.estimate import estimate
 from pathsynth.study.job import Checked, bytes_needed, standing
 from pathsynth.study.memo import Known, Memo
 from pathsynth.study.outcomes import Outcome, write_outcome
+from pathsynth.study.resolution import resolution, shared_lines
 from pathsynth.study.state import read_state
 from pathsynth.vocabulary.labels import UnknownLabelError
 
@@ -95,6 +96,8 @@ def check_jobs(jobs: Mapping[int, Sequence[str]], check: Callable[[Sequence[str]
         raise RequestError(*list(faults)[:_SHOWN], *more)
     for line in dict.fromkeys(line for one in composed.values() for line in one.notes):
         print(f"note: {line}", flush=True)
+    if composed:
+        print(*shared_lines([resolution(one.config, one.plan) for one in composed.values()]), sep="\n", flush=True)
     return composed
 
 

@@ -39,11 +39,12 @@ _MEDMNIST = ("pathmnist", "medmnist")
 
 @dataclass(frozen=True)
 class DataSource:
-    """A data set's identity, its label space and its prompts."""
+    """A data set's identity, its label space, its prompts, and a name for people with the images of each split."""
 
     identity: str
     space: LabelSpace
     prompts: PromptBook
+    name: str
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,10 @@ def data_source(config: DataConfig) -> DataSource:
     if config.name in _MEDMNIST and config.download and not _is_there(config):
         counts, source = Counts(config.n_train, config.n_val, config.n_test), medmnist_source(config)
         book = read_prompts(Path(config.prompts), source.prompts) if config.prompts else source.prompts
-        return DataSource(content_identity(source.flag, config.size, source.md5[config.size], counts), book.space, book)
+        identity = content_identity(source.flag, config.size, source.md5[config.size], counts)
+        return DataSource(identity, book.space, book, f"{source.flag} {config.size} px (to be downloaded)")
     data = open_data(config)
-    return DataSource(data.identity, data.space, data.prompts)
+    return DataSource(data.identity, data.space, data.prompts, data.name)
 
 
 def _is_there(config: DataConfig) -> bool:

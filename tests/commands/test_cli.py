@@ -89,6 +89,21 @@ def test_a_wrong_request_is_refused_in_one_line_and_writes_nothing(here, argumen
     assert told in lines[0]
 
 
+SEVERAL = [
+    (["lora.rank=-3", "sampling.attempts=0", "lora.dropout=3"], ["lora.rank: input", "lora.dropout: input", "sampling.attempts: input"]),
+    (["lora.rank=500", "lora.start=/nowhere", "data=pathmnist", "data.root=/nowhere"], ["lora.start=", "lora.rank=500", "no pathmnist"]),
+    (["-m", "lora.rank=400,500", "evaluate.n=1e9"], ["lora.rank=400", "evaluate.n=1000000000", "lora.rank=500"]),
+]
+
+
+@pytest.mark.parametrize("arguments, told", SEVERAL)
+def test_all_faults_are_told_at_once_a_line_each(here, arguments, told):
+    code, err, files = here("run", *arguments)
+    assert (code, files) == (2, [])
+    lines = [line.removeprefix("pathsynth run: ") for line in err.strip().splitlines()]
+    assert [line[: len(start)] for line, start in zip(lines, told, strict=True)] == told
+
+
 def test_a_base_of_the_hub_without_network_or_cache_is_refused_at_once(here, monkeypatch):
     monkeypatch.setattr("pathsynth.study.sources._cached", lambda *_: False)
     started = time.monotonic()
