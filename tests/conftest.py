@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
+
+import pathsynth
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -62,6 +65,16 @@ def small_base_folder(tmp_path_factory) -> Path:
     tokenizer = word_tokenizer(whole_words(()))
     folder = tmp_path_factory.mktemp("base")
     save_pipeline(folder, tiny_unet(4, (32, 32)), vae, text_encoder(tokenizer, TEXT_WIDTH, 0), tokenizer)
+    return folder
+
+
+@pytest.fixture
+def linked_base(tmp_path) -> Path:
+    """The embedded base in a folder of its own, to be damaged: settings are copied, weights are links."""
+    shipped, folder = Path(pathsynth.__file__).parent / "assets" / "tiny", tmp_path / "base"
+    shutil.copytree(shipped, folder, ignore=shutil.ignore_patterns("*.safetensors", "*.md"))
+    for weights in shipped.rglob("*.safetensors"):
+        (folder / weights.relative_to(shipped)).symlink_to(weights)
     return folder
 
 

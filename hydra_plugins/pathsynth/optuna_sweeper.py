@@ -32,7 +32,8 @@ class OptunaSweeper(TrialSweeper):
         _require_optuna()
         from pathsynth.config import StudyConfig
         from pathsynth.config.search import search_config
-        from pathsynth.study.job import check, workers
+        from pathsynth.study.agenda import check_jobs
+        from pathsynth.study.job import check, trials_at_once
         from pathsynth.study.outcomes import pass_over_busy
         from pathsynth.study.search import Search, parse_space, refuse_idle_pruner
 
@@ -40,16 +41,19 @@ class OptunaSweeper(TrialSweeper):
         config = search_config(self._settings)
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         space = parse_space(parser.parse_overrides([*self._parse_config(), *arguments]))
-        for job in space.corners():
-            refuse_idle_pruner(config, space, check(self._composed(job), job).config)
+        corners = check_jobs(dict(enumerate(space.corners())), lambda job: check(self._composed(job), job))
+        refuse_idle_pruner(config, space, corners[0].config)
         study = StudyConfig.model_validate(OmegaConf.to_container(self.config.study, resolve=True))
+        if study.dry_run:
+            print(f"{study.name}: search over {space.describe()}; {config.n_trials} trials at most; nothing was started")
+            return None
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
         search = Search(config, space, Path(self.config.multirun) / study.name, study.lease_seconds)
         print(f"{study.name}: {search.describe()}", flush=True)
         pass_over_busy(True)
-        self._searched(search, space, config.n_jobs or workers(self.config.hydra))
+        self._searched(search, space, config.n_jobs or trials_at_once(self.config.hydra))
         pass_over_busy(False)
         left = search.unfinished()
         if left and not self._stopped():

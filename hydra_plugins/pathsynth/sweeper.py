@@ -26,15 +26,20 @@ class TrialSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         from pathsynth.config import StudyConfig
-        from pathsynth.study.agenda import agenda, announce
-        from pathsynth.study.job import check, workers
+        from pathsynth.study.agenda import agenda, announce, check_jobs
+        from pathsynth.study.dry_run import show_dry_run
+        from pathsynth.study.job import check, trials_at_once
         from pathsynth.study.outcomes import pass_over_busy
 
         assert self.config is not None
         jobs = self._jobs(arguments)
         study = StudyConfig.model_validate(OmegaConf.to_container(self.config.study, resolve=True))
+        if study.dry_run:
+            numbered = dict(enumerate(jobs))
+            show_dry_run(numbered, check_jobs(numbered, lambda job: check(self._composed(job), job)), trials_at_once(self.config.hydra))
+            return []
         before = agenda(jobs, study, self._memo(), lambda job: check(self._composed(job), job))
-        announce(before, workers(self.config.hydra))
+        announce(before, trials_at_once(self.config.hydra))
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")

@@ -38,13 +38,31 @@ def explain(error: BaseException, command: str) -> str:
         return f"{several[1]} names several values; add -m for one trial each, or write [a,b] for a list"
     override = getattr(error, "override", None)
     line = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+    if line.startswith("Error merging override") and error.__cause__:
+        line = f"{line.removeprefix('Error merging override ')}: {str(error.__cause__).splitlines()[0]}; correct it"
     return f"{override} cannot be read ({line}); quote the value" if override else line
 
 
 def choices(group: str) -> list[str]:
     """The options of a configuration group."""
+    if group.startswith("hydra/"):
+        return _options_of_hydra(group)
     folders = [root / group for root in (conf_folder(), studies_folder(), own_folder()) if root]
     return sorted({path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.yaml")})
+
+
+def _options_of_hydra(group: str) -> list[str]:
+    """The options of a group of Hydra's own, its plugins' among them."""
+    from hydra._internal.hydra import Hydra
+    from hydra._internal.utils import create_config_search_path
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    try:
+        loader = Hydra.create_main_hydra2("pathsynth", create_config_search_path(str(conf_folder()))).config_loader
+        return sorted(loader.get_group_options(group))
+    finally:
+        GlobalHydra.instance().clear()
 
 
 def known_keys(command: str) -> list[str]:

@@ -25,12 +25,15 @@ from pathsynth.commands.quoting import quote_free_text
 from pathsynth.config.shipped import conf_folder, prefer_own_folder
 from pathsynth.ledger.errors import RequestError
 from pathsynth.study.closing import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, close
+from pathsynth.study.dry_run import show_dry_run
 from pathsynth.study.job import check, run_trial
 from pathsynth.study.outcomes import FOLDER_VARIABLE
+from pathsynth.study.resolution import resolution
 from pathsynth.study.stopping import ask_to_stop, asked_to_stop, stop_in_good_order
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
+_SWEEPERS = ("hydra_plugins.pathsynth.sweeper.TrialSweeper", "hydra_plugins.pathsynth.optuna_sweeper.OptunaSweeper")
 
 
 def launch(command: str, arguments: Sequence[str]) -> int:
@@ -48,7 +51,8 @@ def launch(command: str, arguments: Sequence[str]) -> int:
             traceback.print_exc()
         refused, line = _told(error, command)
         hint = "" if refused or wants_traceback else f" ({type(error).__name__}; {_FULL_ERROR}=1 shows where)"
-        print(f"pathsynth {command}: {' '.join(line.split())}{hint}", file=sys.stderr)
+        for fault in error.faults if isinstance(error, RequestError) else (line,):
+            print(f"pathsynth {command}: {' '.join(fault.split())}{hint}", file=sys.stderr)
         return EXIT_REFUSED if refused else EXIT_FAILED
 
 
@@ -79,6 +83,8 @@ def _launch(command: str, arguments: Sequence[str]) -> int:
         return 0
     os.environ["PATHSYNTH_STARTED"] = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid()}"
     outcomes = _outcomes_folder(asked.config_name or command, asked.overrides, asked.multirun)
+    if outcomes is None:
+        return 0
     os.environ[FOLDER_VARIABLE] = str(outcomes)
     stop_in_good_order()
     try:
@@ -125,13 +131,25 @@ def _refuse_two_modes(asked: Namespace) -> None:
         raise RequestError("--cfg hydra hides the keys that Hydra's own refer to, so --resolve cannot; use --cfg all --resolve")
 
 
-def _outcomes_folder(config_name: str, overrides: Sequence[str], multirun: bool) -> Path:
-    """Where this command's jobs leave their records. A single job is checked on the way; the sweeper checks the jobs of many."""
+def _outcomes_folder(config_name: str, overrides: Sequence[str], multirun: bool) -> Path | None:
+    """Where this command's jobs leave their records; None if nothing is to be carried out.
+
+    A single job is checked on the way; the sweeper checks the jobs of many.
+    """
     config = _composed(config_name, overrides, RunMode.MULTIRUN)
+    if config.hydra.launcher.get("n_jobs") == 0:
+        raise RequestError("hydra.launcher.n_jobs=0 runs nothing; set the number of trials side by side, or -1 for one a core")
     if not multirun and config.hydra.mode != RunMode.MULTIRUN:
         config = _composed(config_name, overrides, RunMode.RUN)
-        for line in check(config, overrides).notes:
+        checked = check(config, overrides)
+        for line in checked.notes:
             print(f"note: {line}", flush=True)
+        print(*resolution(checked.config, checked.plan), sep="\n", flush=True)
+        if checked.config.study.dry_run:
+            show_dry_run({0: overrides}, {0: checked}, 1)
+            return None
+    elif config.study.dry_run and config.hydra.sweeper._target_ not in _SWEEPERS:
+        raise RequestError("study.dry_run=true needs a sweeper of pathsynth; set hydra/sweeper=trials or optuna")
     return Path(config.multirun).expanduser().absolute() / config.study.name / ".jobs" / os.environ["PATHSYNTH_STARTED"]
 
 

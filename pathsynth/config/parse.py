@@ -1,4 +1,4 @@
-"""From composed values to checked settings, with one line for the first thing that is wrong."""
+"""From composed values to checked settings, with one line for each thing that is wrong."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from pathsynth.config.schema import RunConfig
 from pathsynth.ledger.errors import RequestError
@@ -62,7 +63,7 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise RequestError(_first_fault(error)) from error
+        raise RequestError(*_faults(error)) from error
 
 
 def _absolute(values: dict[str, Any]) -> dict[str, Any]:
@@ -93,9 +94,14 @@ def _secrets(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield name
 
 
-def _first_fault(error: ValidationError) -> str:
+def _faults(error: ValidationError) -> list[str]:
+    """A line for each fault; what is missing is told where nothing else is wrong, for it may follow from that."""
     faults = error.errors()
-    fault = next((f for f in faults if f["type"] != "missing"), faults[0])
+    chosen = [fault for fault in faults if fault["type"] != "missing"] or faults
+    return list({_typed_key(fault["loc"]): _line(fault) for fault in reversed(chosen)}.values())[::-1]
+
+
+def _line(fault: ErrorDetails) -> str:
     key = _typed_key(fault["loc"])
     if fault["type"] == "extra_forbidden":
         return f"unknown key {key}{_nearest_key(fault['loc'])}"

@@ -16,6 +16,8 @@ REGEX = "regex:"
 
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _CSV = "pytorch_lightning.loggers.CSVLogger"
+_MOST_STEPS = 10**9
+"""At a thousandth of a second a step, twelve days; more is a slip of the keyboard."""
 
 
 class _Group(BaseModel):
@@ -134,11 +136,11 @@ class LoraConfig(_Group):
     ``targets``: a group of layers (``TARGET_GROUPS``), a list of ends of module names, or ``regex:`` and a pattern that whole
     names match. ``dora``: a magnitude of its own for each output (arXiv 2402.09353; linear layers only). ``rslora``: the
     scale is alpha/√rank (arXiv 2312.03732). ``text_encoder``: its attention layers are adapted, too, so that prompts are encoded
-    in each step. ``start``: folder of an adapter whose tensors the training begins with.
+    in each step. ``start``: an adapter's folder or file, whose tensors the training begins with.
     """
 
     rank: int = Field(ge=1)
-    alpha: int | None = Field(None, ge=1)
+    alpha: int | float | None = Field(None, gt=0)
     dropout: float = Field(ge=0, lt=1)
     targets: str | tuple[str, ...]
     dora: bool = False
@@ -146,6 +148,12 @@ class LoraConfig(_Group):
     init: Literal["gaussian", "default"] = "gaussian"
     text_encoder: bool = False
     start: str | None = None
+
+    @field_validator("alpha", mode="before")
+    @classmethod
+    def _whole_alpha(cls, alpha: Any) -> Any:
+        """16.0 is 16, so that both are one adapter."""
+        return int(alpha) if isinstance(alpha, float) and alpha.is_integer() else alpha
 
     @field_validator("targets")
     @classmethod
@@ -219,7 +227,7 @@ class TrainerConfig(LightningConfig):
     learning rate multiplied by ``retry_factor``. ``devices``: a process each; ``batch_size`` is that of all together.
     """
 
-    max_steps: int = Field(ge=1)
+    max_steps: int = Field(ge=1, le=_MOST_STEPS)
     batch_size: int = Field(ge=1)
     accumulate: int = Field(ge=1)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -421,7 +429,7 @@ class StudyConfig(_Group):
     limit, and carries a finished trial out again (its stages are there, so only what its folder shows is made anew).
     ``fail_fast``: the first failure stops the study. ``lease_seconds``: a trial whose process has shown no sign of life
     for so long is taken over by another that was given the same study. ``stop_seconds``: a trial that was asked to stop and
-    has not ended after so long is killed; Slurm kills 30 seconds after it asks.
+    has not ended after so long is killed; Slurm kills 30 seconds after it asks. ``dry_run``: say what would be done, and do nothing.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -431,6 +439,7 @@ class StudyConfig(_Group):
     fail_fast: bool = False
     lease_seconds: float = Field(60.0, ge=1)
     stop_seconds: float = Field(20.0, gt=0)
+    dry_run: bool = False
 
 
 class PretrainConfig(_Group):
@@ -440,9 +449,9 @@ class PretrainConfig(_Group):
     seed: int = Field(ge=0)
     latent_channels: int = Field(ge=1, le=48)
     channels: tuple[int, ...] = Field(min_length=1)
-    decoder_steps: int = Field(ge=1)
+    decoder_steps: int = Field(ge=1, le=_MOST_STEPS)
     decoder_lr: float = Field(gt=0)
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=1, le=_MOST_STEPS)
     batch_size: int = Field(ge=1)
     lr: float = Field(gt=0)
 

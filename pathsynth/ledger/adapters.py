@@ -25,7 +25,7 @@ class AdapterCard:
     classes: tuple[str, ...]
     data: str
     rank: int
-    alpha: int
+    alpha: float
     targets: str | tuple[str, ...]
     seed: int
     step: int
@@ -37,6 +37,11 @@ class AdapterCard:
     prompts: tuple[str, ...] = ()
     retries: int = 0
     version: str = ""
+
+
+def adapter_files(start: Path) -> list[Path]:
+    """The files of tensors that ``lora.start`` names: itself, or those in a folder."""
+    return [start] if start.is_file() else sorted(start.glob("*.safetensors"))
 
 
 def read_card(folder: Path) -> AdapterCard:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 
 class RequestError(Exception):
-    """The request is wrong (exit status 2): one line that names the thing and the remedy; nothing was written."""
+    """The request is wrong (exit status 2), and nothing was written: a line for each fault, that names the thing and the remedy."""
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        return tuple(str(fault) for fault in self.args)
+
+    def __str__(self) -> str:
+        """All in one line, for records that have room for one; a command prints them one below the other."""
+        return "; also: ".join(self.faults)
 
 
 class StageError(Exception):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,37 +15,13 @@ from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pathsynth.config.schema import REGEX
 from pathsynth.ledger.adapters import CARD_FILE, WEIGHTS_FILE, AdapterCard, read_card
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.base import Base
-
-_ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
-_CONVOLUTION = ["conv1", "conv2", "conv_shortcut", "conv_in", "conv_out", "downsamplers.0.conv", "upsamplers.0.conv", "proj_in", "proj_out"]
-_REST = ["ff.net.0.proj", "ff.net.2", "time_emb_proj", "linear_1", "linear_2"]
-TARGETS: dict[str, list[str]] = {
-    "attention": _ATTENTION,
-    "attention+conv": _ATTENTION + _CONVOLUTION,
-    "all": _ATTENTION + _CONVOLUTION + _REST,
-}
-"""Module names (ends of them) that a group of ``lora.targets`` adapts; ``all-linear`` is read off the UNet."""
+from pathsynth.models.design import AdapterDesign, target_modules
 
 _TEXT_ATTENTION = ["q_proj", "k_proj", "v_proj", "out_proj"]
-
-
-@dataclass(frozen=True)
-class AdapterDesign:
-    """What an adapter is made of; the fields are those of ``LoraConfig``, where they are explained."""
-
-    rank: int
-    alpha: int
-    dropout: float = 0.0
-    targets: str | tuple[str, ...] = "attention"
-    dora: bool = False
-    rslora: bool = False
-    init: str = "gaussian"
-    text_encoder: bool = False
 
 
 def attach(base: Base, design: AdapterDesign, seed: int) -> list[nn.Parameter]:
@@ -58,7 +32,7 @@ def attach(base: Base, design: AdapterDesign, seed: int) -> list[nn.Parameter]:
     Raises:
         RequestError: the targets match no layer, or layers that this kind of adapter cannot be reloaded on.
     """
-    targets = _target_modules(base.unet, design)
+    targets = target_modules(adaptable_layers(base.unet), design)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         base.unet.add_adapter(_peft_config(design, targets))
@@ -81,43 +55,9 @@ def _peft_config(design: AdapterDesign, targets: list[str] | str) -> PeftLoraCon
     )
 
 
-def _target_modules(unet: nn.Module, design: AdapterDesign) -> list[str] | str:
-    """What peft takes for ``design.targets``: a list of ends of names, or a pattern."""
-    targets = design.targets
-    wanted: list[str] | str
-    if isinstance(targets, tuple):
-        wanted = list(targets)
-        for end in wanted:
-            _require_module(unet, end)
-    elif targets == "all-linear":
-        wanted = [name for name, module in unet.named_modules() if isinstance(module, nn.Linear)]
-    else:
-        wanted = targets.removeprefix(REGEX) if targets.startswith(REGEX) else TARGETS[targets]
-    matched = list(_matched(unet, wanted))
-    if not matched:
-        raise RequestError(f"lora.targets={targets} matches no layer of this base's UNet; choose another")
-    convolutions = [name for name, module in matched if isinstance(module, nn.Conv2d)]
-    if design.dora and convolutions:
-        raise RequestError(
-            f"lora.dora=true cannot be reloaded on convolutions ({convolutions[0]} and {len(convolutions) - 1} more); "
-            "set lora.targets to attention or all-linear"
-        )
-    return wanted
-
-
-def _matched(unet: nn.Module, wanted: list[str] | str) -> Iterator[tuple[str, nn.Module]]:
-    for name, module in unet.named_modules():
-        if isinstance(module, (nn.Linear, nn.Conv2d)):
-            ends = isinstance(wanted, list) and any(name == end or name.endswith(f".{end}") for end in wanted)
-            if ends or (isinstance(wanted, str) and re.fullmatch(wanted, name)):
-                yield name, module
-
-
-def _require_module(unet: nn.Module, end: str) -> None:
-    if not any(True for _ in _matched(unet, [end])):
-        known = {name.rsplit(".", 1)[-1] for name, module in unet.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))}
-        close = difflib.get_close_matches(end, sorted(known), n=1)
-        raise RequestError(f"lora.targets: no linear layer or convolution is called {end}" + (f"; nearest: {close[0]}" if close else ""))
+def adaptable_layers(unet: nn.Module) -> dict[str, tuple[int, ...]]:
+    """The shape of the weight of each linear layer and convolution, by name."""
+    return {name: tuple(module.weight.shape) for name, module in unet.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))}
 
 
 def adapter_state(base: Base) -> dict[str, Tensor]:

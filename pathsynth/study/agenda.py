@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import statistics
+import sys
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pathsynth.config import StudyConfig
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.stages import STAGES
 from pathsynth.ledger.versions import commit, versions
 from pathsynth.study.claim import computed_by, trial_folder
+from pathsynth.study.estimate import estimate
 from pathsynth.study.job import Checked, bytes_needed, standing
 from pathsynth.study.memo import Known, Memo
 from pathsynth.study.outcomes import Outcome, write_outcome
-from pathsynth.study.state import DONE, read_state
-from pathsynth.study.status import duration, trial_folders
+from pathsynth.study.resolution import resolution, shared_lines
+from pathsynth.study.state import read_state
+from pathsynth.vocabulary.labels import UnknownLabelError
+
+_SHOWN = 20
+_MOMENT_SECONDS, _PAUSE_SECONDS = 1.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,11 @@ class Agenda:
     entries: tuple[Entry, ...]
 
     @property
+    def store(self) -> Path:
+        """Where the stages of all studies are."""
+        return self.entries[0].known.folder.parent.parent / STAGES
+
+    @property
     def to_do(self) -> list[int]:
         """The numbers of the jobs that are to be launched."""
         return [number for number, entry in enumerate(self.entries) if not entry.settled]
@@ -50,12 +62,10 @@ def agenda(jobs: Sequence[Sequence[str]], study: StudyConfig, memo: Memo, checke
     """Look every job up in the memo; compose and check (``checked``) those that it does not know.
 
     Raises:
-        RequestError, UnknownLabelError: a job's request is wrong.
+        RequestError: a job's request is wrong.
     """
     found = [memo.find(job) for job in jobs]
-    composed = {number: checked(job) for number, (job, known) in enumerate(zip(jobs, found, strict=True)) if known is None}
-    for line in dict.fromkeys(line for one in composed.values() for line in one.notes):
-        print(f"note: {line}", flush=True)
+    composed = check_jobs({number: job for number, (job, known) in enumerate(zip(jobs, found, strict=True)) if known is None}, checked)
     learnt = {number: _known(jobs[number], one) for number, one in composed.items()}
     for number, known in learnt.items():  # not before every request has been found right
         memo.note(jobs[number], known, composed[number].config)
@@ -64,9 +74,50 @@ def agenda(jobs: Sequence[Sequence[str]], study: StudyConfig, memo: Memo, checke
     return Agenda(study.name, tuple(entries))
 
 
+def check_jobs(jobs: Mapping[int, Sequence[str]], check: Callable[[Sequence[str]], Checked]) -> dict[int, Checked]:
+    """Compose and check every job, and print the notes of all, each once.
+
+    Raises:
+        RequestError: jobs are wrong; each fault once, for all jobs.
+    """
+    composed: dict[int, Checked] = {}
+    faults: dict[str, None] = {}
+    count = _Count(len(jobs))
+    for number, job in jobs.items():
+        try:
+            composed[number] = check(job)
+        except RequestError as error:
+            faults |= dict.fromkeys(error.faults)
+        except UnknownLabelError as error:
+            faults[str(error)] = None
+        count.advance()
+    if faults:
+        more = [f"and {len(faults) - _SHOWN} more faults of other jobs"] if len(faults) > _SHOWN else []
+        raise RequestError(*list(faults)[:_SHOWN], *more)
+    for line in dict.fromkeys(line for one in composed.values() for line in one.notes):
+        print(f"note: {line}", flush=True)
+    if composed:
+        print(*shared_lines([resolution(one.config, one.plan) for one in composed.values()]), sep="\n", flush=True)
+    return composed
+
+
+class _Count:
+    """Tells how many jobs have been checked where that takes longer than a moment; silent where it does not."""
+
+    def __init__(self, jobs: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._jobs, self._done, self._clock = jobs, 0, clock
+        self._next = clock() + _MOMENT_SECONDS
+
+    def advance(self) -> None:
+        self._done += 1
+        if self._done < self._jobs and self._clock() >= self._next:
+            self._next = self._clock() + _PAUSE_SECONDS
+            print(f"checking jobs: {self._done} of {self._jobs}", file=sys.stderr, flush=True)
+
+
 def _known(job: Sequence[str], checked: Checked) -> Known:
     folder = trial_folder(checked.config, checked.plan, job)
-    return Known(folder, checked.plan.identity, bytes_needed(checked.config, checked.plan))
+    return Known(folder, checked.plan.identity, bytes_needed(checked.config, checked.plan), checked.plan.stages)
 
 
 def announce(agenda: Agenda, workers: int) -> None:
@@ -75,27 +126,12 @@ def announce(agenda: Agenda, workers: int) -> None:
     left = Counter(entry.settled for entry in agenda.entries if entry.settled)
     told = [_trials(len(agenda.entries)), *(f"{count} {why}" for why, count in left.items()), f"{len(to_do)} to do"]
     if to_do:
-        told += [_time_told(agenda, len(to_do), workers), f"up to {sum(entry.known.bytes for entry in to_do) / 1e9:.1f} GB of images"]
+        stages = [stage for entry in to_do for stage in entry.known.stages]
+        images = sum(entry.known.bytes for entry in to_do) / 1e9
+        told += [str(estimate(agenda.store, stages).shared_among(workers)), f"up to {images:.1f} GB of images"]
     print(f"{agenda.study}: {'; '.join(told)}", flush=True)
     for line in _other_versions(agenda):
         print(line, flush=True)
-
-
-def _time_told(agenda: Agenda, to_do: int, workers: int) -> str:
-    """From the trials of the study that are finished, however long they shared the machine."""
-    took = list(_durations(agenda.entries[0].known.folder.parent))
-    if not took:
-        return "how long is known when the first is done"
-    return f"about {duration(statistics.median(took) * to_do / workers)}"
-
-
-def _durations(study: Path) -> Iterator[float]:
-    """Seconds that each finished trial of a study took."""
-    for folder in trial_folders(study) if study.is_dir() else ():
-        state = read_state(folder)
-        seconds = state.seconds()
-        if state.state == DONE and seconds is not None:
-            yield seconds
 
 
 def _other_versions(agenda: Agenda) -> list[str]:

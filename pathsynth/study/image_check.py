@@ -25,6 +25,8 @@ _SURVEYED = ("folder",)
 def check_images(config: RunConfig, plan: Plan) -> tuple[str, ...]:
     """Decode the images of a request, unless the same images were found good before (``<multirun>/.checked/<identity>.json``).
 
+    A dry run leaves no such note.
+
     Returns:
         What is done with images of unusual kinds, a line each; empty where it was told before.
 
@@ -41,6 +43,8 @@ def check_images(config: RunConfig, plan: Plan) -> tuple[str, ...]:
         found = survey(config.data, cores(), count)
     if found.faults:
         raise RequestError(found.faults[0])
+    if config.study.dry_run:
+        return found.notes
     with suppress(OSError):  # without the mark, the images are decoded again
         mark.parent.mkdir(parents=True, exist_ok=True)
         write_json(mark, {"images": len(found.images), "notes": list(found.notes)})

@@ -23,7 +23,9 @@ from pathsynth.study.gpus import own_gpu
 from pathsynth.study.image_check import check_images
 from pathsynth.study.outcomes import Outcome, passes_over_busy, read_searched, write_outcome
 from pathsynth.study.output import drop_unread_output
-from pathsynth.study.plan import Plan, plan, planned_images
+from pathsynth.study.plan import Plan, planned_images
+from pathsynth.study.preflight import planned
+from pathsynth.study.room import BYTES_A_PIXEL, BYTES_AN_IMAGE
 from pathsynth.study.state import DONE, FAILED, PRUNED, WAITING, TrialState, read_state, write_state
 from pathsynth.study.stopping import ask_to_stop, in_command, raise_if_asked, stop_after_failure, stopped_by_failure
 from pathsynth.study.supervise import cores, ranks_here, supervise, trial_command, trial_environment
@@ -31,8 +33,6 @@ from pathsynth.study.wording import word_notes
 from pathsynth.training import pruning
 from pathsynth.vocabulary.labels import UnknownLabelError
 
-_BYTES_A_PIXEL = 2.5
-_BYTES_AN_IMAGE = 1200
 _OF_TRAINING = ("gate", "lora", "optimizer", "objective", "validation", "trainer", "callbacks", "seed")
 
 
@@ -57,7 +57,7 @@ def check(config: DictConfig, overrides: Iterable[str]) -> Checked:
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     settings = from_hydra(own)
     _refuse_idle(settings, overrides)
-    made = plan(settings)
+    made = planned(settings)
     return Checked(settings, made, (*word_notes(settings, made), *check_images(settings, made)))
 
 
@@ -93,6 +93,9 @@ def _run_trial(config: DictConfig) -> float:
         if hydra.mode == RunMode.MULTIRUN:
             return math.nan
         raise
+    if checked.config.study.dry_run:  # one value among several of a sweep, which has looked at another
+        write_outcome(number, Outcome(trial_name_of(hydra), None, "study.dry_run is for a whole command; give it one value"))
+        return math.nan
     folder = trial_folder(checked.config, checked.plan, overrides)
     write_outcome(number, Outcome(folder.name, folder, ""))
     state = _carried_out(number, checked, folder, overrides, workers(hydra), wait=not passes_over_busy())
@@ -206,10 +209,15 @@ def workers(hydra: HydraConf) -> int:
     return cores() if jobs in (None, -1) else max(1, int(jobs))
 
 
+def trials_at_once(hydra: HydraConf) -> int:
+    """How many trials of a sweep run at once, here or on a cluster; where a launcher does not say, as many as :func:`workers`."""
+    return int(hydra.launcher.get("array_parallelism") or workers(hydra)) if hydra.mode == RunMode.MULTIRUN else workers(hydra)
+
+
 def bytes_needed(config: RunConfig, made: Plan) -> float:
     """What a trial's images may take on the disk, at most."""
     size = config.data.size if config.data else 0
-    return planned_images(config, made) * (_BYTES_AN_IMAGE + _BYTES_A_PIXEL * size * size)
+    return planned_images(config, made) * (BYTES_AN_IMAGE + BYTES_A_PIXEL * size * size)
 
 
 def _warn_of_disk(checked: Checked, folder: Path) -> None:

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pathsynth.config import RunConfig
 from pathsynth.data.medmnist import ROOT_VARIABLE
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.identity import digest
+from pathsynth.study.plan import StagePlan
 from pathsynth.study.sources import source_files
 
 _FOLDER = ".memo"
@@ -28,11 +29,12 @@ _OF_THE_COMMAND = {"PATHSYNTH_STARTED"}
 
 @dataclass(frozen=True)
 class Known:
-    """The trial that some overrides stand for: its folder, its identity, and the bytes its images may need."""
+    """The trial that some overrides stand for: its folder, its identity, the bytes its images may need, and its stages."""
 
     folder: Path
     identity: str
     bytes: float
+    stages: tuple[StagePlan, ...] = ()
 
 
 class Memo:
@@ -46,7 +48,8 @@ class Memo:
         try:
             record = json.loads(self._path(overrides).read_text(encoding="utf-8"))
             if record["sources"] == _stamps(map(Path, record["files"])):
-                return Known(Path(record["folder"]), record["identity"], record["bytes"])
+                stages = tuple(StagePlan(**stage) for stage in record["stages"])
+                return Known(Path(record["folder"]), record["identity"], record["bytes"], stages)
         except (OSError, ValueError, KeyError, TypeError):
             pass
         return None
@@ -62,6 +65,7 @@ class Memo:
             "folder": str(known.folder),
             "identity": known.identity,
             "bytes": known.bytes,
+            "stages": [asdict(stage) for stage in known.stages],
             "files": [str(path) for path in files],
             "sources": _stamps(files),
         }

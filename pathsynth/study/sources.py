@@ -18,6 +18,7 @@ from pathsynth.data.dataset import Counts
 from pathsynth.data.medmnist import content_identity, medmnist_file, medmnist_identity
 from pathsynth.data.prompt_file import read_prompts
 from pathsynth.data.splits import CSV
+from pathsynth.ledger.adapters import CARD_FILE, adapter_files
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.identity import digest
 from pathsynth.ledger.local_cache import checksum
@@ -38,11 +39,12 @@ _MEDMNIST = ("pathmnist", "medmnist")
 
 @dataclass(frozen=True)
 class DataSource:
-    """A data set's identity, its label space and its prompts."""
+    """A data set's identity, its label space, its prompts, and a name for people with the images of each split."""
 
     identity: str
     space: LabelSpace
     prompts: PromptBook
+    name: str
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,10 @@ def data_source(config: DataConfig) -> DataSource:
     if config.name in _MEDMNIST and config.download and not _is_there(config):
         counts, source = Counts(config.n_train, config.n_val, config.n_test), medmnist_source(config)
         book = read_prompts(Path(config.prompts), source.prompts) if config.prompts else source.prompts
-        return DataSource(content_identity(source.flag, config.size, source.md5[config.size], counts), book.space, book)
+        identity = content_identity(source.flag, config.size, source.md5[config.size], counts)
+        return DataSource(identity, book.space, book, f"{source.flag} {config.size} px (to be downloaded)")
     data = open_data(config)
-    return DataSource(data.identity, data.space, data.prompts)
+    return DataSource(data.identity, data.space, data.prompts, data.name)
 
 
 def _is_there(config: DataConfig) -> bool:
@@ -103,27 +106,27 @@ def source_files(config: RunConfig) -> list[Path] | None:
             return None
         files += _layout_files(Path(source.path_or_hub))
     if config.lora and config.lora.start:
-        files += sorted(Path(config.lora.start).glob("*.safetensors"))
+        files += adapter_files(Path(config.lora.start))
     return files if all(path.exists() for path in files) else None
 
 
-def adapter_identity(folder: Path, base: str) -> str:
+def adapter_identity(start: Path, base: str) -> str:
     """Identifies the tensors of an adapter that a training starts from.
 
     Raises:
-        RequestError: the folder holds none, or its card says that it belongs to another base than ``base``.
+        RequestError: there is none, or its card says that it belongs to another base than ``base``.
     """
-    files = sorted(folder.glob("*.safetensors"))
+    files = adapter_files(start)
     if not files:
-        raise RequestError(f"lora.start={folder} holds no adapter (no safetensors file there); name an adapter's folder")
-    card = folder / "adapter.json"
+        raise RequestError(f"lora.start={start} holds no adapter (no safetensors file there); name an adapter's folder or file")
+    card = files[0].parent / CARD_FILE
     try:
         own = json.loads(card.read_text(encoding="utf-8")).get("base") if card.is_file() else base
         identity = digest([weights_digest(path) for path in files])
     except (OSError, ValueError, AttributeError, StageError) as error:
-        raise RequestError(f"lora.start={folder} cannot be read ({error}); name another") from error
+        raise RequestError(f"lora.start={start} cannot be read ({error}); name another") from error
     if own != base:
-        raise RequestError(f"the adapter in {folder} belongs to base {own}, not to {base}; choose its own base or another lora.start")
+        raise RequestError(f"the adapter in {start} belongs to base {own}, not to {base}; choose its own base or another lora.start")
     return identity
 
 
@@ -206,10 +209,16 @@ def _hub_source(hub: str, revision: str | None) -> BaseSource:
     return BaseSource(hub, revision, digest({"hub": hub, "revision": revision}))
 
 
-def _cached(hub: str, revision: str) -> bool:
+def hub_snapshot(hub: str, revision: str) -> Path | None:
+    """Where the hub's cache keeps a base, whole or in part; None if it does not."""
     from huggingface_hub import try_to_load_from_cache  # slow to import, and only needed here
 
-    return isinstance(try_to_load_from_cache(hub, "model_index.json", revision=revision), str)
+    index = try_to_load_from_cache(hub, "model_index.json", revision=revision)
+    return Path(index).parent if isinstance(index, str) else None
+
+
+def _cached(hub: str, revision: str) -> bool:
+    return hub_snapshot(hub, revision) is not None
 
 
 def _reachable(hub: str, revision: str) -> bool:

@@ -87,6 +87,11 @@ def in_command() -> bool:
     return _command == os.getpid()
 
 
+def in_worker() -> bool:
+    """Whether this process carries out jobs that a command, another process, has given it."""
+    return bool(os.environ.get(FOLDER_VARIABLE)) and not in_command()
+
+
 def stop_in_good_order() -> None:
     """Make this process the command: a signal asks its trials to stop, once more kills them and raises."""
     global _command

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import hydra.utils
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import LearningRateMonitor
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, LearningRateMonitor
 
 from pathsynth.ledger.errors import RequestError
 
@@ -24,6 +25,22 @@ def named_callbacks(configured: Mapping[str, Mapping[str, Any]], has_logger: boo
     return [callback for callback in made if has_logger or not isinstance(callback, LearningRateMonitor)]
 
 
+def callback_faults(configured: Mapping[str, Mapping[str, Any]], monitored: Sequence[str]) -> list[str]:
+    """A line for each configured callback that cannot be made, or that monitors what no fine-tune logs (all but ``monitored``)."""
+    faults: list[str] = []
+    for name, callback in configured.items():
+        try:
+            made = _made(name, callback)
+        except RequestError as error:
+            faults += error.faults
+            continue
+        if isinstance(made, EarlyStopping) and made.strict and made.monitor not in monitored:
+            close = difflib.get_close_matches(str(made.monitor), monitored, n=1)
+            remedy = f"; nearest: {close[0]}" if close else f"; set one of {', '.join(monitored)}"
+            faults.append(f"callbacks.{name} monitors {made.monitor}, which this fine-tune does not log{remedy}")
+    return faults
+
+
 def _made(name: str, configured: Mapping[str, Any]) -> pl.Callback:
     target = configured["_target_"]
     try:
@@ -34,4 +51,6 @@ def _made(name: str, configured: Mapping[str, Any]) -> pl.Callback:
         raise RequestError(f"callbacks.{name} cannot be made of {target}: {reason}; correct it, or leave it out") from error
     if not isinstance(callback, pl.Callback):
         raise RequestError(f"callbacks.{name}: {target} is no pytorch_lightning.Callback; set callbacks.{name}._target_ to one")
+    if isinstance(callback, Checkpoint):  # Lightning refuses it where the program keeps the checkpoints
+        raise RequestError(f"callbacks.{name}: the resume points are the trial's own; leave {target} out, and set trainer.checkpoint_every")
     return callback

@@ -28,7 +28,8 @@ from pathsynth.ledger.seeds import derive_seed
 from pathsynth.ledger.versions import versions
 from pathsynth.models.adapter_start import start_from
 from pathsynth.models.base import Base
-from pathsynth.models.lora import AdapterDesign, adapted_parts, adapter_state, attach, restore, save_adapter, unload_adapter
+from pathsynth.models.design import design
+from pathsynth.models.lora import adapted_parts, adapter_state, attach, restore, save_adapter, unload_adapter
 from pathsynth.sampling.draw import drawer
 from pathsynth.sampling.rejection import Judge
 from pathsynth.sampling.slots import Stream, slots_of
@@ -141,11 +142,6 @@ def _record_optimizer(module: LoraFinetuning, folder: Path) -> None:
     groups = optimizer_groups(module.build_optimizer())
     print(format_groups(groups), flush=True)
     write_json(folder / OPTIMIZER_FILE, [asdict(group) for group in groups])
-
-
-def design(lora: LoraConfig) -> AdapterDesign:
-    options = (lora.dropout, lora.targets, lora.dora, lora.rslora, lora.init, lora.text_encoder)
-    return AdapterDesign(lora.rank, lora.alpha or lora.rank, *options)
 
 
 @contextmanager

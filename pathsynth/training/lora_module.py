@@ -17,6 +17,7 @@ from pathsynth.models.base import Base
 from pathsynth.models.diffusion import denoising_loss, encode_prompts, training_scheduler
 from pathsynth.training.batches import BatchPlan, LatentBatch
 from pathsynth.training.divergence import LossWatch
+from pathsynth.training.metric_names import HELD_OUT_LOSS, LOSS
 from pathsynth.training.optimizer import adapter_groups, build_optimizer
 from pathsynth.training.ranks import mean_over_ranks, share
 from pathsynth.training.steps import step_loader, warmup_constant, warmup_cosine, warmup_restarts
@@ -66,11 +67,11 @@ class LoraFinetuning(pl.LightningModule):
         loss = self._loss(batch, self._plan.objective.min_snr_gamma)
         told = mean_over_ranks(loss, self.trainer)
         self._watch.add(told, self.global_step + 1)
-        self.log("finetune/loss", told, prog_bar=True, batch_size=len(batch.latents))
+        self.log(LOSS, told, prog_bar=True, batch_size=len(batch.latents))
         return loss
 
     def validation_step(self, batch: LatentBatch, batch_index: int) -> None:
-        self.log("finetune/held_out_loss", self._loss(batch, None), batch_size=len(batch.latents), sync_dist=self.trainer.world_size > 1)
+        self.log(HELD_OUT_LOSS, self._loss(batch, None), batch_size=len(batch.latents), sync_dist=self.trainer.world_size > 1)
 
     def _loss(self, batch: LatentBatch, gamma: float | None) -> Tensor:
         text = self._told(batch.captions)

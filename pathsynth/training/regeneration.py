@@ -23,6 +23,7 @@ from pathsynth.sampling.scheduler import Scheduler
 from pathsynth.sampling.slots import Slot
 from pathsynth.training.exhibits import show_attempts, show_pictures
 from pathsynth.training.loggers import VALIDATION_STEP
+from pathsynth.training.metric_names import HELD_OUT_LOSS, LOSS, VALIDATION, acceptance
 from pathsynth.training.ranks import gathered
 from pathsynth.vocabulary.labels import LabelSpace
 
@@ -49,8 +50,9 @@ class ValidationScores:
 class RegenerationCallback(pl.Callback):
     """At the end of every validation, fill fixed slots through the rejection sampler.
 
-    Logs before-filter accuracy and macro precision/recall/F1, acceptance of each class, attempts and exhausted slots, a table
-    of attempts with their images, and two contact sheets; calls ``keep_best`` whenever the before-filter macro-F1 is higher
+    Logs before-filter accuracy and macro precision/recall/F1, acceptance of each class, attempts and exhausted slots (callbacks may
+    monitor them under the names that loggers show), a table of attempts with their images, and two contact sheets; calls
+    ``keep_best`` whenever the before-filter macro-F1 is higher
     than ever. First attempts alone decide that, and are drawn apart from the others: the rules and the budget of acceptance change what
     is shown, not which adapter is best. On several devices each fills a share of the slots; the first tells of all. Draws no number
     from a global generator, so training with and without it gives the same adapter. ``report`` (a search's) gets the number of the
@@ -101,6 +103,8 @@ class RegenerationCallback(pl.Callback):
         outcomes = account(self._slots, [(j.attempt, j.verdict) for j in judged], sampling.attempts)
         scores = ValidationScores(trainer.global_step, agreement(labels, predictions, len(self._space)), outcomes)
         self._rows.append(self._row(trainer, scores))
+        # on every device, so that all of them stop where one callback stops
+        trainer.callback_metrics.update({f"{VALIDATION}{name}": torch.tensor(value) for name, value in self._record(scores).items()})
         if trainer.is_global_zero:
             self._tell(trainer, scores, judged)
             if self._report:
@@ -132,15 +136,15 @@ class RegenerationCallback(pl.Callback):
             "slots_accepted": float(scores.count(SlotStatus.ACCEPTED)),
             "slots_exhausted": float(scores.count(SlotStatus.EXHAUSTED)),
             "slots_failed": float(scores.count(SlotStatus.FAILED)),
-            **{f"acceptance_{c.slug}": float(before.recall[c.index]) for c in self._space.classes},
+            **{acceptance(c.slug): float(before.recall[c.index]) for c in self._space.classes},
         }
 
     def _row(self, trainer: pl.Trainer, scores: ValidationScores) -> dict[str, float]:
         """A line of ``history.csv``."""
         logged = trainer.callback_metrics
         losses = {
-            "train_loss": float(logged.get("finetune/loss", float("nan"))),
-            "held_out_loss": float(logged.get("finetune/held_out_loss", float("nan"))),
+            "train_loss": float(logged.get(LOSS, float("nan"))),
+            "held_out_loss": float(logged.get(HELD_OUT_LOSS, float("nan"))),
         }
         return {"step": scores.step, **losses, **{f"{_COLUMN}{name}": value for name, value in self._record(scores).items()}}
 
@@ -162,7 +166,7 @@ class RegenerationCallback(pl.Callback):
 
 def _send(trainer: pl.Trainer, step: int, record: dict[str, float]) -> None:
     for logger in trainer.loggers:
-        logger.log_metrics({VALIDATION_STEP: step, **{f"validation/{name}": value for name, value in record.items()}}, step=step)
+        logger.log_metrics({VALIDATION_STEP: step, **{f"{VALIDATION}{name}": value for name, value in record.items()}}, step=step)
 
 
 def _write_csv(path: Path, rows: list[dict[str, float]]) -> None:

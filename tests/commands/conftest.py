@@ -64,7 +64,7 @@ def run(config, plan, store, folder, progress):
 
     for stage in plan.stages:
         progress(stage.name, "building")
-        store.build(stage.name, stage.identity, stage.settings, make)
+        store.build(stage.name, stage.identity, {**stage.settings, "parents": stage.parents}, make)
     f1 = Metric("macro_f1", rank / 100, 0.0, 1.0, 90, "image", None, "generated", "before filtering", "gate", "canonical", "none", 0)
     if "evaluate" in [stage.name for stage in plan.stages]:
         write_result(folder / "result.json", Result(plan.identity, {}, plan.settings, (f1,), ()))
@@ -145,11 +145,7 @@ def _lines(path: Path) -> list[str]:
 
 
 @pytest.fixture
-def pathsynth(tmp_path: Path) -> CommandLine:
+def pathsynth(tmp_path: Path, linked_base: Path) -> CommandLine:
     (tmp_path / "stand_in").mkdir()
     (tmp_path / "stand_in" / "sitecustomize.py").write_text(STAND_IN)
-    base = tmp_path / "base"
-    base.mkdir()
-    (base / "model_index.json").write_text("{}")
-    (base / "w.safetensors").write_bytes(b"weights")
-    return CommandLine(tmp_path, base)
+    return CommandLine(tmp_path, linked_base)

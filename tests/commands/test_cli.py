@@ -69,6 +69,13 @@ REFUSED = [
     (["generate", "n=0"], "n: input should be greater than or equal to 1"),
     (["generate", "lora.rank=4"], "lora.rank=4 has no effect: data=ready trains nothing; leave it out, or choose other data"),
     (["generate", "data.size=32"], "draws 28 px images, not 32"),
+    (["run", "hydra/launcher=jobli"], "no choice 'jobli' for hydra/launcher; nearest: joblib; choices: basic, joblib"),
+    (["run", "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0", "seed=0,1"], "hydra.launcher.n_jobs=0 runs nothing"),
+    (["run", "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=two", "seed=0,1"], "'two' of type 'str' could not be converted"),
+    (["run", f"study.name={'n' * 300}"], "study.name has 300 bytes, and a folder's name has 255 at most"),
+    (["run", "trainer.max_steps=1e18"], "trainer.max_steps: input should be less than or equal to 1000000000"),
+    (["generate", "n=1e9", "sampling.calls=20"], "asks for 9,000,000,000 images, and the slots of"),
+    (["run", "validation.n=1e9"], "validation.n=1000000000 asks for"),
     (["run", "data=ready"], "only generate can use it"),
 ]
 
@@ -80,6 +87,21 @@ def test_a_wrong_request_is_refused_in_one_line_and_writes_nothing(here, argumen
     assert (code, len(lines), files) == (2, 1, [])
     assert lines[0].startswith("pathsynth")
     assert told in lines[0]
+
+
+SEVERAL = [
+    (["lora.rank=-3", "sampling.attempts=0", "lora.dropout=3"], ["lora.rank: input", "lora.dropout: input", "sampling.attempts: input"]),
+    (["lora.rank=500", "lora.start=/nowhere", "data=pathmnist", "data.root=/nowhere"], ["lora.start=", "lora.rank=500", "no pathmnist"]),
+    (["-m", "lora.rank=400,500", "evaluate.n=1e9"], ["lora.rank=400", "evaluate.n=1000000000", "lora.rank=500"]),
+]
+
+
+@pytest.mark.parametrize("arguments, told", SEVERAL)
+def test_all_faults_are_told_at_once_a_line_each(here, arguments, told):
+    code, err, files = here("run", *arguments)
+    assert (code, files) == (2, [])
+    lines = [line.removeprefix("pathsynth run: ") for line in err.strip().splitlines()]
+    assert [line[: len(start)] for line, start in zip(lines, told, strict=True)] == told
 
 
 def test_a_base_of_the_hub_without_network_or_cache_is_refused_at_once(here, monkeypatch):

@@ -199,3 +199,10 @@ def test_without_optuna_the_line_says_how_to_install_it(pathsynth):
     site.write_text(f"{site.read_text()}\n{hidden}")
     ended = pathsynth.run(*SEARCH, "lora.rank=2,4")
     assert (ended.code, "pip install 'pathsynth[optuna]'" in ended.err) == (2, True)
+
+
+def test_a_dry_run_of_a_search_starts_nothing(pathsynth):
+    ended = pathsynth.run(*SEARCH, "lora.rank=2,4", "study.dry_run=true")
+    assert ended.code == 0, ended.err
+    assert "search over lora.rank (2, 4); 20 trials at most; nothing was started" in ended.out
+    assert "multirun" not in pathsynth.files()

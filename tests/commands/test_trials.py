@@ -203,9 +203,16 @@ def test_each_command_ends_done_and_only_evaluated_trials_have_results(pathsynth
 
 
 def test_images_that_would_fill_the_disk_are_warned_of(pathsynth):
-    ended = pathsynth.run("evaluate.n=2000000000")
+    ended = pathsynth.run("evaluate.n=9", "sampling.attempts=2000000000")
     assert ended.code == 0, ended.err
-    assert "warning: up to 72,000,000,000 images may need" in ended.out
+    assert "warning: up to 162,000,000,000 images may need" in ended.out
+
+
+def test_images_that_fit_nowhere_are_refused_with_the_number_that_does(pathsynth):
+    ended = pathsynth.run("evaluate.n=2000000000")
+    assert (ended.code, pathsynth.files()) == (2, [])
+    assert "evaluate.n=2000000000 asks for 18,000,000,000 images, and the " in ended.err
+    assert "; set evaluate.n=" in ended.err
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -311,7 +318,8 @@ def test_a_finished_study_is_found_done_without_being_composed(pathsynth):
 
 def test_the_memo_is_not_trusted_when_base_or_configuration_changed(pathsynth):
     assert pathsynth.run("-m", "lora.rank=1,2").code == 0
-    (pathsynth.base / "w.safetensors").write_bytes(b"other weights")
+    settings = pathsynth.base / "unet" / "config.json"
+    settings.write_text(settings.read_text() + "\n")
     ended = pathsynth.run("-m", "lora.rank=1,2")
     assert ended.code == 0
     assert "2 trials; 2 to do" in ended.out

@@ -16,8 +16,8 @@ from pathsynth.ledger.adapters import AdapterCard, read_card
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.adapter_start import start_from
 from pathsynth.models.base import load_base
+from pathsynth.models.design import AdapterDesign
 from pathsynth.models.lora import (
-    AdapterDesign,
     adapter_state,
     attach,
     load_adapter,
@@ -142,6 +142,16 @@ def test_what_cannot_be_made_is_refused_in_one_line(small_base_folder, design, t
     assert "\n" not in str(refusal.value)
 
 
+def test_an_alpha_that_is_no_whole_number_trains_saves_and_starts(small_base_folder, tmp_path):
+    trained = trained_adapter(tmp_path / "adapter", small_base_folder, 2, 0.5, "attention")
+    assert read_card(tmp_path / "adapter").alpha == 0.5
+    fresh = load_base(str(small_base_folder), None, "base-1", None, 32)
+    attach(fresh, AdapterDesign(2, 0.5), seed=9)
+    start_from(fresh, tmp_path / "adapter" / "pytorch_lora_weights.safetensors")
+    expected, started = adapter_state(trained), adapter_state(fresh)
+    assert all(torch.equal(expected[name], started[name]) for name in expected)
+
+
 SOURCES = ["ours", "diffusers", "diffusers, no metadata", "kohya"]
 
 
@@ -156,7 +166,7 @@ def test_a_training_starts_from_a_saved_adapter_or_refuses_another_scale(small_b
     attach(fresh, design, seed=9)
     says_its_scale = source in ("ours", "diffusers") or (source == "kohya" and not design.rslora) or design.alpha == 2
     if not says_its_scale:
-        with pytest.raises(RequestError, match=r"has alpha 2; set lora\.alpha to it|lacks the scale of rsLoRA; set lora\.rslora=false"):
+        with pytest.raises(RequestError, match=r"has alpha 2, and lora asks for 4; set lora\.alpha=2|set lora\.rslora=false"):
             start_from(fresh, tmp_path / "adapter")
         return
     start_from(fresh, tmp_path / "adapter")
@@ -191,13 +201,13 @@ def as_kohya(tensors: dict[str, torch.Tensor], alpha: float) -> dict[str, torch.
 @pytest.mark.parametrize(
     ("saved", "design", "told"),
     [
-        ({}, AdapterDesign(4, 4), "other layers or another rank"),
+        ({}, AdapterDesign(4, 4), "has rank 2, and lora asks for 4; set lora.rank=2 lora.alpha=4"),
         ({}, AdapterDesign(2, 4, targets="attention+conv"), "other layers or another rank"),
-        ({}, AdapterDesign(2, 2), "has alpha 4; set lora.alpha to it"),
+        ({}, AdapterDesign(2, 2), "has alpha 4, and lora asks for 2; set lora.alpha=4"),
         ({"rslora": True}, AdapterDesign(2, 4), "has the scale of rsLoRA; set lora.rslora=true"),
         ({}, AdapterDesign(2, 4, rslora=True), "lacks the scale of rsLoRA; set lora.rslora=false"),
         ({"text_encoder": True}, AdapterDesign(2, 4), "adapts the text encoder, too; set lora.text_encoder=true"),
-        ({}, AdapterDesign(2, 4, text_encoder=True), "other layers or another rank"),
+        ({}, AdapterDesign(2, 4, text_encoder=True), "does not adapt the text encoder; set lora.text_encoder=false"),
     ],
 )
 def test_an_adapter_of_another_shape_or_scale_is_no_start(small_base_folder, tmp_path, saved, design, told):

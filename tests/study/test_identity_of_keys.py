@@ -86,6 +86,7 @@ TABLE: Mapping[str, Sequence[Case]] = {
     "multirun": [Case("elsewhere")],
     **{f"study.{key}": [Case(value)] for key, value in {"name": "other", "question": "why?", "retry_failed": 0, "force": True}.items()},
     **{f"study.{key}": [Case(value)] for key, value in {"fail_fast": True, "lease_seconds": 9.0, "stop_seconds": 5.0}.items()},
+    "study.dry_run": [Case(True)],
     **{f"tracking.{key}": [Case(value)] for key, value in {"name": "none", "project": "p", "entity": "e", "mode": "disabled"}.items()},
     "tracking.logger": [Case({"_target_": "a.C"}, given={"tracking.name": "logger", "tracking.logger": {"_target_": "a.B"}})],
     "data.name": [Case("folder", EVERY, {"data.root": "{images}"})],
@@ -177,6 +178,7 @@ REASONS: Mapping[str, str] = {
     "multirun": "where trials and stages lie",
     **dict.fromkeys(("study.name", "study.question"), "words for people and a folder's name"),
     **dict.fromkeys(("study.retry_failed", "study.force", "study.fail_fast", "study.lease_seconds"), "whether and when a trial is tried"),
+    "study.dry_run": "nothing is carried out",
     "study.stop_seconds": "how long a trial that has to stop may take for it",
     **{f"tracking.{key}": "what is told of a trial elsewhere" for key in ("name", "project", "entity", "mode", "logger")},
     "data.root": "where the files lie; their content counts",
@@ -343,7 +345,8 @@ def first_attempts(small_base_folder, tmp_path_factory):
     from pathsynth.data.catalogue import open_data
     from pathsynth.models.base import load_base
     from pathsynth.models.classifier import Classifier, ClassifierSpec
-    from pathsynth.models.lora import AdapterDesign, attach
+    from pathsynth.models.design import AdapterDesign
+    from pathsynth.models.lora import attach
     from pathsynth.sampling.draw import drawer
     from pathsynth.sampling.gate import Gate
     from pathsynth.sampling.slots import Stream, slots_of

@@ -72,11 +72,8 @@ def test_every_study_is_tested_and_recorded():
 
 
 @pytest.mark.parametrize("study", JOBS)
-def test_every_job_of_a_study_passes_the_check_of_a_multirun(study, data, tmp_path, swept, weights):
-    (tmp_path / "base").mkdir()
-    (tmp_path / "base" / "model_index.json").write_text("{}")
-    (tmp_path / "base" / "w.safetensors").write_bytes(b"weights")
-    checked = swept(*given(study, tmp_path / "base", data))
+def test_every_job_of_a_study_passes_the_check_of_a_multirun(study, data, linked_base, swept, weights):
+    checked = swept(*given(study, linked_base, data))
     assert len(checked) == JOBS[study]
     assert len({c.plan.identity for c in checked}) == JOBS[study]
     assert all(c.config.study.name == study and c.config.study.question.endswith((".", "?", ")")) for c in checked)

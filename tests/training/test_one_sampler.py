@@ -7,6 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EarlyStopping
 
 from pathsynth.config import SamplingConfig
 from pathsynth.sampling.attempts import read_attempts
@@ -14,11 +17,29 @@ from pathsynth.sampling.generation import generate_set
 from pathsynth.sampling.scheduler import scheduler_of
 from pathsynth.sampling.slots import Attempt, Stream, slots_of
 from pathsynth.sampling.verdict import Verdict
+from pathsynth.training.metric_names import VALIDATION, monitored_names
 from pathsynth.training.regeneration import RegenerationCallback
 from pathsynth.vocabulary.prompts import colorectal_prompts
 
 BOOK = colorectal_prompts()
 OWN = scheduler_of(None, "DDIMScheduler", {})
+
+
+class Idle(pl.LightningModule):
+    """Trains one number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def training_step(self, batch, index):
+        return self.weight.sum()
+
+    def validation_step(self, batch, index):
+        pass
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
 class SeedGate:
@@ -58,3 +79,26 @@ def test_callback_and_generate_accept_the_same_seeds(tmp_path, batch_size):
     assert len(rows) > 30
     assert sorted(in_validation.accepted) == sorted((r.label, r.slot, r.attempt, r.seed) for r in rows)
     assert sorted(in_validation.accepted) == sorted(in_generation.accepted)
+
+
+def test_a_callback_may_monitor_what_the_validation_shows_under_the_same_name(tmp_path):
+    sampling = SamplingConfig(steps=2, guidance=2.0, batch_size=64, seed=5, attempts=1, threshold=0.0)
+    slots = slots_of(Stream.VAL, {c.index: BOOK.canonical(c.index) for c in BOOK.space.classes}, 2)
+    regeneration = RegenerationCallback(slots, noise, SeedGate(), sampling, OWN, BOOK.space, tmp_path, lambda step: None)
+    stop = EarlyStopping("validation/macro_f1", mode="max", patience=2)
+    quiet = {"enable_progress_bar": False, "enable_checkpointing": False, "enable_model_summary": False, "logger": False}
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_steps=40,
+        val_check_interval=4,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        callbacks=[stop, regeneration],
+        default_root_dir=str(tmp_path),
+        **quiet,
+    )
+    trainer.fit(Idle(), [0] * 8, [0])
+    assert trainer.global_step == 12  # the same slots give the same score: the first, and two without a better one
+    assert stop.best_score.item() == pytest.approx(regeneration.best)
+    scores = [name for name in monitored_names(BOOK.space.slugs, validates=True) if name.startswith(VALIDATION)]
+    assert sorted(scores) == sorted(name for name in trainer.callback_metrics if name.startswith(VALIDATION))

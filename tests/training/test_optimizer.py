@@ -9,7 +9,8 @@ from torch import nn
 
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.base import load_base
-from pathsynth.models.lora import AdapterDesign, adapted_parts, attach
+from pathsynth.models.design import AdapterDesign
+from pathsynth.models.lora import adapted_parts, attach
 from pathsynth.training.optimizer import adapter_groups, build_optimizer, check_optimizer, format_groups, optimizer_groups
 
 MUON = {"_target_": "timm.optim.Muon", "lr": 6e-3}

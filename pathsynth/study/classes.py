@@ -1,0 +1,70 @@
+"""Classes that a request names, checked by one process for all of them before a trial starts. No torch in this one."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pathsynth.config import RunConfig
+from pathsynth.study.stopping import in_worker
+from pathsynth.training.metric_names import monitored_names
+
+_SHIPPED_OPTIMIZERS = ("torch.optim.AdamW", "timm.optim.Muon")
+_SHIPPED_ARGUMENTS = {"_target_", "lr", "group_lr", "weight_decay"}
+_SHIPPED_CALLBACK = {"_target_": "pytorch_lightning.callbacks.LearningRateMonitor", "logging_interval": "step"}
+_SHIPPED_LOGGER = {"_target_": "pytorch_lightning.loggers.CSVLogger", "name": "metrics"}
+_PATIENCE_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class ClassRequest:
+    """What a request names beyond what is shipped; empty where it is shipped. ``monitored``: what its callbacks may monitor."""
+
+    callbacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    optimizer: Mapping[str, Any] = field(default_factory=dict)
+    logger: dict[str, Any] = field(default_factory=dict)
+    magnitudes: bool = False
+    text_encoder: bool = False
+    monitored: Sequence[str] = ()
+
+
+def class_request(config: RunConfig, slugs: Sequence[str]) -> ClassRequest | None:
+    """The classes of a request that are to be checked; None if all are shipped. ``slugs``: the names of its classes."""
+    callbacks = {name: callback for name, callback in config.callbacks.items() if callback != _SHIPPED_CALLBACK}
+    optimizer = config.optimizer if config.lora and not _is_shipped(config.optimizer) else {}
+    logger = config.tracking.logger if config.tracking.logger != _SHIPPED_LOGGER else {}
+    if not (callbacks or optimizer or logger):
+        return None
+    monitored = monitored_names(slugs, validates=bool(config.validation and config.validation.every))
+    lora = config.lora
+    return ClassRequest(callbacks, optimizer, logger, bool(lora and lora.dora), bool(lora and lora.text_encoder), monitored)
+
+
+def class_faults(request: ClassRequest | None) -> list[str]:
+    """A line for each class that cannot be loaded or refuses its arguments; the same request is checked once in a command."""
+    if request is None or in_worker():  # the command has checked what it gives its workers
+        return []
+    return list(_checked(json.dumps(asdict(request), sort_keys=True)))
+
+
+@functools.lru_cache(maxsize=256)
+def _checked(request: str) -> tuple[str, ...]:
+    print("checking the classes that the request names …", file=sys.stderr, flush=True)
+    command = [sys.executable, "-m", "pathsynth.training.class_check"]
+    try:
+        ended = subprocess.run(command, input=request, capture_output=True, text=True, timeout=_PATIENCE_SECONDS)
+        return tuple(json.loads(ended.stdout.splitlines()[-1]))
+    except subprocess.TimeoutExpired:
+        return (f"the classes that the request names were not loaded within {_PATIENCE_SECONDS} s; leave out what waits as it is loaded",)
+    except (ValueError, IndexError):
+        last = (ended.stderr.strip().splitlines() or ["no word"])[-1]
+        return (f"the classes that the request names end the process that loads them ({last}); leave one out after another",)
+
+
+def _is_shipped(optimizer: Mapping[str, Any]) -> bool:
+    return optimizer.get("_target_") in _SHIPPED_OPTIMIZERS and set(optimizer) <= _SHIPPED_ARGUMENTS and not optimizer.get("group_lr")

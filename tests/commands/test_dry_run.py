@@ -1,0 +1,37 @@
+"""`study.dry_run=true` says what a command would do, and does nothing."""
+
+from __future__ import annotations
+
+
+def test_a_sweep_is_shown_without_starting_it(pathsynth):
+    ended = pathsynth.run("-m", "lora.rank=1,2", "study.dry_run=true")
+    assert ended.code == 0, ended.err
+    first, second = (line for line in ended.out.splitlines() if " rank=" in line)
+    assert "new" in first and "cache (for 2), gate (for 2), judge (for 2), finetune" in first
+    assert "cache shared, gate shared, judge shared" in second
+    totals = ended.out.splitlines()[-1]
+    assert totals.startswith("2 trials, 2 to do: 10 of 10 stages to build, an unknown time for cache, gate")
+    assert totals.endswith("GB of images; nothing was started or written")
+    assert pathsynth.files() == []
+
+
+def test_what_is_done_is_shown_as_done_and_its_stages_as_there(pathsynth):
+    assert pathsynth.run("lora.rank=1").code == 0
+    before = sorted(path for path in pathsynth.folder.rglob("*"))
+    ended = pathsynth.run("-m", "lora.rank=1,2", "study.dry_run=true")
+    done, new = (line for line in ended.out.splitlines() if " rank=" in line)
+    assert "done already" in done
+    assert "gate there" in new
+    assert "2 trials, 1 to do: 3 of 7 stages to build, about" in ended.out
+    assert "unknown" not in ended.out
+    assert sorted(path for path in pathsynth.folder.rglob("*")) == before
+
+
+def test_a_single_trial_is_shown_too_and_wrong_requests_are_refused(pathsynth):
+    ended = pathsynth.run("study.dry_run=true")
+    assert (ended.code, pathsynth.files()) == (0, [])
+    assert "1 trial, 1 to do: 7 of 7 stages to build" in ended.out
+    ended = pathsynth.run("study.dry_run=true", "lora.rank=1000")
+    assert (ended.code, pathsynth.files()) == (2, [])
+    ended = pathsynth.run("-m", "study.dry_run=true", "hydra/sweeper=basic", "lora.rank=1,2")
+    assert (ended.code, pathsynth.files()) == (2, [])

@@ -1,0 +1,60 @@
+"""Classes that a request names are loaded and made in one process before a trial starts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from pathsynth.commands.quoting import quote_free_text
+from pathsynth.config import RunConfig, from_hydra
+from pathsynth.config.shipped import conf_folder
+from pathsynth.study.classes import ClassRequest, class_faults, class_request
+
+
+def settings(*overrides: str) -> RunConfig:
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        return from_hydra(compose("run", quote_free_text(list(overrides), False)))
+
+
+STOP = "+callbacks.stop._target_=pytorch_lightning.callbacks.EarlyStopping"
+
+
+@pytest.mark.parametrize(
+    "overrides", [[], ["optimizer=adamw", "optimizer.lr=1e-3"], ["callbacks=none"], ["tracking=csv"], ["tracking=none"]]
+)
+def test_shipped_classes_start_no_process(overrides):
+    assert class_request(settings(*overrides), ()) is None
+    assert class_faults(None) == []
+
+
+@pytest.mark.parametrize(
+    "overrides", [[STOP], ["optimizer._target_=torch.optim.SGD"], ["+optimizer.betas=[0.9,0.9]"], ["tracking=csv", "+tracking.prefix=a"]]
+)
+def test_anything_else_is_checked(overrides):
+    assert class_request(settings(*overrides), ()) is not None
+
+
+def test_wrong_classes_of_every_kind_are_told_at_once_and_checked_once(monkeypatch, capfd):
+    request = ClassRequest(
+        callbacks={"mine": {"_target_": "no.such.Callback"}, "stop": {"_target_": "pytorch_lightning.callbacks.EarlyStopping"}},
+        optimizer={"_target_": "torch.optim.SGD", "lr": 0.1, "momentun": 0.9},
+        logger={"_target_": "pytorch_lightning.loggers.CSVLogger", "nome": "x"},
+    )
+    mine, stop, optimizer, logger = class_faults(request)
+    assert "callbacks.mine" in mine
+    assert "callbacks.stop" in stop and "monitor" in stop
+    assert "optimizer cannot be made" in optimizer and "momentun" in optimizer
+    assert "tracking._target_" in logger and "nome" in logger
+    monkeypatch.setattr(subprocess, "run", None)  # a second process cannot be started
+    assert len(class_faults(request)) == 4
+    assert capfd.readouterr().err.count("checking the classes") == 1
+
+
+def test_a_class_that_ends_the_process_is_told(monkeypatch, tmp_path):
+    (tmp_path / "fatal.py").write_text("import os\nos._exit(3)\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{':'.join(path for path in sys.path if path)}")
+    (fault,) = class_faults(ClassRequest(callbacks={"mine": {"_target_": "fatal.Callback"}}))
+    assert "end the process that loads them" in fault

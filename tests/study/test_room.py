@@ -1,0 +1,56 @@
+"""What a request has no room for is refused before it starts, with what there is room for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from pathsynth.config import from_hydra
+from pathsynth.config.shipped import conf_folder
+from pathsynth.study.plan import plan
+from pathsynth.study.room import name_faults, slot_faults
+
+
+def faults(*overrides: str, command: str = "generate", memory: float = 1e9, free: float = 1e9) -> list[str]:
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = from_hydra(compose(command, list(overrides)))
+    return list(slot_faults(config, plan(config), 9, memory, free))
+
+
+def test_slots_are_bounded_by_memory_and_the_bound_itself_is_taken():
+    (fault,) = faults("n=1000000", "sampling.calls=20")
+    assert fault == (
+        "n=1000000 asks for 9,000,000 images, and the slots of 85,470 fit into this machine's memory (1.0 GB); set n=85470 or less"
+    )
+    assert faults("n=85470", "sampling.calls=20") == []
+
+
+def test_images_are_bounded_by_the_disk_and_the_bound_itself_is_taken():
+    (fault,) = faults("n=10000", free=1e8)
+    bound = int(fault.split("set n=")[1].split()[0])
+    assert "fit onto the disk (0.1 GB are free)" in fault
+    assert faults(f"n={bound}", free=1e8) == []
+    assert len(faults(f"n={bound + 1}", free=1e8)) == 1
+    (fault,) = faults("n=1", free=1e3)
+    assert fault.endswith("free some space, or name a folder on another disk, as in multirun=…")
+
+
+def test_one_label_or_a_limit_of_calls_needs_less():
+    assert faults("n=10000", "labels=mucus", free=1e8) == []
+    assert faults("n=10000", "sampling.calls=100", free=1e8) == []
+
+
+@pytest.mark.parametrize("key", ["validation.n", "evaluate.n", "sampling.look_n"])
+def test_every_number_of_slots_is_bounded(key):
+    (fault,) = faults(f"{key}=1000000", "sampling.look_after=2", command="run")
+    assert fault.startswith(f"{key}=1000000 asks for 9,000,000 images")
+
+
+def test_a_class_whose_files_would_have_too_long_a_name_is_refused(tmp_path):
+    long = "é" * 130
+    (fault,) = name_faults(tmp_path, "study", ("mucus", long, "a" * 200))
+    assert fault.startswith(f"the class {'é' * 40}… has a name of 260 bytes")
+    assert "data.prompts" in fault
+    assert list(name_faults(Path("/nowhere/at/all"), "n" * 255, ())) == []
