@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pathsynth.config import RunConfig
 from pathsynth.ledger.adapters import read_card
+from pathsynth.ledger.atomic import sync_tree
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.report.adapter_card import adapter_card
@@ -54,6 +55,7 @@ def export_adapter(trial: Path, folder: Path, fuse: bool, ready: bool, half: boo
             if (trial / name).is_file():
                 (made / shown).write_bytes(shareable(trial / name))
         (made / _CARD).write_text(adapter_card(summary, card, folder.name, fuse, ready), encoding="utf-8")
+        sync_tree(made)
         made.rename(folder)
     print(f"exported to {folder}; {_CARD} says how to load it")
 

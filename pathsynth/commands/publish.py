@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from pathsynth.ledger.atomic import sync
 from pathsynth.ledger.errors import RequestError
 from pathsynth.report.collect import collect_trials, is_trial
 from pathsynth.report.page import write_report
@@ -75,6 +76,7 @@ def _write(target: Path, content: Mapping[str, bytes]) -> None:
         with os.fdopen(descriptor, "wb") as handle, zipfile.ZipFile(handle, "w", zipfile.ZIP_DEFLATED) as archive:
             for path, data in sorted(content.items()):
                 archive.writestr(zipfile.ZipInfo(path), data, zipfile.ZIP_DEFLATED)
+        sync(name)
         os.chmod(name, 0o644)
         os.replace(name, target)
     except BaseException:

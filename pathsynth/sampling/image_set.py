@@ -15,7 +15,6 @@ from scipy.stats import binomtest
 
 from pathsynth.ledger.atomic import write_text
 from pathsynth.sampling.attempts import AttemptRow
-from pathsynth.sampling.pictures import pixel_hash, read_png
 
 IMAGES = "images"
 _METADATA, _CARD = "metadata.jsonl", "README.md"
@@ -40,20 +39,6 @@ class ClassCount:
     def bound(self) -> float:
         """Upper end of the 95% Clopper–Pearson interval of the share of attempts that are accepted, in [0, 1]."""
         return float(binomtest(self.accepted, self.attempts).proportion_ci(0.95, "exact").high)
-
-
-def image_fault(folder: Path, row: AttemptRow) -> str:
-    """What is wrong with the image that was kept of an attempt below ``folder``, in a few words; empty if nothing is, or none was kept."""
-    if row.image is None:
-        return ""
-    path = folder / row.image
-    if not path.is_file():
-        return "is missing"
-    try:
-        pixels = read_png(path)
-    except Exception:  # Pillow raises whatever the bytes lead it to
-        return "cannot be read"
-    return "" if pixel_hash(pixels) == row.sha256 else "has other pixels than were drawn"
 
 
 def class_counts(rows: Sequence[AttemptRow]) -> list[ClassCount]:
