@@ -29,7 +29,7 @@ test: setup  ## tests that take seconds, two processes
 	$(ONE_THREAD) $(BIN)/pytest -n 2 -m "not slow and not browser"
 
 test-slow: setup  ## tests that take minutes: the whole loop at its smallest, a study killed at many moments
-	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadfile -m slow tests/study/test_pipeline.py tests/study/test_kills.py tests/study/test_stopping.py tests/study/test_devices.py tests/study/test_identity_of_keys.py tests/metrics tests/training
+	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadfile -m slow tests/study/test_pipeline.py tests/study/test_kills.py tests/study/test_stopping.py tests/study/test_devices.py tests/study/test_identity_of_keys.py tests/commands/test_stop_moments.py tests/commands/test_operators.py tests/metrics tests/training
 
 test-browser: setup  ## the dashboard in Chromium (apt-get install chromium), a minute
 	@command -v chromium > /dev/null || { echo "no chromium; install it: apt-get install chromium" >&2; exit 1; }
