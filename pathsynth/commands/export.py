@@ -15,6 +15,7 @@ from pathsynth.report.adapter_card import adapter_card
 from pathsynth.report.collect import collect_trials, is_trial
 from pathsynth.report.redaction import shareable
 from pathsynth.study.claim import manifest_of
+from pathsynth.study.originals import refuse_changed
 
 _CARD = "README.md"
 _SAMPLES = {"grids/accepted.png": "accepted.png", "grids/first_attempts.png": "first_attempts.png", "result.json": "result.json"}
@@ -28,8 +29,8 @@ def export_adapter(trial: Path, folder: Path, fuse: bool, ready: bool, half: boo
     judge if it has one; with ``half`` in weights of half the size.
 
     Raises:
-        RequestError: no such trial, it has no adapter, the base, the gate or the data is not there any more, its scores hold what
-            looks like a secret, the folder is in use, or flags that do not go together.
+        RequestError: no such trial, it has no adapter or a damaged one, the base, the gate or the data is not there any more, its
+            scores hold what looks like a secret, the folder is in use, or flags that do not go together.
     """
     if fuse and ready:
         raise RequestError("--fuse makes a pipeline and --ready an adapter with its gate; choose one of them")
@@ -40,6 +41,7 @@ def export_adapter(trial: Path, folder: Path, fuse: bool, ready: bool, half: boo
         raise RequestError(f"no adapter in {trial}; name the folder of a trial whose fine-tune is done (pathsynth status lists them)")
     if folder.exists():
         raise RequestError(f"{folder} is there already and is not overwritten; name another folder")
+    refuse_changed(trial, (path.relative_to(trial).as_posix() for path in sorted(source.rglob("*")) if path.is_file()))
     card = read_card(source)
     (summary,) = collect_trials(trial)
     folder.parent.mkdir(parents=True, exist_ok=True)

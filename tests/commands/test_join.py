@@ -107,6 +107,18 @@ def test_an_image_that_is_not_the_one_that_was_drawn_is_named(tmp_path, capsys, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["draw"]
 
 
+@pytest.mark.parametrize(("harm", "status", "told"), [("fill", 1, "No space left"), ("make_read_only", 2, "Read-only file system")])
+def test_a_set_that_cannot_be_written_leaves_nothing(tmp_path, small_disk, capsys, harm, status, told):
+    disk = small_disk(tmp_path / "disk")
+    for number in (0, 1):
+        drawn(tmp_path / "draw", number)
+    getattr(disk, harm)()
+    assert dispatch(["join", str(tmp_path / "draw"), str(disk.place / "set")]) == status
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and told in line
+    assert [path.name for path in disk.place.iterdir() if path.name != "filler"] == []
+
+
 def test_a_ledger_that_is_damaged_or_gone_is_named(tmp_path, capsys):
     drawn(tmp_path / "draw", 0)
     ledger = drawn(tmp_path / "draw", 1).parents[2] / "attempts.parquet"

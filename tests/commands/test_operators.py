@@ -7,30 +7,11 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 STEPS = dict.fromkeys(("gate", "finetune", "evaluate"), "steps")
-
-
-def mounted(*words: str) -> None:
-    """Raises Skipped where a mount is not permitted."""
-    tried = subprocess.run(["mount", *words], capture_output=True, text=True)
-    if tried.returncode:
-        pytest.skip(f"no mount here: {tried.stderr.strip()}")
-
-
-@pytest.fixture
-def small_disk(pathsynth) -> Iterator[Path]:
-    """A disk of one megabyte in the place of the studies."""
-    place = pathsynth.folder / "multirun"
-    place.mkdir()
-    mounted("-t", "tmpfs", "-o", "size=1m", "none", str(place))
-    yield place
-    while os.path.ismount(place):  # one may lie over the other
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def one_line(text: str) -> str:
@@ -41,34 +22,31 @@ def one_line(text: str) -> str:
 
 def test_a_disk_that_is_full_fails_the_trial_and_the_same_command_goes_on(pathsynth, small_disk):
     """Full at the first file, and within the trial's start."""
-    filler = small_disk / "filler"
+    disk = small_disk(pathsynth.folder / "multirun")
     codes = []
     for free in (0, 12):
-        filler.unlink(missing_ok=True)
-        room = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize - free * 4096
-        with filler.open("wb") as handle:
-            handle.write(bytes(max(0, room)))
+        disk.fill(free)
         ended = pathsynth.run("lora.rank=1")
         codes.append(ended.code)
         assert ended.code == 0 or "full" in ended.err + ended.out or "No space left" in ended.err, (free, ended)
         one_line(ended.err + ended.out)
     assert codes == [1, 1]
-    filler.unlink(missing_ok=True)
+    (disk.place / "filler").unlink()
     assert pathsynth.run("lora.rank=1", "study.retry_failed=10").code == 0
     assert pathsynth.state("rank=1-")["state"] == "done"
 
 
 def test_a_disk_that_becomes_read_only_within_a_trial_ends_the_command_and_the_same_goes_on_later(pathsynth, small_disk):
+    disk = small_disk(pathsynth.folder / "multirun")
     pathsynth.told = {"1": {"finetune": "gate"}}
     process = pathsynth.start("run", f"base.path={pathsynth.base}", "tracking=none", "lora.rank=1")
     pathsynth.wait_for("finetune 1")
-    mounted("--bind", str(small_disk), str(small_disk))
-    mounted("-o", "remount,bind,ro", str(small_disk))
+    disk.make_read_only()
     (pathsynth.folder / "open").touch()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1, (out, err)
     assert "Read-only file system" in one_line(err + out)
-    subprocess.run(["umount", str(small_disk)], check=True)
+    disk.make_writable()
     ended = pathsynth.run("lora.rank=1")
     assert ended.code == 0, ended.err
     assert pathsynth.state("rank=1-")["state"] == "done"
