@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -144,3 +145,16 @@ def test_a_bundle_or_page_that_cannot_be_written_leaves_nothing(
         line = capsys.readouterr().err
         assert line.count("\n") == 1 and told in line
         assert [path.name for path in disk.place.iterdir() if path.name != "filler"] == []
+
+
+def test_a_bundle_that_has_no_room_to_be_opened_is_not_called_damaged(
+    make_sweep: Callable[..., Path], tmp_path: Path, small_disk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, disk = publish_study(make_sweep(tmp_path / "rank", ranks=(1, 4), seeds=1)), small_disk(tmp_path / "disk")
+    (tmp_path / "page").mkdir()
+    disk.fill()
+    monkeypatch.setattr(tempfile, "tempdir", str(disk.place))
+    capsys.readouterr()
+    assert dispatch(["report", str(bundle), "--into", str(tmp_path / "page")]) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "No space left on device" in told and "no bundle" not in told
