@@ -198,7 +198,10 @@ FILE_COMMANDS: dict[str, tuple[str, Callable[..., int | None]]] = {
 def main() -> None:
     """Entry point; exits with 0 done, 1 failed, 2 refused, 130 interrupted."""
     drop_unread_output()
-    sys.exit(dispatch(sys.argv[1:]))
+    try:
+        sys.exit(dispatch(sys.argv[1:]))
+    except KeyboardInterrupt:  # while a command was being loaded; those that have begun answer it themselves
+        sys.exit(130)
 
 
 def dispatch(arguments: list[str]) -> int:

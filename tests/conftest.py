@@ -79,6 +79,51 @@ def linked_base(tmp_path) -> Path:
 
 
 @dataclass(frozen=True)
+class SmallDisk:
+    """A file system of one megabyte."""
+
+    place: Path
+
+    def fill(self, free_pages: int = 0) -> None:
+        """Leave so many pages of 4096 bytes."""
+        filler = self.place / "filler"
+        filler.unlink(missing_ok=True)
+        told = os.statvfs(self.place)
+        filler.write_bytes(bytes(max(0, told.f_bavail * told.f_frsize - free_pages * 4096)))
+
+    def make_read_only(self) -> None:
+        """Also while files on it are open for writing: another mount of it lies over the first."""
+        _mount("--bind", str(self.place), str(self.place))
+        _mount("-o", "remount,bind,ro", str(self.place))
+
+    def make_writable(self) -> None:
+        subprocess.run(["umount", str(self.place)], check=True)
+
+
+def _mount(*words: str) -> None:
+    tried = subprocess.run(["mount", *words], capture_output=True, text=True)
+    if tried.returncode:
+        pytest.skip(f"no mount is permitted here: {tried.stderr.strip()}")
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Callable[[Path], SmallDisk]]:
+    """Mounts a :class:`SmallDisk` in the place of a folder; skips the test where that is not permitted."""
+    made: list[Path] = []
+
+    def mount(place: Path) -> SmallDisk:
+        place.mkdir(parents=True, exist_ok=True)
+        _mount("-t", "tmpfs", "-o", "size=1m", "none", str(place))
+        made.append(place)
+        return SmallDisk(place)
+
+    yield mount
+    for place in made:
+        while os.path.ismount(place):
+            subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@dataclass(frozen=True)
 class OfflineRun:
     """A W&B run as its offline file tells it: what a team would see after `wandb sync`."""
 

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from pathsynth.config import RunConfig
 from pathsynth.ledger.adapters import read_card
+from pathsynth.ledger.atomic import sync_tree
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.report.adapter_card import adapter_card
 from pathsynth.report.collect import collect_trials, is_trial
 from pathsynth.report.redaction import shareable
 from pathsynth.study.claim import manifest_of
+from pathsynth.study.originals import refuse_changed
 
 _CARD = "README.md"
 _SAMPLES = {"grids/accepted.png": "accepted.png", "grids/first_attempts.png": "first_attempts.png", "result.json": "result.json"}
@@ -27,8 +29,8 @@ def export_adapter(trial: Path, folder: Path, fuse: bool, ready: bool, half: boo
     judge if it has one; with ``half`` in weights of half the size.
 
     Raises:
-        RequestError: no such trial, it has no adapter, the base, the gate or the data is not there any more, its scores hold what
-            looks like a secret, the folder is in use, or flags that do not go together.
+        RequestError: no such trial, it has no adapter or a damaged one, the base, the gate or the data is not there any more, its
+            scores hold what looks like a secret, the folder is in use, or flags that do not go together.
     """
     if fuse and ready:
         raise RequestError("--fuse makes a pipeline and --ready an adapter with its gate; choose one of them")
@@ -39,6 +41,7 @@ def export_adapter(trial: Path, folder: Path, fuse: bool, ready: bool, half: boo
         raise RequestError(f"no adapter in {trial}; name the folder of a trial whose fine-tune is done (pathsynth status lists them)")
     if folder.exists():
         raise RequestError(f"{folder} is there already and is not overwritten; name another folder")
+    refuse_changed(trial, (path.relative_to(trial).as_posix() for path in sorted(source.rglob("*")) if path.is_file()))
     card = read_card(source)
     (summary,) = collect_trials(trial)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -54,6 +57,7 @@ def export_adapter(trial: Path, folder: Path, fuse: bool, ready: bool, half: boo
             if (trial / name).is_file():
                 (made / shown).write_bytes(shareable(trial / name))
         (made / _CARD).write_text(adapter_card(summary, card, folder.name, fuse, ready), encoding="utf-8")
+        sync_tree(made)
         made.rename(folder)
     print(f"exported to {folder}; {_CARD} says how to load it")
 

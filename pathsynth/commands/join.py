@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pathsynth.config import RunConfig
+from pathsynth.ledger.atomic import sync_tree
 from pathsynth.ledger.errors import RequestError
 from pathsynth.report.collect import collect_trials
 from pathsynth.study.claim import manifest_of
@@ -18,7 +19,7 @@ def join_study(study: Path, folder: Path) -> None:
 
     Raises:
         RequestError: the study holds no shards, not all of them, some that are not done, or those of several generations; or the
-            folder is in use.
+            folder is in use; or an image of a shard was removed or changed.
     """
     if folder.exists():
         raise RequestError(f"{folder} is there already and is not overwritten; name another folder")
@@ -31,6 +32,7 @@ def join_study(study: Path, folder: Path) -> None:
         made = Path(partial) / folder.name
         made.mkdir()
         rows = join_shards([shards[number] for number in sorted(shards)], made)
+        sync_tree(made)
         made.rename(folder)
     for line in unreachable_told(class_counts(rows)):
         print(line)

@@ -27,7 +27,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.study.closing import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, close
 from pathsynth.study.dry_run import show_dry_run
 from pathsynth.study.job import check, run_trial
-from pathsynth.study.outcomes import FOLDER_VARIABLE
+from pathsynth.study.outcomes import FOLDER_VARIABLE, has_own_trial
 from pathsynth.study.resolution import resolution
 from pathsynth.study.stopping import ask_to_stop, asked_to_stop, stop_in_good_order
 from pathsynth.vocabulary.labels import UnknownLabelError
@@ -61,7 +61,7 @@ def _told(error: Exception, command: str) -> tuple[bool, str]:
     if is_composition_fault(error):
         return True, explain(error, command)
     if isinstance(error, OSError):
-        return is_wrong_request(error), disk_fault(error)
+        return is_wrong_request(error) and not has_own_trial(), disk_fault(error)
     return isinstance(error, (RequestError, UnknownLabelError)), str(error) or type(error).__name__
 
 

@@ -9,10 +9,12 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from pathsynth.ledger.atomic import sync
 from pathsynth.ledger.errors import RequestError
 from pathsynth.report.collect import collect_trials, is_trial
 from pathsynth.report.page import write_report
 from pathsynth.report.redaction import shareable
+from pathsynth.study.originals import refuse_changed
 
 _FILES = ("manifest.json", "state.json", "result.json", "attempts.parquet", "history.csv")
 _SHEETS = ("grids/first_attempts.png", "grids/accepted.png")
@@ -27,7 +29,8 @@ def publish_study(folder: Path, into: Path | None = None) -> Path:
     places on this disk never do.
 
     Raises:
-        RequestError: there is no such study, the archive exists, or a file holds what looks like a secret.
+        RequestError: there is no such study, the archive exists, a file was changed since it was made, or one holds what looks like
+            a secret.
     """
     if is_trial(folder):
         raise RequestError(f"{folder} is a trial; publish takes a study's folder")
@@ -38,7 +41,9 @@ def publish_study(folder: Path, into: Path | None = None) -> Path:
         raise RequestError(f"no folder {target.parent}; make it first")
     content: dict[str, bytes] = {}
     for trial in collect_trials(folder):
-        content |= {f"{trial.folder.name}/{name}": shareable(trial.folder / name) for name in _names(trial.folder)}
+        names = _names(trial.folder)
+        refuse_changed(trial.folder, names)
+        content |= {f"{trial.folder.name}/{name}": shareable(trial.folder / name) for name in names}
     content |= _pages(content)
     listing = "".join(f"{hashlib.sha256(b).hexdigest()}  {len(b):>10}  {name}\n" for name, b in sorted(content.items()))
     _write(target, {**content, CONTENTS: listing.encode()})
@@ -75,6 +80,7 @@ def _write(target: Path, content: Mapping[str, bytes]) -> None:
         with os.fdopen(descriptor, "wb") as handle, zipfile.ZipFile(handle, "w", zipfile.ZIP_DEFLATED) as archive:
             for path, data in sorted(content.items()):
                 archive.writestr(zipfile.ZipInfo(path), data, zipfile.ZIP_DEFLATED)
+        sync(name)
         os.chmod(name, 0o644)
         os.replace(name, target)
     except BaseException:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from pathsynth.ledger.errors import RequestError
 from pathsynth.study.closing import EXIT_DONE, EXIT_FAILED
+
+if TYPE_CHECKING:
+    from pathsynth.study.replay import Replayed
 
 _MANIFEST = "manifest.json"
 
@@ -15,32 +19,46 @@ _MANIFEST = "manifest.json"
 def replay_candidate(place: Path, candidate: str | None, save: Path | None) -> int:
     """Draw a candidate again, say whether its pixels are the same, and return the exit status: 0 if they are, else 1.
 
+    They are compared with what its ledger says was drawn first, and the file that was kept with the same.
+
     ``place`` is an image below a trial's folder, or with ``candidate`` (class, slot and attempt, as in mucus-00003-1) the folder.
 
     Raises:
         RequestError: as :func:`pathsynth.study.replay.replay`; or the image lies in no trial's folder; or ``save`` is there.
     """
-    folder, name = (place, candidate) if candidate else (_trial_of(place), place.stem)
+    folder, name, stored = (place, candidate, None) if candidate else (_trial_of(place), place.stem, place)
     if save and save.exists():
         raise RequestError(f"{save} is there already and is not overwritten; name another file")
     from pathsynth.study.replay import replay  # loads torch
 
-    replayed = replay(folder, name)
+    replayed = replay(folder, name, stored)
     row = replayed.row
     asked = "accepted" if row.accepted else f"rejected: {row.reason}"
     print(f"{name}: {row.prompt!r}, seed {row.seed}, {row.steps} steps, guidance {row.guidance:g}, {asked}")
     if save and replayed.image is not None:
         Image.fromarray(replayed.image).save(save)
+    print(summarize_comparison(replayed))
+    return EXIT_DONE if replayed.same and not replayed.fault else EXIT_FAILED
+
+
+def summarize_comparison(replayed: Replayed) -> str:
+    """A line on the pixels that were drawn now, those that the ledger knows by their hash, and those of the file."""
+    drawn_first, image = replayed.row.sha256, replayed.image
+    if image is None or drawn_first is None:
+        if replayed.same:
+            return "not finite, as before"
+        return f"not the same: {'not finite now' if drawn_first else 'finite now, and not before'}"
+    difference = f": {replayed.differing} of {image.size} values differ, by {replayed.most} of 255 at most"
+    if replayed.same and replayed.fault:
+        known = "" if replayed.differing is None else difference
+        return f"the same pixels as when it was first drawn, but {replayed.stored} {replayed.fault}{known}"
     if replayed.same:
-        print("the same pixels" if row.sha256 else "not finite, as before")
-        return EXIT_DONE
-    if replayed.image is None or row.sha256 is None:
-        print(f"not the same: {'not finite now' if row.sha256 else 'finite now, and not before'}")
-    elif replayed.differing is None:
-        print("not the same pixels; the first image was not kept, so the difference is not known")
-    else:
-        print(f"not the same pixels: {replayed.differing} of {replayed.image.size} values differ, by {replayed.most} of 255 at most")
-    return EXIT_FAILED
+        return "the same pixels"
+    if replayed.fault:
+        return f"not the same pixels as when it was first drawn, and {replayed.stored} {replayed.fault}"
+    if replayed.differing is None:
+        return "not the same pixels; the first image was not kept, so the difference is not known"
+    return f"not the same pixels{difference}"
 
 
 def _trial_of(image: Path) -> Path:

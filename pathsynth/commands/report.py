@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 import zipfile
 import zlib
@@ -102,6 +103,8 @@ def _opened(bundle: Path, scratch: Path) -> Path:
         with zipfile.ZipFile(bundle) as archive:
             archive.extractall(scratch)
     except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # encrypted, or compressed in a way that is not known
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # of the place where it is opened
+            raise
         raise RequestError(f"{bundle} is no bundle ({error}); pathsynth publish makes one") from error
     return scratch
 

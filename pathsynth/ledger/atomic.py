@@ -8,6 +8,8 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,19 @@ def sync(path: str | Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def sync_names(folder: Path) -> None:
+    """Have the names on the disk by which a folder is reached: :func:`sync` all folders above it that lie on its disk.
+
+    A folder that was made, and even synced, is lost in a power cut whose parent was not. One that may not be read is passed over: it
+    was there before.
+    """
+    for child, parent in pairwise((folder.absolute(), *folder.absolute().parents)):
+        if os.path.ismount(child):
+            return
+        with suppress(PermissionError):
+            sync(parent)
 
 
 def sync_tree(path: Path) -> None:

@@ -52,6 +52,14 @@ def damage(folder: Path) -> str:
         return f"{RECORD} is damaged"
 
 
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files of a finished stage when it was finished, by their paths in it; empty where its record does not tell."""
+    try:
+        return {name: line.split()[0] for name, line in read_json(folder / RECORD)["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return {}
+
+
 def _change(path: Path, line: str) -> str:
     digest, size, changed = line.split()
     try:

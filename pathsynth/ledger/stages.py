@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pathsynth.ledger.atomic import read_json, sync, write_json
+from pathsynth.ledger.atomic import read_json, sync, sync_names, write_json
 from pathsynth.ledger.contents import RECORD, damage, make_read_only, seal
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.interruption import check
@@ -138,7 +138,9 @@ class StageStore:
     ) -> None:
         """Build the stage; of a build that was taken over nothing is kept, whatever became of it."""
         place = self.root / stage / identity
-        self._fit = self._fit or _moves_once(self.root)
+        if not self._fit:
+            self._fit = _moves_once(self.root)
+            sync_names(self.root)  # else a power cut could take the whole store that was made just now
         _remove_leftovers(place, lease.number)
         _remove_damaged(place)
         partial = place.with_name(f"{identity}.{lease.number}.partial")
@@ -201,14 +203,16 @@ def _accept(partial: Path, place: Path) -> None:
 def _remove_leftovers(place: Path, number: int) -> None:
     """Remove what builders before this one left.
 
-    Each folder is renamed first, so that a builder that stands still, and wakes up, cannot move half of one into place.
+    Each folder is renamed first, so that a builder that stands still, and wakes up, cannot move half of one into place. One of this
+    builder's own number is from before a power cut, in which the lease's last numbers were lost.
     """
-    for leftover in place.parent.glob(f"{place.name}.*partial"):
+    leftovers = place.parent.glob(f"{place.name}.*partial")
+    for leftover in sorted(leftovers, key=lambda path: bool(_PARTIAL.fullmatch(path.name))):  # first what has been renamed already
         name = _PARTIAL.fullmatch(leftover.name)
         going = leftover
         if name:
             before = int(name["number"] or 0)
-            if before >= number:  # this builder is the one that stood still
+            if before > number:  # this builder is the one that stood still
                 continue
             going = place.with_name(f"{place.name}.gone{before}_{number}.partial")
             try:

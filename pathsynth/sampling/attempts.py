@@ -83,7 +83,7 @@ class AttemptsLedger:
         self._folder = folder
         path = folder / LINES
         whole = _whole_lines(path) if path.is_file() else ""
-        write_text(path, whole)  # without the line that a kill cut short
+        write_text(path, whole)  # without what a kill or a power cut left of a line
         self.known = [AttemptRow(**{**r, "probabilities": tuple(r["probabilities"])}) for r in map(json.loads, whole.splitlines())]
         self._lines = path.open("a", encoding="utf-8")
 
@@ -114,7 +114,14 @@ def write_attempts(folder: Path, rows: Iterable[AttemptRow]) -> None:
 
 def _whole_lines(path: Path) -> str:
     text = path.read_text(encoding="utf-8", errors="replace")
-    return text[: text.rfind("\n") + 1]
+    return "".join(line for line in text.splitlines(keepends=True) if line.endswith("\n") and _is_object(line))
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def read_attempts(folder: Path) -> Iterator[AttemptRow]:

@@ -10,7 +10,7 @@ from pathsynth.config import SamplingConfig
 from pathsynth.ledger.atomic import copy_file
 from pathsynth.sampling.attempts import AttemptRow, AttemptsLedger, candidate_name, read_attempts
 from pathsynth.sampling.image_set import describe_images
-from pathsynth.sampling.pictures import pixel_hash, save_png
+from pathsynth.sampling.pictures import picture_fault, pixel_hash, save_png
 from pathsynth.sampling.rejection import Allowance, Draw, Judge, Judged, Look, Route, SlotOutcome, account, sample_until_accepted
 from pathsynth.sampling.scheduler import Scheduler
 from pathsynth.sampling.slots import Attempt, Slot, Strategy
@@ -48,7 +48,9 @@ def generate_set(
     """
     work.mkdir(parents=True, exist_ok=True)
     ledger = AttemptsLedger(work)
-    known = {row.as_attempt(): row.as_judged() for row in ledger.known}
+    # a power cut may keep a row and not its image: that one is drawn again
+    whole = (row for row in ledger.known if not row.image or not picture_fault(work / row.image, row.sha256))
+    known = {row.as_attempt(): row.as_judged() for row in whole}
     judged: list[tuple[Attempt, Verdict]] = []
     allowance = Allowance(sampling.calls, sampling.seconds)
     budget = (sampling.attempts, sampling.batch_size, sampling.seed)

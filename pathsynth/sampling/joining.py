@@ -9,13 +9,14 @@ from pathsynth.ledger.atomic import copy_file
 from pathsynth.ledger.errors import RequestError
 from pathsynth.sampling.attempts import AttemptRow, read_attempts, write_attempts
 from pathsynth.sampling.image_set import IMAGES, describe_images
+from pathsynth.sampling.pictures import picture_fault
 
 
 def join_shards(shards: Sequence[Path], folder: Path) -> list[AttemptRow]:
     """Write the attempts and images of several generations to ``folder``, which must not be there; the rows, slot by slot.
 
     Raises:
-        RequestError: two of them tried the same slot.
+        RequestError: two of them tried the same slot, or an image is not the one that its ledger names.
         StageError: a ledger is missing or damaged.
     """
     owner: dict[tuple[int, int], Path] = {}
@@ -30,9 +31,12 @@ def join_shards(shards: Sequence[Path], folder: Path) -> list[AttemptRow]:
         rows += own
     for row in rows:
         if row.accepted and row.image:
-            target = folder / row.image
+            source, target = owner[row.label, row.slot] / row.image, folder / row.image
+            fault = picture_fault(source, row.sha256)
+            if fault:
+                raise RequestError(f"{source} {fault}; generate again with study.force=true, which copies it from the store")
             target.parent.mkdir(parents=True, exist_ok=True)
-            copy_file(owner[row.label, row.slot] / row.image, target)
+            copy_file(source, target)
     rows.sort(key=lambda row: (row.slot, row.label, row.attempt))
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
     write_attempts(folder, rows)

@@ -48,6 +48,17 @@ def read_png(path: Path) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
+def picture_fault(path: Path, sha256: str | None) -> str:
+    """What is wrong with a stored PNG whose pixels had that :func:`pixel_hash`, in a few words; empty if nothing is."""
+    if not path.is_file():
+        return "is missing"
+    try:
+        pixels = read_png(path)
+    except Exception:  # Pillow raises whatever the bytes lead it to
+        return "cannot be read"
+    return "" if pixel_hash(pixels) == sha256 else "has other pixels than were drawn"
+
+
 def contact_sheet(rows: Sequence[Sequence[np.ndarray]], columns: int, size: int, scale: int | None = None) -> Image.Image:
     """A sheet with one row for each sequence of uint8 images (size, size, 3); a place without an image stays light grey.
 

@@ -180,8 +180,9 @@ def _supervised(
 ) -> TrialState:
     identity = checked.plan.identity
     _warn_of_disk(checked, folder)
-    write_manifest(folder, Manifest(trial_name(checked.config, overrides), checked.config, checked.plan, overrides))
+    # first, so that a trial that is done and carried out again by force is not done while what it has is replaced
     write_state(folder, TrialState(WAITING, identity, tries=before.tries if before.identity == identity else 0))
+    write_manifest(folder, Manifest(trial_name(checked.config, overrides), checked.config, checked.plan, overrides))
     print(f"{folder.name}: {', '.join(stage.name for stage in checked.plan.stages)}", flush=True)
     devices = checked.config.trainer.devices or 1
     with own_gpu(Path(checked.config.multirun), side_by_side, checked.config.study.lease_seconds, devices) as gpu:

@@ -84,6 +84,12 @@ def read_outcome(number: int) -> Outcome | None:
     return _read(path) if path.is_file() else None
 
 
+def has_own_trial() -> bool:
+    """Whether the running command has begun to carry out a trial."""
+    root = os.environ.get(FOLDER_VARIABLE)
+    return bool(root) and any(outcome.own for outcome in read_outcomes(Path(root or "")))
+
+
 def _read(path: Path) -> Outcome:
     record = read_json(path)
     return Outcome(**{**record, "folder": Path(record["folder"]) if record["folder"] else None})

@@ -23,7 +23,7 @@ from pathsynth.config import ClassifierConfig, RunConfig
 from pathsynth.data.cache import DamagedCache, LatentCache, build_cache, load_cache
 from pathsynth.data.catalogue import open_data, ready_set
 from pathsynth.data.dataset import DataSet
-from pathsynth.ledger.atomic import copy_file, sync, sync_tree, write_text
+from pathsynth.ledger.atomic import copy_file, sync, sync_names, sync_tree, write_text
 from pathsynth.ledger.records import OPTIMIZER_FILE, Result, read_optimizer, read_result, write_result
 from pathsynth.ledger.stages import StageStore
 from pathsynth.ledger.versions import Provenance, processor, provenance, versions
@@ -373,7 +373,8 @@ class Trial:
         self.log()
         if "evaluate" in self.built:
             _show(self.built["evaluate"] / "result.json", self.folder / "result.json")
-        elif "generate" in self.built:
+        sync_names(self.folder)
+        if "generate" in self.built and "evaluate" not in self.built:
             print(f"images: {self.folder / 'images'}; on one sheet: {self.folder / 'sheet.png'}", flush=True)
 
     def log(self) -> None:

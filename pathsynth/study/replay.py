@@ -17,7 +17,7 @@ from pathsynth.models.base import load_base
 from pathsynth.models.lora import load_adapter
 from pathsynth.sampling.attempts import AttemptRow, candidate_name, read_attempts
 from pathsynth.sampling.draw import drawer
-from pathsynth.sampling.pictures import pixel_hash, read_png
+from pathsynth.sampling.pictures import picture_fault, pixel_hash, read_png
 from pathsynth.sampling.slots import Attempt, Strategy
 from pathsynth.study.claim import Manifest, manifest_of
 from pathsynth.study.sources import base_source
@@ -28,13 +28,16 @@ from pathsynth.study.state import read_state
 class Replayed:
     """A candidate and what became of it when it was drawn again: uint8 (H, W, 3), None where it was not finite.
 
-    ``differing`` of its values are not what they were, by ``most`` at most; both None where the first image was not kept.
+    ``differing`` of its values are not those of ``stored``, its file, by ``most`` at most; both None where the first image was not kept
+    or has another size. ``fault``: what is wrong with the file, in a few words; empty if it holds what was drawn the first time.
     """
 
     row: AttemptRow
     image: np.ndarray | None
-    differing: int | None
-    most: int | None
+    stored: Path | None = None
+    fault: str = ""
+    differing: int | None = None
+    most: int | None = None
 
     @property
     def same(self) -> bool:
@@ -42,8 +45,10 @@ class Replayed:
         return self.row.sha256 == (None if self.image is None else pixel_hash(self.image))
 
 
-def replay(folder: Path, candidate: str) -> Replayed:
+def replay(folder: Path, candidate: str, stored: Path | None = None) -> Replayed:
     """Draw a candidate (as in ``mucus-00003-1``) of the trial in ``folder`` again, rejected or not.
+
+    It is compared with ``stored``, by default the file that the trial or its stage keeps.
 
     It is drawn in a batch of fixed shape, with as many threads as the trial had: on the same kind of machine its bits are those
     of the first time, unless it was drawn in a batch of another shape then (``sampling.deterministic=false``, and few were left).
@@ -57,11 +62,14 @@ def replay(folder: Path, candidate: str) -> Replayed:
         raise RequestError(f"no candidate {candidate} in {folder}; it has {len(rows)}, such as {next(iter(rows), 'none')}")
     row = rows[candidate]
     image = _drawn(folder, manifest, row, rows)
-    first = _first(folder, manifest, row)
-    if first is None or image is None:
-        return Replayed(row, image, None, None)
+    stored = stored or _stored(folder, manifest, row)
+    if stored is None:
+        return Replayed(row, image)
+    fault = picture_fault(stored, row.sha256)
+    if image is None or fault == "cannot be read" or (first := read_png(stored)).shape != image.shape:
+        return Replayed(row, image, stored, fault)
     distance = np.abs(first.astype(np.int16) - image)
-    return Replayed(row, image, int((distance > 0).sum()), int(distance.max()))
+    return Replayed(row, image, stored, fault, int((distance > 0).sum()), int(distance.max()))
 
 
 def _rows(folder: Path) -> dict[str, AttemptRow]:
@@ -102,9 +110,9 @@ def _adapter(folder: Path, config: RunConfig) -> Path:
     return ready_set(config.data).adapter if config.data.name == "ready" else folder / "adapter"
 
 
-def _first(folder: Path, manifest: Manifest, row: AttemptRow) -> np.ndarray | None:
-    """The image as it was stored: accepted ones lie in the trial's folder, rejected ones in its stage; None if it was not kept."""
+def _stored(folder: Path, manifest: Manifest, row: AttemptRow) -> Path | None:
+    """The file of the first image: accepted ones lie in the trial's folder, rejected ones in its stage; None if it was not kept."""
     stage = next(stage for stage in manifest.plan.stages if stage.name == "generate")
     kept = StageStore(folder.absolute().parents[1] / STAGES).find("generate", stage.identity)
     places = [place / row.image for place in (folder, kept) if place and row.image]
-    return next((read_png(path) for path in places if path.is_file()), None)
+    return next((path for path in places if path.is_file()), None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from pathsynth.ledger.atomic import read_json, write_json
+from pathsynth.ledger.atomic import read_json, sync, write_json
 from pathsynth.ledger.lease import held
 
 STATE = "state.json"
@@ -60,7 +60,10 @@ class TrialState:
 
 
 def write_state(folder: Path, state: TrialState) -> None:
+    """Write ``state.json``; all but the progress of a running trial is on the disk afterwards, and survives a power cut."""
     write_json(folder / STATE, asdict(state))
+    if state.state != RUNNING:
+        sync(folder)
 
 
 def read_state(folder: Path) -> TrialState:

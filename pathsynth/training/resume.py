@@ -15,7 +15,7 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from pathsynth.ledger import interruption
-from pathsynth.ledger.atomic import write_bytes
+from pathsynth.ledger.atomic import sync, write_bytes
 from pathsynth.ledger.errors import StageError, StoppedElsewhere
 from pathsynth.training.ranks import any_rank
 
@@ -30,6 +30,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
         torch.save(checkpoint, buffer)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_bytes(Path(path), buffer.getvalue())
+        sync(Path(path).parent)  # before older ones are removed: a power cut must not take both
 
 
 class ResumePoints(pl.Callback):

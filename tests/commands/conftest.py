@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,6 +53,14 @@ def run(config, plan, store, folder, progress):
                     time.sleep(0.05)
                 except BaseException:
                     pass
+        if what == "steps":
+            work = store.work(stage.name, stage.identity)
+            work.mkdir(exist_ok=True)
+            for step in range(len(list(work.glob("[0-9]"))), 8):
+                time.sleep(0.03)
+                progress(stage.name, "steps", step, 8)
+                (work / f"{step}").touch()
+            (place / "steps").write_text(" ".join(sorted(path.name for path in work.glob("[0-9]"))))
         if what == "full":
             raise OSError(28, "No space left on device", "images/1.png")
         if what == "fail":
@@ -99,11 +108,11 @@ class CommandLine:
     told: dict[str, dict[str, str]] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
         path = os.pathsep.join(filter(None, [str(self.folder / "stand_in"), os.environ.get("PYTHONPATH")]))
         environment = {**os.environ, "STAND_IN": json.dumps(self.told), "PYTHONPATH": path, **self.variables}
         environment.pop("HYDRA_FULL_ERROR", None) if "HYDRA_FULL_ERROR" not in self.variables else None
-        command = [sys.executable, "-m", "pathsynth", *arguments]
+        command = [*before, sys.executable, "-m", "pathsynth", *arguments]
         return subprocess.Popen(
             command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         )

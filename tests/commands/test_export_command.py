@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from pathsynth.__main__ import dispatch
 from pathsynth.ledger.adapters import AdapterCard, read_card
 from pathsynth.ledger.records import Metric, Result, write_result
+from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.report.adapter_card import adapter_card
 from pathsynth.report.collect import collect_trials
 
@@ -101,3 +103,34 @@ def test_fused_and_ready_do_not_go_together_and_a_damaged_manifest_is_told(trial
         assert dispatch(["export", str(trial), str(tmp_path / "mine"), kind]) == 2
         assert f"the manifest of {trial} cannot be read" in capsys.readouterr().err
         assert not (tmp_path / "mine").exists()
+
+
+def test_an_adapter_that_was_changed_since_its_stage_made_it_is_not_exported(trial, tmp_path, capsys):
+    """By its length or within it; without its stage nothing is known of it."""
+    store, weights = StageStore(trial.parents[1] / STAGES), trial / "adapter" / "pytorch_lora_weights.safetensors"
+    stage = store.build("finetune", "0123456789ab", {}, lambda folder: shutil.copytree(trial / "adapter", folder / "adapter") and None)
+    manifest = json.loads((trial / "manifest.json").read_text())
+    manifest["plan"] = {"stages": [{"name": "finetune", "identity": "0123456789ab"}]}
+    (trial / "manifest.json").write_text(json.dumps(manifest))
+    assert dispatch(["export", str(trial), str(tmp_path / "whole")]) == 0
+    for content in (b"Weights", b"weig"):
+        weights.write_bytes(content)
+        capsys.readouterr()
+        assert dispatch(["export", str(trial), str(tmp_path / "mine")]) == 2
+        told = (
+            f"pathsynth: {weights} was changed since it was made; run the trial again with study.force=true, which copies it from the store"
+        )
+        assert capsys.readouterr().err == f"{told}\n"
+        assert not (tmp_path / "mine").exists()
+    (stage / "stage.json").unlink()
+    assert dispatch(["export", str(trial), str(tmp_path / "mine")]) == 0
+
+
+@pytest.mark.parametrize(("harm", "status", "told"), [("fill", 1, "No space left"), ("make_read_only", 2, "Read-only file system")])
+def test_a_folder_that_cannot_be_written_leaves_nothing(trial, tmp_path, small_disk, capsys, harm, status, told):
+    disk = small_disk(tmp_path / "disk")
+    getattr(disk, harm)()
+    assert dispatch(["export", str(trial), str(disk.place / "mine")]) == status
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and told in line
+    assert [path.name for path in disk.place.iterdir() if path.name != "filler"] == []

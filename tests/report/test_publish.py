@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pathsynth.__main__ import dispatch
 from pathsynth.commands.publish import publish_study
 from pathsynth.commands.report import make_report
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.report.collect import merge_trials
 from pathsynth.report.redaction import sentence_without_places, setting_without_place
 
@@ -106,3 +109,52 @@ def test_same_trial_from_two_people_counts_once(make_sweep: Callable[..., Path],
     make_report([mine, publish_study(theirs)], into=tmp_path / "both")
     text = (tmp_path / "both" / "report.html").read_text(encoding="utf-8")
     assert "Study of 3 trials, 3 finished" in text
+
+
+def test_an_image_that_was_changed_since_its_stage_made_it_is_not_published(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path / "rank", ranks=(1, 4), seeds=1)
+    trial, name = folder / "rank-1-0", "grids/accepted.png"
+
+    def make(place: Path) -> None:
+        (place / "grids").mkdir()
+        (place / name).write_bytes((trial / name).read_bytes())
+
+    StageStore(tmp_path / STAGES).build("evaluate", "0123456789ab", {}, make)
+    manifest = json.loads((trial / "manifest.json").read_text())
+    manifest["plan"] = {"stages": [{"name": "evaluate", "identity": "0123456789ab"}]}
+    (trial / "manifest.json").write_text(json.dumps(manifest))
+    publish_study(folder).unlink()
+    content = bytearray((trial / name).read_bytes())
+    content[-20] ^= 1
+    (trial / name).write_bytes(content)
+    with pytest.raises(RequestError, match=r"rank-1-0/grids/accepted\.png was changed since it was made; run the trial again with"):
+        publish_study(folder)
+    assert not list(tmp_path.glob("*.zip")) and not list(tmp_path.glob(".rank*"))
+
+
+@pytest.mark.parametrize(("harm", "status", "told"), [("fill", 1, "No space left"), ("make_read_only", 2, "Read-only file system")])
+def test_a_bundle_or_page_that_cannot_be_written_leaves_nothing(
+    make_sweep: Callable[..., Path], tmp_path: Path, small_disk, capsys: pytest.CaptureFixture[str], harm: str, status: int, told: str
+) -> None:
+    folder, disk = make_sweep(tmp_path / "rank", ranks=(1, 4), seeds=1), small_disk(tmp_path / "disk")
+    bundle = publish_study(folder)
+    capsys.readouterr()
+    getattr(disk, harm)()
+    for words in (["publish", str(folder), "--into", str(disk.place / "a.zip")], ["report", str(bundle), "--into", str(disk.place)]):
+        assert dispatch(words) == status
+        line = capsys.readouterr().err
+        assert line.count("\n") == 1 and told in line
+        assert [path.name for path in disk.place.iterdir() if path.name != "filler"] == []
+
+
+def test_a_bundle_that_has_no_room_to_be_opened_is_not_called_damaged(
+    make_sweep: Callable[..., Path], tmp_path: Path, small_disk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, disk = publish_study(make_sweep(tmp_path / "rank", ranks=(1, 4), seeds=1)), small_disk(tmp_path / "disk")
+    (tmp_path / "page").mkdir()
+    disk.fill()
+    monkeypatch.setattr(tempfile, "tempdir", str(disk.place))
+    capsys.readouterr()
+    assert dispatch(["report", str(bundle), "--into", str(tmp_path / "page")]) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "No space left on device" in told and "no bundle" not in told

@@ -75,6 +75,34 @@ def test_a_cut_generation_ends_as_the_undisturbed_one(tmp_path, cut, lost):
     assert not (tmp_path / "cut" / "set" / LINES).exists()
 
 
+@pytest.mark.parametrize("left", ["nothing", "zeros", "half", "another"])
+def test_an_image_that_a_power_cut_took_from_a_known_attempt_is_drawn_again(tmp_path, left):
+    """The row is on the disk and the image's content is not, or not wholly."""
+    rows = generate(tmp_path / "whole", Drawer())
+    with pytest.raises(KeyboardInterrupt):
+        generate(tmp_path / "cut", Drawer(breaks_at=3))
+    one, other = sorted((tmp_path / "cut" / "work").rglob("*.png"))[:2]
+    content = {"zeros": bytes(one.stat().st_size), "half": one.read_bytes()[:40], "another": other.read_bytes()}
+    one.unlink()
+    if left in content:
+        one.write_bytes(content[left])
+    again = generate(tmp_path / "cut", Drawer())
+    assert again == rows
+    assert pixels(tmp_path / "cut", again) == pixels(tmp_path / "whole", rows)
+
+
+def test_a_line_that_a_power_cut_left_as_zeros_is_no_row(tmp_path):
+    rows = generate(tmp_path / "whole", Drawer())
+    with pytest.raises(KeyboardInterrupt):
+        generate(tmp_path / "cut", Drawer(breaks_at=3))
+    ledger = tmp_path / "cut" / "work" / LINES
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    lines[1] = bytes(len(lines[1]) - 1) + b"\n"
+    lines[3] = b"7\n"
+    ledger.write_bytes(b"".join(lines))
+    assert generate(tmp_path / "cut", Drawer()) == rows
+
+
 def test_a_finished_generation_draws_nothing_again(tmp_path):
     rows = generate(tmp_path, Drawer())
     shutil.rmtree(tmp_path / "set")

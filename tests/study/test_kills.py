@@ -44,6 +44,7 @@ STUDY = [
     "study.lease_seconds=5",
 ]
 RANDOM_KILLS = 20
+RANDOM_STOPS = 9
 WRITES = [
     "step-00000:2",
     "attempts.jsonl:1",
@@ -156,6 +157,26 @@ def test_killed_at_random_moments(home, undisturbed):
         if ended:  # it came to its end before all kills were spent: another goes on with the next
             assert outcome(folder) == undisturbed
             folder = home / f"random-{killed}"
+    finish(folder)
+    assert outcome(folder) == undisturbed
+
+
+def test_stopped_in_good_order_at_random_moments(home, undisturbed):
+    """With torch, checkpoints and images; every moment of the start: tests/commands/test_stop_moments.py."""
+    moments = random.Random(2)
+    folder = home / "stopped"
+    for number in range(RANDOM_STOPS):
+        process = start(folder)
+        time.sleep(moments.uniform(2, 14))
+        process.send_signal((signal.SIGTERM, signal.SIGINT, signal.SIGHUP)[number % 3])
+        sent = time.monotonic()
+        code = process.wait(30)
+        assert time.monotonic() - sent < 25, "20 seconds are a trial's, and it was asked once"
+        states = [json.loads(path.read_text())["state"] for path in (folder / "multirun" / "killed").glob("*/state.json")]
+        assert set(states) <= {"interrupted", "done", "waiting"}, (code, states)
+        if code == 0:
+            assert outcome(folder) == undisturbed
+            folder = home / f"stopped-{number}"
     finish(folder)
     assert outcome(folder) == undisturbed
 

@@ -233,6 +233,18 @@ def test_any_candidate_is_drawn_again(finished):
     with Image.open(folder / "again.png") as image:
         assert hashlib.sha256(image.tobytes()).hexdigest() == rejected.sha256
     shutil.copytree(trial, trial.with_name("changed"))
+    image = next((trial.with_name("changed") / "images").rglob("*.png"))
+    assert run(folder, "replay", str(image))[0] == 0
+    with Image.open(image) as picture:
+        red, green, blue = picture.getpixel((0, 0))
+        picture.putpixel((0, 0), (red ^ 4, green, blue))
+        picture.save(image)
+    code, output = run(folder, "replay", str(image))
+    known = "the same pixels as when it was first drawn, but"
+    assert (code, output.splitlines()[-1]) == (
+        1,
+        f"{known} {image} has other pixels than were drawn: 1 of 3072 values differ, by 4 of 255 at most",
+    )
     table["seed"] += 1
     table.to_parquet(trial.with_name("changed") / "attempts.parquet", index=False)
     code, output = run(folder, "replay", str(trial.with_name("changed")), name)
