@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
 import os
 import shutil
 import signal
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from numpy.lib import format as npy
 from pathsynth.data.dataset import LabelledImages
 from pathsynth.data.decode import Header, decode, middle_square
 from pathsynth.data.images import ImageRows
-from pathsynth.ledger.atomic import read_json, write_json
+from pathsynth.ledger.atomic import read_json, write_text
 from pathsynth.ledger.errors import RequestError, StageError
 
 _CHUNK_BYTES, _CHUNK_IMAGES = 32 * 2**20, 1024
@@ -35,9 +37,10 @@ Count = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Inspection:
-    """What decoding found of one image. ``pixels``: hash of what is seen; ``fault``: why it cannot be read, else empty.
+    """What decoding found of one image.
 
-    ``brightest``: as :class:`pathsynth.data.decode.Decoded` has it.
+    ``pixels``: size and checksum of what is seen, the same for equal images, and hardly ever for others; ``fault``: why the image cannot be
+    read, else empty. ``brightest``: as :class:`pathsynth.data.decode.Decoded` has it.
     """
 
     header: Header = _NO_HEADER
@@ -45,29 +48,36 @@ class Inspection:
     brightest: int | None = None
     fault: str = ""
 
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "header": vars(self.header)}
+
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Inspection:
         header = Header(**{**record["header"], "steps": tuple(record["header"]["steps"])})
         return cls(**{**record, "header": header})
 
 
-def inspect_image(path: Path, size: int | None = None) -> tuple[Inspection, np.ndarray | None]:
-    """Decode an image.
+def inspect_image(path: Path) -> Inspection:
+    """Decode an image to see whether it can be, and what it is."""
+    return _inspected(path, None)[0]
 
-    Args:
-        path: the file.
-        size: pixels of the square that is wanted of it (None: none).
 
-    Returns:
-        What was found, and the middle square, uint8 (size, size, 3); None where it is not wanted or the image cannot be read.
-    """
+def pixel_digest(path: Path) -> str:
+    """Size and hash of what is seen of an image that can be read; unlike a checksum, never the same for two that differ."""
+    image = decode(path).image
+    return f"{image.width}×{image.height} {hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest()}"
+
+
+def _inspected(path: Path, size: int | None) -> tuple[Inspection, np.ndarray | None]:
+    """What was found of an image, and its middle square, uint8 (size, size, 3), where one is wanted and it can be read."""
     try:
         decoded = decode(path)
     except RequestError as error:
         return Inspection(fault=str(error)), None
-    image = decoded.image
-    pixels = hashlib.blake2b(image.tobytes(), digest_size=16, person=b"%dx%d" % image.size).hexdigest()
-    return Inspection(decoded.header, pixels, decoded.brightest), middle_square(image, size) if size else None
+    image, pixels = decoded.image, np.asarray(decoded.image)
+    seen = f"{image.width}×{image.height} {zlib.crc32(np.ascontiguousarray(pixels).data):08x}"
+    square = pixels if image.size == (size, size) else middle_square(image, size) if size else None
+    return Inspection(decoded.header, seen, decoded.brightest), square
 
 
 def decode_images(
@@ -76,7 +86,7 @@ def decode_images(
     """Write ``<split>.npy``, uint8 (N, size, size, 3), to ``folder``: the middle squares of images that memory need not hold.
 
     The arrays are filled in ``work``, chunk by chunk, by as many processes as ``workers`` says. A chunk that is there is marked with the
-    hash of its bytes: what goes on from a killed attempt decodes no marked chunk again, and takes no half-written one for whole.
+    checksum of its bytes: what goes on from a killed attempt decodes no marked chunk again, and takes no half-written one for whole.
 
     Returns:
         What was found of each image, by split. The rows of images that cannot be read are black.
@@ -203,17 +213,17 @@ def _fill(chunk: _Chunk) -> None:
     """Decode a chunk into its place, unless it is there."""
     if _is_whole(chunk):
         return
-    pixels = np.zeros((len(chunk.paths), chunk.size, chunk.size, 3), np.uint8)
+    squares = np.zeros((len(chunk.paths), chunk.size, chunk.size, 3), np.uint8)
     found = []
-    for row, path in zip(pixels, chunk.paths, strict=True):
-        inspection, square = inspect_image(path, chunk.size)
+    for row, path in zip(squares, chunk.paths, strict=True):
+        inspection, square = _inspected(path, chunk.size)
         if square is not None:
             row[...] = square
-        found.append(asdict(inspection))
+        found.append(inspection.to_json())
     with chunk.array.open("r+b") as file:
         file.seek(chunk.start)
-        file.write(pixels.data)
-    write_json(chunk.mark, {"hash": hashlib.blake2b(pixels.data).hexdigest(), "images": found})
+        file.write(squares.data)
+    write_text(chunk.mark, json.dumps({"checksum": zlib.crc32(squares.data), "images": found}))
 
 
 def _is_whole(chunk: _Chunk) -> bool:
@@ -223,7 +233,7 @@ def _is_whole(chunk: _Chunk) -> bool:
         with chunk.array.open("rb") as file:
             file.seek(chunk.start)
             there = file.read(chunk.bytes)
-        return record["hash"] == hashlib.blake2b(there).hexdigest() and len(record["images"]) == len(chunk.paths)
+        return record["checksum"] == zlib.crc32(there) and len(record["images"]) == len(chunk.paths)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -221,6 +222,7 @@ def copies_of(files: Iterable[ImageFile]) -> list[list[ImageFile]]:
     by_length: dict[int, list[ImageFile]] = {}
     for file in files:
         by_length.setdefault(file.path.stat().st_size, []).append(file)
+    _read_ahead(file_digest, [file.path for length, alike in by_length.items() if length and len(alike) > 1 for file in alike])
     by_content: dict[str, list[ImageFile]] = {}
     for length, alike in by_length.items():
         for file in alike if length and len(alike) > 1 else ():  # empty files are no images, and told as such
@@ -309,11 +311,21 @@ def _identity(size: int, space: LabelSpace, splits: Mapping[str, tuple[ImageFile
     What decoding does beyond reading pixels counts, too, so that data that needs none of it keeps the identity it always had.
     """
     found = hashlib.blake2b(f"folder:{size}:{space.symmetry}:{','.join(space.slugs)}".encode(), digest_size=8)
+    paths = [file.path for files in splits.values() for file in files]
+    _read_ahead(file_digest, paths)
+    _read_ahead(_steps, paths)
     for split, files in splits.items():
         for row, file in enumerate(files):
             told = f":{groups[split][row]}" if groups else ""
             found.update(f"{split}:{file.label}:{file_digest(file.path)}{_steps(file.path)}{told}".encode())
     return found.hexdigest()
+
+
+def _read_ahead(known: Callable[[Path], str], paths: Sequence[Path]) -> None:
+    """Have what is remembered of each file read by several threads; hashing and decoding run outside the interpreter's lock."""
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(known, paths):
+            pass
 
 
 def file_digest(path: Path) -> str:
@@ -327,14 +339,14 @@ def _steps(path: Path) -> str:
     return _header_steps(path, stat.st_size, stat.st_mtime_ns)
 
 
-@functools.lru_cache(maxsize=1 << 18)
+@functools.lru_cache(maxsize=1 << 22)
 def _digest(path: Path, length: int, changed_ns: int) -> str:
     """Of a file's bytes; length and time of change are there so that a replaced file is read anew."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "blake2b").hexdigest()
 
 
-@functools.lru_cache(maxsize=1 << 18)
+@functools.lru_cache(maxsize=1 << 22)
 def _header_steps(path: Path, length: int, changed_ns: int) -> str:
     header = read_header(path)
     return "".join(f":{step}" for step in header.steps) if header else ""

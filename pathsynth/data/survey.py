@@ -9,7 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from pathsynth.data.catalogue import medmnist_source, open_data, shares_of
 from pathsynth.data.class_folders import class_folders
 from pathsynth.data.dataset import SPLITS, Counts
 from pathsynth.data.decode import PLAIN_CMYK, PLAIN_PROFILE, PROFILE, SCALED, UPRIGHT, WHITE, Header
-from pathsynth.data.decoded import Count, Inspection, decode_images, inspect_image, write_labels
+from pathsynth.data.decoded import Count, Inspection, decode_images, inspect_image, pixel_digest, write_labels
 from pathsynth.data.folder import ImageFile, copies_of, folder_splits, group_numbers
 from pathsynth.data.medmnist import medmnist_file
 from pathsynth.ledger.errors import RequestError
@@ -136,7 +136,7 @@ def _folder_survey(config: DataConfig, workers: int, count: Count) -> Survey:
         files = [(ImageFile(p, i), s) for s, own in found.images.items() for i, name in enumerate(names) for p in own[name]]
     with ThreadPoolExecutor(workers) as pool:
         seen: list[Inspection] = []
-        for inspection, _ in pool.map(lambda pair: inspect_image(pair[0].path), files):
+        for inspection in pool.map(lambda pair: inspect_image(pair[0].path), files):
             seen.append(inspection)
             count(len(seen), len(files))
     return _surveyed(files, seen, names, found.root, notes, faults)
@@ -182,7 +182,15 @@ def _surveyed(
     notes: Sequence[str],
     faults: list[str],
 ) -> Survey:
-    """The survey of the files of a folder, each with its split and what decoding found of it."""
+    """The survey of the files of a folder, each with its split and what decoding found of it.
+
+    Images whose checksums are the same are decoded once more, and compared by a hash.
+    """
+    alike = Counter(inspection.pixels for inspection in seen)
+    seen = [
+        replace(inspection, pixels=pixel_digest(file.path)) if inspection.pixels and alike[inspection.pixels] > 1 else inspection
+        for (file, _), inspection in zip(files, seen, strict=True)
+    ]
     images = [
         Surveyed(file.path.relative_to(root).as_posix(), names[file.label], split, inspection)
         for (file, split), inspection in zip(files, seen, strict=True)

@@ -18,6 +18,7 @@ from pathsynth.config import DataConfig
 from pathsynth.data import decoded
 from pathsynth.data.catalogue import Decoded, open_data
 from pathsynth.data.dataset import SPLITS
+from pathsynth.data.decode import decode, middle_square
 from pathsynth.data.decoded import decode_images, read_split
 from pathsynth.data.survey import decode_folder
 from pathsynth.ledger.errors import RequestError, StageError
@@ -144,7 +145,7 @@ def test_a_decoding_that_was_killed_goes_on_and_leaves_no_process(tmp_path, aliv
     assert marks == {path: path.stat().st_mtime_ns for path in marks} and counted[-1] == (400, 400)
     stored = np.load(tmp_path / "stage" / "train.npy", mmap_mode="r")
     for row in (0, 57, 399):
-        assert np.array_equal(stored[row], decoded.inspect_image(sorted(paths)[row], 64)[1])
+        assert np.array_equal(stored[row], middle_square(decode(sorted(paths)[row]).image, 64))
 
 
 def test_a_disk_without_room_is_said_before_anything_is_decoded(tmp_path, monkeypatch):
