@@ -23,7 +23,7 @@ from numpy.lib import format as npy
 from pathsynth.data.dataset import LabelledImages
 from pathsynth.data.decode import Header, decode, middle_square
 from pathsynth.data.images import ImageRows
-from pathsynth.ledger.atomic import read_json, write_text
+from pathsynth.ledger.atomic import read_json
 from pathsynth.ledger.errors import RequestError, StageError
 
 _CHUNK_BYTES, _CHUNK_IMAGES = 32 * 2**20, 1024
@@ -223,11 +223,11 @@ def _fill(chunk: _Chunk) -> None:
     with chunk.array.open("r+b") as file:
         file.seek(chunk.start)
         file.write(squares.data)
-    write_text(chunk.mark, json.dumps({"checksum": zlib.crc32(squares.data), "images": found}))
+    chunk.mark.write_text(json.dumps({"checksum": zlib.crc32(squares.data), "images": found}), encoding="utf-8")
 
 
 def _is_whole(chunk: _Chunk) -> bool:
-    """Whether the chunk's bytes are those that its mark speaks of; a mark may reach the disk before them."""
+    """Whether mark and bytes are there, whole, and belong together: nothing has waited for either to reach the disk."""
     try:
         record = read_json(chunk.mark)
         with chunk.array.open("rb") as file:
