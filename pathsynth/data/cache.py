@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pathsynth.data.dataset import DataSet, LabelledImages
+from pathsynth.data.images import MappedPages
+from pathsynth.data.tensor_file import TensorFile, TensorShape, map_tensor
 from pathsynth.data.tensors import dihedral, pad_to, to_float
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.seeds import derive_seed
@@ -28,7 +31,8 @@ class LatentCache:
     ``val_latents`` float16 (M, C, h, w), ``val_labels`` (M,); ``embeddings`` float32 (P, T, D), the first of the empty prompt;
     ``prompts``: what each row of ``embeddings`` says; ``captions``: for each class its rows, the canonical one first.
 
-    The tensors are mapped from the file: memory holds what is being read of them, and trials on one machine share it.
+    The latents are mapped from the file: memory holds what is being read of them, and trials on one machine share it. Training images
+    are read by :meth:`train_latents`, which gives that memory back; ``pages`` does so.
     """
 
     latents: Tensor
@@ -38,6 +42,14 @@ class LatentCache:
     embeddings: Tensor
     prompts: tuple[str, ...]
     captions: tuple[tuple[int, ...], ...]
+    pages: MappedPages | None = None
+
+    def train_latents(self, rows: Tensor, orientations: Tensor) -> Tensor:
+        """float16 (B, C, h, w): of training images, each in one of its orientations; ``rows`` and ``orientations`` int64 (B,)."""
+        found = self.latents[rows, orientations]
+        if self.pages:
+            self.pages.count(len(rows))
+        return found
 
 
 def build_cache(folder: Path, data: DataSet, base: Base, augment: bool) -> None:
@@ -45,14 +57,19 @@ def build_cache(folder: Path, data: DataSet, base: Base, augment: bool) -> None:
     orientations = range(8) if augment and data.space.symmetry == "d4" else range(1)
     train, val = data.split("train"), data.split("val")
     prompts, captions = _prompt_table(data)
-    tensors = {
-        "latents": torch.stack([_encode(base, train, o, "train") for o in orientations], dim=1),
-        "labels": torch.from_numpy(train.labels),
-        "val_latents": _encode(base, val, 0, "val"),
-        "val_labels": torch.from_numpy(val.labels),
-        "embeddings": base.embed(prompts).cpu().float(),
+    small = {"labels": train.labels, "val_labels": val.labels, "embeddings": base.embed(prompts).cpu().float().numpy()}
+    shapes = {
+        "latents": TensorShape("float16", (len(train), len(orientations), *base.latent_shape)),
+        "val_latents": TensorShape("float16", (len(val), *base.latent_shape)),
+        **{name: TensorShape(array.dtype.name, array.shape) for name, array in small.items()},
     }
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / _TENSORS, metadata=_origin(data, base))
+    with TensorFile(folder / _TENSORS, shapes, _origin(data, base)) as file:
+        for name, array in small.items():
+            file.write(name, array)
+        for start, batch in _encoded(base, train, orientations, "train"):
+            file.write("latents", batch, start)
+        for start, batch in _encoded(base, val, range(1), "val"):
+            file.write("val_latents", batch[:, 0], start)
     write_json(folder / _PROMPTS, {"prompts": prompts, "captions": captions})
 
 
@@ -69,11 +86,14 @@ def load_cache(folder: Path, data: DataSet, base: Base) -> LatentCache:
     try:
         with safe_open(folder / _TENSORS, framework="pt") as file:
             origin = {key: value for key, value in file.metadata().items() if key in _ORIGIN}
+            small = {name: file.get_tensor(name).clone() for name in ("labels", "val_labels", "embeddings")}
         if origin != _origin(data, base):
             raise DamagedCache(f"the latent cache in {folder} was made of other images or by another base")
-        tensors = load_file(folder / _TENSORS)
+        mapped = {name: map_tensor(folder / _TENSORS, name) for name in ("latents", "val_latents")}
+        tensors = {**small, **{name: torch.from_numpy(array) for name, array in mapped.items()}}
         table = json.loads((folder / _PROMPTS).read_text())
-        return LatentCache(**tensors, prompts=tuple(table["prompts"]), captions=tuple(tuple(rows) for rows in table["captions"]))
+        captions = tuple(tuple(rows) for rows in table["captions"])
+        return LatentCache(**tensors, prompts=tuple(table["prompts"]), captions=captions, pages=MappedPages(mapped["latents"]))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedCache(f"the latent cache in {folder} is damaged ({str(error).splitlines()[0]})") from error
 
@@ -95,13 +115,18 @@ def _prompt_table(data: DataSet) -> tuple[list[str], list[list[int]]]:
     return prompts, captions
 
 
-def _encode(base: Base, images: LabelledImages, orientation: int, split: str, batch_size: int = 64) -> Tensor:
-    """float16 (N, C, h, w). A posterior, where the autoencoder has one, is sampled with a seed of its own for each batch."""
+def _encoded(
+    base: Base, images: LabelledImages, orientations: Sequence[int], split: str, batch_size: int = 64
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Batches of latents, float16 (B, K, C, h, w), each with the row of its first.
+
+    A posterior, where the autoencoder has one, is sampled with a seed of its own for each batch.
+    """
     device = base.unet.device
-    latents = []
     for start in range(0, len(images), batch_size):
-        batch = to_float(images.images[start : start + batch_size])
-        turned = dihedral(batch, torch.full((len(batch),), orientation))
-        generator = torch.Generator(device).manual_seed(derive_seed("cache", split, orientation, start))
-        latents.append(base.encode(pad_to(turned, base.canvas).to(device), generator).cpu().half())
-    return torch.cat(latents)
+        batch, latents = to_float(images.images[start : start + batch_size]), []
+        for orientation in orientations:
+            turned = dihedral(batch, torch.full((len(batch),), orientation))
+            generator = torch.Generator(device).manual_seed(derive_seed("cache", split, orientation, start))
+            latents.append(base.encode(pad_to(turned, base.canvas).to(device), generator).cpu().half())
+        yield start, torch.stack(latents, dim=1).numpy()

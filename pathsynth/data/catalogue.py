@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pathsynth.config import DataConfig
 from pathsynth.config.shipped import assets_folder
 from pathsynth.data.dataset import Counts, DataSet
-from pathsynth.data.folder import Shares, folder_data
+from pathsynth.data.folder import Shares, decoded_folder_data, folder_data
 from pathsynth.data.medmnist import PATHMNIST, medmnist_data
 from pathsynth.data.medmnist_sets import MedSet, medmnist_set
 from pathsynth.data.phantom import phantom_data
@@ -19,13 +19,25 @@ from pathsynth.ledger.errors import RequestError
 _SHIPPED = "tissue"
 
 
-def open_data(config: DataConfig) -> DataSet:
+@dataclass(frozen=True)
+class Decoded:
+    """The images of a folder as they were decoded before: where they are, and the identity of the data."""
+
+    folder: Path
+    identity: str
+
+
+def open_data(config: DataConfig, decoded: Decoded | None = None) -> DataSet:
     """The data set of a configuration; its images are read when a split is first asked for.
+
+    Args:
+        config: of the data.
+        decoded: of ``data=folder``, what a trial takes instead of decoding the folder's images.
 
     Raises:
         RequestError: a file is missing, damaged or not the official one; the message says what to do.
     """
-    data = _opened(config)
+    data = _decoded(config, decoded) if decoded else _opened(config)
     if not config.prompts:
         return data
     prompts = read_prompts(Path(config.prompts), data.prompts)
@@ -42,6 +54,11 @@ def _opened(config: DataConfig) -> DataSet:
     if config.name == "folder":
         return folder_data(root, config.size, config.symmetry, shares_of(config), counts, config.classes, config.group)
     return medmnist_data(medmnist_source(config), root, config.size, config.allow_subset, config.download, counts)
+
+
+def _decoded(config: DataConfig, decoded: Decoded) -> DataSet:
+    root, by_group = Path(config.root) if config.root else None, bool(config.group)
+    return decoded_folder_data(root, config.size, config.symmetry, config.classes, by_group, decoded.folder, decoded.identity)
 
 
 def shares_of(config: DataConfig) -> Shares:

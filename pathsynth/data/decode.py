@@ -55,7 +55,7 @@ def decode(path: Path) -> Decoded:
         with Image.open(path) as opened:
             header = _header(opened)
             opened.load()
-            upright = ImageOps.exif_transpose(opened)
+            upright = ImageOps.exif_transpose(opened) if UPRIGHT in header.steps else opened  # which would copy it
             profile = opened.info.get("icc_profile")
             _refuse_rangeless(opened.mode, opened.format)
             if _is_grey16(upright.mode):
@@ -80,6 +80,8 @@ def read_header(path: Path) -> Header | None:
 def middle_square(image: Image.Image, size: int) -> np.ndarray:
     """uint8 (size, size, 3): the middle square of an RGB image, resized (bilinear) where it has another size."""
     side = min(image.size)
+    if image.size == (size, size):
+        return np.asarray(image)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     square = image.crop((left, top, left + side, top + side))
     if side != size:
@@ -121,7 +123,7 @@ def _in_colour(header: Header, image: Image.Image, icc: bytes | None) -> Decoded
         above = image.convert("RGBA") if image.has_transparency_data else None
         if above and above.getchannel("A").getextrema() == (255, 255):
             steps.remove(WHITE)
-        rgb = _over_white(above) if above else image.convert("RGB")
+        rgb = _over_white(above) if above else image if image.mode == "RGB" else image.convert("RGB")
         rgb, done = _by_profile(rgb, profile) if profile else (rgb, "")
     if image.mode == "CMYK" and done != PROFILE:
         done = PLAIN_CMYK

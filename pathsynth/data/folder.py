@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 from pathsynth.data.class_folders import ENDINGS, ClassFolders, class_folders
 from pathsynth.data.dataset import ALL, SPLITS, Counts, DataSet, LabelledImages, first_of_each_class
 from pathsynth.data.decode import decode, middle_square, read_header
+from pathsynth.data.decoded import read_split
 from pathsynth.data.splits import cut_by_group, file_groups, group_half, numbered
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest
@@ -69,7 +71,7 @@ def folder_data(
         RequestError: as :func:`folder_splits`; when a split is read: an image that cannot be.
     """
     found = folder_splits(root, symmetry, shares, counts, classes, group)
-    groups = _group_numbers(found.files) if group else {}
+    groups = group_numbers(found.files) if group else {}
     identity = _identity(size, found.space, found.files, groups)
     if groups:
         labels = np.array([f.label for f in found.files["train"]])
@@ -81,9 +83,35 @@ def folder_data(
         pixels = np.stack([middle_square(decode(f.path).image, size) for f in files])
         return LabelledImages(pixels, np.array([f.label for f in files], dtype=np.int64), groups.get(split))
 
-    shown = "/".join(f"{len(found.files[split]):,}" for split in SPLITS)
-    name = f"{found.root.resolve().name} {size} px ({shown}{', split by group' if group else ''})"
+    name = _name(found.root, size, [len(found.files[split]) for split in SPLITS], bool(group))
     return DataSet(name, identity, size, found.space, found.prompts, read)
+
+
+def decoded_folder_data(
+    root: Path | None, size: int, symmetry: str, classes: Sequence[str], by_group: bool, decoded: Path, identity: str
+) -> DataSet:
+    """The data set that :func:`folder_data` gives, from its images as they were decoded before; no file of the folder is read.
+
+    Args:
+        root, size, symmetry, classes: as for :func:`folder_data`; the folder's names say what classes are called.
+        by_group: whether groups are kept together.
+        decoded: where the splits are, as :func:`pathsynth.data.decoded.read_split` reads them.
+        identity: of the data that was decoded.
+
+    Raises:
+        RequestError: as :func:`pathsynth.data.class_folders.class_folders`.
+        StageError: the decoded images cannot be read.
+    """
+    found = class_folders(root, classes)
+    space, prompts = _vocabulary(found, symmetry)
+    splits = {split: read_split(decoded, split) for split in SPLITS}
+    name = _name(found.root, size, [len(splits[split]) for split in SPLITS], by_group)
+    return DataSet(name, identity, size, space, prompts, splits.__getitem__)
+
+
+def _name(root: Path, size: int, counts: Sequence[int], by_group: bool) -> str:
+    shown = "/".join(f"{count:,}" for count in counts)
+    return f"{root.resolve().name} {size} px ({shown}{', split by group' if by_group else ''})"
 
 
 def folder_splits(
@@ -194,6 +222,7 @@ def copies_of(files: Iterable[ImageFile]) -> list[list[ImageFile]]:
     by_length: dict[int, list[ImageFile]] = {}
     for file in files:
         by_length.setdefault(file.path.stat().st_size, []).append(file)
+    _read_ahead(file_digest, [file.path for length, alike in by_length.items() if length and len(alike) > 1 for file in alike])
     by_content: dict[str, list[ImageFile]] = {}
     for length, alike in by_length.items():
         for file in alike if length and len(alike) > 1 else ():  # empty files are no images, and told as such
@@ -271,7 +300,8 @@ def _refuse_straddling(taken: Mapping[str, list[ImageFile]]) -> None:
                 )
 
 
-def _group_numbers(files: Mapping[str, tuple[ImageFile, ...]]) -> dict[str, np.ndarray]:
+def group_numbers(files: Mapping[str, tuple[ImageFile, ...]]) -> dict[str, np.ndarray]:
+    """By split, int64 (N,): the number of each file's group among those of its split."""
     return {split: numbered([f.group for f in own]) for split, own in files.items()}
 
 
@@ -281,11 +311,21 @@ def _identity(size: int, space: LabelSpace, splits: Mapping[str, tuple[ImageFile
     What decoding does beyond reading pixels counts, too, so that data that needs none of it keeps the identity it always had.
     """
     found = hashlib.blake2b(f"folder:{size}:{space.symmetry}:{','.join(space.slugs)}".encode(), digest_size=8)
+    paths = [file.path for files in splits.values() for file in files]
+    _read_ahead(file_digest, paths)
+    _read_ahead(_steps, paths)
     for split, files in splits.items():
         for row, file in enumerate(files):
             told = f":{groups[split][row]}" if groups else ""
             found.update(f"{split}:{file.label}:{file_digest(file.path)}{_steps(file.path)}{told}".encode())
     return found.hexdigest()
+
+
+def _read_ahead(known: Callable[[Path], str], paths: Sequence[Path]) -> None:
+    """Have what is remembered of each file read by several threads; hashing and decoding run outside the interpreter's lock."""
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(known, paths):
+            pass
 
 
 def file_digest(path: Path) -> str:
@@ -299,14 +339,14 @@ def _steps(path: Path) -> str:
     return _header_steps(path, stat.st_size, stat.st_mtime_ns)
 
 
-@functools.lru_cache(maxsize=1 << 18)
+@functools.lru_cache(maxsize=1 << 22)
 def _digest(path: Path, length: int, changed_ns: int) -> str:
     """Of a file's bytes; length and time of change are there so that a replaced file is read anew."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "blake2b").hexdigest()
 
 
-@functools.lru_cache(maxsize=1 << 18)
+@functools.lru_cache(maxsize=1 << 22)
 def _header_steps(path: Path, length: int, changed_ns: int) -> str:
     header = read_header(path)
     return "".join(f":{step}" for step in header.steps) if header else ""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import Any, Protocol
 
 import numpy as np
+
+_RESIDENT_BYTES = 256 * 2**20
+"""Of a mapped file that a process holds, about, before it gives them back: what is mapped counts as its memory until then."""
+_FAULT_BYTES = 2 * 2**20
+"""The most that Linux maps around a byte that is read: a whole folio of its cache, as large as a huge page."""
 
 
 class Images(Protocol):
@@ -36,6 +42,7 @@ class ImageRows:
 
     def __init__(self, stack: np.ndarray, rows: np.ndarray | None = None) -> None:
         self._stack, self._rows = stack, np.arange(len(stack)) if rows is None else rows
+        self._pages = MappedPages(stack)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -55,6 +62,7 @@ class ImageRows:
     def __getitem__(self, index: int | slice | np.ndarray) -> np.ndarray:
         """uint8 (K, H, W, 3) for a slice or an integer or boolean array; (H, W, 3) for a number."""
         found = np.asarray(np.take(self._stack, self._rows[index], axis=0))
+        self._pages.count(found.size // max(1, int(np.prod(self._stack.shape[1:]))))
         return found if self._stack.ndim == 4 else np.repeat(found[..., None], 3, axis=-1)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -63,3 +71,23 @@ class ImageRows:
     def take(self, rows: np.ndarray) -> ImageRows:
         """The chosen rows, still unread."""
         return ImageRows(self._stack, self._rows[rows])
+
+
+class MappedPages:
+    """Gives back, now and then, the memory of what was read of a mapped array; the system keeps it while nobody else needs the room.
+
+    A process that reads a large file from end to end would else hold all of it, and be killed where its memory is limited. Of an
+    array in memory nothing is given back.
+    """
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._mapped = array.base if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") else None
+        self._row_bytes = array[:1].nbytes + _FAULT_BYTES
+        self._resident = 0
+
+    def count(self, rows: int) -> None:
+        """Note that rows (of the first axis) were read and copied."""
+        self._resident += rows * self._row_bytes
+        if self._mapped is not None and self._resident > _RESIDENT_BYTES:
+            self._mapped.madvise(mmap.MADV_DONTNEED)
+            self._resident = 0

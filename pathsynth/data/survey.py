@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from pathsynth.config import DataConfig
 from pathsynth.data.catalogue import medmnist_source, open_data, shares_of
 from pathsynth.data.class_folders import class_folders
 from pathsynth.data.dataset import SPLITS, Counts
-from pathsynth.data.decode import PLAIN_CMYK, PLAIN_PROFILE, PROFILE, SCALED, UPRIGHT, WHITE, Header, decode
-from pathsynth.data.folder import ImageFile, copies_of, folder_splits
+from pathsynth.data.decode import PLAIN_CMYK, PLAIN_PROFILE, PROFILE, SCALED, UPRIGHT, WHITE, Header
+from pathsynth.data.decoded import Count, Inspection, decode_images, inspect_image, pixel_digest, write_labels
+from pathsynth.data.folder import ImageFile, copies_of, folder_splits, group_numbers
 from pathsynth.data.medmnist import medmnist_file
 from pathsynth.ledger.errors import RequestError
 
@@ -35,20 +37,22 @@ _DONE = {
 }
 
 
-_UNREAD = Header(0, 0, "", 8, 1, 1, ())
-
-
 @dataclass(frozen=True)
 class Surveyed:
-    """One image: its name, class and split, and what decoding found. ``pixels``: hash of what is seen; ``fault``: why it cannot be read."""
+    """One image: its name, class and split, and what decoding found."""
 
     name: str
     label: str
     split: str
-    header: Header = _UNREAD
-    pixels: str = ""
-    brightest: int | None = None
-    fault: str = ""
+    seen: Inspection
+
+    @property
+    def header(self) -> Header:
+        return self.seen.header
+
+    @property
+    def fault(self) -> str:
+        return self.seen.fault
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,9 @@ class Survey:
     @property
     def by_class(self) -> dict[str, dict[str, int]]:
         """Class → split → images."""
+        counts = Counter((image.label, image.split) for image in self.images)
         labels = dict.fromkeys(image.label for image in self.images)
-        return {label: {s: sum(i.label == label and i.split == s for i in self.images) for s in self.splits} for label in labels}
+        return {label: {split: counts[label, split] for split in self.splits} for label in labels}
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -99,10 +104,6 @@ class Survey:
             "notes": list(self.notes),
             "faults": list(self.faults),
         }
-
-
-Count = Callable[[int, int], None]
-"""Called with the images that are done, and all."""
 
 
 def survey(config: DataConfig, workers: int, count: Count = lambda done, total: None) -> Survey:
@@ -134,24 +135,69 @@ def _folder_survey(config: DataConfig, workers: int, count: Count) -> Survey:
         names = list(found.names)
         files = [(ImageFile(p, i), s) for s, own in found.images.items() for i, name in enumerate(names) for p in own[name]]
     with ThreadPoolExecutor(workers) as pool:
-        images = []
-        for image in pool.map(lambda pair: _surveyed(pair[0], names, pair[1], found.root), files):
-            images.append(image)
-            count(len(images), len(files))
+        seen: list[Inspection] = []
+        for inspection in pool.map(lambda pair: inspect_image(pair[0].path), files):
+            seen.append(inspection)
+            count(len(seen), len(files))
+    return _surveyed(files, seen, names, found.root, notes, faults)
+
+
+def decode_folder(
+    config: DataConfig, identity: str, folder: Path, work: Path, workers: int, count: Count = lambda done, total: None
+) -> Survey:
+    """Decode the images of ``data=folder`` into ``folder`` (:func:`pathsynth.data.decoded.decode_images`), and survey them on the way.
+
+    Args:
+        config: of the data.
+        identity: of the data when the trial was planned.
+        folder, work, workers, count: as for :func:`pathsynth.data.decoded.decode_images`.
+
+    Raises:
+        RequestError: a run refuses the images (nothing is left in ``work``), they are others than those that were planned, or the disk
+            has no room.
+        StageError: a process that decodes was killed.
+    """
+    if open_data(config).identity != identity:
+        raise RequestError(f"images in {config.root} have changed since the trial was planned; run the same command again")
+    root, counts = Path(config.root) if config.root else None, Counts(config.n_train, config.n_val, config.n_test)
+    splits = folder_splits(root, config.symmetry, shares_of(config), counts, config.classes, config.group)
+    found = decode_images({s: [f.path for f in own] for s, own in splits.files.items()}, config.size, folder, work, workers, count)
+    groups = group_numbers(splits.files) if config.group else {}
+    for split, own in splits.files.items():
+        write_labels(folder, split, np.array([f.label for f in own], dtype=np.int64), groups.get(split))
+    files = [(file, split) for split, own in splits.files.items() for file in own]
+    seen = [inspection for split in splits.files for inspection in found[split]]
+    told = _surveyed(files, seen, [c.slug for c in splits.space.classes], splits.root, splits.notes, [])
+    if told.faults:
+        shutil.rmtree(work, ignore_errors=True)
+        raise RequestError(told.faults[0])
+    return told
+
+
+def _surveyed(
+    files: Sequence[tuple[ImageFile, str]],
+    seen: Sequence[Inspection],
+    names: Sequence[str],
+    root: Path,
+    notes: Sequence[str],
+    faults: list[str],
+) -> Survey:
+    """The survey of the files of a folder, each with its split and what decoding found of it.
+
+    Images whose checksums are the same are decoded once more, and compared by a hash.
+    """
+    alike = Counter(inspection.pixels for inspection in seen)
+    seen = [
+        replace(inspection, pixels=pixel_digest(file.path)) if inspection.pixels and alike[inspection.pixels] > 1 else inspection
+        for (file, _), inspection in zip(files, seen, strict=True)
+    ]
+    images = [
+        Surveyed(file.path.relative_to(root).as_posix(), names[file.label], split, inspection)
+        for (file, split), inspection in zip(files, seen, strict=True)
+    ]
     place = {file.path: image for (file, _), image in zip(files, images, strict=True)}
     by_bytes = [_copies("bytes", [place[file.path] for file in alike]) for alike in copies_of([file for file, _ in files])]
     return _survey(images, by_bytes, notes, faults)
-
-
-def _surveyed(file: ImageFile, names: Sequence[str], split: str, root: Path) -> Surveyed:
-    name, label = file.path.relative_to(root).as_posix(), names[file.label]
-    try:
-        decoded = decode(file.path)
-    except RequestError as error:
-        return Surveyed(name, label, split, fault=str(error))
-    image = decoded.image
-    pixels = hashlib.blake2b(image.tobytes(), digest_size=16, person=b"%dx%d" % image.size).hexdigest()
-    return Surveyed(name, label, split, decoded.header, pixels, decoded.brightest)
 
 
 def _medmnist_survey(config: DataConfig, count: Count) -> Survey:
@@ -190,7 +236,7 @@ def _stored(path: Path, names: Sequence[str]) -> Iterator[Surveyed]:
                         raise EOFError(f"{split}_images ends at image {row}")
                     found = hashlib.blake2b(pixels, digest_size=16).hexdigest()
                     header = Header(shape[2], shape[1], "RGB" if len(shape) == 4 else "L", 8, 1, 1, ())
-                    yield Surveyed(f"{split}[{row}]", names[int(label)], split, header, found)
+                    yield Surveyed(f"{split}[{row}]", names[int(label)], split, Inspection(header, found))
 
 
 def _survey(
@@ -198,8 +244,8 @@ def _survey(
 ) -> Survey:
     seen: dict[str, list[Surveyed]] = {}
     for image in images:
-        if image.pixels:
-            seen.setdefault(image.pixels, []).append(image)
+        if image.seen.pixels:
+            seen.setdefault(image.seen.pixels, []).append(image)
     known = {c.names for c in by_bytes}
     by_pixels = [c for c in (_copies("pixels", alike) for alike in seen.values() if len(alike) > 1) if c.names not in known]
     copies = (*by_bytes, *by_pixels)
@@ -234,7 +280,7 @@ def _notes(images: Sequence[Surveyed], copies: Sequence[Copies]) -> list[str]:
         own = [image for image in images if step in image.header.steps]
         if own:
             lines.append(f"images {words}: {len(own):,}{_some(own)}")
-    deep = [image.brightest for image in images if image.brightest is not None]
+    deep = [image.seen.brightest for image in images if image.seen.brightest is not None]
     if deep:
         lines.append(f"the brightest value of the 16-bit images is {max(deep):,} of 65,535; if they look dark, scale them before")
     paged = [image for image in images if image.header.pages > 1]

@@ -95,7 +95,7 @@ class _Drawn:
         return found
 
 
-Reconstruct = Callable[[np.ndarray], np.ndarray]
+Reconstruct = Callable[[Images], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def real_reference(judge: Classifier, data: DataSet, split: str, n: int, seed: i
     told = _Scored(None, _COLOUR, scored.labels, colour.predict(scored.images))
     reached = [*_reached_by_real(real, train, data, n, seed), *_overall_metrics(told, data, seed, None, split)]
     if reconstruct:
-        copies = class_features(judge, reconstruct(_some(trained.images, n, np.random.default_rng(seed))))
+        copies = class_features(judge, reconstruct(trained.take(_some_rows(len(trained), n, np.random.default_rng(seed))).images))
         reached += _reached(real.features, copies, data, seed, RECONSTRUCTED)
     distances = nearest(real.features, train.features)[0]
     return Reference(real.features, real.labels, train.features.astype(np.float32), distances, colour, tuple(reached))
@@ -378,9 +378,14 @@ def _reached(real: np.ndarray, others: np.ndarray, data: DataSet, seed: int, spl
     ]
 
 
-def _some(rows: Images, n: int, rng: np.random.Generator) -> np.ndarray:
+def _some(features: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """``n`` rows at random, or all if there are fewer, in their order."""
-    return rows[np.sort(rng.permutation(len(rows))[:n])]
+    return features[_some_rows(len(features), n, rng)]
+
+
+def _some_rows(count: int, n: int, rng: np.random.Generator) -> np.ndarray:
+    """int64: the numbers of ``n`` of ``count`` rows at random, or of all if there are fewer, in their order."""
+    return np.sort(rng.permutation(count)[:n])
 
 
 def _confusion(scored: _Scored, space: LabelSpace) -> list[list[int]]:

@@ -67,7 +67,7 @@ class Base:
 def reconstructed(base: Base, images: Images) -> np.ndarray:
     """uint8 images (N, S, S, 3) through the autoencoder and back; what is smaller than the canvas is padded by reflection."""
     device, size = base.unet.device, images.shape[1]
-    batches = [pad_to(to_float(images[i : i + _BATCH]), base.canvas).to(device) for i in range(0, len(images), _BATCH)]
+    batches = (pad_to(to_float(images[i : i + _BATCH]), base.canvas).to(device) for i in range(0, len(images), _BATCH))
     return np.concatenate([to_uint8(crop_to(base.decode(base.encode(batch)).cpu(), size)) for batch in batches])
 
 

@@ -63,7 +63,14 @@ def class_probabilities(classifier: Classifier, images: Images) -> np.ndarray:
 @torch.no_grad()
 def class_features(classifier: Classifier, images: Images) -> np.ndarray:
     """What the classifier's last layer sees, float64 (N, F), of uint8 images (N, H, W, 3)."""
-    return np.concatenate([classifier.features(batch).double().cpu().numpy() for batch in _batches(classifier, images)])
+    found, row = np.empty((0, 0)), 0
+    for batch in _batches(classifier, images):
+        features = classifier.features(batch).cpu().numpy()
+        if not row:
+            found = np.empty((len(images), features.shape[1]))  # those of a large data set exist once, not in parts as well
+        found[row : row + len(features)] = features
+        row += len(features)
+    return found
 
 
 def _batches(classifier: Classifier, images: Images) -> Iterator[Tensor]:

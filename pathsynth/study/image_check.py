@@ -1,7 +1,8 @@
-"""Images are decoded once before the first trial that uses them, so that a damaged one stops a study before it begins. No torch."""
+"""Images are decoded once, before the first trial that uses them, so that a damaged one stops a study before it begins. No torch."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,44 +12,76 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pathsynth.config import RunConfig
-from pathsynth.data.survey import Count, survey
-from pathsynth.ledger.atomic import write_json
+from pathsynth.data.decoded import Count
+from pathsynth.data.survey import decode_folder, survey
 from pathsynth.ledger.errors import RequestError
-from pathsynth.study.plan import Plan
+from pathsynth.ledger.stages import STAGES, StageStore
+from pathsynth.ledger.versions import processor, provenance
+from pathsynth.study.plan import Plan, StagePlan
 from pathsynth.study.supervise import cores
-
-_CHECKED = ".checked"
-_SURVEYED = ("folder",)
-"""Data whose files nothing else vouches for; a MedMNIST file has its checksum, its headers and its labels checked already."""
 
 
 def check_images(config: RunConfig, plan: Plan) -> tuple[str, ...]:
-    """Decode the images of a request, unless the same images were found good before (``<multirun>/.checked/<identity>.json``).
+    """Build the stage ``decode`` of a request, where it has one and the stage is not there yet.
 
-    A dry run leaves no such note.
+    A MedMNIST file has no such stage: its checksum, its headers and its labels are checked already.
+
+    A dry run looks at the images and builds nothing.
 
     Returns:
-        What is done with images of unusual kinds, a line each; empty where it was told before.
+        What is done with images of unusual kinds, a line each; empty where the stage was there.
 
     Raises:
         RequestError: an image cannot be read, or the same pixels lie in two classes or two splits.
+        StageError: a process that decodes was killed.
     """
-    identity = next((stage.parents["data"] for stage in plan.stages if "data" in stage.parents), None)
-    if config.data is None or config.data.name not in _SURVEYED or identity is None:
+    stage = next((stage for stage in plan.stages if stage.name == "decode"), None)
+    if stage is None:
         return ()
-    mark = Path(config.multirun) / _CHECKED / f"{identity}.json"
-    if mark.is_file():
+    store, notes = StageStore(Path(config.multirun) / STAGES, config.study.lease_seconds), list[str]()
+    if store.read(stage.name, stage.identity):
         return ()
+    if config.study.dry_run:
+        return _surveyed(config)
+
+    def make(folder: Path) -> None:
+        notes.extend(decode_into(folder, config, stage, store.work(stage.name, stage.identity)))
+
+    record = {**stage.settings, "parents": stage.parents}
+    try:
+        store.build(stage.name, stage.identity, record, make, provenance(processor()))
+    except RequestError:
+        _remove_traces(store, stage)
+        raise
+    return tuple(notes)
+
+
+def _surveyed(config: RunConfig) -> tuple[str, ...]:
+    assert config.data
     with decoding_progress() as count:
         found = survey(config.data, cores(), count)
     if found.faults:
         raise RequestError(found.faults[0])
-    if config.study.dry_run:
-        return found.notes
-    with suppress(OSError):  # without the mark, the images are decoded again
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        write_json(mark, {"images": len(found.images), "notes": list(found.notes)})
     return found.notes
+
+
+def decode_into(folder: Path, config: RunConfig, stage: StagePlan, work: Path) -> tuple[str, ...]:
+    """Decode the images of a request into the folder of their stage; lines as :func:`check_images`, and what it raises."""
+    assert config.data
+    with decoding_progress() as count:
+        return decode_folder(config.data, stage.parents["data"], folder, work, cores(), count).notes
+
+
+def _remove_traces(store: StageStore, stage: StagePlan) -> None:
+    """Of a refused request nothing stays.
+
+    Its lease may go, against the rule for leases: whoever else holds or awaits it is refused the same images.
+    """
+    lease = store.lease(stage.name, stage.identity)
+    shutil.rmtree(lease, ignore_errors=True)
+    with suppress(OSError):  # a folder that holds anything stays
+        for folder in (lease.parent, store.root, store.root.parent):
+            folder.rmdir()
 
 
 @contextmanager

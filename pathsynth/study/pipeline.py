@@ -1,4 +1,4 @@
-"""The stages of a trial, in order: cache, gate, judge, finetune, generate, reference, evaluate. Torch lives below this line.
+"""The stages of a trial, in order: decode, cache, gate, judge, finetune, generate, reference, evaluate. Torch lives below this line.
 
 Each stage is built once under its identity and found again by every trial that needs it; the trial's own folder gets
 copies of what people want to look at.
@@ -21,7 +21,7 @@ from pytorch_lightning.loggers import Logger
 
 from pathsynth.config import ClassifierConfig, RunConfig
 from pathsynth.data.cache import DamagedCache, LatentCache, build_cache, load_cache
-from pathsynth.data.catalogue import open_data, ready_set
+from pathsynth.data.catalogue import Decoded, open_data, ready_set
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import copy_file, sync, sync_names, sync_tree, write_text
 from pathsynth.ledger.records import OPTIMIZER_FILE, Result, read_optimizer, read_result, write_result
@@ -53,6 +53,7 @@ from pathsynth.study.evaluation import (
     write_sheets,
     write_test_scores,
 )
+from pathsynth.study.image_check import decode_into
 from pathsynth.study.plan import CLASSIFIERS, Plan, StagePlan, next_stage
 from pathsynth.study.state import ADDRESS
 from pathsynth.training.callbacks import named_callbacks
@@ -137,6 +138,7 @@ class Trial:
     def build(self, stage: StagePlan) -> None:
         """Find the stage under its identity, or build it there."""
         makers: dict[str, Callable[[Path], None]] = {
+            "decode": self.decode_images,
             "cache": self.make_cache,
             "gate": lambda folder: self.make_classifier(folder, "gate", self.config.gate),
             "judge": lambda folder: self.make_classifier(folder, "judge", self.config.judge),
@@ -173,7 +175,8 @@ class Trial:
     @cached_property
     def data(self) -> DataSet:
         assert self.config.data
-        return open_data(self.config.data)
+        decoded = self.built.get("decode")
+        return open_data(self.config.data, Decoded(decoded, self.stage("decode").parents["data"]) if decoded else None)
 
     @cached_property
     def base(self) -> Base:
@@ -230,6 +233,10 @@ class Trial:
     def shown(self, stage: str, part: str = "") -> list[pl.Callback]:
         """What shows the progress of a stage's training, or of a part of it."""
         return training_progress(part or stage, self.advance(stage, f"{part} steps".strip()))
+
+    def decode_images(self, folder: Path) -> None:
+        """Only where what was decoded before the trial began was damaged or removed since."""
+        decode_into(folder, self.config, self.stage("decode"), self.work("decode"))
 
     def make_cache(self, folder: Path) -> None:
         assert self.config.objective

@@ -32,8 +32,8 @@ CLASSIFIERS = ("gate", "judge", "classifier")
 _BEFORE_FINETUNE = ("cache", "gate", "judge")
 """Stages that need none of the others."""
 
-_DERIVED = ("reference",)
-"""Stages that hold nothing but a part of what another makes of the same parents: a trial is told apart by that other one."""
+_DERIVED = ("decode", "reference")
+"""Stages that hold nothing but what others, of the same parents, are made of or make: a trial is told apart by those."""
 
 PROTOCOL = 7
 """Of the evaluation: raise it with any change of what is measured, or how. 2: coverage. 3: other distances, near copies.
@@ -44,6 +44,9 @@ density, near copies, macro scores, common errors and accepted images for a thou
 CLASSIFIER_PROTOCOL = 2
 """Of a classifier's training: raise it with any change of what is chosen or scored on which images. 2: epoch and temperature are chosen
 on one half of val, and the scores are of the other."""
+
+DECODING_PROTOCOL = 1
+"""Of decoded images: raise it with any change of the files that hold them. What they show is told by the data's identity."""
 
 _USUAL_CLASSIFIER = {
     "pretrained": False,
@@ -57,6 +60,7 @@ _USUAL_CLASSIFIER = {
 
 NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     "pretrain": {},
+    "decode": {},
     "cache": {"canvas": None},
     "gate": _USUAL_CLASSIFIER,
     "judge": _USUAL_CLASSIFIER,
@@ -205,12 +209,14 @@ class _Planner:
         if command == "pretrain":
             self._pretrain()
         elif command == "classify":
+            self._decode()
             self._classifier("classifier", self._config.classifier)
             self._tests()
         elif self._config.data and self._config.data.name == "ready":
             self._ready(self._config.data)
             self._generate()
         else:
+            self._decode()
             self._cache()
             self._classifier("gate", self._config.gate)
             if command in ("run", "evaluate"):
@@ -231,6 +237,11 @@ class _Planner:
     def _pretrain(self) -> None:
         settings = _needed(self._config.pretrain, "pretrain").model_dump(mode="json", exclude={"root"})
         self._add("pretrain", settings)
+
+    def _decode(self) -> None:
+        """Of images in files of their own; others are mapped from where they are, or drawn."""
+        if self._config.data and self._config.data.name == "folder":
+            self._add("decode", {"protocol": DECODING_PROTOCOL}, data=self._data.identity)
 
     def _classifier(self, name: str, config: ClassifierConfig | None) -> None:
         config = _needed(config, name)

@@ -40,7 +40,7 @@ class BatchPlan:
         turn = torch.randint(cache.latents.shape[1], (self.batch_size,), generator=generator)
         orientation = turn if self.objective.augment else torch.zeros_like(turn)
         captions = self._captions(cache.labels[rows], generator)
-        latents = cache.latents[rows, orientation].float()
+        latents = cache.train_latents(rows, orientation).float()
         return LatentBatch(latents, self._noise(latents.shape, generator), captions, self._times(generator))
 
     def val(self, step: int) -> LatentBatch:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -41,3 +44,22 @@ def test_a_choice_of_a_choice_reads_nothing():
 
 def test_they_stand_for_an_array_where_one_is_needed():
     assert np.array_equal(np.concatenate([ImageRows(STACK, ROWS), STACK]), np.concatenate([STACK[ROWS], STACK]))
+
+
+MEASURE = """
+import resource, sys
+import numpy as np
+from pathsynth.data.images import ImageRows
+rows = ImageRows(np.load(sys.argv[1], mmap_mode="r"))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+order = np.random.default_rng(0).permutation(len(rows))
+total = sum(int(rows[order[i : i + 50]].max()) for i in range(0, len(rows), 50))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_reading_every_image_of_a_mapped_array_holds_a_part_of_it_in_memory(tmp_path):
+    stack = np.lib.format.open_memmap(tmp_path / "large.npy", mode="w+", dtype=np.uint8, shape=(4500, 224, 224, 3))  # 677 MB, sparse
+    del stack
+    ended = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path / "large.npy")], capture_output=True, text=True, check=True)
+    assert int(ended.stdout) < 450, "megabytes"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pathsynth.config import DataConfig
+from pathsynth.data import decoded
 from pathsynth.data.survey import survey
 from pathsynth.ledger.errors import RequestError
 
@@ -54,6 +56,12 @@ def test_the_same_pixels_in_another_format_are_found(root):
     found = of(root)
     assert [(c.by, c.across, set(c.names)) for c in found.copies] == [("pixels", "classes", {"a/0.png", "b/copy.bmp"})]
     assert "show the same pixels in two classes; remove one" in found.faults[0]
+
+
+def test_images_that_have_only_their_checksum_in_common_are_no_copies(root, monkeypatch):
+    noise(0, 0).save(root / "b" / "copy.bmp")
+    monkeypatch.setattr(decoded, "zlib", SimpleNamespace(crc32=lambda _: 0))
+    assert [set(c.names) for c in of(root).copies] == [{"a/0.png", "b/copy.bmp"}]
 
 
 def test_copies_that_stop_a_run_are_all_listed(root):

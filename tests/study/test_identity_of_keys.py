@@ -34,6 +34,7 @@ GATED = frozenset({"gate", "reference"}) | TRAINED
 JUDGED = frozenset({"judge", "reference", "evaluate"})
 BY_BASE = frozenset({"cache", "reference"}) | TRAINED
 EVERY = GATED | JUDGED | BY_BASE
+OF_FOLDER = EVERY | {"decode"}
 LOOKED = frozenset({"look"}) | DRAWN
 COMMANDS = {"classifier": "classify", "generate": "generate", "pretrain": "pretrain"}
 """The command that reads a group; the others are read by ``run``."""
@@ -89,17 +90,17 @@ TABLE: Mapping[str, Sequence[Case]] = {
     "study.dry_run": [Case(True)],
     **{f"tracking.{key}": [Case(value)] for key, value in {"name": "none", "project": "p", "entity": "e", "mode": "disabled"}.items()},
     "tracking.logger": [Case({"_target_": "a.C"}, given={"tracking.name": "logger", "tracking.logger": {"_target_": "a.B"}})],
-    "data.name": [Case("folder", EVERY, {"data.root": "{images}"})],
+    "data.name": [Case("folder", OF_FOLDER, {"data.root": "{images}"})],
     **{f"data.{key}": [Case(value, EVERY)] for key, value in {"size": 48, "seed": 9, "n_train": 45, "n_val": 27, "n_test": 27}.items()},
     "data.root": [Case("/elsewhere"), Case("{moved}", given=OWN)],
     "data.flag": [Case("dermamnist", EVERY, OFFICIAL)],
     "data.allow_subset": [Case(True), Case(True, given=OFFICIAL)],
     "data.download": [Case(True)],
-    "data.symmetry": [Case("d4", EVERY, OWN)],
-    "data.classes": [Case(("a", "b"), EVERY, OWN)],
-    "data.val_share": [Case(0.3, EVERY, OWN)],
-    "data.test_share": [Case(0.3, EVERY, OWN)],
-    "data.group": [Case(r"regex:(\d)\.png", EVERY, OWN)],
+    "data.symmetry": [Case("d4", OF_FOLDER, OWN)],
+    "data.classes": [Case(("a", "b"), OF_FOLDER, OWN)],
+    "data.val_share": [Case(0.3, OF_FOLDER, OWN)],
+    "data.test_share": [Case(0.3, OF_FOLDER, OWN)],
+    "data.group": [Case(r"regex:(\d)\.png", OF_FOLDER, OWN)],
     "data.prompts": [Case("{words}", TRAINED | {"cache"}, OWN)],
     "base.name": [Case("local")],
     "base.path": [Case("{same base}")],

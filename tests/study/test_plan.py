@@ -430,3 +430,21 @@ def test_the_scheduler_of_a_base_on_the_hub_is_read_from_its_cache_or_asked_for(
     monkeypatch.setattr("huggingface_hub.hf_hub_download", unreachable)
     with pytest.raises(RequestError, match=r"scheduler_config\.json of base some/model is neither in the hub's cache nor reachable"):
         scheduler_config(hub)
+
+
+def test_images_of_a_folder_are_decoded_before_any_other_stage_and_the_trial_keeps_its_identity(settings, tmp_path, monkeypatch):
+    for label, name in enumerate(("a", "b")):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for i in range(4):
+            Image.new("RGB", (8, 8), (label, i, 0)).save(tmp_path / "own" / name / f"{i}.png")
+    for command, second in (("run", "cache"), ("classify", "classifier")):
+        config = settings(command, "data=folder", f"data.root={tmp_path / 'own'}", "data.size=32")
+        made = plan(config)
+        assert [stage.name for stage in made.stages][:2] == ["decode", second]
+        assert made.stages[0].parents == {"data": made.stages[1].parents["data"]}
+        with monkeypatch.context() as changed:
+            changed.setattr(plan_module, "DECODING_PROTOCOL", 99)
+            other = plan(config)
+        assert other.stages[0].identity != made.stages[0].identity
+        assert (other.identity, other.stages[1:]) == (made.identity, made.stages[1:])
+    assert "decode" not in identities(settings("run"))
