@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import http.server
 import json
+import socket
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +26,7 @@ from pathsynth.sampling.verdict import MostProbable, Seen, judged_by
 from pathsynth.training.exhibits import MOST_ROWS, ArtifactCard, keep_artifact, show_confusion, show_numbers, use_artifacts
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
 from pathsynth.training.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard, close, flat, open_logger
+from pathsynth.training.reachability import answers
 
 DATA = phantom_data(32, 36, 18, 18, seed=0)
 CARD = RunCard(
@@ -43,7 +47,7 @@ def offline(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "waiting"))
-    for name in ("WANDB_PROJECT", "WANDB_ENTITY"):
+    for name in ("WANDB_PROJECT", "WANDB_ENTITY", "WANDB_DIR"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -181,6 +185,56 @@ def test_without_a_key_and_a_mode_the_run_is_offline(tmp_path, offline_runs, mon
     show_confusion([logger], "confusion", "t", np.eye(9, dtype=int), DATA.space)
     close(logger)
     assert not offline_runs(tmp_path / "disabled")
+
+
+@pytest.fixture
+def silent_server():
+    """The port of a server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def closed_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.mark.parametrize("server", ["silent_server", "closed_port"])
+def test_where_the_server_does_not_answer_runs_are_kept_offline(server, request, tmp_path, offline_runs, monkeypatch, capfd):
+    address = f"http://127.0.0.1:{request.getfixturevalue(server)}"
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setenv("WANDB_API_KEY", "5ecre7" * 7)
+    monkeypatch.setenv("WANDB_BASE_URL", address)
+    close(open_logger(WANDB, tmp_path, CARD))
+    close(open_logger(WANDB.model_copy(update={"mode": "online"}), tmp_path, replace(CARD, identity="ba9876543210")))
+    assert set(offline_runs(tmp_path)) == {"0123456789ab", "ba9876543210"}
+    (line,) = [line for line in capfd.readouterr().out.splitlines() if address in line]
+    assert line.endswith("its W&B runs are kept offline, and wandb sync sends them later")
+
+
+def test_any_answer_of_a_server_is_one_but_a_failure_of_a_proxy_is_none():
+    class Server(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_error(int(self.path.strip("/")))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        told = {code: answers(f"http://127.0.0.1:{server.server_port}/{code}", 5) for code in (401, 404, 500, 502, 503)}
+        server.shutdown()
+    assert told == {401: True, 404: True, 500: True, 502: False, 503: False}
+
+
+def test_runs_lie_in_the_folder_that_wandb_dir_names(tmp_path, offline_runs, monkeypatch):
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "all" / "runs"))
+    for folder in ("a", "b"):
+        close(open_logger(WANDB, tmp_path / folder, CARD))
+    ((first, second),) = offline_runs(tmp_path / "all" / "runs").values()
+    assert first.folder != second.folder
+    assert not [path for folder in ("a", "b") for path in (tmp_path / folder).rglob("*")]
 
 
 def metric(name: str, value: float, low: float | None, high: float | None, slug: str | None = None) -> Metric:
