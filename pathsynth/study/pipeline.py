@@ -64,6 +64,7 @@ from pathsynth.training.optimizer import check_optimizer
 from pathsynth.training.pretrain import pretrain_base, pretrain_metrics
 from pathsynth.training.progress import Advance, sampling_progress, training_progress
 from pathsynth.training.ranks import local_rank
+from pathsynth.training.regeneration import log_history
 
 
 class Progress(Protocol):
@@ -133,6 +134,8 @@ class Trial:
     built: dict[str, Path] = field(default_factory=dict)
     trained: dict[str, Logger] = field(default_factory=dict)
     """The open runs of classifiers that were trained here and are not in their place yet."""
+    logged_training: bool = False
+    """Whether the fine-tune was trained here, so that the trial's logger saw its curves."""
 
     def build(self, stage: StagePlan) -> None:
         """Find the stage under its identity, or build it there."""
@@ -169,6 +172,8 @@ class Trial:
             close(own)
         elif card:
             keep_artifact(self.loggers, card)
+        if stage.name == "finetune" and not self.logged_training:
+            log_history(self.loggers, self.built[stage.name] / "history.csv")
 
     @cached_property
     def data(self) -> DataSet:
@@ -273,6 +278,7 @@ class Trial:
     def make_adapter(self, folder: Path) -> None:
         callbacks = [*self.shown("finetune"), *named_callbacks(self.config.callbacks, has_logger=self.logger is not None)]
         finetune(self.finetune_job(), folder, self.work("finetune"), callbacks, self.logger)
+        self.logged_training = True
         unload_adapter(self.base)
 
     def finetune_job(self) -> FinetuneJob:

@@ -13,16 +13,22 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import wandb
+from hydra import compose, initialize_config_dir
 from pytorch_lightning.loggers import WandbLogger
 
-from pathsynth.config import LoraConfig, ObjectiveConfig, SamplingConfig, TrackingConfig, TrainerConfig, ValidationConfig
+from pathsynth.config import LoraConfig, ObjectiveConfig, SamplingConfig, TrackingConfig, TrainerConfig, ValidationConfig, from_hydra
+from pathsynth.config.shipped import conf_folder
 from pathsynth.data.cache import build_cache, load_cache
 from pathsynth.data.phantom import phantom_data
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import Metric
+from pathsynth.ledger.stages import StageStore
+from pathsynth.ledger.versions import provenance
 from pathsynth.models.base import load_base
 from pathsynth.sampling.slots import Slot, Stream, attempt_at
 from pathsynth.sampling.verdict import MostProbable, Seen, judged_by
+from pathsynth.study.pipeline import Trial
+from pathsynth.study.plan import plan
 from pathsynth.training.exhibits import MOST_ROWS, ArtifactCard, keep_artifact, show_confusion, show_numbers, use_artifacts
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
 from pathsynth.training.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard, close, flat, open_logger
@@ -161,6 +167,32 @@ def test_a_training_that_was_cut_off_goes_on_in_the_same_run(small_base_folder, 
     assert [row[GLOBAL_STEP] for row in second.rows("finetune/loss")] == [19]
     assert [row[VALIDATION_STEP] for row in second.rows("validation/macro_f1")] == [10, 20], "the validation before the cut is told again"
     assert second.summary["validation/macro_f1"] == first.summary["validation/macro_f1"] == {"max": 1}
+
+
+def test_a_trial_that_finds_its_adapter_made_without_tracking_logs_its_history(tmp_path, offline_runs):
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = from_hydra(compose("finetune", ["tracking=wandb"]))
+    planned = plan(config)
+    stage = next(s for s in planned.stages if s.name == "finetune")
+    store = StageStore(tmp_path / "stages", 60)
+    columns = "step,train_loss,held_out_loss,val_macro_f1,val_attempts"
+
+    def make(folder):
+        (folder / "history.csv").write_text(f"{columns}\n10,0.5,0.6,0.25,45\n20,nan,0.4,0.125,50\n")
+
+    store.build("finetune", stage.identity, {}, make, provenance("a processor"))
+    trial = Trial(config, planned, store, tmp_path / "trial", lambda *_: None)
+    trial.build(stage)
+    close(trial.logger)
+    ((run,),) = offline_runs(tmp_path / "trial").values()
+    validations = run.rows("validation/macro_f1")
+    assert [(row[VALIDATION_STEP], row["validation/macro_f1"], row["validation/attempts"]) for row in validations] == [
+        (10, 0.25, 45),
+        (20, 0.125, 50),
+    ]
+    assert [(row[GLOBAL_STEP], row["finetune/loss"]) for row in run.rows("finetune/loss")] == [(10, 0.5)]
+    assert [(row[GLOBAL_STEP], row["finetune/held_out_loss"]) for row in run.rows("finetune/held_out_loss")] == [(10, 0.6), (20, 0.4)]
+    assert run.summary["validation/macro_f1"] == {"max": 0.25}
 
 
 def test_the_environment_wins_over_the_settings(tmp_path, offline_runs, monkeypatch):
