@@ -21,7 +21,7 @@ from pathsynth.ledger.records import read_metric
 from pathsynth.study.claim import Manifest, claim, trial_folder, trial_name, write_manifest
 from pathsynth.study.gpus import own_gpu
 from pathsynth.study.image_check import check_images
-from pathsynth.study.outcomes import Outcome, passes_over_busy, write_outcome
+from pathsynth.study.outcomes import Outcome, passes_over_busy, place_of, read_outcome, write_outcome
 from pathsynth.study.output import drop_unread_output
 from pathsynth.study.plan import Plan, plan, planned_images
 from pathsynth.study.state import DONE, FAILED, WAITING, TrialState, read_state, write_state
@@ -83,24 +83,31 @@ def _run_trial(config: DictConfig) -> float:
     if stopped_by_failure():
         return math.nan
     hydra = HydraConfig.get()
-    number = int(hydra.job.num) if hydra.mode == RunMode.MULTIRUN else 0
+    place = place_of(int(hydra.job.num)) if hydra.mode == RunMode.MULTIRUN else 0
     overrides = tuple(str(override) for override in hydra.overrides.task)
     try:
         checked = check(config, overrides)
     except (RequestError, UnknownLabelError) as error:
-        write_outcome(number, Outcome(trial_name_of(hydra), None, str(error)))
+        write_outcome(place, Outcome(trial_name_of(hydra), None, str(error)))
         if hydra.mode == RunMode.MULTIRUN:
             return math.nan
         raise
     folder = trial_folder(checked.config, checked.plan, overrides)
-    write_outcome(number, Outcome(folder.name, folder, ""))
-    state = _carried_out(number, checked, folder, overrides, workers(hydra), wait=not passes_over_busy())
+    _tell_change(read_outcome(place), folder)
+    write_outcome(place, Outcome(folder.name, folder, ""))
+    state = _carried_out(place, checked, folder, overrides, workers(hydra), wait=not passes_over_busy())
     if state is None:
-        write_outcome(number, Outcome(folder.name, folder, "", busy=True))
+        write_outcome(place, Outcome(folder.name, folder, "", busy=True))
         return math.nan
     if state.state == FAILED and checked.config.study.fail_fast:
         stop_after_failure()
     return objective(folder) if state.state == DONE else math.nan
+
+
+def _tell_change(announced: Outcome | None, folder: Path) -> None:
+    """Say so where data or base are not what they were when the sweep began: the job is another trial now."""
+    if announced and announced.folder and announced.folder != folder.absolute():
+        print(f"{folder.name}: announced as {announced.folder.name}; files of data or base have changed since", flush=True)
 
 
 def _refuse_idle(config: RunConfig, overrides: Iterable[str]) -> None:
@@ -124,7 +131,7 @@ def trial_name_of(hydra: HydraConf) -> str:
 
 
 def _carried_out(
-    number: int, checked: Checked, folder: Path, overrides: tuple[str, ...], side_by_side: int, wait: bool
+    place: int, checked: Checked, folder: Path, overrides: tuple[str, ...], side_by_side: int, wait: bool
 ) -> TrialState | None:
     """The state in which the trial ended; None if another process is carrying it out and ``wait`` is false.
 
@@ -147,7 +154,7 @@ def _carried_out(
             if verdict:
                 print(f"{folder.name}: {verdict}", flush=True)
                 return before
-            write_outcome(number, Outcome(folder.name, folder, "", own=True))
+            write_outcome(place, Outcome(folder.name, folder, "", own=True))
             state = _supervised(checked, folder, overrides, side_by_side, before, lease)
             if lease.current:
                 return state
