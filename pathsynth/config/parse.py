@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from pathsynth.config.schema import RunConfig
+from pathsynth.config.secrets import is_secret
 from pathsynth.ledger.errors import RequestError
 
 REQUEST_KEYS = ("prompt", "label", "labels", "n", "shard", "shards")
@@ -31,7 +32,6 @@ _PATHS = (
     *(("data", "root"), ("data", "prompts"), ("data", "group")),
     *(("base", "path"), ("lora", "start"), ("pretrain", "root"), ("tracking", "save_dir")),
 )
-_SECRET = re.compile(r"(^|_)(api_?key|key|token|secret|password|passwd|credentials?)$", re.IGNORECASE)
 
 
 def from_hydra(config: DictConfig) -> RunConfig:
@@ -87,10 +87,11 @@ def _absolute_path(text: str) -> str:
 def _secrets(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     for key, value in values.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from _secrets(value, f"{name}.")
-        elif _SECRET.search(str(key)) and value not in (None, ""):
+        if is_secret(str(key), value):
             yield name
+        for inner in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(inner, Mapping):
+                yield from _secrets(inner, f"{name}.")
 
 
 def _first_fault(error: ValidationError) -> str:

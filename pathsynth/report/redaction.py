@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from pathsynth.config.secrets import is_secret
 from pathsynth.ledger.errors import RequestError
 
-_SECRET_KEY = re.compile(r"(^|[_.-])(api_?key|token|secret|password)s?$", re.IGNORECASE)
 _SECRET_TEXT = re.compile(rb"hf_[A-Za-z0-9]{30,}|AKIA[A-Z0-9]{16}|-----BEGIN [A-Z ]*PRIVATE KEY|(?:https?|s3)://[^\s/:@\"]+:[^\s/@\"]+@")
 _SECRET_NAMES = ("WANDB_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY")
 _SENTENCES = ("reason", "detail")
@@ -41,7 +41,7 @@ def shareable(path: Path) -> bytes:
 def shareable_value(value: Any, key: str = "") -> Any:
     """A value of JSON as others may have it: ``key`` names it where it is a setting or a sentence."""
     if isinstance(value, Mapping):
-        return {k: "(left out)" if _SECRET_KEY.search(str(k)) and v else shareable_value(v, str(k)) for k, v in value.items()}
+        return {k: "(left out)" if is_secret(str(k), v) else shareable_value(v, str(k)) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [shareable_value(v, key) for v in value]
     if not isinstance(value, str):

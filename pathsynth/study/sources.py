@@ -22,6 +22,7 @@ from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.identity import digest
 from pathsynth.ledger.local_cache import checksum
 from pathsynth.ledger.weights import weights_digest
+from pathsynth.study.own_classes import class_files, targets
 from pathsynth.vocabulary.labels import LabelSpace
 from pathsynth.vocabulary.prompts import PromptBook
 
@@ -83,7 +84,10 @@ def _is_there(config: DataConfig) -> bool:
 
 
 def source_files(config: RunConfig) -> list[Path] | None:
-    """The files that identify data and base; None where there are some that cannot be watched (on the hub, not there yet)."""
+    """The files that identify data, base and the user's own classes.
+
+    None where there are some that cannot be watched (on the hub, not there yet).
+    """
     files: list[Path] = []
     if any(classifier and classifier.pretrained for classifier in (config.gate, config.judge, config.classifier)):
         return None
@@ -104,6 +108,9 @@ def source_files(config: RunConfig) -> list[Path] | None:
         files += _layout_files(Path(source.path_or_hub))
     if config.lora and config.lora.start:
         files += sorted(Path(config.lora.start).glob("*.safetensors"))
+    for name in targets([config.optimizer, config.callbacks]):
+        own = class_files(name)
+        files += [*own, *{path.parent for path in own if len(own) > 1}]
     return files if all(path.exists() for path in files) else None
 
 

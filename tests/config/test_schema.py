@@ -281,6 +281,19 @@ def test_a_secret_is_refused_without_being_told(key: str) -> None:
     assert "s3cr3t" not in message
 
 
+@pytest.mark.parametrize("key", ["sort_key", "key", "monitor_key", "max_tokens", "token_length", "keys", "tokenizer"])
+def test_not_every_key_is_a_secret(key: str) -> None:
+    value = 77 if key == "max_tokens" else "loss"
+    assert parse_config(_with(f"optimizer.{key}", value)).optimizer[key] == value
+
+
+@pytest.mark.parametrize("key", ["wandb_api_key", "apikey", "access_key", "db_password", "hf_token", "credentials", "secrets"])
+def test_every_secret_is_refused_in_a_list_too(key: str) -> None:
+    assert f"{key} looks like a secret" in _refusal(_with(f"optimizer.{key}", "s3cr3t"))
+    assert f"{key} looks like a secret" in _refusal(_with("optimizer.stores", [{key: "s3cr3t"}]))
+    assert f"{key} looks like a secret" in _refusal(_with(f"optimizer.{key}", ["s3cr3t"]))
+
+
 @pytest.mark.parametrize(
     "words, told",
     [
