@@ -54,10 +54,17 @@ class TrialSweeper(BasicSweeper):
         return returns
 
     def _jobs(self, arguments: list[str]) -> list[Job]:
-        """The overrides of every job."""
+        """The overrides of every job.
+
+        Raises:
+            RequestError: an override sweeps over nothing, or over other values than it names.
+        """
+        from pathsynth.study.swept_values import check_swept_values
+
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        check_swept_values(overrides)
         return [job for batch in self.split_arguments(overrides, None) for job in batch]
 
     def _memo(self) -> Memo:

@@ -53,11 +53,15 @@ def check(config: DictConfig, overrides: Iterable[str]) -> Checked:
     Raises:
         RequestError, UnknownLabelError: the request is wrong.
     """
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    settings = from_hydra(own)
+    settings = from_hydra(without_hydra(config))
     _refuse_idle(settings, overrides)
     made = plan(settings)
     return Checked(settings, made, (*word_notes(settings, made), *check_images(settings, made)))
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """A composed configuration without Hydra's own node."""
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def run_trial(config: DictConfig) -> float:

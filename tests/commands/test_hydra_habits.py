@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
 import sys
 
 import pytest
@@ -62,6 +64,57 @@ def test_hydras_flags_show_what_is_asked_for_and_write_nothing(told, arguments, 
 def test_a_study_with_a_debug_option_shows_the_debug_options_values(told):
     shown = told("run", "study=demo", "debug=fast_dev_run", "trainer.max_steps=3", "--cfg", "job")
     assert "name: debug" in shown and "n_train: 90" in shown and "max_steps: 3" in shown
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["--resolve"], "pathsynth run: --resolve belongs to --cfg job (or all)"),
+        (["--package", "lora"], "pathsynth run: --package lora belongs to --cfg job (or all)"),
+        (["--cfg", "job", "-p", "nothing"], "package 'nothing' not found"),
+        (["+a=b", "--cfg", "job"], "pathsynth run: unknown key a"),
+        (["lora.rank=-1", "--cfg", "all", "-p", "lora"], "pathsynth run: lora.rank: input should be greater than or equal to 1"),
+    ],
+)
+def test_what_hydra_would_show_of_a_wrong_request_is_refused_with_2(tmp_path, monkeypatch, capsys, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pathsynth"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    assert dispatch(["run", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(told)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "sweep, told",
+    [
+        ("seed=sort(range(0,5,2),reverse=true)", "write the values out: seed=4,2,0"),
+        ("seed=sort(range(5,0,-2))", "write the values out: seed=1,3,5"),
+        ("seed=tag(x,sort(range(0,5,2),reverse=true))", "write the values out: seed=4,2,0"),
+        ("seed=range(4,0)", "seed=range(4,0) names no value to sweep over"),
+        ("optimizer=glob(x*)", "optimizer=glob(x*) names no value to sweep over"),
+        ("seed=interval(0,1)", "interval"),
+    ],
+)
+def test_a_sweep_over_other_values_than_typed_is_refused(tmp_path, monkeypatch, capsys, sweep, told):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pathsynth"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    assert dispatch(["run", "-m", sweep]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line.lower() if told == "interval" else told in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["range(0,3)", "choice(1,2)", "sort(2,1)"])
+def test_pythonoptimize_is_named_where_hydras_grammar_needs_assertions(form, tmp_path):
+    environment = {**os.environ, "PYTHONOPTIMIZE": "1"}
+    command = [sys.executable, "-m", "pathsynth", "run", "-m", f"seed={form}"]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert "PYTHONOPTIMIZE" in line and "unset it" in line
 
 
 @pytest.mark.parametrize(
