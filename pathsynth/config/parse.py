@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,12 @@ def _first_fault(error: ValidationError) -> str:
         return f"{key} is missing; set it"
     if fault["type"] == "value_error":
         return str(fault["msg"]).removeprefix("Value error, ")
+    if fault["type"] in ("tuple_type", "list_type") and not isinstance(fault["input"], Mapping):
+        return f"{key}: should be a list, as in {key}=[{fault['input']}]; got {fault['input']!r}"
+    if fault["type"] == "literal_error":
+        choices = [word.strip("'") for word in re.split(r", | or ", fault["ctx"]["expected"])]
+        close = nearest_word(str(fault["input"]), choices)
+        return f"{key}: should be one of {', '.join(choices)}, got {fault['input']!r}" + (f"; nearest: {close}" if close else "")
     return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}; set {key}"
 
 
@@ -119,6 +125,14 @@ def _nearest_key(loc: tuple[int | str, ...]) -> str:
     known = _fields_of(group.annotation) if group else list(RunConfig.model_fields)
     close = difflib.get_close_matches(str(loc[-1]), known, n=1)
     return f"; nearest: {'.'.join([*map(str, loc[:-1]), close[0]])}" if close else ""
+
+
+def nearest_word(wrong: str, known: Iterable[str]) -> str | None:
+    """The known word that is nearest to a wrong one, whatever their case; first of all one that begins with it. None where none is near."""
+    by_lower = {word.lower(): word for word in known}
+    begun = [word for lower, word in by_lower.items() if wrong and lower.startswith(wrong.lower())]
+    close = begun or [by_lower[lower] for lower in difflib.get_close_matches(wrong.lower(), by_lower, n=1, cutoff=0.5)]
+    return close[0] if close else None
 
 
 def _fields_of(annotation: Any) -> list[str]:

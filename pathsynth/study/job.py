@@ -55,7 +55,12 @@ def check(config: DictConfig, overrides: Iterable[str]) -> Checked:
     """
     settings = from_hydra(without_hydra(config))
     _refuse_idle(settings, overrides)
-    made = plan(settings)
+    try:
+        made = plan(settings)
+    except RequestError as error:
+        if settings.debug and settings.debug.name != "none" and "data.n_" in str(error):
+            raise RequestError(f"{error} (debug={settings.debug.name} asks for so many)") from error
+        raise
     return Checked(settings, made, (*word_notes(settings, made), *check_images(settings, made)))
 
 

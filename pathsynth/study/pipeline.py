@@ -44,6 +44,7 @@ from pathsynth.study.claim import add_optimizer
 from pathsynth.study.evaluation import (
     ImageSet,
     confirmed_told,
+    format_scores,
     log_classifier,
     log_result,
     placed,
@@ -380,7 +381,17 @@ class Trial:
         if "evaluate" in self.built:
             _show(self.built["evaluate"] / "result.json", self.folder / "result.json")
         elif "generate" in self.built:
-            print(f"images: {self.folder / 'images'}; on one sheet: {self.folder / 'sheet.png'}", flush=True)
+            print(self._format_images(), flush=True)
+        for stage in ("classifier", "classifier_test"):
+            if stage in self.built:
+                print(format_scores(self.built[stage] / SCORES), flush=True)
+
+    def _format_images(self) -> str:
+        """Where the accepted images are; without one there is no sheet."""
+        sheet = self.folder / "sheet.png"
+        if sheet.exists():
+            return f"images: {self.folder / 'images'}; on one sheet: {sheet}"
+        return f"no image was accepted; every attempt is in {self.folder / 'attempts.parquet'}"
 
     def log(self) -> None:
         """Show the result in the trial's run, if it has one, and end the run."""

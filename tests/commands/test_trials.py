@@ -138,6 +138,16 @@ def test_data_that_changed_while_a_sweep_ran_is_said_and_nothing_stays_waiting(p
     assert "waiting" not in out
 
 
+def test_a_report_of_what_measures_no_agreement_says_where_to_look(pathsynth):
+    assert pathsynth("generate", f"base.path={pathsynth.base}", "data=phantom", "tracking=none", "n=1", "study.name=drawn").code == 0
+    ended = pathsynth("report", "multirun/drawn")
+    assert (ended.code, ended.err) == (
+        2,
+        "pathsynth: multirun/drawn has no trial of run or evaluate, of which pages are made; "
+        "generate: see images, sheet.png and attempts.parquet in each trial's folder\n",
+    )
+
+
 def test_hydras_own_sweeper_refuses_one_job_and_runs_the_others(pathsynth):
     ended = pathsynth.run("-m", "hydra/sweeper=basic", "lora.rank=-1,2")
     assert ended.code == 1

@@ -281,6 +281,20 @@ def test_a_secret_is_refused_without_being_told(key: str) -> None:
     assert "s3cr3t" not in message
 
 
+@pytest.mark.parametrize(
+    "key, value, told",
+    [
+        ("data.classes", "apple", "data.classes: should be a list, as in data.classes=[apple]; got 'apple'"),
+        ("sampling.scheduler", "DDIM", "got 'DDIM'; nearest: DDIMScheduler"),
+        ("data.name", "Folder", "got 'Folder'; nearest: folder"),
+        ("trainer.deterministic", "warm", "should be one of True, False, warn, got 'warm'; nearest: warn"),
+        ("sampling.scheduler", "xyz", "UniPCMultistepScheduler, got 'xyz'"),
+    ],
+)
+def test_a_wrong_word_or_form_is_told_with_the_right_one(key: str, value: str, told: str) -> None:
+    assert _refusal(_with(key, value)).endswith(told)
+
+
 @pytest.mark.parametrize("key", ["sort_key", "key", "monitor_key", "max_tokens", "token_length", "keys", "tokenizer"])
 def test_not_every_key_is_a_secret(key: str) -> None:
     value = 77 if key == "max_tokens" else "loss"
