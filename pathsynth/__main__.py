@@ -114,10 +114,11 @@ def _workspace(study: Annotated[Path, typer.Argument(help="A study's folder; its
 def _rerun(
     folder: Annotated[Path, typer.Argument(help="A trial's folder.")],
     into: Annotated[Path | None, typer.Option(help="Where the new trial goes; by default into the trial's folder.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Run the classes that the manifest names without asking.")] = False,
 ) -> int:
     from pathsynth.commands.rerun import rerun_trial
 
-    return rerun_trial(folder, into)
+    return rerun_trial(folder, into, yes)
 
 
 def _replay(

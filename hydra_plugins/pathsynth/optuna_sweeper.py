@@ -26,7 +26,7 @@ class OptunaSweeper(TrialSweeper):
     def __init__(self, params: dict[str, str] | None = None, **settings: Any) -> None:
         super().__init__(max_batch_size=None, params=params)
         self._settings = settings
-        self._number = 0
+        self._made: list[Job] = []
 
     def sweep(self, arguments: list[str]) -> Any:
         _require_optuna()
@@ -36,11 +36,14 @@ class OptunaSweeper(TrialSweeper):
         from pathsynth.study.job import check, trials_at_once
         from pathsynth.study.outcomes import pass_over_busy
         from pathsynth.study.search import Search, parse_space, refuse_idle_pruner
+        from pathsynth.study.swept_values import check_swept_values
 
         assert self.config is not None and self.hydra_context is not None
         config = search_config(self._settings)
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        space = parse_space(parser.parse_overrides([*self._parse_config(), *arguments]))
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        check_swept_values(overrides)
+        space = parse_space(overrides)
         corners = check_jobs(dict(enumerate(space.corners())), lambda job: check(self._composed(job), job))
         refuse_idle_pruner(config, space, corners[0].config)
         study = StudyConfig.model_validate(OmegaConf.to_container(self.config.study, resolve=True))
@@ -88,12 +91,12 @@ class OptunaSweeper(TrialSweeper):
         """What became of each job; None for one that another process carries out, or that was not begun."""
         from pathsynth.study.outcomes import read_outcome, write_searched
 
-        first = self._number
-        self._number += len(jobs)
-        for number, proposal in enumerate(proposals, first):
-            write_searched(number, search.searched(proposal, turn))
-        self._launched(jobs, first)
-        return [read_outcome(number) for number in range(first, first + len(jobs))]
+        places = range(len(self._made), len(self._made) + len(jobs))
+        self._made += jobs
+        for place, proposal in zip(places, proposals, strict=True):
+            write_searched(place, search.searched(proposal, turn))
+        self._launched(self._made, places)
+        return [read_outcome(place) for place in places]
 
     def _goes_on(self, proposal: Proposal, outcome: Any, folders: dict[int, list[Path]], search: Search, turn: int, last: bool) -> bool:
         """Whether the proposal's next seed is to be tried; where not, and its end is known, the search is told."""

@@ -17,21 +17,24 @@ Job = Sequence[str]
 
 
 class TrialSweeper(BasicSweeper):
-    """Hydra's basic sweeper with four things more.
+    """Hydra's basic sweeper with five things more.
 
     One job whose request is wrong stops the multirun before it begins. A job whose trial is known (from the study's memo) and
     finished is neither composed nor launched. Trials that another process is carrying out are come back to when all others
-    have had their turn. What the study will take is said before it starts.
+    have had their turn. What the study will take is said before it starts. A job runs as it was composed then, whatever
+    happens to the files of the configuration meanwhile.
     """
 
     def sweep(self, arguments: list[str]) -> Any:
         from pathsynth.config import StudyConfig
         from pathsynth.study.agenda import agenda, announce, check_jobs
+        from pathsynth.study.composed import ComposedJobs
         from pathsynth.study.dry_run import show_dry_run
         from pathsynth.study.job import check, trials_at_once
         from pathsynth.study.outcomes import pass_over_busy
 
-        assert self.config is not None
+        assert self.config is not None and self.hydra_context is not None
+        self.hydra_context.config_loader = ComposedJobs(self.hydra_context.config_loader)  # the launcher's, too
         jobs = self._jobs(arguments)
         study = StudyConfig.model_validate(OmegaConf.to_container(self.config.study, resolve=True))
         if study.dry_run:
@@ -39,25 +42,34 @@ class TrialSweeper(BasicSweeper):
             show_dry_run(numbered, check_jobs(numbered, lambda job: check(self._composed(job), job)), trials_at_once(self.config.hydra))
             return []
         before = agenda(jobs, study, self._memo(), lambda job: check(self._composed(job), job))
+        for number in before.to_do:
+            self._composed(jobs[number])  # those that the memo knew are not composed yet
         announce(before, trials_at_once(self.config.hydra))
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
         before.write_outcomes()
         pass_over_busy(True)
-        returns, left = self._launched([jobs[number] for number in before.to_do], len(jobs))
+        returns, left = self._launched(jobs, before.to_do)
         pass_over_busy(False)
         if left:
             held = "1 trial is" if len(left) == 1 else f"{len(left)} trials are"
             print(f"{held} being carried out by another process; waiting for the end", flush=True)
-            returns += self._launched(left, 2 * len(jobs))[0]
+            returns += self._launched(jobs, left)[0]
         return returns
 
     def _jobs(self, arguments: list[str]) -> list[Job]:
-        """The overrides of every job."""
+        """The overrides of every job.
+
+        Raises:
+            RequestError: an override sweeps over nothing, or over other values than it names.
+        """
+        from pathsynth.study.swept_values import check_swept_values
+
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        check_swept_values(overrides)
         return [job for batch in self.split_arguments(overrides, None) for job in batch]
 
     def _memo(self) -> Memo:
@@ -68,22 +80,22 @@ class TrialSweeper(BasicSweeper):
         folders = [Path(e.path.removeprefix("file://")) for e in elements if e.path and e.path.startswith("file://")]
         return Memo(Path(self.config.multirun) / self.config.study.name, tree_digest(self.config.hydra.job.config_name, folders))
 
-    def _launched(self, jobs: Sequence[Job], first: int) -> tuple[list[Any], list[Job]]:
-        """What the launcher returned for each batch, and the jobs whose trial was busy. Job numbers start at ``first``."""
-        from pathsynth.study.outcomes import read_outcome
+    def _launched(self, jobs: Sequence[Job], places: Sequence[int]) -> tuple[list[Any], list[int]]:
+        """Launch the jobs at those places in the sweep; what the launcher returned for each batch, and the places of busy trials."""
+        from pathsynth.study.outcomes import number_jobs, read_outcome
 
         assert self.launcher is not None
         returns: list[Any] = []
-        busy: list[Job] = []
-        for batch in self.split_overrides_to_chunks([list(job) for job in jobs], self.max_batch_size) if jobs else ():
+        first = number_jobs(places)
+        launched = [list(jobs[place]) for place in places]
+        for batch in self.split_overrides_to_chunks(launched, self.max_batch_size) if launched else ():
             results = self.launcher.launch(batch, initial_job_idx=first)
             for result in results:
                 _ = result.return_value  # raises what the job raised
-            outcomes = [read_outcome(number) for number in range(first, first + len(batch))]
-            busy += [job for job, outcome in zip(batch, outcomes, strict=True) if outcome and outcome.busy]
             returns.append(results)
             first += len(batch)
-        return returns, busy
+        outcomes = {place: read_outcome(place) for place in places}
+        return returns, [place for place, outcome in outcomes.items() if outcome and outcome.busy]
 
     def _composed(self, job: Job) -> DictConfig:
         assert self.hydra_context is not None and self.config is not None

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import re
+import shlex
 from collections.abc import Iterable
 
 from omegaconf import OmegaConf
 
+from pathsynth.commands.quoting import hydra_quoted
 from pathsynth.config.lightning import CHANGING, WATCHING
+from pathsynth.config.parse import nearest_word
 from pathsynth.config.shipped import conf_folder, own_folder, studies_folder
+from pathsynth.data.medmnist_sets import known_flags
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str:
     """What to add to a refusal: the nearest word, or nothing where nothing is near."""
-    close = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.5)
-    return f"; nearest: {close[0]}" if close else ""
+    close = nearest_word(wrong, known)
+    return f"; nearest: {close}" if close else ""
 
 
 def explain(error: BaseException, command: str) -> str:
@@ -25,6 +28,8 @@ def explain(error: BaseException, command: str) -> str:
     if choice:
         group, wrong = choice.groups()
         options = choices(group)
+        if group == "data" and wrong.lower() in known_flags():
+            return f"no choice '{wrong}' for data; a set of MedMNIST is data=medmnist data.flag={wrong.lower()}"
         return f"no choice '{wrong}' for {group}{nearest(wrong, options)}; choices: {', '.join(options) or 'none'}"
     key = re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", text)
     if key:
@@ -40,7 +45,13 @@ def explain(error: BaseException, command: str) -> str:
     line = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
     if line.startswith("Error merging override") and error.__cause__:
         line = f"{line.removeprefix('Error merging override ')}: {str(error.__cause__).splitlines()[0]}; correct it"
-    return f"{override} cannot be read ({line}); quote the value" if override else line
+    return f"{override} cannot be read as Hydra's grammar; type it quoted: {_quoted(str(override))}" if override else line
+
+
+def _quoted(override: str) -> str:
+    """An override whose value is one quoted string, as it is typed in a shell."""
+    key, equals, value = override.partition("=")
+    return shlex.quote(f"{key}{equals}{hydra_quoted(value)}")
 
 
 def choices(group: str) -> list[str]:

@@ -16,17 +16,18 @@ from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from pathsynth.commands.completion import asked_for
 from pathsynth.commands.disk import disk_fault, is_wrong_request
 from pathsynth.commands.faults import explain, is_composition_fault
 from pathsynth.commands.quoting import quote_free_text
+from pathsynth.config import from_hydra
 from pathsynth.config.shipped import conf_folder, prefer_own_folder
 from pathsynth.ledger.errors import RequestError
 from pathsynth.study.closing import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, close
 from pathsynth.study.dry_run import show_dry_run
-from pathsynth.study.job import check, run_trial
+from pathsynth.study.job import check, run_trial, without_hydra
 from pathsynth.study.outcomes import FOLDER_VARIABLE, has_own_trial
 from pathsynth.study.resolution import resolution
 from pathsynth.study.stopping import ask_to_stop, asked_to_stop, stop_in_good_order
@@ -62,6 +63,9 @@ def _told(error: Exception, command: str) -> tuple[bool, str]:
         return True, explain(error, command)
     if isinstance(error, OSError):
         return is_wrong_request(error) and not has_own_trial(), disk_fault(error)
+    if isinstance(error, AttributeError) and sys.flags.optimize and "TerminalNodeImpl" in str(error):
+        # hydra #2570: its grammar matches in assertions, which Python then leaves out
+        return True, "PYTHONOPTIMIZE (or python -O) keeps Hydra from reading range(…), choice(…) and the like; unset it"
     return isinstance(error, (RequestError, UnknownLabelError)), str(error) or type(error).__name__
 
 
@@ -78,9 +82,10 @@ def _launch(command: str, arguments: Sequence[str]) -> int:
     # Hydra reads overrides from one place only; here they may stand before and after the flags
     sys.argv = ["pathsynth", *flags, *asked.overrides]
     application = _application(command)
+    if asked.cfg:
+        _refuse_wrong_settings(_composed(asked.config_name or command, asked.overrides, RunMode.RUN))
     if asked.help or asked.hydra_help or asked.cfg or asked.info or asked.shell_completion:
-        application()
-        return 0
+        return _shown(application)
     os.environ["PATHSYNTH_STARTED"] = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid()}"
     outcomes = _outcomes_folder(asked.config_name or command, asked.overrides, asked.multirun)
     if outcomes is None:
@@ -92,6 +97,26 @@ def _launch(command: str, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         ask_to_stop()
     return close(outcomes, asked_to_stop())
+
+
+def _shown(application: Callable[[], object]) -> int:
+    """Let Hydra show what was asked for; where there is no such thing it says so, and the request was wrong."""
+    try:
+        application()
+    except SystemExit as end:
+        return EXIT_REFUSED if end.code else 0
+    return 0
+
+
+def _refuse_wrong_settings(config: DictConfig) -> None:
+    """Refuse to show what a run would refuse, except for values that are still to be given.
+
+    Raises:
+        RequestError: a key is unknown, or a value is wrong.
+    """
+    own = without_hydra(config)
+    if not OmegaConf.missing_keys(own):
+        from_hydra(own)
 
 
 def _complete(command: str, overrides: Sequence[str]) -> int:
@@ -127,6 +152,10 @@ def _refuse_two_modes(asked: Namespace) -> None:
     if len(given) > 1:
         one, other = (f"--{flag.replace('_', '-')}" for flag in given[:2])
         raise RequestError(f"{one} and {other} do not go together; leave one out (with --cfg, give one value instead of several)")
+    if asked.resolve and not (asked.cfg or asked.help):
+        raise RequestError("--resolve belongs to --cfg job (or all), whose references it resolves; add that, or leave it out")
+    if asked.package and not (asked.cfg or asked.info):
+        raise RequestError(f"--package {asked.package} belongs to --cfg job (or all), of which it shows a part; add that, or leave it out")
     if asked.cfg == "hydra" and asked.resolve:
         raise RequestError("--cfg hydra hides the keys that Hydra's own refer to, so --resolve cannot; use --cfg all --resolve")
 

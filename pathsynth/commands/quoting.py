@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 
 _FREE_TEXT = re.compile(r"(\+{0,2}prompt)=(.*)|(\+{0,2}data\.group)=((?:regex|csv):.*)", re.DOTALL)
+_HOME = re.compile(r"(\+{0,2}(?:data\.root|data\.prompts|base\.path|lora\.start|pretrain\.root|multirun))=(~(?:/[^,]*)?)")
 _LIST = re.compile(r"(\+{0,2}labels)=([^\[\]()'\"]*,[^\[\]()'\"]*)")
 
 
 def quote_free_text(arguments: Sequence[str], multirun: bool) -> list[str]:
-    """The arguments with `prompt=` and patterns quoted (unless they are quoted already) and `labels=a,b` as a list (unless it is swept)."""
-    return [_quoted_labels(_quoted_prompt(argument), multirun) for argument in arguments]
+    """The arguments with `prompt=` and patterns quoted (unless they are quoted already) and `labels=a,b` as a list (unless it is swept).
+
+    A path that begins with ~ is made that of the home folder: a shell leaves it as it is behind a key, and Hydra cannot read it.
+    """
+    return [_quoted_labels(_quoted_prompt(_expanded(argument)), multirun) for argument in arguments]
+
+
+def _expanded(argument: str) -> str:
+    home = _HOME.fullmatch(argument)
+    return f"{home[1]}={hydra_quoted(os.path.expanduser(home[2]))}" if home else argument
 
 
 def _quoted_prompt(argument: str) -> str:

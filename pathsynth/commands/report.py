@@ -90,7 +90,9 @@ def _running(trials: Sequence[TrialSummary]) -> bool:
 def _merged(folders: Sequence[Path], form: str, into: Path | None, real: bool, watch: bool) -> None:
     if form != "html" or watch:
         raise RequestError("several studies or bundles make a page; leave out --format and --watch")
-    if into is None or not into.is_dir():
+    if into is not None and not into.is_dir():
+        raise RequestError(f"--into {into}: there is no such folder; make it first")
+    if into is None:
         raise RequestError("several studies or a bundle need a folder for their page; make one and name it with --into")
     with tempfile.TemporaryDirectory() as scratch:
         opened = [_opened(f, Path(scratch) / str(i)) if f.suffix == ".zip" else f for i, f in enumerate(folders)]

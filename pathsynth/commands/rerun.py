@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pathsynth.ledger.errors import RequestError
 from pathsynth.study.closing import EXIT_DONE, EXIT_FAILED
 from pathsynth.study.compare import Compared, compare_trials, differing_versions
-from pathsynth.study.rerun import repeat
+from pathsynth.study.rerun import foreign_targets, repeat
 from pathsynth.study.state import DONE
 
 _WIDE = 160
 
 
-def rerun_trial(folder: Path, into: Path | None) -> int:
+def rerun_trial(folder: Path, into: Path | None, yes: bool) -> int:
     """Repeat a trial, print what is the same and what is not, and return the exit status: 0 if all is the same, else 1.
 
+    A manifest can name any class, and a trial may come from somebody else: classes that no shipped configuration names run only after
+    a yes, given on a terminal or as ``--yes``.
+
     Raises:
-        RequestError: as :func:`pathsynth.study.rerun.repeat`.
+        RequestError: as :func:`pathsynth.study.rerun.repeat`, or there was no yes.
         KeyboardInterrupt: asked to stop.
     """
+    _ask_for(foreign_targets(folder), yes)
     place, state = repeat(folder, into)
     if state.state != DONE:
         print(f"the rerun is {state.state}: {place}")
@@ -38,6 +45,16 @@ def rerun_trial(folder: Path, into: Path | None) -> int:
     same = all(row.same for row in compared)
     print(f"{'the same' if same else 'not the same'}: {place}")
     return EXIT_DONE if same else EXIT_FAILED
+
+
+def _ask_for(classes: Sequence[str], yes: bool) -> None:
+    if not classes or yes:
+        return
+    line = f"the manifest runs code of {', '.join(classes)}"
+    if not sys.stdin.isatty():
+        raise RequestError(f"{line}; look at it, then allow it with --yes")
+    if not typer.confirm(f"{line}; run it?"):
+        raise RequestError(f"{line}, which was not allowed; nothing was run")
 
 
 def _table(compared: Sequence[Compared]) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from pathsynth.config.schema import RunConfig
+from pathsynth.config.secrets import is_secret
 from pathsynth.ledger.errors import RequestError
 
 REQUEST_KEYS = ("prompt", "label", "labels", "n", "shard", "shards")
@@ -32,7 +33,6 @@ _PATHS = (
     *(("data", "root"), ("data", "prompts"), ("data", "group")),
     *(("base", "path"), ("lora", "start"), ("pretrain", "root"), ("tracking", "save_dir")),
 )
-_SECRET = re.compile(r"(^|_)(api_?key|key|token|secret|password|passwd|credentials?)$", re.IGNORECASE)
 
 
 def from_hydra(config: DictConfig) -> RunConfig:
@@ -88,10 +88,11 @@ def _absolute_path(text: str) -> str:
 def _secrets(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     for key, value in values.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from _secrets(value, f"{name}.")
-        elif _SECRET.search(str(key)) and value not in (None, ""):
+        if is_secret(str(key), value):
             yield name
+        for inner in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(inner, Mapping):
+                yield from _secrets(inner, f"{name}.")
 
 
 def _faults(error: ValidationError) -> list[str]:
@@ -109,6 +110,12 @@ def _line(fault: ErrorDetails) -> str:
         return f"{key} is missing; set it"
     if fault["type"] == "value_error":
         return str(fault["msg"]).removeprefix("Value error, ")
+    if fault["type"] in ("tuple_type", "list_type") and not isinstance(fault["input"], Mapping):
+        return f"{key}: should be a list, as in {key}=[{fault['input']}]; got {fault['input']!r}"
+    if fault["type"] == "literal_error":
+        choices = [word.strip("'") for word in re.split(r", | or ", fault["ctx"]["expected"])]
+        close = nearest_word(str(fault["input"]), choices)
+        return f"{key}: should be one of {', '.join(choices)}, got {fault['input']!r}" + (f"; nearest: {close}" if close else "")
     return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}; set {key}"
 
 
@@ -124,6 +131,14 @@ def _nearest_key(loc: tuple[int | str, ...]) -> str:
     known = _fields_of(group.annotation) if group else list(RunConfig.model_fields)
     close = difflib.get_close_matches(str(loc[-1]), known, n=1)
     return f"; nearest: {'.'.join([*map(str, loc[:-1]), close[0]])}" if close else ""
+
+
+def nearest_word(wrong: str, known: Iterable[str]) -> str | None:
+    """The known word that is nearest to a wrong one, whatever their case; first of all one that begins with it. None where none is near."""
+    by_lower = {word.lower(): word for word in known}
+    begun = [word for lower, word in by_lower.items() if wrong and lower.startswith(wrong.lower())]
+    close = begun or [by_lower[lower] for lower in difflib.get_close_matches(wrong.lower(), by_lower, n=1, cutoff=0.5)]
+    return close[0] if close else None
 
 
 def _fields_of(annotation: Any) -> list[str]:

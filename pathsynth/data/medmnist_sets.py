@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib.util
 import re
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pathsynth.config.parse import nearest_word
 from pathsynth.ledger.errors import RequestError
 from pathsynth.vocabulary.labels import COLORECTAL, LabelClass, LabelSpace
 from pathsynth.vocabulary.prompts import PromptBook, colorectal_prompts, generic_prompts
@@ -52,8 +52,8 @@ def medmnist_set(flag: str) -> MedSet:
     """
     table = _info()
     if flag not in table:
-        close = difflib.get_close_matches(flag, known_flags(), n=1)
-        nearest = f"; nearest: {close[0]}" if close else ""
+        close = nearest_word(flag, known_flags())
+        nearest = f"; nearest: {close}" if close else ""
         raise RequestError(f"MedMNIST has no set {flag}{nearest}; set data.flag to one of: {', '.join(known_flags())}")
     told = table[flag]
     if flag not in known_flags():

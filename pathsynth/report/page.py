@@ -14,8 +14,16 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.report.collect import TrialSummary, collect_trials, damaged, is_trial
 from pathsynth.report.study_view import StudyView, study_view
 from pathsynth.report.trial_view import TrialView, trial_view
+from pathsynth.study.state import DONE
 
 _NAME = "report.html"
+_KEPT = {
+    "classify": "classifier.json and scores.json",
+    "generate": "images, sheet.png and attempts.parquet",
+    "finetune": "adapter and history.csv",
+    "pretrain": "base and result.json",
+}
+"""What a trial of a command that measures no agreement leaves in its folder."""
 
 
 def write_report(folder: Path, real: bool = False) -> Path:
@@ -35,10 +43,19 @@ def write_report(folder: Path, real: bool = False) -> Path:
     trials = collect_trials(folder)
     finished = [t for t in trials if t.finished]
     if not finished:
-        raise RequestError(f"{folder} holds no finished trial ({_states(trials)}); run it to its end first")
+        raise RequestError(_without_result(folder, trials))
     if is_trial(folder):
         return write_trial_page(finished[0], real)
     return write_merged([_with_page(trial, real) if trial.finished else trial for trial in trials], folder, real)
+
+
+def _without_result(folder: Path, trials: Sequence[TrialSummary]) -> str:
+    """Why there is no page: nothing is done yet, or what is done is of a command that measures no agreement."""
+    commands = {trial.settings.get("command", "") for trial in trials if trial.state == DONE}
+    kept = [f"{command}: see {_KEPT[command]} in each trial's folder" for command in sorted(commands & _KEPT.keys())]
+    if kept:
+        return f"{folder} has no trial of run or evaluate, of which pages are made; {'; '.join(kept)}"
+    return f"{folder} holds no finished trial ({_states(trials)}); run it to its end first"
 
 
 def _with_page(trial: TrialSummary, real: bool) -> TrialSummary:

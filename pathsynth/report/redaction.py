@@ -9,14 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from pathsynth.config.secrets import is_secret
 from pathsynth.ledger.errors import RequestError
 
-_SECRET_KEY = re.compile(r"(^|[_.-])(api_?key|token|secret|password)s?$", re.IGNORECASE)
 _SECRET_TEXT = re.compile(rb"hf_[A-Za-z0-9]{30,}|AKIA[A-Z0-9]{16}|-----BEGIN [A-Z ]*PRIVATE KEY|(?:https?|s3)://[^\s/:@\"]+:[^\s/@\"]+@")
 _SECRET_NAMES = ("WANDB_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY")
 _SENTENCES = ("reason", "detail")
 _PLACE = re.compile(r"(?<![\w.:/~…])(?:/[^\s/'\"=,;:()\[\]]+){2,}/?|(?<!\w)[A-Za-z]:\\[^\s'\"=,;()\[\]]+")
 """An absolute path in the midst of a text."""
+_BEFORE_A_PLACE = re.compile(r"([^=]*=)?['\"]?(csv:)?")
 
 
 def shareable(path: Path) -> bytes:
@@ -28,7 +29,7 @@ def shareable(path: Path) -> bytes:
     content = path.read_bytes()
     if path.suffix == ".json":
         try:
-            content = json.dumps(_cleaned(json.loads(content)), indent=2).encode()
+            content = json.dumps(shareable_value(json.loads(content)), indent=2).encode()
         except (ValueError, RecursionError) as error:
             raise RequestError(f"{path} cannot be read ({error}); run the trial again, or remove it from the study") from error
     known = [os.environ[name].encode() for name in _SECRET_NAMES if os.environ.get(name)]
@@ -37,20 +38,22 @@ def shareable(path: Path) -> bytes:
     return content
 
 
-def _cleaned(value: Any, key: str = "") -> Any:
+def shareable_value(value: Any, key: str = "") -> Any:
+    """A value of JSON as others may have it: ``key`` names it where it is a setting or a sentence."""
     if isinstance(value, Mapping):
-        return {k: "(left out)" if _SECRET_KEY.search(str(k)) and v else _cleaned(v, str(k)) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_cleaned(v, key) for v in value]
+        return {k: "(left out)" if is_secret(str(k), v) else shareable_value(v, str(k)) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [shareable_value(v, key) for v in value]
     if not isinstance(value, str):
         return value
     return sentence_without_places(value) if key in _SENTENCES else setting_without_place(value)
 
 
 def setting_without_place(text: str) -> str:
-    """The same setting, alone or behind a key and "=", with ``…/name`` where it is an absolute path."""
-    key, equals, value = ("", "", text) if _is_place(text) else text.partition("=")
-    return f"{key}{equals}…/{PureWindowsPath(value).name}" if _is_place(value) else text
+    """The same setting, alone, behind a key and "=" or behind "csv:", with ``…/name`` where it is an absolute path."""
+    before = "" if _is_place(text) else (_BEFORE_A_PLACE.match(text) or [""])[0]
+    value = text.removeprefix(before)
+    return f"{before}…/{PureWindowsPath(value).name}" if _is_place(value) else text
 
 
 def sentence_without_places(text: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.config import ClassifierConfig, RunConfig
+from pathsynth.report.redaction import shareable_value
 from pathsynth.study.plan import CLASSIFIERS, Plan, StagePlan
 from pathsynth.training.exhibits import ArtifactCard
 from pathsynth.training.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard, flat
@@ -25,7 +26,7 @@ def trial_card(config: RunConfig, plan: Plan, name: str) -> RunCard:
     """The run of a trial: its own identity, its folder's name, every setting, and the identity of each of its stages."""
     settings = config.model_dump(mode="json", exclude={"multirun", "tracking"}, exclude_none=True)
     stages = {stage.name: stage.identity for stage in plan.stages}
-    columns = flat({**settings, "identity": plan.identity, "stage": stages})
+    columns = flat(shareable_value({**settings, "identity": plan.identity, "stage": stages}))
     return RunCard(
         identity=plan.identity,
         name=name,
@@ -42,7 +43,7 @@ def classifier_card(config: RunConfig, stage: StagePlan, classifier: ClassifierC
     """The run of a gate, a judge or another classifier, under its stage's identity; its settings have no group before them."""
     architecture = classifier.architecture
     data = config.data.model_dump(mode="json", exclude_none=True) if config.data else {}
-    columns = flat({**stage.settings, "data": data, "identity": stage.identity})
+    columns = flat(shareable_value({**stage.settings, "data": data, "identity": stage.identity}))
     return RunCard(
         identity=stage.identity,
         name=f"{stage.name} {architecture} {stage.identity[:6]}",
@@ -60,7 +61,8 @@ def artifact_card(stage: StagePlan, folder: Path) -> ArtifactCard | None:
     if stage.name not in _KEPT:
         return None
     kind, _, files = _KEPT[stage.name]
-    lineage: dict[str, Any] = {"settings": stage.settings, "parents": stage.parents, "made_from": artifact_names(stage.parents)}
+    made_from = artifact_names(stage.parents)
+    lineage: dict[str, Any] = {"settings": shareable_value(stage.settings), "parents": stage.parents, "made_from": made_from}
     return ArtifactCard(kind, _artifact_name(stage.name, stage.identity), folder, files, lineage)
 
 

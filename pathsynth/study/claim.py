@@ -20,6 +20,7 @@ from pathsynth.study.state import lease_folder
 
 MANIFEST = "manifest.json"
 _HEX = 6
+_CLASS_KEY = "._target_"
 _NAME_LENGTH = 60
 _SILENT = re.compile(
     r"^(study|study\..*|multirun|tracking.*|hydra.*|data\.(root|allow_subset|download)|base\.path|pretrain\.root|trainer\.threads)$"
@@ -120,14 +121,23 @@ def _identity_of(folder: Path) -> str | None:
 
 
 def trial_name(config: RunConfig, overrides: Sequence[str]) -> str:
-    """A name for people, from what was asked for beyond the defaults: "rank=16,seed=1"; else the command's."""
+    """A name for people, from what was asked for beyond the defaults: "rank=16,seed=1"; else the command's.
+
+    Of a class the name alone is shown, behind that of its group or callback ("stop=EarlyStopping"); of a folder of the user's own
+    images, or of a base of theirs, the last part.
+    """
     ends: dict[str, int] = {}
     for key in _setting_keys(config):
         ends[key.rsplit(".", 1)[-1]] = ends.get(key.rsplit(".", 1)[-1], 0) + 1
     told = []
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
-        if not _SILENT.match(key):
+        place = _named_place(config, key)
+        if place:
+            told.append(f"{key.rsplit('.', 1)[-1]}={Path(place).name}")
+        elif key.endswith(_CLASS_KEY):
+            told.append(f"{key.removesuffix(_CLASS_KEY).rsplit('.', 1)[-1]}={value.rsplit('.', 1)[-1]}")
+        elif not _SILENT.match(key):
             end = key.rsplit(".", 1)[-1]
             told.append(f"{end if ends.get(end, 0) <= 1 else key}={_short(value)}")
     name = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", ",".join(told)).strip("_.,-")
@@ -137,6 +147,13 @@ def trial_name(config: RunConfig, overrides: Sequence[str]) -> str:
 def _short(value: str) -> str:
     """A long decimal number with four digits that count, as a search proposes them; anything else as it is."""
     return f"{float(value):.4g}" if _DECIMAL.fullmatch(value) else value
+
+
+def _named_place(config: RunConfig, key: str) -> str | None:
+    """The folder under a key whose name tells trials apart, for it is all that people call those images or that base."""
+    if key == "data.root" and config.data and config.data.name in ("folder", "ready"):
+        return config.data.root
+    return config.base.path if key == "base.path" and config.base and config.base.name == "local" else None
 
 
 def _setting_keys(config: RunConfig) -> Iterator[str]:

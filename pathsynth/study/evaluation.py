@@ -226,6 +226,15 @@ def log_classifier(loggers: Sequence[Logger], scores: Sequence[ClassifierScores]
         show_confusion(loggers, f"confusion/{s.split}", title, s.agreement.confusion, data.space)
 
 
+def format_scores(path: Path) -> str:
+    """A line with the overall scores of a ``scores.json``: "test: accuracy 0.913 (0.89–0.93, n = 450), macro F1 …"."""
+    overall = [m for m in map(Metric.from_json, json.loads(path.read_text(encoding="utf-8"))) if m.class_ is None]
+    shown = {m.metric: m for m in overall if m.metric in ("accuracy", "macro_f1")}
+    splits = dict.fromkeys(m.split for m in shown.values())
+    values = [f"{name.replace('_f1', ' F1')} {m.value:.3f} ({m.low:.3f}–{m.high:.3f}, n = {m.n})" for name, m in sorted(shown.items())]
+    return f"real images ({', '.join(map(str, splits))}): {', '.join(values)}"
+
+
 def log_result(loggers: Sequence[Logger], folder: Path, space: LabelSpace) -> None:
     """Show a result: its numbers as the run's summary, its confusion matrices and its sheets."""
     result = read_result(folder / "result.json")

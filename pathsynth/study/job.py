@@ -21,7 +21,7 @@ from pathsynth.ledger.records import read_metric
 from pathsynth.study.claim import Manifest, claim, trial_folder, trial_name, write_manifest
 from pathsynth.study.gpus import own_gpu
 from pathsynth.study.image_check import check_images
-from pathsynth.study.outcomes import Outcome, passes_over_busy, read_searched, write_outcome
+from pathsynth.study.outcomes import Outcome, passes_over_busy, place_of, read_outcome, read_searched, write_outcome
 from pathsynth.study.output import drop_unread_output
 from pathsynth.study.plan import Plan, planned_images
 from pathsynth.study.preflight import planned
@@ -54,11 +54,20 @@ def check(config: DictConfig, overrides: Iterable[str]) -> Checked:
     Raises:
         RequestError, UnknownLabelError: the request is wrong.
     """
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    settings = from_hydra(own)
+    settings = from_hydra(without_hydra(config))
     _refuse_idle(settings, overrides)
-    made = planned(settings)
+    try:
+        made = planned(settings)
+    except RequestError as error:
+        if settings.debug and settings.debug.name != "none" and "data.n_" in str(error):
+            raise RequestError(f"{error} (debug={settings.debug.name} asks for so many)") from error
+        raise
     return Checked(settings, made, (*word_notes(settings, made), *check_images(settings, made)))
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """A composed configuration without Hydra's own node."""
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def run_trial(config: DictConfig) -> float:
@@ -84,27 +93,34 @@ def _run_trial(config: DictConfig) -> float:
     if stopped_by_failure():
         return math.nan
     hydra = HydraConfig.get()
-    number = int(hydra.job.num) if hydra.mode == RunMode.MULTIRUN else 0
+    place = place_of(int(hydra.job.num)) if hydra.mode == RunMode.MULTIRUN else 0
     overrides = tuple(str(override) for override in hydra.overrides.task)
     try:
         checked = check(config, overrides)
     except (RequestError, UnknownLabelError) as error:
-        write_outcome(number, Outcome(trial_name_of(hydra), None, str(error)))
+        write_outcome(place, Outcome(trial_name_of(hydra), None, str(error)))
         if hydra.mode == RunMode.MULTIRUN:
             return math.nan
         raise
     if checked.config.study.dry_run:  # one value among several of a sweep, which has looked at another
-        write_outcome(number, Outcome(trial_name_of(hydra), None, "study.dry_run is for a whole command; give it one value"))
+        write_outcome(place, Outcome(trial_name_of(hydra), None, "study.dry_run is for a whole command; give it one value"))
         return math.nan
     folder = trial_folder(checked.config, checked.plan, overrides)
-    write_outcome(number, Outcome(folder.name, folder, ""))
-    state = _carried_out(number, checked, folder, overrides, workers(hydra), wait=not passes_over_busy())
+    _tell_change(read_outcome(place), folder)
+    write_outcome(place, Outcome(folder.name, folder, ""))
+    state = _carried_out(place, checked, folder, overrides, workers(hydra), wait=not passes_over_busy())
     if state is None:
-        write_outcome(number, Outcome(folder.name, folder, "", busy=True))
+        write_outcome(place, Outcome(folder.name, folder, "", busy=True))
         return math.nan
     if state.state == FAILED and checked.config.study.fail_fast:
         stop_after_failure()
     return objective(folder) if state.state == DONE else math.nan
+
+
+def _tell_change(announced: Outcome | None, folder: Path) -> None:
+    """Say so where data or base are not what they were when the sweep began: the job is another trial now."""
+    if announced and announced.folder and announced.folder != folder.absolute():
+        print(f"{folder.name}: announced as {announced.folder.name}; files of data or base have changed since", flush=True)
 
 
 def _refuse_idle(config: RunConfig, overrides: Iterable[str]) -> None:
@@ -128,7 +144,7 @@ def trial_name_of(hydra: HydraConf) -> str:
 
 
 def _carried_out(
-    number: int, checked: Checked, folder: Path, overrides: tuple[str, ...], side_by_side: int, wait: bool
+    place: int, checked: Checked, folder: Path, overrides: tuple[str, ...], side_by_side: int, wait: bool
 ) -> TrialState | None:
     """The state in which the trial ended; None if another process is carrying it out and ``wait`` is false.
 
@@ -151,8 +167,8 @@ def _carried_out(
             if verdict:
                 print(f"{folder.name}: {verdict}", flush=True)
                 return before
-            write_outcome(number, Outcome(folder.name, folder, "", own=True))
-            state = _supervised(checked, folder, overrides, side_by_side, before, lease, read_searched(number))
+            write_outcome(place, Outcome(folder.name, folder, "", own=True))
+            state = _supervised(checked, folder, overrides, side_by_side, before, lease, read_searched(place))
             if lease.current:
                 return state
         print(f"{folder.name}: taken over by another process", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from pathsynth.ledger.atomic import read_json, write_json, write_text
 from pathsynth.training.pruning import SearchedTrial
 
 FOLDER_VARIABLE = "PATHSYNTH_OUTCOMES"
-_FILE, _PASS_OVER, _SEARCHED = "outcome.json", "pass-over-busy", "search.json"
+_OUTCOMES, _PLACES, _PASS_OVER, _SEARCHES = "outcomes", "places.json", "pass-over-busy", "searches"
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,35 @@ class Outcome:
     own: bool = False
 
 
-def write_outcome(number: int, outcome: Outcome) -> None:
+def number_jobs(places: Sequence[int]) -> int:
+    """Give the next numbers, in their order, to the jobs at those places in the running command's sweep; the first such number."""
+    root = Path(os.environ[FOLDER_VARIABLE])
+    before = _places(root)
+    root.mkdir(parents=True, exist_ok=True)
+    write_json(root / _PLACES, [*before, *places])
+    return len(before)
+
+
+def place_of(number: int) -> int:
+    """The place in the sweep of the job that a launcher calls ``number``: jobs that are settled before it starts have no number."""
+    places = _places(Path(os.environ.get(FOLDER_VARIABLE, "")))
+    return places[number] if number < len(places) else number
+
+
+def _places(root: Path) -> list[int]:
+    path = root / _PLACES
+    return [int(place) for place in read_json(path)] if path.is_file() else []
+
+
+def write_outcome(place: int, outcome: Outcome) -> None:
     """Leave a job's record where the command that started it looks; a job that no such command started leaves none."""
     root = os.environ.get(FOLDER_VARIABLE)
     if not root:
         return
-    place = Path(root) / str(number)
-    place.mkdir(parents=True, exist_ok=True)
+    path = _path(Path(root), place)
+    path.parent.mkdir(parents=True, exist_ok=True)
     folder = str(outcome.folder.absolute()) if outcome.folder else None
-    write_json(place / _FILE, {**asdict(outcome), "folder": folder})
+    write_json(path, {**asdict(outcome), "folder": folder})
 
 
 def pass_over_busy(on: bool) -> None:
@@ -58,29 +79,29 @@ def passes_over_busy() -> bool:
     return bool(root) and (Path(root or "") / _PASS_OVER).exists()
 
 
-def write_searched(number: int, searched: SearchedTrial) -> None:
-    """Leave with a job's number which trial of a search it carries out; on the disk, as a launcher's workers read no environment twice."""
-    place = Path(os.environ[FOLDER_VARIABLE]) / str(number)
-    place.mkdir(parents=True, exist_ok=True)
-    write_text(place / _SEARCHED, searched.to_text())
+def write_searched(place: int, searched: SearchedTrial) -> None:
+    """Leave with a job's place which trial of a search it carries out; on the disk, for a launcher's workers may be elsewhere."""
+    path = Path(os.environ[FOLDER_VARIABLE]) / _SEARCHES / f"{place}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, searched.to_text())
 
 
-def read_searched(number: int) -> str | None:
+def read_searched(place: int) -> str | None:
     """What :func:`write_searched` left, as it stands in a trial's environment; None for a job of no search."""
-    path = Path(os.environ.get(FOLDER_VARIABLE, "")) / str(number) / _SEARCHED
+    path = Path(os.environ.get(FOLDER_VARIABLE, "")) / _SEARCHES / f"{place}.json"
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def read_outcomes(root: Path) -> list[Outcome]:
-    """The records of a command's jobs, in the order of their numbers; of a trial that came up twice, the last."""
-    numbered = {int(path.parent.name): path for path in root.glob(f"*/{_FILE}") if path.parent.name.isdigit()}
-    outcomes = [_read(numbered[number]) for number in sorted(numbered)]
+    """The records of a command's jobs, in the order of the sweep; of a trial that came up twice, the last."""
+    by_place = {int(path.stem): path for path in (root / _OUTCOMES).glob("*.json") if path.stem.isdigit()}
+    outcomes = [_read(by_place[place]) for place in sorted(by_place)]
     return list({outcome.folder or (outcome.name, outcome.refused): outcome for outcome in outcomes}.values())
 
 
-def read_outcome(number: int) -> Outcome | None:
+def read_outcome(place: int) -> Outcome | None:
     """The record of one job of the running command; None if it left none."""
-    path = Path(os.environ.get(FOLDER_VARIABLE, "")) / str(number) / _FILE
+    path = _path(Path(os.environ.get(FOLDER_VARIABLE, "")), place)
     return _read(path) if path.is_file() else None
 
 
@@ -88,6 +109,10 @@ def has_own_trial() -> bool:
     """Whether the running command has begun to carry out a trial."""
     root = os.environ.get(FOLDER_VARIABLE)
     return bool(root) and any(outcome.own for outcome in read_outcomes(Path(root or "")))
+
+
+def _path(root: Path, place: int) -> Path:
+    return root / _OUTCOMES / f"{place}.json"
 
 
 def _read(path: Path) -> Outcome:

@@ -44,6 +44,7 @@ from pathsynth.study.claim import add_optimizer
 from pathsynth.study.evaluation import (
     ImageSet,
     confirmed_told,
+    format_scores,
     log_classifier,
     log_result,
     placed,
@@ -65,6 +66,7 @@ from pathsynth.training.optimizer import check_optimizer
 from pathsynth.training.pretrain import pretrain_base, pretrain_metrics
 from pathsynth.training.progress import Advance, sampling_progress, training_progress
 from pathsynth.training.ranks import local_rank
+from pathsynth.training.regeneration import log_history
 
 
 class Progress(Protocol):
@@ -134,6 +136,8 @@ class Trial:
     built: dict[str, Path] = field(default_factory=dict)
     trained: dict[str, Logger] = field(default_factory=dict)
     """The open runs of classifiers that were trained here and are not in their place yet."""
+    logged_training: bool = False
+    """Whether the fine-tune was trained here, so that the trial's logger saw its curves."""
 
     def build(self, stage: StagePlan) -> None:
         """Find the stage under its identity, or build it there."""
@@ -171,6 +175,8 @@ class Trial:
             close(own)
         elif card:
             keep_artifact(self.loggers, card)
+        if stage.name == "finetune" and not self.logged_training:
+            log_history(self.loggers, self.built[stage.name] / "history.csv")
 
     @cached_property
     def data(self) -> DataSet:
@@ -280,6 +286,7 @@ class Trial:
     def make_adapter(self, folder: Path) -> None:
         callbacks = [*self.shown("finetune"), *named_callbacks(self.config.callbacks, has_logger=self.logger is not None)]
         finetune(self.finetune_job(), folder, self.work("finetune"), callbacks, self.logger)
+        self.logged_training = True
         unload_adapter(self.base)
 
     def finetune_job(self) -> FinetuneJob:
@@ -382,7 +389,17 @@ class Trial:
             _show(self.built["evaluate"] / "result.json", self.folder / "result.json")
         sync_names(self.folder)
         if "generate" in self.built and "evaluate" not in self.built:
-            print(f"images: {self.folder / 'images'}; on one sheet: {self.folder / 'sheet.png'}", flush=True)
+            print(self._format_images(), flush=True)
+        for stage in ("classifier", "classifier_test"):
+            if stage in self.built:
+                print(format_scores(self.built[stage] / SCORES), flush=True)
+
+    def _format_images(self) -> str:
+        """Where the accepted images are; without one there is no sheet."""
+        sheet = self.folder / "sheet.png"
+        if sheet.exists():
+            return f"images: {self.folder / 'images'}; on one sheet: {sheet}"
+        return f"no image was accepted; every attempt is in {self.folder / 'attempts.parquet'}"
 
     def log(self) -> None:
         """Show the result in the trial's run, if it has one, and end the run."""

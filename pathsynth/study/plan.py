@@ -14,6 +14,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest, stage_identity
 from pathsynth.sampling.request import requested_prompts
 from pathsynth.sampling.scheduler import scheduler_of
+from pathsynth.study.own_classes import class_digests, targets
 from pathsynth.study.sources import (
     BaseSource,
     DataSource,
@@ -86,6 +87,7 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
         "benchmark": None,
         "gradient_clip_algorithm": None,
         "callbacks": {},
+        "classes": {},
         "debug": "none",
         "devices": 1,
     },
@@ -291,6 +293,7 @@ class _Planner:
             "optimizer": dict(config.optimizer),
             "seed": config.seed,
             "callbacks": changing(config.callbacks),
+            "classes": class_digests(targets([config.optimizer, changing(config.callbacks)])),
             "debug": config.debug.name if config.debug else "none",
             "devices": (trainer.devices or 1) if lora.dropout else 1,  # each has masks of its own
         }

@@ -8,6 +8,7 @@ from pathlib import Path
 from pathsynth.config import TrackingConfig
 from pathsynth.ledger.errors import RequestError
 from pathsynth.study.claim import Manifest, claim, manifest_of, write_manifest
+from pathsynth.study.own_classes import shipped_targets, targets
 from pathsynth.study.plan import Plan, plan
 from pathsynth.study.state import DONE, WAITING, TrialState, read_state, write_state
 from pathsynth.study.supervise import supervise, trial_command, trial_environment
@@ -37,7 +38,7 @@ def repeat(folder: Path, into: Path | None) -> tuple[Path, TrialState]:
 
 
 def _check_inputs(manifest: Manifest) -> None:
-    """Raises RequestError if data or base are not those of the first run, whose result cannot be repeated then."""
+    """Raises RequestError if data, base or a user's own class are not those of the first run, whose result cannot be repeated then."""
     before, now = _inputs(manifest.plan), _inputs(plan(manifest.config))
     unlike = [f"{name} {before[name]} → {now.get(name)}" for name in before if before[name] != now.get(name)]
     if unlike:
@@ -45,7 +46,18 @@ def _check_inputs(manifest: Manifest) -> None:
 
 
 def _inputs(made: Plan) -> dict[str, str]:
-    return {name: identity for stage in made.stages for name, identity in stage.parents.items() if name in _INPUTS}
+    files = {name: identity for stage in made.stages for name, identity in stage.parents.items() if name in _INPUTS}
+    return files | {name: source for stage in made.stages for name, source in stage.settings.get("classes", {}).items()}
+
+
+def foreign_targets(folder: Path) -> list[str]:
+    """The classes that repeating a trial would run and that no shipped configuration names.
+
+    Raises:
+        RequestError: the folder is no trial's, or its manifest is damaged.
+    """
+    config = manifest_of(folder).config
+    return sorted({*targets([config.optimizer, config.callbacks])} - shipped_targets())
 
 
 def _new_folder(into: Path) -> Path:

@@ -23,6 +23,7 @@ from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.identity import digest
 from pathsynth.ledger.local_cache import checksum
 from pathsynth.ledger.weights import weights_digest
+from pathsynth.study.own_classes import class_files, targets
 from pathsynth.vocabulary.labels import LabelSpace
 from pathsynth.vocabulary.prompts import PromptBook
 
@@ -86,7 +87,10 @@ def _is_there(config: DataConfig) -> bool:
 
 
 def source_files(config: RunConfig) -> list[Path] | None:
-    """The files that identify data and base; None where there are some that cannot be watched (on the hub, not there yet)."""
+    """The files that identify data, base and the user's own classes.
+
+    None where there are some that cannot be watched (on the hub, not there yet).
+    """
     files: list[Path] = []
     if any(classifier and classifier.pretrained for classifier in (config.gate, config.judge, config.classifier)):
         return None
@@ -107,6 +111,9 @@ def source_files(config: RunConfig) -> list[Path] | None:
         files += _layout_files(Path(source.path_or_hub))
     if config.lora and config.lora.start:
         files += adapter_files(Path(config.lora.start))
+    for name in targets([config.optimizer, config.callbacks]):
+        own = class_files(name)
+        files += [*own, *{path.parent for path in own if len(own) > 1}]
     return files if all(path.exists() for path in files) else None
 
 

@@ -13,12 +13,19 @@ _RUNS = "wandb/offline-run-*"
 def sync_hint(trials: Iterable[Path]) -> str | None:
     """The command that sends the offline runs of the trials' studies; None where there are none, or each was sent once.
 
-    One run at a time: `wandb sync` of many stops at one that a kill cut short, and leaves out what comes after it.
+    Runs lie in the trials' folders, or all in the one that ``WANDB_DIR`` names. They are sent one at a time: `wandb sync` of many
+    stops at one that a kill cut short, and leaves out what comes after it.
     """
-    studies = sorted({trial.parent for trial in trials if any(map(_unsent, trial.glob(_RUNS)))})
-    if not studies:
+    common = os.environ.get("WANDB_DIR")
+    if common:
+        waiting = any(map(_unsent, Path(common).glob(_RUNS))) and any(trials)
+        patterns = [f"{shlex.quote(_short(Path(common)))}/{_RUNS}"] if waiting else []
+    else:
+        studies = sorted({trial.parent for trial in trials if any(map(_unsent, trial.glob(_RUNS)))})
+        patterns = [f"{shlex.quote(_short(study))}/*/{_RUNS}" for study in studies]
+    if not patterns:
         return None
-    places = " ".join(f"{shlex.quote(_short(study))}/*/{_RUNS}" for study in studies)
+    places = " ".join(patterns)
     return f'W&B runs are kept offline; to send them: for run in {places}; do wandb sync "$run"; done'
 
 

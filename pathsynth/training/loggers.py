@@ -6,6 +6,7 @@ import inspect
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -16,9 +17,11 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from pathsynth.config import TrackingConfig
 from pathsynth.ledger.errors import RequestError
+from pathsynth.training.reachability import answers
 
 GLOBAL_STEP, VALIDATION_STEP = "trainer/global_step", "validation/step"
 _FEWEST_BYTES_A_ROW = 64
+_PATIENCE_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
@@ -95,11 +98,13 @@ def named_logger(arguments: Mapping[str, Any], folder: Path) -> Logger:
 def wandb_logger(tracking: TrackingConfig, folder: Path, card: RunCard) -> WandbLogger:
     """A new W&B run (or a further part of it), handed to Lightning; :func:`close` must end it before another one begins.
 
-    ``WANDB_MODE``, ``WANDB_PROJECT`` and ``WANDB_ENTITY`` win over the configuration; without a mode and without a key the
-    run is kept offline, to be sent later with ``wandb sync``. Of several processes only the first has a run.
+    ``WANDB_MODE``, ``WANDB_PROJECT``, ``WANDB_ENTITY`` and ``WANDB_DIR`` win over the configuration and ``folder``; without a mode
+    and without a key, or where the server does not answer, the run is kept offline, to be sent later with ``wandb sync``. Of
+    several processes only the first has a run.
     """
     if not _first_process():
         return WandbLogger()
+    folder = Path(os.environ.get("WANDB_DIR") or folder)
     os.environ.setdefault("WANDB_SILENT", "true")
     # what waits to be sent stays beside the run, not in the home folder
     os.environ.setdefault("WANDB_DATA_DIR", str((folder / "wandb").absolute()))
@@ -120,7 +125,7 @@ def wandb_logger(tracking: TrackingConfig, folder: Path, card: RunCard) -> Wandb
     )
     if run.offline:
         own = Path(run.dir).parent
-        _go_on_after(run, [p for p in folder.glob(f"wandb/offline-run-*-{card.identity}/*.wandb") if p.parent.name != own.name])
+        _go_on_after(run, [p for p in folder.glob(f"wandb/*run-*-{card.identity}/*.wandb") if p.parent.name != own.name])
     _define(run, card)
     return WandbLogger(experiment=run)
 
@@ -167,8 +172,20 @@ def _define(run: wandb.Run, card: RunCard) -> None:
 
 
 def _mode(tracking: TrackingConfig) -> Literal["online", "offline", "disabled"]:
-    told = os.environ.get("WANDB_MODE") or tracking.mode or ("online" if _has_key() else "offline")
-    return cast(Literal["online", "offline", "disabled"], told)
+    wanted = os.environ.get("WANDB_MODE") or tracking.mode or ("online" if _has_key() else "offline")
+    if wanted == "online" and not _server_answers(os.environ.get("WANDB_BASE_URL") or wandb.setup().settings.base_url):
+        wanted = "offline"
+    return cast(Literal["online", "offline", "disabled"], wanted)
+
+
+@cache
+def _server_answers(address: str) -> bool:
+    """Whether the W&B server can be reached; if not, that is said, once for all runs of this process."""
+    if answers(address, _PATIENCE_SECONDS):
+        return True
+    remedy = "its W&B runs are kept offline, and wandb sync sends them later"
+    print(f"{address} did not answer within {_PATIENCE_SECONDS:.0f} s; {remedy}", flush=True)
+    return False
 
 
 def _has_key() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import Logger
 
 from pathsynth.config import SamplingConfig
 from pathsynth.ledger.atomic import write_text
@@ -29,6 +31,8 @@ from pathsynth.vocabulary.labels import LabelSpace
 
 _COLUMN = "val_"
 """Before the names of a validation's scores in ``history.csv``."""
+_LOSSES = {"train_loss": LOSS, "held_out_loss": HELD_OUT_LOSS}
+"""The other columns of ``history.csv``, and what they are called in a logger."""
 
 
 @dataclass(frozen=True)
@@ -142,10 +146,7 @@ class RegenerationCallback(pl.Callback):
     def _row(self, trainer: pl.Trainer, scores: ValidationScores) -> dict[str, float]:
         """A line of ``history.csv``."""
         logged = trainer.callback_metrics
-        losses = {
-            "train_loss": float(logged.get(LOSS, float("nan"))),
-            "held_out_loss": float(logged.get(HELD_OUT_LOSS, float("nan"))),
-        }
+        losses = {column: float(logged.get(metric, float("nan"))) for column, metric in _LOSSES.items()}
         return {"step": scores.step, **losses, **{f"{_COLUMN}{name}": value for name, value in self._record(scores).items()}}
 
     def _sheets(self, trainer: pl.Trainer, judged: list[Judged]) -> None:
@@ -167,6 +168,24 @@ class RegenerationCallback(pl.Callback):
 def _send(trainer: pl.Trainer, step: int, record: dict[str, float]) -> None:
     for logger in trainer.loggers:
         logger.log_metrics({VALIDATION_STEP: step, **{f"{VALIDATION}{name}": value for name, value in record.items()}}, step=step)
+
+
+def log_history(loggers: Sequence[Logger], path: Path) -> None:
+    """Log the losses and validations of a fine-tune that these loggers did not see, from its ``history.csv``, over its own steps."""
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if loggers and path.is_file() else []
+    for row in rows:
+        step = int(row.pop("step"))
+        values = {name: float(value) for name, value in row.items()}
+        record = {_metric(name): value for name, value in values.items() if not math.isnan(value)}
+        for logger in loggers:
+            logger.log_metrics({**record, VALIDATION_STEP: step}, step=step)
+    for logger in loggers if rows else ():
+        logger.save()
+
+
+def _metric(column: str) -> str:
+    """What a column of ``history.csv`` is called by a logger."""
+    return _LOSSES.get(column) or f"{VALIDATION}{column.removeprefix(_COLUMN)}"
 
 
 def _write_csv(path: Path, rows: list[dict[str, float]]) -> None:

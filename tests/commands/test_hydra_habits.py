@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
+import shlex
+import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from pathsynth.__main__ import dispatch
 
@@ -62,6 +66,112 @@ def test_hydras_flags_show_what_is_asked_for_and_write_nothing(told, arguments, 
 def test_a_study_with_a_debug_option_shows_the_debug_options_values(told):
     shown = told("run", "study=demo", "debug=fast_dev_run", "trainer.max_steps=3", "--cfg", "job")
     assert "name: debug" in shown and "n_train: 90" in shown and "max_steps: 3" in shown
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["--resolve"], "pathsynth run: --resolve belongs to --cfg job (or all)"),
+        (["--package", "lora"], "pathsynth run: --package lora belongs to --cfg job (or all)"),
+        (["--cfg", "job", "-p", "nothing"], "package 'nothing' not found"),
+        (["+a=b", "--cfg", "job"], "pathsynth run: unknown key a"),
+        (["lora.rank=-1", "--cfg", "all", "-p", "lora"], "pathsynth run: lora.rank: input should be greater than or equal to 1"),
+    ],
+)
+def test_what_hydra_would_show_of_a_wrong_request_is_refused_with_2(tmp_path, monkeypatch, capsys, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pathsynth"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    assert dispatch(["run", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(told)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "sweep, told",
+    [
+        ("seed=sort(range(0,5,2),reverse=true)", "write the values out: seed=4,2,0"),
+        ("seed=sort(range(5,0,-2))", "write the values out: seed=1,3,5"),
+        ("seed=tag(x,sort(range(0,5,2),reverse=true))", "write the values out: seed=4,2,0"),
+        ("seed=range(4,0)", "seed=range(4,0) names no value to sweep over"),
+        ("optimizer=glob(x*)", "optimizer=glob(x*) names no value to sweep over"),
+        ("seed=interval(0,1)", "interval"),
+    ],
+)
+def test_a_sweep_over_other_values_than_typed_is_refused(tmp_path, monkeypatch, capsys, sweep, told):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pathsynth"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    assert dispatch(["run", "-m", sweep]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line.lower() if told == "interval" else told in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["it's", "a#b", "a[b", "a=b", "[a]b", "a b'c", "ab{", "x(y", "C:\\d'e\\"])
+@pytest.mark.parametrize("multirun", [[], ["-m", "seed=1,2"]], ids=["one", "sweep"])
+def test_a_path_that_hydras_grammar_cannot_read_is_read_or_told_with_its_quoted_form(tmp_path, monkeypatch, capsys, name, multirun):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pathsynth"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    assert dispatch(["run", "data=folder", *multirun, f"data.root={name}"]) == 2
+    line = capsys.readouterr().err
+    if "type it quoted: " in line:
+        (typed,) = shlex.split(line.rstrip("\n").split("type it quoted: ")[1])
+        assert dispatch(["run", "data=folder", *multirun, typed]) == 2
+        line = capsys.readouterr().err
+    assert f"no folder {tmp_path / name}; set data.root" in line
+
+
+def test_a_tilde_in_a_path_is_the_home_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pathsynth"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for word in ("data.root=~/pics", "data.root='~/pics'"):
+        assert dispatch(["run", "data=folder", word]) == 2
+        assert f"no folder {tmp_path / 'home' / 'pics'}; set data.root" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["data=BloodMNIST"], "a set of MedMNIST is data=medmnist data.flag=bloodmnist"),
+        (["data=medmnist", "data.flag=BloodMNIST"], "nearest: bloodmnist"),
+        (["data=Folder"], "nearest: folder"),
+    ],
+)
+def test_names_in_another_case_have_the_right_one_as_nearest(tmp_path, monkeypatch, capsys, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pathsynth"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    assert dispatch(["run", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
+
+
+def test_counts_that_a_debug_option_asks_for_are_told_as_its(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pathsynth"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    for number in range(16):
+        folder = tmp_path / "images" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(folder / f"{number}.png")
+    assert dispatch(["run", "data=folder", "data.root=images", "debug=fast_dev_run"]) == 2
+    line = capsys.readouterr().err
+    assert "lower data.n_train, or set 0 for all (debug=fast_dev_run asks for so many)" in line
+
+
+@pytest.mark.parametrize("form", ["range(0,3)", "choice(1,2)", "sort(2,1)"])
+def test_pythonoptimize_is_named_where_hydras_grammar_needs_assertions(form, tmp_path):
+    environment = {**os.environ, "PYTHONOPTIMIZE": "1"}
+    command = [sys.executable, "-m", "pathsynth", "run", "-m", f"seed={form}"]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert "PYTHONOPTIMIZE" in line and "unset it" in line
 
 
 @pytest.mark.parametrize(
@@ -122,3 +232,9 @@ def test_a_study_of_the_users_own_is_found(told, tmp_path, way):
     assert "name: deep" in shown and "rank: 99" in shown
     assert str(tmp_path / "mine") in told("run", *where, "--info", "searchpath")
     assert "name: demo" in told("run", *where, "study=demo", "--cfg", "job", "-p", "study")
+
+
+def test_a_folder_for_a_page_that_is_not_there_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert dispatch(["report", "multirun", "--into", "F"]) == 2
+    assert capsys.readouterr().err == "pathsynth: --into F: there is no such folder; make it first\n"

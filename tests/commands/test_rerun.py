@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 from pathlib import Path
 
 import pytest
+
+from pathsynth.__main__ import dispatch
+from pathsynth.study.state import DONE, TrialState
 
 
 @pytest.fixture
@@ -109,3 +113,49 @@ def test_a_rerun_that_fails_or_is_stopped(pathsynth, done):
     assert process.returncode == 130
     state = json.loads((pathsynth.folder / "again" / "runs" / done.name / "state.json").read_text())
     assert state["state"] == "interrupted"
+
+
+def test_code_that_a_manifest_names_runs_only_after_a_yes(pathsynth, done):
+    manifest = pathsynth.folder / done / "manifest.json"
+    record = json.loads(manifest.read_text())
+    record["config"]["callbacks"]["evil"] = {"_target_": "os.system", "command": "rm -rf /"}
+    record["config"]["optimizer"]["inner"] = [{"_target_": "builtins.exec"}]
+    manifest.write_text(json.dumps(record))
+    before = pathsynth.files()
+    ended = pathsynth("rerun", str(done), "--into", "again")
+    assert (ended.code, ended.err) == (
+        2,
+        "pathsynth: the manifest runs code of builtins.exec, os.system; look at it, then allow it with --yes\n",
+    )
+    assert pathsynth.files() == before
+    assert pathsynth("rerun", str(done), "--into", "again", "--yes").code == 0
+
+
+@pytest.mark.parametrize("answer, code", [("n\n", 2), ("y\n", 0)])
+def test_on_a_terminal_the_yes_is_asked_for(done, pathsynth, monkeypatch, capsys, answer, code):
+    manifest = pathsynth.folder / done / "manifest.json"
+    record = json.loads(manifest.read_text())
+    record["config"]["callbacks"]["mine"] = {"_target_": "ours.Callback"}
+    manifest.write_text(json.dumps(record))
+    ran = []
+    monkeypatch.setattr("pathsynth.commands.rerun.repeat", lambda *_: ran.append(1) or (Path("x"), TrialState(DONE)))
+    monkeypatch.setattr("pathsynth.commands.rerun.compare_trials", lambda *_: [])
+    monkeypatch.setattr("pathsynth.commands.rerun.differing_versions", lambda *_: [])
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    monkeypatch.chdir(pathsynth.folder)
+    assert dispatch(["rerun", str(done)]) == code
+    assert "the manifest runs code of ours.Callback; run it?" in capsys.readouterr().out
+    assert len(ran) == (code == 0)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_an_edited_class_of_the_users_own_cannot_be_repeated(pathsynth):
+    (pathsynth.folder / "ours.py").write_text("a = 1\n")
+    assert pathsynth.run("lora.rank=2", "+callbacks.mine._target_=ours.Callback").code == 0
+    (pathsynth.folder / "ours.py").write_text("a = 2\n")
+    ended = pathsynth("rerun", str(pathsynth.trial("rank=2")), "--yes")
+    assert ended.code == 2 and "was made from other files (ours.Callback " in ended.err

@@ -99,6 +99,55 @@ def test_the_joblib_launcher_runs_trials_side_by_side_and_isolates_them(pathsynt
     assert len([line for line in pathsynth.made if line.startswith("gate")]) == 1
 
 
+@pytest.mark.parametrize("launcher", [[], ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]], ids=["basic", "joblib"])
+@pytest.mark.parametrize("edited", ["lr: 7e-3\n_target_: torch.optim.AdamW\n", "lr: ["], ids=["another", "broken"])
+def test_a_file_edited_while_a_sweep_runs_changes_no_job_that_waits(pathsynth, launcher, edited):
+    own = pathsynth.folder / "conf" / "optimizer" / "mine.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("lr: 1e-3\n_target_: torch.optim.AdamW\n")
+    pathsynth.told = {rank: {"finetune": "gate"} for rank in ("1", "4")}
+    arguments = ["run", "--config-dir", "conf", f"base.path={pathsynth.base}", "tracking=none", "optimizer=mine"]
+    process = pathsynth.start(*arguments, "-m", "lora.rank=1,4,16", *launcher)
+    pathsynth.wait_for("finetune 1")
+    own.write_text(edited)
+    (pathsynth.folder / "open").touch()
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    trials = [json.loads((pathsynth.trial(f"optimizer=mine,rank={rank}-") / "manifest.json").read_text()) for rank in (1, 4, 16)]
+    assert [trial["config"]["optimizer"]["lr"] for trial in trials] == [1e-3] * 3
+    assert "waiting" not in out
+
+
+def test_jobs_are_numbered_from_0_and_listed_in_the_order_of_the_sweep(pathsynth):
+    pathsynth.run("-m", "lora.rank=4")
+    ended = pathsynth.run("-m", "lora.rank=1,4,16")
+    assert [line.split()[0] for line in ended.out.splitlines() if line.strip().startswith("#")] == ["#0", "#1"]
+    table = [line.split("-")[0] for line in ended.out.splitlines() if line.startswith("rank=") and "n = 90" in line]
+    assert table == ["rank=1", "rank=4", "rank=16"]
+
+
+def test_data_that_changed_while_a_sweep_ran_is_said_and_nothing_stays_waiting(pathsynth):
+    pathsynth.told = {"1": {"finetune": "gate"}}
+    process = pathsynth.start("run", f"base.path={pathsynth.base}", "tracking=none", "-m", "lora.rank=1,4")
+    pathsynth.wait_for("finetune 1")
+    (pathsynth.base / "w.safetensors").write_bytes(b"other weights")
+    (pathsynth.folder / "open").touch()
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "announced as rank=4-" in out and "have changed since" in out
+    assert "waiting" not in out
+
+
+def test_a_report_of_what_measures_no_agreement_says_where_to_look(pathsynth):
+    assert pathsynth("generate", f"base.path={pathsynth.base}", "data=phantom", "tracking=none", "n=1", "study.name=drawn").code == 0
+    ended = pathsynth("report", "multirun/drawn")
+    assert (ended.code, ended.err) == (
+        2,
+        "pathsynth: multirun/drawn has no trial of run or evaluate, of which pages are made; "
+        "generate: see images, sheet.png and attempts.parquet in each trial's folder\n",
+    )
+
+
 def test_hydras_own_sweeper_refuses_one_job_and_runs_the_others(pathsynth):
     ended = pathsynth.run("-m", "hydra/sweeper=basic", "lora.rank=-1,2")
     assert ended.code == 1

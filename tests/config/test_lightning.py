@@ -52,10 +52,10 @@ def test_what_is_settled_elsewhere_is_refused_with_the_place(key):
         ("log_every_n_step", 5, "unknown key trainer.log_every_n_step; nearest: trainer.log_every_n_steps"),
         ("acelerator", "cpu", "unknown key trainer.acelerator; nearest: trainer.accelerator"),
         ("log_every_n_steps", 0, "trainer.log_every_n_steps: input should be greater than or equal to 1, got 0"),
-        ("accelerator", "gpuu", "trainer.accelerator: input should be 'auto', 'cpu'"),
+        ("accelerator", "gpuu", "trainer.accelerator: should be one of auto, cpu"),
         ("devices", 3, "trainer.batch_size=8 cannot be shared out among trainer.devices=3; set a multiple"),
         ("devices", -1, "trainer.devices: input should be greater than or equal to 1, got -1"),
-        ("profiler", "slow", "trainer.profiler: input should be 'simple' or 'advanced'"),
+        ("profiler", "slow", "trainer.profiler: should be one of simple, advanced"),
     ],
 )
 def test_a_wrong_one_is_told_in_one_line(key, value, told):

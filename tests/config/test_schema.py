@@ -282,6 +282,33 @@ def test_a_secret_is_refused_without_being_told(key: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "key, value, told",
+    [
+        ("data.classes", "apple", "data.classes: should be a list, as in data.classes=[apple]; got 'apple'"),
+        ("sampling.scheduler", "DDIM", "got 'DDIM'; nearest: DDIMScheduler"),
+        ("data.name", "Folder", "got 'Folder'; nearest: folder"),
+        ("trainer.deterministic", "warm", "should be one of True, False, warn, got 'warm'; nearest: warn"),
+        ("sampling.scheduler", "xyz", "UniPCMultistepScheduler, got 'xyz'"),
+    ],
+)
+def test_a_wrong_word_or_form_is_told_with_the_right_one(key: str, value: str, told: str) -> None:
+    assert _refusal(_with(key, value)).endswith(told)
+
+
+@pytest.mark.parametrize("key", ["sort_key", "key", "monitor_key", "max_tokens", "token_length", "keys", "tokenizer"])
+def test_not_every_key_is_a_secret(key: str) -> None:
+    value = 77 if key == "max_tokens" else "loss"
+    assert parse_config(_with(f"optimizer.{key}", value)).optimizer[key] == value
+
+
+@pytest.mark.parametrize("key", ["wandb_api_key", "apikey", "access_key", "db_password", "hf_token", "credentials", "secrets"])
+def test_every_secret_is_refused_in_a_list_too(key: str) -> None:
+    assert f"{key} looks like a secret" in _refusal(_with(f"optimizer.{key}", "s3cr3t"))
+    assert f"{key} looks like a secret" in _refusal(_with("optimizer.stores", [{key: "s3cr3t"}]))
+    assert f"{key} looks like a secret" in _refusal(_with(f"optimizer.{key}", ["s3cr3t"]))
+
+
+@pytest.mark.parametrize(
     "words, told",
     [
         ({"look_after": 20}, "sampling.look_after=20 is no step before the last of sampling.steps=20"),

@@ -57,6 +57,23 @@ def test_trials_that_share_a_gate_share_its_run():
     assert cards[0].best == {"resnet18/macro_f1": GLOBAL_STEP}
 
 
+def test_a_card_names_no_place_on_this_disk(tmp_path):
+    (tmp_path / "groups.csv").write_text("file,group\n")
+    (tmp_path / "adapter").mkdir()
+    config, made = planned("run", "+callbacks.keep._target_=a.B", f"+callbacks.keep.files=[{tmp_path}/one,two]")
+    assert config.data and config.gate and config.lora
+    data = config.data.model_copy(update={"root": f"{tmp_path}/images", "group": f"csv:{tmp_path}/groups.csv"})
+    lora = config.lora.model_copy(update={"start": f"{tmp_path}/adapter"})
+    config = config.model_copy(update={"data": data, "lora": lora})
+    card = trial_card(config, made, "x")
+    assert (card.config["data.root"], card.config["data.group"], card.config["lora.start"]) == ("…/images", "csv:…/groups.csv", "…/adapter")
+    assert card.config["callbacks.keep.files"] == ["…/one", "two"]
+    adapter = artifact_card(stage(made, "finetune"), tmp_path)
+    assert adapter
+    for shown in (card.config, classifier_card(config, stage(made, "gate"), config.gate).config, adapter.lineage):
+        assert str(tmp_path) not in str(shown)
+
+
 def test_long_words_fit_into_a_tag():
     config, made = planned("run")
     assert config.base

@@ -321,6 +321,32 @@ def test_planned_images_count_the_whole_budget_where_rejected_images_are_kept(se
     assert planned_images(classify, plan(classify)) == 0
 
 
+def test_a_class_is_named_by_its_last_part_behind_its_place():
+    config = planned_config()
+    callbacks = [f"+callbacks.{name}._target_=pytorch_lightning.callbacks.{kind}" for name, kind in CALLBACKS.items()]
+    assert trial_name(config, callbacks) == "stop=EarlyStopping,watch=DeviceStatsMonitor,time=Timer"
+    assert trial_name(config, ["optimizer._target_=torch.optim.SGD", "lora.rank=2"]) == "optimizer=SGD,rank=2"
+
+
+CALLBACKS = {"stop": "EarlyStopping", "watch": "DeviceStatsMonitor", "time": "Timer"}
+
+
+def planned_config():
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        return from_hydra(compose("run"))
+
+
+def test_trials_on_folders_and_bases_of_ones_own_have_the_folders_name():
+    config = planned_config()
+    assert config.data and config.base
+    data = config.data.model_copy(update={"name": "folder", "root": "/home/me/slides 2"})
+    base = config.base.model_copy(update={"name": "local", "path": "/models/sd-x"})
+    own = config.model_copy(update={"data": data, "base": base})
+    overrides = ["data=folder", "data.root='~/slides 2'", "base=local", "base.path=/models/sd-x", "seed=1"]
+    assert trial_name(own, overrides) == "data=folder,root=slides_2,base=local,path=sd-x,seed=1"
+    assert trial_name(config, ["data.root=/x", "base.path=/y"]) == "run"
+
+
 def test_a_trial_is_named_by_what_was_asked_for(settings):
     config = settings("run")
     assert trial_name(config, []) == "run"

@@ -36,6 +36,14 @@ def test_a_study_elsewhere_is_told_with_its_whole_path(tmp_path, monkeypatch):
     assert f"in {tmp_path}/runs/*/wandb/offline-run-*;" in str(sync_hint([tmp_path / "runs" / "a"]))
 
 
+def test_runs_in_the_folder_that_wandb_dir_names_are_sent_from_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "all"))
+    monkeypatch.chdir(tmp_path)
+    assert sync_hint([tmp_path / "runs" / "a"]) is None
+    offline_run(tmp_path / "all", "1")
+    assert f"in all/{'wandb/offline-run-*'};" in str(sync_hint([tmp_path / "runs" / "a"]))
+
+
 @pytest.mark.parametrize("sent", ["synced", "syncstate", None])
 def test_nothing_is_said_where_nothing_waits(tmp_path, sent):
     (tmp_path / "runs" / "a").mkdir(parents=True)

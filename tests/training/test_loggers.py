@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import csv
+import http.server
 import json
+import socket
+import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import wandb
+from hydra import compose, initialize_config_dir
 from pytorch_lightning.loggers import WandbLogger
 
-from pathsynth.config import LoraConfig, ObjectiveConfig, SamplingConfig, TrackingConfig, TrainerConfig, ValidationConfig
+from pathsynth.config import LoraConfig, ObjectiveConfig, SamplingConfig, TrackingConfig, TrainerConfig, ValidationConfig, from_hydra
+from pathsynth.config.shipped import conf_folder
 from pathsynth.data.cache import build_cache, load_cache
 from pathsynth.data.phantom import phantom_data
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import Metric
+from pathsynth.ledger.stages import StageStore
+from pathsynth.ledger.versions import provenance
 from pathsynth.models.base import load_base
 from pathsynth.sampling.slots import Slot, Stream, attempt_at
 from pathsynth.sampling.verdict import MostProbable, Seen, judged_by
+from pathsynth.study.pipeline import Trial
+from pathsynth.study.plan import plan
 from pathsynth.training.exhibits import MOST_ROWS, ArtifactCard, keep_artifact, show_confusion, show_numbers, use_artifacts
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
 from pathsynth.training.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard, close, flat, open_logger
+from pathsynth.training.reachability import answers
 
 DATA = phantom_data(32, 36, 18, 18, seed=0)
 CARD = RunCard(
@@ -43,7 +53,7 @@ def offline(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "waiting"))
-    for name in ("WANDB_PROJECT", "WANDB_ENTITY"):
+    for name in ("WANDB_PROJECT", "WANDB_ENTITY", "WANDB_DIR"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -159,6 +169,32 @@ def test_a_training_that_was_cut_off_goes_on_in_the_same_run(small_base_folder, 
     assert second.summary["validation/macro_f1"] == first.summary["validation/macro_f1"] == {"max": 1}
 
 
+def test_a_trial_that_finds_its_adapter_made_without_tracking_logs_its_history(tmp_path, offline_runs):
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = from_hydra(compose("finetune", ["tracking=wandb"]))
+    planned = plan(config)
+    stage = next(s for s in planned.stages if s.name == "finetune")
+    store = StageStore(tmp_path / "stages", 60)
+    columns = "step,train_loss,held_out_loss,val_macro_f1,val_attempts"
+
+    def make(folder):
+        (folder / "history.csv").write_text(f"{columns}\n10,0.5,0.6,0.25,45\n20,nan,0.4,0.125,50\n")
+
+    store.build("finetune", stage.identity, {}, make, provenance("a processor"))
+    trial = Trial(config, planned, store, tmp_path / "trial", lambda *_: None)
+    trial.build(stage)
+    close(trial.logger)
+    ((run,),) = offline_runs(tmp_path / "trial").values()
+    validations = run.rows("validation/macro_f1")
+    assert [(row[VALIDATION_STEP], row["validation/macro_f1"], row["validation/attempts"]) for row in validations] == [
+        (10, 0.25, 45),
+        (20, 0.125, 50),
+    ]
+    assert [(row[GLOBAL_STEP], row["finetune/loss"]) for row in run.rows("finetune/loss")] == [(10, 0.5)]
+    assert [(row[GLOBAL_STEP], row["finetune/held_out_loss"]) for row in run.rows("finetune/held_out_loss")] == [(10, 0.6), (20, 0.4)]
+    assert run.summary["validation/macro_f1"] == {"max": 0.25}
+
+
 def test_the_environment_wins_over_the_settings(tmp_path, offline_runs, monkeypatch):
     monkeypatch.setenv("WANDB_PROJECT", "theirs")
     monkeypatch.setenv("WANDB_ENTITY", "team")
@@ -181,6 +217,56 @@ def test_without_a_key_and_a_mode_the_run_is_offline(tmp_path, offline_runs, mon
     show_confusion([logger], "confusion", "t", np.eye(9, dtype=int), DATA.space)
     close(logger)
     assert not offline_runs(tmp_path / "disabled")
+
+
+@pytest.fixture
+def silent_server():
+    """The port of a server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def closed_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.mark.parametrize("server", ["silent_server", "closed_port"])
+def test_where_the_server_does_not_answer_runs_are_kept_offline(server, request, tmp_path, offline_runs, monkeypatch, capfd):
+    address = f"http://127.0.0.1:{request.getfixturevalue(server)}"
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setenv("WANDB_API_KEY", "5ecre7" * 7)
+    monkeypatch.setenv("WANDB_BASE_URL", address)
+    close(open_logger(WANDB, tmp_path, CARD))
+    close(open_logger(WANDB.model_copy(update={"mode": "online"}), tmp_path, replace(CARD, identity="ba9876543210")))
+    assert set(offline_runs(tmp_path)) == {"0123456789ab", "ba9876543210"}
+    (line,) = [line for line in capfd.readouterr().out.splitlines() if address in line]
+    assert line.endswith("its W&B runs are kept offline, and wandb sync sends them later")
+
+
+def test_any_answer_of_a_server_is_one_but_a_failure_of_a_proxy_is_none():
+    class Server(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_error(int(self.path.strip("/")))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        told = {code: answers(f"http://127.0.0.1:{server.server_port}/{code}", 5) for code in (401, 404, 500, 502, 503)}
+        server.shutdown()
+    assert told == {401: True, 404: True, 500: True, 502: False, 503: False}
+
+
+def test_runs_lie_in_the_folder_that_wandb_dir_names(tmp_path, offline_runs, monkeypatch):
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "all" / "runs"))
+    for folder in ("a", "b"):
+        close(open_logger(WANDB, tmp_path / folder, CARD))
+    ((first, second),) = offline_runs(tmp_path / "all" / "runs").values()
+    assert first.folder != second.folder
+    assert not [path for folder in ("a", "b") for path in (tmp_path / folder).rglob("*")]
 
 
 def metric(name: str, value: float, low: float | None, high: float | None, slug: str | None = None) -> Metric:
