@@ -24,6 +24,7 @@ def test_bundle_lists_all_it_holds_and_no_real_image(make_sweep: Callable[..., P
         listed = {line.split("  ")[-1].strip() for line in bundle.read("CONTENTS.txt").decode().splitlines()}
         assert listed == names - {"CONTENTS.txt"}
         assert all(b"sesame" not in bundle.read(name) for name in names)
+    assert any(name.startswith("rank-4-0/rejected/mucus/") for name in names), "the page shows first attempts"
     assert "rank-4-0/grids/accepted.png" in names and not any("real" in name or "log" in name for name in names)
 
 

@@ -124,7 +124,7 @@ function tiles(t, slug) {
   }
   return box;
 }
-for (const [slug, name] of Object.entries(study.classes)) $("tissue").append(el("option", name, {value: slug}));
+for (const slug of study.pictured) $("tissue").append(el("option", study.classes[slug], {value: slug}));
 const pictured = trials.filter(t => t.sprite).sort((a, b) => (main(b)?.value ?? -1) - (main(a)?.value ?? -1));
 pictured.forEach((t, i) => { const o = el("option", `${t.config}, seed ${t.seed} (F1 ${shown(main(t)).split(" ")[0]})`, {value: i}); $("shown").append(o); });
 // The best configuration against the worst, at a training seed that both have where there is one.
@@ -175,6 +175,15 @@ function drawCurves() {
 }
 const classMetrics = unique(done.flatMap(t => t.metrics.filter(m => m[3] !== null).map(m => m.slice(0, 3).join(" / "))));
 for (const name of classMetrics) $("class-metric").append(el("option", name));
+const MOST_CLASSES = 30;
+$("all-classes").hidden = study.scored.length <= MOST_CLASSES;
+// Of many classes the first shown are those with the lowest mean over the configurations shown.
+function classesShown(some, get) {
+  const slugs = study.scored, every = $("all-classes").querySelector("input").checked;
+  if (slugs.length <= MOST_CLASSES || every) return slugs;
+  const level = s => { const v = some.map(c => get(c, s)).filter(Boolean); return v.length ? mean(v.map(m => m.value)) : 2; };
+  return slugs.map(s => [level(s), s]).sort((a, b) => a[0] - b[0]).slice(0, MOST_CLASSES).map(pair => pair[1]);
+}
 function drawClasses() {
   const [name, stage, scorer] = $("class-metric").value.split(" / "), slugs = Object.keys(study.classes), some = best.slice(0, 8);
   plot("classes", some.map((c, i) => { const t = c.trials[0], found = slugs.map(s => metric(t, name, stage, scorer, s));
