@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 from pathsynth.ledger.records import Metric
 
@@ -68,7 +69,17 @@ def cell(metric: Metric | None, digits: int = 3) -> Cell | None:
     return Cell(f"{metric.value:.{digits}f}", interval(metric, digits), f"{metric.n:,}")
 
 
-def interval(metric: Metric, digits: int = 3) -> str:
+class _Bounded(Protocol):
+    """Whatever has an interval."""
+
+    @property
+    def low(self) -> float | None: ...
+
+    @property
+    def high(self) -> float | None: ...
+
+
+def interval(metric: _Bounded, digits: int = 3) -> str:
     """``[low, high]``, or nothing where the record has no interval."""
     if metric.low is None or metric.high is None:
         return ""

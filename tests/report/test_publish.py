@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathsynth.commands.publish import publish_study
 from pathsynth.commands.report import make_report
 from pathsynth.ledger.errors import RequestError
 from pathsynth.report.collect import merge_trials
+from pathsynth.report.page import write_report
 from pathsynth.report.redaction import sentence_without_places, setting_without_place
 
 
@@ -104,6 +106,10 @@ def test_same_trial_from_two_people_counts_once(make_sweep: Callable[..., Path],
     theirs = make_sweep(tmp_path / "theirs", ranks=(4, 16), seeds=1, failed=0)
     assert [t.settings["lora.rank"] for t in merge_trials([mine, theirs])] == ["1", "4", "16"]
     (tmp_path / "both").mkdir()
+    write_report(mine)
     make_report([mine, publish_study(theirs)], into=tmp_path / "both")
     text = (tmp_path / "both" / "report.html").read_text(encoding="utf-8")
     assert "Study of 3 trials, 3 finished" in text
+    links = re.findall(r'"link": ?"([^"]+)"', text)
+    assert len(links) == 2, "to the pages of the study that lies there"
+    assert all((tmp_path / "both" / link).is_file() for link in links), "no link leads to where the bundle was opened"
