@@ -83,7 +83,7 @@ def _watch(folder: Path, real: bool) -> Path:
             trials = collect_trials(folder)
             for trial in (t for t in trials if t.finished and t.folder not in written):
                 with suppress(RequestError):  # a damaged one has a line in the study's page that says so
-                    write_trial_page(trial, real)  # takes longer to make than the study's line about it
+                    write_trial_page(trial, real, in_study=True)  # takes longer to make than the study's line about it
                 written.add(trial.folder)
             if pressed.is_set() or not _running(trials):
                 return write_merged(trials, folder, real)

@@ -16,6 +16,8 @@ from pathsynth.report.study_view import StudyView, study_view
 from pathsynth.report.trial_view import TrialView, trial_view
 
 _NAME = "report.html"
+_UPLOAD = "https://cloud.plotly.com/newchart"
+"""Where Plotly would send a chart that someone shares; no page offers it."""
 
 
 def write_report(folder: Path, real: bool = False) -> Path:
@@ -37,26 +39,26 @@ def write_report(folder: Path, real: bool = False) -> Path:
     if not finished:
         raise RequestError(f"{folder} holds no finished trial ({_states(trials)}); run it to its end first")
     if is_trial(folder):
-        return write_trial_page(finished[0], real)
+        return write_trial_page(finished[0], real, in_study=(folder.absolute().parent / _NAME).is_file())
     return write_merged([_with_page(trial, real) if trial.finished else trial for trial in trials], folder, real)
 
 
 def _with_page(trial: TrialSummary, real: bool) -> TrialSummary:
     try:
-        write_trial_page(trial, real)
+        write_trial_page(trial, real, in_study=True)
     except RequestError as error:
         return damaged(trial, error)
     return trial
 
 
-def write_trial_page(trial: TrialSummary, real: bool = False) -> Path:
-    """Write the page of a finished trial into its folder; its path.
+def write_trial_page(trial: TrialSummary, real: bool = False, in_study: bool = False) -> Path:
+    """Write the page of a finished trial into its folder; its path. ``in_study``: the page of its study lies in the folder above.
 
     Raises:
         RequestError: something that it shows is damaged.
     """
     try:
-        view = trial_view(trial, real)
+        view = trial_view(trial, real, f"../{_NAME}" if in_study else "")
     except RequestError:
         raise
     except Exception as error:  # a damaged file leads its library to raise whatever it may
@@ -88,7 +90,7 @@ def write_merged(trials: Sequence[TrialSummary], folder: Path, real: bool = Fals
 def _plotly() -> str:
     """Plotly's script; read as a file, for importing plotly takes longer than all the rest of a report."""
     script = (importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
-    return script.replace("</script", "<\\/script")
+    return script.replace("</script", "<\\/script").replace(_UPLOAD, "")
 
 
 def _states(trials: Sequence[TrialSummary]) -> str:

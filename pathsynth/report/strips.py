@@ -27,7 +27,7 @@ class Strip:
 
 
 def image_strip(places: Sequence[Path | None], columns: int, largest: int) -> Strip | None:
-    """The images of the places in order, those without one left blank; None if all are.
+    """The images of the places in order, those without one left transparent; None if all are.
 
     Args:
         places: square images, all of one size.
@@ -42,7 +42,7 @@ def image_strip(places: Sequence[Path | None], columns: int, largest: int) -> St
         return None
     size = max(image.width for image in images.values())
     step, lines = size + 2 + _GAP, -(-len(places) // columns)
-    strip = Image.new("RGB", (min(columns, len(places)) * step - _GAP, lines * step - _GAP), "white")
+    strip = Image.new("RGBA", (min(columns, len(places)) * step - _GAP, lines * step - _GAP), (0, 0, 0, 0))
     for i, image in images.items():
         left, top = i % columns * step, i // columns * step
         strip.paste(_FRAME, (left, top, left + size + 2, top + size + 2))

@@ -183,7 +183,9 @@ def _weakness(trials: Sequence[TrialSummary], verdict: StudyVerdict) -> str:
     slug, other, rate = found
     taken = f", most often taken for {class_name(other)}" if other else ""
     where = f"In the leading configuration (seed {best[0].settings.get('seed', 'unknown')})"
-    return f"{where}, {class_name(slug)} fails most: {rate.value:.0%} of {rate.n} first attempts are accepted{taken}."
+    return (
+        f"{where}, the weakest class is {class_name(slug)}: {round(rate.value * rate.n)} of {rate.n} first attempts were accepted{taken}."
+    )
 
 
 def _placed(trials: Sequence[TrialSummary], sprites: Sequence[Sprite | None]) -> tuple[list[str], tuple[tuple[str, bytes], ...]]:

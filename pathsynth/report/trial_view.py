@@ -116,6 +116,7 @@ class TrialView:
 
     title: str
     study: str
+    study_page: str
     data: str
     verdict: str
     remarks: tuple[str, ...]
@@ -147,8 +148,10 @@ class TrialView:
     missing: tuple[Missing, ...]
 
 
-def trial_view(trial: TrialSummary, real: bool = False) -> TrialView:
+def trial_view(trial: TrialSummary, real: bool = False, study_page: str = "") -> TrialView:
     """The view of a finished trial. Images of real tissue are in it only if ``real``; phantoms show no patient and always are.
+
+    ``study_page``: what leads to the page of its study; empty where there is none.
 
     Raises:
         RequestError: one of its images is damaged.
@@ -163,6 +166,7 @@ def trial_view(trial: TrialSummary, real: bool = False) -> TrialView:
     return TrialView(
         title=trial.name,
         study=trial.study,
+        study_page=study_page,
         data=", ".join(dict.fromkeys(m.data for m in result.metrics)),
         verdict=verdict(scores),
         remarks=remarks(scores, {slug: class_name(slug) for slug in slugs}),

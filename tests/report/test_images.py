@@ -80,8 +80,9 @@ def test_a_strip_has_lines_of_images_and_blanks(tmp_path: Path) -> None:
     strip = image_strip(places, columns=2, largest=96)
     assert strip and strip.images == 2
     step = 8 + 2 + 3
-    corners = [decoded(strip.uri).getpixel((5 + x * step, 5 + y * step)) for x, y in ((0, 0), (1, 0), (0, 1), (1, 1))]
-    assert corners == [(10, 10, 10), (255, 255, 255), (30, 30, 30), (255, 255, 255)]
+    picture = decoded(strip.uri)
+    corners = [picture.getpixel((5 + x * step, 5 + y * step)) for x, y in ((0, 0), (1, 0), (0, 1), (1, 1))]
+    assert corners == [(10, 10, 10, 255), (0, 0, 0, 0), (30, 30, 30, 255), (0, 0, 0, 0)]
     assert image_strip([None, None], 2, 96) is None
 
 
