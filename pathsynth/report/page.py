@@ -36,6 +36,8 @@ def write_report(folder: Path, real: bool = False) -> Path:
     """
     trials = collect_trials(folder)
     finished = [t for t in trials if t.finished]
+    if not finished and all(t.state == "done" for t in trials):
+        raise RequestError(f"{folder} has no scores to report ({_states(trials)}); {_sheets(trials)}pathsynth evaluate scores an adapter")
     if not finished:
         raise RequestError(f"{folder} holds no finished trial ({_states(trials)}); run it to its end first")
     if is_trial(folder):
@@ -91,6 +93,12 @@ def _plotly() -> str:
     """Plotly's script; read as a file, for importing plotly takes longer than all the rest of a report."""
     script = (importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
     return script.replace("</script", "<\\/script").replace(_UPLOAD, "")
+
+
+def _sheets(trials: Sequence[TrialSummary]) -> str:
+    """Where the images of generated sets can be seen."""
+    sheets = [str(t.folder / "sheet.png") for t in trials if (t.folder / "sheet.png").is_file()]
+    return f"its images are on {', '.join(sheets)}; " if sheets else ""
 
 
 def _states(trials: Sequence[TrialSummary]) -> str:

@@ -31,7 +31,7 @@ def image_strip(places: Sequence[Path | None], columns: int, largest: int) -> St
 
     Args:
         places: square images, all of one size.
-        columns: images side by side; more go into further lines.
+        columns: places side by side, which give the strip its width; more go into further lines.
         largest: images are shrunk to at most this many pixels a side.
 
     Raises:
@@ -42,7 +42,7 @@ def image_strip(places: Sequence[Path | None], columns: int, largest: int) -> St
         return None
     size = max(image.width for image in images.values())
     step, lines = size + 2 + _GAP, -(-len(places) // columns)
-    strip = Image.new("RGBA", (min(columns, len(places)) * step - _GAP, lines * step - _GAP), (0, 0, 0, 0))
+    strip = Image.new("RGBA", (columns * step - _GAP, lines * step - _GAP), (0, 0, 0, 0))
     for i, image in images.items():
         left, top = i % columns * step, i // columns * step
         strip.paste(_FRAME, (left, top, left + size + 2, top + size + 2))

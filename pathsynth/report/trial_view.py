@@ -142,6 +142,7 @@ class TrialView:
     pictures: tuple[Pictures, ...]
     nearest: tuple[Nearest, ...]
     absent_images: tuple[str, ...]
+    few_classes: int
     address: str
     history: str | None
     reliability: str | None
@@ -191,6 +192,7 @@ def trial_view(trial: TrialSummary, real: bool = False, study_page: str = "") ->
         common_errors=_common_errors(scores),
         pictures=_pictures(images, plan),
         nearest=_nearest(trial.folder, plan) if shown else (),
+        few_classes=FEW_CLASSES,
         absent_images=tuple(said for said in (plan.sentence(len(slugs)), *images.absent) if said),
         address=trial.address,
         history=history_plot(trial.folder / "history.csv"),
@@ -400,7 +402,7 @@ def _pictures(images: TrialImages, plan: ImagePlan) -> tuple[Pictures, ...]:
 def _nearest(folder: Path, plan: ImagePlan) -> tuple[Nearest, ...]:
     pairs = min(_PAIRS, plan.slots)
     found = [(slug, nearest_pairs(folder, slug, pairs)) for slug in plan.slugs]
-    return tuple(Nearest(class_name(slug), _strip(places, 2 * pairs)) for slug, places in found) if any(p for _, p in found) else ()
+    return tuple(Nearest(class_name(slug), _strip(places, 2 * _PAIRS)) for slug, places in found) if any(p for _, p in found) else ()
 
 
 def _strip(places: Sequence[Path | None], columns: int = 5) -> Strip | None:

@@ -225,6 +225,15 @@ def test_no_finished_trial_is_one_line(study: Path) -> None:
     assert not (study / "c-64" / "report.html").exists()
 
 
+def test_of_a_generated_set_it_is_said_where_its_images_are(study: Path) -> None:
+    (study / "b-4" / "result.json").unlink()
+    (study / "b-4" / "sheet.png").write_bytes(b"")
+    with pytest.raises(
+        RequestError, match=r"has no scores to report \(rank 4: done\); its images are on .*b-4/sheet\.png; pathsynth evaluate"
+    ):
+        write_report(study / "b-4")
+
+
 def test_report_never_imports_torch() -> None:
     code = "import sys, pathsynth.report.page, pathsynth.report.table; print(sorted({'torch', 'matplotlib', 'pandas'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

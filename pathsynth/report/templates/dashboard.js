@@ -190,7 +190,7 @@ function drawParallel() {
   }
   const notes = axes.flatMap((a, i) => a.values.map((v, k) => ({x: i, y: a.values.length > 1 ? k / (a.values.length - 1) : .5, text: inert(v), showarrow: false, xanchor: "right", xshift: -7, font: {size: 11}, bgcolor: dark.matches ? "#1b1822" : "#fff", borderpad: 1})));
   const lines = [...axes.keys(), axes.length].map(i => ({type: "line", x0: i, x1: i, y0: 0, y1: 1, layer: "below", line: {width: 1, color: dark.matches ? "#6a6475" : "#8b8794"}}));
-  plot("parallel", shades.filter(shade => shade.x.length), {title: `settings and macro-F1, ${study.scorer}`, annotations: notes, shapes: lines, xaxis: {showgrid: false, tickvals: [...axes.keys(), axes.length], ticktext: [...axes.map(a => inert(a.name)), `F1 ${low.toFixed(2)}–${(low + span).toFixed(2)}`], range: [-.5, axes.length + .2]}, yaxis: {showgrid: false, showticklabels: false, range: [-.08, 1.08]}});
+  plot("parallel", shades.filter(shade => shade.x.length), {title: `settings and macro-F1, ${study.scorer}`, annotations: notes, shapes: lines, xaxis: {showgrid: false, showline: false, tickvals: [...axes.keys(), axes.length], ticktext: [...axes.map(a => inert(a.name)), `F1 ${low.toFixed(2)}–${(low + span).toFixed(2)}`], range: [-.5, axes.length + .2]}, yaxis: {showgrid: false, showline: false, showticklabels: false, range: [-.08, 1.08]}});
 }
 function drawHeat() {
   const steps = $("steps").querySelector("select"), some = done.filter(t => !steps || (t.params["trainer.max_steps"] ?? "") === steps.value);
@@ -199,7 +199,7 @@ function drawHeat() {
   plot("heat", [{type: "heatmap", x: rates.map(inert), y: ranks.map(inert), z, colorscale: "Viridis", texttemplate: "%{z:.3f}"}], {title: "mean macro-F1, rank × learning rate", xaxis: {type: "category", title: {text: "learning rate"}}, yaxis: {type: "category", title: {text: "rank"}}});
 }
 function drawCost() {
-  const points = best.map(c => ({c, cost: c.trials.map(t => t.cost).filter(v => v !== null)})).filter(p => p.cost.length).map(p => ({config: p.c.config, f1: p.c.f1, cost: mean(p.cost)}));
+  const points = best.map(c => ({c, cost: c.trials.map(t => t.cost).filter(v => v !== null)})).filter(p => p.cost.length).map(p => ({config: p.c.config, f1: p.c.f1, cost: Number(mean(p.cost).toPrecision(6))}));
   const front = points.filter(p => !points.some(o => o !== p && o.cost <= p.cost && o.f1 >= p.f1 && (o.cost < p.cost || o.f1 > p.f1))).sort((a, b) => a.cost - b.cost);
   const trace = (list, name, extra) => ({x: list.map(p => p.cost), y: list.map(p => p.f1), text: list.map(p => inert(p.config)), name, ...extra});
   plot("cost", [trace(points, "configurations", {mode: "markers", marker: {color: COLOURS[0], size: 9}}), trace(front, "Pareto front", {mode: "lines+markers", line: {color: COLOURS[5]}, marker: {symbol: "diamond", size: 11}})], {title: "cost against quality", xaxis: {title: {text: "seconds per accepted image"}}, yaxis: {title: {text: "macro-F1"}}});
