@@ -18,7 +18,7 @@ from pathsynth.study.originals import refuse_changed
 
 _FILES = ("manifest.json", "state.json", "result.json", "attempts.parquet", "history.csv")
 _SHEETS = ("grids/first_attempts.png", "grids/accepted.png")
-_FOLDERS = {"adapter": (".json", ".safetensors"), "images": (".png",)}
+_FOLDERS = {"adapter": (".json", ".safetensors"), "images": (".png",), "rejected": (".png",)}
 CONTENTS = "CONTENTS.txt"
 
 

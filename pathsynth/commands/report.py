@@ -1,9 +1,12 @@
-"""`pathsynth report <trial, study folder or bundle> … [--format html|md|csv|parquet] [--into folder] [--include-real] [--watch]`."""
+"""`pathsynth report <trial, study folder or bundle> … [--format html|md|csv|parquet|latex] [--into folder]
+[--include-real] [--watch] [--open]`.
+"""
 
 from __future__ import annotations
 
 import errno
 import tempfile
+import webbrowser
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -26,23 +29,28 @@ _WATCH_SECONDS = 10
 
 
 def make_report(
-    folders: Sequence[Path], form: str = "html", into: Path | None = None, real: bool = False, watch: bool = False
+    folders: Sequence[Path], form: str = "html", into: Path | None = None, real: bool = False, watch: bool = False, show: bool = False
 ) -> None:
     """Write the page (or the tables in another form), print the main scores as a table, and last where the file is.
 
-    Several studies, or bundles made by ``publish``, become one page in ``into``; the same trial is in it once.
+    Several studies, or bundles made by ``publish``, become one page in ``into``; the same trial is in it once. ``show`` opens the
+    page in the browser.
 
     Raises:
         RequestError: there is no such folder or form, no finished trial in it, or flags that do not go together.
     """
+    if show and form != "html":
+        raise RequestError("--open opens a page; leave out --format")
     if len(folders) > 1 or folders[0].suffix == ".zip" or into:
-        _merged(folders, form, into, real, watch)
+        page = _merged(folders, form, into, real, watch)
+        print(f"report: {page}")
+        _open(page, show)
         return
     folder = folders[0]
     if watch and form != "html":
         raise RequestError("--watch keeps a page up to date; leave out --format")
     make = _watch if watch else write_report
-    page = make(folder, real) if form == "html" else _exported(folder, form)
+    paths = [make(folder, real)] if form == "html" else _exported(folder, form)
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDE)
@@ -50,7 +58,15 @@ def make_report(
     console.print(demo_table(trials))
     if len(trials) > 1:
         print(headline(study_verdict(trials)))
-    print(f"report: {page}")
+    for path in paths:
+        print(f"report: {path}")
+    _open(paths[-1], show)
+
+
+def _open(page: Path, show: bool) -> None:
+    """Open the page in the browser, if that is wanted; where there is none, say which file to open."""
+    if show and not webbrowser.open(page.absolute().as_uri()):
+        print(f"no browser was found; open {page.absolute()} in one")
 
 
 def _watch(folder: Path, real: bool) -> Path:
@@ -68,7 +84,7 @@ def _watch(folder: Path, real: bool) -> Path:
             trials = collect_trials(folder)
             for trial in (t for t in trials if t.finished and t.folder not in written):
                 with suppress(RequestError):  # a damaged one has a line in the study's page that says so
-                    write_trial_page(trial, real)  # takes longer to make than the study's line about it
+                    write_trial_page(trial, real, in_study=True)  # takes longer to make than the study's line about it
                 written.add(trial.folder)
             if pressed.is_set() or not _running(trials):
                 return write_merged(trials, folder, real)
@@ -87,7 +103,7 @@ def _running(trials: Sequence[TrialSummary]) -> bool:
     return any(t.state in (RUNNING, WAITING) for t in trials)
 
 
-def _merged(folders: Sequence[Path], form: str, into: Path | None, real: bool, watch: bool) -> None:
+def _merged(folders: Sequence[Path], form: str, into: Path | None, real: bool, watch: bool) -> Path:
     if form != "html" or watch:
         raise RequestError("several studies or bundles make a page; leave out --format and --watch")
     if into is not None and not into.is_dir():
@@ -96,14 +112,15 @@ def _merged(folders: Sequence[Path], form: str, into: Path | None, real: bool, w
         raise RequestError("several studies or a bundle need a folder for their page; make one and name it with --into")
     with tempfile.TemporaryDirectory() as scratch:
         opened = [_opened(f, Path(scratch) / str(i)) if f.suffix == ".zip" else f for i, f in enumerate(folders)]
-        page = write_merged(merge_trials(opened), into, real)
-    print(f"report: {page}")
+        return write_merged(merge_trials(opened), into, real)
 
 
 def _opened(bundle: Path, scratch: Path) -> Path:
     try:
         with zipfile.ZipFile(bundle) as archive:
             archive.extractall(scratch)
+        for page in scratch.rglob("report.html"):
+            page.unlink()  # goes with the scratch folder: the page that is made must not link to it
     except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # encrypted, or compressed in a way that is not known
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # of the place where it is opened
             raise
@@ -111,7 +128,7 @@ def _opened(bundle: Path, scratch: Path) -> Path:
     return scratch
 
 
-def _exported(folder: Path, form: str) -> Path:
+def _exported(folder: Path, form: str) -> list[Path]:
     from pathsynth.report.export import FORMS, export  # loads pandas
 
     if form not in FORMS:

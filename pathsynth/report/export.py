@@ -1,8 +1,12 @@
-"""The tables of a study or a trial for other tools: Markdown to paste, CSV and Parquet with a line for each trial."""
+"""The tables of a study or a trial for other tools: Markdown and LaTeX to paste, CSV and Parquet to compute with.
+
+The leaderboard, a line for each configuration, is the same in all of them.
+"""
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -13,6 +17,7 @@ from pathsynth.ledger.records import Metric
 from pathsynth.report.answer import EFFECT_HEADS, NO_SCORE, details, effect_row, headline
 from pathsynth.report.collect import TrialSummary, collect_trials
 from pathsynth.report.comparison import setting_effects, study_verdict
+from pathsynth.report.leaderboard import SCORES, LeaderboardRow, Score, leaderboard
 from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, REJECTED, Scores, interval
 
 _COLUMNS = ((BEFORE, GATE), (BEFORE, JUDGE), (BEFORE, COLOUR), (AFTER, JUDGE), (AFTER, COLOUR))
@@ -32,15 +37,67 @@ _SCORES = {
 }
 
 
-def export(folder: Path, form: str) -> Path:
-    """Write ``report.<form>`` (md, csv or parquet) into the folder of a trial or a study; its path.
+def export(folder: Path, form: str) -> list[Path]:
+    """Write the tables of a trial or a study into its folder; their paths, the leaderboard's last.
+
+    ``md``: ``report.md``, with the leaderboard in it. ``csv`` and ``parquet``: ``report.<form>`` with a line for each trial, and
+    ``leaderboard.<form>`` with one for each configuration. ``latex``: ``leaderboard.tex``.
 
     Raises:
         RequestError: there is no such folder, or it holds no trial.
     """
-    path = folder / f"report.{form}"
-    write_bytes(path, FORMS[form](collect_trials(folder)))
-    return path
+    trials = collect_trials(folder)
+    paths = []
+    for name, table in FORMS[form].items():
+        write_bytes(folder / name, table(trials))
+        paths.append(folder / name)
+    return paths
+
+
+def leaderboard_table(trials: Sequence[TrialSummary]) -> pd.DataFrame:
+    """A line for each configuration, best first.
+
+    Columns: place, configuration, one for each varied setting but the seed, seeds (of its finished trials, with spaces between),
+    unfinished (how many trials are), interval (what the intervals cover: images or seeds), and each score as
+    ``<metric>/<stage>/<scorer>`` with ``…/low``, ``…/high`` and ``…/n``; blank where it was not measured.
+    """
+    return pd.DataFrame([_place(place, row) for place, row in enumerate(leaderboard(trials), start=1)])
+
+
+def _place(place: int, row: LeaderboardRow) -> dict[str, str | float | int | None]:
+    line: dict[str, str | float | int | None] = {"place": place, "configuration": row.configuration, **row.settings}
+    line |= {"seeds": " ".join(row.seeds), "unfinished": row.unfinished, "interval": row.interval}
+    for key in SCORES:
+        score = row.scores.get(key)
+        ends = (score.value, score.low, score.high, score.n) if score else (None,) * 4
+        line |= dict(zip((key, f"{key}/low", f"{key}/high", f"{key}/n"), ends, strict=True))
+    return line
+
+
+def _leaderboard_cells(trials: Sequence[TrialSummary]) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows as people read them; what was typed is not escaped."""
+    rows = [
+        [
+            row.configuration,
+            " ".join(row.seeds) + (f" ({row.unfinished} unfinished)" if row.unfinished else ""),
+            *(_shown(row.scores.get(key)) for key in SCORES),
+        ]
+        for row in leaderboard(trials)
+    ]
+    return ["configuration", "seeds", *(words for words, _ in SCORES.values())], rows
+
+
+_LATEX_HEAD = r"""% A line for each configuration: mean [95% interval], n.
+% Of one seed the interval covers chance in the images, of several that of seeds.
+% Needs \usepackage{booktabs}; names beyond Latin letters need LuaLaTeX or XeLaTeX with a font that has them.
+"""
+
+
+def _latex(trials: Sequence[TrialSummary]) -> bytes:
+    heads, rows = _leaderboard_cells(trials)
+    cells = [[" ".join(cell.split()) for cell in row] for row in rows]
+    table = pd.DataFrame(cells, columns=heads).to_latex(index=False, escape=True, column_format="ll" + "r" * len(SCORES))
+    return (_LATEX_HEAD + re.sub(r"^[\[*]", r"{\g<0>}", table, flags=re.MULTILINE)).encode()  # else an argument of the \\ before it
 
 
 def trials_table(trials: Sequence[TrialSummary]) -> pd.DataFrame:
@@ -74,7 +131,7 @@ def _line(trial: TrialSummary) -> dict[str, str | float | int | None]:
 
 def markdown(trials: Sequence[TrialSummary]) -> str:
     """The verdict and the trials side by side, where there are several, and the scores of each finished one, overall and by class."""
-    parts = [*_verdict(trials), _side_by_side(trials)] if len(trials) > 1 else []
+    parts = [*_verdict(trials), _leaderboard(trials), _side_by_side(trials)] if len(trials) > 1 else []
     for trial in trials:
         if trial.result:
             parts += [f"### {plain(trial.label)}", *score_tables(Scores(trial.result.metrics))]
@@ -90,6 +147,11 @@ def _verdict(trials: Sequence[TrialSummary]) -> list[str]:
     rows = [[plain(cell) for cell in effect_row(effect)] for effect in setting_effects(verdict)]
     table = [_table(EFFECT_HEADS, rows)] if rows else []
     return [f"**{plain(headline(verdict))}**", "\n".join(f"- {plain(sentence)}" for sentence in details(verdict)), *table]
+
+
+def _leaderboard(trials: Sequence[TrialSummary]) -> str:
+    heads, rows = _leaderboard_cells(trials)
+    return _table(heads, [[plain(cell) if i < 2 else cell for i, cell in enumerate(row)] for row in rows])
 
 
 def _side_by_side(trials: Sequence[TrialSummary]) -> str:
@@ -178,7 +240,7 @@ def _common_errors(scores: Scores) -> str:
     return f"Correlation of the errors of gate and judge on real images: {'; '.join(said)}." if said else ""
 
 
-def _shown(metric: Metric | None, digits: int = 3) -> str:
+def _shown(metric: Metric | Score | None, digits: int = 3) -> str:
     if metric is None:
         return ""
     bounds = f" {interval(metric, digits)}" if interval(metric, digits) else ""
@@ -195,19 +257,23 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _csv(trials: Sequence[TrialSummary]) -> bytes:
-    return trials_table(trials).to_csv(index=False).encode()
+def _csv(table: pd.DataFrame) -> bytes:
+    return table.to_csv(index=False).encode()
 
 
-def _parquet(trials: Sequence[TrialSummary]) -> bytes:
+def _parquet(table: pd.DataFrame) -> bytes:
     buffer = io.BytesIO()
-    trials_table(trials).to_parquet(buffer, index=False)
+    table.to_parquet(buffer, index=False)
     return buffer.getvalue()
 
 
-FORMS: dict[str, Callable[[Sequence[TrialSummary]], bytes]] = {
-    "md": lambda trials: markdown(trials).encode(),
-    "csv": _csv,
-    "parquet": _parquet,
+FORMS: dict[str, dict[str, Callable[[Sequence[TrialSummary]], bytes]]] = {
+    "md": {"report.md": lambda trials: markdown(trials).encode()},
+    "csv": {"report.csv": lambda trials: _csv(trials_table(trials)), "leaderboard.csv": lambda trials: _csv(leaderboard_table(trials))},
+    "parquet": {
+        "report.parquet": lambda trials: _parquet(trials_table(trials)),
+        "leaderboard.parquet": lambda trials: _parquet(leaderboard_table(trials)),
+    },
+    "latex": {"leaderboard.tex": _latex},
 }
-"""What ``pathsynth report --format`` can write beside the page."""
+"""What ``pathsynth report --format`` can write beside the page: files and what makes them."""

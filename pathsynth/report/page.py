@@ -24,6 +24,8 @@ _KEPT = {
     "pretrain": "base and result.json",
 }
 """What a trial of a command that measures no agreement leaves in its folder."""
+_UPLOAD = "https://cloud.plotly.com/newchart"
+"""Where Plotly would send a chart that someone shares; no page offers it."""
 
 
 def write_report(folder: Path, real: bool = False) -> Path:
@@ -45,7 +47,7 @@ def write_report(folder: Path, real: bool = False) -> Path:
     if not finished:
         raise RequestError(_without_result(folder, trials))
     if is_trial(folder):
-        return write_trial_page(finished[0], real)
+        return write_trial_page(finished[0], real, in_study=(folder.absolute().parent / _NAME).is_file())
     return write_merged([_with_page(trial, real) if trial.finished else trial for trial in trials], folder, real)
 
 
@@ -55,25 +57,27 @@ def _without_result(folder: Path, trials: Sequence[TrialSummary]) -> str:
     kept = [f"{command}: see {_KEPT[command]} in each trial's folder" for command in sorted(commands & _KEPT.keys())]
     if kept:
         return f"{folder} has no trial of run or evaluate, of which pages are made; {'; '.join(kept)}"
+    if all(trial.state == DONE for trial in trials):
+        return f"{folder} has no scores to report ({_states(trials)}); {_sheets(trials)}pathsynth evaluate scores an adapter"
     return f"{folder} holds no finished trial ({_states(trials)}); run it to its end first"
 
 
 def _with_page(trial: TrialSummary, real: bool) -> TrialSummary:
     try:
-        write_trial_page(trial, real)
+        write_trial_page(trial, real, in_study=True)
     except RequestError as error:
         return damaged(trial, error)
     return trial
 
 
-def write_trial_page(trial: TrialSummary, real: bool = False) -> Path:
-    """Write the page of a finished trial into its folder; its path.
+def write_trial_page(trial: TrialSummary, real: bool = False, in_study: bool = False) -> Path:
+    """Write the page of a finished trial into its folder; its path. ``in_study``: the page of its study lies in the folder above.
 
     Raises:
         RequestError: something that it shows is damaged.
     """
     try:
-        view = trial_view(trial, real)
+        view = trial_view(trial, real, f"../{_NAME}" if in_study else "")
     except RequestError:
         raise
     except Exception as error:  # a damaged file leads its library to raise whatever it may
@@ -105,7 +109,13 @@ def write_merged(trials: Sequence[TrialSummary], folder: Path, real: bool = Fals
 def _plotly() -> str:
     """Plotly's script; read as a file, for importing plotly takes longer than all the rest of a report."""
     script = (importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
-    return script.replace("</script", "<\\/script")
+    return script.replace("</script", "<\\/script").replace(_UPLOAD, "")
+
+
+def _sheets(trials: Sequence[TrialSummary]) -> str:
+    """Where the images of generated sets can be seen."""
+    sheets = [str(t.folder / "sheet.png") for t in trials if (t.folder / "sheet.png").is_file()]
+    return f"its images are on {', '.join(sheets)}; " if sheets else ""
 
 
 def _states(trials: Sequence[TrialSummary]) -> str:

@@ -15,7 +15,7 @@ from pathsynth.ledger.records import RELIABILITY
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-GATE_COLOUR, JUDGE_COLOUR, QUIET = "#4b2e83", "#b5651d", "#8b8794"
+GATE_COLOUR, JUDGE_COLOUR, QUIET = "#4b2e83", "#c2457c", "#8b8794"
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9.5,
@@ -82,7 +82,7 @@ def reliability_plot(extras: Mapping[str, Sequence[Sequence[int]]]) -> str | Non
                 bins = found.get((split, scorer), [])
                 sure, right = [mean / 1000 for _, _, mean in bins], [hits / n for n, hits, _ in bins]
                 axes.plot(sure, right, color=colour, linewidth=1.2)
-                axes.scatter(sure, right, [4 + n for n, _, _ in bins], color=colour, marker=marker, alpha=0.7, label=scorer)
+                axes.scatter(sure, right, [4 + n for n, _, _ in bins], color=colour, marker=marker, alpha=0.7, label=scorer, clip_on=False)
             axes.set_title(f"{split}: right, against how sure", loc="left", fontsize=10)
             axes.set_xlabel("probability of the class named")
             axes.set_ylabel("share that is right")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 from pathsynth.ledger.records import Metric
 
@@ -31,24 +34,29 @@ class Scores:
 
     def generated(self, metric: str, stage: str, scorer: str, slug: str | None = None) -> Metric | None:
         """The record of generated images; ``slug`` None is the one over all classes."""
-        for m in self.metrics:
-            if (m.metric, m.stage, m.scorer, m.class_, m.split) == (metric, stage, scorer, slug, "generated"):
-                return m
-        return None
+        return self._generated.get((metric, stage, scorer, slug))
 
     def real(self, metric: str, scorer: str | None, split: str, slug: str | None = None) -> Metric | None:
         """The record of a score on real images of a split; ``scorer`` None: no single classifier's, ``slug`` None: over all classes."""
-        for m in self.metrics:
-            if (m.metric, m.scorer, m.class_, m.split) == (metric, scorer, slug, split):
-                return m
-        return None
+        return self._by_split.get((metric, scorer, slug, split))
 
     def beside_real(self, metric: str, slug: str) -> tuple[Metric | None, Metric | None, Metric | None]:
         """The judge's record of one class's first attempts, of its accepted images, and of as many real training images."""
         before, after = (self.generated(metric, stage, JUDGE, slug) for stage in (BEFORE, AFTER))
         return before, after, self.real(metric, JUDGE, "train", slug)
 
-    @property
+    @cached_property
+    def _generated(self) -> Mapping[tuple[str, str | None, str | None, str | None], Metric]:
+        """By metric, stage, scorer and class; of equal ones the first."""
+        found = [((m.metric, m.stage, m.scorer, m.class_), m) for m in self.metrics if m.split == "generated"]
+        return dict(reversed(found))
+
+    @cached_property
+    def _by_split(self) -> Mapping[tuple[str, str | None, str | None, str], Metric]:
+        """By metric, scorer, class and split; of equal ones the first."""
+        return dict(reversed([((m.metric, m.scorer, m.class_, m.split), m) for m in self.metrics]))
+
+    @cached_property
     def slugs(self) -> tuple[str, ...]:
         """Classes that generated images were asked for, in the order of the records."""
         return tuple(dict.fromkeys(m.class_ for m in self.metrics if m.class_ is not None and m.split == "generated"))
@@ -61,7 +69,17 @@ def cell(metric: Metric | None, digits: int = 3) -> Cell | None:
     return Cell(f"{metric.value:.{digits}f}", interval(metric, digits), f"{metric.n:,}")
 
 
-def interval(metric: Metric, digits: int = 3) -> str:
+class _Bounded(Protocol):
+    """Whatever has an interval."""
+
+    @property
+    def low(self) -> float | None: ...
+
+    @property
+    def high(self) -> float | None: ...
+
+
+def interval(metric: _Bounded, digits: int = 3) -> str:
     """``[low, high]``, or nothing where the record has no interval."""
     if metric.low is None or metric.high is None:
         return ""

@@ -13,7 +13,9 @@ from typing import Any
 from urllib.parse import quote
 
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.records import Metric
 from pathsynth.report.answer import EFFECT_HEADS, details, effect_row, headline
+from pathsynth.report.bounds import ImagePlan, image_plan, weakest
 from pathsynth.report.collect import TrialSummary, damaged
 from pathsynth.report.comparison import (
     StudyVerdict,
@@ -26,8 +28,9 @@ from pathsynth.report.comparison import (
     setting_effects,
     study_verdict,
 )
-from pathsynth.report.scores import Scores
-from pathsynth.report.sprites import Sprite, trial_sprite
+from pathsynth.report.images import trial_images
+from pathsynth.report.scores import BEFORE, Scores
+from pathsynth.report.sprites import Sprite, image_sprite
 from pathsynth.report.trial_view import class_name
 from pathsynth.study.state import read_state
 
@@ -35,6 +38,9 @@ IMAGES = "report_images"
 """The folder beside the page that holds the images which would make it too large."""
 _INLINE_BYTES = 5_500_000
 _FEW_TRIALS = 24
+_MOST_IMAGES, _MOST_OF_A_TRIAL = 24_000, 1000
+_MOST_RECORDS = 60_000
+"""Scores of classes in the page; of more, the least needed are left out."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ class StudyView:
     seeds: str
     versions: str
     date: str
+    absent_images: tuple[str, ...]
     payload: str
     beside: tuple[tuple[str, bytes], ...]
 
@@ -69,9 +76,11 @@ def study_view(trials: Sequence[TrialSummary], home: Path, real: bool = False) -
     Raises:
         RequestError: every finished trial is damaged.
     """
-    few = sum(t.finished for t in trials) <= _FEW_TRIALS
-    shown = [_with_sprite(t, home, few, real) for t in trials]
-    trials, sprites = [trial for trial, _ in shown], [sprite for _, sprite in shown]
+    plan = _image_plan(trials, real)
+    records = _class_records(trials)
+    largest = 64 if sum(t.finished for t in trials) <= _FEW_TRIALS else 32
+    shown = [_with_sprite(t, home, plan, largest, real) for t in trials]
+    trials, sprites = [s.trial for s in shown], [s.sprite for s in shown]
     finished = [t for t in trials if t.finished]
     if not finished:
         raise RequestError("; ".join(f"{t.folder} is damaged ({t.problem})" for t in trials if t.problem) + "; run it again")
@@ -82,9 +91,11 @@ def study_view(trials: Sequence[TrialSummary], home: Path, real: bool = False) -
     payload = {
         "scorer": main_score(trials),
         "classes": {slug: class_name(slug) for slug in slugs},
+        "scored": [slug for slug in slugs if slug in records.slugs],
+        "pictured": plan.slugs,
         "configurations": _configurations(verdict) if verdict else [],
         "effects": [[*effect_row(e)[:2], e.difference.value, e.difference.low, e.difference.high] for e in effects],
-        "trials": [_record(t, home, sprite, url) for t, sprite, url in zip(trials, sprites, urls, strict=True)],
+        "trials": [_record(t, home, records, sprite, url) for t, sprite, url in zip(trials, sprites, urls, strict=True)],
     }
     return StudyView(
         title=finished[0].study,
@@ -101,19 +112,48 @@ def study_view(trials: Sequence[TrialSummary], home: Path, real: bool = False) -
         seeds=", ".join(sorted({t.settings["seed"] for t in finished if "seed" in t.settings})),
         versions=", ".join(dict.fromkeys(f"{k} {v}" for t in finished if t.result for k, v in t.result.versions.items() if k in _NAMED)),
         date=max((read_state(t.folder).ended or "" for t in finished), default="")[:10],
+        absent_images=_absent_images(shown, plan, len(slugs)),
         payload=_inert(payload),
         beside=beside,
     )
 
 
-def _with_sprite(trial: TrialSummary, home: Path, few: bool, real: bool) -> tuple[TrialSummary, Sprite | None]:
+@dataclass(frozen=True)
+class _Shown:
+    """A trial with its pictures, and why it lacks some."""
+
+    trial: TrialSummary
+    sprite: Sprite | None
+    absent: tuple[str, ...]
+
+
+def _with_sprite(trial: TrialSummary, home: Path, plan: ImagePlan, largest: int, real: bool) -> _Shown:
     """A trial and its pictures; one that cannot be shown as it is, is damaged."""
     try:
         hardest(trial)
-        _record(trial, home, None, "")
-        return trial, trial_sprite(trial.folder, _slugs(trial), 10 if few else 4, 64 if few else 32, real)
+        _record(trial, home, ClassRecords(frozenset(), False), None, "")
+        if not trial.finished:
+            return _Shown(trial, None, ())
+        images = trial_images(trial.folder, _slugs(trial), plan.slugs, plan.slots, real)
+        return _Shown(trial, image_sprite(images.files, largest), images.absent)
     except Exception as error:  # a damaged file leads its library to raise whatever it may
-        return damaged(trial, error), None
+        return _Shown(damaged(trial, error), None, ())
+
+
+def _image_plan(trials: Sequence[TrialSummary], real: bool) -> ImagePlan:
+    results = [Scores(t.result.metrics) for t in trials if t.result]
+    slugs = list(dict.fromkeys(slug for scores in results for slug in scores.slugs))
+    most = min(_MOST_OF_A_TRIAL, _MOST_IMAGES // max(1, len(results)))
+    return image_plan(slugs, results, 3 if real else 2, most, 10 if len(results) <= _FEW_TRIALS else 4)
+
+
+def _absent_images(shown: Sequence[_Shown], plan: ImagePlan, classes: int) -> tuple[str, ...]:
+    """What is not shown, each reason once, with the number of trials where it is not all of them."""
+    finished = [s for s in shown if s.trial.finished]
+    reasons = list(dict.fromkeys(said for s in finished for said in s.absent))
+    counts = [sum(said in s.absent for s in finished) for said in reasons]
+    told = [said if n == len(finished) else f"{n} of {len(finished)} trials: {said}" for said, n in zip(reasons, counts, strict=True)]
+    return tuple(said for said in (plan.sentence(classes), *told) if said)
 
 
 _NAMED = ("pathsynth", "torch", "diffusers")
@@ -143,7 +183,9 @@ def _weakness(trials: Sequence[TrialSummary], verdict: StudyVerdict) -> str:
     slug, other, rate = found
     taken = f", most often taken for {class_name(other)}" if other else ""
     where = f"In the leading configuration (seed {best[0].settings.get('seed', 'unknown')})"
-    return f"{where}, {class_name(slug)} fails most: {rate.value:.0%} of {rate.n} first attempts are accepted{taken}."
+    return (
+        f"{where}, the weakest class is {class_name(slug)}: {round(rate.value * rate.n)} of {rate.n} first attempts were accepted{taken}."
+    )
 
 
 def _placed(trials: Sequence[TrialSummary], sprites: Sequence[Sprite | None]) -> tuple[list[str], tuple[tuple[str, bytes], ...]]:
@@ -166,13 +208,39 @@ def _placed(trials: Sequence[TrialSummary], sprites: Sequence[Sprite | None]) ->
 
 _OF_A_CLASS = ("acceptance", "f1", "precision", "recall")
 """What the page shows of each class; the rest is on the trials' own pages."""
+_NEEDED = ("acceptance", "f1")
 
 
-def _record(trial: TrialSummary, home: Path, sprite: Sprite | None, url: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ClassRecords:
+    """Which scores of classes the page carries: of which classes, and whether more than F1 and acceptance before filtering."""
+
+    slugs: frozenset[str]
+    whole: bool
+
+    def hold(self, m: Metric) -> bool:
+        if m.class_ is None:
+            return True
+        kind = m.metric in _OF_A_CLASS if self.whole else m.metric in _NEEDED and m.stage == BEFORE
+        return kind and m.class_ in self.slugs
+
+
+def _class_records(trials: Sequence[TrialSummary]) -> ClassRecords:
+    """All while they are few enough for a page, else the needed ones, else those of the weakest classes."""
+    results = [Scores(t.result.metrics) for t in trials if t.result]
+    slugs = list(dict.fromkeys(slug for scores in results for slug in scores.slugs))
+    for records in (ClassRecords(frozenset(slugs), True), ClassRecords(frozenset(slugs), False)):
+        count = sum(m.class_ is not None and records.hold(m) for scores in results for m in scores.metrics)
+        if count <= _MOST_RECORDS:
+            return records
+    fit = max(1, len(slugs) * _MOST_RECORDS // count)
+    return ClassRecords(frozenset(weakest(slugs, results)[:fit]), False)
+
+
+def _record(trial: TrialSummary, home: Path, records: ClassRecords, sprite: Sprite | None, url: str) -> dict[str, Any]:
     result = trial.result
-    slugs = _slugs(trial)
     generated = [m for m in (result.metrics if result else ()) if m.split == "generated"]
-    kept = [m for m in generated if m.class_ is None or m.metric in _OF_A_CLASS]
+    kept = [m for m in generated if records.hold(m)]
     return {
         "name": trial.name,
         "link": quote(os.path.relpath(trial.folder / "report.html", home)) if (trial.folder / "report.html").is_file() else "",
@@ -186,7 +254,6 @@ def _record(trial: TrialSummary, home: Path, sprite: Sprite | None, url: str) ->
         "cost": seconds_per_accepted(trial),
         "accepted": accepted_images(trial),
         "metrics": [[m.metric, m.stage, m.scorer, m.class_, m.value, m.low, m.high, m.n] for m in kept],
-        "slugs": slugs,
         "history": _history(trial.folder / "history.csv"),
         "sprite": _drawn(sprite, url) if sprite else None,
     }

@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from PIL import Image, ImageColor
+
 from pathsynth.ledger.records import Metric, Missing, Result
 from pathsynth.report import paper
+from pathsynth.report.bounds import FEW_CLASSES, WEAKEST, ImagePlan, image_plan, weakest
 from pathsynth.report.collect import TrialSummary
-from pathsynth.report.plots import history_plot, reliability_plot
+from pathsynth.report.images import ACCEPTED, FIRST, REAL, TrialImages, nearest_pairs, trial_images
+from pathsynth.report.plots import GATE_COLOUR, history_plot, reliability_plot
 from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, REJECTED, Cell, Scores, cell
-from pathsynth.report.sheets import Strip, class_strips
+from pathsynth.report.strips import Strip, image_strip, png_uri
 from pathsynth.report.verdict import Independence, independence, remarks, verdict
 from pathsynth.vocabulary.labels import COLORECTAL, slug_words
 
@@ -43,20 +48,40 @@ _KEY_SETTINGS = (
 )
 
 
+_SLOTS, _PAIRS = 10, 5
+_MOST_IMAGES = 540
+"""Generated and real images on a page; those beside training images come on top."""
+
+
 @dataclass(frozen=True)
 class Row:
-    """A heading and numbers; None is "not measured"."""
+    """A heading and numbers; None is "not measured". ``over_all``: it is the one over all classes."""
 
     name: str
     cells: tuple[Cell | None, ...]
+    over_all: bool = False
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """A row for each class. Of many classes ``first`` are the weakest, and ``every`` is all of them, to be unfolded; else it is empty."""
+
+    first: tuple[Row, ...]
+    every: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """A confusion matrix: a row for each class asked for, a column for each class answered."""
+    """A confusion matrix: a row for each class asked for, a column for each class answered.
+
+    Of many classes it has no ``rows``: ``heat`` is a picture of it (a PNG data URI), and ``errors`` are its largest other entries,
+    as class asked for, class answered, count, and images asked for.
+    """
 
     title: str
     rows: tuple[MatrixRow, ...]
+    heat: str | None
+    errors: tuple[tuple[str, str, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -69,7 +94,7 @@ class MatrixRow:
 
 @dataclass(frozen=True)
 class Pictures:
-    """One class's strips of images; None where the class has none, or there is no sheet."""
+    """One class's strips of images, a place for each slot; None where the class has none."""
 
     name: str
     real: Strip | None
@@ -91,6 +116,7 @@ class TrialView:
 
     title: str
     study: str
+    study_page: str
     data: str
     verdict: str
     remarks: tuple[str, ...]
@@ -104,36 +130,44 @@ class TrialView:
     identity: str
     overall: tuple[Row, ...]
     beside_paper: bool
-    by_class: tuple[Row, ...]
-    filtering: tuple[Row, ...]
+    classes: int
+    by_class: ClassTable
+    filtering: ClassTable
     matrices: tuple[Matrix, ...]
     short_names: tuple[str, ...]
     closeness: tuple[Row, ...]
-    class_closeness: tuple[Row, ...]
+    class_closeness: ClassTable
     trust: tuple[Row, ...]
     common_errors: tuple[Row, ...]
     pictures: tuple[Pictures, ...]
     nearest: tuple[Nearest, ...]
+    absent_images: tuple[str, ...]
+    few_classes: int
     address: str
     history: str | None
     reliability: str | None
     missing: tuple[Missing, ...]
 
 
-def trial_view(trial: TrialSummary, real: bool = False) -> TrialView:
+def trial_view(trial: TrialSummary, real: bool = False, study_page: str = "") -> TrialView:
     """The view of a finished trial. Images of real tissue are in it only if ``real``; phantoms show no patient and always are.
 
+    ``study_page``: what leads to the page of its study; empty where there is none.
+
     Raises:
-        RequestError: one of its sheets is damaged.
+        RequestError: one of its images is damaged.
     """
     result = trial.result
     assert result is not None, "only a finished trial has a page"
     scores = Scores(result.metrics)
     slugs = scores.slugs
-    grids, shown = trial.folder / "grids", real or all(m.data.startswith("phantom") for m in result.metrics)
+    shown = real or all(m.data.startswith("phantom") for m in result.metrics)
+    plan = image_plan(slugs, [scores], 3, _MOST_IMAGES, _SLOTS)
+    images = trial_images(trial.folder, slugs, plan.slugs, plan.slots, shown)
     return TrialView(
         title=trial.name,
         study=trial.study,
+        study_page=study_page,
         data=", ".join(dict.fromkeys(m.data for m in result.metrics)),
         verdict=verdict(scores),
         remarks=remarks(scores, {slug: class_name(slug) for slug in slugs}),
@@ -147,16 +181,19 @@ def trial_view(trial: TrialSummary, real: bool = False) -> TrialView:
         identity=result.identity,
         overall=_overall(scores),
         beside_paper=beside_paper(slugs),
-        by_class=_by_class(scores),
-        filtering=_filtering(scores),
+        classes=len(slugs),
+        by_class=_class_table(scores, _by_class(scores)),
+        filtering=_class_table(scores, _filtering(scores)),
         matrices=_matrices(result, slugs),
         short_names=tuple(short_name(s) for s in slugs),
         closeness=_closeness(scores),
-        class_closeness=_class_closeness(scores),
+        class_closeness=_class_table(scores, _class_closeness(scores)),
         trust=_trust(scores),
         common_errors=_common_errors(scores),
-        pictures=_pictures(grids, slugs, shown),
-        nearest=_nearest(grids, slugs) if shown else (),
+        pictures=_pictures(images, plan),
+        nearest=_nearest(trial.folder, plan) if shown else (),
+        few_classes=FEW_CLASSES,
+        absent_images=tuple(said for said in (plan.sentence(len(slugs)), *images.absent) if said),
         address=trial.address,
         history=history_plot(trial.folder / "history.csv"),
         reliability=reliability_plot(result.extras),
@@ -216,6 +253,7 @@ def _by_class(scores: Scores) -> tuple[Row, ...]:
         Row(
             "mean of the classes" if slug is None else class_name(slug),
             (*_paper_cells(slug), *_measured(scores, GATE, slug), *_measured(scores, JUDGE, slug)),
+            over_all=slug is None,
         )
         for slug in slugs
     )
@@ -239,7 +277,7 @@ def _measured(scores: Scores, scorer: str, slug: str | None) -> tuple[Cell | Non
 def _filtering(scores: Scores) -> tuple[Row, ...]:
     """Five cells a row: acceptance, attempts per accepted image, exhausted slots, and what the judge confirms of accepted and rejected."""
     slugs: list[str | None] = [*scores.slugs, None]
-    return tuple(Row("all classes" if slug is None else class_name(slug), _filtering_cells(scores, slug)) for slug in slugs)
+    return tuple(Row("all classes" if slug is None else class_name(slug), _filtering_cells(scores, slug), slug is None) for slug in slugs)
 
 
 def _filtering_cells(scores: Scores, slug: str | None) -> tuple[Cell | None, ...]:
@@ -253,6 +291,16 @@ def _filtering_cells(scores: Scores, slug: str | None) -> tuple[Cell | None, ...
     )
 
 
+def _class_table(scores: Scores, rows: Sequence[Row]) -> ClassTable:
+    """Rows of classes and those over all classes behind them."""
+    if len(scores.slugs) <= FEW_CLASSES:
+        return ClassTable(tuple(rows), ())
+    order = [class_name(slug) for slug in weakest(scores.slugs, [scores])]
+    found = {row.name: row for row in rows if not row.over_all}
+    first = [found[name] for name in order if name in found][:WEAKEST]
+    return ClassTable((*first, *(row for row in rows if row.over_all)), tuple(rows))
+
+
 def _matrices(result: Result, slugs: Sequence[str]) -> tuple[Matrix, ...]:
     titles = {
         f"{BEFORE}/{GATE}": "First attempts, by the gate",
@@ -260,10 +308,31 @@ def _matrices(result: Result, slugs: Sequence[str]) -> tuple[Matrix, ...]:
         f"{AFTER}/{JUDGE}": "Accepted images, by the judge",
     }
     found = {key: result.extras[key] for key in titles if key in result.extras}
-    return tuple(
-        Matrix(titles[key], tuple(_matrix_row(short_name(slug), counts) for slug, counts in zip(slugs, rows, strict=True)))
-        for key, rows in found.items()
-    )
+    return tuple(_matrix(titles[key], rows, [short_name(slug) for slug in slugs]) for key, rows in found.items())
+
+
+def _matrix(title: str, counts: Sequence[Sequence[int]], names: Sequence[str]) -> Matrix:
+    """Whole where there are few classes, else as a picture with its largest errors."""
+    if len(counts) != len(names):
+        raise ValueError(f"a confusion matrix of {len(counts)} rows for {len(names)} classes")
+    if len(names) <= FEW_CLASSES:
+        return Matrix(title, tuple(_matrix_row(name, row) for name, row in zip(names, counts, strict=True)), None, ())
+    matrix = np.asarray(counts)
+    asked, errors = matrix.sum(axis=1), matrix * (1 - np.eye(len(names), dtype=int))
+    largest = np.argsort(-errors, axis=None, kind="stable")[:WEAKEST]
+    pairs = [divmod(int(place), len(names)) for place in largest if errors.flat[place]]
+    told = tuple((names[row], names[column], int(matrix[row, column]), int(asked[row])) for row, column in pairs)
+    return Matrix(title, (), _heat(matrix / np.maximum(asked, 1)[:, None]), told)
+
+
+def _heat(shares: np.ndarray) -> str:
+    """float (K, K) of shares in [0, 1] as a picture of a pixel an entry, white to the gate's colour; a data URI.
+
+    Shares are shown by their square root, so that small ones can be seen.
+    """
+    colour = np.array(ImageColor.getrgb(GATE_COLOUR))
+    pixels = 255 - np.sqrt(shares)[..., None] * (255 - colour)
+    return png_uri(Image.fromarray(pixels.round().astype(np.uint8)))
 
 
 def _matrix_row(name: str, counts: Sequence[int]) -> MatrixRow:
@@ -323,18 +392,18 @@ def _common_errors(scores: Scores) -> tuple[Row, ...]:
     return tuple(Row(f"{words} images", (cell(m),)) for words, m in found if m)
 
 
-def _pictures(folder: Path, slugs: Sequence[str], reference: bool) -> tuple[Pictures, ...]:
-    first, accepted = (_strips(folder / f"{name}.png", len(slugs)) for name in ("first_attempts", "accepted"))
-    real = _strips(folder / "real.png", len(slugs)) if reference else (None,) * len(slugs)
-    if not any((*real, *first, *accepted)):
+def _pictures(images: TrialImages, plan: ImagePlan) -> tuple[Pictures, ...]:
+    if not images.files:
         return ()
-    return tuple(Pictures(class_name(slug), *strips) for slug, *strips in zip(slugs, real, first, accepted, strict=True))
+    kinds = (REAL, FIRST, ACCEPTED)
+    return tuple(Pictures(class_name(slug), *(_strip(images.by_slot(kind, slug, plan.slots)) for kind in kinds)) for slug in plan.slugs)
 
 
-def _nearest(folder: Path, slugs: Sequence[str]) -> tuple[Nearest, ...]:
-    strips = _strips(folder / "nearest.png", len(slugs), columns=10)
-    return tuple(Nearest(class_name(slug), strip) for slug, strip in zip(slugs, strips, strict=True)) if any(strips) else ()
+def _nearest(folder: Path, plan: ImagePlan) -> tuple[Nearest, ...]:
+    pairs = min(_PAIRS, plan.slots)
+    found = [(slug, nearest_pairs(folder, slug, pairs)) for slug in plan.slugs]
+    return tuple(Nearest(class_name(slug), _strip(places, 2 * _PAIRS)) for slug, places in found) if any(p for _, p in found) else ()
 
 
-def _strips(path: Path, classes: int, columns: int = 5) -> tuple[Strip | None, ...]:
-    return (class_strips(path, classes, columns, largest=96) if classes else None) or (None,) * classes
+def _strip(places: Sequence[Path | None], columns: int = 5) -> Strip | None:
+    return image_strip(places, columns, largest=96)

@@ -72,8 +72,8 @@ def _exhausted(scores: Scores) -> str:
     if m is None:
         return ""
     if m.value == 0:
-        return f"Every one of the {m.n:,} images asked for was accepted within its budget of tries."
-    return f"{m.value:.0f} of {m.n:,} images asked for could not be made within their budget of tries; they are counted, not hidden."
+        return f"Every one of the {m.n:,} images asked for was accepted within the allowed attempts."
+    return f"{m.value:.0f} of {m.n:,} images asked for never passed the gate within the allowed attempts. They are included in the counts."
 
 
 def _filtering(scores: Scores) -> str:

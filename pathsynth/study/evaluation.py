@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from pytorch_lightning.loggers import Logger
 from safetensors.numpy import load_file, save_file
 
@@ -82,8 +83,16 @@ def confirmed_told(judge: Classifier, images: ImageSet) -> str:
     return f"judge ({name}, trained on other images): takes {right} of {len(accepted)} accepted images for what was asked for, {told}"
 
 
+def first_rejected(images: ImageSet) -> list[str]:
+    """Of each class's first ten slots the rejected first attempts that were kept, as paths below the set's folder."""
+    return [r.image for r in images.rows if r.image and r.attempt == 0 and not r.accepted and r.slot < _COLUMNS]
+
+
 def write_sheets(folder: Path, images: ImageSet, data: DataSet, split: str) -> None:
-    """``real.png``, ``first_attempts.png`` and ``accepted.png``: a row a class, in class order, ten images each."""
+    """``real.png``, ``first_attempts.png`` and ``accepted.png``: a row a class, in class order, ten images each.
+
+    The real ones are written one by one, too, for pages: ``real/<class>/<number>.png``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     real = data.split(split)
     labels = [c.index for c in data.space.classes]
@@ -94,12 +103,23 @@ def write_sheets(folder: Path, images: ImageSet, data: DataSet, split: str) -> N
     }
     for name, pictures in sheets.items():
         contact_sheet(pictures, _COLUMNS, data.size).save(folder / f"{name}.png")
+    for c, row in zip(data.space.classes, sheets["real"], strict=True):
+        for number, picture in enumerate(row):
+            _save_real(folder / "real" / c.slug / f"{number}.png", picture)
+
+
+def _save_real(path: Path, image: np.ndarray) -> None:
+    """Write a real image; it has none of the text chunks by which a synthetic one is known."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
 
 
 def write_nearest(path: Path, images: ImageSet, data: DataSet, judge: Classifier, train_features: np.ndarray) -> None:
     """A row a class: the accepted images nearest to a training image in the judge's features, each followed by that one; five at most.
 
-    ``train_features``: float (M, F) of the training images, in their order. Nothing is written where nothing was accepted.
+    The training images are written one by one, too, for pages: ``nearest/<class>/<place>-<accepted image's name>.png`` beside the
+    sheet, the nearest with place 0. ``train_features``: float (M, F) of the training images, in their order. Nothing is written
+    where nothing was accepted.
     """
     accepted = [r for r in images.rows if r.accepted and r.image]
     if not accepted:
@@ -111,6 +131,9 @@ def write_nearest(path: Path, images: ImageSet, data: DataSet, judge: Classifier
     closest = [order[labels[order] == c.index][:_PAIRS] for c in data.space.classes]
     pairs = [[picture for i in own for picture in (pictures[i], train[rows[i]])] for own in closest]
     contact_sheet(pairs, 2 * _PAIRS, data.size).save(path)
+    for c, own in zip(data.space.classes, closest, strict=True):
+        for place, i in enumerate(own):
+            _save_real(path.with_suffix("") / c.slug / f"{place}-{accepted[i].name}.png", train[rows[i]])
 
 
 def write_reference(folder: Path, gate: Path, judge: Path, data: DataSet, base: Base, config: RunConfig) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -44,6 +44,7 @@ from pathsynth.study.claim import add_optimizer
 from pathsynth.study.evaluation import (
     ImageSet,
     confirmed_told,
+    first_rejected,
     format_scores,
     log_classifier,
     log_result,
@@ -382,6 +383,8 @@ class Trial:
         for stage, names in _SHOWN.items():
             for name in names if stage in self.built else ():
                 _show(self.built[stage] / name, self.folder / name)
+        if "evaluate" in self.built:
+            _show_some(first_rejected(ImageSet.read(self.built["generate"])), self.built["generate"], self.folder)
         if "finetune" in self.built:
             add_optimizer(self.folder, read_optimizer(self.built["finetune"]))
         self.log()
@@ -409,6 +412,13 @@ class Trial:
             show_numbers(self.loggers, read_result(self.built["pretrain"] / "result.json").metrics)
         if "classifier" not in self.built:
             close(self.logger)
+
+
+def _show_some(names: Sequence[str], source: Path, target: Path) -> None:
+    """:func:`_show` files of a stage's folder, each under the path that it has there."""
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        _show(source / name, target / name)
 
 
 def _show(source: Path, target: Path) -> None:

@@ -16,6 +16,7 @@ from pathsynth.vocabulary.labels import COLORECTAL
 
 BEFORE, AFTER = "before filtering", "after filtering"
 N = 50
+SLUGS = COLORECTAL.slugs
 RIGHT = (48, 50, 41, 44, 20, 36, 12, 30, 33)
 """First attempts of each class that the made-up gate names right; the judge names two fewer right."""
 
@@ -35,7 +36,7 @@ def share(hits: float, n: int) -> tuple[float, float, float]:
     return value, max(0.0, value - half), min(1.0, value + half)
 
 
-def agreement_metrics(matrix: np.ndarray, stage: str, scorer: str, data: str) -> list[Metric]:
+def agreement_metrics(matrix: np.ndarray, stage: str, scorer: str, data: str, slugs: tuple[str, ...] = SLUGS) -> list[Metric]:
     hits, asked, answered = np.diag(matrix), matrix.sum(1), matrix.sum(0)
     n = int(asked.sum())
     recall, precision = hits / np.maximum(asked, 1), hits / np.maximum(answered, 1)
@@ -47,14 +48,14 @@ def agreement_metrics(matrix: np.ndarray, stage: str, scorer: str, data: str) ->
     found = [metric("accuracy", *share(hits.sum(), n), n)]
     for name, values in (("macro_precision", precision), ("macro_recall", recall), ("macro_f1", f1)):
         found.append(metric(name, *share(values.mean() * n, n), n))
-    for i, c in enumerate(COLORECTAL.classes):
-        found.append(metric("recall", *share(hits[i], asked[i]), asked[i], c.slug))
-        found.append(metric("precision", *share(hits[i], answered[i]), answered[i], c.slug))
-        found.append(metric("f1", f1[i], None, None, asked[i], c.slug))
+    for i, slug in enumerate(slugs):
+        found.append(metric("recall", *share(hits[i], asked[i]), asked[i], slug))
+        found.append(metric("precision", *share(hits[i], max(1, answered[i])), answered[i], slug))
+        found.append(metric("f1", f1[i], None, None, asked[i], slug))
     return found
 
 
-def acceptance_metrics(right: tuple[int, ...], data: str) -> list[Metric]:
+def acceptance_metrics(right: tuple[int, ...], data: str, slugs: tuple[str, ...]) -> list[Metric]:
     def metric(name: str, value: float, low: float | None, high: float | None, n: int, unit: str, slug: str | None) -> Metric:
         return Metric(name, value, low, high, n, unit, slug, "generated", BEFORE, "gate", "canonical", data, 1337)
 
@@ -63,11 +64,11 @@ def acceptance_metrics(right: tuple[int, ...], data: str) -> list[Metric]:
         metric("exhausted_slots", 9.0, None, None, N * len(right), "slot", None),
         metric("attempts_per_accepted", 1.61, None, None, N * len(right) - 9, "image", None),
     ]
-    for c, hits in zip(COLORECTAL.classes, right, strict=True):
-        gone = 9 if c.slug == "normal-mucosa" else 0
-        found.append(metric("acceptance", *share(hits, N), N, "slot", c.slug))
-        found.append(metric("exhausted_slots", float(gone), None, None, N, "slot", c.slug))
-        found.append(metric("attempts_per_accepted", N / hits, None, None, N - gone, "image", c.slug))
+    for slug, hits in zip(slugs, right, strict=True):
+        gone = 9 if slug == "normal-mucosa" else 0
+        found.append(metric("acceptance", *share(hits, N), N, "slot", slug))
+        found.append(metric("exhausted_slots", float(gone), None, None, N, "slot", slug))
+        found.append(metric("attempts_per_accepted", N / hits, None, None, N - gone, "image", slug))
     return found
 
 
@@ -110,9 +111,9 @@ def audit_metrics(data: str) -> list[Metric]:
     ]
 
 
-def result(data: str, right: tuple[int, ...], settings: dict, missing: tuple[Missing, ...]) -> Result:
+def result(data: str, right: tuple[int, ...], settings: dict, missing: tuple[Missing, ...], slugs: tuple[str, ...] = SLUGS) -> Result:
     asked = (N,) * len(right)
-    kept = tuple(41 if c.slug == "normal-mucosa" else N for c in COLORECTAL.classes)
+    kept = tuple(41 if slug == "normal-mucosa" else N for slug in slugs)
     judged = tuple(max(0, r - 2) for r in right)
     confirmed = tuple(max(k - 4, 0) for k in kept)
     matrices = {
@@ -120,8 +121,8 @@ def result(data: str, right: tuple[int, ...], settings: dict, missing: tuple[Mis
         f"{BEFORE}/judge": confusion(judged, asked),
         f"{AFTER}/judge": confusion(confirmed, kept),
     }
-    metrics = [m for key, matrix in matrices.items() for m in agreement_metrics(matrix, *key.split("/"), data)]
-    metrics += acceptance_metrics(right, data) + real_metrics(data)
+    metrics = [m for key, matrix in matrices.items() for m in agreement_metrics(matrix, *key.split("/"), data, slugs)]
+    metrics += acceptance_metrics(right, data, slugs) + real_metrics(data)
     metrics += [
         Metric("kid", value, value - 0.01, value + 0.01, n, "image", None, "generated", stage, "judge", "canonical", data, 1337)
         for stage, value, n in ((BEFORE, 0.0831, 450), (AFTER, 0.0512, 441))
@@ -135,7 +136,7 @@ def result(data: str, right: tuple[int, ...], settings: dict, missing: tuple[Mis
             ("reconstructed", None, 0.871),
         )
     ]
-    metrics += colour_metrics(data) + class_metrics(data) + audit_metrics(data)
+    metrics += colour_metrics(data) + [m for m in class_metrics(data) + audit_metrics(data) if m.class_ is None or m.class_ in slugs]
     return Result(
         identity="3f9a11c0be77",
         versions={"pathsynth": "0.1.0", "torch": "2.9.1", "diffusers": "0.36.0"},
@@ -151,18 +152,12 @@ def result(data: str, right: tuple[int, ...], settings: dict, missing: tuple[Mis
     )
 
 
-def draw_sheet(path: Path, counts: list[int], seed: int, size: int = 16) -> None:
-    """A contact sheet of stripes and noise: a row for each class with as many images as ``counts`` says, ten places wide."""
+def draw_image(path: Path, label: int, seed: int, size: int = 16) -> None:
+    """An image of coarse noise, of a colour for each class."""
     rng = np.random.default_rng(seed)
-    cell = size + 2
-    sheet = np.full((len(counts) * cell + 2, 10 * cell + 2, 3), 235, dtype=np.uint8)
-    for r, count in enumerate(counts):
-        for c in range(count):
-            coarse = rng.integers(0, 60, (size // 8, size // 8, 1)).repeat(8, 0).repeat(8, 1)
-            tile = np.array([200 - 12 * r, 120 + 6 * r, 190]) - coarse
-            sheet[2 + r * cell : 2 + r * cell + tile.shape[0], 2 + c * cell : 2 + c * cell + tile.shape[1]] = tile.clip(0, 255)
+    coarse = rng.integers(0, 60, (size // 8, size // 8, 1)).repeat(8, 0).repeat(8, 1)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(sheet).save(path)
+    Image.fromarray((np.array([200 - 12 * (label % 9), 120 + 6 * (label % 9), 190]) - coarse).clip(0, 255).astype(np.uint8)).save(path)
 
 
 def write_trial(
@@ -175,8 +170,9 @@ def write_trial(
     prompt: str | None = None,
     missing: tuple[Missing, ...] = (),
     overrides: tuple[str, ...] = (),
+    slugs: tuple[str, ...] = SLUGS,
 ) -> Path:
-    """A finished trial's folder."""
+    """A finished trial's folder; of normal mucosa nothing was accepted."""
     config = {
         "command": "run",
         "seed": 1337,
@@ -197,12 +193,15 @@ def write_trial(
         json.dumps({"name": name, "overrides": list(overrides) or [f"lora.rank={rank}"], "config": config})
     )
     (folder / "state.json").write_text(json.dumps({"state": "done"}))
-    write_result(folder / "result.json", result(data, right, config, missing))
-    counts = [10] * len(right)
-    draw_sheet(folder / "grids" / "real.png", counts, 1)
-    draw_sheet(folder / "grids" / "first_attempts.png", counts, 2)
-    draw_sheet(folder / "grids" / "accepted.png", [0 if i == 6 else 10 for i in range(len(right))], 3)
-    draw_sheet(folder / "grids" / "nearest.png", [0 if i == 6 else 10 for i in range(len(right))], 4)
+    write_result(folder / "result.json", result(data, right, config, missing, slugs))
+    accepted = [0 if slug == "normal-mucosa" else min(10, hits // 5) for slug, hits in zip(slugs, right, strict=True)]
+    write_ledger(folder, accepted, prompt or "an image", slugs=slugs)
+    for label, slug in enumerate(slugs):
+        for i in range(10):
+            draw_image(folder / "grids" / "real" / slug / f"{i}.png", label, i)
+        for i in range(min(5, accepted[label])):
+            draw_image(folder / "grids" / "nearest" / slug / f"{i}-{slug}-{i:05d}-0.png", label, i)
+    Image.new("RGB", (12, 12)).save(folder / "grids" / "accepted.png")
     lines = ["step,train_loss,held_out_loss,val_macro_f1", "0,,0.31,0.10", "100,0.21,0.22,0.41", "200,0.18,,0.62", "300,0.17,0.19,nan"]
     (folder / "history.csv").write_text("\n".join(lines) + "\n")
     return folder
@@ -226,17 +225,16 @@ def study(tmp_path: Path) -> Path:
     return folder
 
 
-def write_ledger(folder: Path, accepted: list[int], prompt: str, slots: int = 10) -> None:
-    """An attempts ledger: of each class, so many first attempts are accepted, and have a file of their own."""
+def write_ledger(folder: Path, accepted: list[int], prompt: str, slots: int = 10, slugs: tuple[str, ...] = SLUGS) -> None:
+    """An attempt log: of each class, so many first attempts are accepted, and the others rejected; each image has its file."""
     rows = []
-    for label, (c, good) in enumerate(zip(COLORECTAL.classes, accepted, strict=True)):
+    for label, (slug, good) in enumerate(zip(slugs, accepted, strict=True)):
         for slot in range(slots):
-            image = f"images/{c.slug}/{c.slug}-{slot:05d}-0.png" if slot < good else f"rejected/{c.slug}/{c.slug}-{slot:05d}-0.png"
-            row = {"stream": "eval", "class_slug": c.slug, "slot": slot, "attempt": 0, "prompt": prompt, "seed": 1000 * label + slot}
+            image = f"{'images' if slot < good else 'rejected'}/{slug}/{slug}-{slot:05d}-0.png"
+            row = {"stream": "eval", "class_slug": slug, "slot": slot, "attempt": 0, "prompt": prompt, "seed": 1000 * label + slot}
             rows.append({**row, "predicted": label, "probability": 0.75, "accepted": slot < good, "reason": None, "image": image})
-            if slot < good:
-                (folder / image).parent.mkdir(parents=True, exist_ok=True)
-                Image.new("RGB", (16, 16), (20 * label, 20 * slot, 90)).save(folder / image)
+            (folder / image).parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (16, 16), (20 * label % 256, 20 * slot, 90)).save(folder / image)
     pd.DataFrame(rows).to_parquet(folder / "attempts.parquet")
 
 

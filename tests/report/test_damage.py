@@ -51,8 +51,8 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "nested state": lambda trial: (trial / "state.json").write_text("[" * 200_000),
     "state of a list": lambda trial: (trial / "state.json").write_text("[]"),
     "state of odd types": lambda trial: (trial / "state.json").write_text('{"state": "done", "step": "x", "reason": 3}'),
-    "cut sheet": lambda trial: _cut(trial / "grids" / "first_attempts.png"),
-    "no picture": lambda trial: (trial / "grids" / "real.png").write_text("no picture"),
+    "cut image": lambda trial: _cut(trial / "images" / "mucus" / "mucus-00000-0.png"),
+    "no picture": lambda trial: (trial / "grids" / "real" / "mucus" / "0.png").write_text("no picture"),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathsynth.report.answer import headline
 from pathsynth.report.collect import collect_trials
 from pathsynth.report.comparison import study_verdict
 from pathsynth.report.page import write_merged, write_report
+from pathsynth.report.plots import JUDGE_COLOUR
 from pathsynth.report.trial_view import class_name
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -79,7 +81,7 @@ def test_the_six_questions_are_answered(browser: Any, make_sweep: Callable[..., 
     counts = found["rank-16-0"]["extras"]["before filtering/gate"][slugs.index(worst)]
     taken = slugs[max((i for i in range(9) if slugs[i] != worst), key=counts.__getitem__)]
     weakness = page.inner_text("#weakness")
-    assert f"{class_name(worst)} fails most" in weakness and weakness.endswith(f"taken for {class_name(taken)}.")
+    assert f"the weakest class is {class_name(worst)}: " in weakness and weakness.endswith(f"taken for {class_name(taken)}.")
     assert page.inner_text("#failures li").endswith("failed: the loss became nan")
     headings = page.locator("#images h3").all_inner_texts()
     assert len(headings) == 2 and "rank=16, seed 1" in headings[0] and "rank=1, seed 1" in headings[1]
@@ -138,3 +140,145 @@ def test_two_hundred_trials_make_one_page_that_answers_before_its_plots(
     page.fill("#filter", "failed")
     assert page.locator("#trials tbody tr").count() == 2
     assert page.locator("#parallel .scatterlayer .trace").count() <= 5, "a trace for each shade, not for each trial"
+
+
+def rates(make_trial: Callable[..., Path], folder: Path, values: tuple[float, ...]) -> Path:
+    """A study of learning rates."""
+    for i, rate in enumerate(values):
+        trial = make_trial(folder / f"t{i}", name=f"t{i}")
+        manifest = json.loads((trial / "manifest.json").read_text())
+        manifest["config"]["optimizer"]["lr"] = rate
+        (trial / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG's contrast ratio of two colours, as ``rgb(r, g, b)`` or ``#rrggbb``."""
+
+    def luminance(colour: str) -> float:
+        found = re.findall(r"\d+", colour)[:3] if colour.startswith("rgb") else [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (int(v) / 255 for v in found)]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_no_chart_can_be_sent_to_a_cloud_service(browser: Any, make_sweep: Callable[..., Path], tmp_path: Path) -> None:
+    path = write_report(make_sweep(tmp_path / "rank"))
+    text = path.read_text(encoding="utf-8")
+    assert "cloud.plotly.com" not in text and "chart-studio.plotly.com" not in text
+    page = opened(browser, path)
+    titles = page.eval_on_selector_all(".modebar-btn", "nodes => nodes.map(n => n.dataset.title || '')")
+    assert titles and not [title for title in titles if re.search(r"share|cloud|upload|edit", title, re.IGNORECASE)]
+    assert set(page.eval_on_selector_all(".js-plotly-plot", "nodes => nodes.map(n => n._context.plotlyServerURL)")) == {""}
+
+
+def test_numbers_stand_on_their_axis_by_value(browser: Any, make_trial: Callable[..., Path], tmp_path: Path) -> None:
+    page = opened(browser, write_report(rates(make_trial, tmp_path / "s", (0.001, 0.02, 0.0003, 0.006, 1e-05))))
+    notes = page.evaluate("document.getElementById('parallel').layout.annotations.map(a => [a.y, a.text])")
+    assert [text for _, text in sorted(notes)] == ["1e-05", "0.0003", "0.001", "0.006", "0.02"]
+    lines = page.evaluate("document.getElementById('parallel').layout.shapes.map(s => s.x0)")
+    assert lines == [0, 1], "an axis for the rate, and one for the score"
+
+
+def test_a_filter_names_a_value_and_not_its_beginning(browser: Any, make_sweep: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path / "rank")
+    page = opened(browser, write_report(folder))
+    f1 = [value(r, "macro_f1", "judge") for r in results(folder).values()]
+    middle = sorted(f1)[4]
+
+    def rows(text: str) -> int:
+        page.fill("#filter", text)
+        return page.locator("#trials tbody tr").count()
+
+    assert [rows(f"rank={rank}") for rank in (1, 4, 16)] == [3, 3, 3]
+    assert rows("lora.rank!=16 seed=1") == 2 and rows("rank>=4 rank<16") == 3
+    assert rows(f"f1>{middle}") == sum(v > middle for v in f1) > 0 and rows("f1>1") == 0
+    assert rows("state:failed") == 1 and rows("failed") == 1 and rows("NaN") == 1
+
+
+def test_classes_show_the_mean_of_all_seeds_and_whole_marks(browser: Any, make_sweep: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path / "rank", failed=0)
+    page = opened(browser, write_report(folder))
+    page.select_option("#class-metric", "acceptance / before filtering / gate")
+    found = results(folder)
+    mucus = [value(r, "acceptance", "gate", "mucus") for name, r in found.items() if name.startswith("rank-16-")]
+    traces = page.evaluate("document.getElementById('classes').data.map(t => [t.name, t.x, t.error_x.array, t.cliponaxis])")
+    name, x, above, clipped = next(t for t in traces if t[0].startswith("lora.rank=16"))
+    slugs = list(dict.fromkeys(m["class"] for m in found["rank-16-0"]["metrics"] if m["class"] and m["split"] == "generated"))
+    at = slugs.index("mucus")
+    assert name == "lora.rank=16 (3 seeds)" and x[at] == pytest.approx(fmean(mucus))
+    assert x[at] + above[at] == pytest.approx(max(mucus)) and clipped is False
+    assert page.evaluate("document.getElementById('classes').layout.xaxis.range")[1] > 1
+    zero_lines = "['classes', 'cost'].flatMap(id => ['xaxis', 'yaxis'].map(a => document.getElementById(id)._fullLayout[a].zeroline))"
+    assert not any(page.evaluate(zero_lines)), "none strikes through a label"
+
+
+def test_of_many_classes_the_weakest_are_plotted_first(browser: Any, make_trial: Callable[..., Path], tmp_path: Path) -> None:
+    slugs = tuple(f"kind-{i:02d}" for i in range(60))
+    for rank in (1, 2):
+        make_trial(tmp_path / "s" / str(rank), rank=rank, right=tuple(50 - i // 2 for i in range(60)), slugs=slugs)
+    page = opened(browser, write_report(tmp_path / "s"))
+    ticks = "document.getElementById('classes').layout.yaxis.ticktext.length"
+    page.select_option("#class-metric", "acceptance / before filtering / gate")
+    assert page.evaluate(ticks) == 30
+    assert page.evaluate("document.getElementById('classes').layout.yaxis.ticktext[0]") in ("kind 58", "kind 59")
+    page.check("#all-classes input")
+    assert page.evaluate(ticks) == 60
+    assert page.locator("#tissue option").count() == 60
+
+
+def test_means_of_configurations_have_a_table_of_their_own(browser: Any, make_sweep: Callable[..., Path], tmp_path: Path) -> None:
+    page = opened(browser, write_report(make_sweep(tmp_path / "rank", failed=0)))
+    for name in ("rank=16,seed=0", "rank=16,seed=1", "rank=4,seed=1"):
+        page.locator("#trials tbody tr", has_text=name).locator("input").check()
+    trials, configurations = (page.locator("#compared table").nth(i).inner_text() for i in (0, 1))
+    assert "minus" not in trials and trials.splitlines()[0].split("\t")[1:] == ["rank=16,seed=0", "rank=16,seed=1", "rank=4,seed=1"]
+    rows = [line.split("\t") for line in configurations.splitlines()]
+    assert rows[0] == ["configuration", "lora.rank=16", "lora.rank=4"] and rows[1] == ["seeds", "3", "3"]
+    assert rows[3][0] == "minus the first’s" and rows[3][2].startswith("-")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_lines_outshine_the_grid_and_can_be_told_from_the_page(browser: Any, make_sweep, tmp_path: Path, scheme: str) -> None:
+    path = write_report(make_sweep(tmp_path / "rank", failed=0))
+    page = browser.new_page(color_scheme=scheme)
+    page.goto(path.as_uri())
+    page.wait_for_selector("html[data-ready=yes]", timeout=20_000, state="attached")
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    shades = page.evaluate("document.getElementById('parallel').data.map(t => t.line.color)")
+    grid = page.evaluate("document.getElementById('cost')._fullLayout.xaxis.gridcolor")
+    assert len(set(shades)) > 1 and min(contrast(shade, ground) for shade in shades) >= 3
+    assert contrast(grid, ground) < 1.6
+    trial = next(path.parent.glob("*/report.html"))
+    page.goto(trial.as_uri())
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == ground
+    assert contrast(page.evaluate("getComputedStyle(document.querySelector('.kicker')).color"), ground) >= 4.5
+    page.click(".kicker a")
+    assert page.url == path.as_uri(), "a trial's page leads to its study's"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_plots_have_room_beside_their_legend_and_labels(browser: Any, make_sweep, tmp_path: Path, width: int) -> None:
+    folder = make_sweep(tmp_path / "rank", ranks=tuple(range(1, 9)), seeds=2, failed=0)
+    page = opened(browser, write_report(folder), width=width)
+    for chart in ("parallel", "cost", "curves", "classes"):
+        size = page.evaluate(f"(s => [s.w, s.h])(document.getElementById('{chart}')._fullLayout._size)")
+        assert size[0] > 0.33 * width and size[1] > 150, chart
+    assert (page.locator(".modebar-btn").count() > 0) == (width > 640), "on a phone the toolbar would cover the titles"
+    labels = "[...document.querySelectorAll('.js-plotly-plot .ytick text, .gtitle, .legendtext')].map(n => n.getBoundingClientRect())"
+    edges = page.evaluate(f"{labels}.flatMap(b => [b.left, b.right])")
+    assert edges and min(edges) >= 0 and max(edges) <= width
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_trial_page_shows_plots_at_their_size_in_the_colours_of_its_text(browser: Any, make_trial, tmp_path: Path) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(write_report(make_trial(tmp_path / "t")).as_uri())
+    widths = page.eval_on_selector_all("img.plot", "nodes => nodes.map(n => [n.width, n.naturalWidth])")
+    assert widths and all(shown == own for shown, own in widths), "none is blown up"
+    judge = page.evaluate("getComputedStyle(document.querySelector('.judge')).color")
+    assert contrast(judge, JUDGE_COLOUR) == 1 and re.findall(r"\d+", judge) == [str(int(JUDGE_COLOUR[i : i + 2], 16)) for i in (1, 3, 5)]
+    sentences = page.eval_on_selector_all("p", "nodes => nodes.map(n => n.innerText)")
+    assert not [s for s in sentences if re.search(r"\s[),.;:]", s)], "no bracket or stop stands alone"

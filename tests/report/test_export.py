@@ -21,15 +21,15 @@ def test_a_line_for_each_trial_reads_back_the_same_from_both_files(study: Path) 
     assert table[f"{f1}/low"][0] < table[f1][0] < table[f"{f1}/high"][0]
     assert table["seconds/finetune"][0] == 185.0
     assert pd.isna(table[f1][2])
-    csv = pd.read_csv(export(study, "csv"), dtype={"lora.rank": str})
-    parquet = pd.read_parquet(export(study, "parquet"))
+    csv = pd.read_csv(export(study, "csv")[0], dtype={"lora.rank": str})
+    parquet = pd.read_parquet(export(study, "parquet")[0])
     for read in (csv, parquet):
         assert list(read.columns) == list(table.columns)
         assert list(read[f1].round(9))[:2] == list(table[f1].round(9))[:2]
 
 
 def test_markdown_has_the_trials_and_each_ones_scores_by_class(study: Path) -> None:
-    said = export(study, "md").read_text().splitlines()
+    said = export(study, "md")[0].read_text().splitlines()
     assert said[0] == "**lora.rank=16 leads by 0.115 · whether that is noise cannot be told over 1 seed and 2 configurations**"
     lines = said[next(i for i, line in enumerate(said) if line.startswith("| trial |")) :]
     assert lines[2].startswith("| lora.rank=4 | 0.687 [0.64") and "n = 450" in lines[2]
@@ -54,7 +54,7 @@ def test_what_was_typed_cannot_break_the_table(make_trial: Callable[..., Path], 
 
 def test_the_command_writes_the_form_that_is_asked_for(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert dispatch(["report", str(study), "--format", "csv"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == f"report: {study / 'report.csv'}"
+    assert capsys.readouterr().out.splitlines()[-1] == f"report: {study / 'leaderboard.csv'}"
     assert dispatch(["report", str(study), "--format", "xls"]) == 2
     assert "html" in capsys.readouterr().err
     assert dispatch(["report", str(study / "none"), "--format", "md"]) == 2

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -80,6 +81,12 @@ def test_published_scores_stand_beside_ours(make_trial: Callable[..., Path], tmp
     assert mucus[:3] == ["0.353", "0.600", "0.444"]
     assert [c.split()[0] for c in mucus[3:]] == ["0.77", "0.40", "0.53", "0.69", "0.36", "0.47"]
     assert outline.row("mean of the classes")[:3] == ["0.682", "0.711", "0.673 [0.60, 0.73]"]
+
+
+def test_without_a_published_result_each_class_has_the_scores_of_gate_and_judge_alone(make_trial, tmp_path: Path) -> None:
+    _, outline = page(make_trial(tmp_path / "t", right=(40, 30), slugs=("cat", "dog")))
+    rows = [[c.split()[0] for c in row[1:]] for row in outline.rows if row[0] in ("cat", "dog", "mean of the classes") and len(row) == 7]
+    assert [row[1] for row in rows] == ["0.80", "0.60", "0.700"], "recall by the gate of each row"
 
 
 def test_each_class_stands_beside_the_real_images_of_that_class(make_trial: Callable[..., Path], tmp_path: Path) -> None:
@@ -170,13 +177,27 @@ def test_class_without_accepted_image_says_so(make_trial: Callable[..., Path], t
     assert sum(source.startswith("data:image/png") for source in outline.sources) == 34
 
 
-def test_page_without_grids_and_history(make_trial: Callable[..., Path], tmp_path: Path) -> None:
+def test_page_without_images_and_history(make_trial: Callable[..., Path], tmp_path: Path) -> None:
     folder = make_trial(tmp_path / "t")
-    for path in [*(folder / "grids").iterdir(), folder / "history.csv"]:
-        path.unlink()
+    shutil.rmtree(folder / "grids")
+    for name in ("history.csv", "attempts.parquet"):
+        (folder / name).unlink()
     text, outline = page(folder)
     assert len(outline.sources) == 1, "reliability alone"
-    assert "The images</h2>" not in text and "How training went" not in text
+    assert "This trial kept no images." in text and "How training went" not in text
+
+
+def test_a_trial_of_an_earlier_version_has_a_page_that_says_which_images_it_lacks(make_trial, tmp_path: Path) -> None:
+    """It kept rejected first attempts and real images on contact sheets alone, whatever their geometry."""
+    folder = make_trial(tmp_path / "t")
+    for name in ("rejected", "grids/real", "grids/nearest"):
+        shutil.rmtree(folder / name)
+    (folder / "grids" / "first_attempts.png").write_text("no sheet")
+    text, outline = page(folder)
+    assert "Rejected first attempts are not shown" in text and "Real images are not shown" in text
+    assert sum(source.startswith("data:image/png") for source in outline.sources) == 16, "of the eight classes with an accepted image"
+    study = write_report(folder.parent).read_text(encoding="utf-8")
+    assert "Rejected first attempts are not shown" in study
 
 
 def test_study_page_links_to_reports_that_exist(study: Path) -> None:
@@ -202,6 +223,15 @@ def test_no_finished_trial_is_one_line(study: Path) -> None:
         write_report(study / "c-64")
     assert "\n" not in str(error.value)
     assert not (study / "c-64" / "report.html").exists()
+
+
+def test_of_a_generated_set_it_is_said_where_its_images_are(study: Path) -> None:
+    (study / "b-4" / "result.json").unlink()
+    (study / "b-4" / "sheet.png").write_bytes(b"")
+    with pytest.raises(
+        RequestError, match=r"has no scores to report \(rank 4: done\); its images are on .*b-4/sheet\.png; pathsynth evaluate"
+    ):
+        write_report(study / "b-4")
 
 
 def test_report_never_imports_torch() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from pathsynth.commands.report import make_report
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.report.collect import merge_trials
+from pathsynth.report.page import write_report
 from pathsynth.report.redaction import sentence_without_places, setting_without_place
 
 
@@ -27,6 +29,7 @@ def test_bundle_lists_all_it_holds_and_no_real_image(make_sweep: Callable[..., P
         listed = {line.split("  ")[-1].strip() for line in bundle.read("CONTENTS.txt").decode().splitlines()}
         assert listed == names - {"CONTENTS.txt"}
         assert all(b"sesame" not in bundle.read(name) for name in names)
+    assert any(name.startswith("rank-4-0/rejected/mucus/") for name in names), "the page shows first attempts"
     assert "rank-4-0/grids/accepted.png" in names and not any("real" in name or "log" in name for name in names)
 
 
@@ -106,9 +109,13 @@ def test_same_trial_from_two_people_counts_once(make_sweep: Callable[..., Path],
     theirs = make_sweep(tmp_path / "theirs", ranks=(4, 16), seeds=1, failed=0)
     assert [t.settings["lora.rank"] for t in merge_trials([mine, theirs])] == ["1", "4", "16"]
     (tmp_path / "both").mkdir()
+    write_report(mine)
     make_report([mine, publish_study(theirs)], into=tmp_path / "both")
     text = (tmp_path / "both" / "report.html").read_text(encoding="utf-8")
     assert "Study of 3 trials, 3 finished" in text
+    links = re.findall(r'"link": ?"([^"]+)"', text)
+    assert len(links) == 2, "to the pages of the study that lies there"
+    assert all((tmp_path / "both" / link).is_file() for link in links), "no link leads to where the bundle was opened"
 
 
 def test_an_image_that_was_changed_since_its_stage_made_it_is_not_published(make_sweep: Callable[..., Path], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The sheet of accepted images beside the training images that they come nearest to."""
+"""Accepted images beside the training images that they come nearest to: a sheet, and files for pages."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from PIL import Image
 
 from pathsynth.data.phantom import phantom_data
 from pathsynth.models.classifier import Classifier, ClassifierSpec
-from pathsynth.report.sheets import sheet_tiles
 from pathsynth.sampling.gate import class_features
+from pathsynth.sampling.pictures import GAP, read_png
 from pathsynth.study.evaluation import ImageSet, write_nearest
 
 DATA = phantom_data(16, 27, 18, 9, 0)
@@ -25,7 +25,7 @@ def drawn(folder, pictures, labels, accepted) -> ImageSet:
     rows = []
     for i, (picture, label, taken) in enumerate(zip(pictures, labels, accepted, strict=True)):
         Image.fromarray(picture).save(folder / f"{i}.png")
-        rows.append(SimpleNamespace(label=int(label), slot=i, accepted=taken, image=f"{i}.png"))
+        rows.append(SimpleNamespace(label=int(label), slot=i, accepted=taken, image=f"{i}.png", name=f"drawn-{i:05d}-0"))
     return ImageSet(tuple(rows), folder)
 
 
@@ -35,11 +35,16 @@ def test_a_planted_copy_stands_first_and_beside_what_it_repeats(tmp_path):
     pictures = np.concatenate([fresh.images, train.images[copy : copy + 1]])
     images = drawn(tmp_path, pictures, [*fresh.labels, 4], [True] * len(pictures))
     write_nearest(tmp_path / "nearest.png", images, DATA, looks, class_features(looks, train.images))
-    rows = sheet_tiles(tmp_path / "nearest.png", len(DATA.space))
-    assert [len(row) for row in rows] == [6 if label == 4 else 4 for label in range(9)], "pairs of two fresh images a class, and the copy"
-    first, beside, second, other = (np.asarray(tile)[3::6, 3::6] for tile in rows[4][:4])  # shown at 96 px
-    assert (first == train.images[copy]).all() and (beside == train.images[copy]).all()
-    assert not (second == other).all()
+    beside = {c.index: sorted((tmp_path / "nearest" / c.slug).iterdir()) for c in DATA.space.classes}
+    assert [len(paths) for paths in beside.values()] == [3 if label == 4 else 2 for label in range(9)], "two fresh ones, and the copy"
+    nearest, second = beside[4][:2]
+    assert nearest.name == f"0-drawn-{len(pictures) - 1:05d}-0.png" and second.name.startswith("1-drawn-")
+    assert (read_png(nearest) == train.images[copy]).all()
+    sheet = read_png(tmp_path / "nearest.png")
+    size = 96 + GAP  # shown at six times its 16 px
+    tiles = [sheet[GAP + 4 * size :, GAP + place * size :][:96:6, :96:6] for place in range(4)]
+    assert (tiles[0] == train.images[copy]).all() and (tiles[1] == train.images[copy]).all()
+    assert not (tiles[2] == tiles[3]).all()
 
 
 def test_rejected_images_are_left_out_and_without_accepted_ones_there_is_no_sheet(tmp_path):
@@ -48,4 +53,4 @@ def test_rejected_images_are_left_out_and_without_accepted_ones_there_is_no_shee
     write_nearest(tmp_path / "none.png", drawn(tmp_path, fresh.images, fresh.labels, [False] * 18), DATA, looks, features)
     assert not (tmp_path / "none.png").exists()
     write_nearest(tmp_path / "one.png", drawn(tmp_path, fresh.images, fresh.labels, [i == 0 for i in range(18)]), DATA, looks, features)
-    assert [len(row) for row in sheet_tiles(tmp_path / "one.png", 9)] == [2 if label == fresh.labels[0] else 0 for label in range(9)]
+    assert [p.parent.name for p in (tmp_path / "one").rglob("*.png")] == [DATA.space.classes[fresh.labels[0]].slug]

@@ -83,7 +83,13 @@ def test_a_trial_leaves_everything_that_was_promised(finished):
     assert set(table.groupby(["label", "slot"]).attempt.min()) == {0}
     assert len(table[table.attempt == 0]) == 18
     assert (trial / "adapter" / "pytorch_lora_weights.safetensors").is_file()
-    assert {p.name for p in (trial / "grids").iterdir()} - {"nearest.png"} == {"real.png", "first_attempts.png", "accepted.png"}
+    sheets = {p.name for p in (trial / "grids").glob("*.png")}
+    assert sheets - {"nearest.png"} == {"real.png", "first_attempts.png", "accepted.png"}
+    assert len({path.parent.name for path in (trial / "grids" / "real").glob("*/*.png")}) == 9
+    first = table[(table.attempt == 0) & table.image.notna()]
+    assert len(first) == 18 and all((trial / image).is_file() for image in first.image), "pages show them, accepted or rejected"
+    retried = table[(table.attempt > 0) & ~table.accepted & table.image.notna()]
+    assert not any((trial / image).exists() for image in retried.image), "these stay in the store"
     assert (trial / "grids" / "nearest.png").is_file() == bool(table.accepted.any())
 
 

@@ -1,0 +1,120 @@
+"""The images of a trial that its pages show: files, named by the trial's attempt log, and real images beside them.
+
+A trial's folder keeps accepted images in ``images/``, rejected first attempts of each class's first slots in ``rejected/``, and
+real images, each a file, below ``grids/``. Trials of earlier versions lack the last two; their pages say so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pathsynth.ledger.errors import RequestError
+
+FIRST, ACCEPTED, REAL = "first", "accepted", "real"
+_LEDGER, _REAL, _NEAREST = "attempts.parquet", Path("grids", "real"), Path("grids", "nearest")
+_SHOWN = ("seed", "attempt", "prompt", "predicted", "probability", "accepted", "reason")
+_BESIDE = re.compile(r"(\d+)-(.+)\.png")
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image: ``kind`` is first, accepted or real; ``row`` is its row of the attempt log as text (empty for real images)."""
+
+    kind: str
+    slug: str
+    slot: int
+    path: Path
+    row: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class TrialImages:
+    """What there is to show of a trial. ``absent``: a sentence for each kind that it did not keep."""
+
+    files: tuple[ImageFile, ...]
+    absent: tuple[str, ...]
+
+    def by_slot(self, kind: str, slug: str, slots: int) -> list[Path | None]:
+        """One place for each slot of a class; None where it has no such image."""
+        places: list[Path | None] = [None] * slots
+        for image in self.files:
+            if image.kind == kind and image.slug == slug:
+                places[image.slot] = image.path
+        return places
+
+
+def trial_images(folder: Path, slugs: Sequence[str], shown: Sequence[str], slots: int, real: bool) -> TrialImages:
+    """First attempts, accepted images and (if ``real``) real ones of the first ``slots`` slots of the classes ``shown``.
+
+    ``slugs``: all classes, in the order of their labels. A trial without an attempt log has no images.
+    """
+    if not (folder / _LEDGER).is_file():
+        return TrialImages((), ("This trial kept no images.",))
+    rows = [row for row in _rows(folder, slots) if row["class_slug"] in shown and row["image"]]
+    first = [_image(FIRST, row, folder, slugs) for row in rows if row["attempt"] == 0]
+    accepted = [_image(ACCEPTED, row, folder, slugs) for row in rows if row["accepted"]]
+    drawn = [image for image in (*first, *accepted) if _is_inside(image.path, folder)]
+    places = [(slug, i, folder / _REAL / slug / f"{i}.png") for slug in shown for i in range(slots)] if real else []
+    beside = [ImageFile(REAL, slug, i, path, {}) for slug, i, path in places if path.is_file()]
+    lost = sum(image.kind == FIRST for image in drawn) < len(first)
+    return TrialImages((*drawn, *beside), tuple(_absent(folder, lost, real)))
+
+
+def nearest_pairs(folder: Path, slug: str, most: int) -> list[Path]:
+    """Of a class the accepted images nearest to a training image, each followed by that one; ``most`` pairs, the nearest first."""
+    beside = (folder / _NEAREST / slug).glob("*.png")
+    named = [(int(parts[1]), parts[2], path) for path in beside if (parts := _BESIDE.fullmatch(path.name))]
+    pairs = [(folder / "images" / slug / f"{name}.png", path) for _, name, path in sorted(named)]
+    return [path for pair in pairs[:most] if pair[0].is_file() for path in pair]
+
+
+def read_image(path: Path, largest: int) -> Image.Image:
+    """The image, of at most ``largest`` pixels a side.
+
+    Raises:
+        RequestError: the file is not an image.
+    """
+    try:
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a PNG that is cut off or changed
+        raise RequestError(f"{path} is not an image ({error}); run the trial again") from error
+    size = min(largest, image.width)
+    return image if image.width == size else image.resize((size, size), Image.Resampling.LANCZOS)
+
+
+def _rows(folder: Path, slots: int) -> list[dict[str, Any]]:
+    """The attempts at the first slots of each class, by slot and attempt."""
+    import pyarrow.parquet  # loads slowly
+
+    path = folder / _LEDGER
+    names = pyarrow.parquet.read_schema(path).names
+    wanted = [n for n in ("stream", "class_slug", "slot", "image", *_SHOWN) if n in names]
+    rows = pyarrow.parquet.read_table(path, columns=wanted, filters=[("slot", "<", slots)]).to_pylist()
+    return sorted((r for r in rows if r.get("stream", "eval") == "eval"), key=lambda r: (r["slot"], r["attempt"]))
+
+
+def _image(kind: str, row: Mapping[str, Any], folder: Path, slugs: Sequence[str]) -> ImageFile:
+    shown = {key: str(row[key]) for key in _SHOWN if row.get(key) is not None and row[key] == row[key]}
+    if "predicted" in shown and int(shown["predicted"]) < len(slugs):
+        shown["predicted"] = slugs[int(shown["predicted"])]
+    return ImageFile(kind, str(row["class_slug"]), int(row["slot"]), folder / str(row["image"]), shown)
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return path.is_file() and path.resolve().is_relative_to(folder.resolve())
+
+
+def _absent(folder: Path, lost: bool, real: bool) -> list[str]:
+    said = []
+    if lost:
+        said.append("Rejected first attempts are not shown: an earlier version kept them on sheets alone (grids/first_attempts.png).")
+    if real and not (folder / _REAL).is_dir():
+        said.append("Real images are not shown: there is no file of one; an earlier version kept them on sheets alone (grids/real.png).")
+    return said
