@@ -419,6 +419,8 @@ def _show_some(names: Sequence[str], source: Path, target: Path) -> None:
     for name in names:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         _show(source / name, target / name)
+    for folder in {(target / name).parent for name in names}:
+        sync_names(folder)
 
 
 def _show(source: Path, target: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from pathsynth.config import RunConfig, SamplingConfig
+from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.study.plan import Plan
 
 BYTES_AN_IMAGE, BYTES_A_PIXEL = 1200, 2.5
@@ -40,7 +41,8 @@ class Drawn:
 def room_faults(config: RunConfig, made: Plan, slugs: tuple[str, ...]) -> list[str]:
     """A line for each thing that a request has no room for; ``slugs``: the names of its classes."""
     multirun = Path(config.multirun)
-    return [*name_faults(multirun, config.study.name, slugs), *slot_faults(config, made, len(slugs), _memory(), _free(multirun))]
+    free = _free(multirun) + _drawn_already(multirun, made)
+    return [*name_faults(multirun, config.study.name, slugs), *slot_faults(config, made, len(slugs), _memory(), free)]
 
 
 def name_faults(multirun: Path, study: str, slugs: tuple[str, ...]) -> Iterator[str]:
@@ -101,6 +103,18 @@ def _memory() -> float:
 def _free(folder: Path) -> float:
     usage = shutil.disk_usage(_there(folder))
     return float(usage.free) if usage.total else math.inf  # of a file system without a size nothing is known
+
+
+def _drawn_already(multirun: Path, made: Plan) -> float:
+    """Bytes of the images that the request's generation has on the disk, finished or not: they need no room any more."""
+    store = StageStore(multirun / STAGES)
+    for stage in made.stages:
+        if stage.name == "generate":
+            if store.find(stage.name, stage.identity):
+                return math.inf
+            files = store.work(stage.name, stage.identity).rglob("*.png")
+            return float(sum(file.stat().st_size for file in files))
+    return 0.0
 
 
 def _longest_name(folder: Path) -> int:

@@ -11,6 +11,7 @@ import pathsynth
 
 PRIVATE = {
     "hydra_plugins/pathsynth/sweeper.py": {"core_plugins.basic_sweeper"},
+    "pathsynth/commands/faults.py": {"hydra", "utils"},
     "pathsynth/commands/launch.py": {"hydra", "utils"},
 }
 

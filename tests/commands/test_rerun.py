@@ -154,8 +154,8 @@ class Terminal(io.StringIO):
 
 
 def test_an_edited_class_of_the_users_own_cannot_be_repeated(pathsynth):
-    (pathsynth.folder / "ours.py").write_text("a = 1\n")
+    (pathsynth.folder / "ours.py").write_text("from pytorch_lightning import Callback\n")
     assert pathsynth.run("lora.rank=2", "+callbacks.mine._target_=ours.Callback").code == 0
-    (pathsynth.folder / "ours.py").write_text("a = 2\n")
+    (pathsynth.folder / "ours.py").write_text("from pytorch_lightning import Callback as Callback\n")
     ended = pathsynth("rerun", str(pathsynth.trial("rank=2")), "--yes")
     assert ended.code == 2 and "was made from other files (ours.Callback " in ended.err

@@ -17,6 +17,7 @@ from pathsynth.ledger import lease
 from pathsynth.ledger.atomic import read_json, write_json
 from pathsynth.ledger.records import Result, write_result
 from pathsynth.ledger.stages import StageStore
+from pathsynth.sampling.attempts import AttemptRow, write_attempts
 from pathsynth.study import trial as trial_process
 from pathsynth.study.claim import MANIFEST, Manifest, claim, write_manifest
 from pathsynth.study.garbage import find_garbage, remove
@@ -141,6 +142,7 @@ class TrialOnDisk:
             for name, data in content.items():
                 (self.built / stage / name).parent.mkdir(parents=True, exist_ok=True)
                 (self.built / stage / name).write_bytes(data)
+        write_attempts(self.built / "generate", [ROW])
         write_result(self.built / "evaluate" / "result.json", Result("abcdef012345", {}, {}, (), ()))
 
     def build(self, manifest: Manifest, folder: Path, report: object) -> None:
@@ -167,9 +169,13 @@ SETTINGS = {
     "trainer": {"max_steps": 1, "batch_size": 1, "accumulate": 1, "precision": "32-true", "gradient_clip_val": 0}
     | {"warmup_steps": 0, "ema_decay": 0},
 }
+ROW = AttemptRow(
+    *("generate", 0, "mucus", 0, 0, "mucus", 1, 2, 3.0, 2, 1, 0.4, (0.4, 0.6), False, "another class", False),
+    *("rejected/mucus/mucus-00000-0.png", "0" * 64),
+)
 SHOWN = {
     "finetune": {"adapter/adapter.json": b"card", "optimizer.json": b"[]"},
-    "generate": {"images/mucus/0.png": b"picture", "images/mucus/1.png": b"another", "attempts.parquet": b"rows"},
+    "generate": {"images/mucus/0.png": b"picture", "images/mucus/1.png": b"another", ROW.image: b"rejected"},
     "evaluate": {"grids/accepted.png": b"sheet"},
 }
 

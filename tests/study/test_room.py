@@ -9,8 +9,9 @@ from hydra import compose, initialize_config_dir
 
 from pathsynth.config import from_hydra
 from pathsynth.config.shipped import conf_folder
+from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.study.plan import plan
-from pathsynth.study.room import name_faults, slot_faults
+from pathsynth.study.room import name_faults, room_faults, slot_faults
 
 
 def faults(*overrides: str, command: str = "generate", memory: float = 1e9, free: float = 1e9) -> list[str]:
@@ -54,3 +55,17 @@ def test_a_class_whose_files_would_have_too_long_a_name_is_refused(tmp_path):
     assert fault.startswith(f"the class {'é' * 40}… has a name of 260 bytes")
     assert "data.prompts" in fault
     assert list(name_faults(Path("/nowhere/at/all"), "n" * 255, ())) == []
+
+
+def test_images_that_are_drawn_already_need_no_room(tmp_path, monkeypatch):
+    """A generation that goes on on a disk that is nearly full is not refused for what it has."""
+    monkeypatch.setattr("pathsynth.study.room._free", lambda _: 1e4)
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = from_hydra(compose("generate", ["n=10", f"multirun={tmp_path}"]))
+    made = plan(config)
+    assert len(room_faults(config, made, ("mucus",) * 9)) == 1
+    (stage,) = (stage for stage in made.stages if stage.name == "generate")
+    work = StageStore(tmp_path / STAGES).work("generate", stage.identity) / "images"
+    work.mkdir(parents=True)
+    (work / "mucus-00000-0.png").write_bytes(bytes(10**6))
+    assert room_faults(config, made, ("mucus",) * 9) == []
