@@ -77,16 +77,23 @@ def _beside(images: Sequence[Path]) -> tuple[dict[Path, str], list[str]]:
     for image in images:
         path = image.with_suffix(".txt")
         try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
+            stat = path.stat()
+            own[image], further = _first_line(path, stat.st_size, stat.st_mtime_ns)
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:
             raise RequestError(f"{path} cannot be read ({error}); a caption is a text file in UTF-8") from error
-        own[image] = lines[0] if lines else ""
-        if len(lines) > 1:
+        if further:
             longer.append(path.name)
     notes = [f"caption files with several lines, of which the first is taken: {len(longer):,} ({_some(longer)})"] if longer else []
     return own, notes + _stray_note([path.name for path in _without_image(images)])
+
+
+@functools.lru_cache(maxsize=1 << 20)
+def _first_line(path: Path, length: int, changed_ns: int) -> tuple[str, bool]:
+    """The first line that is not blank, and whether another follows; the jobs of a sweep share what was read."""
+    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
+    return (lines[0], len(lines) > 1) if lines else ("", False)
 
 
 def _without_image(images: Sequence[Path]) -> list[Path]:
