@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 _FREE_TEXT = re.compile(r"(\+{0,2}prompt)=(.*)|(\+{0,2}data\.group)=((?:regex|csv):.*)", re.DOTALL)
-_HOME = re.compile(r"(\+{0,2}(?:data\.root|data\.prompts|base\.path|lora\.start|pretrain\.root|multirun))=(~(?:/[^,]*)?)")
+_HOME = re.compile(r"(\+{0,2}(?:data\.root|data\.prompts|data\.captions|base\.path|lora\.start|pretrain\.root|multirun))=(~(?:/[^,]*)?)")
 _LIST = re.compile(r"(\+{0,2}labels)=([^\[\]()'\"]*,[^\[\]()'\"]*)")
 
 

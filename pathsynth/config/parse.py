@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from pathsynth.config.schema import RunConfig
+from pathsynth.config.schema import CAPTIONS_BESIDE, RunConfig
 from pathsynth.config.secrets import is_secret
 from pathsynth.ledger.errors import RequestError
 
@@ -30,7 +30,7 @@ UNREAD: Mapping[str, tuple[str, ...]] = {
 """Groups that a study may set and a command does not read; another command of the same study does."""
 
 _PATHS = (
-    *(("data", "root"), ("data", "prompts"), ("data", "group")),
+    *(("data", "root"), ("data", "prompts"), ("data", "group"), ("data", "captions")),
     *(("base", "path"), ("lora", "start"), ("pretrain", "root"), ("tracking", "save_dir")),
 )
 
@@ -70,7 +70,7 @@ def _absolute(values: dict[str, Any]) -> dict[str, Any]:
     """A trial may start in another folder than the command that asked for it."""
     for group, key in _PATHS:
         settings = values.get(group)
-        if isinstance(settings, dict) and settings.get(key):
+        if isinstance(settings, dict) and settings.get(key) and (key, settings[key]) != ("captions", CAPTIONS_BESIDE):
             values[group] = {**settings, key: _absolute_path(str(settings[key]))}
     if isinstance(values.get("multirun"), str):
         values["multirun"] = str(Path(values["multirun"]).expanduser().absolute())

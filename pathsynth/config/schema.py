@@ -13,6 +13,8 @@ from pathsynth.config.lightning import why_refused
 TARGET_GROUPS = ("attention", "attention+conv", "all-linear", "all")
 """Groups of a UNet's layers that ``lora.targets`` can name; ``all`` are attention, convolutions and the linear layers between."""
 REGEX = "regex:"
+CAPTIONS_BESIDE = "txt"
+"""Of ``data.captions``: a text file beside each image."""
 
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _CSV = "pytorch_lightning.loggers.CSVLogger"
@@ -31,6 +33,9 @@ class DataConfig(_Group):
     patient or slide in an image's path, or ``csv:`` and a file with the columns file and group; groups never straddle splits or halves.
 
     ``prompts``: a YAML file with names and prompts of classes, in place of those that the data set has.
+
+    ``captions`` (folder alone): what the fine-tune learns each training image with, in place of its class's prompts: ``txt`` (a text file
+    beside each image), or a ``.jsonl`` or ``.csv`` file with file_name and text.
 
     ready: no images, but an adapter with its gate, in ``root``; ``size`` must be that of the set.
 
@@ -53,6 +58,14 @@ class DataConfig(_Group):
     test_share: float = Field(0.1, gt=0, lt=1)
     group: str | None = None
     prompts: str | None = None
+    captions: str | None = None
+
+    @field_validator("captions")
+    @classmethod
+    def _names_captions(cls, captions: str | None) -> str | None:
+        if captions is not None and captions != CAPTIONS_BESIDE and not captions.lower().endswith((".jsonl", ".csv")):
+            raise ValueError(f"data.captions should be txt, or a .jsonl or .csv file with file_name and text, got {captions!r}")
+        return captions
 
     @field_validator("group")
     @classmethod
@@ -75,6 +88,8 @@ class DataConfig(_Group):
             raise ValueError(f"{both} leave nothing for train; their sum should be less than 1")
         if self.group and self.name != "folder":
             raise ValueError(f"data.group belongs to data=folder, and data.name is {self.name}; leave it out")
+        if self.captions and self.name != "folder":
+            raise ValueError(f"data.captions belongs to data=folder, and data.name is {self.name}; leave it out")
         if self.prompts and self.name == "ready":
             raise ValueError("data.prompts belongs to data that is trained on; a ready set has the words it was trained with: leave it out")
         return self

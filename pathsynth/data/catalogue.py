@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pathsynth.config import DataConfig
+from pathsynth.config.schema import CAPTIONS_BESIDE
 from pathsynth.config.shipped import assets_folder
+from pathsynth.data.caption_files import ImageCaptions, read_captions
 from pathsynth.data.dataset import Counts, DataSet
-from pathsynth.data.folder import Shares, decoded_folder_data, folder_data
+from pathsynth.data.folder import FolderSplits, Shares, decoded_folder_data, folder_data, folder_splits
 from pathsynth.data.medmnist import PATHMNIST, medmnist_data
 from pathsynth.data.medmnist_sets import MedSet, medmnist_set
 from pathsynth.data.phantom import phantom_data
@@ -59,6 +61,29 @@ def _opened(config: DataConfig) -> DataSet:
 def _decoded(config: DataConfig, decoded: Decoded) -> DataSet:
     root, by_group = Path(config.root) if config.root else None, bool(config.group)
     return decoded_folder_data(root, config.size, config.symmetry, config.classes, by_group, decoded.folder, decoded.identity)
+
+
+def splits_of(config: DataConfig) -> FolderSplits:
+    """Which image of ``data=folder`` is in which split, as :func:`pathsynth.data.folder.folder_splits` has it, and what it raises."""
+    root, counts = Path(config.root) if config.root else None, Counts(config.n_train, config.n_val, config.n_test)
+    beside = (".txt",) if config.captions == CAPTIONS_BESIDE else ()
+    return folder_splits(root, config.symmetry, shares_of(config), counts, config.classes, config.group, beside)
+
+
+def captions_of(config: DataConfig, splits: FolderSplits | None = None) -> ImageCaptions | None:
+    """The captions of the training images of ``data=folder``; None where they are learned with the prompts of their classes.
+
+    Args:
+        config: of the data.
+        splits: of the folder, where they are known.
+
+    Raises:
+        RequestError: as :func:`splits_of` and :func:`pathsynth.data.caption_files.read_captions`.
+    """
+    if not config.captions:
+        return None
+    splits = splits or splits_of(config)
+    return read_captions(config.captions, splits.root, [file.path for file in splits.files["train"]])
 
 
 def shares_of(config: DataConfig) -> Shares:

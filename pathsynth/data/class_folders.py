@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +53,7 @@ class ClassFolders:
         return tuple(lines)
 
 
-def class_folders(root: Path | None, classes: Sequence[str] = ()) -> ClassFolders:
+def class_folders(root: Path | None, classes: Sequence[str] = (), beside_images: Collection[str] = ()) -> ClassFolders:
     """The images in ``root/<class>/``, or in ``root/train|val|test/<class>/`` (in any case; also ``valid``, ``validation``).
 
     Folders called so are splits where ``train`` is among them and either another split or nothing else lies beside it.
@@ -61,6 +61,7 @@ def class_folders(root: Path | None, classes: Sequence[str] = ()) -> ClassFolder
     Args:
         root: the folder.
         classes: the class folders that are taken (empty: all).
+        beside_images: endings of files that are read, too, and not counted as passed over.
 
     Raises:
         RequestError: no such folder; no class folders, or one alone; two folders for one split, or none for train.
@@ -76,6 +77,7 @@ def class_folders(root: Path | None, classes: Sequence[str] = ()) -> ClassFolder
     every = _files(root, hidden=True)
     hidden = tuple(path for path in every if _is_hidden(path.relative_to(root)))
     others = Counter(p.suffix.lower() for own in found.values() for files in own.values() for p in files if not _is_image(p))
+    others = Counter({ending: count for ending, count in others.items() if ending not in beside_images})
     tops = [root, *places.values()]
     loose = sum(_is_image(path) and path.parent in tops and not _is_hidden(path.relative_to(root)) for path in every)
     beside = tuple(sorted(d.name for d in _folders(root) if "" not in places and d not in places.values()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -121,6 +121,7 @@ def folder_splits(
     counts: Counts = ALL,
     classes: Sequence[str] = (),
     group: str | None = None,
+    beside_images: Collection[str] = (),
 ) -> FolderSplits:
     """Which image is in which split; none is decoded.
 
@@ -135,12 +136,13 @@ def folder_splits(
         counts: how many images of each split, classes in turn; 0 means all.
         classes: the folders that are taken (empty: all).
         group: what tells which images belong together, as in :func:`pathsynth.data.splits.file_groups`.
+        beside_images: as for :func:`pathsynth.data.class_folders.class_folders`.
 
     Raises:
         RequestError: no such folder; no classes or one alone; a class with too few images, or with a name that is too long or another's;
             a file in two classes or two splits; groups that cannot be kept apart.
     """
-    found, shares = class_folders(root, classes), shares or Shares()
+    found, shares = class_folders(root, classes, beside_images), shares or Shares()
     space, prompts = _vocabulary(found, symmetry)
     labels = {name: space.by_slug(name).index for name in found.names}
     own = {s: [ImageFile(p, labels[name]) for name in found.names for p in by_class[name]] for s, by_class in found.images.items()}

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.lib import format as npy
 
 from pathsynth.config import DataConfig
-from pathsynth.data.catalogue import medmnist_source, open_data, shares_of
+from pathsynth.data.catalogue import captions_of, medmnist_source, open_data, splits_of
 from pathsynth.data.class_folders import class_folders
-from pathsynth.data.dataset import SPLITS, Counts
+from pathsynth.data.dataset import SPLITS
 from pathsynth.data.decode import PLAIN_CMYK, PLAIN_PROFILE, PROFILE, SCALED, UPRIGHT, WHITE, Header
 from pathsynth.data.decoded import Count, Inspection, decode_images, inspect_image, pixel_digest, write_labels
-from pathsynth.data.folder import ImageFile, copies_of, folder_splits, group_numbers
+from pathsynth.data.folder import ImageFile, copies_of, group_numbers
 from pathsynth.data.medmnist import medmnist_file
 from pathsynth.ledger.errors import RequestError
 
@@ -126,14 +126,19 @@ def _folder_survey(config: DataConfig, workers: int, count: Count) -> Survey:
     faults: list[str] = []
     try:
         open_data(config)
-        counts = Counts(config.n_train, config.n_val, config.n_test)
-        splits = folder_splits(root, config.symmetry, shares_of(config), counts, config.classes, config.group)
+        splits = splits_of(config)
         files = [(file, split) for split, own in splits.files.items() for file in own]
         names, notes = [c.slug for c in splits.space.classes], splits.notes
     except RequestError as error:
         faults.append(str(error))
         names = list(found.names)
         files = [(ImageFile(p, i), s) for s, own in found.images.items() for i, name in enumerate(names) for p in own[name]]
+    else:
+        try:
+            captions = captions_of(config, splits)
+            notes = (*notes, *(captions.notes if captions else ()))
+        except RequestError as error:
+            faults += error.faults
     with ThreadPoolExecutor(workers) as pool:
         seen: list[Inspection] = []
         for inspection in pool.map(lambda pair: inspect_image(pair[0].path), files):
@@ -159,8 +164,7 @@ def decode_folder(
     """
     if open_data(config).identity != identity:
         raise RequestError(f"images in {config.root} have changed since the trial was planned; run the same command again")
-    root, counts = Path(config.root) if config.root else None, Counts(config.n_train, config.n_val, config.n_test)
-    splits = folder_splits(root, config.symmetry, shares_of(config), counts, config.classes, config.group)
+    splits = splits_of(config)
     found = decode_images({s: [f.path for f in own] for s, own in splits.files.items()}, config.size, folder, work, workers, count)
     groups = group_numbers(splits.files) if config.group else {}
     for split, own in splits.files.items():

@@ -62,7 +62,7 @@ def check(config: DictConfig, overrides: Iterable[str]) -> Checked:
         if settings.debug and settings.debug.name != "none" and "data.n_" in str(error):
             raise RequestError(f"{error} (debug={settings.debug.name} asks for so many)") from error
         raise
-    return Checked(settings, made, (*word_notes(settings, made), *check_images(settings, made)))
+    return Checked(settings, made, tuple(dict.fromkeys((*word_notes(settings, made), *check_images(settings, made)))))
 
 
 def without_hydra(config: DictConfig) -> DictConfig:

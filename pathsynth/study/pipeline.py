@@ -21,9 +21,10 @@ from pytorch_lightning.loggers import Logger
 
 from pathsynth.config import ClassifierConfig, RunConfig
 from pathsynth.data.cache import DamagedCache, LatentCache, build_cache, load_cache
-from pathsynth.data.catalogue import Decoded, open_data, ready_set
+from pathsynth.data.catalogue import Decoded, captions_of, open_data, ready_set
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import copy_file, sync, sync_names, sync_tree, write_text
+from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import OPTIMIZER_FILE, Result, read_optimizer, read_result, write_result
 from pathsynth.ledger.stages import StageStore
 from pathsynth.ledger.versions import Provenance, processor, provenance, versions
@@ -247,7 +248,19 @@ class Trial:
 
     def make_cache(self, folder: Path) -> None:
         assert self.config.objective
-        build_cache(folder, self.data, self.base, self.config.objective.augment)
+        build_cache(folder, self.data, self.base, self.config.objective.augment, self.captions())
+
+    def captions(self) -> tuple[str, ...] | None:
+        """What training images are learned with, where they have captions of their own.
+
+        Raises:
+            RequestError: they are others than those that were planned.
+        """
+        assert self.config.data
+        found = captions_of(self.config.data)
+        if found and found.digest != self.stage("cache").settings["captions"]:
+            raise RequestError(f"captions of images in {self.config.data.root} have changed since the trial was planned; run it again")
+        return found.texts if found else None
 
     def cache(self) -> LatentCache:
         """The finished cache; one that was damaged since is built again."""

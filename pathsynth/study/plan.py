@@ -62,7 +62,7 @@ _USUAL_CLASSIFIER = {
 NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     "pretrain": {},
     "decode": {},
-    "cache": {"canvas": None},
+    "cache": {"canvas": None, "captions": None},
     "gate": _USUAL_CLASSIFIER,
     "judge": _USUAL_CLASSIFIER,
     "classifier": _USUAL_CLASSIFIER,
@@ -276,6 +276,7 @@ class _Planner:
             "augment": _needed(self._config.objective, "objective").augment,
             "canvas": _needed(self._config.base, "base").canvas,
             "prompts": digest([list(book.captions(c.index, paraphrases=True)) for c in book.space.classes]),
+            "captions": self._data.captions.digest if self._data.captions else None,
         }
         self._add("cache", settings, data=self._data.identity, base=self._base.identity)
 
@@ -285,9 +286,10 @@ class _Planner:
         validation = _needed(config.validation, "validation")
         trainer = _needed(config.trainer, "trainer")
         never_retried = () if trainer.retries else _OF_RETRIES
+        unread = {"paraphrases"} if self._data.captions else set()  # of a class's prompts; images have captions of their own
         settings = {
             **trainer.model_dump(mode="json", exclude={"threads", *never_retried, *WATCHING}),
-            **_needed(config.objective, "objective").model_dump(mode="json"),
+            **_needed(config.objective, "objective").model_dump(mode="json", exclude=unread),
             **lora.model_dump(mode="json", exclude={"start"}),
             "alpha": lora.alpha or lora.rank,
             "optimizer": dict(config.optimizer),

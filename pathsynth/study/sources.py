@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from pathsynth.config import BaseConfig, DataConfig, RunConfig
 from pathsynth.config.shipped import assets_folder
-from pathsynth.data.catalogue import medmnist_source, open_data, ready_set
+from pathsynth.data.caption_files import ImageCaptions, caption_paths
+from pathsynth.data.catalogue import captions_of, medmnist_source, open_data, ready_set
 from pathsynth.data.class_folders import watched_paths
 from pathsynth.data.dataset import Counts
 from pathsynth.data.medmnist import content_identity, medmnist_file, medmnist_identity
@@ -40,12 +41,16 @@ _MEDMNIST = ("pathmnist", "medmnist")
 
 @dataclass(frozen=True)
 class DataSource:
-    """A data set's identity, its label space, its prompts, and a name for people with the images of each split."""
+    """A data set's identity, its label space, its prompts, and a name for people with the images of each split.
+
+    ``captions``: of training images, where they have their own.
+    """
 
     identity: str
     space: LabelSpace
     prompts: PromptBook
     name: str
+    captions: ImageCaptions | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ def data_source(config: DataConfig) -> DataSource:
         identity = content_identity(source.flag, config.size, source.md5[config.size], counts)
         return DataSource(identity, book.space, book, f"{source.flag} {config.size} px (to be downloaded)")
     data = open_data(config)
-    return DataSource(data.identity, data.space, data.prompts, data.name)
+    return DataSource(data.identity, data.space, data.prompts, data.name, captions_of(config))
 
 
 def _is_there(config: DataConfig) -> bool:
@@ -97,7 +102,8 @@ def source_files(config: RunConfig) -> list[Path] | None:
     if config.data and config.data.name in _MEDMNIST:
         files.append(medmnist_file(medmnist_source(config.data), Path(config.data.root) if config.data.root else None, config.data.size))
     if config.data and config.data.name == "folder" and config.data.root:
-        files += watched_paths(Path(config.data.root))
+        watched = watched_paths(Path(config.data.root))
+        files += [*watched, *(caption_paths(config.data.captions, watched) if config.data.captions else ())]
     if config.data and config.data.prompts:
         files.append(Path(config.data.prompts))
     if config.data and (config.data.group or "").startswith(CSV):

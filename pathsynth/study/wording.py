@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ _CLIP_LENGTH = 77
 _CLIP_WORDS = r"""<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
 """How CLIP's tokenizer finds words (Radford et al. 2021)."""
 _SHOWN = 12
+_SHOWN_CUT = 3
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,11 @@ class TextReader:
 
     def in_pieces(self, text: str) -> list[str]:
         """The words of a text that are not known whole, each once."""
-        words = dict.fromkeys(re.findall(r"[^\W_]+", text.lower()))
-        return [word for word in words if len(self.tokenizer.encode(word, add_special_tokens=False).ids) > 1]
+        return [word for word in dict.fromkeys(_words(text)) if self.is_in_pieces(word)]
+
+    def is_in_pieces(self, word: str) -> bool:
+        """Whether a word is not known whole."""
+        return len(self.tokenizer.encode(word, add_special_tokens=False).ids) > 1
 
 
 def text_reader(base: Path) -> TextReader | None:
@@ -54,7 +59,7 @@ def text_reader(base: Path) -> TextReader | None:
 
 
 def word_notes(config: RunConfig, plan: Plan) -> tuple[str, ...]:
-    """Lines on the request's own words: its prompt, its prompt file, the names of its class folders."""
+    """Lines on the request's own words: its prompt, its prompt file, the names of its class folders, the captions of its images."""
     asked = config.generate.prompt if config.generate else None
     if config.data is None or (asked is None and not config.data.prompts and config.data.name != "folder"):
         return ()
@@ -70,7 +75,10 @@ def word_notes(config: RunConfig, plan: Plan) -> tuple[str, ...]:
     elif config.data.name == "folder" and source.space is not COLORECTAL:
         texts += [c.canonical for c in source.prompts.classes]
     reader = text_reader(Path(plan.base.path_or_hub)) if plan.base and texts else None
-    return (*notes, *(_reading_notes(reader, texts) if reader else ()))
+    notes += _reading_notes(reader, texts) if reader else []
+    if source.captions and plan.base and any(stage.name == "cache" for stage in plan.stages):
+        notes += [*source.captions.notes, *_caption_notes(Path(plan.base.path_or_hub), source.captions.texts)]
+    return tuple(notes)
 
 
 def _reading_notes(reader: TextReader, texts: Sequence[str]) -> list[str]:
@@ -81,6 +89,29 @@ def _reading_notes(reader: TextReader, texts: Sequence[str]) -> list[str]:
         more = ", …" if len(pieces) > _SHOWN else ""
         lines.append(f"words that the base's text encoder does not know, and reads in pieces: {', '.join(pieces[:_SHOWN])}{more}")
     return lines
+
+
+@functools.lru_cache(maxsize=4)
+def _caption_notes(base: Path, captions: tuple[str, ...]) -> tuple[str, ...]:
+    """Of many captions how many are cut off, and which words are not known whole; the jobs of a sweep share the answer."""
+    reader = text_reader(base)
+    if reader is None:
+        return ()
+    distinct = list(dict.fromkeys(captions))
+    lines, cut = [], [caption for caption in distinct if reader.is_cut(caption)]
+    if cut:
+        some = ", ".join(f"“{caption[:60]}…”" for caption in cut[:_SHOWN_CUT])
+        lines.append(f"the text encoder reads {reader.length} tokens, and cuts off the end of {len(cut):,} captions: {some}")
+    words = dict.fromkeys(word for caption in distinct for word in _words(caption))
+    pieces = [word for word in words if reader.is_in_pieces(word)]
+    if pieces:
+        some = f"{len(pieces):,} of {len(words):,} ({', '.join(pieces[:_SHOWN])}{', …' if len(pieces) > _SHOWN else ''})"
+        lines.append(f"words of captions that the text encoder does not know, and reads in pieces: {some}")
+    return tuple(lines)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.lower())
 
 
 def _clip_tokenizer(folder: Path) -> Tokenizer:

@@ -15,7 +15,9 @@ from pathsynth.training.steps import step_generator
 
 
 class LatentBatch(NamedTuple):
-    """``latents`` and ``noise`` float (N, C, h, w); ``captions`` int64 (N,), rows of the cache's prompts; ``timesteps`` int64 (N,)."""
+    """``latents`` and ``noise`` float (N, C, h, w); ``captions`` int64 (N,), rows of the cache's prompts, or float (N, T, D), their
+    embeddings; ``timesteps`` int64 (N,).
+    """
 
     latents: Tensor
     noise: Tensor
@@ -39,7 +41,7 @@ class BatchPlan:
         rows = self._rows(step)
         turn = torch.randint(cache.latents.shape[1], (self.batch_size,), generator=generator)
         orientation = turn if self.objective.augment else torch.zeros_like(turn)
-        captions = self._captions(cache.labels[rows], generator)
+        captions = self._captions(rows, generator)
         latents = cache.train_latents(rows, orientation).float()
         return LatentBatch(latents, self._noise(latents.shape, generator), captions, self._times(generator))
 
@@ -60,13 +62,18 @@ class BatchPlan:
     def _permutation(self, epoch: int, n: int) -> Tensor:
         return torch.randperm(n, generator=torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch)))
 
-    def _captions(self, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """A caption for each image; a share is the empty prompt, so that guidance has something to guide away from."""
+    def _captions(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """A caption for each image, its own where it has one; a share is the empty prompt, which guidance guides away from."""
         draw = torch.rand(self.batch_size, generator=generator)
         dropped = torch.rand(self.batch_size, generator=generator) < self.objective.caption_dropout
+        picked = self.cache.own.rows[rows] if self.cache.own else self._of_class(self.cache.labels[rows], draw)
+        return torch.where(dropped, torch.zeros(self.batch_size, dtype=torch.int64), picked)
+
+    def _of_class(self, labels: Tensor, draw: Tensor) -> Tensor:
+        """A prompt of each image's class, int64 (N,); ``draw``, in [0, 1), chooses among paraphrases."""
         choices = [self.cache.captions[int(label)] for label in labels]
         picked = [own[int(d * len(own))] if self.objective.paraphrases else own[0] for own, d in zip(choices, draw, strict=True)]
-        return torch.where(dropped, torch.zeros(self.batch_size, dtype=torch.int64), torch.tensor(picked))
+        return torch.tensor(picked)
 
     def _noise(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
         noise = torch.randn(shape, generator=generator)

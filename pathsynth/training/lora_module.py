@@ -52,7 +52,8 @@ class LoraFinetuning(pl.LightningModule):
 
     def train_dataloader(self):
         micro = self._config.max_steps * self._config.accumulate
-        return step_loader(lambda step: self._share(self._plan.train(step)), self.global_step * self._config.accumulate, micro)
+        done = self.global_step * self._config.accumulate
+        return step_loader(lambda step: self._embedded(self._share(self._plan.train(step))), done, micro)
 
     def val_dataloader(self):
         batches = -(-len(self._plan.cache.val_labels) // self._plan.batch_size)
@@ -60,6 +61,11 @@ class LoraFinetuning(pl.LightningModule):
 
     def _share(self, batch: LatentBatch) -> LatentBatch:
         return LatentBatch(*(share(tensor, self.trainer) for tensor in batch))
+
+    def _embedded(self, batch: LatentBatch) -> LatentBatch:
+        """The batch with its captions' embeddings, where images have captions of their own: all of them may be too many for the device."""
+        cache = self._plan.cache
+        return batch._replace(captions=cache.text(batch.captions)) if cache.own and self.text_encoder is None else batch
 
     def training_step(self, batch: LatentBatch, batch_index: int) -> Tensor:
         rank = (self.global_rank,) if self.global_rank else ()
@@ -79,6 +85,8 @@ class LoraFinetuning(pl.LightningModule):
 
     def _told(self, captions: Tensor) -> Tensor:
         """What the UNet is told of each image, float (N, T, D): computed in each step where the text encoder learns, else known."""
+        if captions.is_floating_point():
+            return captions
         if self.text_encoder is None:
             return self.embeddings[captions]
         rows, place = captions.unique(return_inverse=True)
@@ -110,7 +118,8 @@ class LoraFinetuning(pl.LightningModule):
         """Mean loss over the first batches, without dropout; the same noise and times whenever it is asked for."""
         was_training = self.unet.training
         self.unet.eval()
-        losses = [self._loss(self.transfer_batch_to_device(self._plan.train(i), self.device, 0), None) for i in range(batches)]
+        first = [self._embedded(self._plan.train(i)) for i in range(batches)]
+        losses = [self._loss(self.transfer_batch_to_device(batch, self.device, 0), None) for batch in first]
         self.unet.train(was_training)
         return float(torch.stack(losses).mean())
 

@@ -55,9 +55,31 @@ def test_a_folder_that_a_run_would_refuse_has_status_1_and_a_record(said, own):
     assert code == 1 and "a run would refuse this: " in out
 
 
+def test_captions_are_counted_and_what_is_wrong_with_them_has_status_1(said, own):
+    for path in own.rglob("*.png"):
+        path.with_suffix(".txt").write_text(f"pale {path.parent.name}")
+    (own / "stroma" / "left.txt").write_text("of no image")
+    code, out, _ = said("check", "data=folder", "data.root=own", "data.captions=txt")
+    assert code == 0 and "its own caption, not with the prompts of its class: 8 images, 2 different captions\n" in out
+    assert "note: captions of files that are not there, passed over: 1 (left.txt)\n" in out
+    (own.parent / "captions.csv").write_text("file_name,text\n")
+    code, out, _ = said("check", "data=folder", "data.root=own", "data.captions=captions.csv")
+    assert code == 1 and "a run would refuse this: data.captions=" in out and "has no caption for 8 of 8 images of train (" in out
+
+
+@pytest.mark.parametrize("words", [["data.captions=txt"], ["data.captions=none.jsonl"]])
+def test_a_run_refuses_captions_that_are_not_there_and_writes_nothing(said, own, words):
+    code, _, err = said("run", "data=folder", "data.root=own", "data.size=32", *words)
+    assert code == 2 and len(err.splitlines()) == 1 and "data.captions=" in err
+    assert not (own.parent / "multirun").exists()
+
+
 @pytest.mark.parametrize(
     "arguments, told",
     [
+        (["data=folder", "data.root=own", "data.captions=caption"], "data.captions should be txt, or a .jsonl or .csv file"),
+        (["data=folder", "data.root=own", "data.captions="], "data.captions should be txt"),
+        (["data=medmnist", "data.captions=txt"], "no key 'data.captions'"),
         (["data=folder", "data.root=none"], "no folder "),
         (["data=foldr"], "no choice 'foldr' for data; nearest: folder"),
         (["data=folder", "data.rot=own"], "no key 'data.rot'"),

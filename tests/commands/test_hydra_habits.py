@@ -132,6 +132,12 @@ def test_a_tilde_in_a_path_is_the_home_folder(tmp_path, monkeypatch, capsys):
     for word in ("data.root=~/pics", "data.root='~/pics'"):
         assert dispatch(["run", "data=folder", word]) == 2
         assert f"no folder {tmp_path / 'home' / 'pics'}; set data.root" in capsys.readouterr().err
+    for name in "ab":
+        for i in range(4):
+            (tmp_path / "own" / name).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (60 * i, ord(name), 0)).save(tmp_path / "own" / name / f"{i}.png")
+    assert dispatch(["run", "data=folder", "data.root=own", "data.captions=~/captions.csv"]) == 2
+    assert f"data.captions={tmp_path / 'home' / 'captions.csv'} cannot be read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -336,6 +336,9 @@ def test_a_revision_takes_its_share_of_the_steps_and_one_at_least(revise, start)
         ({"group": "csv:"}, "data.group should be"),
         ({"group": "regex:("}, "data.group=regex:( is no regular expression"),
         ({"name": "phantom", "group": "regex:x"}, "data.group belongs to data=folder"),
+        ({"captions": "caption"}, "data.captions should be txt, or a .jsonl or .csv file with file_name and text, got 'caption'"),
+        ({"captions": ""}, "data.captions should be txt"),
+        ({"name": "phantom", "captions": "txt"}, "data.captions belongs to data=folder, and data.name is phantom; leave it out"),
         ({"name": "ready", "prompts": "my.yaml"}, "data.prompts belongs to data that is trained on"),
     ],
 )

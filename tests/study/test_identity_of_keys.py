@@ -102,6 +102,7 @@ TABLE: Mapping[str, Sequence[Case]] = {
     "data.test_share": [Case(0.3, OF_FOLDER, OWN)],
     "data.group": [Case(r"regex:(\d)\.png", OF_FOLDER, OWN)],
     "data.prompts": [Case("{words}", TRAINED | {"cache"}, OWN)],
+    "data.captions": [Case("txt", TRAINED | {"cache"}, OWN), Case("{captions.csv}", given={**OWN, "data.captions": "txt"})],
     "base.name": [Case("local")],
     "base.path": [Case("{same base}")],
     "base.hub": [Case("other/model", BY_BASE, HUB)],
@@ -123,7 +124,7 @@ TABLE: Mapping[str, Sequence[Case]] = {
     "objective.min_snr_gamma": [Case(5.0, TRAINED)],
     "objective.noise_offset": [Case(0.1, TRAINED)],
     "objective.caption_dropout": [Case(0.9, TRAINED)],
-    "objective.paraphrases": [Case(False, TRAINED)],
+    "objective.paraphrases": [Case(False, TRAINED), Case(False, given={**OWN, "data.captions": "txt"})],
     "objective.augment": [Case(False, TRAINED | {"cache"})],
     "validation.every": [Case(3, TRAINED)],
     "validation.n": [Case(3, TRAINED), Case(3, given={"validation.every": 0})],
@@ -241,6 +242,9 @@ def places(tmp_path_factory) -> dict[str, str]:
         (root / "images" / name).mkdir(parents=True)
         for i in range(60):
             Image.fromarray(np.full((8, 8, 3), 64 * label + i, dtype=np.uint8)).save(root / "images" / name / f"{i}.png")
+            (root / "images" / name / f"{i}.txt").write_text(f"{name} number {i}")
+    rows = [f"{name}/{i}.png,{name} number {i}" for name in "abc" for i in range(60)]
+    (root / "captions.csv").write_text("\n".join(["file_name,text", *rows]))
     (root / "adapter").mkdir()
     save_file({"x": np.ones(3)}, root / "adapter" / "pytorch_lora_weights.safetensors")
     (root / "empty").mkdir()
