@@ -18,7 +18,6 @@ import pytorch_lightning as pl
 
 from benchmarks.machine import machine
 from pathsynth.config import RunConfig
-from pathsynth.data.cache import LatentCache, load_cache
 from pathsynth.data.catalogue import open_data
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import write_json
@@ -35,6 +34,7 @@ from pathsynth.sampling.gate import class_features, class_probabilities
 from pathsynth.sampling.slots import Stream, attempt_at, slots_of
 from pathsynth.study.claim import read_manifest
 from pathsynth.training.batches import BatchPlan
+from pathsynth.training.latent_cache import LatentCache, load_cache
 from pathsynth.training.lora_module import LoraFinetuning
 
 

@@ -48,7 +48,6 @@ from torchvision.transforms import v2
 from benchmarks.machine import machine, summary
 from pathsynth.config import RunConfig
 from pathsynth.config.shipped import conf_folder
-from pathsynth.data.cache import LatentCache, build_cache, load_cache
 from pathsynth.data.catalogue import open_data
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import write_json
@@ -56,6 +55,7 @@ from pathsynth.models.base import Base, load_base
 from pathsynth.models.lora import attach
 from pathsynth.study.job import Checked, check
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, design, finetune
+from pathsynth.training.latent_cache import LatentCache, build_cache, load_cache
 
 OURS, BARE, UNCACHED, CACHED = "ours", "bare", "peer_uncached", "peer_cached"
 _WARM_UP = 5

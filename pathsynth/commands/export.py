@@ -13,9 +13,9 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.report.adapter_card import adapter_card
 from pathsynth.report.collect import collect_trials, is_trial
-from pathsynth.report.redaction import shareable
 from pathsynth.study.claim import manifest_of
 from pathsynth.study.originals import refuse_changed
+from pathsynth.study.redaction import shareable
 
 _CARD = "README.md"
 _SAMPLES = {"grids/accepted.png": "accepted.png", "grids/first_attempts.png": "first_attempts.png", "result.json": "result.json"}

@@ -13,8 +13,8 @@ from pathsynth.ledger.atomic import sync
 from pathsynth.ledger.errors import RequestError
 from pathsynth.report.collect import collect_trials, is_trial
 from pathsynth.report.page import write_report
-from pathsynth.report.redaction import shareable
 from pathsynth.study.originals import refuse_changed
+from pathsynth.study.redaction import shareable
 
 _FILES = ("manifest.json", "state.json", "result.json", "attempts.parquet", "history.csv")
 _SHEETS = ("grids/first_attempts.png", "grids/accepted.png")

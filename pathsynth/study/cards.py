@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.config import ClassifierConfig, RunConfig
-from pathsynth.report.redaction import shareable_value
 from pathsynth.study.plan import CLASSIFIERS, Plan, StagePlan
+from pathsynth.study.redaction import shareable_value
 from pathsynth.training.exhibits import ArtifactCard
 from pathsynth.training.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard, flat
 

@@ -55,7 +55,7 @@ def class_faults(request: ClassRequest | None) -> list[str]:
 @functools.lru_cache(maxsize=256)
 def _checked(request: str) -> tuple[str, ...]:
     print("checking the classes that the request names …", file=sys.stderr, flush=True)
-    command = [sys.executable, "-m", "pathsynth.training.class_check"]
+    command = [sys.executable, "-m", "pathsynth.study.class_check"]
     try:
         ended = subprocess.run(command, input=request, capture_output=True, text=True, timeout=_PATIENCE_SECONDS)
         return tuple(json.loads(ended.stdout.splitlines()[-1]))

@@ -20,7 +20,6 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from pathsynth.config import ClassifierConfig, RunConfig
-from pathsynth.data.cache import DamagedCache, LatentCache, build_cache, load_cache
 from pathsynth.data.catalogue import Decoded, captions_of, open_data, ready_set
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import copy_file, sync, sync_names, sync_tree, write_text
@@ -63,6 +62,7 @@ from pathsynth.training.callbacks import named_callbacks
 from pathsynth.training.classifier import SCORES, train_classifier
 from pathsynth.training.exhibits import keep_artifact, show_numbers, use_artifacts
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
+from pathsynth.training.latent_cache import DamagedCache, LatentCache, build_cache, load_cache
 from pathsynth.training.loggers import close, online_address, open_logger, require_logger
 from pathsynth.training.optimizer import check_optimizer
 from pathsynth.training.pretrain import pretrain_base, pretrain_metrics

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from pathsynth.config import ObjectiveConfig
-from pathsynth.data.cache import LatentCache
 from pathsynth.ledger.seeds import derive_seed
+from pathsynth.training.latent_cache import LatentCache
 from pathsynth.training.steps import step_generator
 
 

@@ -18,7 +18,6 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from pathsynth.config import LightningConfig, LoraConfig, ObjectiveConfig, SamplingConfig, TrainerConfig, ValidationConfig
-from pathsynth.data.cache import LatentCache
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.adapters import AdapterCard
 from pathsynth.ledger.atomic import write_json
@@ -35,6 +34,7 @@ from pathsynth.sampling.rejection import Judge
 from pathsynth.sampling.slots import Stream, slots_of
 from pathsynth.training.batches import BatchPlan
 from pathsynth.training.divergence import Diverged, Tries
+from pathsynth.training.latent_cache import LatentCache
 from pathsynth.training.lora_module import LoraFinetuning
 from pathsynth.training.optimizer import format_groups, optimizer_groups
 from pathsynth.training.overfit import FallingLoss

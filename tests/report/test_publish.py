@@ -16,7 +16,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.report.collect import merge_trials
 from pathsynth.report.page import write_report
-from pathsynth.report.redaction import sentence_without_places, setting_without_place
+from pathsynth.study.redaction import sentence_without_places, setting_without_place
 
 
 def test_bundle_lists_all_it_holds_and_no_real_image(make_sweep: Callable[..., Path], tmp_path: Path) -> None:

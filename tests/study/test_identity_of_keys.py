@@ -314,9 +314,9 @@ def configured(base: Path, *changes: Mapping[str, Any]) -> RunConfig:
 @pytest.fixture(scope="module")
 def latents(small_base_folder, tmp_path_factory):
     """The cache of the smallest trial."""
-    from pathsynth.data.cache import build_cache, load_cache
     from pathsynth.data.catalogue import open_data
     from pathsynth.models.base import load_base
+    from pathsynth.training.latent_cache import build_cache, load_cache
 
     config, folder = configured(small_base_folder), tmp_path_factory.mktemp("cache")
     data, base = open_data(config.data), load_base(str(small_base_folder), None, "b", 32, 32)

@@ -14,7 +14,6 @@ import torch
 from safetensors.torch import load_file
 
 from pathsynth.config import LoraConfig, ObjectiveConfig, SamplingConfig, TrainerConfig, ValidationConfig
-from pathsynth.data.cache import build_cache, load_cache
 from pathsynth.data.phantom import phantom_data
 from pathsynth.ledger.adapters import read_card
 from pathsynth.ledger.errors import RequestError, StageError
@@ -22,6 +21,7 @@ from pathsynth.models.base import load_base
 from pathsynth.sampling.verdict import Verdict
 from pathsynth.training.batches import BatchPlan
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
+from pathsynth.training.latent_cache import build_cache, load_cache
 
 DATA = phantom_data(32, 36, 18, 18, seed=0)
 PLAIN_DESCENT = {"_target_": "torch.optim.SGD", "lr": 1.0}

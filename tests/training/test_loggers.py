@@ -18,7 +18,6 @@ from pytorch_lightning.loggers import WandbLogger
 
 from pathsynth.config import LoraConfig, ObjectiveConfig, SamplingConfig, TrackingConfig, TrainerConfig, ValidationConfig, from_hydra
 from pathsynth.config.shipped import conf_folder
-from pathsynth.data.cache import build_cache, load_cache
 from pathsynth.data.phantom import phantom_data
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import Metric
@@ -31,6 +30,7 @@ from pathsynth.study.pipeline import Trial
 from pathsynth.study.plan import plan
 from pathsynth.training.exhibits import MOST_ROWS, ArtifactCard, keep_artifact, show_confusion, show_numbers, use_artifacts
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
+from pathsynth.training.latent_cache import build_cache, load_cache
 from pathsynth.training.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard, close, flat, open_logger
 from pathsynth.training.reachability import answers
 

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import load_file
 
 from pathsynth.config import LoraConfig, ObjectiveConfig, SamplingConfig, TrainerConfig, ValidationConfig
-from pathsynth.data.cache import build_cache, load_cache
 from pathsynth.data.phantom import phantom_data
 from pathsynth.models.base import load_base
 from pathsynth.training.batches import BatchPlan
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
+from pathsynth.training.latent_cache import build_cache, load_cache
 
 DATA = phantom_data(32, 18, 9, 9, seed=0)
 CANONICAL = [DATA.prompts.canonical(int(label)) for label in DATA.split("train").labels]
@@ -124,7 +124,7 @@ import resource, sys
 from pathlib import Path
 from types import SimpleNamespace
 import torch
-from pathsynth.data.cache import build_cache, load_cache
+from pathsynth.training.latent_cache import build_cache, load_cache
 from pathsynth.data.phantom import phantom_data
 
 data = phantom_data(32, 900, 9, 9, seed=0)

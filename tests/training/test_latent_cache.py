@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pathsynth.data.cache import DamagedCache, build_cache, load_cache
 from pathsynth.data.phantom import phantom_data
 from pathsynth.data.tensors import dihedral, to_float
 from pathsynth.models.base import load_base
+from pathsynth.training.latent_cache import DamagedCache, build_cache, load_cache
 
 DATA = phantom_data(32, 18, 9, 9, seed=0)
 
@@ -92,7 +92,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np, torch
-from pathsynth.data.cache import build_cache, load_cache
+from pathsynth.training.latent_cache import build_cache, load_cache
 from pathsynth.data.dataset import LabelledImages
 from pathsynth.data.phantom import phantom_data
 
