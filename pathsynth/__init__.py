@@ -1,3 +1,74 @@
-"""Text prompts to histology images: a LoRA-tuned diffusion model, a gate that discards and asks again, and a judge."""
+"""Text prompts to histology images: a LoRA-tuned diffusion model, a gate that discards and asks again, and a judge.
+
+The names in ``__all__`` may be imported from here; docs/python.md has an example of each. Each is loaded when it is first asked for, so
+that ``import pathsynth`` alone loads neither torch nor Hydra nor Lightning.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathsynth.data.phantom import Phantom
+    from pathsynth.ledger.errors import RequestError, StageError
+    from pathsynth.ledger.records import Metric, Result, load_result
+    from pathsynth.metrics.image_scores import Evaluation, evaluate_images
+    from pathsynth.sampling.attempts import load_attempts
+    from pathsynth.sampling.reference import regenerate_until_correct
+    from pathsynth.sampling.rejection import SlotStatus
+    from pathsynth.sampling.sampler import AttemptRecord, RejectionSampler, SampledImages
+    from pathsynth.sampling.verdict import AtLeast, Leads, MostProbable
+    from pathsynth.training.regeneration import RegenerationCallback
+    from pathsynth.vocabulary.labels import UnknownLabelError
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AtLeast",
+    "AttemptRecord",
+    "Evaluation",
+    "Leads",
+    "Metric",
+    "MostProbable",
+    "Phantom",
+    "RegenerationCallback",
+    "RejectionSampler",
+    "RequestError",
+    "Result",
+    "SampledImages",
+    "SlotStatus",
+    "StageError",
+    "UnknownLabelError",
+    "evaluate_images",
+    "load_attempts",
+    "load_result",
+    "regenerate_until_correct",
+]
+
+_MODULES = {
+    "data.phantom": ("Phantom",),
+    "ledger.errors": ("RequestError", "StageError"),
+    "ledger.records": ("Metric", "Result", "load_result"),
+    "metrics.image_scores": ("Evaluation", "evaluate_images"),
+    "sampling.attempts": ("load_attempts",),
+    "sampling.reference": ("regenerate_until_correct",),
+    "sampling.rejection": ("SlotStatus",),
+    "sampling.sampler": ("AttemptRecord", "RejectionSampler", "SampledImages"),
+    "sampling.verdict": ("AtLeast", "Leads", "MostProbable"),
+    "training.regeneration": ("RegenerationCallback",),
+    "vocabulary.labels": ("UnknownLabelError",),
+}
+_HOMES = {name: f"pathsynth.{module}" for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pathsynth' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

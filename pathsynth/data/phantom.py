@@ -40,6 +40,56 @@ _PIXELS_AT_ONCE = 2**17
 _TAU = 2 * math.pi
 
 
+@dataclass(frozen=True)
+class Phantom:
+    """Images of tissue that is drawn by a procedure, for trials without data: nine colorectal tissue types.
+
+    ``size``: pixels, 16 to 512. What :meth:`draw` gives are the images of that class in ``data=phantom`` with the same seed and split.
+
+    Raises:
+        RequestError: another size.
+
+    >>> phantom = Phantom(size=32)
+    >>> phantom.classes[4], phantom.draw("mucus", n=3).shape
+    ('mucus', (3, 32, 32, 3))
+    """
+
+    size: int = 32
+    seed: int = 0
+    split: str = "train"
+
+    def __post_init__(self) -> None:
+        _check_size(self.size)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The short names of the classes, in the order of their labels."""
+        return COLORECTAL.slugs
+
+    @property
+    def prompts(self) -> dict[str, str]:
+        """The canonical prompt of each class."""
+        book = colorectal_prompts()
+        return {c.slug: book.canonical(c.index) for c in COLORECTAL.classes}
+
+    def draw(self, name: str, n: int = 1, start: int = 0) -> np.ndarray:
+        """Images ``start`` to ``start + n`` of a class, by its name or another name for it: uint8 (n, size, size, 3).
+
+        Raises:
+            UnknownLabelError: there is no such class.
+            RequestError: ``n`` or ``start`` is negative.
+        """
+        if n < 0 or start < 0:
+            raise RequestError(f"the phantom has no images {start} to {start + n}; count from 0 up")
+        label = COLORECTAL.by_slug(name).index
+        return render(np.full(n, label), label + len(COLORECTAL) * np.arange(start, start + n), self.split, self.seed, self.size)
+
+
+def _check_size(size: int) -> None:
+    if not SIZES[0] <= size <= SIZES[1]:
+        raise RequestError(f"the phantom is drawn at {SIZES[0]} to {SIZES[1]} pixels, not {size}; set data.size")
+
+
 def phantom_data(size: int, n_train: int, n_val: int, n_test: int, seed: int) -> DataSet:
     """A phantom data set of ``size`` × ``size`` pixels; image ``i`` of each split shows class ``i % 9``.
 
@@ -47,8 +97,7 @@ def phantom_data(size: int, n_train: int, n_val: int, n_test: int, seed: int) ->
         RequestError: a size outside 16 to 512, or a split without images.
     """
     counts = dict(zip(SPLITS, (n_train, n_val, n_test), strict=True))
-    if not SIZES[0] <= size <= SIZES[1]:
-        raise RequestError(f"the phantom is drawn at {SIZES[0]} to {SIZES[1]} pixels, not {size}; set data.size")
+    _check_size(size)
     for split, count in counts.items():
         if count < 1:
             raise RequestError(f"the phantom's {split} split needs at least one image, not {count}; set data.n_{split}")

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pathsynth.ledger.atomic import read_json, write_json
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.versions import Provenance
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 SCHEMA_VERSION = 2
 """2: what computed each stage; ``timings`` are the stages' own, also of those that another trial built; the optimizer's groups."""
 
+_RESULT = "result.json"
 OPTIMIZER_FILE = "optimizer.json"
 """In the folder of a fine-tune: a list of :class:`OptimizerGroup` records."""
 _OPTIMIZER = "optimizer"
@@ -96,6 +100,10 @@ class Result:
     optimizer: tuple[OptimizerGroup, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
+    def table(self) -> pd.DataFrame:
+        """The metrics, a row each, with the columns of the file: metric, value, low, high, n, unit, class, split, stage, scorer, …"""
+        return metrics_table(self.metrics)
+
     def find(
         self,
         metric: str,
@@ -107,6 +115,14 @@ class Result:
         """The one metric of that description, or None."""
         wanted = (metric, stage, scorer, class_, split)
         return next((m for m in self.metrics if (m.metric, m.stage, m.scorer, m.class_, m.split) == wanted), None)
+
+
+def metrics_table(metrics: Iterable[Metric]) -> pd.DataFrame:
+    """A row a metric; its columns are the fields of a record in ``result.json``."""
+    import pandas as pd
+
+    columns = ["class" if f.name == "class_" else f.name for f in fields(Metric)]
+    return pd.DataFrame([metric.to_json() for metric in metrics], columns=columns)
 
 
 def write_result(path: Path, result: Result) -> None:
@@ -137,6 +153,16 @@ def read_result(path: Path) -> Result:
         stages = {name: Provenance.from_json(made) for name, made in record.pop("stages").items()}
         optimizer = tuple(OptimizerGroup(**group) for group in record["extras"].pop(_OPTIMIZER, ()))
         return Result(**record, metrics=metrics, missing=missing, stages=stages, optimizer=optimizer)
+
+
+def load_result(path: str | Path) -> Result:
+    """The result of a trial, from its folder or its ``result.json``.
+
+    Raises:
+        RequestError: as :func:`read_result`.
+    """
+    place = Path(path)
+    return read_result(place / _RESULT if place.is_dir() else place)
 
 
 def read_metric(path: Path, metric: str, stage: str | None = None, scorer: str | None = None) -> Metric | None:

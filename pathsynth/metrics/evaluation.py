@@ -18,9 +18,21 @@ import pandas as pd
 from pathsynth.data.dataset import DataSet
 from pathsynth.data.images import Images
 from pathsynth.ledger.records import Metric, Missing
-from pathsynth.metrics.agreement import Interval, agreement, design_effect, effective_wilson, macro_interval, wilson
+from pathsynth.metrics.agreement import Interval, design_effect, effective_wilson, wilson
 from pathsynth.metrics.colour import ColourClassifier, fit_colour
-from pathsynth.metrics.fidelity import frechet_distance, kid
+from pathsynth.metrics.fidelity import kid
+from pathsynth.metrics.image_scores import (
+    AFTER,
+    BEFORE,
+    FEWEST,
+    Evaluation,
+    Scored,
+    agreement_metrics,
+    confusion_counts,
+    distances_between,
+    interval_ends,
+    overall_metrics,
+)
 from pathsynth.metrics.memorisation import near_copies
 from pathsynth.metrics.neighbours import nearest
 from pathsynth.metrics.prdc import NEIGHBOURS, prdc
@@ -28,37 +40,14 @@ from pathsynth.models.classifier import Classifier
 from pathsynth.sampling.attempts import AttemptRow
 from pathsynth.sampling.gate import class_features, class_probabilities
 from pathsynth.sampling.pictures import read_png
-from pathsynth.vocabulary.labels import LabelSpace
 
-BEFORE, AFTER = "before filtering", "after filtering"
 REJECTED = "rejected_"
 """What the names of metrics of rejected first attempts start with; their stage is ``BEFORE``."""
-_FEWEST = 10
-"""Images below which a kernel distance has no meaningful interval."""
 _COLOUR = "colour"
 RECONSTRUCTED = "reconstructed"
 """The split of training images that went through the base's autoencoder: the marks of a perfect denoiser."""
 _MOST_COLOURS = 10_000
 """Training images that the colour classifier sees at most: more change its 24 numbers a class no further."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Metric records, what could not be measured and why, and confusion matrices (rows: asked for) by "stage/scorer"."""
-
-    metrics: tuple[Metric, ...]
-    missing: tuple[Missing, ...]
-    confusions: dict[str, list[list[int]]]
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """Asked-for (or true) labels and a scorer's predictions of one set of images; broken images are predicted as −1."""
-
-    stage: str | None
-    scorer: str
-    labels: np.ndarray
-    predictions: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -132,8 +121,8 @@ def real_reference(judge: Classifier, data: DataSet, split: str, n: int, seed: i
     every = -(-len(trained) // _MOST_COLOURS)
     spread = trained.take(np.arange(0, len(trained), every))
     colour = fit_colour(spread.images, spread.labels, len(data.space))
-    told = _Scored(None, _COLOUR, scored.labels, colour.predict(scored.images))
-    reached = [*_reached_by_real(real, train, data, n, seed), *_overall_metrics(told, data, seed, None, split)]
+    told = Scored(None, _COLOUR, scored.labels, colour.predict(scored.images))
+    reached = [*_reached_by_real(real, train, data, n, seed), *overall_metrics(told, data, seed, None, split)]
     if reconstruct:
         copies = class_features(judge, reconstruct(trained.take(_some_rows(len(trained), n, np.random.default_rng(seed))).images))
         reached += _reached(real.features, copies, data, seed, RECONSTRUCTED)
@@ -163,59 +152,29 @@ def evaluate_set(
     """
     first, accepted = [r for r in rows if r.attempt == 0], [r for r in rows if r.accepted]
     drawn = {BEFORE: _Drawn.read(first, folder), AFTER: _Drawn.read(accepted, folder)}
-    scored = [_Scored(BEFORE, "gate", drawn[BEFORE].labels, np.array([r.predicted for r in first]))]
+    scored = [Scored(BEFORE, "gate", drawn[BEFORE].labels, np.array([r.predicted for r in first]))]
     coloured = []
     for stage, images in drawn.items():
         if len(images.labels):
             judged = images.predictions(lambda pictures: class_probabilities(judge, pictures).argmax(axis=1))
-            scored.append(_Scored(stage, "judge", images.labels, judged))
-            coloured.append(_Scored(stage, _COLOUR, images.labels, images.predictions(reference.colour.predict)))
-    metrics = [m for s in scored for m in _agreement_metrics(s, data, seed, prompts)]
-    metrics += [m for s in coloured for m in _overall_metrics(s, data, seed, prompts)]
+            scored.append(Scored(stage, "judge", images.labels, judged))
+            coloured.append(Scored(stage, _COLOUR, images.labels, images.predictions(reference.colour.predict)))
+    metrics = [m for s in scored for m in agreement_metrics(s, data, seed, prompts)]
+    metrics += [m for s in coloured for m in overall_metrics(s, data, seed, prompts)]
     metrics += _acceptance_metrics(rows, data, seed, prompts)
     missing = [] if accepted else [Missing("judge after filtering", "the gate accepted no image")]
     rejected = _Drawn.read([r for r in first if not r.accepted], folder)
     metrics += _audit(rejected, judge, data, reference, prompts, seed)
-    if len(rejected.images) < _FEWEST:
-        few = f"{len(rejected.images)} rejected images are too few to compare with a distribution ({_FEWEST} at least)"
+    if len(rejected.images) < FEWEST:
+        few = f"{len(rejected.images)} rejected images are too few to compare with a distribution ({FEWEST} at least)"
         missing.append(Missing("distances of rejected first attempts", few))
     for stage, images in drawn.items():
         found, absent = _closeness(images, judge, data, reference, prompts, seed, stage)
         metrics += found
         missing += absent
     metrics += reference.metrics
-    confusions = {f"{s.stage}/{s.scorer}": _confusion(s, data.space) for s in scored}
+    confusions = {f"{s.stage}/{s.scorer}": confusion_counts(s, data.space) for s in scored}
     return Evaluation(tuple(metrics), tuple(missing), confusions)
-
-
-def _overall_metrics(scored: _Scored, data: DataSet, seed: int, prompts: str | None, split: str = "generated") -> list[Metric]:
-    """Accuracy and macro scores over all classes."""
-    hits = scored.labels == scored.predictions
-    found = {"accuracy": wilson(int(hits.sum()), len(hits)), **macro_interval(scored.labels, scored.predictions, len(data.space), seed)}
-    return [
-        Metric(name, i.value, i.low, i.high, len(hits), "image", None, split, scored.stage, scored.scorer, prompts, data.name, seed)
-        for name, i in found.items()
-    ]
-
-
-def _agreement_metrics(scored: _Scored, data: DataSet, seed: int, prompts: str) -> list[Metric]:
-    """Those, and precision, recall and F1 of each class."""
-    result = agreement(scored.labels, scored.predictions, len(data.space))
-
-    def record(metric: str, value: float, low: float | None, high: float | None, count: int, slug: str) -> Metric:
-        return Metric(metric, value, low, high, count, "image", slug, "generated", scored.stage, scored.scorer, prompts, data.name, seed)
-
-    hits = scored.labels == scored.predictions
-    records = _overall_metrics(scored, data, seed, prompts)
-    for c in data.space.classes:
-        asked = int((scored.labels == c.index).sum())
-        answered = int((scored.predictions == c.index).sum())
-        right = int((hits & (scored.labels == c.index)).sum())
-        for metric, count in (("recall", asked), ("precision", answered)):
-            interval = wilson(right, count) if count else Interval(0.0, 0.0, 1.0)
-            records.append(record(metric, interval.value, interval.low, interval.high, count, c.slug))
-        records.append(record("f1", float(result.f1[c.index]), None, None, asked, c.slug))
-    return records
 
 
 def _audit(rejected: _Drawn, judge: Classifier, data: DataSet, reference: Reference, prompts: str, seed: int) -> list[Metric]:
@@ -229,7 +188,7 @@ def _audit(rejected: _Drawn, judge: Classifier, data: DataSet, reference: Refere
     found: list[tuple[str | None, int, str, Interval]] = [
         (slug, len(own), "confirmed", wilson(int(own.sum()), len(own))) for slug, own in groups if len(own)
     ]
-    if len(rejected.images) >= _FEWEST:
+    if len(rejected.images) >= FEWEST:
         fake = _Set(class_features(judge, rejected.images), rejected.labels[rejected.whole])
         found += [(None, len(fake.features), *named) for named in _copies(fake.features, reference, seed).items()]
         if len(reference.features) > NEIGHBOURS:
@@ -238,10 +197,10 @@ def _audit(rejected: _Drawn, judge: Classifier, data: DataSet, reference: Refere
             found += [(None, len(fake.features), *named) for named in measured.items()]
         for c in data.space.classes:
             own, real = fake.of_class(c.index), _Set(reference.features, reference.labels).of_class(c.index)
-            if len(own) >= _FEWEST and len(real) > NEIGHBOURS:
+            if len(own) >= FEWEST and len(real) > NEIGHBOURS:
                 found.append((c.slug, len(own), "kid", kid(real, own, seed)))
     return [
-        Metric(REJECTED + name, i.value, *_ends(i), n, "image", slug, "generated", BEFORE, "judge", prompts, data.name, seed)
+        Metric(REJECTED + name, i.value, *interval_ends(i), n, "image", slug, "generated", BEFORE, "judge", prompts, data.name, seed)
         for slug, n, name, i in found
     ]
 
@@ -297,20 +256,20 @@ def _closeness(
 
     Over all classes, and for each class beside the real images of that class.
     """
-    if len(drawn.images) < _FEWEST:
-        reason = f"{len(drawn.images)} images are too few to compare with a distribution ({_FEWEST} at least)"
+    if len(drawn.images) < FEWEST:
+        reason = f"{len(drawn.images)} images are too few to compare with a distribution ({FEWEST} at least)"
         return [], [Missing(f"{metric} {stage}", reason) for metric in ("kid", "coverage")]
     fake = _Set(class_features(judge, drawn.images), drawn.labels[drawn.whole])
     real = _Set(reference.features, reference.labels)
     found: list[tuple[str | None, int, dict[str, Interval]]] = [
-        (None, len(fake.features), {**_distances(real.features, fake.features, seed), **_copies(fake.features, reference, seed)})
+        (None, len(fake.features), {**distances_between(real.features, fake.features, seed), **_copies(fake.features, reference, seed)})
     ]
     for c in data.space.classes:
         own = fake.of_class(c.index)
         distances = _class_distances(real.of_class(c.index), own, seed)
         found += [(c.slug, len(own), {**distances, **_copies(own, reference, seed)})] if distances else []
     return [
-        Metric(name, i.value, *_ends(i), n, "image", slug, "generated", stage, "judge", prompts, data.name, seed)
+        Metric(name, i.value, *interval_ends(i), n, "image", slug, "generated", stage, "judge", prompts, data.name, seed)
         for slug, n, intervals in found
         for name, i in intervals.items()
     ], []
@@ -322,7 +281,7 @@ def _copies(fake: np.ndarray, reference: Reference, seed: int) -> dict[str, Inte
 
 def _class_distances(real: np.ndarray, fake: np.ndarray, seed: int) -> dict[str, Interval]:
     """Of one class; nothing where it has too few images. Without the Fréchet distance, which needs more images than features."""
-    if len(fake) < _FEWEST or len(real) <= NEIGHBOURS:
+    if len(fake) < FEWEST or len(real) <= NEIGHBOURS:
         return {}
     scores = prdc(real, fake, seed)
     return {
@@ -331,24 +290,6 @@ def _class_distances(real: np.ndarray, fake: np.ndarray, seed: int) -> dict[str,
         "feature_precision": scores.precision,
         "feature_recall": scores.recall,
     }
-
-
-def _distances(real: np.ndarray, fake: np.ndarray, seed: int) -> dict[str, Interval]:
-    """By name of the metric; those without an interval have NaN for its ends."""
-    found = {"kid": kid(real, fake, seed), "frechet_distance": _without_interval(frechet_distance(real, fake))}
-    if min(len(real), len(fake)) > NEIGHBOURS:
-        scores = prdc(real, fake, seed)
-        found |= {"coverage": scores.coverage, "density": scores.density}
-        found |= {"feature_precision": scores.precision, "feature_recall": scores.recall}
-    return found
-
-
-def _without_interval(value: float) -> Interval:
-    return Interval(value, float("nan"), float("nan"))
-
-
-def _ends(interval: Interval) -> tuple[float | None, float | None]:
-    return (None, None) if np.isnan(interval.low) else (interval.low, interval.high)
 
 
 def _reached_by_real(real: _Set, train: _Set, data: DataSet, n: int, seed: int) -> list[Metric]:
@@ -362,7 +303,7 @@ def _reached_by_real(real: _Set, train: _Set, data: DataSet, n: int, seed: int) 
         own = _some(train.of_class(c.index), n // len(data.space), rng)
         found.append((c.slug, len(own), _class_distances(real.of_class(c.index), own, seed)))
     return overall + [
-        Metric(name, i.value, *_ends(i), size, "image", slug, "train", None, "judge", None, data.name, seed)
+        Metric(name, i.value, *interval_ends(i), size, "image", slug, "train", None, "judge", None, data.name, seed)
         for slug, size, intervals in found
         for name, i in intervals.items()
     ]
@@ -370,11 +311,11 @@ def _reached_by_real(real: _Set, train: _Set, data: DataSet, n: int, seed: int) 
 
 def _reached(real: np.ndarray, others: np.ndarray, data: DataSet, seed: int, split: str) -> list[Metric]:
     """How close other real images come to the real ones, in features; nothing where there are too few."""
-    if len(real) <= NEIGHBOURS or len(others) < _FEWEST:
+    if len(real) <= NEIGHBOURS or len(others) < FEWEST:
         return []
     return [
-        Metric(name, i.value, *_ends(i), len(others), "image", None, split, None, "judge", None, data.name, seed)
-        for name, i in _distances(real, others, seed).items()
+        Metric(name, i.value, *interval_ends(i), len(others), "image", None, split, None, "judge", None, data.name, seed)
+        for name, i in distances_between(real, others, seed).items()
     ]
 
 
@@ -386,7 +327,3 @@ def _some(features: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
 def _some_rows(count: int, n: int, rng: np.random.Generator) -> np.ndarray:
     """int64: the numbers of ``n`` of ``count`` rows at random, or of all if there are fewer, in their order."""
     return np.sort(rng.permutation(count)[:n])
-
-
-def _confusion(scored: _Scored, space: LabelSpace) -> list[list[int]]:
-    return agreement(scored.labels, scored.predictions, len(space)).confusion.tolist()

@@ -141,3 +141,16 @@ def read_attempts(folder: Path) -> Iterator[AttemptRow]:
         stopped_at = record.get("stopped_at")  # a ledger of an earlier version has none
         optional["stopped_at"] = None if pd.isna(stopped_at) else int(stopped_at)
         yield AttemptRow(**{**record, **optional, "probabilities": tuple(float(p) for p in record["probabilities"])})
+
+
+def load_attempts(path: str | Path) -> pd.DataFrame:
+    """The attempts of a generated set, a row each, from its folder (a trial's) or its ``attempts.parquet``.
+
+    Columns are the fields of :class:`AttemptRow`, also those that a ledger of an earlier version lacks.
+
+    Raises:
+        StageError: as :func:`read_attempts`.
+    """
+    place = Path(path)
+    rows = read_attempts(place.parent if place.name == _TABLE else place)
+    return pd.DataFrame([asdict(row) for row in rows], columns=[f.name for f in fields(AttemptRow)])

@@ -13,7 +13,7 @@ from pathsynth.data.tensors import to_float
 from pathsynth.models.classifier import Classifier
 from pathsynth.sampling.draw import fixed_batches
 from pathsynth.sampling.slots import Attempt
-from pathsynth.sampling.verdict import NoCopy, Rule, Seen, Verdict, broken, judged_by
+from pathsynth.sampling.verdict import NoCopy, Rule, Seen, Verdict, broken, image_fault, judged_by
 
 _BATCH = 256
 
@@ -35,7 +35,7 @@ class Gate:
 
     def see(self, images: Sequence[np.ndarray | None]) -> list[Seen | Verdict]:
         """What the gate sees in each image, or the verdict on it where it is black or none at all."""
-        faults = [_fault(image) for image in images]
+        faults = [image_fault(image) for image in images]
         sound = [image for image, fault in zip(images, faults, strict=True) if image is not None and fault is None]
         seen = iter(self._seen(sound))
         return [broken(fault, self._classes) if fault else next(seen) for fault in faults]
@@ -76,11 +76,3 @@ def class_features(classifier: Classifier, images: Images) -> np.ndarray:
 def _batches(classifier: Classifier, images: Images) -> Iterator[Tensor]:
     device = next(classifier.parameters()).device
     return (to_float(images[i : i + _BATCH]).to(device) for i in range(0, len(images), _BATCH))
-
-
-def _fault(image: np.ndarray | None) -> str | None:
-    if image is None:
-        return "not finite"
-    if image.max() == 0:
-        return "black"
-    return None

@@ -145,3 +145,12 @@ def hopeless(seen: Seen, label: int, cut: float, steps: int) -> Verdict | None:
 def broken(reason: str, classes: int) -> Verdict:
     """The verdict on an image that is not one: not finite, or black."""
     return Verdict(False, -1, float("nan"), (float("nan"),) * classes, reason, False)
+
+
+def image_fault(image: np.ndarray | None) -> str | None:
+    """Why a drawn image, uint8 (H, W, 3), cannot be judged at all; None if it can."""
+    if image is None:
+        return "not finite"
+    if image.max() == 0:
+        return "black"
+    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,14 @@ from pytorch_lightning.loggers import Logger
 
 from pathsynth.config import SamplingConfig
 from pathsynth.ledger.atomic import write_text
+from pathsynth.ledger.errors import RequestError
 from pathsynth.metrics.agreement import Agreement, agreement
 from pathsynth.sampling.generation import route_of
 from pathsynth.sampling.pictures import contact_sheet
 from pathsynth.sampling.rejection import Draw, Judge, Judged, SlotOutcome, SlotStatus, account, sample_until_accepted
+from pathsynth.sampling.sampler import RejectionSampler
 from pathsynth.sampling.scheduler import Scheduler
-from pathsynth.sampling.slots import Slot
+from pathsynth.sampling.slots import Slot, Stream
 from pathsynth.training.exhibits import show_attempts, show_pictures
 from pathsynth.training.loggers import VALIDATION_STEP
 from pathsynth.training.metric_names import HELD_OUT_LOSS, LOSS, VALIDATION, acceptance
@@ -60,7 +62,8 @@ class RegenerationCallback(pl.Callback):
     than ever. First attempts alone decide that, and are drawn apart from the others: the rules and the budget of acceptance change what
     is shown, not which adapter is best. On several devices each fills a share of the slots; the first tells of all. Draws no number
     from a global generator, so training with and without it gives the same adapter. ``report`` (a search's) gets the number of the
-    validation, the step, the last step and the macro-F1.
+    validation, the step, the last step and the macro-F1. ``every_n_train_steps``: a validation that comes sooner after the last one
+    that filled the slots is passed over (0: none is). :meth:`from_sampler` makes one for any LightningModule.
     """
 
     def __init__(
@@ -74,13 +77,70 @@ class RegenerationCallback(pl.Callback):
         folder: Path,
         keep_best: Callable[[int], None],
         report: Callable[[int, int, int, float], None] | None = None,
+        every_n_train_steps: int = 0,
     ) -> None:
         self._slots, self._draw, self._judge, self._sampling = slots, draw, judge, sampling
         self._route = replace(route_of(sampling, scheduler), look_after=None, apart=True)
         self._space, self._folder, self._keep_best, self._report = space, folder, keep_best, report
+        self._every = every_n_train_steps
         self.best = -1.0
         self._rows: list[dict[str, float]] = []
         folder.mkdir(parents=True, exist_ok=True)
+
+    @classmethod
+    def from_sampler(
+        cls,
+        sampler: RejectionSampler,
+        prompts: Mapping[str, str | Sequence[str]],
+        n: int,
+        folder: str | Path,
+        every_n_train_steps: int = 0,
+        keep_best: Callable[[int], None] | None = None,
+    ) -> RegenerationCallback:
+        """The callback for a LightningModule and a Trainer of anybody's.
+
+        Logs ``validation/accuracy``, ``validation/macro_f1`` and the others to the Trainer's loggers and leaves them where callbacks
+        find what they monitor. ``sampler.draw`` should draw with the weights in training; it is called without gradients, in evaluation
+        mode, at the end of a validation (not of the sanity check).
+
+        Args:
+            sampler: draws, classifies and decides; its seed and budget count, and the val stream of its seeds.
+            prompts: of every class of the sampler; scores are means over all classes.
+            n: slots of each class.
+            folder: for ``history.csv`` and the contact sheets; it is made.
+            every_n_train_steps: see the class.
+            keep_best: called with the step whenever the before-filter macro-F1 is higher than ever.
+
+        Raises:
+            RequestError: a class has no prompt, or a number is below its least.
+        """
+        if every_n_train_steps < 0:
+            raise RequestError(f"every_n_train_steps is {every_n_train_steps}; it must be 0 (every validation) or more")
+        slots = sampler.slots(prompts, n, Stream.VAL)
+        absent = set(range(len(sampler.space))) - {slot.label for slot in slots}
+        if absent:
+            raise RequestError(f"the class {sampler.space.slugs[min(absent)]} has no prompt; scores are means over all classes, give one")
+        # one call of a drawing function is one step of one evaluation, whatever happens inside
+        one_call = Scheduler("", {}, {}, own=True)
+        budget = SamplingConfig(
+            steps=1, guidance=1, threshold=0, attempts=sampler.attempts, batch_size=sampler.batch_size, seed=sampler.seed
+        )
+        return cls(
+            slots,
+            sampler.draw_attempts,
+            sampler.judge_attempts,
+            budget,
+            one_call,
+            sampler.space,
+            Path(folder),
+            keep_best or (lambda step: None),
+            every_n_train_steps=every_n_train_steps,
+        )
+
+    @property
+    def history(self) -> tuple[dict[str, float], ...]:
+        """A row for each time that the slots were filled, as in ``history.csv``: the step, losses (NaN: not logged), scores (``val_…``)."""
+        return tuple(dict(row) for row in self._rows)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "rows": self._rows}
@@ -96,6 +156,8 @@ class RegenerationCallback(pl.Callback):
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking or (self._rows and trainer.global_step - self._rows[-1]["step"] < self._every):
+            return
         sampling = self._sampling
         own = self._slots[trainer.global_rank :: trainer.world_size]
         budget = (sampling.attempts, sampling.batch_size, sampling.seed)

@@ -153,6 +153,22 @@ def slug_words(slug: str) -> str:
     return slug.replace("-", " ")
 
 
+def label_space_of(names: Sequence[str]) -> LabelSpace:
+    """A label space of classes that are known by their names alone, in the order given, without symmetries.
+
+    Raises:
+        UnknownLabelError: there are fewer than two names, or two that have the same slug, or one without letters or signs.
+    """
+    slugs = [class_slug(name) for name in names]
+    empty = next((name for name, slug in zip(names, slugs, strict=True) if not slug), None)
+    doubled = next((name for place, name in enumerate(names) if slugs[place] in slugs[:place]), None)
+    if len(names) < 2 or empty is not None:
+        raise UnknownLabelError(f"classes {list(names)} are not two names or more, each with a letter or a digit; name every class")
+    if doubled is not None:
+        raise UnknownLabelError(f"two classes are called '{doubled}'; give each class a name of its own")
+    return LabelSpace("the classes given", tuple(LabelClass(i, *own) for i, own in enumerate(zip(slugs, names, strict=True))), "none")
+
+
 def class_names(folders: Sequence[str]) -> list[str]:
     """How prompts name the classes of folders called so.
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pathsynth.data.phantom import GENERATOR_VERSION, phantom_data, phantom_identity, render
+from pathsynth.data.phantom import GENERATOR_VERSION, Phantom, phantom_data, phantom_identity, render
 from pathsynth.ledger.errors import RequestError
+from pathsynth.vocabulary.labels import UnknownLabelError
 
 LABELS = np.arange(36) % 9
 
@@ -163,3 +164,22 @@ def test_impossible_requests_are_refused_by_name(arguments: tuple[int, int, int,
 def test_planning_needs_no_torch() -> None:
     code = "import sys, pathsynth.data.phantom, pathsynth.data.medmnist; sys.exit('torch' in sys.modules or 'medmnist' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_images_of_a_class_are_those_of_the_data_set() -> None:
+    images = phantom_data(16, 9, 27, 9, seed=4).split("val")
+    phantom = Phantom(16, seed=4, split="val")
+    assert np.array_equal(phantom.draw("mucin", n=3), images.images[images.labels == 4])
+    assert np.array_equal(phantom.draw("mucus", n=1, start=2), phantom.draw("mucus", n=3)[2:])
+    assert not np.array_equal(phantom.draw("mucus"), Phantom(16, seed=5, split="val").draw("mucus"))
+    assert phantom.draw("mucus", n=0).shape == (0, 16, 16, 3)
+    assert list(phantom.prompts) == list(phantom.classes) and "mucus" in phantom.prompts["mucus"]
+
+
+def test_a_class_that_is_not_there_is_refused() -> None:
+    with pytest.raises(RequestError, match="16 to 512 pixels, not 8"):
+        Phantom(size=8)
+    with pytest.raises(UnknownLabelError, match="no class called 'mucuss'.*nearest: mucus"):
+        Phantom().draw("mucuss")
+    with pytest.raises(RequestError, match="count from 0"):
+        Phantom().draw("mucus", n=-1)

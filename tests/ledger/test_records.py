@@ -11,7 +11,17 @@ import pytest
 
 from pathsynth.ledger import records
 from pathsynth.ledger.errors import RequestError, StageError
-from pathsynth.ledger.records import Metric, Missing, OptimizerGroup, Result, read_metric, read_optimizer, read_result, write_result
+from pathsynth.ledger.records import (
+    Metric,
+    Missing,
+    OptimizerGroup,
+    Result,
+    load_result,
+    read_metric,
+    read_optimizer,
+    read_result,
+    write_result,
+)
 from pathsynth.ledger.versions import Provenance
 
 OVERALL = Metric("accuracy", 0.75, 0.7, 0.8, 90, "image", None, "generated", "before filtering", "judge", "canonical", "phantom 32 px", 0)
@@ -49,6 +59,19 @@ def test_metrics_lie_in_the_file_as_one_table(tmp_path: Path, result: Result) ->
     assert [list(row) for row in record["metrics"]] == [columns] * 4
     assert [row["class"] for row in record["metrics"]] == [None, "tumour", None, None]
     assert record["missing"] == [{"metric": "kid", "reason": "fewer than 10 accepted images"}]
+
+
+def test_a_result_loads_from_a_trials_folder_or_its_file_and_is_one_table(tmp_path: Path, result: Result) -> None:
+    write_result(tmp_path / "result.json", result)
+    written = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["metrics"]
+    for path in (tmp_path, str(tmp_path / "result.json")):
+        table = load_result(path).table()
+        assert list(table.columns) == list(written[0])
+        assert table.value.tolist() == [m["value"] for m in written]
+        assert table["class"].isna().tolist() == [m["class"] is None for m in written]
+    assert list(replace(result, metrics=()).table().columns) == list(written[0])
+    with pytest.raises(RequestError, match="no result at"):
+        load_result(tmp_path / "elsewhere")
 
 
 def test_another_schema_version_is_refused(tmp_path: Path, result: Result) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pathsynth.ledger.errors import StageError
-from pathsynth.sampling.attempts import AttemptRow, AttemptsLedger, read_attempts, write_attempts
+from pathsynth.sampling.attempts import AttemptRow, AttemptsLedger, load_attempts, read_attempts, write_attempts
 from pathsynth.sampling.pictures import contact_sheet, pixel_hash, read_png, save_png
 from pathsynth.sampling.slots import Slot, Stream, attempt_at
 
@@ -90,3 +90,17 @@ def test_sheets_have_a_row_a_class_and_grey_gaps():
     assert sheet.shape == (22, 22, 3)
     assert (sheet[2:10, 2:10] == 0).all()
     assert (sheet[12:] == 235).all()
+
+
+def test_a_ledger_loads_as_one_table_from_its_folder_or_its_file(tmp_path):
+    rows = [row(0, True), row(1, False)]
+    write_attempts(tmp_path, rows)
+    pd.read_parquet(tmp_path / "attempts.parquet").drop(columns="scheduler").to_parquet(tmp_path / "attempts.parquet")
+    for path in (tmp_path, str(tmp_path / "attempts.parquet")):
+        table = load_attempts(path)
+        assert list(table.columns) == [f.name for f in fields(AttemptRow)] and table.scheduler.isna().all()
+        for name in ("seed", "predicted", "probabilities", "accepted"):
+            assert table[name].tolist() == [getattr(r, name) for r in rows]
+        assert table.reason.isna().tolist() == table.accepted.tolist() == [True, False]
+    with pytest.raises(StageError, match="elsewhere"):
+        load_attempts(tmp_path / "elsewhere")

@@ -379,7 +379,7 @@ def first_attempts(small_base_folder, tmp_path_factory):
         folder = tmp_path_factory.mktemp("validation")
         draw = drawer(base, 32, sampling)
         callback = RegenerationCallback(slots, draw, judge, sampling, draw.scheduler, data.space, folder, lambda step: None)
-        alone = {"global_rank": 0, "world_size": 1, "is_global_zero": True}
+        alone = {"global_rank": 0, "world_size": 1, "is_global_zero": True, "sanity_checking": False}
         callback.on_validation_epoch_end(
             SimpleNamespace(global_step=1, loggers=[], callback_metrics={}, progress_bar_metrics={}, **alone), None
         )

@@ -69,7 +69,7 @@ def test_callback_and_generate_accept_the_same_seeds(tmp_path, batch_size):
     slots = slots_of(Stream.VAL, {c.index: BOOK.canonical(c.index) for c in BOOK.space.classes}, 5)
     in_validation, in_generation = SeedGate(), SeedGate()
     callback = RegenerationCallback(slots, noise, in_validation, sampling, OWN, BOOK.space, tmp_path / "validation", lambda step: None)
-    alone = {"global_rank": 0, "world_size": 1, "is_global_zero": True}
+    alone = {"global_rank": 0, "world_size": 1, "is_global_zero": True, "sanity_checking": False}
     trainer = SimpleNamespace(global_step=1, loggers=[], callback_metrics={}, progress_bar_metrics={}, **alone)
     callback.on_validation_epoch_end(trainer, None)
     (tmp_path / "set").mkdir()

@@ -1,0 +1,195 @@
+"""Scores of any set of images: agreement with the classes asked for and closeness to real images, as metric records. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.records import Metric, Missing, metrics_table
+from pathsynth.metrics.agreement import Interval, agreement, macro_interval, wilson
+from pathsynth.metrics.fidelity import frechet_distance, kid
+from pathsynth.metrics.prdc import NEIGHBOURS, prdc
+from pathsynth.vocabulary.labels import LabelSpace, label_space_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BEFORE, AFTER = "before filtering", "after filtering"
+FEWEST = 10
+"""Images below which a kernel distance has no meaningful interval."""
+
+
+class RealData(Protocol):
+    """What a record says of the data that images stand for."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def space(self) -> LabelSpace: ...
+
+
+@dataclass(frozen=True)
+class _NamedClasses:
+    name: str
+    space: LabelSpace
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metric records, what could not be measured and why, and confusion matrices (rows: asked for) by "stage/scorer"
+    (or the scorer alone)."""
+
+    metrics: tuple[Metric, ...]
+    missing: tuple[Missing, ...]
+    confusions: dict[str, list[list[int]]]
+
+    def table(self) -> pd.DataFrame:
+        """The metrics, a row each, with the columns of ``result.json``."""
+        return metrics_table(self.metrics)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Asked-for (or true) labels and a scorer's predictions of one set of images; broken images are predicted as −1."""
+
+    stage: str | None
+    scorer: str
+    labels: np.ndarray
+    predictions: np.ndarray
+
+
+def evaluate_images(
+    images: np.ndarray,
+    labels: ArrayLike,
+    classify: Callable[[np.ndarray], ArrayLike],
+    classes: Sequence[str],
+    *,
+    real: np.ndarray | None = None,
+    features: Callable[[np.ndarray], ArrayLike] | None = None,
+    stage: str | None = None,
+    scorer: str = "judge",
+    data: str = "images",
+    seed: int = 0,
+) -> Evaluation:
+    """Score generated images by a classifier and, if real ones are given, by how close they come to these in its features.
+
+    Accuracy, recall and precision have Wilson's 95% intervals, macro scores Wilson's of the effective number of images; KID,
+    precision, recall, density and coverage have their own (docs/evaluation.md), the Fréchet distance has none. Score filtered images by
+    a classifier that did not filter them: the score by the one that did is 1 by construction.
+
+    Args:
+        images: uint8 (N, H, W, 3).
+        labels: int (N,), the classes asked for, by their place in ``classes``.
+        classify: images to scores of the classes, (N, C); the highest one counts.
+        classes: the names of the C classes.
+        real: uint8 (M, H, W, 3), real images of all classes, as many of each as are asked for.
+        features: images to features, (N, F); given together with ``real``.
+        stage: "before filtering" or "after filtering", as the records will say; None: neither.
+        scorer: who ``classify`` is, as the records will say.
+        data: what the images stand for, as the records will say.
+        seed: of the resampling.
+
+    Raises:
+        RequestError: labels, images or what a function gives do not fit each other.
+        UnknownLabelError: the names of the classes cannot be told apart.
+
+    >>> import numpy as np
+    >>> grey = np.r_[np.full(40, 50), np.full(40, 200)].astype(np.uint8)
+    >>> images = np.broadcast_to(grey[:, None, None, None], (80, 4, 4, 3))
+    >>> def classify(images):
+    ...     bright = images.mean(axis=(1, 2, 3)) / 255
+    ...     return np.stack([1 - bright, bright], axis=1)
+    >>> evaluation = evaluate_images(images, [0] * 38 + [1] * 42, classify, ["dark", "bright"])
+    >>> table = evaluation.table()
+    >>> table[table.metric == "accuracy"][["value", "low", "high", "n"]].round(3).to_dict("records")
+    [{'value': 0.975, 'low': 0.913, 'high': 0.993, 'n': 80}]
+    """
+    if (real is None) != (features is None):
+        raise RequestError("real images and features go together; give both, or neither")
+    space, asked = label_space_of(classes), np.asarray(labels)
+    if not len(images) or asked.shape != (len(images),) or asked.dtype.kind not in "iu" or asked.min() < 0 or asked.max() >= len(space):
+        raise RequestError(f"labels must be {len(images)} whole numbers (one an image, one at least) in 0..{len(space) - 1}")
+    scores = _rows(classify, "classify", images)
+    if scores.shape[1] != len(space):
+        raise RequestError(f"classify gave {scores.shape[1]} columns for {len(space)} classes; return one for each")
+    subject = _NamedClasses(data, space)
+    scored = Scored(stage, scorer, asked.astype(np.int64), scores.argmax(axis=1))
+    metrics, missing = agreement_metrics(scored, subject, seed, None), []
+    if real is not None and features is not None:
+        own, others = _rows(features, "features", images), _rows(features, "features", real)
+        if min(len(own), len(others)) < FEWEST:
+            few = f"{len(own)} images or {len(others)} real ones are too few to compare with a distribution ({FEWEST} at least)"
+            missing = [Missing(metric, few) for metric in ("kid", "coverage")]
+        else:
+            metrics += [
+                Metric(name, i.value, *interval_ends(i), len(own), "image", None, "generated", stage, scorer, None, data, seed)
+                for name, i in distances_between(others, own, seed).items()
+            ]
+    key = f"{stage}/{scorer}" if stage else scorer
+    return Evaluation(tuple(metrics), tuple(missing), {key: confusion_counts(scored, space)})
+
+
+def _rows(function: Callable[[np.ndarray], ArrayLike], name: str, images: np.ndarray) -> np.ndarray:
+    """float64 (N, K): what a function gives for images."""
+    rows = np.asarray(function(images), dtype=np.float64)
+    if rows.ndim != 2 or len(rows) != len(images) or not np.isfinite(rows).all():
+        raise RequestError(f"{name} gave {rows.shape} for {len(images)} images; return a row of finite numbers for each")
+    return rows
+
+
+def overall_metrics(scored: Scored, data: RealData, seed: int, prompts: str | None, split: str = "generated") -> list[Metric]:
+    """Accuracy and macro scores over all classes."""
+    hits = scored.labels == scored.predictions
+    found = {"accuracy": wilson(int(hits.sum()), len(hits)), **macro_interval(scored.labels, scored.predictions, len(data.space), seed)}
+    return [
+        Metric(name, i.value, i.low, i.high, len(hits), "image", None, split, scored.stage, scored.scorer, prompts, data.name, seed)
+        for name, i in found.items()
+    ]
+
+
+def agreement_metrics(scored: Scored, data: RealData, seed: int, prompts: str | None) -> list[Metric]:
+    """Those, and precision, recall and F1 of each class."""
+    result = agreement(scored.labels, scored.predictions, len(data.space))
+
+    def record(metric: str, value: float, low: float | None, high: float | None, count: int, slug: str) -> Metric:
+        return Metric(metric, value, low, high, count, "image", slug, "generated", scored.stage, scored.scorer, prompts, data.name, seed)
+
+    hits = scored.labels == scored.predictions
+    records = overall_metrics(scored, data, seed, prompts)
+    for c in data.space.classes:
+        asked = int((scored.labels == c.index).sum())
+        answered = int((scored.predictions == c.index).sum())
+        right = int((hits & (scored.labels == c.index)).sum())
+        for metric, count in (("recall", asked), ("precision", answered)):
+            interval = wilson(right, count) if count else Interval(0.0, 0.0, 1.0)
+            records.append(record(metric, interval.value, interval.low, interval.high, count, c.slug))
+        records.append(record("f1", float(result.f1[c.index]), None, None, asked, c.slug))
+    return records
+
+
+def distances_between(real: np.ndarray, fake: np.ndarray, seed: int) -> dict[str, Interval]:
+    """By name of the metric; those without an interval have NaN for its ends."""
+    found = {"kid": kid(real, fake, seed), "frechet_distance": _without_interval(frechet_distance(real, fake))}
+    if min(len(real), len(fake)) > NEIGHBOURS:
+        scores = prdc(real, fake, seed)
+        found |= {"coverage": scores.coverage, "density": scores.density}
+        found |= {"feature_precision": scores.precision, "feature_recall": scores.recall}
+    return found
+
+
+def _without_interval(value: float) -> Interval:
+    return Interval(value, float("nan"), float("nan"))
+
+
+def interval_ends(interval: Interval) -> tuple[float | None, float | None]:
+    return (None, None) if np.isnan(interval.low) else (interval.low, interval.high)
+
+
+def confusion_counts(scored: Scored, space: LabelSpace) -> list[list[int]]:
+    return agreement(scored.labels, scored.predictions, len(space)).confusion.tolist()
