@@ -15,6 +15,14 @@ TARGET_GROUPS = ("attention", "attention+conv", "all-linear", "all")
 REGEX = "regex:"
 
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_MEDMNIST = ("pathmnist", "medmnist")
+_DATA_KEYS = {
+    "root": (*_MEDMNIST, "folder", "ready"),
+    "seed": ("phantom", "folder"),
+    **dict.fromkeys(("allow_subset", "download"), _MEDMNIST),
+    **dict.fromkeys(("symmetry", "classes", "val_share", "test_share", "group"), ("folder",)),
+}
+"""Keys of the group data that some sets only have; others refuse another value than the default."""
 _CSV = "pytorch_lightning.loggers.CSVLogger"
 _MOST_STEPS = 10**9
 """At a thousandth of a second a step, twelve days; more is a slip of the keyboard."""
@@ -73,8 +81,9 @@ class DataConfig(_Group):
         if self.val_share + self.test_share >= 1:
             both = f"data.val_share={self.val_share:g} and data.test_share={self.test_share:g}"
             raise ValueError(f"{both} leave nothing for train; their sum should be less than 1")
-        if self.group and self.name != "folder":
-            raise ValueError(f"data.group belongs to data=folder, and data.name is {self.name}; leave it out")
+        for key, names in _DATA_KEYS.items():
+            if self.name not in names and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"data.{key} belongs to data={', '.join(names)}, and data.name is {self.name}; leave it out")
         if self.prompts and self.name == "ready":
             raise ValueError("data.prompts belongs to data that is trained on; a ready set has the words it was trained with: leave it out")
         return self
@@ -242,7 +251,7 @@ class TrainerConfig(LightningConfig):
     keep_checkpoints: int = Field(2, ge=1)
     channels_last: bool = False
     compile: bool = False
-    explosion: float | None = Field(5.0, gt=1)
+    explosion: float | None = Field(None, gt=1)
     retries: int = Field(0, ge=0)
     retry_factor: float = Field(0.5, gt=0, lt=1)
 

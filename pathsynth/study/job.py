@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from pathsynth.config import RunConfig, StudyConfig, from_hydra
+from pathsynth.config.hydra_node import hydra_node_of
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.lease import Lease
 from pathsynth.ledger.records import read_metric
@@ -54,7 +55,8 @@ def check(config: DictConfig, overrides: Iterable[str]) -> Checked:
     Raises:
         RequestError, UnknownLabelError: the request is wrong.
     """
-    settings = from_hydra(without_hydra(config))
+    with hydra_node_of(config):
+        settings = from_hydra(without_hydra(config))
     _refuse_idle(settings, overrides)
     try:
         made = planned(settings)
@@ -66,8 +68,10 @@ def check(config: DictConfig, overrides: Iterable[str]) -> Checked:
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
-    """A composed configuration without Hydra's own node."""
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    """A composed configuration without Hydra's own node, and with the times that ``${now:…}`` has had in it."""
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    OmegaConf.copy_cache(from_config=config, to_config=own)
+    return own
 
 
 def run_trial(config: DictConfig) -> float:
@@ -127,13 +131,13 @@ def _refuse_idle(config: RunConfig, overrides: Iterable[str]) -> None:
     """Refuse to be told how to train where nothing is trained.
 
     Raises:
-        RequestError: an override sets a group of the training, and the data is a ready set.
+        RequestError: an override sets a group of the training, or how many images it takes, and the data is a ready set.
     """
     if config.data is None or config.data.name != "ready":
         return
     for override in overrides:
         group = re.split(r"[.@=]", override.lstrip("+~"))[0]
-        if group in _OF_TRAINING and "threads" not in override:
+        if (group in _OF_TRAINING and "threads" not in override) or override.lstrip("+~").startswith("data.n_"):
             remedy = "leave it out, or choose other data, as in data=phantom"
             raise RequestError(f"{override} has no effect: data=ready trains nothing; {remedy}")
 
