@@ -21,6 +21,7 @@ from pathsynth.ledger.lease import Lease
 from pathsynth.ledger.records import read_metric
 from pathsynth.study.claim import Manifest, claim, trial_folder, trial_name, write_manifest
 from pathsynth.study.gpus import own_gpu
+from pathsynth.study.hydra_files import write_hydra_files
 from pathsynth.study.image_check import check_images
 from pathsynth.study.outcomes import Outcome, passes_over_busy, place_of, read_outcome, read_searched, write_outcome
 from pathsynth.study.output import drop_unread_output
@@ -112,7 +113,7 @@ def _run_trial(config: DictConfig) -> float:
     folder = trial_folder(checked.config, checked.plan, overrides)
     _tell_change(read_outcome(place), folder)
     write_outcome(place, Outcome(folder.name, folder, ""))
-    state = _carried_out(place, checked, folder, overrides, workers(hydra), wait=not passes_over_busy())
+    state = _carried_out(place, checked, folder, config, overrides, workers(hydra), wait=not passes_over_busy())
     if state is None:
         write_outcome(place, Outcome(folder.name, folder, "", busy=True))
         return math.nan
@@ -148,7 +149,7 @@ def trial_name_of(hydra: HydraConf) -> str:
 
 
 def _carried_out(
-    place: int, checked: Checked, folder: Path, overrides: tuple[str, ...], side_by_side: int, wait: bool
+    place: int, checked: Checked, folder: Path, composed: DictConfig, overrides: tuple[str, ...], side_by_side: int, wait: bool
 ) -> TrialState | None:
     """The state in which the trial ended; None if another process is carrying it out and ``wait`` is false.
 
@@ -172,7 +173,7 @@ def _carried_out(
                 print(f"{folder.name}: {verdict}", flush=True)
                 return before
             write_outcome(place, Outcome(folder.name, folder, "", own=True))
-            state = _supervised(checked, folder, overrides, side_by_side, before, lease, read_searched(place))
+            state = _supervised(checked, folder, composed, overrides, side_by_side, before, lease, read_searched(place))
             if lease.current:
                 return state
         print(f"{folder.name}: taken over by another process", flush=True)
@@ -192,6 +193,7 @@ def standing(before: TrialState, identity: str, study: StudyConfig) -> str:
 def _supervised(
     checked: Checked,
     folder: Path,
+    composed: DictConfig,
     overrides: tuple[str, ...],
     side_by_side: int,
     before: TrialState,
@@ -203,6 +205,7 @@ def _supervised(
     # first, so that a trial that is done and carried out again by force is not done while what it has is replaced
     write_state(folder, TrialState(WAITING, identity, tries=before.tries if before.identity == identity else 0))
     write_manifest(folder, Manifest(trial_name(checked.config, overrides), checked.config, checked.plan, overrides))
+    _write_hydra_files(folder, composed)
     print(f"{folder.name}: {', '.join(stage.name for stage in checked.plan.stages)}", flush=True)
     devices = checked.config.trainer.devices or 1
     with own_gpu(Path(checked.config.multirun), side_by_side, checked.config.study.lease_seconds, devices) as gpu:
@@ -213,6 +216,13 @@ def _supervised(
     if state.state != FAILED:
         print(f"{folder.name}: {state.reason if state.state == PRUNED else state.state}", flush=True)
     return state
+
+
+def _write_hydra_files(folder: Path, composed: DictConfig) -> None:
+    """Unless the user wants no such files of any run (``hydra.output_subdir=null``)."""
+    hydra = HydraConfig.instance().cfg
+    if isinstance(hydra, DictConfig) and hydra.hydra.output_subdir is not None:
+        write_hydra_files(folder, composed, hydra)
 
 
 def objective(folder: Path) -> float:
