@@ -13,6 +13,8 @@ from pathsynth.config.parse import nearest_word
 from pathsynth.config.shipped import conf_folder, own_folder, studies_folder
 from pathsynth.data.medmnist_sets import known_flags
 
+_MOVED = {"trial.isolation": "study.isolation"}
+
 
 def nearest(wrong: str, known: Iterable[str]) -> str:
     """What to add to a refusal: the nearest word, or nothing where nothing is near."""
@@ -34,6 +36,8 @@ def explain(error: BaseException, command: str) -> str:
     if key:
         full = re.search(r"full_key: (\S+)", text)
         wrong = full[1] if full else key[1] or key[2]
+        if wrong in _MOVED:
+            return f"no key '{wrong}' in {command}; it is {_MOVED[wrong]}"
         return f"no key '{wrong}' in {command}{nearest(wrong, known_keys(command))}"
     added = re.search(r"Could not append to config. An item is already at '([^']+)'", text)
     if added:

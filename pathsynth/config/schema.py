@@ -438,7 +438,9 @@ class StudyConfig(_Group):
     limit, and carries a finished trial out again (its stages are there, so only what its folder shows is made anew).
     ``fail_fast``: the first failure stops the study. ``lease_seconds``: a trial whose process has shown no sign of life
     for so long is taken over by another that was given the same study. ``stop_seconds``: a trial that was asked to stop and
-    has not ended after so long is killed; Slurm kills 30 seconds after it asks. ``dry_run``: say what would be done, and do nothing.
+    has not ended after so long is killed; Slurm kills 30 seconds after it asks. ``isolation``: a trial has a process of its own, or
+    runs in the command's (inline), where a debugger has the terminal and a crash ends the command. ``dry_run``: say what would
+    be done, and do nothing.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -448,6 +450,7 @@ class StudyConfig(_Group):
     fail_fast: bool = False
     lease_seconds: float = Field(60.0, ge=1)
     stop_seconds: float = Field(20.0, gt=0)
+    isolation: Literal["process", "inline"] = "process"
     dry_run: bool = False
 
 

@@ -31,6 +31,7 @@ from pathsynth.study.room import BYTES_A_PIXEL, BYTES_AN_IMAGE
 from pathsynth.study.state import DONE, FAILED, PRUNED, WAITING, TrialState, read_state, write_state
 from pathsynth.study.stopping import ask_to_stop, in_command, raise_if_asked, stop_after_failure, stopped_by_failure
 from pathsynth.study.supervise import cores, ranks_here, supervise, trial_command, trial_environment
+from pathsynth.study.trial import carry_out_here
 from pathsynth.study.wording import word_notes
 from pathsynth.training import pruning
 from pathsynth.vocabulary.labels import UnknownLabelError
@@ -58,6 +59,7 @@ def check(config: DictConfig, overrides: Iterable[str]) -> Checked:
     """
     with hydra_node_of(config):
         settings = from_hydra(without_hydra(config))
+        _refuse_inline(settings)
     _refuse_idle(settings, overrides)
     try:
         made = planned(settings)
@@ -126,6 +128,21 @@ def _tell_change(announced: Outcome | None, folder: Path) -> None:
     """Say so where data or base are not what they were when the sweep began: the job is another trial now."""
     if announced and announced.folder and announced.folder != folder.absolute():
         print(f"{folder.name}: announced as {announced.folder.name}; files of data or base have changed since", flush=True)
+
+
+def _refuse_inline(config: RunConfig) -> None:
+    """Refuse to run trials in one process that need several.
+
+    Raises:
+        RequestError: ``study.isolation=inline`` beside several trials at once, or a fine-tune on several devices.
+    """
+    if config.study.isolation != "inline":
+        return
+    line = "study.isolation=inline runs one trial at a time in the command's own process"
+    if (config.trainer.devices or 1) > 1:
+        raise RequestError(f"{line}, and trainer.devices={config.trainer.devices} needs one for each; set trainer.devices=1")
+    if HydraConfig.initialized() and trials_at_once(HydraConfig.get()) > 1:
+        raise RequestError(f"{line}, and the launcher starts several; set hydra/launcher=basic")
 
 
 def _refuse_idle(config: RunConfig, overrides: Iterable[str]) -> None:
@@ -212,7 +229,10 @@ def _supervised(
         environment = trial_environment(checked.config.trainer.threads, side_by_side, gpu, devices)
         if searched:
             environment[pruning.VARIABLE] = searched
-        state = supervise(trial_command(folder), folder, environment, lease, checked.config.study.stop_seconds)
+        if checked.config.study.isolation == "inline":
+            state = carry_out_here(folder, lease, environment)
+        else:
+            state = supervise(trial_command(folder), folder, environment, lease, checked.config.study.stop_seconds)
     if state.state != FAILED:
         print(f"{folder.name}: {state.reason if state.state == PRUNED else state.state}", flush=True)
     return state
