@@ -28,7 +28,7 @@ class OptunaSweeper(TrialSweeper):
         self._settings = settings
         self._made: list[Job] = []
 
-    def sweep(self, arguments: list[str]) -> Any:
+    def _swept(self, arguments: list[str]) -> Any:
         _require_optuna()
         from pathsynth.config import StudyConfig
         from pathsynth.config.search import search_config

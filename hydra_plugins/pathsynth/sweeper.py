@@ -26,6 +26,13 @@ class TrialSweeper(BasicSweeper):
     """
 
     def sweep(self, arguments: list[str]) -> Any:
+        from pathsynth.config.hydra_node import hydra_node_of
+
+        assert self.config is not None
+        with hydra_node_of(self.config):  # the study's name may refer to it
+            return self._swept(arguments)
+
+    def _swept(self, arguments: list[str]) -> Any:
         from pathsynth.config import StudyConfig
         from pathsynth.study.agenda import agenda, announce, check_jobs
         from pathsynth.study.composed import ComposedJobs
@@ -71,6 +78,12 @@ class TrialSweeper(BasicSweeper):
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         check_swept_values(overrides)
         return [job for batch in self.split_arguments(overrides, None) for job in batch]
+
+    def _parse_config(self) -> list[str]:
+        """The swept values that a study names; a plus before a known key is taken as on the command line."""
+        from pathsynth.commands.quoting import accept_plus
+
+        return accept_plus(super()._parse_config())
 
     def _memo(self) -> Memo:
         from pathsynth.study.memo import Memo, tree_digest

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from omegaconf import OmegaConf
 
 from pathsynth.commands.quoting import hydra_quoted
-from pathsynth.config.lightning import CHANGING, WATCHING
 from pathsynth.config.parse import nearest_word
 from pathsynth.config.shipped import conf_folder, own_folder, studies_folder
 from pathsynth.data.medmnist_sets import known_flags
+
+_MOVED = {"trial.isolation": "study.isolation"}
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str:
@@ -35,9 +36,12 @@ def explain(error: BaseException, command: str) -> str:
     if key:
         full = re.search(r"full_key: (\S+)", text)
         wrong = full[1] if full else key[1] or key[2]
-        if wrong.removeprefix("trainer.") in (*WATCHING, *CHANGING):
-            return f"{wrong} is not set yet, so it is added: write +{wrong}=…"
+        if wrong in _MOVED:
+            return f"no key '{wrong}' in {command}; it is {_MOVED[wrong]}"
         return f"no key '{wrong}' in {command}{nearest(wrong, known_keys(command))}"
+    added = re.search(r"Could not append to config. An item is already at '([^']+)'", text)
+    if added:
+        return f"{added[1]} has a value already, so nothing can be added there; leave out the plus: {added[1]}=…"
     several = re.search(r"Ambiguous value for argument '(.+?)'\n", text, re.DOTALL)
     if several:
         return f"{several[1]} names several values; add -m for one trial each, or write [a,b] for a list"

@@ -21,8 +21,9 @@ from omegaconf import DictConfig, OmegaConf
 from pathsynth.commands.completion import asked_for
 from pathsynth.commands.disk import disk_fault, is_wrong_request
 from pathsynth.commands.faults import explain, is_composition_fault
-from pathsynth.commands.quoting import quote_free_text
+from pathsynth.commands.quoting import accept_plus, quote_free_text
 from pathsynth.config import from_hydra
+from pathsynth.config.hydra_node import hydra_node_of
 from pathsynth.config.shipped import conf_folder, prefer_own_folder
 from pathsynth.ledger.errors import RequestError
 from pathsynth.study.closing import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, close
@@ -77,7 +78,7 @@ def _launch(command: str, arguments: Sequence[str]) -> int:
     for override in asked.overrides:
         flags.remove(override)
     _refuse_two_modes(asked)
-    asked.overrides = quote_free_text(asked.overrides, asked.multirun)
+    asked.overrides = accept_plus(quote_free_text(asked.overrides, asked.multirun))
     prefer_own_folder(asked.config_dir)
     # Hydra reads overrides from one place only; here they may stand before and after the flags
     sys.argv = ["pathsynth", *flags, *asked.overrides]
@@ -115,8 +116,9 @@ def _refuse_wrong_settings(config: DictConfig) -> None:
         RequestError: a key is unknown, or a value is wrong.
     """
     own = without_hydra(config)
-    if not OmegaConf.missing_keys(own):
-        from_hydra(own)
+    with hydra_node_of(config):
+        if not OmegaConf.missing_keys(own):
+            from_hydra(own)
 
 
 def _complete(command: str, overrides: Sequence[str]) -> int:
@@ -179,7 +181,8 @@ def _outcomes_folder(config_name: str, overrides: Sequence[str], multirun: bool)
             return None
     elif config.study.dry_run and config.hydra.sweeper._target_ not in _SWEEPERS:
         raise RequestError("study.dry_run=true needs a sweeper of pathsynth; set hydra/sweeper=trials or optuna")
-    return Path(config.multirun).expanduser().absolute() / config.study.name / ".jobs" / os.environ["PATHSYNTH_STARTED"]
+    with hydra_node_of(config):
+        return Path(config.multirun).expanduser().absolute() / config.study.name / ".jobs" / os.environ["PATHSYNTH_STARTED"]
 
 
 def _composed(config_name: str, overrides: Sequence[str], mode: RunMode) -> DictConfig:

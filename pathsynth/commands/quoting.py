@@ -1,10 +1,12 @@
-"""Free text on the command line (`prompt=`, patterns in `data.group=`), quoted before Hydra's grammar sees it."""
+"""Overrides as people type them, made such that Hydra takes them: free text is quoted, a plus before a known key is no fault."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Sequence
+
+from pathsynth.config.parse import setting_keys
 
 _FREE_TEXT = re.compile(r"(\+{0,2}prompt)=(.*)|(\+{0,2}data\.group)=((?:regex|csv):.*)", re.DOTALL)
 _HOME = re.compile(r"(\+{0,2}(?:data\.root|data\.prompts|data\.captions|base\.path|lora\.start|pretrain\.root|multirun))=(~(?:/[^,]*)?)")
@@ -17,6 +19,13 @@ def quote_free_text(arguments: Sequence[str], multirun: bool) -> list[str]:
     A path that begins with ~ is made that of the home folder: a shell leaves it as it is behind a key, and Hydra cannot read it.
     """
     return [_quoted_labels(_quoted_prompt(_expanded(argument)), multirun) for argument in arguments]
+
+
+def accept_plus(arguments: Sequence[str]) -> list[str]:
+    """The arguments with ``++`` in place of ``+`` before a key that every configuration has: Hydra would not add what is there."""
+    keys = setting_keys()
+    added = (re.fullmatch(r"\+([a-z_0-9.]+)=.*", argument, re.DOTALL) for argument in arguments)
+    return [f"+{argument}" if match and match[1] in keys else argument for argument, match in zip(arguments, added, strict=True)]
 
 
 def _expanded(argument: str) -> str:

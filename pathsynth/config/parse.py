@@ -141,6 +141,13 @@ def nearest_word(wrong: str, known: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
+def setting_keys() -> frozenset[str]:
+    """The keys that people can set, as they are typed; not those of ``optimizer`` and ``callbacks``, which are their classes' own."""
+    groups = {name: _fields_of(field.annotation) for name, field in RunConfig.model_fields.items()}
+    inner = {f"{group}.{key}" for group, keys in groups.items() for key in keys if group != "generate"}
+    return frozenset({*inner, *REQUEST_KEYS, "seed", "multirun"} - {"tracking.logger"})
+
+
 def _fields_of(annotation: Any) -> list[str]:
     kinds = getattr(annotation, "__args__", (annotation,))
     return [name for kind in kinds if hasattr(kind, "model_fields") for name in kind.model_fields]

@@ -17,6 +17,14 @@ CAPTIONS_BESIDE = "txt"
 """Of ``data.captions``: a text file beside each image."""
 
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_MEDMNIST = ("pathmnist", "medmnist")
+_DATA_KEYS = {
+    "root": (*_MEDMNIST, "folder", "ready"),
+    "seed": ("phantom", "folder"),
+    **dict.fromkeys(("allow_subset", "download"), _MEDMNIST),
+    **dict.fromkeys(("symmetry", "classes", "val_share", "test_share", "group", "captions"), ("folder",)),
+}
+"""Keys of the group data that some sets only have; others refuse another value than the default."""
 _CSV = "pytorch_lightning.loggers.CSVLogger"
 _MOST_STEPS = 10**9
 """At a thousandth of a second a step, twelve days; more is a slip of the keyboard."""
@@ -86,10 +94,9 @@ class DataConfig(_Group):
         if self.val_share + self.test_share >= 1:
             both = f"data.val_share={self.val_share:g} and data.test_share={self.test_share:g}"
             raise ValueError(f"{both} leave nothing for train; their sum should be less than 1")
-        if self.group and self.name != "folder":
-            raise ValueError(f"data.group belongs to data=folder, and data.name is {self.name}; leave it out")
-        if self.captions and self.name != "folder":
-            raise ValueError(f"data.captions belongs to data=folder, and data.name is {self.name}; leave it out")
+        for key, names in _DATA_KEYS.items():
+            if self.name not in names and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"data.{key} belongs to data={', '.join(names)}, and data.name is {self.name}; leave it out")
         if self.prompts and self.name == "ready":
             raise ValueError("data.prompts belongs to data that is trained on; a ready set has the words it was trained with: leave it out")
         return self
@@ -257,7 +264,7 @@ class TrainerConfig(LightningConfig):
     keep_checkpoints: int = Field(2, ge=1)
     channels_last: bool = False
     compile: bool = False
-    explosion: float | None = Field(5.0, gt=1)
+    explosion: float | None = Field(None, gt=1)
     retries: int = Field(0, ge=0)
     retry_factor: float = Field(0.5, gt=0, lt=1)
 
@@ -444,7 +451,9 @@ class StudyConfig(_Group):
     limit, and carries a finished trial out again (its stages are there, so only what its folder shows is made anew).
     ``fail_fast``: the first failure stops the study. ``lease_seconds``: a trial whose process has shown no sign of life
     for so long is taken over by another that was given the same study. ``stop_seconds``: a trial that was asked to stop and
-    has not ended after so long is killed; Slurm kills 30 seconds after it asks. ``dry_run``: say what would be done, and do nothing.
+    has not ended after so long is killed; Slurm kills 30 seconds after it asks. ``isolation``: a trial has a process of its own, or
+    runs in the command's (inline), where a debugger has the terminal and a crash ends the command. ``dry_run``: say what would
+    be done, and do nothing.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -454,6 +463,7 @@ class StudyConfig(_Group):
     fail_fast: bool = False
     lease_seconds: float = Field(60.0, ge=1)
     stop_seconds: float = Field(20.0, gt=0)
+    isolation: Literal["process", "inline"] = "process"
     dry_run: bool = False
 
 

@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -65,6 +67,20 @@ def listen() -> None:
     for number in SIGNALS:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _request.handle)
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """While active, as after :func:`listen`; afterwards signals do what they did before."""
+    global _request
+    handlers, hook = {number: signal.getsignal(number) for number in SIGNALS}, sys.unraisablehook
+    listen()
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        sys.unraisablehook, _request = hook, None
 
 
 def note(cause: str = "") -> None:

@@ -15,11 +15,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from pathsynth.config import RunConfig, StudyConfig, from_hydra
+from pathsynth.config.hydra_node import hydra_node_of
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.lease import Lease
 from pathsynth.ledger.records import read_metric
 from pathsynth.study.claim import Manifest, claim, trial_folder, trial_name, write_manifest
 from pathsynth.study.gpus import own_gpu
+from pathsynth.study.hydra_files import write_hydra_files
 from pathsynth.study.image_check import check_images
 from pathsynth.study.outcomes import Outcome, passes_over_busy, place_of, read_outcome, read_searched, write_outcome
 from pathsynth.study.output import drop_unread_output
@@ -29,6 +31,7 @@ from pathsynth.study.room import BYTES_A_PIXEL, BYTES_AN_IMAGE
 from pathsynth.study.state import DONE, FAILED, PRUNED, WAITING, TrialState, read_state, write_state
 from pathsynth.study.stopping import ask_to_stop, in_command, raise_if_asked, stop_after_failure, stopped_by_failure
 from pathsynth.study.supervise import cores, ranks_here, supervise, trial_command, trial_environment
+from pathsynth.study.trial import carry_out_here
 from pathsynth.study.wording import word_notes
 from pathsynth.training import pruning
 from pathsynth.vocabulary.labels import UnknownLabelError
@@ -54,7 +57,9 @@ def check(config: DictConfig, overrides: Iterable[str]) -> Checked:
     Raises:
         RequestError, UnknownLabelError: the request is wrong.
     """
-    settings = from_hydra(without_hydra(config))
+    with hydra_node_of(config):
+        settings = from_hydra(without_hydra(config))
+        _refuse_inline(settings)
     _refuse_idle(settings, overrides)
     try:
         made = planned(settings)
@@ -66,8 +71,10 @@ def check(config: DictConfig, overrides: Iterable[str]) -> Checked:
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
-    """A composed configuration without Hydra's own node."""
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    """A composed configuration without Hydra's own node, and with the times that ``${now:…}`` has had in it."""
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    OmegaConf.copy_cache(from_config=config, to_config=own)
+    return own
 
 
 def run_trial(config: DictConfig) -> float:
@@ -108,7 +115,7 @@ def _run_trial(config: DictConfig) -> float:
     folder = trial_folder(checked.config, checked.plan, overrides)
     _tell_change(read_outcome(place), folder)
     write_outcome(place, Outcome(folder.name, folder, ""))
-    state = _carried_out(place, checked, folder, overrides, workers(hydra), wait=not passes_over_busy())
+    state = _carried_out(place, checked, folder, config, overrides, workers(hydra), wait=not passes_over_busy())
     if state is None:
         write_outcome(place, Outcome(folder.name, folder, "", busy=True))
         return math.nan
@@ -123,17 +130,32 @@ def _tell_change(announced: Outcome | None, folder: Path) -> None:
         print(f"{folder.name}: announced as {announced.folder.name}; files of data or base have changed since", flush=True)
 
 
+def _refuse_inline(config: RunConfig) -> None:
+    """Refuse to run trials in one process that need several.
+
+    Raises:
+        RequestError: ``study.isolation=inline`` beside several trials at once, or a fine-tune on several devices.
+    """
+    if config.study.isolation != "inline":
+        return
+    line = "study.isolation=inline runs one trial at a time in the command's own process"
+    if (config.trainer.devices or 1) > 1:
+        raise RequestError(f"{line}, and trainer.devices={config.trainer.devices} needs one for each; set trainer.devices=1")
+    if HydraConfig.initialized() and trials_at_once(HydraConfig.get()) > 1:
+        raise RequestError(f"{line}, and the launcher starts several; set hydra/launcher=basic")
+
+
 def _refuse_idle(config: RunConfig, overrides: Iterable[str]) -> None:
     """Refuse to be told how to train where nothing is trained.
 
     Raises:
-        RequestError: an override sets a group of the training, and the data is a ready set.
+        RequestError: an override sets a group of the training, or how many images it takes, and the data is a ready set.
     """
     if config.data is None or config.data.name != "ready":
         return
     for override in overrides:
         group = re.split(r"[.@=]", override.lstrip("+~"))[0]
-        if group in _OF_TRAINING and "threads" not in override:
+        if (group in _OF_TRAINING and "threads" not in override) or override.lstrip("+~").startswith("data.n_"):
             remedy = "leave it out, or choose other data, as in data=phantom"
             raise RequestError(f"{override} has no effect: data=ready trains nothing; {remedy}")
 
@@ -144,7 +166,7 @@ def trial_name_of(hydra: HydraConf) -> str:
 
 
 def _carried_out(
-    place: int, checked: Checked, folder: Path, overrides: tuple[str, ...], side_by_side: int, wait: bool
+    place: int, checked: Checked, folder: Path, composed: DictConfig, overrides: tuple[str, ...], side_by_side: int, wait: bool
 ) -> TrialState | None:
     """The state in which the trial ended; None if another process is carrying it out and ``wait`` is false.
 
@@ -168,7 +190,7 @@ def _carried_out(
                 print(f"{folder.name}: {verdict}", flush=True)
                 return before
             write_outcome(place, Outcome(folder.name, folder, "", own=True))
-            state = _supervised(checked, folder, overrides, side_by_side, before, lease, read_searched(place))
+            state = _supervised(checked, folder, composed, overrides, side_by_side, before, lease, read_searched(place))
             if lease.current:
                 return state
         print(f"{folder.name}: taken over by another process", flush=True)
@@ -188,6 +210,7 @@ def standing(before: TrialState, identity: str, study: StudyConfig) -> str:
 def _supervised(
     checked: Checked,
     folder: Path,
+    composed: DictConfig,
     overrides: tuple[str, ...],
     side_by_side: int,
     before: TrialState,
@@ -199,16 +222,27 @@ def _supervised(
     # first, so that a trial that is done and carried out again by force is not done while what it has is replaced
     write_state(folder, TrialState(WAITING, identity, tries=before.tries if before.identity == identity else 0))
     write_manifest(folder, Manifest(trial_name(checked.config, overrides), checked.config, checked.plan, overrides))
+    _write_hydra_files(folder, composed)
     print(f"{folder.name}: {', '.join(stage.name for stage in checked.plan.stages)}", flush=True)
     devices = checked.config.trainer.devices or 1
     with own_gpu(Path(checked.config.multirun), side_by_side, checked.config.study.lease_seconds, devices) as gpu:
         environment = trial_environment(checked.config.trainer.threads, side_by_side, gpu, devices)
         if searched:
             environment[pruning.VARIABLE] = searched
-        state = supervise(trial_command(folder), folder, environment, lease, checked.config.study.stop_seconds)
+        if checked.config.study.isolation == "inline":
+            state = carry_out_here(folder, lease, environment)
+        else:
+            state = supervise(trial_command(folder), folder, environment, lease, checked.config.study.stop_seconds)
     if state.state != FAILED:
         print(f"{folder.name}: {state.reason if state.state == PRUNED else state.state}", flush=True)
     return state
+
+
+def _write_hydra_files(folder: Path, composed: DictConfig) -> None:
+    """Unless the user wants no such files of any run (``hydra.output_subdir=null``)."""
+    hydra = HydraConfig.instance().cfg
+    if isinstance(hydra, DictConfig) and hydra.hydra.output_subdir is not None:
+        write_hydra_files(folder, composed, hydra)
 
 
 def objective(folder: Path) -> float:

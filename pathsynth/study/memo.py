@@ -24,6 +24,7 @@ from pathsynth.study.sources import source_files
 
 _FOLDER = ".memo"
 _NAMED_VARIABLE = re.compile(r"oc\.env:\s*([A-Za-z_][A-Za-z0-9_]*)")
+_OF_A_MOMENT = re.compile(r"\$\{\s*(now|hydra):")
 _OF_THE_COMMAND = {"PATHSYNTH_STARTED"}
 
 
@@ -45,6 +46,8 @@ class Memo:
 
     def find(self, overrides: Sequence[str]) -> Known | None:
         """What the overrides stand for; None if that is not known or might have changed."""
+        if _mentions_moment(overrides):
+            return None
         try:
             record = json.loads(self._path(overrides).read_text(encoding="utf-8"))
             if record["sources"] == _stamps(map(Path, record["files"])):
@@ -55,9 +58,9 @@ class Memo:
         return None
 
     def note(self, overrides: Sequence[str], known: Known, config: RunConfig) -> None:
-        """Remember what the overrides stand for; not where data or base have no files that could be watched."""
+        """Remember what the overrides stand for; not where they name the time, or data or base have no files that could be watched."""
         files = source_files(config)
-        if files is None:
+        if files is None or _mentions_moment(overrides):
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         record = {
@@ -72,7 +75,13 @@ class Memo:
         write_json(self._path(overrides), record)
 
     def _path(self, overrides: Sequence[str]) -> Path:
-        return self._folder / f"{digest([self._tree, *overrides])}.json"
+        named = {name: os.environ.get(name) for override in overrides for name in _NAMED_VARIABLE.findall(override)}
+        return self._folder / f"{digest([self._tree, *overrides, *([named] if named else [])])}.json"
+
+
+def _mentions_moment(overrides: Sequence[str]) -> bool:
+    """Whether what the overrides stand for depends on when, or as which job, they are composed."""
+    return any(_OF_A_MOMENT.search(override) for override in overrides)
 
 
 def tree_digest(config_name: str, folders: Iterable[Path]) -> str:

@@ -92,7 +92,7 @@ def supervise(
         state = _ending(state, child.pid, code, stopped)
         write_state(folder, state)
     if state.state == FAILED and state.pid == child.pid:
-        _tell_failure(folder, state)
+        tell_failure(folder, state)
     if asked.times:
         raise KeyboardInterrupt
     return state
@@ -162,7 +162,8 @@ def _ending(state: TrialState, pid: int, code: int, stopped: bool) -> TrialState
     return replace(state, state=FAILED, reason=reason, pid=pid, ended=now(), tries=state.tries + 1)
 
 
-def _tell_failure(folder: Path, state: TrialState) -> None:
+def tell_failure(folder: Path, state: TrialState) -> None:
+    """Print why a trial failed, and the last lines of its log."""
     print(f"{folder.name} failed: {state.reason}", file=sys.stderr)
     for line in last_lines(folder):
         print(f"  {line}", file=sys.stderr)

@@ -10,8 +10,7 @@ import os
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +35,7 @@ from pathsynth.study.state import (
     read_state,
     write_state,
 )
-from pathsynth.study.supervise import LEASE_VARIABLE, SUPERVISOR_VARIABLE
+from pathsynth.study.supervise import LEASE_VARIABLE, SUPERVISOR_VARIABLE, tell_failure
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 _log = logging.getLogger("pathsynth.trial")
@@ -70,6 +69,58 @@ def _begin(folder: Path) -> int:
     reporter = _Reporter(folder, lease, read_state(folder))
     _watch(parent, study.stop_seconds, reporter.give_up)
     return _carry_out(folder, manifest, reporter)
+
+
+def carry_out_here(folder: Path, lease: Lease, environment: Mapping[str, str]) -> TrialState:
+    """Carry out the trial of ``folder`` in this process, whose standard input, signals and debugger are the trial's; its state at the end.
+
+    A crash ends this process, too. One trial after the other can be carried out so, in the main thread.
+
+    Raises:
+        KeyboardInterrupt: the trial was asked to stop; its state is written by then.
+    """
+    manifest, over = read_manifest(folder), threading.Event()
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(environment)
+    try:
+        reporter = _Reporter(folder, lease.beat(_die), read_state(folder))
+        with interruption.listening(), _log_of_its_own():
+            _watch(None, manifest.config.study.stop_seconds, reporter.give_up, over)
+            try:
+                _carry_out(folder, manifest, reporter)
+            except Interrupted:  # after the state was settled
+                interruption.serve()
+            finally:
+                over.set()
+            stopped = interruption.requested() and not interruption.cause()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    state = read_state(folder)
+    if state.state == FAILED:
+        tell_failure(folder, state)
+    if stopped:
+        raise KeyboardInterrupt
+    return state
+
+
+@contextlib.contextmanager
+def _log_of_its_own() -> Iterator[None]:
+    """What a trial does to the log of its process is undone afterwards."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        yield
+    finally:
+        faulthandler.disable()
+        logging.captureWarnings(False)
+        for handler in [handler for handler in root.handlers if handler not in handlers]:
+            root.removeHandler(handler)
+            handler.close()
+            if isinstance(handler, logging.StreamHandler):
+                handler.stream.close()
+        root.setLevel(level)
 
 
 def _help(folder: Path, manifest: Manifest) -> int:
@@ -201,19 +252,22 @@ def _threads() -> int | None:
     return int(told) if told.isdigit() else None
 
 
-def _watch(parent: int, stop_seconds: float, give_up: Callable[[], None]) -> None:
+def _watch(parent: int | None, stop_seconds: float, give_up: Callable[[], None], over: threading.Event | None = None) -> None:
     """Start the thread that sees to it that the trial stops.
+
+    It ends when the trial is ``over``. ``parent`` is the supervisor's process; None: nobody supervises.
 
     A supervisor that is gone (killed, so that it could ask for nothing) counts as a request to stop. A request that Python
     dropped is raised again; so is one that has waited for half of ``stop_seconds``, and after all of them the process gives up.
     A native call that keeps Python from running stops this thread, too; the supervisor, which waits as long, ends that.
     """
 
+    ended = over or threading.Event()
+
     def watch() -> None:
         again = False
-        while True:
-            time.sleep(_WATCH_SECONDS)
-            if os.getppid() != parent and not interruption.requested():
+        while not ended.wait(_WATCH_SECONDS):
+            if parent is not None and os.getppid() != parent and not interruption.requested():
                 os.kill(os.getpid(), signal.SIGTERM)
             waited = interruption.unserved_seconds()
             if waited > stop_seconds:

@@ -61,6 +61,10 @@ def run(config, plan, store, folder, progress):
                 progress(stage.name, "steps", step, 8)
                 (work / f"{step}").touch()
             (place / "steps").write_text(" ".join(sorted(path.name for path in work.glob("[0-9]"))))
+        if what == "break":
+            answer = 41
+            breakpoint()
+            (place / "answer").write_text(str(answer))
         if what == "full":
             raise OSError(28, "No space left on device", "images/1.png")
         if what == "fail":
@@ -108,14 +112,13 @@ class CommandLine:
     told: dict[str, dict[str, str]] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
 
-    def start(self, *arguments: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, before: Sequence[str] = (), **streams: int) -> subprocess.Popen[str]:
         path = os.pathsep.join(filter(None, [str(self.folder / "stand_in"), os.environ.get("PYTHONPATH")]))
         environment = {**os.environ, "STAND_IN": json.dumps(self.told), "PYTHONPATH": path, **self.variables}
         environment.pop("HYDRA_FULL_ERROR", None) if "HYDRA_FULL_ERROR" not in self.variables else None
         command = [*before, sys.executable, "-m", "pathsynth", *arguments]
-        return subprocess.Popen(
-            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+        return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, start_new_session=True, **streams)
 
     def __call__(self, *arguments: str) -> Ended:
         process = self.start(*arguments)

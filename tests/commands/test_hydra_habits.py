@@ -54,7 +54,9 @@ def told(tmp_path, monkeypatch, capsys):
         (["hydra/launcher=joblib", "--cfg", "hydra", "-p", "hydra.launcher"], "JoblibLauncher"),
         (["--hydra-help"], "--info"),
         (["--help"], "debug: fast_dev_run, none, overfit, profile"),
+        (["trainer.log_every_n_steps=5", "--cfg", "job", "-p", "trainer"], "log_every_n_steps: 5"),
         (["+trainer.log_every_n_steps=5", "--cfg", "job", "-p", "trainer"], "log_every_n_steps: 5"),
+        (["+lora.rank=5", "--cfg", "job", "-p", "lora"], "rank: 5"),
         (["~callbacks.lr_monitor", "--cfg", "job", "-p", "callbacks"], "{}"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -183,7 +185,8 @@ def test_pythonoptimize_is_named_where_hydras_grammar_needs_assertions(form, tmp
 @pytest.mark.parametrize(
     "argument, told",
     [
-        ("trainer.log_every_n_steps=5", "trainer.log_every_n_steps is not set yet, so it is added: write +trainer.log_every_n_steps=…"),
+        ("+optimizer.lr=1", "optimizer.lr has a value already, so nothing can be added there; leave out the plus: optimizer.lr=…"),
+        ("data.root=images", "data.root belongs to data=pathmnist, medmnist, folder, ready, and data.name is phantom; leave it out"),
         ("+trainer.log_every_n_step=5", "unknown key trainer.log_every_n_step; nearest: trainer.log_every_n_steps"),
         ("+trainer.max_epochs=3", "trainer.max_epochs cannot be set: a training is counted in steps; set trainer.max_steps"),
         ("+callbacks.mine.monitor=x", "callbacks.mine._target_ should name a class"),

@@ -48,15 +48,20 @@ SMALL = [
 
 @dataclass(frozen=True)
 class Case:
-    """Another ``value`` of a key, and the stages whose identities it changes where the other keys have the values ``given``."""
+    """Another ``value`` of a key, and the stages whose identities it changes where the other keys have the values ``given``.
+
+    ``along``: keys that have to change with it.
+    """
 
     value: Any
     changes: frozenset[str] = frozenset()
     given: Mapping[str, Any] = field(default_factory=dict)
+    along: Mapping[str, Any] = field(default_factory=dict)
 
 
 HUB = {"base.path": None, "base.hub": "some/model", "base.revision": "a"}
 OFFICIAL = {"data.name": "medmnist", "data.flag": "bloodmnist", "data.download": True, "data.root": "{empty}", "data.size": 28}
+SUBSET = {**OFFICIAL, "data.download": False, "data.allow_subset": True, "data.root": "{subset}"}
 OWN = {"data.name": "folder", "data.root": "{images}", "data.n_train": 0, "data.n_val": 0, "data.n_test": 0}
 WATCHER = {"_target_": "pytorch_lightning.callbacks.LearningRateMonitor"}
 ALONE = frozenset({"classifier"})
@@ -88,14 +93,15 @@ TABLE: Mapping[str, Sequence[Case]] = {
     **{f"study.{key}": [Case(value)] for key, value in {"name": "other", "question": "why?", "retry_failed": 0, "force": True}.items()},
     **{f"study.{key}": [Case(value)] for key, value in {"fail_fast": True, "lease_seconds": 9.0, "stop_seconds": 5.0}.items()},
     "study.dry_run": [Case(True)],
+    "study.isolation": [Case("inline")],
     **{f"tracking.{key}": [Case(value)] for key, value in {"name": "none", "project": "p", "entity": "e", "mode": "disabled"}.items()},
     "tracking.logger": [Case({"_target_": "a.C"}, given={"tracking.name": "logger", "tracking.logger": {"_target_": "a.B"}})],
-    "data.name": [Case("folder", OF_FOLDER, {"data.root": "{images}"})],
+    "data.name": [Case("folder", OF_FOLDER, along={"data.root": "{images}"})],
     **{f"data.{key}": [Case(value, EVERY)] for key, value in {"size": 48, "seed": 9, "n_train": 45, "n_val": 27, "n_test": 27}.items()},
-    "data.root": [Case("/elsewhere"), Case("{moved}", given=OWN)],
+    "data.root": [Case("/elsewhere", given=OFFICIAL), Case("{moved}", given=OWN)],
     "data.flag": [Case("dermamnist", EVERY, OFFICIAL)],
-    "data.allow_subset": [Case(True), Case(True, given=OFFICIAL)],
-    "data.download": [Case(True)],
+    "data.allow_subset": [Case(True, given=OFFICIAL)],
+    "data.download": [Case(True, given=SUBSET)],
     "data.symmetry": [Case("d4", OF_FOLDER, OWN)],
     "data.classes": [Case(("a", "b"), OF_FOLDER, OWN)],
     "data.val_share": [Case(0.3, OF_FOLDER, OWN)],
@@ -181,6 +187,7 @@ REASONS: Mapping[str, str] = {
     **dict.fromkeys(("study.name", "study.question"), "words for people and a folder's name"),
     **dict.fromkeys(("study.retry_failed", "study.force", "study.fail_fast", "study.lease_seconds"), "whether and when a trial is tried"),
     "study.dry_run": "nothing is carried out",
+    "study.isolation": "which process a trial runs in",
     "study.stop_seconds": "how long a trial that has to stop may take for it",
     **{f"tracking.{key}": "what is told of a trial elsewhere" for key in ("name", "project", "entity", "mode", "logger")},
     "data.root": "where the files lie; their content counts",
@@ -248,6 +255,11 @@ def places(tmp_path_factory) -> dict[str, str]:
     (root / "adapter").mkdir()
     save_file({"x": np.ones(3)}, root / "adapter" / "pytorch_lora_weights.safetensors")
     (root / "empty").mkdir()
+    (root / "subset").mkdir()
+    counts = {"train": 40, "val": 24, "test": 24}
+    arrays = {f"{split}_images": np.zeros((n, 28, 28, 3), np.uint8) for split, n in counts.items()}
+    labels = {f"{split}_labels": np.arange(n, dtype=np.uint8)[:, None] % 8 for split, n in counts.items()}
+    np.savez(root / "subset" / "bloodmnist.npz", **arrays, **labels)
     (root / "words").write_text("a:\n  canonical: a picture of the letter a\n")
     for name, copied in (("base", "same base"), ("adapter", "same adapter"), ("images", "moved")):
         shutil.copytree(root / name, root / copied)
@@ -291,7 +303,7 @@ def test_a_key_changes_the_identities_that_the_table_names_and_no_other(key, num
     case, command = TABLE[key][number], COMMANDS.get(key.partition(".")[0], "run")
     based = {} if command in ("classify", "pretrain") else {"base.path": "{base}"}
     given = changed(composed(command), {**based, **case.given}, places)
-    other = changed(given, {key: case.value}, places)
+    other = changed(given, {key: case.value, **case.along}, places)
     before, after = (RunConfig.model_validate(values) for values in (given, other))
     assert before != after, "the table's value is another one"
     stages = [{stage.name: stage.identity for stage in plan(config).stages} for config in (before, after)]

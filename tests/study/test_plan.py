@@ -74,8 +74,8 @@ CHANGES = {
     "tracking=none": set(),
     "tracking=csv": set(),
     "lora.alpha=${lora.rank}": set(),
-    "+trainer.log_every_n_steps=5": set(),
-    "+trainer.deterministic=true": {"finetune", "generate", "evaluate"},
+    "trainer.log_every_n_steps=5": set(),
+    "trainer.deterministic=true": {"finetune", "generate", "evaluate"},
     "optimizer.lr=0.001": {"finetune", "generate", "evaluate"},
     "optimizer=adamw": {"finetune", "generate", "evaluate"},
     "callbacks=none": set(),
@@ -282,6 +282,20 @@ def test_images_of_ones_own_are_planned_and_watched(settings, tmp_path):
     (tmp_path / "own" / "c").rmdir()
     with pytest.raises(UnknownLabelError, match="classes: a, b"):
         plan(settings("generate", "data=folder", f"data.root='{tmp_path / 'own'}'", "labels=[mucus]"))
+
+
+def test_a_memo_knows_that_a_variable_named_in_an_override_has_changed(settings, tmp_path, monkeypatch):
+    config = settings("generate")
+    memo, known = Memo(tmp_path / "study", "tree"), Known(tmp_path / "study" / "t", plan(config).identity, 0.0)
+    words = ["base.path=${oc.env:PLACE}"]
+    monkeypatch.setenv("PLACE", "here")
+    memo.note(words, known, config)
+    assert memo.find(words) == known
+    monkeypatch.setenv("PLACE", "elsewhere")
+    assert memo.find(words) is None
+    for moment in ("study.question=${now:%S}", "study.question=${hydra:job.num}"):
+        memo.note([moment], known, config)
+        assert memo.find([moment]) is None
 
 
 def test_a_prompt_file_counts_where_its_words_are_used(settings, tmp_path):

@@ -1,0 +1,48 @@
+"""``.hydra/`` in a trial's folder: what Hydra composed the trial from, in the three files that every Hydra run leaves."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from pathsynth.config.secrets import is_secret
+from pathsynth.ledger.atomic import write_text
+
+FOLDER = ".hydra"
+_LEFT_OUT = "(left out)"
+_PASSWORD = re.compile(r"(://[^\s/:@]*):[^\s/@]+@")
+_SETTING = re.compile(r"([\w.-]+)(\s*[:=]\s*)(\$\{[^}]*\}|'[^']*'|\"[^\"]*\"|[^\s,{}\[\]]+)")
+"""A key and its value within an override, also in a dictionary: ``hydra.job.env_set={HF_TOKEN:…}``."""
+
+
+def write_hydra_files(folder: Path, job: DictConfig, hydra: DictConfig) -> None:
+    """Write ``config.yaml`` (the ``job``'s configuration), ``overrides.yaml`` and ``hydra.yaml`` (the node that holds ``hydra``).
+
+    References (``${oc.env:…}``) stay references, so no value of the environment gets into the files; nor does what looks like a secret.
+    """
+    place = folder / FOLDER
+    place.mkdir(exist_ok=True)
+    for name, config in (("config", job), ("overrides", hydra.hydra.overrides.task), ("hydra", hydra)):
+        plain = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
+        write_text(place / f"{name}.yaml", OmegaConf.to_yaml(OmegaConf.create(_without_secrets(plain))))
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _LEFT_OUT if _is_told(key, inner) else _without_secrets(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_SETTING.sub(_masked, _without_secrets(inner)) if isinstance(inner, str) else _without_secrets(inner) for inner in value]
+    return _PASSWORD.sub(rf"\1:{_LEFT_OUT}@", value) if isinstance(value, str) else value
+
+
+def _masked(setting: re.Match[str]) -> str:
+    key, equals, value = setting.groups()
+    return f"{key}{equals}'{_LEFT_OUT}'" if _is_told(key, value) else setting[0]
+
+
+def _is_told(key: Any, value: Any) -> bool:
+    """Whether a setting is a secret and says it, instead of referring to it."""
+    return is_secret(str(key), value) and not (isinstance(value, str) and value.strip("'\"").startswith("${"))
