@@ -79,7 +79,7 @@ def test_a_run_refuses_captions_that_are_not_there_and_writes_nothing(said, own,
     [
         (["data=folder", "data.root=own", "data.captions=caption"], "data.captions should be txt, or a .jsonl or .csv file"),
         (["data=folder", "data.root=own", "data.captions="], "data.captions should be txt"),
-        (["data=medmnist", "data.captions=txt"], "no key 'data.captions'"),
+        (["data=medmnist", "data.captions=txt"], "data.captions belongs to data=folder"),
         (["data=folder", "data.root=none"], "no folder "),
         (["data=foldr"], "no choice 'foldr' for data; nearest: folder"),
         (["data=folder", "data.rot=own"], "no key 'data.rot'"),
