@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pathsynth.study.state import read_state
 from tests.clusters.conftest import wait_until, words
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400), pytest.mark.usefixtures("slurm")]
@@ -20,11 +21,11 @@ NODE = socket.gethostname().partition(".")[0]
 
 
 def states(pathsynth, study: str = "runs") -> dict[int, str]:
-    """The state of each trial by its rank."""
+    """The state of each trial by its rank, as `pathsynth status` tells it: who was killed could not write it down."""
     found = {}
     for folder in (pathsynth.folder / "multirun" / study).glob("*/state.json"):
         rank = json.loads((folder.parent / "manifest.json").read_text())["config"]["lora"]["rank"]
-        found[rank] = json.loads(folder.read_text())["state"]
+        found[rank] = read_state(folder.parent).state
     return found
 
 
@@ -56,7 +57,7 @@ def test_a_cancelled_job_ends_alone_and_the_same_command_goes_on(pathsynth):
     command = start(pathsynth, "-m", "lora.rank=2,4", *ONE_CORE)
     pathsynth.wait_for("finetune 2")
     pathsynth.wait_for("finetune 4")
-    words("scancel", "--signal=TERM", "--full", job_of(pathsynth, 2))
+    words("scancel", job_of(pathsynth, 2))
     wait_until(lambda: states(pathsynth)[2] == "interrupted", "rank 2 was not stopped")
     assert states(pathsynth)[4] == "running"
     let_go_on(pathsynth)
@@ -70,11 +71,12 @@ def test_a_cancelled_job_ends_alone_and_the_same_command_goes_on(pathsynth):
 
 
 def job_of(pathsynth, rank: int) -> str:
-    """The Slurm job that carries out the trial of that rank."""
+    """The Slurm job that carries out the trial of that rank, as squeue shows it: <array>_<task>, the one form that scancel always takes."""
     for state in (pathsynth.folder / "multirun" / "runs").glob("*/state.json"):
         if json.loads((state.parent / "manifest.json").read_text())["config"]["lora"]["rank"] == rank:
             environment = Path(f"/proc/{json.loads(state.read_text())['pid']}/environ").read_bytes().decode().split("\0")
-            return next(line.partition("=")[2] for line in environment if line.startswith("SLURM_JOB_ID="))
+            told = dict(line.split("=", 1) for line in environment if line.startswith("SLURM_ARRAY_"))
+            return f"{told['SLURM_ARRAY_JOB_ID']}_{told['SLURM_ARRAY_TASK_ID']}"
     raise AssertionError(f"no trial of rank {rank}")
 
 
