@@ -10,15 +10,13 @@ from statistics import median
 from typing import Any
 
 from pathsynth.ledger.records import Metric
-from pathsynth.study.state import DONE, FAILED, INTERRUPTED, RUNNING, WAITING
+from pathsynth.study.state import DONE, INTERRUPTED, RUNNING, STATES, WAITING
 from pathsynth.study.status import TrialRow, duration, study_scorers
-
-_STATES = (DONE, RUNNING, FAILED, INTERRUPTED, WAITING)
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """Trials by state, and the seconds until all that are neither done nor failed are done.
+    """Trials by state, and the seconds until all that run, wait or were interrupted are done.
 
     ``seconds_left`` is None where no finished trial tells how long one takes, and 0 where nothing is left. It counts on as
     many trials side by side as run now.
@@ -30,7 +28,7 @@ class Outlook:
 
     def __str__(self) -> str:
         told = [f"{self.counts[DONE]} of {self.trials} done"]
-        told += [f"{self.counts[state]} {state}" for state in _STATES[1:] if self.counts[state]]
+        told += [f"{self.counts[state]} {state}" for state in STATES[1:] if self.counts[state]]
         return ", ".join(told) + self._left()
 
     def _left(self) -> str:
@@ -43,7 +41,7 @@ class Outlook:
 
 def outlook(rows: Sequence[TrialRow], now: datetime | None = None) -> Outlook:
     """The outlook of one study's trials; ``now`` is the time to which running ones are counted."""
-    counts = {state: sum(row.state == state for row in rows) for state in _STATES}
+    counts = {state: sum(row.state == state for row in rows) for state in STATES}
     return Outlook(len(rows), counts, _seconds_left(rows, counts, now or datetime.now(UTC)))
 
 

@@ -18,6 +18,8 @@ LOG = "log.txt"
 ADDRESS = "tracked_at.txt"
 """Where the trial's run can be seen online; there is none where it is kept offline."""
 RUNNING, DONE, FAILED, INTERRUPTED, WAITING, PRUNED = "running", "done", "failed", "interrupted", "waiting", "pruned"
+STATES = (DONE, RUNNING, FAILED, INTERRUPTED, WAITING, PRUNED)
+"""All of them, in the order in which they are counted for people."""
 EXIT_STOPPED = 130
 """What the process of a trial that was stopped on request exits with."""
 
@@ -87,7 +89,7 @@ def _state(record: Any) -> TrialState:
     for name, value in known.items():
         if not isinstance(value, _FIELDS[name]):
             raise ValueError(f"{name} is {str(value)[:40]!r}")
-    if known.get("state") not in (RUNNING, DONE, FAILED, INTERRUPTED, WAITING, PRUNED):
+    if known.get("state") not in STATES:
         raise ValueError("it names no state")
     return TrialState(**known)
 

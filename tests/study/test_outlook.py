@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from pathsynth.study.outlook import outlook, outlooks
-from pathsynth.study.state import TrialState
+from pathsynth.study.state import STATES, TrialState
 from pathsynth.study.status import TrialRow
 
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -55,3 +55,13 @@ def test_damaged_times_are_no_durations():
 def test_each_study_has_its_own():
     found = outlooks([row("done", "a"), row("waiting", "b")])
     assert {study: told.trials for study, told in found.items()} == {"a": 1, "b": 1}
+
+
+def test_a_pruned_trial_is_counted_and_leaves_no_work():
+    told = outlook([done(10), row("pruned")], NOON)
+    assert (str(told), told.seconds_left) == ("1 of 2 done, 1 pruned", 0.0)
+
+
+def test_every_state_is_counted():
+    found = outlook([row(state) for state in STATES], NOON)
+    assert sum(found.counts.values()) == found.trials == len(STATES)
