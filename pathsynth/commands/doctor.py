@@ -7,8 +7,6 @@ import os
 import platform
 import shutil
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -28,11 +26,12 @@ from pathsynth.ledger.versions import processor
 from pathsynth.study.closing import EXIT_DONE, EXIT_FAILED
 from pathsynth.study.status import MANIFEST, trial_folders
 from pathsynth.study.supervise import cores
+from pathsynth.training.reachability import WANDB, answers, wandb_key_place
 
 OK, NOTE, MISSING = "ok", "note", "missing"
 _COLOURS = {OK: "green", NOTE: "yellow", MISSING: "red"}
 _DISTRIBUTION = "pathsynth"
-_HUB, _WANDB = "https://huggingface.co", "https://api.wandb.ai"
+_HUB = "https://huggingface.co"
 _PATIENCE_SECONDS = 3
 _WIDE = 160
 _LITTLE_DISK, _LITTLE_MEMORY = 5e9, 4e9
@@ -184,30 +183,15 @@ def _network() -> Iterator[Finding]:
     if mode in ("offline", "disabled", "dryrun"):
         yield Finding("W&B", f"WANDB_MODE is {mode}")
     else:
-        yield _reachable("W&B", os.environ.get("WANDB_BASE_URL", _WANDB), "runs are kept offline")
-    login = "a key in the environment" if os.environ.get("WANDB_API_KEY") else "a key in netrc" if _netrc_knows_wandb() else "none"
-    yield Finding("W&B login", login, NOTE if login == "none" else OK, "wandb login, to track online" if login == "none" else "")
+        yield _reachable("W&B", os.environ.get("WANDB_BASE_URL", WANDB), "runs are kept offline")
+    place = wandb_key_place()
+    yield Finding("W&B login", f"a key in {place}") if place else Finding("W&B login", "none", NOTE, "wandb login, to track online")
 
 
 def _reachable(part: str, address: str, otherwise: str) -> Finding:
-    request = urllib.request.Request(address, method="HEAD", headers={"User-Agent": "pathsynth"})
-    try:
-        with urllib.request.urlopen(request, timeout=_PATIENCE_SECONDS):
-            pass
-    except urllib.error.HTTPError:  # it answers
-        pass
-    except (OSError, ValueError):
+    if not answers(address, _PATIENCE_SECONDS):
         return Finding(part, f"{address} does not answer", NOTE, otherwise)
     return Finding(part, f"{address} answers")
-
-
-def _netrc_knows_wandb() -> bool:
-    host = os.environ.get("WANDB_BASE_URL", _WANDB).partition("://")[2].partition("/")[0]
-    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    try:
-        return host in path.read_text(encoding="utf-8", errors="replace").split()
-    except OSError:
-        return False
 
 
 def _data() -> Iterator[Finding]:

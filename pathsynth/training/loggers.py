@@ -17,7 +17,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from pathsynth.config import TrackingConfig
 from pathsynth.ledger.errors import RequestError
-from pathsynth.training.reachability import answers
+from pathsynth.training.reachability import answers, wandb_key_place
 
 GLOBAL_STEP, VALIDATION_STEP = "trainer/global_step", "validation/step"
 _FEWEST_BYTES_A_ROW = 64
@@ -172,7 +172,7 @@ def _define(run: wandb.Run, card: RunCard) -> None:
 
 
 def _mode(tracking: TrackingConfig) -> Literal["online", "offline", "disabled"]:
-    wanted = os.environ.get("WANDB_MODE") or tracking.mode or ("online" if _has_key() else "offline")
+    wanted = os.environ.get("WANDB_MODE") or tracking.mode or ("online" if wandb_key_place() else "offline")
     if wanted == "online" and not _server_answers(os.environ.get("WANDB_BASE_URL") or wandb.setup().settings.base_url):
         wanted = "offline"
     return cast(Literal["online", "offline", "disabled"], wanted)
@@ -186,11 +186,3 @@ def _server_answers(address: str) -> bool:
     remedy = "its W&B runs are kept offline, and wandb sync sends them later"
     print(f"{address} did not answer within {_PATIENCE_SECONDS:.0f} s; {remedy}", flush=True)
     return False
-
-
-def _has_key() -> bool:
-    """Whether W&B would find an API key, in the environment or in the netrc file, without asking the network."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
-    return netrc.is_file() and "wandb" in netrc.read_text(errors="ignore")

@@ -1,13 +1,19 @@
-"""Whether a server answers at all, asked for a few seconds at most."""
+"""Whether a server answers at all, asked for a few seconds at most, and where a key for W&B lies. No torch."""
 
 from __future__ import annotations
 
+import os
 import queue
 import ssl
 import threading
 import urllib.error
 import urllib.request
+from netrc import NetrcParseError, netrc
+from pathlib import Path
+from urllib.parse import urlsplit
 
+WANDB = "https://api.wandb.ai"
+"""Where W&B is, unless ``WANDB_BASE_URL`` names a server of one's own."""
 _OF_A_PROXY = (502, 503, 504)
 """What a proxy answers for a server that it cannot reach."""
 
@@ -33,3 +39,15 @@ def _replies(address: str, seconds: float) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def wandb_key_place() -> str | None:
+    """Where W&B would find an API key: "the environment", or "netrc" with an entry for its host; None if in neither. No network."""
+    if os.environ.get("WANDB_API_KEY"):
+        return "the environment"
+    path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+    host = urlsplit(os.environ.get("WANDB_BASE_URL") or WANDB).hostname or ""
+    try:
+        return "netrc" if host in netrc(str(path)).hosts else None
+    except (OSError, NetrcParseError):
+        return None

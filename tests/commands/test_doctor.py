@@ -66,13 +66,13 @@ def test_offline_modes_ask_no_address(examined, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("an address was asked")
 
-    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    monkeypatch.setattr("pathsynth.commands.doctor.answers", refuse)
     _, found = examined(HF_HUB_OFFLINE="1", WANDB_MODE="offline")
     assert (found["hub"]["state"], found["W&B"]["value"]) == ("note", "WANDB_MODE is offline")
 
 
 def test_a_key_for_wandb_is_found_and_not_shown(examined, tmp_path):
-    (tmp_path / "netrc").write_text("machine 127.0.0.1:9 login user password 0123456789secret\n")
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login user password 0123456789secret\n")
     _, found = examined()
     assert found["W&B login"]["value"] == "a key in netrc"
     _, found = examined(WANDB_API_KEY="0123456789secret")

@@ -32,7 +32,7 @@ from pathsynth.training.exhibits import MOST_ROWS, ArtifactCard, keep_artifact, 
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
 from pathsynth.training.latent_cache import build_cache, load_cache
 from pathsynth.training.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard, close, flat, open_logger
-from pathsynth.training.reachability import answers
+from pathsynth.training.reachability import answers, wandb_key_place
 
 DATA = phantom_data(32, 36, 18, 18, seed=0)
 CARD = RunCard(
@@ -369,3 +369,18 @@ def test_no_tracking_is_no_logger(tmp_path):
 
 def test_settings_become_columns():
     assert flat({"a": {"b": {"c": 1}, "d": [1, 2]}, "e": None, "f": {}}) == {"a.b.c": 1, "a.d": [1, 2], "e": None}
+
+
+def test_a_key_in_netrc_counts_for_its_own_host(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_BASE_URL", "https://curves.example.org:8080")
+    assert wandb_key_place() is None
+    (tmp_path / "netrc").write_text("machine api.wandb.ai login user password key\n")
+    assert wandb_key_place() is None
+    (tmp_path / "netrc").write_text("machine curves.example.org login user password key\n")
+    assert wandb_key_place() == "netrc"
+    (tmp_path / "netrc").write_text("machine")
+    assert wandb_key_place() is None
+    monkeypatch.setenv("WANDB_API_KEY", "key")
+    assert wandb_key_place() == "the environment"
