@@ -13,6 +13,7 @@ classifier's epoch from what was decoded; ``libraries``: of a process that loads
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import multiprocessing
 import resource
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -71,9 +73,9 @@ def measure(folder: Path, n: int, size: int, repeats: int) -> dict[str, Any]:
         paths = _tiles(folder / form, n, size, ending)
         bare, own = [], []
         for _ in range(repeats):
-            bare.append(n / _seconds(lambda: _bare(paths)))  # noqa: B023 called at once
+            bare.append(n / _seconds(partial(_bare, paths)))
             with tempfile.TemporaryDirectory(dir=folder) as place:
-                own.append(n / _seconds(lambda: _decode_to(Path(place), paths, size)))  # noqa: B023
+                own.append(n / _seconds(partial(_decode_to, Path(place), paths, size)))
         ratios[f"decoding {form} against a bare Pillow loop"] = summary([o / b for o, b in zip(own, bare, strict=True)])
         rates[form] = {"bare": round(median(bare)), "decoding": round(median(own))}
     (folder / "jpeg").rename(folder / "tiles")
@@ -135,7 +137,7 @@ def _decode(folder: Path, size: int) -> None:
 
 
 def _load(_: Path, __: int) -> None:
-    import pathsynth.training.classifier  # noqa: F401
+    importlib.import_module("pathsynth.training.classifier")
 
 
 def _read(folder: Path, _: int) -> None:

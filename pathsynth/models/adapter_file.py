@@ -15,6 +15,7 @@ from safetensors import SafetensorError, deserialize, safe_open
 from pathsynth.ledger.adapters import WEIGHTS_FILE
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.design import TARGETS, AdapterDesign, Shapes, matching, target_modules
+from pathsynth.models.layout import tensor_shapes
 
 SETTINGS_KEY = "lora_adapter_metadata"
 """Where in a header diffusers keeps peft's settings, as JSON."""
@@ -67,8 +68,8 @@ def read_adapter(start: Path) -> AdapterFile:
     """
     path = weights_file(start)
     try:
+        shapes = tensor_shapes(path)
         with safe_open(path, framework="numpy") as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
             settings = json.loads((file.metadata() or {}).get(SETTINGS_KEY, "{}"))
         alphas = _kohya_alphas(path) if any(name.endswith(".alpha") for name in shapes) else {}
     except (OSError, ValueError, KeyError, SafetensorError) as error:

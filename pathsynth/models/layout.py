@@ -89,7 +89,8 @@ def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
         OSError, SafetensorError: the file cannot be read, or is cut.
     """
     with safe_open(file, framework="numpy") as opened:
-        return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118 - no mapping
+        names: list[str] = opened.keys()  # a safetensors file is no mapping
+        return {name: tuple(opened.get_slice(name).get_shape()) for name in names}
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[str]]:

@@ -122,8 +122,9 @@ def load_cache(folder: Path, data: DataSet, base: Base) -> LatentCache:
         with safe_open(folder / _TENSORS, framework="pt") as file:
             origin = {key: value for key, value in file.metadata().items() if key in _ORIGIN}
             small = {name: file.get_tensor(name).clone() for name in ("labels", "val_labels", "embeddings")}
-            rows = file.get_tensor("caption_rows").clone() if "caption_rows" in file.keys() else None  # noqa: SIM118
-            maps_captions = "caption_embeddings" in file.keys()  # noqa: SIM118
+            names = set(file.keys())
+            rows = file.get_tensor("caption_rows").clone() if "caption_rows" in names else None
+            maps_captions = "caption_embeddings" in names
         if origin != _origin(data, base):
             raise DamagedCache(f"the latent cache in {folder} was made of other images or by another base")
         mapped = {name: map_tensor(folder / _TENSORS, name) for name in ("latents", "val_latents")}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.conftest import pathsynth  # noqa: F401
+from tests.commands.conftest import pathsynth  # noqa: F401 - a fixture, used by its name
 
 CONF = """\
 ClusterName=pathsynth
