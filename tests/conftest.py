@@ -50,6 +50,19 @@ def alive() -> Callable[[int], bool]:
 
 
 @pytest.fixture(scope="session")
+def run_command() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """``pathsynth`` with some words, started in a folder, as a person does; unless its exit ``status`` is another, the test fails."""
+
+    def run(folder: Path, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pathsynth", *words]
+        ended = subprocess.run(command, cwd=folder, env=dict(os.environ), text=True, capture_output=True, timeout=280)
+        assert ended.returncode == status, ended.stdout + ended.stderr
+        return ended
+
+    return run
+
+
+@pytest.fixture(scope="session")
 def small_base_folder(tmp_path_factory) -> Path:
     """A base of the embedded architecture at its smallest, with random weights, in diffusers layout."""
     import torch

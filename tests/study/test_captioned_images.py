@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -107,16 +104,10 @@ def test_a_command_that_trains_no_adapter_says_nothing_of_captions(own):
     assert not any("caption" in note for note in word_notes(config, plan(config)))
 
 
-def pathsynth(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pathsynth", *words]
-    return subprocess.run(command, cwd=folder, env=dict(os.environ), text=True, capture_output=True, timeout=280)
-
-
 @pytest.mark.slow
-def test_a_run_from_end_to_end(own, small_base_folder):
+def test_a_run_from_end_to_end(own, small_base_folder, run_command):
     words = ["run", *SMALL, f"data.root={own}", f"base.path={small_base_folder}", "data.captions=txt"]
-    ended = pathsynth(own.parent, *words)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    ended = run_command(own.parent, *words)
     said = "note: each image of train is learned with its own caption, not with the prompts of its class: 12 images, 6 different captions"
     assert ended.stdout.count(said) == 1 and "files of other kinds" not in ended.stdout
     (cache,) = (own.parent / "multirun" / ".stages" / "cache").glob("*/prompts.json")
@@ -126,6 +117,5 @@ def test_a_run_from_end_to_end(own, small_base_folder):
     (own / "tumor" / "3.txt").unlink()
     for file in (own / "stroma").glob("*.txt"):
         file.write_text("")
-    refused = pathsynth(own.parent, *words)
-    assert refused.returncode == 2
+    refused = run_command(own.parent, *words, status=2)
     assert "an empty caption for 6 of 12 images of train (stroma/" in refused.stderr

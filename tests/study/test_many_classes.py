@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +19,7 @@ SMALL = [
 ]
 
 
-def pathsynth(folder: Path, *words: str) -> str:
-    ended = subprocess.run(
-        [sys.executable, "-m", "pathsynth", *words], cwd=folder, env=dict(os.environ), text=True, capture_output=True, timeout=280
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
-
-
-def test_a_run_and_its_report(tmp_path: Path, small_base_folder: Path) -> None:
+def test_a_run_and_its_report(tmp_path: Path, small_base_folder: Path, run_command) -> None:
     rng = np.random.default_rng(0)
     for split, count in (("train", 2), ("val", 1), ("test", 1)):
         for label in range(CLASSES):
@@ -38,11 +27,11 @@ def test_a_run_and_its_report(tmp_path: Path, small_base_folder: Path) -> None:
             folder.mkdir(parents=True)
             for i in range(0 if (split, label) == ("test", 7) else count):
                 Image.fromarray(rng.integers(256, size=(16, 16, 3), dtype=np.uint8)).save(folder / f"{i}.png")
-    pathsynth(tmp_path, "run", *SMALL, f"data.root={tmp_path / 'own'}", f"base.path={small_base_folder}")
+    run_command(tmp_path, "run", *SMALL, f"data.root={tmp_path / 'own'}", f"base.path={small_base_folder}")
     (trial,) = (path.parent for path in (tmp_path / "multirun" / "many").glob("*/result.json"))
     metrics = json.loads((trial / "result.json").read_text(encoding="utf-8"))["metrics"]
     assert len({m["class"] for m in metrics if m["class"]}) == CLASSES
-    pathsynth(tmp_path, "report", str(trial))
-    pathsynth(tmp_path, "report", str(trial.parent))
+    run_command(tmp_path, "report", str(trial))
+    run_command(tmp_path, "report", str(trial.parent))
     assert "class 299" in (trial / "report.html").read_text(encoding="utf-8")
     assert (trial.parent / "report.html").is_file()

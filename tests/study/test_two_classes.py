@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +16,7 @@ SMALL = [
 ]
 
 
-def pathsynth(folder: Path, *words: str) -> str:
-    ended = subprocess.run(
-        [sys.executable, "-m", "pathsynth", *words], cwd=folder, env=dict(os.environ), text=True, capture_output=True, timeout=280
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
-
-
-def test_a_run_and_its_report(tmp_path: Path, small_base_folder: Path) -> None:
+def test_a_run_and_its_report(tmp_path: Path, small_base_folder: Path, run_command) -> None:
     rng = np.random.default_rng(0)
     for name, low in (("01_TUMOR", 0), ("汉字", 120)):
         (tmp_path / "own" / name).mkdir(parents=True)
@@ -35,13 +24,13 @@ def test_a_run_and_its_report(tmp_path: Path, small_base_folder: Path) -> None:
             pixels = rng.integers(low, low + 120, (32, 32, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "own" / name / f"{i}.png")
     (tmp_path / "own" / "汉字" / "._0.png").write_bytes(b"left by a Mac")
-    told = pathsynth(tmp_path, "run", *SMALL, f"data.root={tmp_path / 'own'}", f"base.path={small_base_folder}")
+    told = run_command(tmp_path, "run", *SMALL, f"data.root={tmp_path / 'own'}", f"base.path={small_base_folder}").stdout
     assert "note: hidden files passed over: 1 (汉字/._0.png)" in told
     assert "01_TUMOR is asked for as “tumor”" in told and "reads in pieces: 汉字" in told
     (trial,) = (path.parent for path in (tmp_path / "multirun" / "two").glob("*/result.json"))
     assert {path.name for path in (trial / "grids").iterdir()} >= {"real.png", "first_attempts.png", "accepted.png"}
-    pathsynth(tmp_path, "report", str(trial))
-    pathsynth(tmp_path, "report", str(trial.parent))
+    run_command(tmp_path, "report", str(trial))
+    run_command(tmp_path, "report", str(trial.parent))
     page = (trial / "report.html").read_text(encoding="utf-8")
     assert "汉字" in page and "01 tumor" in page and page.count("data:image/png;base64") >= 2
     assert (trial.parent / "report.html").is_file()
