@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pathsynth import __version__
 from pathsynth.ledger.errors import RequestError, StageError
+from pathsynth.ledger.interruption import SIGNALS
 from pathsynth.study.output import drop_unread_output
 
 if TYPE_CHECKING:
@@ -201,9 +203,12 @@ def main() -> None:
     """Entry point; exits with 0 done, 1 failed, 2 refused, 130 interrupted."""
     drop_unread_output()
     try:
-        sys.exit(dispatch(sys.argv[1:]))
+        status = dispatch(sys.argv[1:])
     except KeyboardInterrupt:  # while a command was being loaded; those that have begun answer it themselves
-        sys.exit(130)
+        status = 130
+    for number in SIGNALS:  # a request that comes now has nothing left to stop, and would end Python by a signal
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(status)
 
 
 def dispatch(arguments: list[str]) -> int:

@@ -223,3 +223,18 @@ def test_a_pipe_that_closes_early_is_quiet(tmp_path, arguments):
     command = f"set -o pipefail; {sys.executable} -m pathsynth {arguments} | true"
     ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+ENDS = """
+import atexit, os, signal, sys
+from pathsynth.__main__ import main
+atexit.register(os.kill, os.getpid(), signal.{name})
+sys.argv = ["pathsynth", "--version"]
+main()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_request_to_stop_that_comes_as_the_process_ends_changes_nothing(name):
+    ended = subprocess.run([sys.executable, "-c", ENDS.format(name=name)], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -105,10 +105,14 @@ def tree(pid: int) -> list[int]:
     return found
 
 
-def accepted(multirun: Path) -> dict[str, tuple[int, int]]:
-    """Every finished stage and result: which file it is, and of when."""
-    files = [*multirun.glob(".stages/*/*/stage.json"), *multirun.glob("runs/*/result.json")]
-    return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in files if "." not in path.parent.name}
+def accepted(multirun: Path) -> dict[str, object]:
+    """Every finished stage: which file it is, and of when. Every result: what it says, for a trial's folder holds copies.
+
+    A process that was frozen as it copied copies the same bytes once more when it wakes.
+    """
+    stages = {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in multirun.glob(".stages/*/*/stage.json")}
+    finished = {name: file for name, file in stages.items() if "." not in Path(name).parent.name}
+    return finished | {str(path): path.read_bytes() for path in multirun.glob("runs/*/result.json")}
 
 
 @pytest.mark.slow
