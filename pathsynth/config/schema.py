@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pathsynth.config.lightning import why_refused
+from pathsynth.config.objects import require_target
 
 TARGET_GROUPS = ("attention", "attention+conv", "all-linear", "all")
 """Groups of a UNet's layers that ``lora.targets`` can name; ``all`` are attention, convolutions and the linear layers between."""
@@ -16,7 +17,6 @@ REGEX = "regex:"
 CAPTIONS_BESIDE = "txt"
 """Of ``data.captions``: a text file beside each image."""
 
-_CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _MEDMNIST = ("pathmnist", "medmnist")
 _DATA_KEYS = {
     "root": (*_MEDMNIST, "folder", "ready"),
@@ -431,8 +431,7 @@ class TrackingConfig(_Group):
         """The class is loaded, and its arguments are checked by it, where torch is."""
         if not isinstance(values, dict) or "_target_" not in values:
             return values
-        if not isinstance(values["_target_"], str) or not _CLASS.fullmatch(values["_target_"]):
-            raise ValueError(f"tracking._target_ should name a class, as in {_CSV}, got {values['_target_']!r}")
+        require_target("tracking", values, _CSV)
         if values.get("name") in ("wandb", "none"):
             raise ValueError(f"tracking._target_ and tracking.name={values['name']} name two loggers; add tracking=csv, then set its keys")
         return {"name": "logger", "logger": dict(values)}
@@ -510,16 +509,15 @@ class RunConfig(_Group):
     @classmethod
     def _name_classes(cls, callbacks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for name, callback in callbacks.items():
-            if not isinstance(callback.get("_target_"), str):
-                raise ValueError(f"callbacks.{name}._target_ should name a class, as in pytorch_lightning.callbacks.EarlyStopping")
+            require_target(f"callbacks.{name}", callback, "pytorch_lightning.callbacks.EarlyStopping")
         return callbacks
 
     @field_validator("optimizer")
     @classmethod
     def _names_a_class(cls, optimizer: dict[str, Any]) -> dict[str, Any]:
         """The class is loaded, and its arguments are checked by it, where torch is; what is surely wrong is told before."""
-        if optimizer and not isinstance(optimizer.get("_target_"), str):
-            raise ValueError("optimizer._target_ should name a class, as in torch.optim.AdamW")
+        if optimizer:
+            require_target("optimizer", optimizer, "torch.optim.AdamW")
         groups = optimizer.get("group_lr") or {}
         if not isinstance(groups, dict):
             raise ValueError(f"optimizer.group_lr should be rates by group, as in +optimizer.group_lr.unet_up=1e-2, got {groups!r}")

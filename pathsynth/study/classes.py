@@ -22,6 +22,20 @@ _PATIENCE_SECONDS = 300
 
 
 @dataclass(frozen=True)
+class ObjectRequest:
+    """An object that a configuration names in place of one of ours: ``settings`` hold its ``_target_`` and arguments.
+
+    ``key``: where it stands in the configuration. ``kind``: the full name of the class or protocol it must fit. ``given``: the arguments
+    that the program adds when it makes the object, by name.
+    """
+
+    key: str
+    settings: Mapping[str, Any]
+    kind: str
+    given: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class ClassRequest:
     """What a request names beyond what is shipped; empty where it is shipped. ``monitored``: what its callbacks may monitor."""
 
@@ -31,6 +45,7 @@ class ClassRequest:
     magnitudes: bool = False
     text_encoder: bool = False
     monitored: Sequence[str] = ()
+    objects: Sequence[ObjectRequest] = ()
 
 
 def class_request(config: RunConfig, slugs: Sequence[str]) -> ClassRequest | None:
@@ -38,11 +53,17 @@ def class_request(config: RunConfig, slugs: Sequence[str]) -> ClassRequest | Non
     callbacks = {name: callback for name, callback in config.callbacks.items() if callback != _SHIPPED_CALLBACK}
     optimizer = config.optimizer if config.lora and not _is_shipped(config.optimizer) else {}
     logger = config.tracking.logger if config.tracking.logger != _SHIPPED_LOGGER else {}
-    if not (callbacks or optimizer or logger):
+    objects = object_requests(config)
+    if not (callbacks or optimizer or logger or objects):
         return None
     monitored = monitored_names(slugs, validates=bool(config.validation and config.validation.every))
     lora = config.lora
-    return ClassRequest(callbacks, optimizer, logger, bool(lora and lora.dora), bool(lora and lora.text_encoder), monitored)
+    return ClassRequest(callbacks, optimizer, logger, bool(lora and lora.dora), bool(lora and lora.text_encoder), monitored, objects)
+
+
+def object_requests(config: RunConfig) -> tuple[ObjectRequest, ...]:
+    """The objects of a request that are the user's own, each under its key."""
+    return ()
 
 
 def class_faults(request: ClassRequest | None) -> list[str]:

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from pathsynth.commands.quoting import quote_free_text
 from pathsynth.config import RunConfig, from_hydra
 from pathsynth.config.shipped import conf_folder
-from pathsynth.study.classes import ClassRequest, class_faults, class_request
+from pathsynth.study.classes import ClassRequest, ObjectRequest, class_faults, class_request
 
 
 def settings(*overrides: str) -> RunConfig:
@@ -58,3 +58,46 @@ def test_a_class_that_ends_the_process_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{':'.join(path for path in sys.path if path)}")
     (fault,) = class_faults(ClassRequest(callbacks={"mine": {"_target_": "fatal.Callback"}}))
     assert "end the process that loads them" in fault
+
+
+RULE = "pathsynth.sampling.verdict.Rule"
+
+
+def fault_of(settings, kind=RULE, given=()):
+    (fault,) = class_faults(ClassRequest(objects=[ObjectRequest("sampling.rules.mine", settings, kind, given)]))
+    return fault
+
+
+@pytest.fixture
+def my_module(monkeypatch, tmp_path):
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{':'.join(path for path in sys.path if path)}")
+    (tmp_path / "mine.py").write_text(
+        "class Rule:\n    reason = 'mine'\n    def __init__(self, space, limit=1): pass\n    def slack(self, seen, label): return 1.0\n"
+        "class Half:\n    def __init__(self): pass\n    reason = 'half'\n"
+        "NAME = 'a text'\n"
+    )
+    return "mine"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"_target_": "mine.Gone"}, ["sampling.rules.mine._target_=mine.Gone cannot be loaded", "correct the name"]),
+        ({"_target_": "mine.Half"}, ["is no pathsynth.sampling.verdict.Rule", "lacks slack"]),
+        ({"_target_": "mine.NAME"}, ["neither a class nor a function"]),
+        ({"_target_": "mine.Rule", "limmit": 2}, ["mine.Rule refuses its arguments", "limmit", "it takes limit besides space"]),
+    ],
+)
+def test_an_object_that_cannot_be_made_is_told_with_its_key(my_module, settings, words):
+    fault = fault_of(settings, given=["space"])
+    assert "\n" not in fault
+    assert [word for word in words if word not in fault] == [], fault
+
+
+def test_an_object_of_another_base_class_is_told(my_module):
+    assert "lacks the base class Module" in fault_of({"_target_": "mine.Rule"}, "torch.nn.Module", ["space"])
+
+
+def test_an_object_that_fits_has_no_fault(my_module):
+    request = ObjectRequest("sampling.rules.mine", {"_target_": "mine.Rule", "limit": 2, "_recursive_": False}, RULE, ["space"])
+    assert class_faults(ClassRequest(objects=[request])) == []
