@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from PIL import Image
 
@@ -89,6 +91,20 @@ def linked_base(tmp_path) -> Path:
     for weights in shipped.rglob("*.safetensors"):
         (folder / weights.relative_to(shipped)).symlink_to(weights)
     return folder
+
+
+@pytest.fixture(scope="session")
+def signal_tree() -> Callable[[int, signal.Signals], None]:
+    """Sends a signal to a process and to all that it started; what has ended by then needs none."""
+
+    def send(pid: int, number: signal.Signals) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            first = psutil.Process(pid)
+            for process in [first, *first.children(recursive=True)]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
+
+    return send
 
 
 @dataclass(frozen=True)

@@ -96,15 +96,6 @@ def test_a_command_in_another_container_of_the_same_name_is_waited_for_and_taken
     assert pathsynth.state("rank=1")["state"] == "done"
 
 
-def tree(pid: int) -> list[int]:
-    """A process and all that it started."""
-    found = [pid]
-    for one in found:
-        for task in Path(f"/proc/{one}/task").glob("*/children"):
-            found += [int(child) for child in task.read_text().split()]
-    return found
-
-
 def accepted(multirun: Path) -> dict[str, object]:
     """Every finished stage: which file it is, and of when. Every result: what it says, for a trial's folder holds copies.
 
@@ -118,7 +109,7 @@ def accepted(multirun: Path) -> dict[str, object]:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(3))
-def test_of_three_commands_one_is_stopped_and_one_stands_still_while_clocks_are_wrong(pathsynth, seed):
+def test_of_three_commands_one_is_stopped_and_one_stands_still_while_clocks_are_wrong(pathsynth, seed, signal_tree):
     """The first is stopped, the second frozen for longer than its lease and woken; the clocks of the first and the third are wrong."""
     site = pathsynth.folder / "stand_in" / "sitecustomize.py"
     clock = "import os, time\n_real = time.time\ntime.time = lambda: _real() + float(os.environ.get('CLOCK', 0))\n"
@@ -135,9 +126,7 @@ def test_of_three_commands_one_is_stopped_and_one_stands_still_while_clocks_are_
     time.sleep(dice.uniform(0, 3))
     stopped.send_signal(dice.choice([signal.SIGTERM, signal.SIGINT, signal.SIGHUP]))
     time.sleep(dice.uniform(0, 1))
-    still = tree(frozen.pid)
-    for pid in still:
-        os.kill(pid, signal.SIGSTOP)
+    signal_tree(frozen.pid, signal.SIGSTOP)
     for token in (pathsynth.folder / "multirun").rglob("*.held"):
         told = token.stat()
         os.utime(token, ns=(told.st_atime_ns, told.st_mtime_ns - 3600 * 10**9))  # as after the server's clock was set
@@ -145,8 +134,7 @@ def test_of_three_commands_one_is_stopped_and_one_stands_still_while_clocks_are_
     assert third.returncode == 0, (out, err)
     done = accepted(pathsynth.folder / "multirun")
     assert len([name for name in done if name.endswith("result.json")]) == 4
-    for pid in still:
-        os.kill(pid, signal.SIGCONT)
+    signal_tree(frozen.pid, signal.SIGCONT)
     ends = {process: process.communicate(timeout=120) for process in (stopped, frozen)}
     assert stopped.returncode in (0, 130), ends[stopped]
     assert frozen.returncode == 0, ends[frozen]

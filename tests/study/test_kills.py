@@ -86,30 +86,6 @@ def finish(folder: Path) -> None:
     assert code == 0, (folder / "log.txt").read_text()[-3000:]
 
 
-def everything_below(pid: int) -> list[int]:
-    """A process and all that it started, from the kernel's table."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except (OSError, IndexError):
-                continue
-    found = [pid]
-    for one in found:
-        found += [child for child, parent in parents.items() if parent == one]
-    return found
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    for pid in everything_below(process.pid):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    process.wait(30)
-
-
 def outcome(folder: Path) -> dict[str, object]:
     """All that a study leaves, without times, process numbers and where it lies.
 
@@ -144,7 +120,7 @@ def undisturbed(home) -> dict[str, object]:
     return found
 
 
-def test_killed_at_random_moments(home, undisturbed):
+def test_killed_at_random_moments(home, undisturbed, signal_tree):
     moments = random.Random(0)
     folder = home / "random"
     killed = 0
@@ -152,7 +128,8 @@ def test_killed_at_random_moments(home, undisturbed):
         process = start(folder)
         time.sleep(moments.uniform(0.3, 14))
         ended = process.poll() is not None
-        kill(process)
+        signal_tree(process.pid, signal.SIGKILL)
+        process.wait(30)
         killed += not ended
         if ended:  # it came to its end before all kills were spent: another goes on with the next
             assert outcome(folder) == undisturbed
@@ -194,7 +171,7 @@ def test_killed_inside_a_write(home, undisturbed, write):
     assert outcome(folder) == undisturbed
 
 
-def test_two_operators_of_which_one_is_killed_and_one_stands_still(home, undisturbed):
+def test_two_operators_of_which_one_is_killed_and_one_stands_still(home, undisturbed, signal_tree):
     moments = random.Random(1)
     folder = home / "two"
     operators = [start(folder), start(folder)]
@@ -202,13 +179,12 @@ def test_two_operators_of_which_one_is_killed_and_one_stands_still(home, undistu
         time.sleep(moments.uniform(3, 10))
         victim = operators[turn % 2]
         if turn % 3 == 2:
-            for pid in everything_below(victim.pid):
-                os.kill(pid, signal.SIGSTOP)
+            signal_tree(victim.pid, signal.SIGSTOP)
             time.sleep(7)  # longer than the lease
-            for pid in everything_below(victim.pid):
-                os.kill(pid, signal.SIGCONT)
+            signal_tree(victim.pid, signal.SIGCONT)
         else:
-            kill(victim)
+            signal_tree(victim.pid, signal.SIGKILL)
+            victim.wait(30)
             operators[turn % 2] = start(folder)
     for process in operators:
         process.wait(300)

@@ -102,7 +102,7 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 
 
-def test_the_whole_path_at_full_size(tmp_path, base, tiles):
+def test_the_whole_path_at_full_size(tmp_path, base, tiles, signal_tree):
     unet = UNet2DConditionModel.load_config(base / "unet")
     assert unet["block_out_channels"] == [320, 640, 1280, 1280]
     command = ["finetune", f"base.path={base}", f"data.root={tiles}", *FEW]
@@ -111,8 +111,7 @@ def test_the_whole_path_at_full_size(tmp_path, base, tiles):
     while not list(tmp_path.glob(checkpoint)):
         assert first.poll() is None, first.communicate()[0]
         time.sleep(0.05)
-    for pid in [first.pid, *children(first.pid)]:
-        os.kill(pid, signal.SIGKILL)
+    signal_tree(first.pid, signal.SIGKILL)
     first.communicate()
     size = next(tmp_path.glob(checkpoint)).stat().st_size
     weights = sum(path.stat().st_size for path in base.rglob("*.safetensors"))
@@ -131,8 +130,3 @@ def test_the_whole_path_at_full_size(tmp_path, base, tiles):
     attempts = [pd.read_parquet(path) for path in (tmp_path / "multirun").glob("*/*/attempts.parquet")]
     assert [len(table) for table in attempts] == [1], "one image was drawn and judged"
     assert peak() <= MOST_MEMORY
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process has started."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
