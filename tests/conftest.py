@@ -86,11 +86,21 @@ def small_base_folder(tmp_path_factory) -> Path:
 @pytest.fixture
 def linked_base(tmp_path) -> Path:
     """The embedded base in a folder of its own, to be damaged: settings are copied, weights are links."""
-    shipped, folder = Path(pathsynth.__file__).parent / "assets" / "tiny", tmp_path / "base"
+    return link_base(tmp_path / "base")
+
+
+def link_base(folder: Path) -> Path:
+    shipped = Path(pathsynth.__file__).parent / "assets" / "tiny"
     shutil.copytree(shipped, folder, ignore=shutil.ignore_patterns("*.safetensors", "*.md"))
     for weights in shipped.rglob("*.safetensors"):
         (folder / weights.relative_to(shipped)).symlink_to(weights)
     return folder
+
+
+@pytest.fixture(scope="session")
+def shared_base(tmp_path_factory) -> Path:
+    """As ``linked_base``, for tests that leave it as it is."""
+    return link_base(tmp_path_factory.mktemp("shared") / "base")
 
 
 @pytest.fixture(scope="session")

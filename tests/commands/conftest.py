@@ -158,6 +158,19 @@ def _lines(path: Path) -> list[str]:
 
 @pytest.fixture
 def pathsynth(tmp_path: Path, linked_base: Path) -> CommandLine:
-    (tmp_path / "stand_in").mkdir()
-    (tmp_path / "stand_in" / "sitecustomize.py").write_text(STAND_IN)
-    return CommandLine(tmp_path, linked_base)
+    return _command_line(tmp_path, linked_base)
+
+
+def _command_line(folder: Path, base: Path) -> CommandLine:
+    (folder / "stand_in").mkdir()
+    (folder / "stand_in" / "sitecustomize.py").write_text(STAND_IN)
+    return CommandLine(folder, base)
+
+
+@pytest.fixture(scope="session")
+def two_ranks(tmp_path_factory, shared_base: Path) -> Path:
+    """The ``multirun`` of two finished trials, of ranks 1 and 2; tests copy it."""
+    folder = tmp_path_factory.mktemp("two_ranks")
+    ended = _command_line(folder, shared_base).run("-m", "lora.rank=1,2")
+    assert ended.code == 0, ended.err
+    return folder / "multirun"

@@ -14,9 +14,9 @@ import pytest
 
 
 @pytest.fixture
-def orphaned(pathsynth) -> list[Path]:
+def orphaned(pathsynth, two_ranks) -> list[Path]:
     """The finished stages of a trial whose folder was deleted; another trial needs the three that they share."""
-    assert pathsynth.run("-m", "lora.rank=1,2").code == 0
+    shutil.copytree(two_ranks, pathsynth.folder / "multirun")
     stages = {path.parent for path in (pathsynth.folder / "multirun" / ".stages").glob("*/*/stage.json")}
     shutil.rmtree(pathsynth.trial("rank=2-"))
     rank_1 = (pathsynth.trial("rank=1-") / "manifest.json").read_text()

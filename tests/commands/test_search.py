@@ -107,7 +107,7 @@ def test_a_metric_that_results_do_not_have_is_said(pathsynth):
     assert [trial.state for trial in searched(pathsynth).get_trials()] == [TrialState.FAIL]
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.slow)])
 def test_ctrl_c_stops_a_search_and_the_same_command_goes_on(pathsynth, launcher):
     command = (*SEARCH, "lora.rank=2,4", "hydra.sweeper.sampler=grid", f"hydra/launcher={launcher}")
     pathsynth.told = {"2": {"gate": "wait"}, "4": {"gate": "wait"}}
@@ -140,6 +140,7 @@ def test_a_pruned_trial_is_a_state_of_its_own_and_can_be_taken_up_again(pathsynt
     assert pathsynth.state(f"*rank={pruned[0]}-")["state"] == "done"
 
 
+@pytest.mark.slow
 def test_seeds_that_promise_nothing_are_left_out(pathsynth):
     seeds = "seed=" + ",".join(map(str, range(6)))
     ended = pathsynth.run(*SEARCH, "lora.rank=9,1,8,2", seeds, "hydra.sweeper.sampler=grid", "hydra.sweeper.pruner=wilcoxon")

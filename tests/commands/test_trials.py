@@ -99,8 +99,13 @@ def test_the_joblib_launcher_runs_trials_side_by_side_and_isolates_them(pathsynt
     assert len([line for line in pathsynth.made if line.startswith("gate")]) == 1
 
 
-@pytest.mark.parametrize("launcher", [[], ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]], ids=["basic", "joblib"])
-@pytest.mark.parametrize("edited", ["lr: 7e-3\n_target_: torch.optim.AdamW\n", "lr: ["], ids=["another", "broken"])
+@pytest.mark.parametrize(
+    ("edited", "launcher"),
+    [
+        pytest.param("lr: 7e-3\n_target_: torch.optim.AdamW\n", [], id="another"),
+        pytest.param("lr: [", ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], id="broken-joblib"),
+    ],
+)
 def test_a_file_edited_while_a_sweep_runs_changes_no_job_that_waits(pathsynth, launcher, edited):
     own = pathsynth.folder / "conf" / "optimizer" / "mine.yaml"
     own.parent.mkdir(parents=True)

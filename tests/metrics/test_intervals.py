@@ -93,7 +93,7 @@ def interlocking(kind: str, n: int, m: int, width: int, repeats: int) -> dict[st
     return {name: held([getattr(f, name) for f in found]) for name in ("precision", "recall", "density", "coverage")}
 
 
-@pytest.mark.parametrize("kind", ["same", "shifted"])
+@pytest.mark.parametrize("kind", [pytest.param("same", marks=pytest.mark.slow), "shifted"])
 def test_precision_recall_density_and_coverage(kind, monkeypatch):
     monkeypatch.setattr(module, "SPLITS", 40)
     shares = interlocking(kind, 100, 100, 12, REPEATS)

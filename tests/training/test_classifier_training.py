@@ -159,7 +159,13 @@ class CutAfter(pl.Callback):
 
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
 @pytest.mark.parametrize(
-    ("cuts", "changes"), [((7,), {}), ((12,), {"ema_decay": 0.9}), ((5, 13, 14), {}), ((12,), {"ema_decay": 0.9, "optimizer": "muon"})]
+    ("cuts", "changes"),
+    [
+        pytest.param((7,), {}, marks=pytest.mark.slow),
+        pytest.param((12,), {"ema_decay": 0.9}, marks=pytest.mark.slow),
+        pytest.param((5, 13, 14), {}, marks=pytest.mark.slow),
+        ((12,), {"ema_decay": 0.9, "optimizer": "muon"}),
+    ],
 )
 def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(tmp_path, monkeypatch, cuts, changes):
     monkeypatch.setattr(module, "_CHECKPOINT_EVERY", 3)

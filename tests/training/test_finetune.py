@@ -116,12 +116,16 @@ class CutAfter(pl.Callback):
 @pytest.mark.parametrize(
     ("cuts", "options"),
     [
-        ((1,), {}),
+        pytest.param((1,), {}, marks=pytest.mark.slow),
         ((2,), {"lora.text_encoder": True}),
-        ((4,), {"trainer.accumulate": 2}),
-        ((5,), {"trainer.precision": "bf16-mixed", "lora.dora": True}),
+        pytest.param((4,), {"trainer.accumulate": 2}, marks=pytest.mark.slow),
+        pytest.param((5,), {"trainer.precision": "bf16-mixed", "lora.dora": True}, marks=pytest.mark.slow),
         ((2, 3, 5), {"trainer.accumulate": 2, "trainer.restart_steps": 2, "trainer.ema_decay": 0.0}),
-        ((3,), {"optimizer": {"_target_": "torch.optim.SGD", "lr": 1e-2, "momentum": 0.9}, "trainer.channels_last": True}),
+        pytest.param(
+            (3,),
+            {"optimizer": {"_target_": "torch.optim.SGD", "lr": 1e-2, "momentum": 0.9}, "trainer.channels_last": True},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(small_base_folder, cache, tmp_path, cuts, options):
@@ -315,7 +319,7 @@ class Spoil(pl.Callback):
 
 
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
-@pytest.mark.parametrize("every", [1, 100])
+@pytest.mark.parametrize("every", [1, pytest.param(100, marks=pytest.mark.slow)])
 def test_a_training_that_diverges_goes_on_at_a_lower_rate(small_base_folder, cache, tmp_path, capsys, every):
     options = {"trainer.schedule": "constant", "trainer.retries": 2, "trainer.checkpoint_every": every}
     chosen = changed(settings(dropout=0.2, every=2), **options)

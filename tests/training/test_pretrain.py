@@ -68,6 +68,7 @@ def heeds_ctrl_c():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("heeds_ctrl_c")
 def test_an_interrupted_pretraining_goes_on_to_the_same_weights(archive, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
