@@ -39,6 +39,7 @@ _PATTERNS = 200
 _CHUNK = 200
 _BATCH = 64
 _ENDINGS = {"png": ".png", "jpeg": ".jpg"}
+_FOR_MEMORY = "jpeg"
 _ITSELF = [sys.executable, "-m", "benchmarks.decoding"]
 
 
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.add_argument("--n", type=int, default=5000, help="tiles (default: 5000)")
     parser.add_argument("--size", type=int, default=224, help="their width in pixels (default: 224)")
-    parser.add_argument("--repeats", type=int, default=5, help="times that each is timed (default: 5)")
+    parser.add_argument("--repeats", type=int, default=5, help="times that each is timed (default: 5; 0: memory alone)")
     parser.add_argument(
         "--folder", type=Path, help="where the tiles and arrays are for the time of the measurement (default: the system's)"
     )
@@ -70,7 +71,11 @@ def measure(folder: Path, n: int, size: int, repeats: int) -> dict[str, Any]:
     """All figures, as they go into the file."""
     ratios, rates = {}, {}
     for form, ending in _ENDINGS.items():
+        if not repeats and form != _FOR_MEMORY:
+            continue
         paths = _tiles(folder / form, n, size, ending)
+        if not repeats:
+            continue
         bare, own = [], []
         for _ in range(repeats):
             bare.append(n / _seconds(partial(_bare, paths)))
@@ -78,7 +83,7 @@ def measure(folder: Path, n: int, size: int, repeats: int) -> dict[str, Any]:
                 own.append(n / _seconds(partial(_decode_to, Path(place), paths, size)))
         ratios[f"decoding {form} against a bare Pillow loop"] = summary([o / b for o, b in zip(own, bare, strict=True)])
         rates[form] = {"bare": round(median(bare)), "decoding": round(median(own))}
-    (folder / "jpeg").rename(folder / "tiles")
+    (folder / _FOR_MEMORY).rename(folder / "tiles")
     peaks = {part: _peak(part, folder, size) for part in _PARTS}
     return {"machine": machine(), "tiles": n, "size": size, "ratios": ratios, "images_a_second": rates, "peak_mb": peaks}
 
