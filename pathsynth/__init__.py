@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathsynth.sampling.reference import regenerate_until_correct
     from pathsynth.sampling.rejection import SlotStatus
     from pathsynth.sampling.sampler import AttemptRecord, RejectionSampler, SampledImages
-    from pathsynth.sampling.verdict import AtLeast, Leads, MostProbable
+    from pathsynth.sampling.verdict import AtLeast, Leads, MostProbable, Seen
     from pathsynth.training.regeneration import RegenerationCallback
     from pathsynth.vocabulary.labels import UnknownLabelError
 
@@ -37,6 +37,7 @@ __all__ = [
     "RequestError",
     "Result",
     "SampledImages",
+    "Seen",
     "SlotStatus",
     "StageError",
     "UnknownLabelError",
@@ -55,7 +56,7 @@ _MODULES = {
     "sampling.reference": ("regenerate_until_correct",),
     "sampling.rejection": ("SlotStatus",),
     "sampling.sampler": ("AttemptRecord", "RejectionSampler", "SampledImages"),
-    "sampling.verdict": ("AtLeast", "Leads", "MostProbable"),
+    "sampling.verdict": ("AtLeast", "Leads", "MostProbable", "Seen"),
     "training.regeneration": ("RegenerationCallback",),
     "vocabulary.labels": ("UnknownLabelError",),
 }

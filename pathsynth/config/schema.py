@@ -316,6 +316,7 @@ class SamplingConfig(_Group):
     ``revise``: the share of the steps that a further attempt at a slot takes again, from its rejected image noised anew; 0: it starts
     from noise. ``look_after``: a generation gives up, after so many steps, the candidates that are hopeless by then; null: none.
     Hopeless is what few of those that the gate would accept are: ``look_loss`` of them at most, on ``look_n`` slots of each class.
+    ``rules``: further rules of acceptance, each a class of the user's own under a name, with its arguments.
     """
 
     steps: int = Field(ge=1, le=1000)
@@ -338,6 +339,14 @@ class SamplingConfig(_Group):
     look_after: int | None = Field(None, ge=1)
     look_loss: float = Field(0.02, ge=0, lt=1)
     look_n: int = Field(20, ge=2)
+    rules: dict[str, dict[str, Any]] = Field({})
+
+    @field_validator("rules")
+    @classmethod
+    def _name_rules(cls, rules: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, rule in rules.items():
+            require_target(f"sampling.rules.{name}", rule, "my_rule.MyRule")
+        return rules
 
     @model_validator(mode="after")
     def _go_together(self) -> SamplingConfig:

@@ -13,7 +13,7 @@ from pathsynth.ledger.records import Metric, Missing, Result
 from pathsynth.report import paper
 from pathsynth.report.bounds import FEW_CLASSES, WEAKEST, ImagePlan, image_plan, weakest
 from pathsynth.report.collect import TrialSummary
-from pathsynth.report.images import ACCEPTED, FIRST, REAL, TrialImages, nearest_pairs, trial_images
+from pathsynth.report.images import ACCEPTED, FIRST, REAL, RejectionCount, TrialImages, nearest_pairs, rejection_counts, trial_images
 from pathsynth.report.plots import GATE_COLOUR, history_plot, reliability_plot
 from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, REJECTED, Cell, Scores, cell
 from pathsynth.report.strips import Strip, image_strip, png_uri
@@ -133,6 +133,7 @@ class TrialView:
     classes: int
     by_class: ClassTable
     filtering: ClassTable
+    rejections: tuple[RejectionCount, ...]
     matrices: tuple[Matrix, ...]
     short_names: tuple[str, ...]
     closeness: tuple[Row, ...]
@@ -184,6 +185,7 @@ def trial_view(trial: TrialSummary, real: bool = False, study_page: str = "") ->
         classes=len(slugs),
         by_class=_class_table(scores, _by_class(scores)),
         filtering=_class_table(scores, _filtering(scores)),
+        rejections=rejection_counts(trial.folder),
         matrices=_matrices(result, slugs),
         short_names=tuple(short_name(s) for s in slugs),
         closeness=_closeness(scores),

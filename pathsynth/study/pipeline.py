@@ -38,7 +38,7 @@ from pathsynth.sampling.image_set import class_counts, unreachable_told
 from pathsynth.sampling.rejection import Route
 from pathsynth.sampling.request import requested_prompts
 from pathsynth.sampling.slots import Slot, Stream, attempt_at, slots_of
-from pathsynth.study.acceptance import acceptance_rules
+from pathsynth.study.acceptance import acceptance_rules, own_rules
 from pathsynth.study.cards import artifact_card, artifact_names, classifier_card, trial_card
 from pathsynth.study.claim import add_optimizer
 from pathsynth.study.evaluation import (
@@ -101,6 +101,8 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
     require_logger(config.tracking, folder)
     trial = Trial(config, plan, store, folder, progress)
     named_callbacks(config.callbacks, has_logger=False)  # a wrong one is told before gate and judge are trained
+    if config.sampling:
+        own_rules(config.sampling)
     if config.lora and any(stage.name == "finetune" for stage in plan.stages):
         check_optimizer(config.optimizer, magnitudes=config.lora.dora, text_encoder=config.lora.text_encoder)
     waiting = list(plan.stages)

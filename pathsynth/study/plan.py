@@ -91,8 +91,8 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
         "debug": "none",
         "devices": 1,
     },
-    "look": {},
-    "generate": {"threshold": 0.0},
+    "look": {"classes": {}},
+    "generate": {"threshold": 0.0, "classes": {}},
     "reference": {"canvas": None},
     "evaluate": {"protocol": 1, "prompts": "canonical"},
 }
@@ -116,6 +116,7 @@ _USUAL_SAMPLING: Mapping[str, Any] = {
     "reject_copies": False,
     "revise": 0.0,
     "look_after": None,
+    "rules": {},
 }
 """As :data:`NEUTRAL`, of what ``generate`` and ``finetune`` both hold."""
 
@@ -126,7 +127,7 @@ _OF_LOOK = ("look_loss", "look_n")
 _OF_SLOTS = ("attempts", "batch_size", "calls", "seconds", "speculate", "guidance_step", "revise")
 """Of how slots are filled after their first attempts; early rejection's cut is fitted on first attempts alone."""
 
-_OF_ACCEPTANCE = ("threshold", "margin", "reject_copies")
+_OF_ACCEPTANCE = ("threshold", "margin", "reject_copies", "rules")
 """Of what is accepted. A validation chooses the adapter's step by what the gate takes first attempts for, accepted or not."""
 
 _OF_FILLING = (*_OF_SLOTS, *_OF_ACCEPTANCE, "look_after", "evaluations", *_OF_LOOK)
@@ -309,10 +310,12 @@ class _Planner:
         self._add("finetune", settings, **parents)
 
     def _generate(self) -> None:
-        settings = {**self._sampling(), "request": self._request()}
+        sampling = _needed(self._config.sampling, "sampling")
+        rules = class_digests(targets(sampling.rules))
+        settings = {**self._sampling(), "request": self._request(), "classes": rules}
         parents = {name: self._identity(name) for name in ("finetune", "gate")}
-        if _needed(self._config.sampling, "sampling").look_after:
-            self._add("look", self._first_attempts(_OF_SLOTS), **parents)
+        if sampling.look_after:
+            self._add("look", {**self._first_attempts(_OF_SLOTS), "classes": rules}, **parents)
             parents["look"] = self._identity("look")
         self._add("generate", settings, **parents)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.seeds import derive_seed
 from pathsynth.sampling.rejection import Allowance, Judged, Leg, Route, SlotStatus, account, sample_until_accepted
 from pathsynth.sampling.slots import Attempt, Slot, Stream, attempt_at, slots_of
@@ -334,3 +334,41 @@ def test_several_prompts_of_a_class_take_turns():
     assert {s.prompt for s in slots if s.label == 1} == {"three"}
     seeds = [attempt_at(s, 0, 0).seed for s in slots_of(Stream.EVAL, {0: "other", 1: "three"}, 3)]
     assert seeds == [attempt_at(s, 0, 0).seed for s in slots], "the same noise, whatever the words"
+
+
+class Answering:
+    """A rule that answers whatever it is given."""
+
+    reason = "mine"
+
+    def __init__(self, answer) -> None:
+        self.answer = answer
+
+    def slack(self, seen: Seen, label: int) -> float:
+        return self.answer(seen)
+
+
+@pytest.mark.parametrize("answer", [np.float32(-0.5), -1, -np.inf])
+def test_a_rule_of_ones_own_rejects_for_its_reason(answer):
+    judged = verdict(MostProbable(), Answering(lambda seen: answer), probabilities=[0.9, 0.1])
+    assert (judged.accepted, judged.reason) == (False, "mine")
+    assert verdict(MostProbable(), Answering(lambda seen: -answer), probabilities=[0.9, 0.1]).accepted
+
+
+@pytest.mark.parametrize("answer", [float("nan"), np.float32("nan"), None, "0.5", True, np.zeros(2)])
+def test_a_rule_that_gives_no_number_is_named(answer):
+    with pytest.raises(StageError, match=r"acceptance rule \S+\.Answering gave .* where a number was due; return a float") as failed:
+        verdict(MostProbable(), Answering(lambda seen: answer), probabilities=[0.9, 0.1])
+    assert "\n" not in str(failed.value)
+
+
+def test_a_rule_that_fails_is_named_with_what_it_raised():
+    with pytest.raises(StageError, match=r"rule \S+\.Answering failed \(AttributeError: 'Seen' object has no attribute 'edges'\)"):
+        verdict(Answering(lambda seen: seen.edges), probabilities=[0.9, 0.1])
+
+
+def test_a_rule_without_words_for_its_reason_is_named():
+    rule = Answering(lambda seen: -1.0)
+    rule.reason = None
+    with pytest.raises(StageError, match="has the reason None; set reason"):
+        verdict(rule, probabilities=[0.9, 0.1])

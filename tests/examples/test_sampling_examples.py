@@ -1,0 +1,69 @@
+"""The examples of a rule, a retry strategy and a metric of one's own: in the plan, on the command line, and in one small run."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from pathsynth.__main__ import dispatch
+from pathsynth.config import from_hydra
+from pathsynth.config.shipped import conf_folder
+from pathsynth.study.plan import plan
+from pathsynth.study.sources import source_files
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+RULE = ["+sampling.rules.bright._target_=my_rule.Bright", "+sampling.rules.bright.least=0.3"]
+OWN = {"my_rule": RULE}
+CHANGES = {"my_rule": {"generate", "evaluate"}}
+"""By module of an example: how it is named, and the stages that it makes others."""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """An empty folder with the examples alone, where a command is started."""
+    for path in EXAMPLES.glob("my_*.py"):
+        shutil.copy(path, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def stages(*overrides: str) -> dict[str, str]:
+    """The identity of each stage of ``run``, by its name."""
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        return {stage.name: stage.identity for stage in plan(from_hydra(compose("run", list(overrides)))).stages}
+
+
+def unlike(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.mark.parametrize("module", OWN)
+def test_an_example_changes_the_stage_that_uses_it_by_its_name_its_arguments_and_its_source(module, here):
+    plain, named = stages(), stages(*OWN[module])
+    assert unlike(plain, named) == CHANGES[module]
+    other = [word.replace("0.3", "0.35") for word in OWN[module]]
+    assert unlike(named, stages(*other)) == CHANGES[module]
+    path = here / f"{module}.py"
+    path.write_text(path.read_text() + "\n# edited\n")
+    assert unlike(named, stages(*OWN[module])) == CHANGES[module]
+
+
+def test_an_edited_example_is_composed_anew(here):
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = from_hydra(compose("run", [word for words in OWN.values() for word in words]))
+    assert {here / f"{module}.py" for module in OWN} <= set(source_files(config) or [])
+
+
+def test_every_wrong_argument_is_told_in_a_line_and_nothing_is_written(here, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["pathsynth"])
+    monkeypatch.setenv("PATHSYNTH_STARTED", "")
+    monkeypatch.setenv("PYTHONPATH", f"{here}:{':'.join(path for path in sys.path if path)}")
+    before = {path.name for path in here.iterdir()}
+    assert dispatch(["run", *(f"+sampling.rules.bright.{word}" for word in ("_target_=my_rule.Bright", "leest=0.3"))]) == 2
+    told = capsys.readouterr().err
+    assert "sampling.rules.bright: my_rule.Bright refuses its arguments" in told and "leest" in told and "it takes least" in told
+    assert {path.name for path in here.iterdir()} - {"__pycache__"} == before
