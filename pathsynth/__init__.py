@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathsynth.sampling.attempts import load_attempts
     from pathsynth.sampling.reference import regenerate_until_correct
     from pathsynth.sampling.rejection import SlotStatus
+    from pathsynth.sampling.retry import Rejection, Retry
     from pathsynth.sampling.sampler import AttemptRecord, RejectionSampler, SampledImages
     from pathsynth.sampling.verdict import AtLeast, Leads, MostProbable, Seen
     from pathsynth.training.regeneration import RegenerationCallback
@@ -33,9 +34,11 @@ __all__ = [
     "MostProbable",
     "Phantom",
     "RegenerationCallback",
+    "Rejection",
     "RejectionSampler",
     "RequestError",
     "Result",
+    "Retry",
     "SampledImages",
     "Seen",
     "SlotStatus",
@@ -55,6 +58,7 @@ _MODULES = {
     "sampling.attempts": ("load_attempts",),
     "sampling.reference": ("regenerate_until_correct",),
     "sampling.rejection": ("SlotStatus",),
+    "sampling.retry": ("Rejection", "Retry"),
     "sampling.sampler": ("AttemptRecord", "RejectionSampler", "SampledImages"),
     "sampling.verdict": ("AtLeast", "Leads", "MostProbable", "Seen"),
     "training.regeneration": ("RegenerationCallback",),

@@ -67,6 +67,8 @@ def object_requests(config: RunConfig) -> tuple[ObjectRequest, ...]:
 
 
 def _sampling_objects(config: RunConfig) -> Iterator[ObjectRequest]:
+    if config.sampling and config.sampling.retry:
+        yield ObjectRequest("sampling.retry", config.sampling.retry, "pathsynth.sampling.retry.RetryStrategy")
     for name, rule in (config.sampling.rules if config.sampling else {}).items():
         yield ObjectRequest(f"sampling.rules.{name}", rule, "pathsynth.sampling.verdict.Rule")
 

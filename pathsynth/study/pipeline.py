@@ -33,7 +33,7 @@ from pathsynth.models.lora import load_adapter, unload_adapter
 from pathsynth.sampling.draw import drawer
 from pathsynth.sampling.early import Cut, EarlyLook, calibrate, cut_told, fit_cut, read_cut, write_cut
 from pathsynth.sampling.gate import Gate
-from pathsynth.sampling.generation import generate_set, route_of
+from pathsynth.sampling.generation import generate_set, retry_strategy, route_of
 from pathsynth.sampling.image_set import class_counts, unreachable_told
 from pathsynth.sampling.rejection import Route
 from pathsynth.sampling.request import requested_prompts
@@ -103,6 +103,7 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
     named_callbacks(config.callbacks, has_logger=False)  # a wrong one is told before gate and judge are trained
     if config.sampling:
         own_rules(config.sampling)
+        retry_strategy(config.sampling)
     if config.lora and any(stage.name == "finetune" for stage in plan.stages):
         check_optimizer(config.optimizer, magnitudes=config.lora.dora, text_encoder=config.lora.text_encoder)
     waiting = list(plan.stages)

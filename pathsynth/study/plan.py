@@ -117,6 +117,7 @@ _USUAL_SAMPLING: Mapping[str, Any] = {
     "revise": 0.0,
     "look_after": None,
     "rules": {},
+    "retry": {},
 }
 """As :data:`NEUTRAL`, of what ``generate`` and ``finetune`` both hold."""
 
@@ -124,7 +125,7 @@ _USUAL_SAMPLING: Mapping[str, Any] = {
 _OF_LOOK = ("look_loss", "look_n")
 """Of how early rejection's cut is fitted; without one no result depends on them."""
 
-_OF_SLOTS = ("attempts", "batch_size", "calls", "seconds", "speculate", "guidance_step", "revise")
+_OF_SLOTS = ("attempts", "batch_size", "calls", "seconds", "speculate", "guidance_step", "revise", "retry")
 """Of how slots are filled after their first attempts; early rejection's cut is fitted on first attempts alone."""
 
 _OF_ACCEPTANCE = ("threshold", "margin", "reject_copies", "rules")
@@ -311,11 +312,10 @@ class _Planner:
 
     def _generate(self) -> None:
         sampling = _needed(self._config.sampling, "sampling")
-        rules = class_digests(targets(sampling.rules))
-        settings = {**self._sampling(), "request": self._request(), "classes": rules}
+        settings = {**self._sampling(), "request": self._request(), "classes": class_digests(targets([sampling.rules, sampling.retry]))}
         parents = {name: self._identity(name) for name in ("finetune", "gate")}
         if sampling.look_after:
-            self._add("look", {**self._first_attempts(_OF_SLOTS), "classes": rules}, **parents)
+            self._add("look", {**self._first_attempts(_OF_SLOTS), "classes": class_digests(targets(sampling.rules))}, **parents)
             parents["look"] = self._identity("look")
         self._add("generate", settings, **parents)
 
@@ -381,7 +381,7 @@ class _Planner:
         settings = {key: value for key, value in self._sampling().items() if key not in without}
         sampling = _needed(self._config.sampling, "sampling")
         # guidance that later attempts get has the denoiser run with and without the prompt for first ones, too
-        return {**settings, "guided": True} if sampling.guidance == 1 and sampling.guidance_step else settings
+        return {**settings, "guided": True} if sampling.guidance == 1 and sampling.varies_guidance else settings
 
     def _identity(self, name: str) -> str:
         return self._given.get(name) or self._stages[name].identity

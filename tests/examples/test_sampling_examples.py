@@ -17,8 +17,9 @@ from pathsynth.study.sources import source_files
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RULE = ["+sampling.rules.bright._target_=my_rule.Bright", "+sampling.rules.bright.least=0.3"]
-OWN = {"my_rule": RULE}
-CHANGES = {"my_rule": {"generate", "evaluate"}}
+RETRY = ["sampling.retry._target_=my_retry.ByDistance", "+sampling.retry.near=0.3"]
+OWN = {"my_rule": RULE, "my_retry": RETRY}
+CHANGES = {"my_rule": {"generate", "evaluate"}, "my_retry": {"generate", "evaluate"}}
 """By module of an example: how it is named, and the stages that it makes others."""
 
 

@@ -65,6 +65,7 @@ SUBSET = {**OFFICIAL, "data.download": False, "data.allow_subset": True, "data.r
 OWN = {"data.name": "folder", "data.root": "{images}", "data.n_train": 0, "data.n_val": 0, "data.n_test": 0}
 WATCHER = {"_target_": "pytorch_lightning.callbacks.LearningRateMonitor"}
 STRICT = {"_target_": "pathsynth.sampling.verdict.AtLeast", "threshold": 0.9}
+REVISING = {"_target_": "pathsynth.sampling.retry.StandardRetry", "revise": 0.5}
 ALONE = frozenset({"classifier"})
 
 _OF_A_CLASSIFIER: Mapping[str, Any] = {
@@ -158,6 +159,7 @@ TABLE: Mapping[str, Sequence[Case]] = {
         Case(2.0, DRAWN, {"sampling.guidance": 1.0, "sampling.guidance_step": 1.0}),
     ],
     "sampling.revise": [Case(0.5, DRAWN)],
+    "sampling.retry": [Case(REVISING, DRAWN), Case(REVISING, TRAINED, {"sampling.guidance": 1.0})],
     "sampling.speculate": [Case(True, DRAWN)],
     "sampling.calls": [Case(90, DRAWN)],
     "sampling.seconds": [Case(60.0, DRAWN)],
@@ -476,7 +478,7 @@ TRAININGS = [
     *(f"trainer.{key}" for key in ("accelerator", "log_every_n_steps", "profiler", "detect_anomaly", "inference_mode")),
     *(f"trainer.{key}" for key in ("checkpoint_every", "keep_checkpoints", "explosion", "retry_factor", "enable_model_summary")),
     *(f"sampling.{key}" for key in ("attempts", "threshold", "margin", "reject_copies", "rules", "guidance_step", "revise", "speculate")),
-    *("sampling.calls", "sampling.look_after", "gate.test"),
+    *("sampling.calls", "sampling.retry", "sampling.look_after", "gate.test"),
 ]
 """Keys whose effect on an adapter of four steps shows in its bits, or must not."""
 
