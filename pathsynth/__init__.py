@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathsynth.data.phantom import Phantom
     from pathsynth.ledger.errors import RequestError, StageError
     from pathsynth.ledger.records import Metric, Result, load_result
+    from pathsynth.metrics.custom import EvaluationData, ImageSample, MetricValue, RealSample
     from pathsynth.metrics.image_scores import Evaluation, evaluate_images
     from pathsynth.sampling.attempts import load_attempts
     from pathsynth.sampling.reference import regenerate_until_correct
@@ -29,10 +30,14 @@ __all__ = [
     "AtLeast",
     "AttemptRecord",
     "Evaluation",
+    "EvaluationData",
+    "ImageSample",
     "Leads",
     "Metric",
+    "MetricValue",
     "MostProbable",
     "Phantom",
+    "RealSample",
     "RegenerationCallback",
     "Rejection",
     "RejectionSampler",
@@ -54,6 +59,7 @@ _MODULES = {
     "data.phantom": ("Phantom",),
     "ledger.errors": ("RequestError", "StageError"),
     "ledger.records": ("Metric", "Result", "load_result"),
+    "metrics.custom": ("EvaluationData", "ImageSample", "MetricValue", "RealSample"),
     "metrics.image_scores": ("Evaluation", "evaluate_images"),
     "sampling.attempts": ("load_attempts",),
     "sampling.reference": ("regenerate_until_correct",),

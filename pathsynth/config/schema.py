@@ -429,12 +429,21 @@ class EvaluateConfig(_Group):
     """``n`` slots a class; ``split`` is the real reference ("test" is computed only when asked for).
 
     ``prompts``: what images are asked for with: the canonical prompt of each class, the paraphrases that captions may be in training, or
-    those that never are; the latter two take turns.
+    those that never are; the latter two take turns. ``metrics``: further metrics, each a class of the user's own under the name that its
+    records have, with its arguments.
     """
 
     n: int = Field(ge=1)
     split: Literal["val", "test"]
     prompts: Literal["canonical", "paraphrases", "held_out"] = "canonical"
+    metrics: dict[str, dict[str, Any]] = Field({})
+
+    @field_validator("metrics")
+    @classmethod
+    def _name_metrics(cls, metrics: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, metric in metrics.items():
+            require_target(f"evaluate.metrics.{name}", metric, "my_metric.MyMetric")
+        return metrics
 
 
 class TrackingConfig(_Group):

@@ -140,6 +140,7 @@ class TrialView:
     class_closeness: ClassTable
     trust: tuple[Row, ...]
     common_errors: tuple[Row, ...]
+    own_metrics: tuple[Row, ...]
     pictures: tuple[Pictures, ...]
     nearest: tuple[Nearest, ...]
     absent_images: tuple[str, ...]
@@ -192,6 +193,7 @@ def trial_view(trial: TrialSummary, real: bool = False, study_page: str = "") ->
         class_closeness=_class_table(scores, _class_closeness(scores)),
         trust=_trust(scores),
         common_errors=_common_errors(scores),
+        own_metrics=_own_metrics(scores),
         pictures=_pictures(images, plan),
         nearest=_nearest(trial.folder, plan) if shown else (),
         few_classes=FEW_CLASSES,
@@ -392,6 +394,14 @@ def _common_errors(scores: Scores) -> tuple[Row, ...]:
     """How the errors of gate and judge go together, a row for each split of real images that it was measured on."""
     found = ((words, scores.real("error_correlation", None, split)) for split, words in _SPLITS)
     return tuple(Row(f"{words} images", (cell(m),)) for words, m in found if m)
+
+
+def _own_metrics(scores: Scores) -> tuple[Row, ...]:
+    """Three cells a row: before filtering, after filtering, real images."""
+    return tuple(
+        Row(name if slug is None else f"{name}, {class_name(slug)}", tuple(cell(m) for m in cells), slug is None)
+        for name, slug, cells in scores.own_rows()
+    )
 
 
 def _pictures(images: TrialImages, plan: ImagePlan) -> tuple[Pictures, ...]:

@@ -63,7 +63,7 @@ def class_request(config: RunConfig, slugs: Sequence[str]) -> ClassRequest | Non
 
 def object_requests(config: RunConfig) -> tuple[ObjectRequest, ...]:
     """The objects of a request that are the user's own, each under its key."""
-    return tuple(_sampling_objects(config))
+    return (*_sampling_objects(config), *_metrics(config))
 
 
 def _sampling_objects(config: RunConfig) -> Iterator[ObjectRequest]:
@@ -71,6 +71,11 @@ def _sampling_objects(config: RunConfig) -> Iterator[ObjectRequest]:
         yield ObjectRequest("sampling.retry", config.sampling.retry, "pathsynth.sampling.retry.RetryStrategy")
     for name, rule in (config.sampling.rules if config.sampling else {}).items():
         yield ObjectRequest(f"sampling.rules.{name}", rule, "pathsynth.sampling.verdict.Rule")
+
+
+def _metrics(config: RunConfig) -> Iterator[ObjectRequest]:
+    for name, metric in (config.evaluate.metrics if config.evaluate else {}).items():
+        yield ObjectRequest(f"evaluate.metrics.{name}", metric, "pathsynth.metrics.custom.ImageMetric")
 
 
 def class_faults(request: ClassRequest | None) -> list[str]:

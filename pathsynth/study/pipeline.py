@@ -48,6 +48,7 @@ from pathsynth.study.evaluation import (
     format_scores,
     log_classifier,
     log_result,
+    named_metrics,
     placed,
     write_evaluation,
     write_reference,
@@ -104,6 +105,8 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
     if config.sampling:
         own_rules(config.sampling)
         retry_strategy(config.sampling)
+    if config.evaluate:
+        named_metrics(config.evaluate)
     if config.lora and any(stage.name == "finetune" for stage in plan.stages):
         check_optimizer(config.optimizer, magnitudes=config.lora.dora, text_encoder=config.lora.text_encoder)
     waiting = list(plan.stages)

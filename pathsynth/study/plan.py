@@ -94,7 +94,7 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     "look": {"classes": {}},
     "generate": {"threshold": 0.0, "classes": {}},
     "reference": {"canvas": None},
-    "evaluate": {"protocol": 1, "prompts": "canonical"},
+    "evaluate": {"protocol": 1, "prompts": "canonical", "metrics": {}, "classes": {}},
 }
 """Settings at which a stage does what it did before the setting existed; they are left out of its identity.
 
@@ -320,13 +320,14 @@ class _Planner:
         self._add("generate", settings, **parents)
 
     def _reference(self) -> None:
-        compared = _needed(self._config.evaluate, "evaluate").model_dump(mode="json", exclude={"prompts"})
+        compared = _needed(self._config.evaluate, "evaluate").model_dump(mode="json", exclude={"prompts", "metrics"})
         settings = {**compared, "canvas": _needed(self._config.base, "base").canvas, "protocol": PROTOCOL}
         parents = {"data": self._data.identity, "base": self._base.identity}
         self._add("reference", settings, **parents, judge=self._identity("judge"), gate=self._identity("gate"))
 
     def _evaluate(self) -> None:
-        settings = {**_needed(self._config.evaluate, "evaluate").model_dump(mode="json"), "protocol": PROTOCOL}
+        evaluate = _needed(self._config.evaluate, "evaluate")
+        settings = {**evaluate.model_dump(mode="json"), "protocol": PROTOCOL, "classes": class_digests(targets(evaluate.metrics))}
         parents = {name: self._identity(name) for name in ("generate", "judge", "gate")}
         self._add("evaluate", settings, data=self._data.identity, **parents)
 

@@ -18,8 +18,9 @@ from pathsynth.study.sources import source_files
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RULE = ["+sampling.rules.bright._target_=my_rule.Bright", "+sampling.rules.bright.least=0.3"]
 RETRY = ["sampling.retry._target_=my_retry.ByDistance", "+sampling.retry.near=0.3"]
-OWN = {"my_rule": RULE, "my_retry": RETRY}
-CHANGES = {"my_rule": {"generate", "evaluate"}, "my_retry": {"generate", "evaluate"}}
+METRIC = ["+evaluate.metrics.gap._target_=my_metric.BrightnessGap", "+evaluate.metrics.gap.resamples=300"]
+OWN = {"my_rule": RULE, "my_retry": RETRY, "my_metric": METRIC}
+CHANGES = {"my_rule": {"generate", "evaluate"}, "my_retry": {"generate", "evaluate"}, "my_metric": {"evaluate"}}
 """By module of an example: how it is named, and the stages that it makes others."""
 
 
@@ -46,7 +47,7 @@ def unlike(before: dict[str, str], after: dict[str, str]) -> set[str]:
 def test_an_example_changes_the_stage_that_uses_it_by_its_name_its_arguments_and_its_source(module, here):
     plain, named = stages(), stages(*OWN[module])
     assert unlike(plain, named) == CHANGES[module]
-    other = [word.replace("0.3", "0.35") for word in OWN[module]]
+    other = [f"{word}5" if "_target_" not in word else word for word in OWN[module]]
     assert unlike(named, stages(*other)) == CHANGES[module]
     path = here / f"{module}.py"
     path.write_text(path.read_text() + "\n# edited\n")
@@ -64,7 +65,11 @@ def test_every_wrong_argument_is_told_in_a_line_and_nothing_is_written(here, mon
     monkeypatch.setenv("PATHSYNTH_STARTED", "")
     monkeypatch.setenv("PYTHONPATH", f"{here}:{':'.join(path for path in sys.path if path)}")
     before = {path.name for path in here.iterdir()}
-    assert dispatch(["run", *(f"+sampling.rules.bright.{word}" for word in ("_target_=my_rule.Bright", "leest=0.3"))]) == 2
-    told = capsys.readouterr().err
-    assert "sampling.rules.bright: my_rule.Bright refuses its arguments" in told and "leest" in told and "it takes least" in told
+    wrong = [word if "_target_" in word else word.replace("=", "x=") for words in OWN.values() for word in words]
+    assert dispatch(["run", *wrong]) == 2
+    told = capsys.readouterr().err.splitlines()
+    for key, name, argument in (("rules.bright", "my_rule.Bright", "least"), ("retry", "my_retry.ByDistance", "near")):
+        refusal = f"sampling.{key}: {name} refuses its arguments (got an unexpected keyword argument '{argument}x'); it takes {argument}"
+        assert [line for line in told if refusal in line], told
+    assert [line for line in told if "evaluate.metrics.gap: my_metric.BrightnessGap refuses its arguments" in line and "resamplesx" in line]
     assert {path.name for path in here.iterdir()} - {"__pycache__"} == before

@@ -181,6 +181,7 @@ TABLE: Mapping[str, Sequence[Case]] = {
     "evaluate.n": [Case(3, DRAWN | {"reference"})],
     "evaluate.split": [Case("test", frozenset({"reference", "evaluate"}))],
     "evaluate.prompts": [Case("held_out", DRAWN)],
+    "evaluate.metrics": [Case({"mine": {"_target_": "a.Metric"}}, frozenset({"evaluate"}))],
     "pretrain.root": [Case("/elsewhere")],
     **{f"pretrain.{key}": [Case(value, frozenset({"pretrain"}))] for key, value in _OF_PRETRAINING.items()},
 }
