@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from pathsynth.ledger.errors import StageError
+from pathsynth.ledger.errors import StageError, summarize_error, summarize_value
 from pathsynth.ledger.records import Metric, Missing
 from pathsynth.metrics.image_scores import AFTER, BEFORE
 
@@ -121,8 +121,7 @@ def _measured(metric: ImageMetric, data: EvaluationData, named: str) -> Sequence
     try:
         found = metric.measure(data)
     except Exception as error:  # whatever a metric of the user's own raises
-        cause = " ".join(f"{type(error).__name__}: {error}".split())
-        raise StageError(f"{named} failed ({cause}); correct its measure(data)") from error
+        raise StageError(f"{named} failed ({summarize_error(error)}); correct its measure(data)") from error
     values = [found] if isinstance(found, MetricValue) else found
     if not isinstance(values, (list, tuple)) or not all(isinstance(value, MetricValue) for value in values):
         raise StageError(f"{named} gave {type(found).__name__}; return a pathsynth.MetricValue, or a list of them")
@@ -134,15 +133,16 @@ def _check(value: MetricValue, classes: Sequence[str], named: str) -> None:
     for key in ("value", "low", "high"):
         number = getattr(value, key)
         if not (number is None and key != "value") and (not isinstance(number, Real) or isinstance(number, bool)):
-            raise StageError(f"{named} gave {key}={number!r}; give a number{'' if key == 'value' else ', or None'}")
+            raise StageError(f"{named} gave {key}={summarize_value(number)}; give a number{'' if key == 'value' else ', or None'}")
     if not isinstance(value.n, (int, np.integer)) or isinstance(value.n, bool) or value.n < 0:
-        raise StageError(f"{named} gave n={value.n!r}; give how many it rests on, a whole number of 0 or more")
+        raise StageError(f"{named} gave n={summarize_value(value.n)}; give how many it rests on, a whole number of 0 or more")
     if value.stage not in (BEFORE, AFTER, None):
-        raise StageError(f"{named} gave stage={value.stage!r}; give {BEFORE!r}, {AFTER!r}, or None for the real images")
+        raise StageError(f"{named} gave stage={summarize_value(value.stage)}; give {BEFORE!r}, {AFTER!r}, or None for the real images")
     if value.class_ is not None and value.class_ not in classes:
-        raise StageError(f"{named} gave class_={value.class_!r}; give one of {', '.join(classes)}, or None")
+        raise StageError(f"{named} gave class_={summarize_value(value.class_)}; give one of {', '.join(classes)}, or None")
     if not all(isinstance(text, str) for text in (value.unit, value.part, value.reason)) or not value.unit:
-        raise StageError(f"{named} gave unit={value.unit!r}, part={value.part!r}, reason={value.reason!r}; give words")
+        words = ", ".join(f"{key}={summarize_value(getattr(value, key))}" for key in ("unit", "part", "reason"))
+        raise StageError(f"{named} gave {words}; give words")
 
 
 def _absence(value: MetricValue) -> str:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from pathsynth.ledger.errors import StageError
+from pathsynth.ledger.errors import StageError, summarize_error, summarize_value
 from pathsynth.sampling.slots import Slot
 from pathsynth.sampling.verdict import Verdict
 
@@ -82,8 +82,7 @@ def retry_of(strategy: RetryStrategy, slot: Slot, number: int, rejection: Reject
     try:
         retry = strategy.retry(slot, number, rejection)
     except Exception as error:  # whatever a strategy of the user's own raises
-        cause = " ".join(f"{type(error).__name__}: {error}".split())
-        raise StageError(f"{named} failed ({cause}); correct its retry(slot, number, rejection)") from error
+        raise StageError(f"{named} failed ({summarize_error(error)}); correct its retry(slot, number, rejection)") from error
     fault = _fault(retry, guidance)
     if fault:
         raise StageError(f"{named} gave {fault}")
@@ -92,13 +91,14 @@ def retry_of(strategy: RetryStrategy, slot: Slot, number: int, rejection: Reject
 
 def _fault(retry: Retry, guidance: float) -> str:
     if not isinstance(retry, Retry):
-        return f"{retry!r}; return a pathsynth.Retry"
+        return f"{summarize_value(retry)}; return a pathsynth.Retry"
     if not _is_number(retry.more_guidance) or not 1 <= guidance + retry.more_guidance < math.inf:
-        return f"more_guidance={retry.more_guidance!r}; with sampling.guidance={guidance:g} the sum must be a number of 1 or more"
+        told = f"more_guidance={summarize_value(retry.more_guidance)}"
+        return f"{told}; with sampling.guidance={guidance:g} the sum must be a number of 1 or more"
     if not _is_number(retry.again) or not 0 <= retry.again < 1:
-        return f"again={retry.again!r}; give a share of the steps of at least 0 and less than 1"
+        return f"again={summarize_value(retry.again)}; give a share of the steps of at least 0 and less than 1"
     if retry.prompt is not None and not (isinstance(retry.prompt, str) and retry.prompt.strip()):
-        return f"prompt={retry.prompt!r}; give words, or None for the slot's own"
+        return f"prompt={summarize_value(retry.prompt)}; give words, or None for the slot's own"
     return ""
 
 

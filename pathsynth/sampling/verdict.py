@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from pathsynth.ledger.errors import StageError
+from pathsynth.ledger.errors import StageError, summarize_error, summarize_value
 
 MARGIN = 1e-3
 """Verdicts whose deciding values lie closer than this to a limit may flip with batch size or machine (rounding); they are flagged."""
@@ -158,10 +158,10 @@ def slack_of(rule: Rule, seen: Seen, label: int) -> float:
     try:
         slack = rule.slack(seen, label)
     except Exception as error:  # whatever a rule of the user's own raises
-        cause = " ".join(f"{type(error).__name__}: {error}".split())
-        raise StageError(f"the acceptance rule {_class_of(rule)} failed ({cause}); correct its slack(seen, label)") from error
+        told = f"the acceptance rule {_class_of(rule)} failed ({summarize_error(error)})"
+        raise StageError(f"{told}; correct its slack(seen, label)") from error
     if not isinstance(slack, Real) or isinstance(slack, bool) or math.isnan(slack):
-        told = f"the acceptance rule {_class_of(rule)} gave {slack!r} where a number was due"
+        told = f"the acceptance rule {_class_of(rule)} gave {summarize_value(slack)} where a number was due"
         raise StageError(f"{told}; return a float from slack(seen, label), below zero where the image is rejected")
     return float(slack)
 
@@ -174,7 +174,7 @@ def reason_of(rule: Rule) -> str:
     """
     reason = rule.reason
     if not isinstance(reason, str) or not reason.strip():
-        raise StageError(f"the acceptance rule {_class_of(rule)} has the reason {reason!r}; set reason to a few words")
+        raise StageError(f"the acceptance rule {_class_of(rule)} has the reason {summarize_value(reason)}; set reason to a few words")
     return reason
 
 

@@ -6,12 +6,14 @@ import shutil
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
 from pathsynth.__main__ import dispatch
 from pathsynth.config import from_hydra
 from pathsynth.config.shipped import conf_folder
+from pathsynth.ledger.records import Missing, read_result
 from pathsynth.study.plan import plan
 from pathsynth.study.sources import source_files
 
@@ -73,3 +75,49 @@ def test_every_wrong_argument_is_told_in_a_line_and_nothing_is_written(here, mon
         assert [line for line in told if refusal in line], told
     assert [line for line in told if "evaluate.metrics.gap: my_metric.BrightnessGap refuses its arguments" in line and "resamplesx" in line]
     assert {path.name for path in here.iterdir()} - {"__pycache__"} == before
+
+
+SMALL = [
+    *("data.n_train=90", "data.n_val=36", "data.n_test=18", "gate.epochs=1", "judge.epochs=1", "lora.targets=attention"),
+    *("trainer.max_steps=4", "trainer.batch_size=4", "validation.every=4", "validation.n=1", "sampling.steps=4", "sampling.attempts=3"),
+    *("evaluate.n=2", "sampling.deterministic=true", "tracking=wandb"),
+]
+STRICT = [*RULE[:1], "+sampling.rules.bright.least=0.99", *RETRY[:1], "+sampling.retry.near=0.0", *METRIC]
+"""Such that nothing is accepted, and whatever the gate would accept is rejected by the example's rule."""
+
+
+@pytest.mark.slow
+def test_a_run_with_all_three(here, small_base_folder, run_command, offline_runs, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    words = ["run", f"base.path={small_base_folder}", *SMALL, *STRICT]
+    shown = run_command(here, *words, "--cfg", "job").stdout
+    assert all(name in shown for name in ("my_rule.Bright", "my_retry.ByDistance", "my_metric.BrightnessGap"))
+    run_command(here, *words)
+    (trial,) = (path.parent for path in (here / "multirun" / "runs").glob("*/result.json"))
+
+    table = pd.read_parquet(trial / "attempts.parquet")
+    assert not table.accepted.any() and "darker than 0.99" in set(table.reason)
+    assert set(table[table.attempt > 0].strategy) == {"revise"} and set(table[table.attempt > 0].start) == {2}
+    assert (table[table.attempt > 0].denoiser_calls * 2 == table[table.attempt == 0].denoiser_calls.iloc[0]).all()
+
+    result = read_result(trial / "result.json")
+    gap = result.find("gap", "before filtering")
+    assert gap and gap.low < gap.value < gap.high and (gap.n, gap.unit) == (18, "image")
+    assert Missing("gap after filtering", "fewer than two images") in result.missing
+    (run,) = (parts[0] for parts in offline_runs(trial).values() if parts[0].run["job_type"] == "evaluate")
+    assert run.summary["generated/before_filtering/gap"] == gap.value
+    assert "darker than 0.99" in {row["verdict"] for row in run.table("validation/images")}
+
+    again = table[table.attempt == 2].iloc[0]
+    replayed = run_command(here, "replay", str(trial), f"{again.class_slug}-{again.slot:05d}-2").stdout
+    assert replayed.splitlines()[-1] == "the same pixels"
+    run_command(here, "report", str(trial))
+    page = (trial / "report.html").read_text()
+    assert "darker than 0.99" in page and "Metrics of your own" in page
+
+    source = here / "my_rule.py"
+    source.write_text(source.read_text().replace("return float(seen.image.mean())", "return seen.image.mean(axis=2)"))
+    failed = run_command(here, *words, "study.name=broken", status=1)
+    assert "the acceptance rule my_rule.Bright gave" in failed.stdout + failed.stderr
+    (broken,) = (path.parent for path in (here / "multirun" / "broken").glob("*/state.json"))
+    assert not (broken / "images").exists() and not (broken / "attempts.parquet").exists() and not (broken / "result.json").exists()

@@ -362,7 +362,7 @@ def test_a_rule_of_ones_own_rejects_for_its_reason(answer):
     assert verdict(MostProbable(), Answering(lambda seen: -answer), probabilities=[0.9, 0.1]).accepted
 
 
-@pytest.mark.parametrize("answer", [float("nan"), np.float32("nan"), None, "0.5", True, np.zeros(2)])
+@pytest.mark.parametrize("answer", [float("nan"), np.float32("nan"), None, "0.5", True, np.zeros((9, 9))])
 def test_a_rule_that_gives_no_number_is_named(answer):
     with pytest.raises(StageError, match=r"acceptance rule \S+\.Answering gave .* where a number was due; return a float") as failed:
         verdict(MostProbable(), Answering(lambda seen: answer), probabilities=[0.9, 0.1])
