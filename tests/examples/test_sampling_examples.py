@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -14,7 +15,9 @@ from pathsynth.__main__ import dispatch
 from pathsynth.config import from_hydra
 from pathsynth.config.shipped import conf_folder
 from pathsynth.ledger.records import Missing, read_result
+from pathsynth.report.page import write_report
 from pathsynth.study.plan import plan
+from pathsynth.study.rerun import foreign_targets
 from pathsynth.study.sources import source_files
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -56,10 +59,12 @@ def test_an_example_changes_the_stage_that_uses_it_by_its_name_its_arguments_and
     assert unlike(named, stages(*OWN[module])) == CHANGES[module]
 
 
-def test_an_edited_example_is_composed_anew(here):
+def test_an_edited_example_is_composed_anew_and_a_rerun_asks_before_it_runs_one(here, monkeypatch):
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config = from_hydra(compose("run", [word for words in OWN.values() for word in words]))
     assert {here / f"{module}.py" for module in OWN} <= set(source_files(config) or [])
+    monkeypatch.setattr("pathsynth.study.rerun.manifest_of", lambda folder: SimpleNamespace(config=config))
+    assert foreign_targets(here) == ["my_metric.BrightnessGap", "my_retry.ByDistance", "my_rule.Bright"]
 
 
 def test_every_wrong_argument_is_told_in_a_line_and_nothing_is_written(here, monkeypatch, capsys):
@@ -111,8 +116,7 @@ def test_a_run_with_all_three(here, small_base_folder, run_command, offline_runs
     again = table[table.attempt == 2].iloc[0]
     replayed = run_command(here, "replay", str(trial), f"{again.class_slug}-{again.slot:05d}-2").stdout
     assert replayed.splitlines()[-1] == "the same pixels"
-    run_command(here, "report", str(trial))
-    page = (trial / "report.html").read_text()
+    page = write_report(trial).read_text()
     assert "darker than 0.99" in page and "Metrics of your own" in page
 
     source = here / "my_rule.py"
