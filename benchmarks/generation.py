@@ -238,7 +238,7 @@ def _ours(bench: _Bench, seed: int, speculate: bool = False, looks: bool = False
     assert sampling
     draw = _drawer(bench)
     look = EarlyLook(draw, bench.gate, bench.cut) if looks and bench.cut else None
-    route = replace(route_of(sampling, draw.scheduler), revise_from=None, look_after=request.look_after if look else None)
+    route = replace(route_of(sampling, draw.scheduler), look_after=request.look_after if look else None)
     budget = (request.attempts, request.batch_size, seed)
     accepted: dict[int, int] = {}
     attempts: dict[int, int] = {}

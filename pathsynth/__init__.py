@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from pathsynth.data.phantom import Phantom
     from pathsynth.ledger.errors import RequestError, StageError
     from pathsynth.ledger.records import Metric, Result, load_result
+    from pathsynth.metrics.custom import EvaluationData, ImageSample, MetricValue, RealSample
     from pathsynth.metrics.image_scores import Evaluation, evaluate_images
     from pathsynth.sampling.attempts import load_attempts
     from pathsynth.sampling.reference import regenerate_until_correct
     from pathsynth.sampling.rejection import SlotStatus
+    from pathsynth.sampling.retry import Rejection, Retry
     from pathsynth.sampling.sampler import AttemptRecord, RejectionSampler, SampledImages
-    from pathsynth.sampling.verdict import AtLeast, Leads, MostProbable
+    from pathsynth.sampling.verdict import AtLeast, Leads, MostProbable, Seen
     from pathsynth.training.regeneration import RegenerationCallback
     from pathsynth.vocabulary.labels import UnknownLabelError
 
@@ -28,15 +30,22 @@ __all__ = [
     "AtLeast",
     "AttemptRecord",
     "Evaluation",
+    "EvaluationData",
+    "ImageSample",
     "Leads",
     "Metric",
+    "MetricValue",
     "MostProbable",
     "Phantom",
+    "RealSample",
     "RegenerationCallback",
+    "Rejection",
     "RejectionSampler",
     "RequestError",
     "Result",
+    "Retry",
     "SampledImages",
+    "Seen",
     "SlotStatus",
     "StageError",
     "UnknownLabelError",
@@ -50,12 +59,14 @@ _MODULES = {
     "data.phantom": ("Phantom",),
     "ledger.errors": ("RequestError", "StageError"),
     "ledger.records": ("Metric", "Result", "load_result"),
+    "metrics.custom": ("EvaluationData", "ImageSample", "MetricValue", "RealSample"),
     "metrics.image_scores": ("Evaluation", "evaluate_images"),
     "sampling.attempts": ("load_attempts",),
     "sampling.reference": ("regenerate_until_correct",),
     "sampling.rejection": ("SlotStatus",),
+    "sampling.retry": ("Rejection", "Retry"),
     "sampling.sampler": ("AttemptRecord", "RejectionSampler", "SampledImages"),
-    "sampling.verdict": ("AtLeast", "Leads", "MostProbable"),
+    "sampling.verdict": ("AtLeast", "Leads", "MostProbable", "Seen"),
     "training.regeneration": ("RegenerationCallback",),
     "vocabulary.labels": ("UnknownLabelError",),
 }

@@ -14,6 +14,7 @@ from pathsynth.config.objects import require_target
 TARGET_GROUPS = ("attention", "attention+conv", "all-linear", "all")
 """Groups of a UNet's layers that ``lora.targets`` can name; ``all`` are attention, convolutions and the linear layers between."""
 REGEX = "regex:"
+STANDARD_RETRY = "pathsynth.sampling.retry.StandardRetry"
 CAPTIONS_BESIDE = "txt"
 """Of ``data.captions``: a text file beside each image."""
 
@@ -316,6 +317,8 @@ class SamplingConfig(_Group):
     ``revise``: the share of the steps that a further attempt at a slot takes again, from its rejected image noised anew; 0: it starts
     from noise. ``look_after``: a generation gives up, after so many steps, the candidates that are hopeless by then; null: none.
     Hopeless is what few of those that the gate would accept are: ``look_loss`` of them at most, on ``look_n`` slots of each class.
+    ``rules``: further rules of acceptance, each a class of the user's own under a name, with its arguments.
+    ``retry``: the strategy of further attempts at a slot; empty: the standard one, which ``guidance_step`` and ``revise`` belong to.
     """
 
     steps: int = Field(ge=1, le=1000)
@@ -338,9 +341,34 @@ class SamplingConfig(_Group):
     look_after: int | None = Field(None, ge=1)
     look_loss: float = Field(0.02, ge=0, lt=1)
     look_n: int = Field(20, ge=2)
+    rules: dict[str, dict[str, Any]] = Field({})
+    retry: dict[str, Any] = Field({"_target_": STANDARD_RETRY}, validate_default=True)
+
+    @field_validator("rules")
+    @classmethod
+    def _name_rules(cls, rules: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, rule in rules.items():
+            require_target(f"sampling.rules.{name}", rule, "my_rule.MyRule")
+        return rules
+
+    @field_validator("retry")
+    @classmethod
+    def _name_a_strategy(cls, retry: dict[str, Any]) -> dict[str, Any]:
+        """The standard one is the usual: results that are older than the key have it, too."""
+        if retry in ({}, {"_target_": STANDARD_RETRY}):
+            return {}
+        require_target("sampling.retry", retry, "my_retry.MyRetry")
+        return retry
 
     @model_validator(mode="after")
     def _go_together(self) -> SamplingConfig:
+        for key in ("guidance_step", "revise") if self.retry else ():
+            if getattr(self, key):
+                raise ValueError(f"sampling.{key} belongs to {STANDARD_RETRY}, and sampling.retry._target_ names another strategy; "
+                                 f"set sampling.{key}=0, or leave sampling.retry out")
+        if self.speculate and self.retry:
+            raise ValueError("sampling.speculate=true starts an attempt before the one before it is judged, and a strategy of your own in "
+                             "sampling.retry may depend on that; set sampling.speculate=false")
         if self.look_after and self.look_after >= self.steps:
             raise ValueError(f"sampling.look_after={self.look_after} is no step before the last of sampling.steps={self.steps}; lower it")
         if self.speculate and (self.revise or self.look_after):
@@ -351,16 +379,12 @@ class SamplingConfig(_Group):
     @property
     def calls_an_evaluation(self) -> int:
         """With guidance the denoiser runs twice for a prediction, with the prompt and without."""
-        return 2 if self.guidance > 1 or self.guidance_step else 1
+        return 2 if self.guidance > 1 or self.varies_guidance else 1
 
     @property
-    def revise_from(self) -> int | None:
-        """The step that an attempt starts at which revises another; None: none does."""
-        return self.steps - max(1, round(self.revise * self.steps)) if self.revise else None
-
-    def guidance_of(self, number: int) -> float:
-        """The guidance scale of an attempt at a slot."""
-        return self.guidance + number * self.guidance_step
+    def varies_guidance(self) -> bool:
+        """Whether further attempts at a slot may get another guidance than the first."""
+        return bool(self.guidance_step or self.retry)
 
     @property
     def half(self) -> bool:
@@ -405,12 +429,21 @@ class EvaluateConfig(_Group):
     """``n`` slots a class; ``split`` is the real reference ("test" is computed only when asked for).
 
     ``prompts``: what images are asked for with: the canonical prompt of each class, the paraphrases that captions may be in training, or
-    those that never are; the latter two take turns.
+    those that never are; the latter two take turns. ``metrics``: further metrics, each a class of the user's own under the name that its
+    records have, with its arguments.
     """
 
     n: int = Field(ge=1)
     split: Literal["val", "test"]
     prompts: Literal["canonical", "paraphrases", "held_out"] = "canonical"
+    metrics: dict[str, dict[str, Any]] = Field({})
+
+    @field_validator("metrics")
+    @classmethod
+    def _name_metrics(cls, metrics: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, metric in metrics.items():
+            require_target(f"evaluate.metrics.{name}", metric, "my_metric.MyMetric")
+        return metrics
 
 
 class TrackingConfig(_Group):

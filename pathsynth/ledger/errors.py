@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import reprlib
+
 
 class RequestError(Exception):
     """The request is wrong (exit status 2), and nothing was written: a line for each fault, that names the thing and the remedy."""
@@ -21,3 +23,13 @@ class StageError(Exception):
 
 class StoppedElsewhere(BaseException):
     """Another process of the same fine-tune was asked to stop, and the resume point is written. No ``Exception``: it is no failure."""
+
+
+def summarize_error(error: BaseException) -> str:
+    """What somebody else's code raised, in one line: its type and its words."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def summarize_value(value: object) -> str:
+    """A value that somebody else's code gave, in one short line."""
+    return " ".join(reprlib.repr(value).split())

@@ -17,7 +17,7 @@ from pathsynth.ledger.records import Metric
 from pathsynth.report.answer import EFFECT_HEADS, NO_SCORE, details, effect_row, headline
 from pathsynth.report.collect import TrialSummary, collect_trials
 from pathsynth.report.comparison import setting_effects, study_verdict
-from pathsynth.report.leaderboard import SCORES, LeaderboardRow, Score, leaderboard
+from pathsynth.report.leaderboard import LeaderboardRow, Score, leaderboard, score_columns
 from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, REJECTED, Scores, interval
 
 _COLUMNS = ((BEFORE, GATE), (BEFORE, JUDGE), (BEFORE, COLOUR), (AFTER, JUDGE), (AFTER, COLOUR))
@@ -61,13 +61,14 @@ def leaderboard_table(trials: Sequence[TrialSummary]) -> pd.DataFrame:
     unfinished (how many trials are), interval (what the intervals cover: images or seeds), and each score as
     ``<metric>/<stage>/<scorer>`` with ``…/low``, ``…/high`` and ``…/n``; blank where it was not measured.
     """
-    return pd.DataFrame([_place(place, row) for place, row in enumerate(leaderboard(trials), start=1)])
+    columns = list(score_columns(trials))
+    return pd.DataFrame([_place(place, row, columns) for place, row in enumerate(leaderboard(trials), start=1)])
 
 
-def _place(place: int, row: LeaderboardRow) -> dict[str, str | float | int | None]:
+def _place(place: int, row: LeaderboardRow, columns: Sequence[str]) -> dict[str, str | float | int | None]:
     line: dict[str, str | float | int | None] = {"place": place, "configuration": row.configuration, **row.settings}
     line |= {"seeds": " ".join(row.seeds), "unfinished": row.unfinished, "interval": row.interval}
-    for key in SCORES:
+    for key in columns:
         score = row.scores.get(key)
         ends = (score.value, score.low, score.high, score.n) if score else (None,) * 4
         line |= dict(zip((key, f"{key}/low", f"{key}/high", f"{key}/n"), ends, strict=True))
@@ -76,15 +77,16 @@ def _place(place: int, row: LeaderboardRow) -> dict[str, str | float | int | Non
 
 def _leaderboard_cells(trials: Sequence[TrialSummary]) -> tuple[list[str], list[list[str]]]:
     """Headings and rows as people read them; what was typed is not escaped."""
+    columns = score_columns(trials)
     rows = [
         [
             row.configuration,
             " ".join(row.seeds) + (f" ({row.unfinished} unfinished)" if row.unfinished else ""),
-            *(_shown(row.scores.get(key)) for key in SCORES),
+            *(_shown(row.scores.get(key)) for key in columns),
         ]
         for row in leaderboard(trials)
     ]
-    return ["configuration", "seeds", *(words for words, _ in SCORES.values())], rows
+    return ["configuration", "seeds", *(words for words, _ in columns.values())], rows
 
 
 _LATEX_HEAD = r"""% A line for each configuration: mean [95% interval], n.
@@ -96,7 +98,7 @@ _LATEX_HEAD = r"""% A line for each configuration: mean [95% interval], n.
 def _latex(trials: Sequence[TrialSummary]) -> bytes:
     heads, rows = _leaderboard_cells(trials)
     cells = [[" ".join(cell.split()) for cell in row] for row in rows]
-    table = pd.DataFrame(cells, columns=heads).to_latex(index=False, escape=True, column_format="ll" + "r" * len(SCORES))
+    table = pd.DataFrame(cells, columns=heads).to_latex(index=False, escape=True, column_format="ll" + "r" * (len(heads) - 2))
     return (_LATEX_HEAD + re.sub(r"^[\[*]", r"{\g<0>}", table, flags=re.MULTILINE)).encode()  # else an argument of the \\ before it
 
 
@@ -104,7 +106,8 @@ def trials_table(trials: Sequence[TrialSummary]) -> pd.DataFrame:
     """A line for each trial, finished or not.
 
     Columns: study, trial, folder, identity, state, problem, a column for each setting in which the trials differ, the seconds
-    of each stage, and each overall metric of generated images as ``<metric>/<stage>/<scorer>`` with ``…/low``, ``…/high`` and ``…/n``.
+    of each stage, and each overall metric of generated images as ``<metric>/<stage>/<scorer>`` (one of the user's own without a scorer)
+    with ``…/low``, ``…/high`` and ``…/n``.
     """
     return pd.DataFrame([_line(trial) for trial in trials])
 
@@ -124,7 +127,7 @@ def _line(trial: TrialSummary) -> dict[str, str | float | int | None]:
         line[f"seconds/{stage}"] = seconds
     for m in result.metrics if result else ():
         if m.class_ is None and m.split == "generated":
-            key = f"{m.metric}/{m.stage}/{m.scorer}"
+            key = "/".join(word for word in (m.metric, m.stage, m.scorer) if word)
             line |= {key: m.value, f"{key}/low": m.low, f"{key}/high": m.high, f"{key}/n": m.n}
     return line
 
@@ -166,7 +169,7 @@ def _side_by_side(trials: Sequence[TrialSummary]) -> str:
 
 def score_tables(scores: Scores) -> list[str]:
     """Overall, by class, and of the classifiers on real images, as Markdown; without those of which nothing was measured."""
-    parts = (_overall(scores), _by_class(scores), _class_closeness(scores), _classifiers(scores), _common_errors(scores))
+    parts = (_overall(scores), _by_class(scores), _class_closeness(scores), _own(scores), _classifiers(scores), _common_errors(scores))
     return [part for part in parts if part]
 
 
@@ -232,6 +235,12 @@ def _class_closeness(scores: Scores) -> str:
             rows.append([slug, *(_shown(m, 2) for m in found)])
     columns = [f"{metric}, {what}" for metric in ("KID", "coverage") for what in ("first attempts", "accepted", "real ones")]
     return _table(["class (judge's features)", *columns], rows) if rows else ""
+
+
+def _own(scores: Scores) -> str:
+    """The user's own metrics, over all classes and of each class that they were measured of."""
+    rows = [[name, slug or "**all**", *map(_shown, cells)] for name, slug, cells in scores.own_rows()]
+    return _table(["metric of your own", "class", BEFORE, AFTER, "real images"], rows) if rows else ""
 
 
 def _common_errors(scores: Scores) -> str:

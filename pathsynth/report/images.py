@@ -7,6 +7,7 @@ real images, each a file, below ``grids/``. Trials of earlier versions lack the 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,15 @@ class ImageFile:
     slot: int
     path: Path
     row: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class RejectionCount:
+    """How many attempts were rejected for a ``reason``, and how many ``first`` attempts at their slots among them."""
+
+    reason: str
+    first: int
+    attempts: int
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,19 @@ def trial_images(folder: Path, slugs: Sequence[str], shown: Sequence[str], slots
     beside = [ImageFile(REAL, slug, i, path, {}) for slug, i, path in places if path.is_file()]
     lost = sum(image.kind == FIRST for image in drawn) < len(first)
     return TrialImages((*drawn, *beside), tuple(_absent(folder, lost, real)))
+
+
+def rejection_counts(folder: Path) -> tuple[RejectionCount, ...]:
+    """Why attempts of a trial were rejected, the most frequent reason first; empty without an attempt log that tells it."""
+    import pyarrow.parquet  # loads slowly
+
+    path, columns = folder / _LEDGER, ["attempt", "accepted", "reason"]
+    if not path.is_file() or not set(columns) <= set(pyarrow.parquet.read_schema(path).names):
+        return ()
+    rows = pyarrow.parquet.read_table(path, columns=columns).to_pylist()
+    rejected = [(str(row["reason"]), row["attempt"] == 0) for row in rows if not row["accepted"] and row["reason"]]
+    first, every = Counter(reason for reason, is_first in rejected if is_first), Counter(reason for reason, _ in rejected)
+    return tuple(RejectionCount(reason, first[reason], n) for reason, n in sorted(every.items(), key=lambda told: (-told[1], told[0])))
 
 
 def nearest_pairs(folder: Path, slug: str, most: int) -> list[Path]:

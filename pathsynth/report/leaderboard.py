@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean, stdev
 
 from scipy.stats import t as student
@@ -11,6 +12,7 @@ from scipy.stats import t as student
 from pathsynth.ledger.records import Metric
 from pathsynth.report.collect import TrialSummary
 from pathsynth.report.comparison import SEED, configuration_label, study_verdict
+from pathsynth.report.scores import Scores
 
 SCORES: Mapping[str, tuple[str, Callable[[TrialSummary], Metric | None]]] = {
     "macro_f1/before filtering/gate": ("macro F1 before filtering, gate", lambda t: t.f1_gate),
@@ -18,13 +20,13 @@ SCORES: Mapping[str, tuple[str, Callable[[TrialSummary], Metric | None]]] = {
     "acceptance/before filtering/gate": ("acceptance", lambda t: t.acceptance),
     "accuracy/after filtering/judge": ("judge accuracy of the accepted", lambda t: t.accepted_judge),
 }
-"""The scores of a row, by metric, stage and scorer: what people call them, and where a trial has them."""
+"""The scores of a row, by metric, stage and scorer: what people call them, and where a trial has them; all are shares."""
 OVER_IMAGES, OVER_SEEDS = "images", "seeds"
 
 
 @dataclass(frozen=True)
 class Score:
-    """The mean over training seeds, in [0, 1], its 95% interval (None: not known), and on how many images or slots it stands."""
+    """The mean over training seeds, its 95% interval (None: not known), and on how many images or slots it stands."""
 
     value: float
     low: float | None
@@ -48,6 +50,20 @@ class LeaderboardRow:
     scores: Mapping[str, Score]
 
 
+def score_columns(trials: Sequence[TrialSummary]) -> Mapping[str, tuple[str, Callable[[TrialSummary], Metric | None]]]:
+    """:data:`SCORES`, and behind them the user's own metrics over all classes that any of the trials has."""
+    own = dict.fromkeys((m.metric, m.stage) for t in trials for m in _own(t) if m.stage)
+    return {**SCORES, **{f"{name}/{stage}": (f"{name} {stage}", partial(_own_score, name=name, stage=stage)) for name, stage in own}}
+
+
+def _own(trial: TrialSummary) -> list[Metric]:
+    return [m for m in Scores(trial.result.metrics).own if m.class_ is None] if trial.result else []
+
+
+def _own_score(trial: TrialSummary, name: str, stage: str | None) -> Metric | None:
+    return next((m for m in _own(trial) if (m.metric, m.stage) == (name, stage)), None)
+
+
 def leaderboard(trials: Sequence[TrialSummary]) -> list[LeaderboardRow]:
     """The configurations in the order of the study's verdict; those without a score are last."""
     groups: dict[str, list[TrialSummary]] = {}
@@ -55,25 +71,30 @@ def leaderboard(trials: Sequence[TrialSummary]) -> list[LeaderboardRow]:
         groups.setdefault(configuration_label(trial), []).append(trial)
     verdict = study_verdict(trials)
     ranked = [c.label for c in verdict.ranking] if verdict else []
-    return [_row(label, groups[label]) for label in (*ranked, *(label for label in groups if label not in ranked))]
+    columns = score_columns(trials)
+    return [_row(label, groups[label], columns) for label in (*ranked, *(label for label in groups if label not in ranked))]
 
 
-def _row(label: str, trials: Sequence[TrialSummary]) -> LeaderboardRow:
+def _row(
+    label: str, trials: Sequence[TrialSummary], columns: Mapping[str, tuple[str, Callable[[TrialSummary], Metric | None]]]
+) -> LeaderboardRow:
     finished = [t for t in trials if t.finished]
-    measured = {key: [m for t in finished if (m := metric(t))] for key, (_, metric) in SCORES.items()}
+    measured = {key: [m for t in finished if (m := metric(t))] for key, (_, metric) in columns.items()}
     return LeaderboardRow(
         configuration=label,
         settings={key: value for key, _, value in (d.partition("=") for d in trials[0].differing) if key != SEED},
         seeds=tuple(t.settings.get(SEED, "") for t in finished),
         unfinished=len(trials) - len(finished),
         interval=OVER_SEEDS if len(finished) > 1 else OVER_IMAGES,
-        scores={key: _mean(found) for key, found in measured.items() if found},
+        scores={key: _mean(found, share=key in SCORES) for key, found in measured.items() if found},
     )
 
 
-def _mean(measured: Sequence[Metric]) -> Score:
+def _mean(measured: Sequence[Metric], share: bool) -> Score:
+    """``share``: the values lie in [0, 1], and so does the interval."""
     n, value = sum(m.n for m in measured), fmean(m.value for m in measured)
     if len(measured) == 1:
         return Score(value, measured[0].low, measured[0].high, n)
     half = float(student.ppf(0.975, len(measured) - 1)) * stdev(m.value for m in measured) / len(measured) ** 0.5
-    return Score(value, max(0.0, value - half), min(1.0, value + half), n)
+    low, high = value - half, value + half
+    return Score(value, max(0.0, low), min(1.0, high), n) if share else Score(value, low, high, n)

@@ -17,6 +17,10 @@ COLOUR = "colour"
 """What colour histograms alone make of the images."""
 
 
+_COMMON_ERRORS = "error_correlation"
+"""Of gate and judge, so that it has no single scorer."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """A number as shown. ``interval`` and ``n`` are empty where there is none."""
@@ -44,6 +48,17 @@ class Scores:
         """The judge's record of one class's first attempts, of its accepted images, and of as many real training images."""
         before, after = (self.generated(metric, stage, JUDGE, slug) for stage in (BEFORE, AFTER))
         return before, after, self.real(metric, JUDGE, "train", slug)
+
+    @cached_property
+    def own(self) -> tuple[Metric, ...]:
+        """The records of metrics that the user named in ``evaluate.metrics``: no classifier of ours is their scorer."""
+        return tuple(m for m in self.metrics if m.scorer is None and m.metric != _COMMON_ERRORS)
+
+    def own_rows(self) -> list[tuple[str, str | None, tuple[Metric | None, Metric | None, Metric | None]]]:
+        """A row for each of these metrics and class (None: over all): before filtering, after filtering, and on real images."""
+        places = dict.fromkeys((m.metric, m.class_) for m in self.own)
+        found = {(m.metric, m.class_, m.stage): m for m in self.own}
+        return [(*place, (found.get((*place, BEFORE)), found.get((*place, AFTER)), found.get((*place, None)))) for place in places]
 
     @cached_property
     def _generated(self) -> Mapping[tuple[str, str | None, str | None, str | None], Metric]:

@@ -13,7 +13,7 @@ from pathsynth.ledger.records import Metric, Missing, Result
 from pathsynth.report import paper
 from pathsynth.report.bounds import FEW_CLASSES, WEAKEST, ImagePlan, image_plan, weakest
 from pathsynth.report.collect import TrialSummary
-from pathsynth.report.images import ACCEPTED, FIRST, REAL, TrialImages, nearest_pairs, trial_images
+from pathsynth.report.images import ACCEPTED, FIRST, REAL, RejectionCount, TrialImages, nearest_pairs, rejection_counts, trial_images
 from pathsynth.report.plots import GATE_COLOUR, history_plot, reliability_plot
 from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, REJECTED, Cell, Scores, cell
 from pathsynth.report.strips import Strip, image_strip, png_uri
@@ -133,12 +133,14 @@ class TrialView:
     classes: int
     by_class: ClassTable
     filtering: ClassTable
+    rejections: tuple[RejectionCount, ...]
     matrices: tuple[Matrix, ...]
     short_names: tuple[str, ...]
     closeness: tuple[Row, ...]
     class_closeness: ClassTable
     trust: tuple[Row, ...]
     common_errors: tuple[Row, ...]
+    own_metrics: tuple[Row, ...]
     pictures: tuple[Pictures, ...]
     nearest: tuple[Nearest, ...]
     absent_images: tuple[str, ...]
@@ -184,12 +186,14 @@ def trial_view(trial: TrialSummary, real: bool = False, study_page: str = "") ->
         classes=len(slugs),
         by_class=_class_table(scores, _by_class(scores)),
         filtering=_class_table(scores, _filtering(scores)),
+        rejections=rejection_counts(trial.folder),
         matrices=_matrices(result, slugs),
         short_names=tuple(short_name(s) for s in slugs),
         closeness=_closeness(scores),
         class_closeness=_class_table(scores, _class_closeness(scores)),
         trust=_trust(scores),
         common_errors=_common_errors(scores),
+        own_metrics=_own_metrics(scores),
         pictures=_pictures(images, plan),
         nearest=_nearest(trial.folder, plan) if shown else (),
         few_classes=FEW_CLASSES,
@@ -390,6 +394,14 @@ def _common_errors(scores: Scores) -> tuple[Row, ...]:
     """How the errors of gate and judge go together, a row for each split of real images that it was measured on."""
     found = ((words, scores.real("error_correlation", None, split)) for split, words in _SPLITS)
     return tuple(Row(f"{words} images", (cell(m),)) for words, m in found if m)
+
+
+def _own_metrics(scores: Scores) -> tuple[Row, ...]:
+    """Three cells a row: before filtering, after filtering, real images."""
+    return tuple(
+        Row(name if slug is None else f"{name}, {class_name(slug)}", tuple(cell(m) for m in cells), slug is None)
+        for name, slug, cells in scores.own_rows()
+    )
 
 
 def _pictures(images: TrialImages, plan: ImagePlan) -> tuple[Pictures, ...]:

@@ -17,6 +17,7 @@ from pathsynth.sampling.verdict import Verdict
 
 LINES, _TABLE = "attempts.jsonl", "attempts.parquet"
 _OPTIONAL = ("reason", "image", "sha256", "scheduler", "timestep_spacing")
+_STEPS = ("stopped_at", "start")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class AttemptRow:
     ``strategy``: how it was made different from the attempt before it. ``stopped_at``: the step after which it was given up as
     hopeless; ``sha256`` is then that of the predicted image. None: it took all steps. ``scheduler`` and ``timestep_spacing``: the
     diffusers class, and how it spread the timesteps; None in a ledger of an earlier version, or where the scheduler states none.
+    ``prompt``, ``guidance`` and ``start``, the step that it began at, are those of this very attempt: it began at ``start`` from the image
+    of the attempt before it where its strategy is "revise", else from noise. None: a ledger of an earlier version.
     """
 
     stream: str
@@ -51,14 +54,20 @@ class AttemptRow:
     stopped_at: int | None = None
     scheduler: str | None = None
     timestep_spacing: str | None = None
+    start: int | None = None
 
     @property
     def name(self) -> str:
         """What the candidate is called, in file names and on the command line."""
         return candidate_name(self.class_slug, self.slot, self.attempt)
 
-    def as_attempt(self) -> Attempt:
-        return Attempt(Slot(Stream(self.stream), self.label, self.slot, self.prompt), self.attempt, self.seed)
+    def as_attempt(self, slot: Slot | None = None) -> Attempt:
+        """The attempt with the prompt and the guidance that it had; what it started from is not told by its row alone.
+
+        ``slot``: the one that it was a try at, where that is at hand; the prompt of this one need not be the slot's.
+        """
+        own = slot or Slot(Stream(self.stream), self.label, self.slot, self.prompt)
+        return Attempt(own, self.attempt, self.seed, guidance=self.guidance, wording=self.prompt)
 
     def as_verdict(self) -> Verdict:
         return Verdict(self.accepted, self.predicted, self.probability, self.probabilities, self.reason, self.near_margin)
@@ -138,9 +147,9 @@ def read_attempts(folder: Path) -> Iterator[AttemptRow]:
         ) from error
     for record in table.to_dict(orient="records"):
         optional = {name: None if pd.isna(record.get(name)) else record[name] for name in _OPTIONAL}
-        stopped_at = record.get("stopped_at")  # a ledger of an earlier version has none
-        optional["stopped_at"] = None if pd.isna(stopped_at) else int(stopped_at)
-        yield AttemptRow(**{**record, **optional, "probabilities": tuple(float(p) for p in record["probabilities"])})
+        steps = {name: record.get(name) for name in _STEPS}  # a ledger of an earlier version has none
+        numbers = {name: None if pd.isna(step) else int(step) for name, step in steps.items()}
+        yield AttemptRow(**{**record, **optional, **numbers, "probabilities": tuple(float(p) for p in record["probabilities"])})
 
 
 def load_attempts(path: str | Path) -> pd.DataFrame:

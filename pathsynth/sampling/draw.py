@@ -46,12 +46,12 @@ class CandidateDrawer:
         image_size: pixels of the data set; what the base draws is cropped to it.
         steps: denoising steps.
         guidance: guidance scale (1: none; the UNet then runs once a step instead of twice).
-        guidance_step: added to the scale for each attempt at the slot before.
+        varies: whether attempts may have a guidance of their own; the UNet then runs twice a step at any scale.
         guidance_rescale: share, 0 to 1, of the way back to the spread of the unguided prediction.
         scheduler: a diffusers class that takes the place of the base's own, as :func:`scheduler_of` says; None: the base's own.
         half: the UNet computes in bfloat16 where that is safe; the scheduler and the decoder stay in float32.
         fixed: batches are cut and padded to :data:`FIXED` candidates, so that an image has the same bits in any company.
-        revise_from: the step that an attempt starts at which revises another.
+        keeps: whether what was drawn is kept at hand, for attempts that start from it.
         look_after: the step after which :meth:`look` shows what becomes of a candidate.
     """
 
@@ -63,18 +63,18 @@ class CandidateDrawer:
         guidance: float,
         half: bool = False,
         fixed: bool = False,
-        guidance_step: float = 0.0,
+        varies: bool = False,
         guidance_rescale: float = 0.0,
         scheduler: str | None = None,
-        revise_from: int | None = None,
+        keeps: bool = False,
         look_after: int | None = None,
     ) -> None:
         self._base, self._image_size, self._steps = base, image_size, steps
-        self._guidance, self._guidance_step, self._guidance_rescale = guidance, guidance_step, guidance_rescale
+        self._guidance, self._varies, self._guidance_rescale = guidance, varies, guidance_rescale
         self.scheduler = base_scheduler(base, scheduler)
         self._ends = list(itertools.accumulate(self.scheduler.evaluations(steps), initial=0))
         self._half, self._fixed = half, fixed
-        self._revise_from, self._look_after = revise_from, look_after
+        self._keeps, self._look_after = keeps, look_after
         self._embeddings: dict[str, Tensor] = {}
         self._most: int | None = None
         self._waiting: dict[Attempt, Paused] = {}
@@ -103,9 +103,10 @@ class CandidateDrawer:
         return [drawn[attempt] for attempt in attempts]
 
     def _by_step(self, attempts: Sequence[Attempt]) -> Iterable[list[Attempt]]:
-        groups: dict[tuple[bool, bool], list[Attempt]] = {}
+        groups: dict[tuple[bool, int | None], list[Attempt]] = {}
         for attempt in attempts:
-            groups.setdefault((attempt in self._waiting, attempt.revises is not None), []).append(attempt)
+            start = attempt.start if attempt.revises else None
+            groups.setdefault((attempt in self._waiting, start), []).append(attempt)
         return groups.values()
 
     def _in_parts(self, attempts: Sequence[Attempt], draw: _Images) -> list[np.ndarray | None]:
@@ -140,7 +141,7 @@ class CandidateDrawer:
     def latents(self, attempts: Sequence[Attempt]) -> Tensor:
         """Denoised latents (N, C, h, w) of unit variance, of attempts that are all at the same step."""
         done = self._advanced(attempts, self._steps).latents
-        if self._revise_from is not None:
+        if self._keeps:
             _keep(self._drawn, dict(zip(attempts, done, strict=True)))
         return done
 
@@ -151,8 +152,8 @@ class CandidateDrawer:
             self._embeddings.clear()
         way = self._begun(attempts)
         unet, device = self._base.unet, self._base.unet.device
-        text = torch.cat([self._embed(a.slot.prompt) for a in attempts])
-        guided = self._guidance > 1 or self._guidance_step > 0
+        text = torch.cat([self._embed(a.prompt) for a in attempts])
+        guided = self._guidance > 1 or self._varies
         scale = self._scale(attempts, way.latents)
         if guided:
             text = torch.cat([self._embed("").expand(len(attempts), -1, -1), text])
@@ -184,8 +185,7 @@ class CandidateDrawer:
         revised = [a.revises for a in attempts if a.revises]
         if not revised:
             return Trajectory.from_noise(scheduler, noise)
-        assert self._revise_from is not None
-        return Trajectory.from_image(scheduler, self._clean(revised), noise, self._ends[self._revise_from])
+        return Trajectory.from_image(scheduler, self._clean(revised), noise, self._ends[attempts[0].start])
 
     def _clean(self, attempts: Sequence[Attempt]) -> Tensor:
         """Latents (N, C, h, w) of attempts that were rejected."""
@@ -199,9 +199,10 @@ class CandidateDrawer:
 
     def _scale(self, attempts: Sequence[Attempt], like: Tensor) -> Tensor | float:
         """The guidance scale: one for all, or float (N, 1, 1, 1)."""
-        if not self._guidance_step:
+        if not self._varies:
             return self._guidance
-        return torch.tensor([self._guidance + a.number * self._guidance_step for a in attempts]).to(like).view(-1, 1, 1, 1)
+        own = [self._guidance if a.guidance is None else a.guidance for a in attempts]
+        return torch.tensor(own).to(like).view(-1, 1, 1, 1)
 
     def _noise(self, seed: int) -> Tensor:
         return torch.randn(self._base.latent_shape, generator=torch.Generator().manual_seed(seed))
@@ -255,9 +256,9 @@ def drawer(base: Base, image_size: int, sampling: SamplingConfig) -> CandidateDr
         sampling.guidance,
         half=sampling.half,
         fixed=sampling.deterministic,
-        guidance_step=sampling.guidance_step,
+        varies=sampling.varies_guidance,
         guidance_rescale=sampling.guidance_rescale,
         scheduler=sampling.scheduler,
-        revise_from=sampling.revise_from,
+        keeps=bool(sampling.revise or sampling.retry),
         look_after=sampling.look_after,
     )

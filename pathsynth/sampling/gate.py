@@ -13,7 +13,7 @@ from pathsynth.data.tensors import to_float
 from pathsynth.models.classifier import Classifier
 from pathsynth.sampling.draw import fixed_batches
 from pathsynth.sampling.slots import Attempt
-from pathsynth.sampling.verdict import NoCopy, Rule, Seen, Verdict, broken, image_fault, judged_by
+from pathsynth.sampling.verdict import Rule, Seen, Verdict, broken, image_fault, judged_by, needs_features, read_only
 
 _BATCH = 256
 
@@ -26,7 +26,7 @@ class Gate:
 
     def __init__(self, classifier: Classifier, rules: Sequence[Rule], fixed: bool = False) -> None:
         self._classifier, self._rules, self._fixed = classifier, tuple(rules), fixed
-        self._by_features = any(isinstance(rule, NoCopy) for rule in rules)
+        self._by_features = bool(needs_features(rules))
         self._classes = len(classifier.spec.classes)
 
     def __call__(self, attempts: Sequence[Attempt], images: list[np.ndarray | None]) -> list[Verdict]:
@@ -44,9 +44,8 @@ class Gate:
         if not images:
             return []
         probabilities = self._in_batches(class_probabilities, images)
-        if not self._by_features:
-            return [Seen(p) for p in probabilities]
-        return [Seen(p, f) for p, f in zip(probabilities, self._in_batches(class_features, images), strict=True)]
+        features = self._in_batches(class_features, images) if self._by_features else [None] * len(images)
+        return [Seen(p, f, read_only(i)) for p, f, i in zip(probabilities, features, images, strict=True)]
 
     def _in_batches(self, what: Callable[[Classifier, np.ndarray], np.ndarray], images: list[np.ndarray]) -> np.ndarray:
         if not self._fixed:

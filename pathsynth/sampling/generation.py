@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pathsynth.config import SamplingConfig
+from pathsynth.config.objects import make_object
 from pathsynth.ledger.atomic import copy_file
 from pathsynth.sampling.attempts import AttemptRow, AttemptsLedger, candidate_name, read_attempts
 from pathsynth.sampling.image_set import describe_images
 from pathsynth.sampling.pictures import picture_fault, pixel_hash, save_png
 from pathsynth.sampling.rejection import Allowance, Draw, Judge, Judged, Look, Route, SlotOutcome, account, sample_until_accepted
+from pathsynth.sampling.retry import RetryStrategy, StandardRetry
 from pathsynth.sampling.scheduler import Scheduler
 from pathsynth.sampling.slots import Attempt, Slot, Strategy
 from pathsynth.sampling.verdict import Verdict
@@ -50,11 +52,13 @@ def generate_set(
     ledger = AttemptsLedger(work)
     # a power cut may keep a row and not its image: that one is drawn again
     whole = (row for row in ledger.known if not row.image or not picture_fault(work / row.image, row.sha256))
-    known = {row.as_attempt(): row.as_judged() for row in whole}
+    asked = {(str(slot.stream), slot.label, slot.index): slot for slot in slots}
+    known = {row.as_attempt(asked.get((row.stream, row.label, row.slot))): row.as_judged() for row in whole}
     judged: list[tuple[Attempt, Verdict]] = []
     allowance = Allowance(sampling.calls, sampling.seconds)
     budget = (sampling.attempts, sampling.batch_size, sampling.seed)
-    stream = sample_until_accepted(slots, draw, judge, *budget, known, allowance, sampling.speculate, route_of(sampling, scheduler), look)
+    way = (route_of(sampling, scheduler), look, retry_strategy(sampling))
+    stream = sample_until_accepted(slots, draw, judge, *budget, known, allowance, sampling.speculate, *way)
     for item in stream:
         if item.image is not None or item.attempt not in known:
             ledger.append(_row(work, item, sampling, scheduler, space, keep_rejected))
@@ -70,13 +74,28 @@ def generate_set(
 def route_of(sampling: SamplingConfig, scheduler: Scheduler) -> Route:
     """The way of candidates through the denoising steps."""
     calls = tuple(n * sampling.calls_an_evaluation for n in scheduler.evaluations(sampling.steps))
-    return Route(calls, sampling.revise_from, sampling.look_after)
+    never = scheduler.name if scheduler.starts_at_noise else ""
+    return Route(calls, sampling.look_after, guidance=sampling.guidance, from_the_start=never)
 
 
-def _strategy(attempt: Attempt, sampling: SamplingConfig) -> Strategy:
+def retry_strategy(sampling: SamplingConfig) -> RetryStrategy:
+    """How further attempts at a slot are drawn: the user's own strategy, or what ``guidance_step`` and ``revise`` ask for.
+
+    Raises:
+        RequestError: the user's own cannot be made.
+    """
+    if not sampling.retry:
+        return StandardRetry(sampling.guidance_step, sampling.revise)
+    strategy: RetryStrategy = make_object("sampling.retry", sampling.retry, ("retry",))
+    return strategy
+
+
+def _strategy(attempt: Attempt) -> Strategy:
     if attempt.revises:
         return Strategy.REVISE
-    return Strategy.GUIDANCE if sampling.guidance_step and attempt.number else Strategy.FRESH
+    if attempt.guidance is not None:
+        return Strategy.GUIDANCE
+    return Strategy.FRESH if attempt.wording is None else Strategy.PROMPT
 
 
 def _row(
@@ -95,10 +114,10 @@ def _row(
         class_slug=known.slug,
         slot=slot.index,
         attempt=attempt.number,
-        prompt=slot.prompt,
+        prompt=attempt.prompt,
         seed=attempt.seed,
         steps=sampling.steps,
-        guidance=sampling.guidance_of(attempt.number),
+        guidance=sampling.guidance if attempt.guidance is None else attempt.guidance,
         denoiser_calls=item.calls,
         predicted=verdict.predicted,
         probability=verdict.probability,
@@ -108,8 +127,9 @@ def _row(
         near_margin=verdict.near_margin,
         image=path,
         sha256=None if item.image is None else pixel_hash(item.image),
-        strategy=_strategy(attempt, sampling),
+        strategy=_strategy(attempt),
         stopped_at=item.stopped_at,
         scheduler=scheduler.name,
         timestep_spacing=scheduler.spacing,
+        start=attempt.start,
     )

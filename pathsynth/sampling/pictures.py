@@ -29,7 +29,7 @@ def save_png(path: Path, image: np.ndarray, attempt: Attempt, class_name: str) -
         "Description": "synthetic: drawn by a text-to-image model, not a photograph of tissue",
         "Software": "pathsynth",
         "synthetic": "true",
-        "prompt": attempt.slot.prompt,
+        "prompt": attempt.prompt,
         "class": class_name,
         "stream": str(attempt.slot.stream),
         "slot": str(attempt.slot.index),

@@ -18,9 +18,10 @@ from enum import StrEnum
 
 import numpy as np
 
-from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.errors import RequestError, StageError
+from pathsynth.sampling.retry import Rejection, RetryStrategy, StandardRetry, retry_of
 from pathsynth.sampling.slots import Attempt, Slot, Stream, attempt_at
-from pathsynth.sampling.verdict import Verdict, superseded
+from pathsynth.sampling.verdict import Verdict, read_only, superseded
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,17 @@ class Leg:
 class Route:
     """The way of candidates through the steps, each of which takes its own ``calls`` of the denoiser.
 
-    ``revise_from``: the step that an attempt which revises a rejected one starts at; None: attempts start from noise.
     ``look_after``: the step after which hopeless candidates are given up; None: none is. An attempt that revises is not looked at,
     nor is a first one outside ``generate``: what the adapter draws before any filtering is measured by it. ``apart``: no batch mixes first
-    attempts with later ones, so that the last bits of a first one do not depend on what was rejected before it.
+    attempts with later ones, so that the last bits of a first one do not depend on what was rejected before it. ``guidance``: the scale
+    of first attempts. ``from_the_start``: the scheduler's, where it cannot start in the middle of the steps; else empty.
     """
 
     calls: tuple[int, ...] = (1,)
-    revise_from: int | None = None
     look_after: int | None = None
     apart: bool = False
+    guidance: float = 1.0
+    from_the_start: str = ""
 
     @property
     def steps(self) -> int:
@@ -83,8 +85,7 @@ class Route:
     def first_leg(self, attempt: Attempt) -> Leg:
         """Where an attempt begins, and how far it goes then."""
         if attempt.revises:
-            assert self.revise_from is not None
-            return Leg(self.revise_from, self.steps, again=self.apart)
+            return Leg(attempt.start, self.steps, again=self.apart)
         again = self.apart and attempt.number > 0
         if self.look_after is None or (attempt.number == 0 and attempt.slot.stream is not Stream.GENERATE):
             return Leg(0, self.steps, again=again)
@@ -100,11 +101,30 @@ class Route:
         """What an attempt costs to the step ``stop`` (None: the last)."""
         return sum(self.calls[self.first_leg(attempt).start : stop])
 
-    def next_attempt(self, last: Judged, sampling_seed: int) -> Attempt:
-        """The attempt after a rejected one: it revises it if that is asked for and there is an image to revise."""
-        whole = last.stopped_at is None and not last.verdict.failed
-        revised = last.attempt if self.revise_from is not None and whole else None
-        return attempt_at(last.attempt.slot, last.attempt.number + 1, sampling_seed, revised)
+    def further_attempt(
+        self, slot: Slot, number: int, sampling_seed: int, retry: RetryStrategy, last: Judged | None, rejection: Rejection | None
+    ) -> Attempt:
+        """Attempt ``number`` as a strategy has it; from the ``last`` one where that is asked for and there is an image to start from.
+
+        Raises:
+            StageError: the strategy fails, or gives what cannot be drawn.
+        """
+        wanted = retry_of(retry, slot, number, rejection, self.guidance)
+        revises = last.attempt if last and wanted.again and last.stopped_at is None and not last.verdict.failed else None
+        if revises and self.from_the_start:
+            told = f"the retry strategy {type(retry).__qualname__} starts in the middle of the steps, where {self.from_the_start} cannot"
+            raise StageError(f"{told}; set sampling.scheduler=DDIMScheduler, or have it give again=0")
+        return replace(
+            attempt_at(slot, number, sampling_seed),
+            revises=revises,
+            start=self.start_of(wanted.again) if revises else 0,
+            guidance=self.guidance + wanted.more_guidance if wanted.more_guidance else None,
+            wording=None if wanted.prompt == slot.prompt else wanted.prompt,
+        )
+
+    def start_of(self, again: float) -> int:
+        """The step that an attempt starts at which takes a share of the steps again, one at least."""
+        return self.steps - max(1, round(again * self.steps))
 
 
 @dataclass(frozen=True)
@@ -158,6 +178,7 @@ def sample_until_accepted(
     speculate: bool = False,
     route: Route | None = None,
     look: Look | None = None,
+    retry: RetryStrategy | None = None,
 ) -> Iterator[Judged]:
     """Yield every attempt as it is judged, until each slot is accepted or has used its ``attempts``.
 
@@ -166,19 +187,22 @@ def sample_until_accepted(
     undisturbed run, and its arithmetic gives the same bits. ``allowance`` ends the whole run early. With ``speculate`` a batch that
     the open slots do not fill takes their next attempts, too. The lowest accepted one wins, so the same are accepted; a verdict on
     one beyond it is :func:`superseded`. ``route`` (None: all steps at once) says where attempts start, and after which step
-    ``look`` gives up the hopeless; those that may go on wait until they fill a batch.
+    ``look`` gives up the hopeless; those that may go on wait until they fill a batch. ``retry`` says how further attempts are drawn
+    (None: from a new seed alone).
 
     Raises:
         RequestError: the budget or the batch size is below one.
+        StageError: the retry strategy or a rule of acceptance fails.
     """
     if attempts < 1:
         raise RequestError(f"sampling.attempts is {attempts}; a slot needs a budget of at least 1 attempt")
     if batch_size < 1:
         raise RequestError(f"sampling.batch_size is {batch_size}; it must be at least 1")
-    route, allowance = route or Route(), allowance or Allowance()
+    route, allowance, retry = route or Route(), allowance or Allowance(), retry or StandardRetry()
     assert route.look_after is None or look
-    assert not speculate or route.look_after is route.revise_from is None, "the next attempt depends on what becomes of this one"
-    rounds = _Rounds(draw, judge, attempts, batch_size, sampling_seed, known or {}, allowance, speculate, route, look)
+    ahead = route.look_after is None and isinstance(retry, StandardRetry) and not retry.revise
+    assert not speculate or ahead, "the next attempt depends on what becomes of this one"
+    rounds = _Rounds(draw, judge, attempts, batch_size, sampling_seed, known or {}, allowance, speculate, route, look, retry)
     return rounds.carry_out(attempt_at(slot, 0, sampling_seed) for slot in slots)
 
 
@@ -194,6 +218,7 @@ class _Rounds:
     speculate: bool
     route: Route
     look: Look | None
+    retry: RetryStrategy
     queues: dict[Leg, deque[Attempt]] = field(default_factory=dict)
     committed: int = 0
     """Calls that were spent, and that those who are on their way will need at most."""
@@ -205,9 +230,24 @@ class _Rounds:
             leg, starting = batch
             judged = self._looked(starting, leg) if leg.stop < self.route.steps else self._judged(starting)
             yield from judged
-            again = [self.route.next_attempt(last, self.sampling_seed) for last in _still_open(judged, self.attempts)]
+            again = [self._after(last) for last in _still_open(judged, self.attempts)]
             for attempt in reversed(again):
                 self._queue(self.route.first_leg(attempt)).appendleft(attempt)
+
+    def _after(self, last: Judged) -> Attempt:
+        """The attempt after a rejected one."""
+        rejection = Rejection(last.verdict, lambda: self._image_of(last))
+        return self._further(last.attempt.slot, last.attempt.number + 1, last, rejection)
+
+    def _further(self, slot: Slot, number: int, last: Judged | None = None, rejection: Rejection | None = None) -> Attempt:
+        return self.route.further_attempt(slot, number, self.sampling_seed, self.retry, last, rejection)
+
+    def _image_of(self, rejected: Judged) -> np.ndarray | None:
+        """What a strategy sees of it; drawn again where it is known from an earlier run alone."""
+        if rejected.stopped_at is not None:
+            return None
+        image = rejected.image if rejected.image is not None else self.draw([rejected.attempt])[0]
+        return None if image is None else read_only(image)
 
     def _queue(self, leg: Leg) -> deque[Attempt]:
         return self.queues.setdefault(leg, deque())
@@ -235,7 +275,7 @@ class _Rounds:
     def _ahead(self, batch: Sequence[Attempt], room: int) -> list[Attempt]:
         """Next attempts at the slots of a batch, all second ones before any third, as many as there is room and budget for."""
         further = (
-            attempt_at(a.slot, a.number + steps, self.sampling_seed)
+            self._further(a.slot, a.number + steps)
             for steps in range(1, self.attempts)
             for a in batch
             if a.number + steps < self.attempts

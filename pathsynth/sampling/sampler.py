@@ -15,7 +15,17 @@ from numpy.typing import ArrayLike
 from pathsynth.ledger.errors import RequestError
 from pathsynth.sampling.rejection import Judged, SlotOutcome, SlotStatus, account, sample_until_accepted
 from pathsynth.sampling.slots import Attempt, Slot, Stream, slots_of
-from pathsynth.sampling.verdict import MostProbable, NoCopy, Rule, Seen, Verdict, broken, image_fault, judged_by
+from pathsynth.sampling.verdict import (
+    MostProbable,
+    Rule,
+    Seen,
+    Verdict,
+    broken,
+    image_fault,
+    judged_by,
+    needs_features,
+    read_only,
+)
 from pathsynth.vocabulary.labels import label_space_of
 
 if TYPE_CHECKING:
@@ -87,7 +97,8 @@ class RejectionSampler:
             generator for each seed.
         classify: ``classify(images) -> probabilities``, (N, C).
         classes: the names of the C classes, in the order of the columns of ``classify``.
-        rules: what an image must meet, all of it: :class:`MostProbable`, :class:`AtLeast`, :class:`Leads`.
+        rules: what an image must meet, all of it: :class:`MostProbable`, :class:`AtLeast`, :class:`Leads`, or any object with ``reason``
+            and ``slack(seen, label)``, as ``pathsynth.sampling.verdict.Rule`` says.
         attempts: the budget of a slot.
         batch_size: images that are drawn at once, at most.
         seed: what the seeds of all attempts derive from.
@@ -124,8 +135,8 @@ class RejectionSampler:
                 raise RequestError(f"{name} is {value}; it must be at least {least}")
         if not rules:
             raise RequestError("there is no rule of acceptance; give MostProbable(), AtLeast(…) or Leads(…)")
-        if any(isinstance(rule, NoCopy) for rule in rules):
-            raise RequestError("the rule NoCopy needs features, and classify gives probabilities alone; leave it out")
+        for name in needs_features(rules):
+            raise RequestError(f"the rule {name} needs features, and classify gives probabilities alone; leave it out")
         self._draw, self._classify, self._rules = draw, classify, tuple(rules)
         self.space = label_space_of(classes)
         self.attempts, self.batch_size, self.seed = attempts, batch_size, seed
@@ -185,12 +196,16 @@ class RejectionSampler:
         return [None if image is None else _checked_image(image) for image in images]
 
     def judge_attempts(self, attempts: Sequence[Attempt], images: list[np.ndarray | None]) -> list[Verdict]:
-        """The verdicts by the classifier and the rules, as the sampler's loop asks for them."""
+        """The verdicts by the classifier and the rules, as the sampler's loop asks for them.
+
+        Raises:
+            StageError: a rule fails, or gives no number.
+        """
         faults = [image_fault(image) for image in images]
         sound = [image for image, fault in zip(images, faults, strict=True) if image is not None and fault is None]
-        rows = iter(self._probabilities(sound))
+        seen = iter([Seen(row, image=read_only(image)) for row, image in zip(self._probabilities(sound), sound, strict=True)])
         return [
-            broken(fault, len(self.space)) if fault else judged_by(self._rules, Seen(next(rows)), attempt.slot.label)
+            broken(fault, len(self.space)) if fault else judged_by(self._rules, next(seen), attempt.slot.label)
             for attempt, fault in zip(attempts, faults, strict=True)
         ]
 

@@ -52,6 +52,11 @@ class Scheduler:
         """How timesteps are spread (Lin et al., arXiv 2305.08891, table 2); None: as the class does where nothing is stated."""
         return self.changes.get(SPACING) or self.config.get(SPACING)
 
+    @property
+    def starts_at_noise(self) -> bool:
+        """Whether it cannot start in the middle of the steps, from an image."""
+        return self.name in _FROM_THE_START
+
     def evaluations(self, steps: int) -> tuple[int, ...]:
         """How often each step asks for the denoiser's prediction.
 
@@ -81,7 +86,7 @@ class Scheduler:
         if self.name == "PNDMScheduler" and not self.config.get("skip_prk_steps") and sampling.steps <= _RUNGE_KUTTA:
             least = _RUNGE_KUTTA + 1
             raise RequestError(f"{whose} needs {least} steps, not sampling.steps={sampling.steps}; raise it, or name a sampling.scheduler")
-        if sampling.revise and self.name in _FROM_THE_START:
+        if sampling.revise and self.starts_at_noise:
             raise RequestError(
                 f"sampling.revise={sampling.revise} starts in the middle of the steps, where {whose} lacks the steps before; "
                 "set sampling.scheduler=DDIMScheduler, or sampling.revise=0"

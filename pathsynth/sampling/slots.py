@@ -19,11 +19,13 @@ class Stream(StrEnum):
 
 
 class Strategy(StrEnum):
-    """How an attempt differs from the one before it: another seed; more guidance, too; or the rejected image noised and denoised again."""
+    """How an attempt differs from the first one at its slot, beside the seed, the first that holds: the rejected image noised and denoised
+    again; another guidance; another prompt; nothing else."""
 
     FRESH = "fresh"
     GUIDANCE = "guidance"
     REVISE = "revise"
+    PROMPT = "prompt"
 
 
 @dataclass(frozen=True)
@@ -40,19 +42,28 @@ class Slot:
 class Attempt:
     """Try ``number`` (from 0) at a slot. ``seed`` alone sets its noise.
 
-    ``revises`` is the rejected attempt whose image, noised again, it starts from; None: it starts from noise alone.
+    ``revises`` is the rejected attempt whose image, noised again, it starts from, at the step ``start``; None: it starts from noise alone.
+    ``guidance``: its scale; None: that of first attempts. ``wording``: a prompt in place of the slot's; None: that one.
     """
 
     slot: Slot
     number: int
     seed: int
     revises: Attempt | None = field(default=None, compare=False, repr=False)
+    start: int = field(default=0, compare=False)
+    guidance: float | None = field(default=None, compare=False)
+    wording: str | None = field(default=None, compare=False)
+
+    @property
+    def prompt(self) -> str:
+        """What it is drawn from."""
+        return self.slot.prompt if self.wording is None else self.wording
 
 
-def attempt_at(slot: Slot, number: int, sampling_seed: int, revises: Attempt | None = None) -> Attempt:
+def attempt_at(slot: Slot, number: int, sampling_seed: int) -> Attempt:
     """The ``number``-th attempt; its seed is a function of the slot and never of batch, order or process."""
     seed = derive_seed(sampling_seed, str(slot.stream), slot.label, slot.index, number)
-    return Attempt(slot, number, seed, revises)
+    return Attempt(slot, number, seed)
 
 
 def slots_of(stream: Stream, prompts: Mapping[int, str | Sequence[str]], n: int) -> list[Slot]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from numbers import Real
+from typing import ClassVar, Protocol
 
 import numpy as np
+
+from pathsynth.ledger.errors import StageError, summarize_error, summarize_value
 
 MARGIN = 1e-3
 """Verdicts whose deciding values lie closer than this to a limit may flip with batch size or machine (rounding); they are flagged."""
@@ -35,10 +39,16 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the gate sees in an image: class probabilities, float (C,), that sum to one, and its features, float (F,), if a rule asks."""
+    """What a rule sees of a candidate.
+
+    ``probabilities``: of the classes by the gate, float (C,), with the sum one. ``features``: what the gate's last layer sees, float (F,);
+    None unless a rule has ``needs_features = True``. ``image``: the very pixels that are stored if it is accepted, uint8 (H, W, 3), not to
+    be written to.
+    """
 
     probabilities: np.ndarray
     features: np.ndarray | None = None
+    image: np.ndarray | None = field(default=None, repr=False)
 
     def lead(self, label: int) -> float:
         """The probability of a class above that of the most probable other one; negative where another leads."""
@@ -46,13 +56,20 @@ class Seen:
 
 
 class Rule(Protocol):
-    """One condition of acceptance. ``reason`` tells why an image that does not meet it is rejected."""
+    """One condition of acceptance: any class with these two members, of the user's own, too.
+
+    ``reason`` (a property, a field of a dataclass, or an attribute of the class) tells in a few words why an image that does not meet it
+    is rejected. A rule with ``needs_features = True`` is shown the gate's features as well.
+    """
 
     @property
     def reason(self) -> str: ...
 
     def slack(self, seen: Seen, label: int) -> float:
-        """How far an image is on the right side of the limit; below zero it is rejected, within ``MARGIN`` of zero flagged."""
+        """How far an image is on the right side of the limit; below zero it is rejected, within ``MARGIN`` of zero flagged.
+
+        It depends on ``seen`` and ``label``, the class asked for, alone: the same candidate is judged again after a kill.
+        """
         ...
 
 
@@ -101,6 +118,7 @@ class NoCopy:
     ``train``: features, float (M, F), of the training images. The slack is relative to the bound.
     """
 
+    needs_features: ClassVar[bool] = True
     train: np.ndarray = field(repr=False)
     bound: float
     reason: str = "nearly a training image"
@@ -114,8 +132,11 @@ def judged_by(rules: Sequence[Rule], seen: Seen, label: int) -> Verdict:
     """The verdict on one candidate: accepted if it meets every rule, else rejected for the first that it does not meet.
 
     The rule with the least slack decides; where that is within ``MARGIN`` of its limit, the verdict is flagged.
+
+    Raises:
+        StageError: a rule fails, or gives no number.
     """
-    slacks = [rule.slack(seen, label) for rule in rules]
+    slacks = [slack_of(rule, seen, label) for rule in rules]
     failed = [rule for rule, slack in zip(rules, slacks, strict=True) if slack < 0]
     probabilities = tuple(float(p) for p in seen.probabilities)
     return Verdict(
@@ -123,9 +144,54 @@ def judged_by(rules: Sequence[Rule], seen: Seen, label: int) -> Verdict:
         predicted=int(seen.probabilities.argmax()),
         probability=probabilities[label],
         probabilities=probabilities,
-        reason=failed[0].reason if failed else None,
+        reason=reason_of(failed[0]) if failed else None,
         near_margin=abs(min(slacks)) < MARGIN,
     )
+
+
+def slack_of(rule: Rule, seen: Seen, label: int) -> float:
+    """What a rule says of a candidate.
+
+    Raises:
+        StageError: it fails, or gives no number; the message names its class.
+    """
+    try:
+        slack = rule.slack(seen, label)
+    except Exception as error:  # whatever a rule of the user's own raises
+        told = f"the acceptance rule {_class_of(rule)} failed ({summarize_error(error)})"
+        raise StageError(f"{told}; correct its slack(seen, label)") from error
+    if not isinstance(slack, Real) or isinstance(slack, bool) or math.isnan(slack):
+        told = f"the acceptance rule {_class_of(rule)} gave {summarize_value(slack)} where a number was due"
+        raise StageError(f"{told}; return a float from slack(seen, label), below zero where the image is rejected")
+    return float(slack)
+
+
+def reason_of(rule: Rule) -> str:
+    """Why a rule rejects an image.
+
+    Raises:
+        StageError: it gives no words.
+    """
+    reason = rule.reason
+    if not isinstance(reason, str) or not reason.strip():
+        raise StageError(f"the acceptance rule {_class_of(rule)} has the reason {summarize_value(reason)}; set reason to a few words")
+    return reason
+
+
+def needs_features(rules: Sequence[Rule]) -> list[str]:
+    """The names of the rules that are to be shown the gate's features."""
+    return [type(rule).__name__ for rule in rules if getattr(rule, "needs_features", False)]
+
+
+def read_only(image: np.ndarray) -> np.ndarray:
+    """A view of an image that cannot be written through: what is judged is what is stored."""
+    view = image.view()
+    view.flags.writeable = False
+    return view
+
+
+def _class_of(rule: Rule) -> str:
+    return f"{type(rule).__module__}.{type(rule).__qualname__}"
 
 
 def superseded(verdict: Verdict) -> Verdict:

@@ -6,7 +6,7 @@ import functools
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -63,7 +63,19 @@ def class_request(config: RunConfig, slugs: Sequence[str]) -> ClassRequest | Non
 
 def object_requests(config: RunConfig) -> tuple[ObjectRequest, ...]:
     """The objects of a request that are the user's own, each under its key."""
-    return ()
+    return (*_sampling_objects(config), *_metrics(config))
+
+
+def _sampling_objects(config: RunConfig) -> Iterator[ObjectRequest]:
+    if config.sampling and config.sampling.retry:
+        yield ObjectRequest("sampling.retry", config.sampling.retry, "pathsynth.sampling.retry.RetryStrategy")
+    for name, rule in (config.sampling.rules if config.sampling else {}).items():
+        yield ObjectRequest(f"sampling.rules.{name}", rule, "pathsynth.sampling.verdict.Rule")
+
+
+def _metrics(config: RunConfig) -> Iterator[ObjectRequest]:
+    for name, metric in (config.evaluate.metrics if config.evaluate else {}).items():
+        yield ObjectRequest(f"evaluate.metrics.{name}", metric, "pathsynth.metrics.custom.ImageMetric")
 
 
 def class_faults(request: ClassRequest | None) -> list[str]:

@@ -131,7 +131,7 @@ def _validation_work(settings: Mapping[str, Any]) -> float:
 
 def _passes(sampling: Mapping[str, Any]) -> int:
     """Passes of the denoiser for one image."""
-    guided = sampling["guidance"] > 1 or sampling.get("guidance_step") or sampling.get("guided")
+    guided = sampling["guidance"] > 1 or any(sampling.get(key) for key in ("guidance_step", "retry", "guided"))
     return int(sampling.get("evaluations", sampling["steps"])) * (2 if guided else 1)
 
 

@@ -16,6 +16,8 @@ from pytorch_lightning.loggers import Logger
 from safetensors.numpy import load_file, save_file
 
 from pathsynth.config import RunConfig
+from pathsynth.config.objects import make_object
+from pathsynth.config.schema import EvaluateConfig
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.records import RELIABILITY, Metric, Missing, Result, read_optimizer, read_result, write_result
@@ -24,6 +26,7 @@ from pathsynth.ledger.versions import versions
 from pathsynth.metrics.agreement import wilson
 from pathsynth.metrics.calibration import ConfidenceBin
 from pathsynth.metrics.colour import ColourClassifier
+from pathsynth.metrics.custom import EvaluationData, ImageMetric, ImageSample, RealSample, RecordContext, measure_all
 from pathsynth.metrics.evaluation import Reference, evaluate_set, real_reference
 from pathsynth.metrics.independence import error_correlation
 from pathsynth.metrics.neighbours import nearest
@@ -177,12 +180,13 @@ def write_evaluation(
     assert config.evaluate
     evaluation = evaluate_set(images.rows, images.folder, judge, data, reference, config.seed, config.evaluate.prompts)
     came = {name: read_built(place) for name, place in built.items()}
+    own = custom_metrics(images, judge, data, config)
     result = Result(
         identity=identity,
         versions=versions(),
         settings=config.model_dump(mode="json", exclude={"multirun"}),
-        metrics=(*evaluation.metrics, *classifiers),
-        missing=(*evaluation.missing, *_unknown(classifiers)),
+        metrics=(*evaluation.metrics, *own[0], *classifiers),
+        missing=(*evaluation.missing, *own[1], *_unknown(classifiers)),
         extras={**evaluation.confusions, **reliabilities},
         timings={name: own.seconds for name, own in came.items() if own.seconds is not None},
         stages={name: own.provenance for name, own in came.items() if own.provenance},
@@ -190,6 +194,45 @@ def write_evaluation(
     )
     write_nearest(folder / "grids" / "nearest.png", images, data, judge, reference.train)
     write_result(folder / "result.json", result)
+
+
+def named_metrics(config: EvaluateConfig) -> dict[str, ImageMetric]:
+    """The metrics that a request names by their classes, each under its name.
+
+    Raises:
+        RequestError: one cannot be made.
+    """
+    return {name: make_object(f"evaluate.metrics.{name}", settings, ("measure",)) for name, settings in config.metrics.items()}
+
+
+def custom_metrics(images: ImageSet, judge: Classifier, data: DataSet, config: RunConfig) -> tuple[list[Metric], list[Missing]]:
+    """What the user's own metrics give; nothing, and no image is read for it, where none is named.
+
+    Raises:
+        StageError: as :func:`measure_all`.
+    """
+    evaluate = config.evaluate
+    assert evaluate
+    metrics = named_metrics(evaluate)
+    if not metrics:
+        return [], []
+    drawn = [row for row in images.rows if row.image]
+    real = data.split(evaluate.split)
+    context = RecordContext(evaluate.split, evaluate.prompts, data.name, config.seed)
+    before = _sample([row for row in drawn if row.attempt == 0], images.folder, judge)
+    after = _sample([row for row in drawn if row.accepted], images.folder, judge)
+    shown = EvaluationData(before, after, RealSample(np.asarray(real.images), real.labels), data.space.slugs, config.seed)
+    return measure_all(metrics, shown, context)
+
+
+def _sample(rows: Sequence[AttemptRow], folder: Path, judge: Classifier) -> ImageSample:
+    """The kept images of some attempts, with the gate's answers as they are in the ledger and the judge's."""
+    pictures = [read_png(folder / row.image) for row in rows if row.image]
+    classes = len(judge.spec.classes)
+    images = np.stack(pictures) if pictures else np.empty((0, 1, 1, 3), np.uint8)
+    gate = np.array([row.probabilities for row in rows], dtype=np.float64).reshape(-1, classes)
+    judged = class_probabilities(judge, images) if pictures else np.empty((0, classes))
+    return ImageSample(images, np.array([row.label for row in rows], dtype=np.int64), gate, judged)
 
 
 def _scores(path: Path, data: str) -> tuple[tuple[Metric, ...], tuple[Metric, ...], dict[str, list[list[int]]]]:

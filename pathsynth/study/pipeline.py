@@ -33,12 +33,12 @@ from pathsynth.models.lora import load_adapter, unload_adapter
 from pathsynth.sampling.draw import drawer
 from pathsynth.sampling.early import Cut, EarlyLook, calibrate, cut_told, fit_cut, read_cut, write_cut
 from pathsynth.sampling.gate import Gate
-from pathsynth.sampling.generation import generate_set, route_of
+from pathsynth.sampling.generation import generate_set, retry_strategy, route_of
 from pathsynth.sampling.image_set import class_counts, unreachable_told
 from pathsynth.sampling.rejection import Route
 from pathsynth.sampling.request import requested_prompts
 from pathsynth.sampling.slots import Slot, Stream, attempt_at, slots_of
-from pathsynth.study.acceptance import acceptance_rules
+from pathsynth.study.acceptance import acceptance_rules, own_rules
 from pathsynth.study.cards import artifact_card, artifact_names, classifier_card, trial_card
 from pathsynth.study.claim import add_optimizer
 from pathsynth.study.evaluation import (
@@ -48,6 +48,7 @@ from pathsynth.study.evaluation import (
     format_scores,
     log_classifier,
     log_result,
+    named_metrics,
     placed,
     write_evaluation,
     write_reference,
@@ -101,6 +102,11 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
     require_logger(config.tracking, folder)
     trial = Trial(config, plan, store, folder, progress)
     named_callbacks(config.callbacks, has_logger=False)  # a wrong one is told before gate and judge are trained
+    if config.sampling:
+        own_rules(config.sampling)
+        retry_strategy(config.sampling)
+    if config.evaluate:
+        named_metrics(config.evaluate)
     if config.lora and any(stage.name == "finetune" for stage in plan.stages):
         check_optimizer(config.optimizer, magnitudes=config.lora.dora, text_encoder=config.lora.text_encoder)
     waiting = list(plan.stages)

@@ -91,10 +91,10 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
         "debug": "none",
         "devices": 1,
     },
-    "look": {},
-    "generate": {"threshold": 0.0},
+    "look": {"classes": {}},
+    "generate": {"threshold": 0.0, "classes": {}},
     "reference": {"canvas": None},
-    "evaluate": {"protocol": 1, "prompts": "canonical"},
+    "evaluate": {"protocol": 1, "prompts": "canonical", "metrics": {}, "classes": {}},
 }
 """Settings at which a stage does what it did before the setting existed; they are left out of its identity.
 
@@ -116,6 +116,8 @@ _USUAL_SAMPLING: Mapping[str, Any] = {
     "reject_copies": False,
     "revise": 0.0,
     "look_after": None,
+    "rules": {},
+    "retry": {},
 }
 """As :data:`NEUTRAL`, of what ``generate`` and ``finetune`` both hold."""
 
@@ -123,10 +125,10 @@ _USUAL_SAMPLING: Mapping[str, Any] = {
 _OF_LOOK = ("look_loss", "look_n")
 """Of how early rejection's cut is fitted; without one no result depends on them."""
 
-_OF_SLOTS = ("attempts", "batch_size", "calls", "seconds", "speculate", "guidance_step", "revise")
+_OF_SLOTS = ("attempts", "batch_size", "calls", "seconds", "speculate", "guidance_step", "revise", "retry")
 """Of how slots are filled after their first attempts; early rejection's cut is fitted on first attempts alone."""
 
-_OF_ACCEPTANCE = ("threshold", "margin", "reject_copies")
+_OF_ACCEPTANCE = ("threshold", "margin", "reject_copies", "rules")
 """Of what is accepted. A validation chooses the adapter's step by what the gate takes first attempts for, accepted or not."""
 
 _OF_FILLING = (*_OF_SLOTS, *_OF_ACCEPTANCE, "look_after", "evaluations", *_OF_LOOK)
@@ -309,21 +311,23 @@ class _Planner:
         self._add("finetune", settings, **parents)
 
     def _generate(self) -> None:
-        settings = {**self._sampling(), "request": self._request()}
+        sampling = _needed(self._config.sampling, "sampling")
+        settings = {**self._sampling(), "request": self._request(), "classes": class_digests(targets([sampling.rules, sampling.retry]))}
         parents = {name: self._identity(name) for name in ("finetune", "gate")}
-        if _needed(self._config.sampling, "sampling").look_after:
-            self._add("look", self._first_attempts(_OF_SLOTS), **parents)
+        if sampling.look_after:
+            self._add("look", {**self._first_attempts(_OF_SLOTS), "classes": class_digests(targets(sampling.rules))}, **parents)
             parents["look"] = self._identity("look")
         self._add("generate", settings, **parents)
 
     def _reference(self) -> None:
-        compared = _needed(self._config.evaluate, "evaluate").model_dump(mode="json", exclude={"prompts"})
+        compared = _needed(self._config.evaluate, "evaluate").model_dump(mode="json", exclude={"prompts", "metrics"})
         settings = {**compared, "canvas": _needed(self._config.base, "base").canvas, "protocol": PROTOCOL}
         parents = {"data": self._data.identity, "base": self._base.identity}
         self._add("reference", settings, **parents, judge=self._identity("judge"), gate=self._identity("gate"))
 
     def _evaluate(self) -> None:
-        settings = {**_needed(self._config.evaluate, "evaluate").model_dump(mode="json"), "protocol": PROTOCOL}
+        evaluate = _needed(self._config.evaluate, "evaluate")
+        settings = {**evaluate.model_dump(mode="json"), "protocol": PROTOCOL, "classes": class_digests(targets(evaluate.metrics))}
         parents = {name: self._identity(name) for name in ("generate", "judge", "gate")}
         self._add("evaluate", settings, data=self._data.identity, **parents)
 
@@ -378,7 +382,7 @@ class _Planner:
         settings = {key: value for key, value in self._sampling().items() if key not in without}
         sampling = _needed(self._config.sampling, "sampling")
         # guidance that later attempts get has the denoiser run with and without the prompt for first ones, too
-        return {**settings, "guided": True} if sampling.guidance == 1 and sampling.guidance_step else settings
+        return {**settings, "guided": True} if sampling.guidance == 1 and sampling.varies_guidance else settings
 
     def _identity(self, name: str) -> str:
         return self._given.get(name) or self._stages[name].identity

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pathsynth.config import RunConfig
+from pathsynth.config import RunConfig, SamplingConfig
 from pathsynth.data.catalogue import open_data, ready_set
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.stages import STAGES, StageStore
@@ -18,6 +18,7 @@ from pathsynth.models.lora import load_adapter
 from pathsynth.sampling.attempts import AttemptRow, candidate_name, read_attempts
 from pathsynth.sampling.draw import drawer
 from pathsynth.sampling.pictures import picture_fault, pixel_hash, read_png
+from pathsynth.sampling.rejection import Route
 from pathsynth.sampling.slots import Attempt, Strategy
 from pathsynth.study.claim import Manifest, manifest_of
 from pathsynth.study.sources import base_source
@@ -93,16 +94,17 @@ def _drawn(folder: Path, manifest: Manifest, row: AttemptRow, rows: Mapping[str,
     base = load_base(source.path_or_hub, source.revision, source.identity, config.base.canvas, data.size)
     load_adapter(_adapter(folder, config), base)
     sampling = config.sampling.model_copy(update={"steps": row.steps, "look_after": row.stopped_at, "deterministic": True})
-    draw, attempt = drawer(base, data.size, sampling), _with_ancestors(row, rows)
+    draw, attempt = drawer(base, data.size, sampling), _with_ancestors(row, rows, sampling)
     return (draw([attempt]) if row.stopped_at is None else draw.look([attempt]))[0]
 
 
-def _with_ancestors(row: AttemptRow, rows: Mapping[str, AttemptRow]) -> Attempt:
-    """The attempt, with the rejected ones that it revises, the one by the other."""
+def _with_ancestors(row: AttemptRow, rows: Mapping[str, AttemptRow], sampling: SamplingConfig) -> Attempt:
+    """The attempt, with the rejected ones that it revises, the one by the other. ``sampling``: for a ledger of an earlier version."""
     if row.strategy != Strategy.REVISE:
         return row.as_attempt()
     before = rows[candidate_name(row.class_slug, row.slot, row.attempt - 1)]
-    return replace(row.as_attempt(), revises=_with_ancestors(before, rows))
+    start = Route((1,) * row.steps).start_of(sampling.revise) if row.start is None else row.start
+    return replace(row.as_attempt(), revises=_with_ancestors(before, rows, sampling), start=start)
 
 
 def _adapter(folder: Path, config: RunConfig) -> Path:

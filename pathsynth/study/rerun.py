@@ -8,6 +8,7 @@ from pathlib import Path
 from pathsynth.config import TrackingConfig
 from pathsynth.ledger.errors import RequestError
 from pathsynth.study.claim import Manifest, claim, manifest_of, write_manifest
+from pathsynth.study.classes import object_requests
 from pathsynth.study.own_classes import shipped_targets, targets
 from pathsynth.study.plan import Plan, plan
 from pathsynth.study.state import DONE, WAITING, TrialState, read_state, write_state
@@ -57,7 +58,8 @@ def foreign_targets(folder: Path) -> list[str]:
         RequestError: the folder is no trial's, or its manifest is damaged.
     """
     config = manifest_of(folder).config
-    return sorted({*targets([config.optimizer, config.callbacks])} - shipped_targets())
+    named = [config.optimizer, config.callbacks, *(own.settings for own in object_requests(config))]
+    return sorted({*targets(named)} - shipped_targets())
 
 
 def _new_folder(into: Path) -> Path:

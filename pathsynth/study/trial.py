@@ -85,7 +85,7 @@ def carry_out_here(folder: Path, lease: Lease, environment: Mapping[str, str]) -
     os.environ.update(environment)
     try:
         reporter = _Reporter(folder, lease.beat(_die), read_state(folder))
-        with interruption.listening(), _log_of_its_own():
+        with interruption.listening(), _log_of_its_own(), modules_of_this_folder():
             _watch(None, manifest.config.study.stop_seconds, reporter.give_up, over)
             try:
                 _carry_out(folder, manifest, reporter)
@@ -121,6 +121,17 @@ def _log_of_its_own() -> Iterator[None]:
             if isinstance(handler, logging.StreamHandler):
                 handler.stream.close()
         root.setLevel(level)
+
+
+@contextlib.contextmanager
+def modules_of_this_folder() -> Iterator[None]:
+    """The folder where the command started is where classes of the user's own are looked for first, as a trial's own process does."""
+    before, here = list(sys.path), os.getcwd()
+    sys.path[:] = [here, *(place for place in before if place != here)]
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 def _help(folder: Path, manifest: Manifest) -> int:

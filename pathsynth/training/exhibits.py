@@ -106,7 +106,7 @@ def _attempts_table(judged: Sequence[Judged], space: LabelSpace) -> wandb.Table:
         table.add_data(
             attempt.slot.index,
             space.classes[attempt.slot.label].slug,
-            attempt.slot.prompt,
+            attempt.prompt,
             attempt.number,
             str(attempt.seed),  # 63 bits; a browser's numbers have 53
             predicted,

@@ -19,7 +19,7 @@ from pathsynth.config import SamplingConfig
 from pathsynth.ledger.atomic import write_text
 from pathsynth.ledger.errors import RequestError
 from pathsynth.metrics.agreement import Agreement, agreement
-from pathsynth.sampling.generation import route_of
+from pathsynth.sampling.generation import retry_strategy, route_of
 from pathsynth.sampling.pictures import contact_sheet
 from pathsynth.sampling.rejection import Draw, Judge, Judged, SlotOutcome, SlotStatus, account, sample_until_accepted
 from pathsynth.sampling.sampler import RejectionSampler
@@ -81,6 +81,7 @@ class RegenerationCallback(pl.Callback):
     ) -> None:
         self._slots, self._draw, self._judge, self._sampling = slots, draw, judge, sampling
         self._route = replace(route_of(sampling, scheduler), look_after=None, apart=True)
+        self._retry = retry_strategy(sampling)
         self._space, self._folder, self._keep_best, self._report = space, folder, keep_best, report
         self._every = every_n_train_steps
         self.best = -1.0
@@ -161,7 +162,7 @@ class RegenerationCallback(pl.Callback):
         sampling = self._sampling
         own = self._slots[trainer.global_rank :: trainer.world_size]
         budget = (sampling.attempts, sampling.batch_size, sampling.seed)
-        drawn = list(sample_until_accepted(own, self._draw, self._judge, *budget, route=self._route))
+        drawn = list(sample_until_accepted(own, self._draw, self._judge, *budget, route=self._route, retry=self._retry))
         judged = self._in_order(gathered(drawn, trainer)) if trainer.world_size > 1 else drawn
         first = [j for j in judged if j.attempt.number == 0]
         labels = np.array([j.attempt.slot.label for j in first])

@@ -308,6 +308,9 @@ def test_every_secret_is_refused_in_a_list_too(key: str) -> None:
     assert f"{key} looks like a secret" in _refusal(_with(f"optimizer.{key}", ["s3cr3t"]))
 
 
+MINE = {"_target_": "my_retry.Mine"}
+
+
 @pytest.mark.parametrize(
     "words, told",
     [
@@ -315,6 +318,12 @@ def test_every_secret_is_refused_in_a_list_too(key: str) -> None:
         ({"look_after": 5, "speculate": True}, "sampling.speculate=true starts an attempt before"),
         ({"revise": 0.5, "speculate": True}, "set it to false, or sampling.revise=0"),
         ({"revise": 1.0}, "less than 1"),
+        ({"retry": MINE, "revise": 0.5}, "sampling.revise belongs to pathsynth.sampling.retry.StandardRetry"),
+        ({"retry": MINE, "guidance_step": 1.0}, "set sampling.guidance_step=0"),
+        ({"retry": MINE, "speculate": True}, "set sampling.speculate=false"),
+        ({"retry": {"_target_": "Mine"}}, "sampling.retry._target_ should name a class, as in my_retry.MyRetry, got 'Mine'"),
+        ({"retry": {"least": 1}}, "sampling.retry._target_ should name a class"),
+        ({"rules": {"mine": {"least": 1}}}, "sampling.rules.mine._target_ should name a class, as in my_rule.MyRule"),
     ],
 )
 def test_ways_of_sampling_that_do_not_go_together_are_refused(words, told):
@@ -322,9 +331,12 @@ def test_ways_of_sampling_that_do_not_go_together_are_refused(words, told):
         SamplingConfig(steps=20, guidance=3, batch_size=8, seed=0, attempts=2, threshold=0, **words)
 
 
-@pytest.mark.parametrize("revise, start", [(0, None), (0.5, 10), (0.01, 19), (0.99, 0)])
-def test_a_revision_takes_its_share_of_the_steps_and_one_at_least(revise, start):
-    assert SamplingConfig(steps=20, guidance=3, batch_size=8, seed=0, attempts=2, threshold=0, revise=revise).revise_from == start
+def test_the_standard_strategy_of_retries_is_the_usual_one_whether_or_not_it_is_named():
+    named, unnamed = (
+        SamplingConfig(steps=20, guidance=3, batch_size=8, seed=0, attempts=2, threshold=0, **words)
+        for words in ({"retry": {"_target_": "pathsynth.sampling.retry.StandardRetry"}}, {})
+    )
+    assert named == unnamed and named.retry == {}
 
 
 @pytest.mark.parametrize(

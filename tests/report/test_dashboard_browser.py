@@ -88,6 +88,19 @@ def test_the_six_questions_are_answered(browser: Any, make_sweep: Callable[..., 
     assert page.locator("#images .tile[data-kind=first]").count() == 20
 
 
+def test_a_metric_of_ones_own_has_a_column(browser: Any, make_sweep: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path / "rank")
+    path = folder / "rank-16-1" / "result.json"
+    record = json.loads(path.read_text())
+    own = {"metric": "gap <b>", "stage": "after filtering", "scorer": None, "value": 2.5, "low": 2.25, "high": 2.75, "n": 441}
+    record["metrics"].append({**record["metrics"][0], "class": None, **own})
+    path.write_text(json.dumps(record))
+    page = opened(browser, write_report(folder))
+    assert "gap <b>, after filtering" in page.inner_text("#trials thead")
+    cells = {name: page.locator("#trials tbody tr", has_text=name).inner_text() for name in ("rank=16,seed=1", "rank=16,seed=2")}
+    assert ["2.500 [2.250, 2.750] n=441" in row for row in cells.values()] == [True, False]
+
+
 def test_sort_filter_choose_compare_enlarge_print(browser: Any, make_sweep: Callable[..., Path], tmp_path: Path) -> None:
     folder = make_sweep(tmp_path / "rank")
     page = opened(browser, write_report(folder))

@@ -10,6 +10,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from pathsynth.ledger.errors import RequestError
@@ -73,6 +75,19 @@ def test_trial_page_keeps_columns_apart(make_trial: Callable[..., Path], tmp_pat
     assert [c.split()[-1] for c in accuracy] == ["n=450", "n=450", "n=450", "n=441", "n=441"]
     assert all(re.search(r"\[0\.\d{3}, 0\.\d{3}\]", c) for c in accuracy)
     assert [r[0] for r in outline.rows if r[0].startswith("macro")] == ["macro precision", "macro recall", "macro-F1"]
+
+
+def test_each_reason_of_a_rejection_has_its_counts(make_trial: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_trial(tmp_path / "t")
+    table = pd.read_parquet(folder / "attempts.parquet")
+    again = table[table.accepted].assign(attempt=1, slot=20, accepted=False, reason="too dark <b>")
+    table["reason"] = np.where(table.accepted, None, "another class is more probable")
+    pd.concat([table, again]).to_parquet(folder / "attempts.parquet")
+    text, outline = page(folder)
+    rejected = str((~table.accepted).sum())
+    assert outline.row("another class is more probable") == [rejected, rejected]
+    assert outline.row("too dark <b>") == ["0", str(len(again))]
+    assert "too dark <b>" not in text, "it is escaped"
 
 
 def test_published_scores_stand_beside_ours(make_trial: Callable[..., Path], tmp_path: Path) -> None:

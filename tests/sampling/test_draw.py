@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import diffusers
 import numpy as np
 import pytest
@@ -46,8 +48,8 @@ def test_guidance_and_prompt_steer(base):
 
 def test_further_attempts_get_more_guidance_whatever_company_they_are_in(base):
     first = attempts(0, 1)
-    third = [attempt_at(a.slot, 2, 0) for a in first]
-    rising = CandidateDrawer(base, 28, 3, 2.0, guidance_step=1.5)
+    third = [replace(attempt_at(a.slot, 2, 0), guidance=5.0) for a in first]
+    rising = CandidateDrawer(base, 28, 3, 2.0, varies=True)
     mixed = rising.latents([*first, *third])
     assert torch.allclose(mixed[:2], CandidateDrawer(base, 28, 3, 2.0).latents(first), atol=1e-4)
     assert torch.allclose(mixed[2:], CandidateDrawer(base, 28, 3, 5.0).latents(third), atol=1e-4)
@@ -142,8 +144,8 @@ def test_one_image_too_large_for_memory_is_told_and_other_errors_are_not_taken_f
             drawer(attempts(0))
 
 
-def revising(rejected):
-    return attempt_at(rejected.slot, rejected.number + 1, 0, revises=rejected)
+def revising(rejected, start=3):
+    return replace(attempt_at(rejected.slot, rejected.number + 1, 0), revises=rejected, start=start)
 
 
 @pytest.fixture
@@ -189,8 +191,8 @@ def test_a_revision_keeps_more_of_the_rejected_image_the_later_it_starts(with_sc
     (first,) = attempts(0)
 
     def changed(start: int) -> float:
-        drawer = CandidateDrawer(with_scheduler, 28, 8, 2.0, revise_from=start)
-        before, after = drawer.latents([first]), drawer.latents([revising(first)])
+        drawer = CandidateDrawer(with_scheduler, 28, 8, 2.0, keeps=True)
+        before, after = drawer.latents([first]), drawer.latents([revising(first, start)])
         return float((before - after).square().mean())
 
     assert 0 < changed(7) < changed(2)
@@ -198,21 +200,21 @@ def test_a_revision_keeps_more_of_the_rejected_image_the_later_it_starts(with_sc
 
 def test_a_revision_is_drawn_again_without_what_it_revises_at_hand(base):
     (first,) = attempts(0)
-    drawer = CandidateDrawer(base, 28, 6, 2.0, revise_from=3, fixed=True)
+    drawer = CandidateDrawer(base, 28, 6, 2.0, keeps=True, fixed=True)
     second = revising(first)
     third = revising(second)
     drawn = [drawer([a])[0] for a in (first, second, third)]
-    (again,) = CandidateDrawer(base, 28, 6, 2.0, revise_from=3, fixed=True)([third])
+    (again,) = CandidateDrawer(base, 28, 6, 2.0, keeps=True, fixed=True)([third])
     assert np.array_equal(again, drawn[2])
     assert not np.array_equal(drawn[1], drawn[2])
 
 
 def test_a_mixed_call_takes_each_from_where_it_is(base):
     one, two, three = attempts(0, 1, 2)
-    drawer = CandidateDrawer(base, 28, 6, 2.0, revise_from=3, look_after=2)
+    drawer = CandidateDrawer(base, 28, 6, 2.0, keeps=True, look_after=2)
     drawer([one])
     drawer.look([two])
     mixed = drawer([revising(one), three, two])
-    fresh = CandidateDrawer(base, 28, 6, 2.0, revise_from=3)
+    fresh = CandidateDrawer(base, 28, 6, 2.0, keeps=True)
     expected = [fresh([a])[0] for a in (revising(one), three, two)]
     assert all(np.abs(a.astype(int) - b).max() <= 1 for a, b in zip(mixed, expected, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathsynth.sampling.attempts import LINES, AttemptRow, read_attempts
 from pathsynth.sampling.draw import CandidateDrawer, drawer
 from pathsynth.sampling.generation import generate_set
 from pathsynth.sampling.pictures import read_png
+from pathsynth.sampling.retry import Retry
 from pathsynth.sampling.scheduler import scheduler_of
 from pathsynth.sampling.slots import Attempt, Strategy, Stream, slots_of
 from pathsynth.sampling.verdict import Verdict
@@ -173,3 +175,36 @@ def test_a_cut_generation_that_revises_and_gives_up_ends_with_the_same_bits(tmp_
     again = revise_and_give_up(tmp_path / "cut", base, None)
     assert again == rows
     assert pixels(tmp_path / "cut", again) == pixels(tmp_path / "whole", rows)
+
+
+class Rewording:
+    """A strategy of one's own: other words at the second attempt, more guidance at the third, the rejected image at the fourth."""
+
+    def retry(self, slot, number, rejection):
+        assert rejection.image is not None
+        return (Retry(prompt=f"{slot.prompt}, again"), Retry(more_guidance=1.5), Retry(again=0.5))[number - 1]
+
+
+def test_a_cut_generation_with_a_strategy_of_ones_own_ends_with_the_same_rows_and_bits(tmp_path, base):
+    own = {"steps": 2, "attempts": 4, "deterministic": True, "retry": {"_target_": f"{__name__}.Rewording"}}
+    sampling = SAMPLING.model_copy(update=own)
+
+    def generated(place: Path, breaks_at: int | None) -> list[AttemptRow]:
+        draw = Breaks(drawer(base, 28, sampling), breaks_at)
+        (place / "set").mkdir(parents=True, exist_ok=True)
+        generate_set(place / "set", place / "work", SLOTS[:9], draw, gate, sampling, OWN, BOOK.space, True, lambda _: None)
+        return list(read_attempts(place / "set"))
+
+    rows = generated(tmp_path / "whole", None)
+    told = {r.attempt: (r.strategy, r.guidance, r.start, r.denoiser_calls, r.prompt.endswith(", again")) for r in rows}
+    assert told == {
+        0: ("fresh", 2.0, 0, 4, False), 1: ("prompt", 2.0, 0, 4, True), 2: ("guidance", 3.5, 0, 4, False), 3: ("revise", 2.0, 1, 2, False),
+    }
+    with pytest.raises(KeyboardInterrupt):
+        generated(tmp_path / "cut", 3)
+    known = [json.loads(line) for line in (tmp_path / "cut" / "work" / LINES).read_text().splitlines()]
+    again = generated(tmp_path / "cut", None)
+    assert again == rows and pixels(tmp_path / "cut", again) == pixels(tmp_path / "whole", rows)
+    lines = (tmp_path / "cut" / "work" / LINES).read_text().splitlines()
+    assert {row["strategy"] for row in known} >= {"fresh", "prompt"}
+    assert len(lines) == len(rows), "what was known is not drawn into the log again"

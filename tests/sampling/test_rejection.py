@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.seeds import derive_seed
 from pathsynth.sampling.rejection import Allowance, Judged, Leg, Route, SlotStatus, account, sample_until_accepted
+from pathsynth.sampling.retry import Rejection, Retry, StandardRetry
 from pathsynth.sampling.slots import Attempt, Slot, Stream, attempt_at, slots_of
 from pathsynth.sampling.verdict import AtLeast, Leads, MostProbable, NoCopy, Seen, Verdict, broken, judged_by
 
@@ -122,17 +123,21 @@ def test_a_run_that_was_cut_off_ends_with_the_same_verdicts(script, attempts, ba
 
 
 class LongWay(ScriptedWorld):
-    """A world with a way of ten steps; the look gives up a candidate whose seed is even, unless the script accepts it."""
+    """A world with a way of ten steps; the look gives up a candidate whose seed is even, unless the script accepts it.
 
-    def __init__(self, script: dict[tuple[int, int], int | None], route: Route) -> None:
+    ``revise_from``: the step that an attempt starts at which revises another; None: none does.
+    """
+
+    def __init__(self, script: dict[tuple[int, int], int | None], route: Route, revise_from: int | None = None) -> None:
         super().__init__(script)
         self.route, self.looks = route, []
+        self.retry = StandardRetry(revise=0 if revise_from is None else 1 - revise_from / 10)
         self.spent, self.resumed = 0, False
 
     def draw(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
         looked = {a for batch in self.looks for a in batch}
         if not self.resumed:
-            assert len({(a in looked, a.revises is not None) for a in attempts}) == 1, "all are at the same step"
+            assert len({(a in looked, a.start) for a in attempts}) == 1, "all are at the same step"
         self.spent += sum(self.route.calls_of(a) - (self.calls_of_look if a in looked else 0) for a in attempts)
         return super().draw(attempts)
 
@@ -150,19 +155,21 @@ class LongWay(ScriptedWorld):
         return not self._verdict(attempt).accepted and attempt.seed % 2 == 0
 
     def run(self, attempts: int, batch_size: int, **more) -> list[Judged]:
-        return super().run(attempts, batch_size, route=self.route, look=self.look if self.route.look_after else None, **more)
+        look = self.look if self.route.look_after else None
+        return super().run(attempts, batch_size, **{"route": self.route, "look": look, "retry": self.retry, **more})
 
     def slots(self) -> list[Slot]:
         return [replace(slot, stream=Stream.GENERATE) for slot in super().slots()]
 
 
 WAYS = st.sampled_from([(1,) * 10, (2,) * 10, (4,) + (2,) * 9, (2,) * 9 + (1,)])
-ROUTES = st.builds(Route, WAYS, st.one_of(st.none(), st.integers(1, 9)), st.one_of(st.none(), st.integers(1, 9)))
+ROUTES = st.builds(Route, WAYS, st.one_of(st.none(), st.integers(1, 9)))
+STARTS = st.one_of(st.none(), st.integers(1, 9))
 
 
-@given(SCRIPTS, st.integers(1, 4), st.integers(1, 9), ROUTES)
-def test_whatever_the_way_the_same_attempts_are_accepted_and_every_call_is_counted(script, attempts, batch_size, route):
-    plain, world = ScriptedWorld(script), LongWay(script, route)
+@given(SCRIPTS, st.integers(1, 4), st.integers(1, 9), ROUTES, STARTS)
+def test_whatever_the_way_the_same_attempts_are_accepted_and_every_call_is_counted(script, attempts, batch_size, route, start):
+    plain, world = ScriptedWorld(script), LongWay(script, route, start)
     judged = world.run(attempts, batch_size)
     assert {(j.attempt.slot.label, j.attempt.slot.index, j.attempt.number) for j in judged if j.verdict.accepted} == {
         (j.attempt.slot.label, j.attempt.slot.index, j.attempt.number) for j in plain.run(attempts, batch_size) if j.verdict.accepted
@@ -175,7 +182,7 @@ def test_whatever_the_way_the_same_attempts_are_accepted_and_every_call_is_count
 
 @given(SCRIPTS, st.integers(2, 4), st.integers(1, 9), st.integers(1, 9))
 def test_an_attempt_revises_the_one_before_it_unless_that_is_no_whole_image(script, attempts, batch_size, look_after):
-    judged = LongWay(script, Route((1,) * 10, 6, look_after)).run(attempts, batch_size)
+    judged = LongWay(script, Route((1,) * 10, look_after), 6).run(attempts, batch_size)
     verdicts = {(j.attempt.slot, j.attempt.number): j for j in judged}
     for j in judged:
         before = verdicts.get((j.attempt.slot, j.attempt.number - 1))
@@ -186,7 +193,7 @@ def test_an_attempt_revises_the_one_before_it_unless_that_is_no_whole_image(scri
 
 @given(SCRIPTS, st.integers(1, 4), st.integers(1, 9), st.sampled_from([None, 6]))
 def test_first_attempts_that_are_drawn_apart_have_the_batches_that_they_have_alone(script, attempts, batch_size, revise_from):
-    world, alone = (LongWay(script, Route((1,) * 10, revise_from, apart=True)) for _ in range(2))
+    world, alone = (LongWay(script, Route((1,) * 10, apart=True), revise_from) for _ in range(2))
     judged = world.run(attempts, batch_size)
     alone.run(1, batch_size)
     assert [batch for batch in world.batches if any(a.number == 0 for a in batch)] == alone.batches
@@ -194,11 +201,11 @@ def test_first_attempts_that_are_drawn_apart_have_the_batches_that_they_have_alo
     assert sum(o.attempts for o in outcomes) == len(judged)
 
 
-@given(SCRIPTS, st.integers(1, 4), st.integers(1, 9), ROUTES, st.integers(0, 60))
-def test_a_cut_run_on_any_way_comes_to_the_same_verdicts(script, attempts, batch_size, route, cut):
-    whole = LongWay(script, route).run(attempts, batch_size)
-    known = {j.attempt: replace(j, image=None, attempt=replace(j.attempt, revises=None)) for j in whole[:cut]}
-    world = LongWay(script, route)
+@given(SCRIPTS, st.integers(1, 4), st.integers(1, 9), ROUTES, STARTS, st.integers(0, 60))
+def test_a_cut_run_on_any_way_comes_to_the_same_verdicts(script, attempts, batch_size, route, start, cut):
+    whole = LongWay(script, route, start).run(attempts, batch_size)
+    known = {j.attempt: replace(j, image=None, attempt=replace(j.attempt, revises=None, start=0)) for j in whole[:cut]}
+    world = LongWay(script, route, start)
     world.resumed = True  # a batch may then hold some that were looked at before the cut
     again = world.run(attempts, batch_size, known=known)
     assert [(j.attempt, j.attempt.revises, j.verdict.accepted, j.calls, j.stopped_at) for j in again] == [
@@ -206,9 +213,9 @@ def test_a_cut_run_on_any_way_comes_to_the_same_verdicts(script, attempts, batch
     ]
 
 
-@given(SCRIPTS, st.integers(1, 4), st.integers(1, 9), ROUTES, st.integers(1, 400))
-def test_a_limit_of_calls_holds_on_any_way_and_what_was_begun_is_judged(script, attempts, batch_size, route, calls):
-    world = LongWay(script, route)
+@given(SCRIPTS, st.integers(1, 4), st.integers(1, 9), ROUTES, STARTS, st.integers(1, 400))
+def test_a_limit_of_calls_holds_on_any_way_and_what_was_begun_is_judged(script, attempts, batch_size, route, start, calls):
+    world = LongWay(script, route, start)
     judged = world.run(attempts, batch_size, allowance=Allowance(calls))
     assert world.spent == sum(j.calls for j in judged) <= calls
     assert {a for batch in [*world.looks, *world.batches] for a in batch} == {j.attempt for j in judged}
@@ -225,14 +232,14 @@ def test_survivors_wait_while_others_can_fill_a_batch(script, attempts, batch_si
             not_begun_at_draw.append(len(script) - len({a.slot for batch in self.looks for a in batch}))
             return super().draw(attempts)
 
-    world = Watched(script, Route((1,) * 10, None, look_after))
+    world = Watched(script, Route((1,) * 10, look_after))
     world.run(attempts, batch_size)
     assert all(len(b) == batch_size for b, waiting in zip(world.batches, not_begun_at_draw, strict=True) if waiting >= batch_size)
 
 
 def test_first_attempts_of_an_evaluation_are_not_given_up():
     first, second = (attempt_at(Slot(Stream.EVAL, 0, 0, "x"), number, 0) for number in range(2))
-    route = Route((2,) * 10, None, 4)
+    route = Route((2,) * 10, 4)
     assert (route.first_leg(first), route.first_leg(second)) == (Leg(0, 10), Leg(0, 4))
 
 
@@ -334,3 +341,129 @@ def test_several_prompts_of_a_class_take_turns():
     assert {s.prompt for s in slots if s.label == 1} == {"three"}
     seeds = [attempt_at(s, 0, 0).seed for s in slots_of(Stream.EVAL, {0: "other", 1: "three"}, 3)]
     assert seeds == [attempt_at(s, 0, 0).seed for s in slots], "the same noise, whatever the words"
+
+
+class Answering:
+    """A rule that answers whatever it is given."""
+
+    reason = "mine"
+
+    def __init__(self, answer) -> None:
+        self.answer = answer
+
+    def slack(self, seen: Seen, label: int) -> float:
+        return self.answer(seen)
+
+
+@pytest.mark.parametrize("answer", [np.float32(-0.5), -1, -np.inf])
+def test_a_rule_of_ones_own_rejects_for_its_reason(answer):
+    judged = verdict(MostProbable(), Answering(lambda seen: answer), probabilities=[0.9, 0.1])
+    assert (judged.accepted, judged.reason) == (False, "mine")
+    assert verdict(MostProbable(), Answering(lambda seen: -answer), probabilities=[0.9, 0.1]).accepted
+
+
+@pytest.mark.parametrize("answer", [float("nan"), np.float32("nan"), None, "0.5", True, np.zeros((9, 9))])
+def test_a_rule_that_gives_no_number_is_named(answer):
+    with pytest.raises(StageError, match=r"acceptance rule \S+\.Answering gave .* where a number was due; return a float") as failed:
+        verdict(MostProbable(), Answering(lambda seen: answer), probabilities=[0.9, 0.1])
+    assert "\n" not in str(failed.value)
+
+
+def test_a_rule_that_fails_is_named_with_what_it_raised():
+    with pytest.raises(StageError, match=r"rule \S+\.Answering failed \(AttributeError: 'Seen' object has no attribute 'edges'\)"):
+        verdict(Answering(lambda seen: seen.edges), probabilities=[0.9, 0.1])
+
+
+def test_a_rule_without_words_for_its_reason_is_named():
+    rule = Answering(lambda seen: -1.0)
+    rule.reason = None
+    with pytest.raises(StageError, match="has the reason None; set reason"):
+        verdict(rule, probabilities=[0.9, 0.1])
+
+
+class Varied:
+    """A strategy that tries one thing after the other, and keeps what it was given."""
+
+    WANTED = (Retry(), Retry(more_guidance=2), Retry(again=0.25), Retry(again=0.55, prompt="other words"), Retry(prompt="class 0"))
+
+    def __init__(self) -> None:
+        self.given: dict[Attempt, Rejection] = {}
+
+    def retry(self, slot: Slot, number: int, rejection: Rejection | None) -> Retry:
+        self.given[attempt_at(slot, number - 1, 0)] = rejection
+        return self.WANTED[number]
+
+
+VARIED_SCRIPTS = st.dictionaries(st.tuples(st.just(0), st.integers(0, 6)), st.one_of(st.none(), st.integers(0, 5)), min_size=1, max_size=6)
+
+
+def how(attempt: Attempt) -> tuple:
+    return attempt.guidance, attempt.revises and attempt.revises.number, attempt.start, attempt.prompt
+
+
+@given(VARIED_SCRIPTS, st.integers(1, 9))
+def test_a_strategy_of_ones_own_says_how_each_further_attempt_is_drawn(script, batch_size):
+    world, strategy = LongWay(script, Route((2,) * 10, guidance=3.0)), Varied()
+    judged = world.run(5, batch_size, retry=strategy)
+    wanted = [
+        *((None, None, 0, "class 0"), (5.0, None, 0, "class 0"), (None, 1, 8, "class 0")),
+        *((None, 2, 4, "other words"), (None, None, 0, "class 0")),
+    ]
+    assert all(how(j.attempt) == wanted[j.attempt.number] and j.calls == 2 * (10 - j.attempt.start) for j in judged)
+    assert sum(j.calls for j in judged) == world.spent
+    again = [j for j in judged if j.attempt.number < 4 and not j.verdict.accepted]
+    assert set(strategy.given) == {j.attempt for j in again}
+    assert all(strategy.given[j.attempt].verdict == j.verdict and strategy.given[j.attempt].image is not None for j in again)
+
+
+@given(VARIED_SCRIPTS, st.integers(1, 9), st.integers(0, 30))
+def test_a_cut_run_with_a_strategy_of_ones_own_comes_to_the_same_and_can_show_it_what_was_rejected(script, batch_size, cut):
+    route = Route((2,) * 10, guidance=3.0)
+    whole = LongWay(script, route).run(5, batch_size, retry=Varied())
+    world, strategy = LongWay(script, route), Varied()
+    again = world.run(5, batch_size, retry=strategy, known={j.attempt: replace(j, image=None) for j in whole[:cut]})
+    assert [(j.attempt, how(j.attempt), j.calls) for j in again] == [(j.attempt, how(j.attempt), j.calls) for j in whole]
+    drawn = len(world.batches)
+    assert all(np.array_equal(rejection.image, IMAGE) for rejection in strategy.given.values())
+    assert len(world.batches) == drawn + len({a for a in strategy.given if a in {j.attempt for j in again if j.image is None}})
+
+
+def test_a_strategy_cannot_change_the_image_and_sees_none_that_was_given_up():
+    strategy = Varied()
+    LongWay({(0, i): None for i in range(9)}, Route((2,) * 10, 4, guidance=3.0)).run(2, 4, retry=strategy)
+    images = [rejection.image for rejection in strategy.given.values()]
+    assert {image is None for image in images} == {True, False}
+    with pytest.raises(ValueError, match="read-only"):
+        next(image for image in images if image is not None)[:] = 0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fault"),
+    [
+        (None, "None; return a pathsynth.Retry"),
+        (Retry(more_guidance=-2.5), "more_guidance=-2.5; with sampling.guidance=3 the sum must be a number of 1 or more"),
+        (Retry(more_guidance=float("nan")), "more_guidance=nan"),
+        (Retry(more_guidance="2"), "more_guidance='2'"),
+        (Retry(again=1.0), "again=1.0; give a share"),
+        (Retry(again=-0.1), "again=-0.1"),
+        (Retry(prompt=" "), "prompt=' '; give words"),
+    ],
+)
+def test_what_a_strategy_cannot_ask_for_is_told_with_its_name(wanted, fault, monkeypatch):
+    monkeypatch.setattr(Varied, "WANTED", (wanted,) * 5)
+    with pytest.raises(StageError) as failed:
+        LongWay({(0, 0): None}, Route((2,) * 10, guidance=3.0)).run(3, 4, retry=Varied())
+    assert f"retry strategy {__name__}.Varied gave {fault}" in str(failed.value) and "\n" not in str(failed.value)
+
+
+def test_a_strategy_that_fails_is_named_and_so_is_a_scheduler_that_cannot_start_in_the_middle(monkeypatch):
+    monkeypatch.setattr(Varied, "WANTED", ())
+    with pytest.raises(StageError, match=r"Varied failed \(IndexError: tuple index out of range\)"):
+        LongWay({(0, 0): None}, Route((2,) * 10)).run(3, 4, retry=Varied())
+    with pytest.raises(StageError, match="where PNDMScheduler cannot; set sampling.scheduler=DDIMScheduler"):
+        LongWay({(0, 0): None}, Route((2,) * 10, from_the_start="PNDMScheduler"), 6).run(3, 4)
+
+
+@pytest.mark.parametrize(("steps", "again", "start"), [(20, 0.5, 10), (20, 0.01, 19), (3, 0.34, 2), (2, 0.99, 0)])
+def test_a_share_of_the_steps_is_at_least_one_step(steps, again, start):
+    assert Route((1,) * steps).start_of(again) == start

@@ -169,3 +169,19 @@ def test_so_are_prompts(prompts, n, refusal):
 def test_so_are_classes_that_cannot_be_told_apart(classes, refusal):
     with pytest.raises(UnknownLabelError, match=refusal):
         RejectionSampler(draw, classify, classes)
+
+
+class Pale:
+    """A rule of one's own, on pixels."""
+
+    reason = "too dark"
+
+    def slack(self, seen, label):
+        return float(seen.image.mean()) - 60
+
+
+def test_a_rule_of_ones_own_sees_the_image():
+    plain = RejectionSampler(draw, classify, CLASSES, attempts=6).sample(PROMPTS, n=4)
+    sampled = RejectionSampler(draw, classify, CLASSES, [MostProbable(), Pale()], attempts=6).sample(PROMPTS, n=4)
+    assert any(image.mean() < 60 for image in plain.images) and all(image.mean() >= 60 for image in sampled.images)
+    assert "too dark" in {record.reason for record in sampled.attempts}

@@ -64,6 +64,8 @@ OFFICIAL = {"data.name": "medmnist", "data.flag": "bloodmnist", "data.download":
 SUBSET = {**OFFICIAL, "data.download": False, "data.allow_subset": True, "data.root": "{subset}"}
 OWN = {"data.name": "folder", "data.root": "{images}", "data.n_train": 0, "data.n_val": 0, "data.n_test": 0}
 WATCHER = {"_target_": "pytorch_lightning.callbacks.LearningRateMonitor"}
+STRICT = {"_target_": "pathsynth.sampling.verdict.AtLeast", "threshold": 0.9}
+REVISING = {"_target_": "pathsynth.sampling.retry.StandardRetry", "revise": 0.5}
 ALONE = frozenset({"classifier"})
 
 _OF_A_CLASSIFIER: Mapping[str, Any] = {
@@ -157,6 +159,7 @@ TABLE: Mapping[str, Sequence[Case]] = {
         Case(2.0, DRAWN, {"sampling.guidance": 1.0, "sampling.guidance_step": 1.0}),
     ],
     "sampling.revise": [Case(0.5, DRAWN)],
+    "sampling.retry": [Case(REVISING, DRAWN), Case(REVISING, TRAINED, {"sampling.guidance": 1.0})],
     "sampling.speculate": [Case(True, DRAWN)],
     "sampling.calls": [Case(90, DRAWN)],
     "sampling.seconds": [Case(60.0, DRAWN)],
@@ -165,6 +168,7 @@ TABLE: Mapping[str, Sequence[Case]] = {
         Case(7, given={"sampling.look_after": 1}),
         *(Case(7, DRAWN, {f"sampling.{key}": value}) for key, value in {"calls": 90, "seconds": 60.0, "speculate": True}.items()),
     ],
+    "sampling.rules": [Case({"strict": STRICT}, DRAWN), Case({"strict": STRICT}, LOOKED, {"sampling.look_after": 1})],
     "sampling.look_after": [Case(1, LOOKED)],
     "sampling.look_loss": [Case(0.5), Case(0.5, LOOKED, {"sampling.look_after": 1})],
     "sampling.look_n": [Case(9), Case(9, LOOKED, {"sampling.look_after": 1})],
@@ -177,6 +181,7 @@ TABLE: Mapping[str, Sequence[Case]] = {
     "evaluate.n": [Case(3, DRAWN | {"reference"})],
     "evaluate.split": [Case("test", frozenset({"reference", "evaluate"}))],
     "evaluate.prompts": [Case("held_out", DRAWN)],
+    "evaluate.metrics": [Case({"mine": {"_target_": "a.Metric"}}, frozenset({"evaluate"}))],
     "pretrain.root": [Case("/elsewhere")],
     **{f"pretrain.{key}": [Case(value, frozenset({"pretrain"}))] for key, value in _OF_PRETRAINING.items()},
 }
@@ -397,7 +402,14 @@ def first_attempts(small_base_folder, tmp_path_factory):
         )
         return seen
 
-    return cache(drawn)
+    known: dict[str, dict[tuple[int, int], tuple[bytes, int]]] = {}
+
+    def once(sampling: SamplingConfig) -> dict[tuple[int, int], tuple[bytes, int]]:
+        told = sampling.model_dump_json()
+        known[told] = known.get(told) or drawn(sampling)
+        return known[told]
+
+    return once
 
 
 @pytest.mark.parametrize("key", sorted(key for key in TABLE if key.startswith("sampling.")))
@@ -466,8 +478,8 @@ TRAININGS = [
     *(f"trainer.{key}" for key in ("schedule", "restart_steps", "ema_decay")),
     *(f"trainer.{key}" for key in ("accelerator", "log_every_n_steps", "profiler", "detect_anomaly", "inference_mode")),
     *(f"trainer.{key}" for key in ("checkpoint_every", "keep_checkpoints", "explosion", "retry_factor", "enable_model_summary")),
-    *(f"sampling.{key}" for key in ("attempts", "threshold", "margin", "reject_copies", "guidance_step", "revise", "speculate", "calls")),
-    *("sampling.look_after", "gate.test"),
+    *(f"sampling.{key}" for key in ("attempts", "threshold", "margin", "reject_copies", "rules", "guidance_step", "revise", "speculate")),
+    *("sampling.calls", "sampling.retry", "sampling.look_after", "gate.test"),
 ]
 """Keys whose effect on an adapter of four steps shows in its bits, or must not."""
 

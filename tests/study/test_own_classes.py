@@ -8,10 +8,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from pathsynth.config import from_hydra
+from pathsynth.config.objects import make_object
 from pathsynth.config.shipped import conf_folder
+from pathsynth.ledger.errors import RequestError
 from pathsynth.study.own_classes import class_digests, shipped_targets, targets
 from pathsynth.study.plan import Plan, plan
 from pathsynth.study.sources import source_files
+from pathsynth.study.trial import modules_of_this_folder
 
 OWN = "+callbacks.mine._target_=ours.callbacks.Slower"
 
@@ -77,3 +80,16 @@ def test_finding_a_class_of_an_installed_package_imports_none(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     assert class_digests(["timm.optim.Muon"]) == {}
     assert "timm" not in sys.modules
+
+
+def test_a_trial_in_the_commands_process_finds_a_class_where_the_command_started(tmp_path, monkeypatch):
+    """The script ``pathsynth`` does not look there by itself."""
+    (tmp_path / "beside_the_command.py").write_text("class Mine:\n    def measure(self, data): pass\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", str(tmp_path))])
+    before, settings = list(sys.path), {"_target_": "beside_the_command.Mine"}
+    with pytest.raises(RequestError, match="sampling.rules.x cannot be made"):
+        make_object("sampling.rules.x", settings, ("measure",))
+    with modules_of_this_folder():
+        assert type(make_object("sampling.rules.x", settings, ("measure",))).__name__ == "Mine"
+    assert sys.path == before

@@ -32,13 +32,16 @@ const best = study.configurations.map(c => ({config: c.label, f1: c.mean, error:
 const number = (title, get, digits) => ({title, get: t => get(t)?.value ?? null, text: t => { const m = get(t); return m ? `${shown(m, digits)} n=${m.n}` : ""; }});
 const plain = (title, get, digits = 1) => ({title, get, text: t => { const v = get(t); return v === null || v === undefined ? "" : typeof v === "number" ? v.toFixed(digits) : v; }});
 const typed = value => value !== undefined && value !== "" && !isNaN(value) ? Number(value) : value ?? null;
+// Metrics of the user's own over all classes: no classifier of ours is their scorer.
+const own = unique(trials.flatMap(t => t.metrics.filter(m => m[2] === null && m[3] === null).map(m => JSON.stringify(m.slice(0, 2))))).map(key => JSON.parse(key));
 const columns = [
   {title: "trial", get: t => t.name, text: t => t.name, link: true},
   ...params.map(p => ({title: p, get: t => typed(t.params[p]), text: t => t.params[p] ?? ""})),
   number("F1, gate", t => metric(t, "macro_f1", BEFORE, "gate")), number("F1, judge", t => metric(t, "macro_f1", BEFORE, "judge")),
   number("acceptance", t => metric(t, "acceptance", BEFORE, "gate")), plain("cost, s", t => t.cost, 2),
   number("attempts per accepted", t => metric(t, "attempts_per_accepted", BEFORE, "gate"), 2),
-  number("KID", t => metric(t, "kid", BEFORE, "judge"), 4), plain("time, s", t => t.seconds, 0),
+  number("KID", t => metric(t, "kid", BEFORE, "judge"), 4), ...own.map(([name, stage]) => number(`${name}, ${stage}`, t => metric(t, name, stage, null))),
+  plain("time, s", t => t.seconds, 0),
   {title: "state", get: t => t.state, text: t => t.problem ? `${t.state}: ${t.problem}` : t.state},
 ].map(c => ({...c, visible: true}));
 let order = {column: null, down: false};

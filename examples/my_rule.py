@@ -1,0 +1,35 @@
+"""An acceptance rule of your own: an image that is too dark is rejected and drawn again.
+
+Start it where this file lies, so that Python finds the module:
+
+    pathsynth generate labels=all n=4 +sampling.rules.bright._target_=my_rule.Bright +sampling.rules.bright.least=0.4
+
+``bright`` is a name of your choice. The rule comes after the program's own (the class asked for is the most probable one, …); an image is
+accepted if it meets all of them. Whatever else holds for rules holds for this one: docs/objects.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pathsynth import Seen
+
+
+@dataclass(frozen=True)
+class Bright:
+    """The mean of all pixels is at least ``least``, from 0 (black) to 1 (white)."""
+
+    least: float = 0.4
+
+    @property
+    def reason(self) -> str:
+        """Why an image is rejected: what the attempts log, the report and W&B say."""
+        return f"darker than {self.least:g}"
+
+    def slack(self, seen: Seen, label: int) -> float:
+        """How far the image is on the right side of the limit; below zero it is rejected.
+
+        ``seen.image``: the pixels, uint8 (height, width, 3). ``seen.probabilities``: what the gate gives each class. ``label``: the number
+        of the class asked for, if the limit is to depend on it.
+        """
+        return float(seen.image.mean()) / 255 - self.least
