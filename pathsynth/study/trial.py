@@ -7,6 +7,7 @@ import errno
 import faulthandler
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -42,6 +43,8 @@ _log = logging.getLogger("pathsynth.trial")
 
 _WATCH_SECONDS = 0.25
 _STOPPED = "stopped on request"
+_DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 def main(arguments: list[str]) -> int:
@@ -193,12 +196,12 @@ def _carry_out(folder: Path, manifest: Manifest, report: _Reporter) -> int:
         return report.end(FAILED, str(error), 2)
     except StageError as error:
         _log.error("%s", error, exc_info=error)
-        return report.end(FAILED, str(error), 1)
+        return report.end(FAILED, str(error), 1, counts=not _disk_refuses(error))
     except Exception as error:  # a trial's failure, whatever it is, must become a reason
         _log.error("unexpected failure", exc_info=error)
         if interruption.requested():  # a library made something else of the interruption that went through it
             return report.end(INTERRUPTED, _STOPPED, EXIT_STOPPED)
-        return report.end(FAILED, _one_line(error), 1)
+        return report.end(FAILED, _one_line(error), 1, counts=not _disk_refuses(error))
     _log.info("done")
     return report.end(DONE, "", 0)
 
@@ -243,9 +246,10 @@ class _Reporter:
             self.tell()
         _die()
 
-    def end(self, state: str, reason: str, code: int) -> int:
+    def end(self, state: str, reason: str, code: int, counts: bool = True) -> int:
+        """Write how the trial ended; ``counts``: whether a failure is one of those after which a trial is not tried again."""
         interruption.serve()
-        tries = self.state.tries + (state == FAILED)
+        tries = self.state.tries + (state == FAILED and counts)
         self.state = replace(self.state, state=state, reason=reason, ended=now(), tries=tries)
         if state == DONE:
             self.state = replace(self.state, step=None, steps=None, rate=None)
@@ -299,6 +303,17 @@ def _log_to(path: Path) -> None:
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
     faulthandler.enable(stream)
+
+
+def _disk_refuses(error: BaseException | None) -> bool:
+    """Whether a failure, or what caused it, is a disk that is full or cannot be written: no fault of the trial."""
+    while error is not None:
+        # safetensors' errors are no OSErrors, but end with the number of one
+        number = error.errno if isinstance(error, OSError) else next(map(int, _OS_ERROR.findall(str(error))), None)
+        if number in _DISK_REFUSES:
+            return True
+        error = error.__cause__
+    return False
 
 
 def _one_line(error: BaseException) -> str:

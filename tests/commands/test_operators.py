@@ -36,7 +36,7 @@ def test_a_disk_that_is_full_fails_the_trial_and_the_same_command_goes_on(pathsy
         assert (ended.code, reason in ended.err + ended.out or "full" in ended.err + ended.out) == (code, True), ended
         one_line(ended.err + ended.out)
     (disk.place / "filler").unlink()
-    assert pathsynth.run("lora.rank=1", "evaluate.n=1", "study.retry_failed=10").code == 0
+    assert pathsynth.run("lora.rank=1", "evaluate.n=1", "study.retry_failed=0").code == 0
     assert pathsynth.state("rank=1")["state"] == "done"
 
 

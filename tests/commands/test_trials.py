@@ -81,6 +81,7 @@ def test_every_kind_of_failure_has_a_status_a_reason_and_no_traceback(pathsynth)
     ]
     assert "Traceback (most recent call last)" not in ended.out
     assert "Traceback" in (pathsynth.trial("rank=2-") / "log.txt").read_text()
+    assert [pathsynth.state(f"rank={rank}-")["tries"] for rank in (1, 2, 3, 4)] == [1, 1, 0, 1], "a full disk is no fault of the trial"
     assert leftovers(pathsynth) == []
 
 

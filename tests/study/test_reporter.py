@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from pathsynth.study.claim import claim
 from pathsynth.study.state import DONE, RUNNING, TrialState, read_state
-from pathsynth.study.trial import _Reporter
+from pathsynth.study.trial import _disk_refuses, _Reporter
 
 
 @pytest.fixture
@@ -36,3 +38,24 @@ def test_a_count_that_cannot_be_told_does_not_fail_the_trial(tmp_path, lease):
     report = _Reporter(tmp_path / "gone", lease, TrialState(RUNNING, "x"))
     report.progress("finetune", "steps", 30, 90, 0.5)
     assert report.state.step == 30
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EROFS, "Read-only file system"), True),
+        (caused(RuntimeError("wrapped"), OSError(errno.EDQUOT, "Disk quota exceeded")), True),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), True),
+        (SafetensorError("I/O error: No such file or directory (os error 2)"), False),
+        (OSError(errno.ENOENT, "No such file or directory"), False),
+        (ValueError("28"), False),
+    ],
+)
+def test_a_disk_that_refuses_is_told_from_a_fault_of_the_trial(error, refused):
+    assert _disk_refuses(error) == refused
