@@ -1,4 +1,4 @@
-"""Imports run one way: the list in README's architecture, from the top."""
+"""Imports run one way: the list in docs/architecture.md, from the top."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-LAYERS = re.findall(r"^pathsynth/(\w+)/ ", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+LAYERS = re.findall(r"^pathsynth/(\w+)/ ", (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
 HEAVY = ("torch", "pytorch_lightning", "diffusers", "peft", "timm", "torchmetrics", "wandb")
 LIGHT = ("vocabulary", "ledger", "config", "report", "commands")
 """Layers whose modules load no torch as they are loaded."""
@@ -27,7 +27,7 @@ def layer(name: str) -> str:
     return name.split(".")[1] if name.startswith("pathsynth.") else ""
 
 
-def test_readme_lists_every_layer():
+def test_the_architecture_page_lists_every_layer():
     folders = {path.parent.name for path in (ROOT / "pathsynth").glob("*/__init__.py")}
     assert set(LAYERS) == folders
 

@@ -1,0 +1,57 @@
+"""The pages that people read: their links lead somewhere, and the commands they show are those of the program."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from pathsynth.config.parse import setting_keys
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", ROOT / "experiments" / "README.md", ROOT / "multirun" / "README.md", *(ROOT / "docs").rglob("*.md")])
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#([^)\s]*))?\)")
+OF_CLASSES = ("optimizer.", "callbacks.", "hydra.", "hydra/", "sampling.rules.", "sampling.retry.", "evaluate.metrics.", "tracking.")
+"""Beginnings of keys that are a class's own arguments, or Hydra's."""
+
+
+def anchors(page: Path) -> set[str]:
+    """Of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page):
+    lost = []
+    for target, anchor in LINK.findall(page.read_text(encoding="utf-8")):
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        place = page.parent / target
+        if not place.exists() or (anchor and place.suffix == ".md" and anchor not in anchors(place)):
+            lost.append(f"{target}#{anchor}" if anchor else target)
+    assert lost == []
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The lines of code that start the program, cut into words; what stands for something of the reader's is a word, too."""
+    lines = re.findall(r"^pathsynth .+$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return [shlex.split(re.sub(r"<[^>]*>", "X", line), comments=True)[1:] for line in lines]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/recipes.md", "docs/objects.md"])
+def test_every_key_of_a_command_is_one_of_the_program(page):
+    found = commands(ROOT / page)
+    assert found
+    known, groups = setting_keys(), {path.name for path in (ROOT / "conf").iterdir()}
+    wrong = []
+    for words in found:
+        keys = [word.partition("=")[0].lstrip("+~") for word in words[1:] if "=" in word and not word.startswith("-")]
+        wrong += [key for key in keys if key not in known and key not in groups and not key.startswith(OF_CLASSES)]
+    assert wrong == []
+
+
+def test_the_readme_fits_on_one_page():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
