@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pathsynth.config.lightning import why_refused
 from pathsynth.config.objects import require_target
@@ -26,6 +27,9 @@ _DATA_KEYS = {
 }
 """Keys of the group data that some sets only have; others refuse another value than the default."""
 _CSV = "pytorch_lightning.loggers.CSVLogger"
+REGENERATION = "regeneration"
+"""The callback that validates, among ``callbacks``: the program gives it what draws and what judges, and reads ``every`` and ``n``."""
+_REGENERATION_TARGET = "pathsynth.training.regeneration.RegenerationCallback"
 _MOST_STEPS = 10**9
 """At a thousandth of a second a step, twelve days; more is a slip of the keyboard."""
 
@@ -293,10 +297,25 @@ class ObjectiveConfig(_Group):
 
 
 class ValidationConfig(_Group):
-    """Every ``every`` steps (0: never), ``n`` images a class."""
+    """What ``callbacks.regeneration`` says: a validation every ``every`` steps (0: never), on ``n`` slots of each class.
 
-    every: int = Field(ge=0)
-    n: int = Field(ge=1)
+    ``callback``: the ``_target_`` of the class that fills them, and arguments of its own.
+    """
+
+    every: int = Field(0, ge=0)
+    n: int = Field(1, ge=1)
+    callback: dict[str, Any] = Field(default_factory=lambda: {"_target_": _REGENERATION_TARGET})
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> ValidationConfig:
+        """From the settings of the callback, which hold the two numbers among its other arguments."""
+        numbers = {key: settings[key] for key in ("every", "n") if key in settings}
+        return cls(**numbers, callback={key: value for key, value in settings.items() if key not in numbers})
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether the callback is this program's, without further arguments."""
+        return self.callback == {"_target_": _REGENERATION_TARGET}
 
 
 class SamplingConfig(_Group):
@@ -497,7 +516,6 @@ class RunConfig(_Group):
     lora: LoraConfig | None = None
     optimizer: dict[str, Any] = Field(default_factory=dict)
     objective: ObjectiveConfig | None = None
-    validation: ValidationConfig | None = None
     sampling: SamplingConfig | None = None
     generate: GenerateConfig | None = None
     evaluate: EvaluateConfig | None = None
@@ -508,9 +526,25 @@ class RunConfig(_Group):
     @field_validator("callbacks")
     @classmethod
     def _name_classes(cls, callbacks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        for name, callback in callbacks.items():
-            require_target(f"callbacks.{name}", callback, "pytorch_lightning.callbacks.EarlyStopping")
-        return callbacks
+        """One whose ``_target_`` is null is left out, whatever a study sets of it."""
+        kept = {name: callback for name, callback in callbacks.items() if callback.get("_target_", name) is not None}
+        for name, callback in kept.items():
+            example = _REGENERATION_TARGET if name == REGENERATION else "pytorch_lightning.callbacks.EarlyStopping"
+            require_target(f"callbacks.{name}", callback, example)
+        if REGENERATION in kept:
+            numbers = _checked_numbers(f"callbacks.{REGENERATION}", kept[REGENERATION])
+            kept[REGENERATION] = {**kept[REGENERATION], **numbers}
+        return kept
+
+    @property
+    def validation(self) -> ValidationConfig:
+        """When and by what an adapter is validated: ``callbacks.regeneration``."""
+        return ValidationConfig.of(self.callbacks.get(REGENERATION, {}))
+
+    @property
+    def other_callbacks(self) -> dict[str, dict[str, Any]]:
+        """Those that are made of their own arguments alone."""
+        return {name: callback for name, callback in self.callbacks.items() if name != REGENERATION}
 
     @field_validator("optimizer")
     @classmethod
@@ -525,3 +559,28 @@ class RunConfig(_Group):
             if (key != "lr" or rate is not None) and not (isinstance(rate, (int, float)) and rate > 0):
                 raise ValueError(f"optimizer.{key} should be a number greater than 0, got {rate!r}")
         return optimizer
+
+
+def _checked_numbers(key: str, settings: Mapping[str, Any]) -> dict[str, int]:
+    """``every`` and ``n`` of the regeneration callback.
+
+    Raises:
+        ValueError: one is missing or out of range; the message names the key.
+    """
+    absent = next((name for name in ("every", "n") if name not in settings), None)
+    if absent:
+        raise ValueError(f"{key}.{absent} is missing; set it")
+    try:
+        validation = ValidationConfig.of(settings)
+    except ValidationError as error:
+        raise ValueError(_first_fault(key, error)) from error
+    return {"every": validation.every, "n": validation.n}
+
+
+def _first_fault(key: str, error: ValidationError) -> str:
+    """A line for the first fault of settings that are checked by themselves, with the key as people type it."""
+    fault = error.errors()[0]
+    name = ".".join([key, *map(str, fault["loc"])])
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key {name}; leave it out"
+    return f"{name}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}; set {name}"

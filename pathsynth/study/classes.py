@@ -6,11 +6,12 @@ import functools
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pathsynth.config import RunConfig
+from pathsynth.config.schema import REGENERATION
 from pathsynth.study.stopping import in_worker
 from pathsynth.training.metric_names import monitored_names
 
@@ -50,20 +51,28 @@ class ClassRequest:
 
 def class_request(config: RunConfig, slugs: Sequence[str]) -> ClassRequest | None:
     """The classes of a request that are to be checked; None if all are shipped. ``slugs``: the names of its classes."""
-    callbacks = {name: callback for name, callback in config.callbacks.items() if callback != _SHIPPED_CALLBACK}
+    callbacks = {name: callback for name, callback in config.other_callbacks.items() if callback != _SHIPPED_CALLBACK}
     optimizer = config.optimizer if config.lora and not _is_shipped(config.optimizer) else {}
     logger = config.tracking.logger if config.tracking.logger != _SHIPPED_LOGGER else {}
     objects = object_requests(config)
     if not (callbacks or optimizer or logger or objects):
         return None
-    monitored = monitored_names(slugs, validates=bool(config.validation and config.validation.every))
+    monitored = monitored_names(slugs, validates=bool(config.validation.every))
     lora = config.lora
     return ClassRequest(callbacks, optimizer, logger, bool(lora and lora.dora), bool(lora and lora.text_encoder), monitored, objects)
 
 
 def object_requests(config: RunConfig) -> tuple[ObjectRequest, ...]:
     """The objects of a request that are the user's own, each under its key."""
-    return ()
+    return tuple(_objects_of_training(config)) if config.lora else ()
+
+
+def _objects_of_training(config: RunConfig) -> Iterator[ObjectRequest]:
+    """What a fine-tune is made of."""
+    validation = config.validation
+    if validation.every and not validation.is_shipped:
+        settings = {**validation.callback, "every": validation.every, "n": validation.n}
+        yield ObjectRequest(f"callbacks.{REGENERATION}", settings, "pathsynth.training.regeneration.RegenerationCallback", ["parts"])
 
 
 def class_faults(request: ClassRequest | None) -> list[str]:

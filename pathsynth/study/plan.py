@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pathsynth.config import ClassifierConfig, DataConfig, RunConfig
 from pathsynth.config.lightning import WATCHING, changing
+from pathsynth.config.schema import REGENERATION
 from pathsynth.data.catalogue import ready_set
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest, stage_identity
@@ -283,8 +284,10 @@ class _Planner:
     def _finetune(self) -> None:
         config = self._config
         lora = _needed(config.lora, "lora")
-        validation = _needed(config.validation, "validation")
         trainer = _needed(config.trainer, "trainer")
+        callbacks = changing(config.other_callbacks)
+        if config.validation.every and not config.validation.is_shipped:
+            callbacks[REGENERATION] = config.validation.callback
         never_retried = () if trainer.retries else _OF_RETRIES
         unread = {"paraphrases"} if self._data.captions else set()  # of a class's prompts; images have captions of their own
         settings = {
@@ -294,16 +297,16 @@ class _Planner:
             "alpha": lora.alpha or lora.rank,
             "optimizer": dict(config.optimizer),
             "seed": config.seed,
-            "callbacks": changing(config.callbacks),
-            "classes": class_digests(targets([config.optimizer, changing(config.callbacks)])),
+            "callbacks": callbacks,
+            "classes": class_digests(targets([config.optimizer, callbacks])),
             "debug": config.debug.name if config.debug else "none",
             "devices": (trainer.devices or 1) if lora.dropout else 1,  # each has masks of its own
         }
         parents = {"cache": self._identity("cache"), "base": self._base.identity}
         if lora.start:
             parents["start"] = adapter_identity(Path(lora.start), self._base.identity)
-        if validation.every:
-            settings["validation"] = validation.model_dump(mode="json")
+        if config.validation.every:
+            settings["validation"] = config.validation.model_dump(mode="json", include={"every", "n"})
             settings["sampling"] = self._first_attempts(_OF_FILLING)
             parents["gate"] = self._identity("gate")
         self._add("finetune", settings, **parents)

@@ -17,7 +17,9 @@ from pytorch_lightning.profilers import AdvancedProfiler, Profiler, SimpleProfil
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
-from pathsynth.config import LightningConfig, LoraConfig, ObjectiveConfig, SamplingConfig, TrainerConfig, ValidationConfig
+from pathsynth.config import LightningConfig, LoraConfig, ObjectiveConfig, RunConfig, SamplingConfig, TrainerConfig, ValidationConfig
+from pathsynth.config.objects import build_object
+from pathsynth.config.schema import REGENERATION
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.adapters import AdapterCard
 from pathsynth.ledger.atomic import write_json
@@ -40,7 +42,7 @@ from pathsynth.training.optimizer import format_groups, optimizer_groups
 from pathsynth.training.overfit import FallingLoss
 from pathsynth.training.pruning import Pruning
 from pathsynth.training.ranks import launched, local_rank, own_environment, strategy_for
-from pathsynth.training.regeneration import RegenerationCallback
+from pathsynth.training.regeneration import RegenerationCallback, ValidationParts
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
 
 
@@ -56,6 +58,21 @@ class FinetuneSettings:
     validation: ValidationConfig
     sampling: SamplingConfig
     must_learn: bool = False
+
+    @classmethod
+    def of(cls, config: RunConfig) -> FinetuneSettings:
+        """Those of a configuration, whose command trains an adapter."""
+        assert config.lora and config.objective and config.sampling
+        return cls(
+            seed=config.seed,
+            lora=config.lora,
+            optimizer=config.optimizer,
+            trainer=config.trainer,
+            objective=config.objective,
+            validation=config.validation,
+            sampling=config.sampling,
+            must_learn=config.debug is not None and config.debug.name == "overfit",
+        )
 
 
 @dataclass(frozen=True)
@@ -218,8 +235,8 @@ def _regeneration(job: FinetuneJob, folder: Path, keep_best: Callable[[int], Non
     prompts = {c.index: job.data.prompts.canonical(c.index) for c in space.classes}
     draw = drawer(job.base, job.data.size, sampling)
     pruning = None if local_rank() else Pruning.of_this_process()
-    return RegenerationCallback(
-        slots=slots_of(Stream.VAL, prompts, job.settings.validation.n),
+    parts = ValidationParts(
+        slots=lambda n: slots_of(Stream.VAL, prompts, n),
         draw=draw,
         judge=job.gate,
         sampling=sampling,
@@ -229,6 +246,9 @@ def _regeneration(job: FinetuneJob, folder: Path, keep_best: Callable[[int], Non
         keep_best=keep_best,
         report=pruning.report if pruning else None,
     )
+    validation = job.settings.validation
+    settings = {**validation.callback, "every": validation.every, "n": validation.n}
+    return build_object(f"callbacks.{REGENERATION}", settings, RegenerationCallback, parts=parts)
 
 
 def _trainer(config: FinetuneSettings, callbacks: list[pl.Callback], logger: Logger | None, folder: Path) -> pl.Trainer:

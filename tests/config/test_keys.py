@@ -81,7 +81,7 @@ ONE_FILE = {
     "trainer": "trainer/default",
     "tracking": "tracking/wandb",
     "lora": "lora/default",
-    **{name: f"{name}/default" for name in ("sampling", "validation", "objective", "evaluate")},
+    **{name: f"{name}/default" for name in ("sampling", "objective", "evaluate")},
     "pretrain": "pretrain/tiny",
 }
 """The file that holds what a group's keys are where nothing else is said; classifiers, bases and debug options have values of their own."""
@@ -178,3 +178,33 @@ def test_hydras_node_the_time_and_the_environment_can_be_referred_to(key, value,
         given = words if key == "data.root" else [*words, "data.root=nowhere"]
         assert dispatch([*given, *mode]) == 2
         assert f"no folder {tmp_path / root}; set data.root" in capsys.readouterr().err
+
+
+OLD_NAMES = {
+    "validation=default": "no key 'validation' in finetune; it is callbacks.regeneration",
+    "validation.every=100": "no key 'validation.every' in finetune; it is callbacks.regeneration.every",
+    "validation.n=2": "no key 'validation.n' in finetune; it is callbacks.regeneration.n",
+}
+
+
+@pytest.mark.parametrize("typed", OLD_NAMES)
+def test_an_old_name_of_a_key_is_answered_with_the_new_one(typed, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert dispatch(["finetune", typed]) == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1].endswith(OLD_NAMES[typed])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "line, told",
+    [
+        ("validation: {every: 5}", "no key 'validation' any more; it is callbacks.regeneration"),
+        ("+Odd: {every: 5}", "unknown key +Odd"),
+    ],
+)
+def test_a_key_of_a_study_that_is_none_any_more_is_told(line, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine" / "study").mkdir(parents=True)
+    (tmp_path / "mine" / "study" / "old.yaml").write_text(f"# @package _global_\nstudy: {{name: old}}\n{line}\n")
+    assert dispatch(["finetune", "--config-dir", "mine", "study=old"]) == 2
+    assert told in capsys.readouterr().err

@@ -41,7 +41,8 @@ COMMANDS = {"classifier": "classify", "generate": "generate", "pretrain": "pretr
 
 SMALL = [
     *("data.n_train=36", "data.n_val=18", "data.n_test=18", "gate.epochs=1", "judge.epochs=1", "lora.rank=2", "lora.targets=attention"),
-    *("trainer.max_steps=4", "trainer.batch_size=4", "trainer.warmup_steps=1", "validation.every=2", "validation.n=2"),
+    *("trainer.max_steps=4", "trainer.batch_size=4", "trainer.warmup_steps=1"),
+    *("callbacks.regeneration.every=2", "callbacks.regeneration.n=2"),
     *("sampling.steps=3", "sampling.batch_size=3", "sampling.attempts=2", "evaluate.n=2"),
 ]
 
@@ -63,6 +64,14 @@ HUB = {"base.path": None, "base.hub": "some/model", "base.revision": "a"}
 OFFICIAL = {"data.name": "medmnist", "data.flag": "bloodmnist", "data.download": True, "data.root": "{empty}", "data.size": 28}
 SUBSET = {**OFFICIAL, "data.download": False, "data.allow_subset": True, "data.root": "{subset}"}
 OWN = {"data.name": "folder", "data.root": "{images}", "data.n_train": 0, "data.n_val": 0, "data.n_test": 0}
+
+
+def validated(**other: Any) -> dict[str, Any]:
+    """The regeneration callback of the smallest configuration, with other settings."""
+    settings = {"_target_": "pathsynth.training.regeneration.RegenerationCallback", "every": 2, "n": 2, **other}
+    return {"regeneration": settings}
+
+
 WATCHER = {"_target_": "pytorch_lightning.callbacks.LearningRateMonitor"}
 ALONE = frozenset({"classifier"})
 
@@ -132,15 +141,22 @@ TABLE: Mapping[str, Sequence[Case]] = {
     "objective.caption_dropout": [Case(0.9, TRAINED)],
     "objective.paraphrases": [Case(False, TRAINED), Case(False, given={**OWN, "data.captions": "txt"})],
     "objective.augment": [Case(False, TRAINED | {"cache"})],
-    "validation.every": [Case(3, TRAINED)],
-    "validation.n": [Case(3, TRAINED), Case(3, given={"validation.every": 0})],
     **{f"trainer.{key}": [Case(value, TRAINED)] for key, value in _OF_TRAINING.items()},
     **{f"trainer.{key}": [Case(value)] for key, value in _OF_LIGHTNING.items()},
     **{f"trainer.{key}": [Case(value), Case(value, TRAINED, _RETRIED)] for key, value in _OF_RETRIES.items()},
     "trainer.devices": [Case(2), Case(2, TRAINED, {"lora.dropout": 0.1}), Case(None, given={"lora.dropout": 0.1})],
-    "callbacks": [Case({"stop": {"_target_": "pytorch_lightning.callbacks.EarlyStopping"}}, TRAINED), Case({"mine": WATCHER})],
+    "callbacks": [
+        Case({**validated(), "stop": {"_target_": "pytorch_lightning.callbacks.EarlyStopping"}}, TRAINED),
+        Case({**validated(), "mine": WATCHER}),
+        Case(validated(every=3), TRAINED),
+        Case(validated(n=3), TRAINED),
+        Case(validated(_target_="my.Callback"), TRAINED),
+        Case(validated(own=1), TRAINED),
+        Case(validated(every=0, n=3, own=1), given={"callbacks": validated(every=0)}),
+        Case({}, given={"callbacks": validated(every=0)}),
+    ],
     "debug.name": [Case("overfit", TRAINED)],
-    "sampling.steps": [Case(2, TRAINED), Case(2, DRAWN, {"validation.every": 0})],
+    "sampling.steps": [Case(2, TRAINED), Case(2, DRAWN, {"callbacks.regeneration.every": 0})],
     "sampling.guidance": [Case(5.0, TRAINED)],
     "sampling.seed": [Case(1, TRAINED)],
     "sampling.guidance_rescale": [Case(0.0, TRAINED)],
@@ -368,7 +384,7 @@ def first_attempts(small_base_folder, tmp_path_factory):
     from pathsynth.sampling.gate import Gate
     from pathsynth.sampling.slots import Stream, slots_of
     from pathsynth.study.acceptance import acceptance_rules
-    from pathsynth.training.regeneration import RegenerationCallback
+    from pathsynth.training.regeneration import RegenerationCallback, ValidationParts
 
     base = load_base(str(small_base_folder), None, "b", 32, 32)
     torch.manual_seed(0)
@@ -390,7 +406,8 @@ def first_attempts(small_base_folder, tmp_path_factory):
         slots = slots_of(Stream.VAL, {c.index: data.prompts.canonical(c.index) for c in data.space.classes[:4]}, 1)
         folder = tmp_path_factory.mktemp("validation")
         draw = drawer(base, 32, sampling)
-        callback = RegenerationCallback(slots, draw, judge, sampling, draw.scheduler, data.space, folder, lambda step: None)
+        parts = ValidationParts(lambda n: slots, draw, judge, sampling, draw.scheduler, data.space, folder, lambda step: None)
+        callback = RegenerationCallback(parts, every=0, n=1)
         alone = {"global_rank": 0, "world_size": 1, "is_global_zero": True, "sanity_checking": False}
         callback.on_validation_epoch_end(
             SimpleNamespace(global_step=1, loggers=[], callback_metrics={}, progress_bar_metrics={}, **alone), None
@@ -497,9 +514,8 @@ def adapter(small_base_folder, latents, tmp_path_factory):
 
     def fresh(config: RunConfig) -> str:
         folder = tmp_path_factory.mktemp("adapter")
-        groups = (config.lora, config.optimizer, config.trainer, config.objective, config.validation, config.sampling)
         gate = Gate(classifier, acceptance_rules(classifier, data, config.sampling), config.sampling.deterministic)
-        job = FinetuneJob(load_base(str(small_base_folder), None, "b", 32, 32), latents, data, gate, FinetuneSettings(config.seed, *groups))
+        job = FinetuneJob(load_base(str(small_base_folder), None, "b", 32, 32), latents, data, gate, FinetuneSettings.of(config))
         finetune(job, folder, folder / "work", [], None)
         return weights_digest(folder / "adapter" / "pytorch_lora_weights.safetensors")
 
@@ -510,6 +526,6 @@ def adapter(small_base_folder, latents, tmp_path_factory):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("key", TRAININGS)
 def test_an_adapter_is_another_where_its_settings_are(key, adapter, small_base_folder):
-    watched = {} if key.startswith("sampling.") else {"validation.every": 0}
+    watched = {} if key.startswith("sampling.") else {"callbacks.regeneration.every": 0}
     before, after = (adapter(configured(small_base_folder, watched, change)) for change in ({}, {key: TABLE[key][0].value}))
     assert (before != after) == differs(key, "finetune")
