@@ -21,12 +21,14 @@ from pathsynth.ledger.errors import RequestError
 REQUEST_KEYS = ("prompt", "label", "labels", "n", "shard", "shards")
 """Keys of ``generate`` that people type at the top level."""
 
-_LEARNERS = ("gate", "judge", "lora", "optimizer", "objective", "sampling", "evaluate", "callbacks")
+_LEARNERS = ("gate", "judge", "lora", "optimizer", "schedule", "finetune", "objective", "sampling", "evaluate", "callbacks")
 RENAMED: Mapping[str, str] = {
     "trial.isolation": "study.isolation",
     "validation": f"callbacks.{REGENERATION}",
     "validation.every": f"callbacks.{REGENERATION}.every",
     "validation.n": f"callbacks.{REGENERATION}.n",
+    "trainer.schedule": "the group schedule, as in schedule=constant",
+    "trainer.restart_steps": "schedule.restart_steps",
 }
 """Keys of earlier versions, and what they are called now."""
 
@@ -165,4 +167,4 @@ def setting_keys() -> frozenset[str]:
 
 def _fields_of(annotation: Any) -> list[str]:
     kinds = getattr(annotation, "__args__", (annotation,))
-    return [name for kind in kinds if hasattr(kind, "model_fields") for name in kind.model_fields]
+    return [field.alias or name for kind in kinds if hasattr(kind, "model_fields") for name, field in kind.model_fields.items()]

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pathsynth.config import RunConfig
-from pathsynth.config.schema import REGENERATION
+from pathsynth.config.schema import FINETUNE_TARGET, REGENERATION, TRAINER_TARGET, shipped_schedule
 from pathsynth.study.stopping import in_worker
 from pathsynth.training.metric_names import monitored_names
 
@@ -73,6 +73,12 @@ def _objects_of_training(config: RunConfig) -> Iterator[ObjectRequest]:
     if validation.every and not validation.is_shipped:
         settings = {**validation.callback, "every": validation.every, "n": validation.n}
         yield ObjectRequest(f"callbacks.{REGENERATION}", settings, "pathsynth.training.regeneration.RegenerationCallback", ["parts"])
+    if config.schedule and shipped_schedule(config.schedule) is None:
+        yield ObjectRequest("schedule", config.schedule, "pathsynth.training.schedules.Schedule", ["optimizer"])
+    if config.finetune != {"_target_": FINETUNE_TARGET}:
+        yield ObjectRequest("finetune", config.finetune, FINETUNE_TARGET, ["parts"])
+    if config.trainer.target != TRAINER_TARGET:
+        yield ObjectRequest("trainer", {"_target_": config.trainer.target}, TRAINER_TARGET)
 
 
 def class_faults(request: ClassRequest | None) -> list[str]:

@@ -57,7 +57,7 @@ def foreign_targets(folder: Path) -> list[str]:
         RequestError: the folder is no trial's, or its manifest is damaged.
     """
     config = manifest_of(folder).config
-    return sorted({*targets([config.optimizer, config.callbacks])} - shipped_targets())
+    return sorted({*targets(config.training_objects)} - shipped_targets())
 
 
 def _new_folder(into: Path) -> Path:

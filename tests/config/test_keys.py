@@ -41,13 +41,17 @@ def groups_of(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
         yield from ((name, kind) for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
 
 
+def typed_names(group: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in group.model_fields.items()]
+
+
 GROUPS = dict(groups_of(RunConfig))
 
 
 def read_by(command: str) -> list[str]:
     """The keys that a command takes, as they are typed."""
     present = {str(key) for key in composed(command)} - set(UNREAD.get(command, ()))
-    inner = [f"{name}.{key}" for name, group in GROUPS.items() if name in present for key in group.model_fields]
+    inner = [f"{name}.{key}" for name, group in GROUPS.items() if name in present for key in typed_names(group)]
     request = [*REQUEST_KEYS] if command == "generate" else []
     return [key for key in [*inner, *request, "seed", "multirun"] if key != "tracking.logger"]
 
@@ -95,7 +99,8 @@ def as_listed(value: Any) -> Any:
 def test_a_default_of_the_schema_is_that_of_the_configuration(name):
     file = OmegaConf.load(conf_folder() / f"{ONE_FILE.get(name, 'shared')}.yaml")
     listed = OmegaConf.to_container(file.study if name == "study" else file)
-    fields = {key: field for key, field in GROUPS[name].model_fields.items() if not field.is_required() and key in listed}
+    named = {field.alias or key: field for key, field in GROUPS[name].model_fields.items()}
+    fields = {key: field for key, field in named.items() if not field.is_required() and key in listed}
     ours = {key: as_listed(field.default) for key, field in fields.items() if field.default is not None}
     assert ours == {key: listed[key] for key in ours}
 
@@ -183,6 +188,8 @@ def test_hydras_node_the_time_and_the_environment_can_be_referred_to(key, value,
 OLD_NAMES = {
     "validation=default": "no key 'validation' in finetune; it is callbacks.regeneration",
     "validation.every=100": "no key 'validation.every' in finetune; it is callbacks.regeneration.every",
+    "trainer.schedule=constant": "no key 'trainer.schedule' in finetune; it is the group schedule, as in schedule=constant",
+    "trainer.restart_steps=5": "no key 'trainer.restart_steps' in finetune; it is schedule.restart_steps",
     "validation.n=2": "no key 'validation.n' in finetune; it is callbacks.regeneration.n",
 }
 

@@ -66,6 +66,10 @@ SUBSET = {**OFFICIAL, "data.download": False, "data.allow_subset": True, "data.r
 OWN = {"data.name": "folder", "data.root": "{images}", "data.n_train": 0, "data.n_val": 0, "data.n_test": 0}
 
 
+CONSTANT = "pathsynth.training.schedules.constant"
+COSINE = {"_target_": "pathsynth.training.schedules.cosine", "steps": 4, "warmup_steps": 1, "restart_steps": None}
+
+
 def validated(**other: Any) -> dict[str, Any]:
     """The regeneration callback of the smallest configuration, with other settings."""
     settings = {"_target_": "pathsynth.training.regeneration.RegenerationCallback", "every": 2, "n": 2, **other}
@@ -84,12 +88,13 @@ _OF_PRETRAINING: Mapping[str, Any] = {
     "seed": 1, "latent_channels": 4, "channels": (8,), "decoder_steps": 1, "decoder_lr": 1e-5, "steps": 1, "batch_size": 1, "lr": 1e-5,
 }
 _OF_TRAINING: Mapping[str, Any] = {
-    "max_steps": 5, "batch_size": 8, "accumulate": 2, "precision": "bf16-mixed", "gradient_clip_val": 0.01, "warmup_steps": 3,
-    "schedule": "constant", "restart_steps": 2, "gradient_checkpointing": True, "ema_decay": 0.5, "channels_last": True, "compile": True,
+    "max_steps": 5, "batch_size": 8, "accumulate": 2, "precision": "bf16-mixed", "gradient_clip_val": 0.01,
+    "_target_": "my.Trainer", "gradient_checkpointing": True, "ema_decay": 0.5, "channels_last": True, "compile": True,
     "retries": 1, "deterministic": True, "benchmark": True, "gradient_clip_algorithm": "value",
 }
 _OF_LIGHTNING: Mapping[str, Any] = {
     "accelerator": "cpu", "log_every_n_steps": 3, "profiler": "simple", "enable_model_summary": True, "enable_autolog_hparams": False,
+    "warmup_steps": 3,
     "detect_anomaly": True, "inference_mode": False, "threads": 1,
 }
 _RETRIED = {"trainer.retries": 1}
@@ -136,6 +141,15 @@ TABLE: Mapping[str, Sequence[Case]] = {
     "lora.init": [Case("default", TRAINED)],
     "lora.start": [Case("{adapter}", TRAINED), Case("{same adapter}", given={"lora.start": "{adapter}"})],
     "optimizer": [Case({"_target_": "torch.optim.SGD", "lr": 0.5}, TRAINED)],
+    "schedule": [
+        Case({"_target_": CONSTANT, "warmup_steps": 1}, TRAINED),
+        Case({**COSINE, "warmup_steps": 3}, TRAINED),
+        Case({**COSINE, "restart_steps": 2}, TRAINED),
+        Case({**COSINE, "steps": 9}, TRAINED),
+        Case({**COSINE, "steps": 9, "restart_steps": 2}, given={"schedule": {**COSINE, "restart_steps": 2}}),
+        Case({"_target_": "torch.optim.lr_scheduler.StepLR", "step_size": 2}, TRAINED),
+    ],
+    "finetune": [Case({"_target_": "my.Finetune"}, TRAINED)],
     "objective.min_snr_gamma": [Case(5.0, TRAINED)],
     "objective.noise_offset": [Case(0.1, TRAINED)],
     "objective.caption_dropout": [Case(0.9, TRAINED)],
@@ -219,6 +233,7 @@ REASONS: Mapping[str, str] = {
     "trainer.enable_autolog_hparams": "what is told",
     "trainer.detect_anomaly": "raises where a number is not finite, and changes none",
     "trainer.inference_mode": "how validation leaves out gradients that nobody reads",
+    "trainer.warmup_steps": "what the options of schedule take; the warm-up that the schedule has counts",
     "trainer.threads": "how fast it is computed; the order of sums, so the last bits, too",
     "pretrain.root": "where the archive lies, taken to be the published one",
 }
@@ -230,7 +245,7 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, known in model.model_fields.items():
         kinds = (known.annotation, *get_args(known.annotation))
         group = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        yield from keys_of(group, f"{prefix}{name}.") if group else [f"{prefix}{name}"]
+        yield from keys_of(group, f"{prefix}{name}.") if group else [f"{prefix}{known.alias or name}"]
 
 
 def test_every_key_of_the_schema_is_in_the_table():
@@ -479,8 +494,8 @@ def test_a_classifier_is_another_where_its_settings_are(key, small_base_folder, 
 TRAININGS = [
     *("seed", "optimizer", "lora.rank", "lora.alpha", "lora.dropout", "lora.targets", "lora.rslora", "lora.init"),
     *(f"objective.{key}" for key in ("min_snr_gamma", "noise_offset", "caption_dropout", "paraphrases", "augment")),
-    *(f"trainer.{key}" for key in ("max_steps", "batch_size", "accumulate", "precision", "gradient_clip_val", "warmup_steps")),
-    *(f"trainer.{key}" for key in ("schedule", "restart_steps", "ema_decay")),
+    *(f"trainer.{key}" for key in ("max_steps", "batch_size", "accumulate", "precision", "gradient_clip_val", "ema_decay")),
+    *("schedule", "trainer.warmup_steps"),
     *(f"trainer.{key}" for key in ("accelerator", "log_every_n_steps", "profiler", "detect_anomaly", "inference_mode")),
     *(f"trainer.{key}" for key in ("checkpoint_every", "keep_checkpoints", "explosion", "retry_factor", "enable_model_summary")),
     *(f"sampling.{key}" for key in ("attempts", "threshold", "margin", "reject_copies", "guidance_step", "revise", "speculate", "calls")),
