@@ -133,10 +133,11 @@ def test_a_key_of_another_data_set_is_refused_with_its_line(name):
         assert f"data.{word.partition('=')[0]} belongs to data=" in line and f"and data.name is {name}" in line
 
 
-def test_counts_of_images_are_refused_where_nothing_is_trained(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("word", ["data.n_train=5", "schedule=constant", "finetune._target_=my.Finetune", "callbacks.regeneration.n=2"])
+def test_what_trains_is_refused_where_nothing_is_trained(word, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert dispatch(["generate", "data.n_train=5"]) == 2
-    assert "data.n_train=5 has no effect: data=ready trains nothing" in capsys.readouterr().err
+    assert dispatch(["generate", word]) == 2
+    assert f"{word} has no effect: data=ready trains nothing" in capsys.readouterr().err
 
 
 def test_a_plus_before_a_known_key_is_taken_as_it_is_meant():

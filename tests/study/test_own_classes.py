@@ -69,6 +69,7 @@ def test_installed_and_unknown_classes_have_no_digest(name):
 def test_targets_are_found_however_deep():
     assert list(targets({"a": {"_target_": "x.A", "inner": [{"_target_": "y.B"}]}})) == ["x.A", "y.B"]
     assert "pytorch_lightning.callbacks.LearningRateMonitor" in shipped_targets()
+    assert not {"null", "???"} & shipped_targets()
 
 
 def test_finding_a_class_of_an_installed_package_imports_none(monkeypatch):

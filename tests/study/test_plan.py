@@ -368,6 +368,8 @@ def test_a_trial_is_named_by_what_was_asked_for(settings):
     assert trial_name(config, []) == "run"
     assert trial_name(config, ["study=demo", "data.root=/x", "tracking=none", "trainer.threads=2"]) == "run"
     assert trial_name(config, ["lora.rank=16", "optimizer.lr=1e-3", "seed=1"]) == "rank=16,optimizer.lr=1e-3,seed=1"
+    both = ["evaluate.n=5", "callbacks.regeneration.n=6", "callbacks.regeneration.every=9"]
+    assert trial_name(config, both) == "evaluate.n=5,callbacks.regeneration.n=6,every=9"
     name = trial_name(config, ["data=../../etc", f"lora.rank={'9' * 200}"])
     assert "/" not in name
     assert len(name) <= 60
