@@ -100,6 +100,7 @@ def test_the_settings_of_an_earlier_manifest_are_read_as_they_were_meant(case):
         (["schedule=constant", "schedule._target_=StepLR"], "schedule._target_ should name a class, as in torch.optim.lr_scheduler.StepLR"),
         (["schedule=own", "schedule._target_=torch.optim.lr_scheduler.ReduceLROnPlateau"], "follows a metric; name one that"),
         (["schedule=own", "schedule._target_=my.S", "trainer.retries=1"], "trainer.retries lowers the rates of schedule=cosine"),
+        (["schedule=own"], "schedule._target_ should name a class, as in torch.optim.lr_scheduler.StepLR"),
         (["finetune._target_=Mine"], "finetune._target_ should name a class"),
         (["trainer._target_=Mine"], "trainer._target_ should name a class"),
         (["callbacks.regeneration.every=-1"], "callbacks.regeneration.every: input should be greater than or equal to 0, got -1"),
