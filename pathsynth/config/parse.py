@@ -13,9 +13,9 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from pathsynth.config.earlier import current_form
 from pathsynth.config.schema import CAPTIONS_BESIDE, REGENERATION, RunConfig
 from pathsynth.config.secrets import is_secret
+from pathsynth.ledger.earlier import current_form
 from pathsynth.ledger.errors import RequestError
 
 REQUEST_KEYS = ("prompt", "label", "labels", "n", "shard", "shards")

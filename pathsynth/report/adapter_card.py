@@ -72,8 +72,8 @@ def adapter_card(trial: TrialSummary, card: AdapterCard, folder: str, fused: boo
 
 
 def _was_validated(trial: TrialSummary) -> bool:
-    """Whether the adapter is the best of several steps; trials of earlier versions have the group ``validation``."""
-    return trial.settings.get("callbacks.regeneration.every", trial.settings.get("validation.every", "0")) != "0"
+    """Whether the adapter is the best of several steps."""
+    return trial.settings.get("callbacks.regeneration.every", "0") != "0"
 
 
 def _as_sampled(trial: TrialSummary) -> str:
