@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
@@ -67,17 +68,35 @@ def test_wrong_arguments_are_told_in_a_line_each_and_nothing_is_written(folder, 
 
 
 SMALLEST = [
-    *("study=fast", "tracking=none", "data.n_train=36", "data.n_val=18", "data.n_test=18", "gate.epochs=1", "lora.rank=2"),
+    *("study=fast", "data.n_train=36", "data.n_val=18", "data.n_test=18", "gate.epochs=1", "lora.rank=2"),
     *("lora.targets=attention", "trainer.max_steps=4", "trainer.batch_size=4", "callbacks.regeneration.every=2", "sampling.steps=2"),
 ]
 
 
+MORE = [
+    *("schedule=own", "schedule._target_=torch.optim.lr_scheduler.StepLR", "+schedule.step_size=2", "trainer._target_=mine.Noting"),
+    *("tracking=csv", "trainer.log_every_n_steps=1"),
+]
+TRAINER = """
+import pytorch_lightning as pl
+class Noting(pl.Trainer):
+    def fit(self, *args, **kwargs):
+        super().fit(*args, **kwargs)
+        open("fitted", "w").write(str(self.global_step))
+"""
+
+
 @pytest.mark.slow
 def test_a_fine_tune_is_made_of_them(folder, run_command):
-    run_command(folder, "finetune", *SMALLEST, *CALLBACK, *FINETUNE)
+    (folder / "mine.py").write_text(TRAINER)
+    run_command(folder, "finetune", *SMALLEST, *CALLBACK, *FINETUNE, *MORE)
     (trial,) = (folder / "multirun" / "fast").glob("[!.]*/")
     (stage,) = (stage for stage in json.loads((trial / "manifest.json").read_text())["plan"]["stages"] if stage["name"] == "finetune")
-    assert set(stage["settings"]["classes"]) == {"my_callback.WorstClasses", "my_finetune.LowNoise"}
+    assert set(stage["settings"]["classes"]) == {"my_callback.WorstClasses", "my_finetune.LowNoise", "mine.Noting"}
+    assert (folder / "fitted").read_text() == "4"
+    logged = pd.concat(pd.read_csv(path) for path in trial.glob("metrics/*/metrics.csv"))
+    (rates,) = (logged[column].dropna().tolist() for column in logged if column.startswith("lr-") and column.endswith("unet_down"))
+    assert [rate / rates[0] for rate in rates] == pytest.approx([1, 1, 0.1, 0.1])
     card, history = json.loads((trial / "adapter" / "adapter.json").read_text()), (trial / "history.csv").read_text().splitlines()
     assert card["step"] in (2, 4) and len(history) == 3
 
