@@ -35,7 +35,7 @@ from pathsynth.sampling.slots import Stream, attempt_at, slots_of
 from pathsynth.study.claim import read_manifest
 from pathsynth.training.batches import BatchPlan
 from pathsynth.training.latent_cache import LatentCache, load_cache
-from pathsynth.training.lora_module import LoraFinetuning
+from pathsynth.training.lora_module import FinetuneParts, LoraFinetuning
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -90,7 +90,7 @@ def train_whole(base: Base, config: RunConfig, cache: LatentCache, lr: float) ->
     parameters = list(base.unet.parameters())
     plan = BatchPlan(cache, config.objective, config.trainer.batch_size, config.seed, base.scheduler.config.num_train_timesteps)
     optimizer = {"_target_": "torch.optim.AdamW", "lr": lr, "weight_decay": 1e-4}
-    module = LoraFinetuning(base, parameters, plan, config.trainer, optimizer)
+    module = LoraFinetuning(FinetuneParts(base, parameters, plan, config.trainer, optimizer, config.schedule))
     trainer = pl.Trainer(
         max_steps=config.trainer.max_steps,
         accumulate_grad_batches=config.trainer.accumulate,

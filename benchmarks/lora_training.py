@@ -102,7 +102,7 @@ def measure(turns: int, overrides: Sequence[str]) -> dict[str, object]:
 
 
 def _request(overrides: Sequence[str], steps: int) -> Checked:
-    words = ["validation.every=0", "tracking=none", f"trainer.max_steps={steps}", *overrides]
+    words = ["callbacks.regeneration.every=0", "tracking=none", f"trainer.max_steps={steps}", *overrides]
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         return check(compose("finetune", words), words)
 
@@ -160,11 +160,8 @@ def _turn_by_turn(request: Checked, cache: Path) -> tuple[dict[str, list[float]]
 
 
 def _fine_tune(request: Checked, cache: Path, folder: Path, *callbacks: pl.Callback) -> Base:
-    config = request.config
-    assert config.lora and config.objective and config.validation and config.sampling
-    groups = (config.lora, config.optimizer, config.trainer, config.objective, config.validation, config.sampling)
     base, data = _base(request), _data(request)
-    job = FinetuneJob(base, load_cache(cache, data, base), data, _no_gate, FinetuneSettings(config.seed, *groups))
+    job = FinetuneJob(base, load_cache(cache, data, base), data, _no_gate, FinetuneSettings.of(request.config))
     finetune(job, folder, folder / "work", list(callbacks), None)
     return base
 

@@ -76,7 +76,7 @@ _WORDS = (
     "judge.epochs=1",
     "gate.augment_stain=false",
     "judge.augment_stain=false",
-    "validation.every=0",
+    "callbacks.regeneration.every=0",
     "sampling.attempts=1",
 )
 """One attempt a slot and no validation: what is timed does not depend on what the gate accepts."""

@@ -9,11 +9,9 @@ from collections.abc import Iterable
 from omegaconf import OmegaConf
 
 from pathsynth.commands.quoting import hydra_quoted
-from pathsynth.config.parse import nearest_word
+from pathsynth.config.parse import RENAMED, nearest_word
 from pathsynth.config.shipped import conf_folder, own_folder, studies_folder
 from pathsynth.data.medmnist_sets import known_flags
-
-_MOVED = {"trial.isolation": "study.isolation"}
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str:
@@ -36,8 +34,8 @@ def explain(error: BaseException, command: str) -> str:
     if key:
         full = re.search(r"full_key: (\S+)", text)
         wrong = full[1] if full else key[1] or key[2]
-        if wrong in _MOVED:
-            return f"no key '{wrong}' in {command}; it is {_MOVED[wrong]}"
+        if wrong in RENAMED:
+            return f"no key '{wrong}' in {command}; it is {RENAMED[wrong]}"
         return f"no key '{wrong}' in {command}{nearest(wrong, known_keys(command))}"
     added = re.search(r"Could not append to config. An item is already at '([^']+)'", text)
     if added:

@@ -16,7 +16,7 @@ CHANGING = ("deterministic", "benchmark", "gradient_clip_algorithm")
 
 _STEPS = "a training is counted in steps; set trainer.max_steps"
 _BATCHES = "batches are functions of seed and step; set trainer.max_steps, or debug=overfit for a few images"
-_VALIDATION = "set validation.every and validation.n"
+_VALIDATION = "set callbacks.regeneration.every and n"
 _CHECKPOINTS = "the resume points are the trial's own; set trainer.checkpoint_every"
 ONE_MACHINE = "set trainer.devices for several devices of one machine; run trials side by side with hydra/launcher=joblib"
 _NOT_DONE = "a fine-tune does not test or predict"

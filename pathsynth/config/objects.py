@@ -23,23 +23,26 @@ def require_target(key: str, settings: Mapping[str, Any], example: str = "my_mod
         raise ValueError(f"{key}._target_ should name a class, as in {example}{got}")
 
 
-def make_object(key: str, settings: Mapping[str, Any], members: Sequence[str]) -> Any:
-    """The object that settings name, made by Hydra; its module is loaded now. Lists and mappings reach it as plain ones.
+def build_object(key: str, settings: Mapping[str, Any], kind: type = object, members: Sequence[str] = (), **given: Any) -> Any:
+    """The object that settings name, made by Hydra of their arguments and of those that the program gives; its module is loaded now.
 
-    ``members``: names of the methods and attributes that it must have.
+    Lists and mappings reach it as plain ones. ``kind``: what it must be; ``members``: names of methods and attributes that it must have.
 
     Raises:
-        RequestError: it cannot be loaded or made, or lacks a member; the message names the key and the class.
+        RequestError: it cannot be loaded or made, is no ``kind`` or lacks a member; the message names the key and the class.
     """
     from hydra.utils import instantiate  # not needed by those who use the library without a configuration
 
+    target = settings["_target_"]
     try:
-        made = instantiate({"_convert_": "all", **settings})
+        made = instantiate(dict(settings), _partial_=True, _convert_="all")(**given)
     except Exception as error:  # whatever the class raises at its arguments
         cause = error.__cause__ or error
         reason = " ".join(str(cause).split()) or type(cause).__name__
-        raise RequestError(f"{key} cannot be made of {settings['_target_']}: {reason}; correct it, or leave it out") from error
+        raise RequestError(f"{key} cannot be made of {target}: {reason}; correct {key}.*, or leave it out") from error
+    if not isinstance(made, kind):
+        raise RequestError(f"{key}._target_={target} makes a {type(made).__name__}, which is no {kind.__name__}; name another")
     lacking = [name for name in members if not hasattr(made, name)]
     if lacking:
-        raise RequestError(f"{key}: what {settings['_target_']} makes lacks {', '.join(lacking)}; name a class that has it")
+        raise RequestError(f"{key}: what {target} makes lacks {', '.join(lacking)}; name a class that has it")
     return made

@@ -13,14 +13,25 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from pathsynth.config.schema import CAPTIONS_BESIDE, RunConfig
+from pathsynth.config.schema import CAPTIONS_BESIDE, REGENERATION, RunConfig
 from pathsynth.config.secrets import is_secret
+from pathsynth.ledger.earlier import current_form
 from pathsynth.ledger.errors import RequestError
 
 REQUEST_KEYS = ("prompt", "label", "labels", "n", "shard", "shards")
 """Keys of ``generate`` that people type at the top level."""
 
-_LEARNERS = ("gate", "judge", "lora", "optimizer", "objective", "validation", "sampling", "evaluate", "callbacks")
+_LEARNERS = ("gate", "judge", "lora", "optimizer", "schedule", "finetune", "objective", "sampling", "evaluate", "callbacks")
+RENAMED: Mapping[str, str] = {
+    "trial.isolation": "study.isolation",
+    "validation": f"callbacks.{REGENERATION}",
+    "validation.every": f"callbacks.{REGENERATION}.every",
+    "validation.n": f"callbacks.{REGENERATION}.n",
+    "trainer.schedule": "the group schedule, as in schedule=constant",
+    "trainer.restart_steps": "schedule.restart_steps",
+}
+"""Keys of earlier versions, and what they are called now."""
+
 UNREAD: Mapping[str, tuple[str, ...]] = {
     "finetune": ("judge", "evaluate"),
     "generate": ("judge", "evaluate"),
@@ -49,15 +60,19 @@ def from_hydra(config: DictConfig) -> RunConfig:
     plain = {str(key): value for key, value in values.items()}
     if plain.get("command") == "generate":
         plain["generate"] = {key: plain.pop(key, None) for key in REQUEST_KEYS}
-    return parse_config(_absolute({key: value for key, value in plain.items() if key not in UNREAD.get(str(plain.get("command")), ())}))
+    return _checked(_absolute({key: value for key, value in plain.items() if key not in UNREAD.get(str(plain.get("command")), ())}))
 
 
 def parse_config(values: Mapping[str, Any]) -> RunConfig:
-    """The checked settings of plain values, as a manifest holds them.
+    """The checked settings of plain values, as a manifest of this version or of an earlier one holds them.
 
     Raises:
         RequestError: as :func:`from_hydra`.
     """
+    return _checked(current_form(values))
+
+
+def _checked(values: Mapping[str, Any]) -> RunConfig:
     for key in _secrets(values):
         raise RequestError(f"{key} looks like a secret and would be stored with the results; set it in the environment instead")
     try:
@@ -105,6 +120,8 @@ def _faults(error: ValidationError) -> list[str]:
 def _line(fault: ErrorDetails) -> str:
     key = _typed_key(fault["loc"])
     if fault["type"] == "extra_forbidden":
+        if key in RENAMED:
+            return f"no key '{key}' any more; it is {RENAMED[key]}"
         return f"unknown key {key}{_nearest_key(fault['loc'])}"
     if fault["type"] == "missing":
         return f"{key} is missing; set it"
@@ -122,7 +139,7 @@ def _line(fault: ErrorDetails) -> str:
 def _typed_key(loc: tuple[int | str, ...]) -> str:
     """The key as people type it; pydantic adds the members of a union and places in a list to it."""
     parts = [part for part in loc if isinstance(part, str) and re.fullmatch(r"[a-z_0-9]+", part)]
-    kept = parts[:1] if len(parts) == 1 else parts[:2]
+    kept = parts[:2] or [".".join(map(str, loc))]  # a name that is none of ours is told as it is
     return kept[1] if kept[0] == "generate" and len(kept) == 2 else ".".join(kept)
 
 
@@ -150,4 +167,4 @@ def setting_keys() -> frozenset[str]:
 
 def _fields_of(annotation: Any) -> list[str]:
     kinds = getattr(annotation, "__args__", (annotation,))
-    return [name for kind in kinds if hasattr(kind, "model_fields") for name in kind.model_fields]
+    return [field.alias or name for kind in kinds if hasattr(kind, "model_fields") for name, field in kind.model_fields.items()]

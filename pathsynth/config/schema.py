@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pathsynth.config.lightning import why_refused
 from pathsynth.config.objects import require_target
@@ -27,6 +28,11 @@ _DATA_KEYS = {
 }
 """Keys of the group data that some sets only have; others refuse another value than the default."""
 _CSV = "pytorch_lightning.loggers.CSVLogger"
+REGENERATION = "regeneration"
+"""The callback that validates, among ``callbacks``: the program gives it what draws and what judges, and reads ``every`` and ``n``."""
+FINETUNE_TARGET = "pathsynth.training.lora_module.LoraFinetuning"
+TRAINER_TARGET = "pytorch_lightning.Trainer"
+_REGENERATION_TARGET = "pathsynth.training.regeneration.RegenerationCallback"
 _MOST_STEPS = 10**9
 """At a thousandth of a second a step, twelve days; more is a slip of the keyboard."""
 
@@ -242,22 +248,23 @@ class TrainerConfig(LightningConfig):
     """``ema_decay`` 0 turns averaging off; ``threads`` null shares the cores among the workers.
 
     ``checkpoint_every``: steps between two points from which a killed fine-tune goes on; the last ``keep_checkpoints`` are kept.
-    ``schedule``: of the learning rate, after its warm-up. ``restart_steps``: steps of the first cosine, each next one is twice
-    as long; null: one over all steps. ``gradient_checkpointing``: computes activations twice to hold fewer of them in memory.
+    ``target``: the class, Lightning's Trainer or one made from it. ``warmup_steps``: of the learning rate, for the shipped options of
+    ``schedule``. ``gradient_checkpointing``: computes activations twice to hold fewer of them in memory.
     ``channels_last``: the layout of the UNet's images in memory; which is faster depends on the processor. ``compile``: the UNet
     by ``torch.compile``. ``explosion``: the fine-tune has diverged when the running mean of its loss is so many times its lowest
     (null: only when it is not finite). ``retries``: how often it then goes on from its last good checkpoint, each time with the
     learning rate multiplied by ``retry_factor``. ``devices``: a process each; ``batch_size`` is that of all together.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True)
+
+    target: str = Field(TRAINER_TARGET, alias="_target_")
     max_steps: int = Field(ge=1, le=_MOST_STEPS)
     batch_size: int = Field(ge=1)
     accumulate: int = Field(ge=1)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
     gradient_clip_val: float = Field(ge=0)
     warmup_steps: int = Field(ge=0)
-    schedule: Literal["cosine", "constant"] = "cosine"
-    restart_steps: int | None = Field(None, ge=1)
     gradient_checkpointing: bool = False
     ema_decay: float = Field(ge=0, lt=1)
     threads: int | None = Field(None, ge=1)
@@ -276,11 +283,36 @@ class TrainerConfig(LightningConfig):
             raise ValueError(f"{shared}; set a multiple")
         return self
 
-    @model_validator(mode="after")
-    def _restarts_are_cosines(self) -> TrainerConfig:
-        if self.restart_steps and self.schedule != "cosine":
-            raise ValueError(f"trainer.restart_steps belongs to cosines, and trainer.schedule is {self.schedule}; set one of them back")
-        return self
+
+class CosineConfig(_Group):
+    """Arguments of the shipped schedule ``cosine``. ``restart_steps``: of the first cosine, each next one is twice as long; null: one."""
+
+    steps: int = Field(ge=1)
+    warmup_steps: int = Field(0, ge=0)
+    restart_steps: int | None = Field(None, ge=1)
+
+
+class ConstantConfig(_Group):
+    """Arguments of the shipped schedule ``constant``."""
+
+    warmup_steps: int = Field(0, ge=0)
+
+
+_SHIPPED_SCHEDULES: Mapping[str, type[CosineConfig] | type[ConstantConfig]] = {
+    "pathsynth.training.schedules.cosine": CosineConfig,
+    "pathsynth.training.schedules.constant": ConstantConfig,
+}
+_OF_A_METRIC = ("ReduceLROnPlateau", "PlateauLRScheduler")
+
+
+def shipped_schedule(settings: Mapping[str, Any]) -> CosineConfig | ConstantConfig | None:
+    """The arguments of a schedule of this program; None for other classes.
+
+    Raises:
+        ValidationError: one is missing, unknown or out of range.
+    """
+    kind = _SHIPPED_SCHEDULES.get(settings["_target_"])
+    return kind.model_validate({key: value for key, value in settings.items() if key != "_target_"}) if kind else None
 
 
 class ObjectiveConfig(_Group):
@@ -294,10 +326,25 @@ class ObjectiveConfig(_Group):
 
 
 class ValidationConfig(_Group):
-    """Every ``every`` steps (0: never), ``n`` images a class."""
+    """What ``callbacks.regeneration`` says: a validation every ``every`` steps (0: never), on ``n`` slots of each class.
 
-    every: int = Field(ge=0)
-    n: int = Field(ge=1)
+    ``callback``: the ``_target_`` of the class that fills them, and arguments of its own.
+    """
+
+    every: int = Field(0, ge=0)
+    n: int = Field(1, ge=1)
+    callback: dict[str, Any] = Field(default_factory=lambda: {"_target_": _REGENERATION_TARGET})
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> ValidationConfig:
+        """From the settings of the callback, which hold the two numbers among its other arguments."""
+        numbers = {key: settings[key] for key in ("every", "n") if key in settings}
+        return cls(**numbers, callback={key: value for key, value in settings.items() if key not in numbers})
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether the callback is this program's, without further arguments."""
+        return self.callback == {"_target_": _REGENERATION_TARGET}
 
 
 class SamplingConfig(_Group):
@@ -529,8 +576,9 @@ class RunConfig(_Group):
     judge: ClassifierConfig | None = None
     lora: LoraConfig | None = None
     optimizer: dict[str, Any] = Field(default_factory=dict)
+    schedule: dict[str, Any] = Field(default_factory=dict)
+    finetune: dict[str, Any] = Field(default_factory=lambda: {"_target_": FINETUNE_TARGET})
     objective: ObjectiveConfig | None = None
-    validation: ValidationConfig | None = None
     sampling: SamplingConfig | None = None
     generate: GenerateConfig | None = None
     evaluate: EvaluateConfig | None = None
@@ -541,9 +589,62 @@ class RunConfig(_Group):
     @field_validator("callbacks")
     @classmethod
     def _name_classes(cls, callbacks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        for name, callback in callbacks.items():
-            require_target(f"callbacks.{name}", callback, "pytorch_lightning.callbacks.EarlyStopping")
-        return callbacks
+        """One whose ``_target_`` is null is left out, whatever a study sets of it."""
+        kept = {name: callback for name, callback in callbacks.items() if callback.get("_target_", name) is not None}
+        for name, callback in kept.items():
+            example = _REGENERATION_TARGET if name == REGENERATION else "pytorch_lightning.callbacks.EarlyStopping"
+            require_target(f"callbacks.{name}", callback, example)
+        if REGENERATION in kept:
+            numbers = _checked_numbers(f"callbacks.{REGENERATION}", kept[REGENERATION])
+            kept[REGENERATION] = {**kept[REGENERATION], **numbers}
+        return kept
+
+    @field_validator("schedule")
+    @classmethod
+    def _names_a_schedule(cls, schedule: dict[str, Any]) -> dict[str, Any]:
+        if schedule:
+            require_target("schedule", schedule, "torch.optim.lr_scheduler.StepLR")
+            if schedule["_target_"].endswith(_OF_A_METRIC):
+                raise ValueError(f"schedule._target_={schedule['_target_']} follows a metric; name one that follows the steps")
+        return schedule
+
+    @field_validator("finetune")
+    @classmethod
+    def _names_a_module(cls, finetune: dict[str, Any]) -> dict[str, Any]:
+        require_target("finetune", finetune, "my_module.MyFinetune")
+        return finetune
+
+    @field_validator("trainer")
+    @classmethod
+    def _names_a_trainer(cls, trainer: TrainerConfig) -> TrainerConfig:
+        require_target("trainer", {"_target_": trainer.target}, "my_module.MyTrainer")
+        return trainer
+
+    @model_validator(mode="after")
+    def _can_follow_the_schedule(self) -> RunConfig:
+        if self.schedule:
+            try:
+                shipped = shipped_schedule(self.schedule)
+            except ValidationError as error:
+                raise ValueError(_first_fault("schedule", error)) from error
+            if self.trainer.retries and shipped is None:
+                raise ValueError("trainer.retries lowers the rates of schedule=cosine and schedule=constant alone; set it to 0")
+        return self
+
+    @property
+    def training_objects(self) -> list[dict[str, Any]]:
+        """What a fine-tune is made of: settings with a ``_target_``, in them or in their values."""
+        return [self.optimizer, self.schedule, self.finetune, {"_target_": self.trainer.target}, self.callbacks]
+
+    @property
+    def validation(self) -> ValidationConfig:
+        """When and by what an adapter is validated: ``callbacks.regeneration``."""
+        return ValidationConfig.of(self.callbacks.get(REGENERATION, {}))
+
+    @property
+    def other_callbacks(self) -> dict[str, dict[str, Any]]:
+        """Those that are made of their own arguments alone."""
+        return {name: callback for name, callback in self.callbacks.items() if name != REGENERATION}
 
     @field_validator("optimizer")
     @classmethod
@@ -558,3 +659,30 @@ class RunConfig(_Group):
             if (key != "lr" or rate is not None) and not (isinstance(rate, (int, float)) and rate > 0):
                 raise ValueError(f"optimizer.{key} should be a number greater than 0, got {rate!r}")
         return optimizer
+
+
+def _checked_numbers(key: str, settings: Mapping[str, Any]) -> dict[str, int]:
+    """``every`` and ``n`` of the regeneration callback.
+
+    Raises:
+        ValueError: one is missing or out of range; the message names the key.
+    """
+    absent = next((name for name in ("every", "n") if name not in settings), None)
+    if absent:
+        raise ValueError(f"{key}.{absent} is missing; set it")
+    try:
+        validation = ValidationConfig.of(settings)
+    except ValidationError as error:
+        raise ValueError(_first_fault(key, error)) from error
+    return {"every": validation.every, "n": validation.n}
+
+
+def _first_fault(key: str, error: ValidationError) -> str:
+    """A line for the first fault of settings that are checked by themselves, with the key as people type it."""
+    fault = error.errors()[0]
+    name = ".".join([key, *map(str, fault["loc"])])
+    if fault["type"] == "missing":
+        return f"{name} is missing; set it"
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key {name}; leave it out"
+    return f"{name}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}; set {name}"

@@ -66,9 +66,14 @@ def adapter_card(trial: TrialSummary, card: AdapterCard, folder: str, fused: boo
         _PATHMNIST if data.startswith("PathMNIST") else "",
         f"| setting | value |\n| --- | --- |\n{settings}",
         *([plain(verdict(scores)), *score_tables(scores)] if scores else ["It was not evaluated."]),
-        _USE.format(chosen=_LAST if trial.settings.get("validation.every") == "0" else _CHOSEN),
+        _USE.format(chosen=_CHOSEN if _was_validated(trial) else _LAST),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _was_validated(trial: TrialSummary) -> bool:
+    """Whether the adapter is the best of several steps."""
+    return trial.settings.get("callbacks.regeneration.every", "0") != "0"
 
 
 def _as_sampled(trial: TrialSummary) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.ledger.atomic import read_json
+from pathsynth.ledger.earlier import current_form
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import Metric, Result, read_metrics, read_result
 from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Scores
@@ -123,7 +124,7 @@ def _summary(folder: Path, whole: bool = True) -> TrialSummary:
     state = read_state(folder)
     result = _result(folder, problems) if whole else None
     scores = Scores(result.metrics if result else () if whole else _macro_f1(folder, problems))
-    config = _mapping(manifest.get("config")) or (result.settings if result else {})
+    config = current_form(_mapping(manifest.get("config")) or (result.settings if result else {}))
     study = _mapping(manifest.get("study")) or _mapping(config.get("study")) or {"name": manifest.get("study")}
     return TrialSummary(
         folder=folder,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pathsynth.config import SamplingConfig
-from pathsynth.config.objects import make_object
+from pathsynth.config.objects import build_object
 from pathsynth.ledger.atomic import copy_file
 from pathsynth.sampling.attempts import AttemptRow, AttemptsLedger, candidate_name, read_attempts
 from pathsynth.sampling.image_set import describe_images
@@ -86,7 +86,7 @@ def retry_strategy(sampling: SamplingConfig) -> RetryStrategy:
     """
     if not sampling.retry:
         return StandardRetry(sampling.guidance_step, sampling.revise)
-    strategy: RetryStrategy = make_object("sampling.retry", sampling.retry, ("retry",))
+    strategy: RetryStrategy = build_object("sampling.retry", sampling.retry, members=("retry",))
     return strategy
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathsynth.config import SamplingConfig
-from pathsynth.config.objects import make_object
+from pathsynth.config.objects import build_object
 from pathsynth.data.dataset import DataSet
 from pathsynth.metrics.memorisation import copy_bound
 from pathsynth.metrics.neighbours import nearest
@@ -37,4 +37,4 @@ def own_rules(sampling: SamplingConfig) -> tuple[Rule, ...]:
     Raises:
         RequestError: one cannot be made.
     """
-    return tuple(make_object(f"sampling.rules.{name}", settings, ("reason", "slack")) for name, settings in sampling.rules.items())
+    return tuple(build_object(f"sampling.rules.{name}", settings, members=("reason", "slack")) for name, settings in sampling.rules.items())

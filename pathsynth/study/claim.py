@@ -127,7 +127,7 @@ def trial_name(config: RunConfig, overrides: Sequence[str]) -> str:
     images, or of a base of theirs, the last part.
     """
     ends: dict[str, int] = {}
-    for key in _setting_keys(config):
+    for key in _setting_keys(config.model_dump()):
         ends[key.rsplit(".", 1)[-1]] = ends.get(key.rsplit(".", 1)[-1], 0) + 1
     told = []
     for override in overrides:
@@ -156,12 +156,13 @@ def _named_place(config: RunConfig, key: str) -> str | None:
     return config.base.path if key == "base.path" and config.base and config.base.name == "local" else None
 
 
-def _setting_keys(config: RunConfig) -> Iterator[str]:
-    for group, value in config.model_dump().items():
-        if isinstance(value, Mapping):
-            yield from (f"{group}.{key}" for key in value)
+def _setting_keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Every key of settings, groups with dots."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _setting_keys(value, f"{prefix}{key}.")
         else:
-            yield group
+            yield f"{prefix}{key}"
 
 
 def claim(folder: Path, seconds: float, wait: bool, check: Callable[[], None] = lambda: None) -> Lease | None:

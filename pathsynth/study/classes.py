@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pathsynth.config import RunConfig
+from pathsynth.config.schema import FINETUNE_TARGET, REGENERATION, TRAINER_TARGET, shipped_schedule
 from pathsynth.study.stopping import in_worker
 from pathsynth.training.metric_names import monitored_names
 
@@ -50,20 +51,20 @@ class ClassRequest:
 
 def class_request(config: RunConfig, slugs: Sequence[str]) -> ClassRequest | None:
     """The classes of a request that are to be checked; None if all are shipped. ``slugs``: the names of its classes."""
-    callbacks = {name: callback for name, callback in config.callbacks.items() if callback != _SHIPPED_CALLBACK}
+    callbacks = {name: callback for name, callback in config.other_callbacks.items() if callback != _SHIPPED_CALLBACK}
     optimizer = config.optimizer if config.lora and not _is_shipped(config.optimizer) else {}
     logger = config.tracking.logger if config.tracking.logger != _SHIPPED_LOGGER else {}
     objects = object_requests(config)
     if not (callbacks or optimizer or logger or objects):
         return None
-    monitored = monitored_names(slugs, validates=bool(config.validation and config.validation.every))
+    monitored = monitored_names(slugs, validates=bool(config.validation.every))
     lora = config.lora
     return ClassRequest(callbacks, optimizer, logger, bool(lora and lora.dora), bool(lora and lora.text_encoder), monitored, objects)
 
 
 def object_requests(config: RunConfig) -> tuple[ObjectRequest, ...]:
     """The objects of a request that are the user's own, each under its key."""
-    return (*_sampling_objects(config), *_metrics(config))
+    return (*_sampling_objects(config), *_metrics(config), *(_training_objects(config) if config.lora else ()))
 
 
 def _sampling_objects(config: RunConfig) -> Iterator[ObjectRequest]:
@@ -76,6 +77,20 @@ def _sampling_objects(config: RunConfig) -> Iterator[ObjectRequest]:
 def _metrics(config: RunConfig) -> Iterator[ObjectRequest]:
     for name, metric in (config.evaluate.metrics if config.evaluate else {}).items():
         yield ObjectRequest(f"evaluate.metrics.{name}", metric, "pathsynth.metrics.custom.ImageMetric")
+
+
+def _training_objects(config: RunConfig) -> Iterator[ObjectRequest]:
+    """What a fine-tune is made of."""
+    validation = config.validation
+    if validation.every and not validation.is_shipped:
+        settings = {**validation.callback, "every": validation.every, "n": validation.n}
+        yield ObjectRequest(f"callbacks.{REGENERATION}", settings, "pathsynth.training.regeneration.RegenerationCallback", ["parts"])
+    if config.schedule and shipped_schedule(config.schedule) is None:
+        yield ObjectRequest("schedule", config.schedule, "pathsynth.training.schedules.Schedule", ["optimizer"])
+    if config.finetune != {"_target_": FINETUNE_TARGET}:
+        yield ObjectRequest("finetune", config.finetune, FINETUNE_TARGET, ["parts"])
+    if config.trainer.target != TRAINER_TARGET:
+        yield ObjectRequest("trainer", {"_target_": config.trainer.target}, TRAINER_TARGET)
 
 
 def class_faults(request: ClassRequest | None) -> list[str]:

@@ -16,7 +16,7 @@ from pytorch_lightning.loggers import Logger
 from safetensors.numpy import load_file, save_file
 
 from pathsynth.config import RunConfig
-from pathsynth.config.objects import make_object
+from pathsynth.config.objects import build_object
 from pathsynth.config.schema import EvaluateConfig
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import write_json
@@ -202,7 +202,7 @@ def named_metrics(config: EvaluateConfig) -> dict[str, ImageMetric]:
     Raises:
         RequestError: one cannot be made.
     """
-    return {name: make_object(f"evaluate.metrics.{name}", settings, ("measure",)) for name, settings in config.metrics.items()}
+    return {name: build_object(f"evaluate.metrics.{name}", settings, members=("measure",)) for name, settings in config.metrics.items()}
 
 
 def custom_metrics(images: ImageSet, judge: Classifier, data: DataSet, config: RunConfig) -> tuple[list[Metric], list[Missing]]:

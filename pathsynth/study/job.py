@@ -36,7 +36,7 @@ from pathsynth.study.wording import word_notes
 from pathsynth.training import pruning
 from pathsynth.vocabulary.labels import UnknownLabelError
 
-_OF_TRAINING = ("gate", "lora", "optimizer", "objective", "validation", "trainer", "callbacks", "seed")
+_OF_TRAINING = ("gate", "lora", "optimizer", "schedule", "finetune", "objective", "trainer", "callbacks", "seed")
 
 
 @dataclass(frozen=True)

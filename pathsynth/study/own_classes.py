@@ -17,7 +17,7 @@ import pathsynth
 from pathsynth.config.shipped import conf_folder, studies_folder
 from pathsynth.ledger.identity import digest
 
-_TARGET = re.compile(r"^\s*_target_:\s*(\S+)", re.MULTILINE)
+_TARGET = re.compile(r"^\s*_target_:\s*(\w+(?:\.\w+)+)", re.MULTILINE)
 _INSTALLED = ("site-packages", "dist-packages")
 
 

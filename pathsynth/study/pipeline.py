@@ -101,7 +101,7 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())
     require_logger(config.tracking, folder)
     trial = Trial(config, plan, store, folder, progress)
-    named_callbacks(config.callbacks, has_logger=False)  # a wrong one is told before gate and judge are trained
+    named_callbacks(config.other_callbacks, has_logger=False)  # a wrong one is told before gate and judge are trained
     if config.sampling:
         own_rules(config.sampling)
         retry_strategy(config.sampling)
@@ -129,7 +129,7 @@ def help_to_train(config: RunConfig, plan: Plan, store: StageStore, folder: Path
     found = {stage.name: store.find(stage.name, stage.identity) for stage in plan.stages}
     trial = Trial(config, plan, store, folder, lambda *_: None, {name: place for name, place in found.items() if place})
     work = trial.work("finetune")
-    finetune(trial.finetune_job(), work, work, named_callbacks(config.callbacks, has_logger=False), None)
+    finetune(trial.finetune_job(), work, work, named_callbacks(config.other_callbacks, has_logger=False), None)
 
 
 @dataclass
@@ -304,17 +304,13 @@ class Trial:
             close(logger)
 
     def make_adapter(self, folder: Path) -> None:
-        callbacks = [*self.shown("finetune"), *named_callbacks(self.config.callbacks, has_logger=self.logger is not None)]
+        callbacks = [*self.shown("finetune"), *named_callbacks(self.config.other_callbacks, has_logger=self.logger is not None)]
         finetune(self.finetune_job(), folder, self.work("finetune"), callbacks, self.logger)
         self.logged_training = True
         unload_adapter(self.base)
 
     def finetune_job(self) -> FinetuneJob:
-        config = self.config
-        assert config.lora and config.objective and config.validation and config.sampling
-        groups = (config.lora, config.optimizer, config.trainer, config.objective, config.validation, config.sampling)
-        settings = FinetuneSettings(config.seed, *groups, must_learn=config.debug is not None and config.debug.name == "overfit")
-        return FinetuneJob(self.base, self.cache(), self.data, self.gate, settings)
+        return FinetuneJob(self.base, self.cache(), self.data, self.gate, FinetuneSettings.of(self.config))
 
     def make_cut(self, folder: Path) -> None:
         """Decide, on slots of their own, which candidates early rejection gives up."""

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pathsynth.config import ClassifierConfig, DataConfig, RunConfig
 from pathsynth.config.lightning import WATCHING, changing
+from pathsynth.config.schema import FINETUNE_TARGET, REGENERATION, TRAINER_TARGET, ConstantConfig, CosineConfig, shipped_schedule
 from pathsynth.data.catalogue import ready_set
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest, stage_identity
@@ -86,6 +87,8 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
         "deterministic": None,
         "benchmark": None,
         "gradient_clip_algorithm": None,
+        "module": {},
+        "trainer": TRAINER_TARGET,
         "callbacks": {},
         "classes": {},
         "debug": "none",
@@ -285,27 +288,33 @@ class _Planner:
     def _finetune(self) -> None:
         config = self._config
         lora = _needed(config.lora, "lora")
-        validation = _needed(config.validation, "validation")
         trainer = _needed(config.trainer, "trainer")
+        made_of = [config.optimizer, config.schedule, config.finetune, {"_target_": trainer.target}]
+        callbacks = changing(config.other_callbacks)
+        if config.validation.every and not config.validation.is_shipped:
+            callbacks[REGENERATION] = config.validation.callback
         never_retried = () if trainer.retries else _OF_RETRIES
         unread = {"paraphrases"} if self._data.captions else set()  # of a class's prompts; images have captions of their own
         settings = {
-            **trainer.model_dump(mode="json", exclude={"threads", *never_retried, *WATCHING}),
+            **trainer.model_dump(mode="json", exclude={"target", "threads", "warmup_steps", *never_retried, *WATCHING}),
+            **_schedule_settings(config),
             **_needed(config.objective, "objective").model_dump(mode="json", exclude=unread),
             **lora.model_dump(mode="json", exclude={"start"}),
             "alpha": lora.alpha or lora.rank,
             "optimizer": dict(config.optimizer),
             "seed": config.seed,
-            "callbacks": changing(config.callbacks),
-            "classes": class_digests(targets([config.optimizer, changing(config.callbacks)])),
+            "module": {} if config.finetune == {"_target_": FINETUNE_TARGET} else config.finetune,
+            "trainer": trainer.target,
+            "callbacks": callbacks,
+            "classes": class_digests(targets([*made_of, callbacks])),
             "debug": config.debug.name if config.debug else "none",
             "devices": (trainer.devices or 1) if lora.dropout else 1,  # each has masks of its own
         }
         parents = {"cache": self._identity("cache"), "base": self._base.identity}
         if lora.start:
             parents["start"] = adapter_identity(Path(lora.start), self._base.identity)
-        if validation.every:
-            settings["validation"] = validation.model_dump(mode="json")
+        if config.validation.every:
+            settings["validation"] = config.validation.model_dump(mode="json", include={"every", "n"})
             settings["sampling"] = self._first_attempts(_OF_FILLING)
             parents["gate"] = self._identity("gate")
         self._add("finetune", settings, **parents)
@@ -394,6 +403,18 @@ class _Planner:
     @property
     def _base(self) -> BaseSource:
         return _needed(self.base, "base")
+
+
+def _schedule_settings(config: RunConfig) -> dict[str, Any]:
+    """How the learning rate changes; the shipped schedules under the names that they had while ``trainer`` held them."""
+    if not config.schedule:
+        raise RequestError("the configuration has no group schedule; choose one, as in schedule=cosine")
+    shipped = shipped_schedule(config.schedule)
+    if isinstance(shipped, ConstantConfig):
+        return {"schedule": "constant", "restart_steps": None, "warmup_steps": shipped.warmup_steps}
+    if isinstance(shipped, CosineConfig) and (shipped.restart_steps or shipped.steps == config.trainer.max_steps):
+        return {"schedule": "cosine", "restart_steps": shipped.restart_steps, "warmup_steps": shipped.warmup_steps}
+    return {"schedule": config.schedule}
 
 
 def _needed(settings: _Settings | None, group: str) -> _Settings:

@@ -58,7 +58,7 @@ def foreign_targets(folder: Path) -> list[str]:
         RequestError: the folder is no trial's, or its manifest is damaged.
     """
     config = manifest_of(folder).config
-    named = [config.optimizer, config.callbacks, *(own.settings for own in object_requests(config))]
+    named = [config.training_objects, *(own.settings for own in object_requests(config))]
     return sorted({*targets(named)} - shipped_targets())
 
 

@@ -85,8 +85,8 @@ def _drawn(config: RunConfig, made: Plan, classes: int) -> Iterator[Drawn]:
         key = "n" if request["stream"] == "generate" else "evaluate.n"
         slots = request["n"] * wanted
         yield Drawn(key, request["n"], wanted, min(slots // request.get("shards", 1), _most_images(config.sampling)))
-    if "finetune" in names and config.validation and config.validation.every:
-        yield Drawn("validation.n", config.validation.n, classes, 0)
+    if "finetune" in names and config.validation.every:
+        yield Drawn("callbacks.regeneration.n", config.validation.n, classes, 0)
     if "look" in names:
         yield Drawn("sampling.look_n", config.sampling.look_n, classes, 0)
 

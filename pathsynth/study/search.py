@@ -108,8 +108,9 @@ def refuse_idle_pruner(config: SearchConfig, space: Space, trial: RunConfig) -> 
     """
     if config.prunes_seeds and len(space.seeds) < 2:
         raise RequestError("hydra.sweeper.pruner=wilcoxon compares proposals seed by seed; give seeds, as in seed=0,1,2")
-    if config.pruner and not config.prunes_seeds and not (trial.validation and trial.validation.every):
-        raise RequestError("hydra.sweeper.pruner prunes at validations, and there are none; set validation.every, or leave out the pruner")
+    if config.pruner and not config.prunes_seeds and not trial.validation.every:
+        remedy = "set callbacks.regeneration.every, or leave out the pruner"
+        raise RequestError(f"hydra.sweeper.pruner prunes at validations, and there are none; {remedy}")
 
 
 def _interval(key: str, sweep: Any) -> BaseDistribution:

@@ -118,7 +118,7 @@ def source_files(config: RunConfig) -> list[Path] | None:
         files += _layout_files(Path(source.path_or_hub))
     if config.lora and config.lora.start:
         files += adapter_files(Path(config.lora.start))
-    for name in targets([config.optimizer, config.callbacks, *(named.settings for named in object_requests(config))]):
+    for name in targets([config.training_objects, *(named.settings for named in object_requests(config))]):
         own = class_files(name)
         files += [*own, *{path.parent for path in own if len(own) > 1}]
     return files if all(path.exists() for path in files) else None

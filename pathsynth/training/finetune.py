@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import hydra.utils
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ProgressBar
@@ -17,7 +18,9 @@ from pytorch_lightning.profilers import AdvancedProfiler, Profiler, SimpleProfil
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
-from pathsynth.config import LightningConfig, LoraConfig, ObjectiveConfig, SamplingConfig, TrainerConfig, ValidationConfig
+from pathsynth.config import LightningConfig, LoraConfig, ObjectiveConfig, RunConfig, SamplingConfig, TrainerConfig, ValidationConfig
+from pathsynth.config.objects import build_object
+from pathsynth.config.schema import FINETUNE_TARGET, REGENERATION
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.adapters import AdapterCard
 from pathsynth.ledger.atomic import write_json
@@ -35,27 +38,49 @@ from pathsynth.sampling.slots import Stream, slots_of
 from pathsynth.training.batches import BatchPlan
 from pathsynth.training.divergence import Diverged, Tries
 from pathsynth.training.latent_cache import LatentCache
-from pathsynth.training.lora_module import LoraFinetuning
+from pathsynth.training.lora_module import FinetuneParts, LoraFinetuning
 from pathsynth.training.optimizer import format_groups, optimizer_groups
 from pathsynth.training.overfit import FallingLoss
 from pathsynth.training.pruning import Pruning
 from pathsynth.training.ranks import launched, local_rank, own_environment, strategy_for
-from pathsynth.training.regeneration import RegenerationCallback
+from pathsynth.training.regeneration import RegenerationCallback, ValidationParts
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
 
 
 @dataclass(frozen=True)
 class FinetuneSettings:
-    """The groups of a configuration that a fine-tune reads; ``seed`` is the training seed. ``must_learn``: the loss has to fall."""
+    """The groups of a configuration that a fine-tune reads; ``seed`` is the training seed. ``must_learn``: the loss has to fall.
+
+    ``module``: the group ``finetune``.
+    """
 
     seed: int
     lora: LoraConfig
     optimizer: dict[str, Any]
+    schedule: dict[str, Any]
     trainer: TrainerConfig
     objective: ObjectiveConfig
     validation: ValidationConfig
     sampling: SamplingConfig
+    module: dict[str, Any] = field(default_factory=lambda: {"_target_": FINETUNE_TARGET})
     must_learn: bool = False
+
+    @classmethod
+    def of(cls, config: RunConfig) -> FinetuneSettings:
+        """Those of a configuration, whose command trains an adapter."""
+        assert config.lora and config.objective and config.sampling
+        return cls(
+            seed=config.seed,
+            lora=config.lora,
+            optimizer=config.optimizer,
+            schedule=config.schedule,
+            trainer=config.trainer,
+            objective=config.objective,
+            validation=config.validation,
+            sampling=config.sampling,
+            module=config.finetune,
+            must_learn=config.debug is not None and config.debug.name == "overfit",
+        )
 
 
 @dataclass(frozen=True)
@@ -116,7 +141,7 @@ def _trained(
     config, base = job.settings, job.base
     best = BestAdapter(base)
     regeneration = [_regeneration(job, work / "validation", best.keep)] if config.validation.every else []
-    learning = [FallingLoss(LoraFinetuning.training_loss)] if config.must_learn else []
+    learning = [FallingLoss(lambda module: module.training_loss())] if config.must_learn else []
     trainer = _trainer(config, [*callbacks, *regeneration, *learning, best, points], logger, folder)
     home = base.unet.device
     base.pipeline.to(trainer.strategy.root_device)
@@ -126,7 +151,8 @@ def _trained(
     timesteps = base.scheduler.config.num_train_timesteps
     plan = BatchPlan(job.cache, config.objective, config.trainer.batch_size, config.seed, timesteps)
     with _laid_out(base, config.trainer):
-        module = LoraFinetuning(base, parameters, plan, config.trainer, config.optimizer, slowed)
+        parts = FinetuneParts(base, parameters, plan, config.trainer, config.optimizer, config.schedule, slowed)
+        module = build_object("finetune", config.module, LoraFinetuning, parts=parts)
         if not local_rank():
             _record_optimizer(module, folder)
         trainer.fit(module, ckpt_path=points.checkpoint, weights_only=True)
@@ -218,8 +244,8 @@ def _regeneration(job: FinetuneJob, folder: Path, keep_best: Callable[[int], Non
     prompts = {c.index: job.data.prompts.canonical(c.index) for c in space.classes}
     draw = drawer(job.base, job.data.size, sampling)
     pruning = None if local_rank() else Pruning.of_this_process()
-    return RegenerationCallback(
-        slots=slots_of(Stream.VAL, prompts, job.settings.validation.n),
+    parts = ValidationParts(
+        slots=lambda n: slots_of(Stream.VAL, prompts, n),
         draw=draw,
         judge=job.gate,
         sampling=sampling,
@@ -229,13 +255,16 @@ def _regeneration(job: FinetuneJob, folder: Path, keep_best: Callable[[int], Non
         keep_best=keep_best,
         report=pruning.report if pruning else None,
     )
+    validation = job.settings.validation
+    settings = {**validation.callback, "every": validation.every, "n": validation.n}
+    return build_object(f"callbacks.{REGENERATION}", settings, RegenerationCallback, parts=parts)
 
 
 def _trainer(config: FinetuneSettings, callbacks: list[pl.Callback], logger: Logger | None, folder: Path) -> pl.Trainer:
     settings = config.trainer
     every = config.validation.every * settings.accumulate
     try:
-        return pl.Trainer(
+        return hydra.utils.get_class(settings.target)(
             default_root_dir=str(folder),
             max_steps=settings.max_steps,
             accumulate_grad_batches=settings.accumulate,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -20,35 +22,53 @@ from pathsynth.training.divergence import LossWatch
 from pathsynth.training.metric_names import HELD_OUT_LOSS, LOSS
 from pathsynth.training.optimizer import adapter_groups, build_optimizer
 from pathsynth.training.ranks import mean_over_ranks, share
-from pathsynth.training.steps import step_loader, warmup_constant, warmup_cosine, warmup_restarts
+from pathsynth.training.schedules import build_schedule, step_schedule
+from pathsynth.training.steps import step_loader
+
+
+@dataclass(frozen=True)
+class FinetuneParts:
+    """What the program gives the module of a fine-tune.
+
+    ``parameters``: the adapter's tensors, attached to the modules of ``base``. ``plan``: the batches, functions of seed and step, and
+    the objective. ``trainer``, ``optimizer`` and ``schedule``: those groups of the configuration. ``slowed``: factor of the learning
+    rate, after a training that diverged.
+    """
+
+    base: Base
+    parameters: list[nn.Parameter]
+    plan: BatchPlan
+    trainer: TrainerConfig
+    optimizer: Mapping[str, Any]
+    schedule: Mapping[str, Any]
+    slowed: float = 1.0
 
 
 class LoraFinetuning(pl.LightningModule):
-    """Trains the adapter's parameters; EMA weights, where they are on, are what is validated and exported."""
+    """Trains the adapter's parameters; EMA weights, where they are on, are what is validated and exported.
+
+    A class made from this one may have a :meth:`loss` of its own, from :meth:`denoising_errors` or from the batch itself; it passes
+    ``parts`` on.
+    """
 
     strict_loading = False
     embeddings: Tensor
 
-    def __init__(
-        self,
-        base: Base,
-        parameters: list[nn.Parameter],
-        plan: BatchPlan,
-        trainer_config: TrainerConfig,
-        optimizer: dict[str, Any],
-        slowed: float = 1.0,
-    ) -> None:
+    def __init__(self, parts: FinetuneParts) -> None:
         super().__init__()
+        base, plan, config = parts.base, parts.plan, parts.trainer
         self.unet = base.unet
         self.text_encoder = base.text_encoder if base.learns_text else None
         self.register_buffer("embeddings", plan.cache.embeddings, persistent=False)
-        self._tokenizer, self._noise_scheduler = base.pipeline.tokenizer, training_scheduler(base.scheduler)
-        self._predict = torch.compile(base.unet.forward) if trainer_config.compile else base.unet.forward
-        self._adapter = parameters
-        self._plan, self._config, self._optimizer, self._slowed = plan, trainer_config, optimizer, slowed
-        self._watch = LossWatch(trainer_config.explosion)
-        decay = trainer_config.ema_decay
-        self._ema = EMAModel(parameters, decay=decay, use_ema_warmup=True, power=0.75) if decay else None
+        self.noise_scheduler = training_scheduler(base.scheduler)
+        self._tokenizer = base.pipeline.tokenizer
+        self._predict = torch.compile(base.unet.forward) if config.compile else base.unet.forward
+        self._adapter = parts.parameters
+        self._plan, self._config = plan, config
+        self._optimizer, self._schedule, self._slowed = parts.optimizer, parts.schedule, parts.slowed
+        self._watch = LossWatch(config.explosion)
+        decay = config.ema_decay
+        self._ema = EMAModel(parts.parameters, decay=decay, use_ema_warmup=True, power=0.75) if decay else None
 
     def train_dataloader(self):
         micro = self._config.max_steps * self._config.accumulate
@@ -70,18 +90,24 @@ class LoraFinetuning(pl.LightningModule):
     def training_step(self, batch: LatentBatch, batch_index: int) -> Tensor:
         rank = (self.global_rank,) if self.global_rank else ()
         torch.manual_seed(derive_seed(self._plan.seed, "dropout", batch_index, *rank))
-        loss = self._loss(batch, self._plan.objective.min_snr_gamma)
+        loss = self.loss(batch)
         told = mean_over_ranks(loss, self.trainer)
         self._watch.add(told, self.global_step + 1)
         self.log(LOSS, told, prog_bar=True, batch_size=len(batch.latents))
         return loss
 
     def validation_step(self, batch: LatentBatch, batch_index: int) -> None:
-        self.log(HELD_OUT_LOSS, self._loss(batch, None), batch_size=len(batch.latents), sync_dist=self.trainer.world_size > 1)
+        """The held-out loss is the plain one, whatever is trained on, so that trainings can be compared."""
+        self.log(HELD_OUT_LOSS, self.denoising_errors(batch).mean(), batch_size=len(batch.latents), sync_dist=self.trainer.world_size > 1)
 
-    def _loss(self, batch: LatentBatch, gamma: float | None) -> Tensor:
+    def loss(self, batch: LatentBatch) -> Tensor:
+        """What a training step minimises, of this device's share of the batch: float ()."""
+        return self.denoising_errors(batch, self._plan.objective.min_snr_gamma).mean()
+
+    def denoising_errors(self, batch: LatentBatch, min_snr_gamma: float | None = None) -> Tensor:
+        """The mean squared error of each image's prediction, weighted as min-SNR says where that is on: float (N,)."""
         text = self._told(batch.captions)
-        return denoising_loss(self._predict, self._noise_scheduler, batch.latents, text, batch.noise, batch.timesteps, gamma).mean()
+        return denoising_loss(self._predict, self.noise_scheduler, batch.latents, text, batch.noise, batch.timesteps, min_snr_gamma)
 
     def _told(self, captions: Tensor) -> Tensor:
         """What the UNet is told of each image, float (N, T, D): computed in each step where the text encoder learns, else known."""
@@ -99,19 +125,21 @@ class LoraFinetuning(pl.LightningModule):
 
     def configure_optimizers(self):
         optimizer = self.build_optimizer()
-        schedule = LambdaLR(optimizer, self._rate)
+        schedule = build_schedule(self._schedule, optimizer, self._slowed)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _rate(self, step: int) -> float:
-        return self._slowed * _scheduled(self._config, step)
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """After each optimizer step."""
+        if not step_schedule(scheduler, self.global_step):
+            super().lr_scheduler_step(scheduler, metric)
 
     def on_train_start(self) -> None:
         """A checkpoint brings the rate at which it was written; a training that goes on from it more slowly sets its own."""
         optimizer, schedule = self.optimizers(use_pl_optimizer=False), self.lr_schedulers()
         assert isinstance(optimizer, Optimizer)
-        assert isinstance(schedule, LambdaLR)
-        for group, first in zip(optimizer.param_groups, schedule.base_lrs, strict=True):
-            group["lr"] = first * self._rate(self.global_step)
+        if isinstance(schedule, LambdaLR):  # others are never slowed
+            for group, first, factor in zip(optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True):
+                group["lr"] = first * factor(self.global_step)
 
     @torch.no_grad()
     def training_loss(self, batches: int = 8) -> float:
@@ -119,7 +147,7 @@ class LoraFinetuning(pl.LightningModule):
         was_training = self.unet.training
         self.unet.eval()
         first = [self._embedded(self._plan.train(i)) for i in range(batches)]
-        losses = [self._loss(self.transfer_batch_to_device(batch, self.device, 0), None) for batch in first]
+        losses = [self.denoising_errors(self.transfer_batch_to_device(batch, self.device, 0)).mean() for batch in first]
         self.unet.train(was_training)
         return float(torch.stack(losses).mean())
 
@@ -157,12 +185,3 @@ class LoraFinetuning(pl.LightningModule):
         if self._ema:
             self._ema.load_state_dict(checkpoint["ema"])
             self._ema.to(self._adapter[0].device)  # Lightning reads checkpoints to the CPU
-
-
-def _scheduled(config: TrainerConfig, step: int) -> float:
-    """Factor of the learning rate that the schedule gives at a step."""
-    if config.schedule == "constant":
-        return warmup_constant(step, config.warmup_steps)
-    if config.restart_steps:
-        return warmup_restarts(step, config.warmup_steps, config.restart_steps)
-    return warmup_cosine(step, config.warmup_steps, config.max_steps, floor=0.0)

@@ -53,40 +53,57 @@ class ValidationScores:
         return sum(o.status is status for o in self.outcomes)
 
 
+@dataclass(frozen=True)
+class ValidationParts:
+    """What the program gives the regeneration callback.
+
+    ``slots``: so many slots of each class, for the callback's ``n``. ``draw`` and ``judge``: the images of attempts, and the gate's
+    verdicts on them. ``sampling`` and ``scheduler``: the budget of a slot, and how an image is denoised. ``folder``: for ``history.csv``
+    and the contact sheets. ``keep_best``: keeps the adapter as it is at a step. ``report`` (a search's) gets the number of the
+    validation, the step, the last step and the macro-F1.
+    """
+
+    slots: Callable[[int], Sequence[Slot]]
+    draw: Draw
+    judge: Judge
+    sampling: SamplingConfig
+    scheduler: Scheduler
+    space: LabelSpace
+    folder: Path
+    keep_best: Callable[[int], None]
+    report: Callable[[int, int, int, float], None] | None = None
+
+
 class RegenerationCallback(pl.Callback):
     """At the end of every validation, fill fixed slots through the rejection sampler.
 
     Logs before-filter accuracy and macro precision/recall/F1, acceptance of each class, attempts and exhausted slots (callbacks may
-    monitor them under the names that loggers show), a table of attempts with their images, and two contact sheets; calls
-    ``keep_best`` whenever the before-filter macro-F1 is higher
-    than ever. First attempts alone decide that, and are drawn apart from the others: the rules and the budget of acceptance change what
-    is shown, not which adapter is best. On several devices each fills a share of the slots; the first tells of all. Draws no number
-    from a global generator, so training with and without it gives the same adapter. ``report`` (a search's) gets the number of the
-    validation, the step, the last step and the macro-F1. ``every_n_train_steps``: a validation that comes sooner after the last one
-    that filled the slots is passed over (0: none is). :meth:`from_sampler` makes one for any LightningModule.
+    monitor them under the names that loggers show), a table of attempts with their images, and two contact sheets; keeps the adapter
+    whenever its :meth:`score`, the before-filter macro-F1, is higher than ever. First attempts alone decide that, and are drawn apart
+    from the others: the rules and the budget of acceptance change what is shown, not which adapter is best. On several devices each
+    fills a share of the slots; the first tells of all. Draws no number from a global generator, so training with and without it gives
+    the same adapter. :meth:`from_sampler` makes one for any LightningModule.
+
+    Args:
+        parts: what the program gives; a class made from this one passes it on.
+        every: a validation that comes fewer steps after the last one that filled the slots is passed over (0: none is). The program
+            validates every so many steps, so that here none is.
+        n: slots of each class.
     """
 
-    def __init__(
-        self,
-        slots: Sequence[Slot],
-        draw: Draw,
-        judge: Judge,
-        sampling: SamplingConfig,
-        scheduler: Scheduler,
-        space: LabelSpace,
-        folder: Path,
-        keep_best: Callable[[int], None],
-        report: Callable[[int, int, int, float], None] | None = None,
-        every_n_train_steps: int = 0,
-    ) -> None:
-        self._slots, self._draw, self._judge, self._sampling = slots, draw, judge, sampling
-        self._route = replace(route_of(sampling, scheduler), look_after=None, apart=True)
-        self._retry = retry_strategy(sampling)
-        self._space, self._folder, self._keep_best, self._report = space, folder, keep_best, report
-        self._every = every_n_train_steps
-        self.best = -1.0
+    def __init__(self, parts: ValidationParts, every: int, n: int) -> None:
+        self._slots, self._draw, self._judge, self._sampling = parts.slots(n), parts.draw, parts.judge, parts.sampling
+        self._route = replace(route_of(parts.sampling, parts.scheduler), look_after=None, apart=True)
+        self._retry = retry_strategy(parts.sampling)
+        self._space, self._folder, self._keep_best, self._report = parts.space, parts.folder, parts.keep_best, parts.report
+        self._every = every
+        self.best = -math.inf
         self._rows: list[dict[str, float]] = []
-        folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def score(self, scores: ValidationScores) -> float:
+        """What the best adapter has most of. A class of one's own may compare by something else."""
+        return scores.before.macro_f1
 
     @classmethod
     def from_sampler(
@@ -109,34 +126,39 @@ class RegenerationCallback(pl.Callback):
             prompts: of every class of the sampler; scores are means over all classes.
             n: slots of each class.
             folder: for ``history.csv`` and the contact sheets; it is made.
-            every_n_train_steps: see the class.
-            keep_best: called with the step whenever the before-filter macro-F1 is higher than ever.
+            every_n_train_steps: ``every`` of the class.
+            keep_best: called with the step whenever the score, the before-filter macro-F1, is higher than ever.
 
         Raises:
             RequestError: a class has no prompt, or a number is below its least.
         """
         if every_n_train_steps < 0:
             raise RequestError(f"every_n_train_steps is {every_n_train_steps}; it must be 0 (every validation) or more")
-        slots = sampler.slots(prompts, n, Stream.VAL)
-        absent = set(range(len(sampler.space))) - {slot.label for slot in slots}
-        if absent:
-            raise RequestError(f"the class {sampler.space.slugs[min(absent)]} has no prompt; scores are means over all classes, give one")
+
+        def slots(n: int) -> Sequence[Slot]:
+            chosen = sampler.slots(prompts, n, Stream.VAL)
+            absent = set(range(len(sampler.space))) - {slot.label for slot in chosen}
+            if absent:
+                slug = sampler.space.slugs[min(absent)]
+                raise RequestError(f"the class {slug} has no prompt; scores are means over all classes, give one")
+            return chosen
+
         # one call of a drawing function is one step of one evaluation, whatever happens inside
         one_call = Scheduler("", {}, {}, own=True)
         budget = SamplingConfig(
             steps=1, guidance=1, threshold=0, attempts=sampler.attempts, batch_size=sampler.batch_size, seed=sampler.seed
         )
-        return cls(
-            slots,
-            sampler.draw_attempts,
-            sampler.judge_attempts,
-            budget,
-            one_call,
-            sampler.space,
-            Path(folder),
-            keep_best or (lambda step: None),
-            every_n_train_steps=every_n_train_steps,
+        parts = ValidationParts(
+            slots=slots,
+            draw=sampler.draw_attempts,
+            judge=sampler.judge_attempts,
+            sampling=budget,
+            scheduler=one_call,
+            space=sampler.space,
+            folder=Path(folder),
+            keep_best=keep_best or (lambda step: None),
         )
+        return cls(parts, every=every_n_train_steps, n=n)
 
     @property
     def history(self) -> tuple[dict[str, float], ...]:
@@ -176,8 +198,9 @@ class RegenerationCallback(pl.Callback):
             self._tell(trainer, scores, judged)
             if self._report:
                 self._report(len(self._rows), scores.step, trainer.max_steps, scores.before.macro_f1)
-        if scores.before.macro_f1 > self.best:
-            self.best = scores.before.macro_f1
+        score = self.score(scores)
+        if score > self.best:
+            self.best = score
             self._keep_best(scores.step)
 
     def _in_order(self, judged: list[Judged]) -> list[Judged]:

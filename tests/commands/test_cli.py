@@ -75,7 +75,7 @@ REFUSED = [
     (["run", f"study.name={'n' * 300}"], "study.name has 300 bytes, and a folder's name has 255 at most"),
     (["run", "trainer.max_steps=1e18"], "trainer.max_steps: input should be less than or equal to 1000000000"),
     (["generate", "n=1e9", "sampling.calls=20"], "asks for 9,000,000,000 images, and the slots of"),
-    (["run", "validation.n=1e9"], "validation.n=1000000000 asks for"),
+    (["run", "callbacks.regeneration.n=1e9"], "callbacks.regeneration.n=1000000000 asks for"),
     (["run", "data=ready"], "only generate can use it"),
 ]
 

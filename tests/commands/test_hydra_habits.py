@@ -57,7 +57,7 @@ def told(tmp_path, monkeypatch, capsys):
         (["trainer.log_every_n_steps=5", "--cfg", "job", "-p", "trainer"], "log_every_n_steps: 5"),
         (["+trainer.log_every_n_steps=5", "--cfg", "job", "-p", "trainer"], "log_every_n_steps: 5"),
         (["+lora.rank=5", "--cfg", "job", "-p", "lora"], "rank: 5"),
-        (["~callbacks.lr_monitor", "--cfg", "job", "-p", "callbacks"], "{}"),
+        (["~callbacks.lr_monitor", "~callbacks.regeneration", "--cfg", "job", "-p", "callbacks"], "{}"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -71,7 +71,7 @@ def test_each_seed_of_a_proposal_counts(pathsynth):
         (["lora.rank=2,4", "hydra.sweeper.objectives=[macro_f1,kid]", "hydra.sweeper.pruner=median"], "single objective"),
         (["optimizer.lr=interval(1e-3,1e-2)", "hydra.sweeper.sampler=grid"], "list its values"),
         (["optimizer.lr=tag(log,interval(0,1))"], "above 0"),
-        (["lora.rank=2,4", "hydra.sweeper.pruner=median", "validation.every=0"], "validation.every"),
+        (["lora.rank=2,4", "hydra.sweeper.pruner=median", "callbacks.regeneration.every=0"], "callbacks.regeneration.every"),
         (["lora.rank=2,4", "hydra.sweeper.pruner=wilcoxon"], "seed=0,1,2"),
         (["lora.rank=2,4", "hydra.sweeper.storage=nosuchdatabase://here"], "cannot be used"),
     ],
@@ -125,7 +125,7 @@ def test_ctrl_c_stops_a_search_and_the_same_command_goes_on(pathsynth, launcher)
 def test_a_pruned_trial_is_a_state_of_its_own_and_can_be_taken_up_again(pathsynth):
     pathsynth.told = {str(rank): {"finetune": "validate"} for rank in (9, 8, 7, 1)}
     pruner = "hydra.sweeper.pruner={_target_: optuna.pruners.MedianPruner, n_startup_trials: 1}"
-    ended = pathsynth.run(*SEARCH, "lora.rank=9,8,7,1", "hydra.sweeper.sampler=grid", "validation.every=100", pruner)
+    ended = pathsynth.run(*SEARCH, "lora.rank=9,8,7,1", "hydra.sweeper.sampler=grid", "callbacks.regeneration.every=100", pruner)
     assert ended.code == 0, ended.err
     states = {trial.params["lora.rank"]: trial.state for trial in searched(pathsynth).get_trials()}
     pruned = [rank for rank, state in states.items() if state is TrialState.PRUNED]
@@ -135,7 +135,7 @@ def test_a_pruned_trial_is_a_state_of_its_own_and_can_be_taken_up_again(pathsynt
     assert (state["state"], state["reason"], state["stage"]) == ("pruned", "pruned at step 100", "finetune")
     assert f"{len(pruned)} pruned" in ended.out
 
-    ended = pathsynth.run(f"lora.rank={pruned[0]}", "validation.every=100")
+    ended = pathsynth.run(f"lora.rank={pruned[0]}", "callbacks.regeneration.every=100")
     assert ended.code == 0, ended.err
     assert pathsynth.state(f"*rank={pruned[0]}-")["state"] == "done"
 

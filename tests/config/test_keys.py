@@ -41,13 +41,17 @@ def groups_of(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
         yield from ((name, kind) for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
 
 
+def typed_names(group: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in group.model_fields.items()]
+
+
 GROUPS = dict(groups_of(RunConfig))
 
 
 def read_by(command: str) -> list[str]:
     """The keys that a command takes, as they are typed."""
     present = {str(key) for key in composed(command)} - set(UNREAD.get(command, ()))
-    inner = [f"{name}.{key}" for name, group in GROUPS.items() if name in present for key in group.model_fields]
+    inner = [f"{name}.{key}" for name, group in GROUPS.items() if name in present for key in typed_names(group)]
     request = [*REQUEST_KEYS] if command == "generate" else []
     return [key for key in [*inner, *request, "seed", "multirun"] if key != "tracking.logger"]
 
@@ -81,7 +85,7 @@ ONE_FILE = {
     "trainer": "trainer/default",
     "tracking": "tracking/wandb",
     "lora": "lora/default",
-    **{name: f"{name}/default" for name in ("sampling", "validation", "objective", "evaluate")},
+    **{name: f"{name}/default" for name in ("sampling", "objective", "evaluate")},
     "pretrain": "pretrain/tiny",
 }
 """The file that holds what a group's keys are where nothing else is said; classifiers, bases and debug options have values of their own."""
@@ -95,7 +99,8 @@ def as_listed(value: Any) -> Any:
 def test_a_default_of_the_schema_is_that_of_the_configuration(name):
     file = OmegaConf.load(conf_folder() / f"{ONE_FILE.get(name, 'shared')}.yaml")
     listed = OmegaConf.to_container(file.study if name == "study" else file)
-    fields = {key: field for key, field in GROUPS[name].model_fields.items() if not field.is_required() and key in listed}
+    named = {field.alias or key: field for key, field in GROUPS[name].model_fields.items()}
+    fields = {key: field for key, field in named.items() if not field.is_required() and key in listed}
     ours = {key: as_listed(field.default) for key, field in fields.items() if field.default is not None}
     assert ours == {key: listed[key] for key in ours}
 
@@ -128,10 +133,11 @@ def test_a_key_of_another_data_set_is_refused_with_its_line(name):
         assert f"data.{word.partition('=')[0]} belongs to data=" in line and f"and data.name is {name}" in line
 
 
-def test_counts_of_images_are_refused_where_nothing_is_trained(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("word", ["data.n_train=5", "schedule=constant", "finetune._target_=my.Finetune", "callbacks.regeneration.n=2"])
+def test_what_trains_is_refused_where_nothing_is_trained(word, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert dispatch(["generate", "data.n_train=5"]) == 2
-    assert "data.n_train=5 has no effect: data=ready trains nothing" in capsys.readouterr().err
+    assert dispatch(["generate", word]) == 2
+    assert f"{word} has no effect: data=ready trains nothing" in capsys.readouterr().err
 
 
 def test_a_plus_before_a_known_key_is_taken_as_it_is_meant():
@@ -178,3 +184,35 @@ def test_hydras_node_the_time_and_the_environment_can_be_referred_to(key, value,
         given = words if key == "data.root" else [*words, "data.root=nowhere"]
         assert dispatch([*given, *mode]) == 2
         assert f"no folder {tmp_path / root}; set data.root" in capsys.readouterr().err
+
+
+OLD_NAMES = {
+    "validation=default": "no key 'validation' in finetune; it is callbacks.regeneration",
+    "validation.every=100": "no key 'validation.every' in finetune; it is callbacks.regeneration.every",
+    "trainer.schedule=constant": "no key 'trainer.schedule' in finetune; it is the group schedule, as in schedule=constant",
+    "trainer.restart_steps=5": "no key 'trainer.restart_steps' in finetune; it is schedule.restart_steps",
+    "validation.n=2": "no key 'validation.n' in finetune; it is callbacks.regeneration.n",
+}
+
+
+@pytest.mark.parametrize("typed", OLD_NAMES)
+def test_an_old_name_of_a_key_is_answered_with_the_new_one(typed, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert dispatch(["finetune", typed]) == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1].endswith(OLD_NAMES[typed])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "line, told",
+    [
+        ("validation: {every: 5}", "no key 'validation' any more; it is callbacks.regeneration"),
+        ("+Odd: {every: 5}", "unknown key +Odd"),
+    ],
+)
+def test_a_key_of_a_study_that_is_none_any_more_is_told(line, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine" / "study").mkdir(parents=True)
+    (tmp_path / "mine" / "study" / "old.yaml").write_text(f"# @package _global_\nstudy: {{name: old}}\n{line}\n")
+    assert dispatch(["finetune", "--config-dir", "mine", "study=old"]) == 2
+    assert told in capsys.readouterr().err

@@ -83,6 +83,27 @@ def test_settings_without_effect_do_not_tell_trials_apart(make_trial: Callable[.
     assert [t.differing for t in collect_trials(tmp_path)] == [("seed=1",), ("seed=2",)]
 
 
+def test_names_of_an_earlier_version_do_not_tell_trials_apart(make_trial: Callable[..., Path], tmp_path: Path) -> None:
+    trainer = {"max_steps": 300, "warmup_steps": 5}
+    cosine = {"_target_": "pathsynth.training.schedules.cosine", "steps": 300, "warmup_steps": 5, "restart_steps": None}
+    regeneration = {"_target_": "pathsynth.training.regeneration.RegenerationCallback", "every": 9, "n": 2}
+    forms = {
+        "earlier": {"trainer": {**trainer, "schedule": "cosine"}, "validation": {"every": 9, "n": 2}, "seed": 1},
+        "now": {
+            "trainer": {**trainer, "_target_": "pytorch_lightning.Trainer"},
+            "schedule": cosine,
+            "finetune": {"_target_": "pathsynth.training.lora_module.LoraFinetuning"},
+            "callbacks": {"regeneration": regeneration},
+            "seed": 2,
+        },
+    }
+    for name, form in forms.items():
+        manifest = make_trial(tmp_path / name, name=name) / "manifest.json"
+        content = json.loads(manifest.read_text())
+        manifest.write_text(json.dumps({**content, "config": {**content["config"], **form}}))
+    assert [t.differing for t in collect_trials(tmp_path)] == [("seed=1",), ("seed=2",)]
+
+
 @pytest.mark.parametrize("name", ["missing", "empty"])
 def test_no_trial_is_one_line_that_names_the_folder(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()

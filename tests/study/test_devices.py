@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 SMALL = [
     *("data.n_train=90", "data.n_val=36", "data.n_test=18", "gate.epochs=1", "tracking=none", "lora.rank=2", "lora.targets=attention"),
     *("trainer.max_steps=8", "trainer.batch_size=4", "trainer.checkpoint_every=1", "trainer.threads=1", "trainer.accelerator=cpu"),
-    *("validation.every=4", "validation.n=2", "sampling.steps=2", "sampling.attempts=2"),
+    *("callbacks.regeneration.every=4", "callbacks.regeneration.n=2", "sampling.steps=2", "sampling.attempts=2"),
 ]
 TOLERANCE = 0.05
 """Between the tensors of one process and of two, as a share of what was learnt: gradients are summed in another order, and Muon rounds

@@ -41,7 +41,8 @@ COMMANDS = {"classifier": "classify", "generate": "generate", "pretrain": "pretr
 
 SMALL = [
     *("data.n_train=36", "data.n_val=18", "data.n_test=18", "gate.epochs=1", "judge.epochs=1", "lora.rank=2", "lora.targets=attention"),
-    *("trainer.max_steps=4", "trainer.batch_size=4", "trainer.warmup_steps=1", "validation.every=2", "validation.n=2"),
+    *("trainer.max_steps=4", "trainer.batch_size=4", "trainer.warmup_steps=1"),
+    *("callbacks.regeneration.every=2", "callbacks.regeneration.n=2"),
     *("sampling.steps=3", "sampling.batch_size=3", "sampling.attempts=2", "evaluate.n=2"),
 ]
 
@@ -63,6 +64,18 @@ HUB = {"base.path": None, "base.hub": "some/model", "base.revision": "a"}
 OFFICIAL = {"data.name": "medmnist", "data.flag": "bloodmnist", "data.download": True, "data.root": "{empty}", "data.size": 28}
 SUBSET = {**OFFICIAL, "data.download": False, "data.allow_subset": True, "data.root": "{subset}"}
 OWN = {"data.name": "folder", "data.root": "{images}", "data.n_train": 0, "data.n_val": 0, "data.n_test": 0}
+
+
+CONSTANT = "pathsynth.training.schedules.constant"
+COSINE = {"_target_": "pathsynth.training.schedules.cosine", "steps": 4, "warmup_steps": 1, "restart_steps": None}
+
+
+def validated(**other: Any) -> dict[str, Any]:
+    """The regeneration callback of the smallest configuration, with other settings."""
+    settings = {"_target_": "pathsynth.training.regeneration.RegenerationCallback", "every": 2, "n": 2, **other}
+    return {"regeneration": settings}
+
+
 WATCHER = {"_target_": "pytorch_lightning.callbacks.LearningRateMonitor"}
 STRICT = {"_target_": "pathsynth.sampling.verdict.AtLeast", "threshold": 0.9}
 REVISING = {"_target_": "pathsynth.sampling.retry.StandardRetry", "revise": 0.5}
@@ -77,12 +90,13 @@ _OF_PRETRAINING: Mapping[str, Any] = {
     "seed": 1, "latent_channels": 4, "channels": (8,), "decoder_steps": 1, "decoder_lr": 1e-5, "steps": 1, "batch_size": 1, "lr": 1e-5,
 }
 _OF_TRAINING: Mapping[str, Any] = {
-    "max_steps": 5, "batch_size": 8, "accumulate": 2, "precision": "bf16-mixed", "gradient_clip_val": 0.01, "warmup_steps": 3,
-    "schedule": "constant", "restart_steps": 2, "gradient_checkpointing": True, "ema_decay": 0.5, "channels_last": True, "compile": True,
+    "max_steps": 5, "batch_size": 8, "accumulate": 2, "precision": "bf16-mixed", "gradient_clip_val": 0.01,
+    "_target_": "my.Trainer", "gradient_checkpointing": True, "ema_decay": 0.5, "channels_last": True, "compile": True,
     "retries": 1, "deterministic": True, "benchmark": True, "gradient_clip_algorithm": "value",
 }
 _OF_LIGHTNING: Mapping[str, Any] = {
     "accelerator": "cpu", "log_every_n_steps": 3, "profiler": "simple", "enable_model_summary": True, "enable_autolog_hparams": False,
+    "warmup_steps": 3,
     "detect_anomaly": True, "inference_mode": False, "threads": 1,
 }
 _RETRIED = {"trainer.retries": 1}
@@ -129,20 +143,36 @@ TABLE: Mapping[str, Sequence[Case]] = {
     "lora.init": [Case("default", TRAINED)],
     "lora.start": [Case("{adapter}", TRAINED), Case("{same adapter}", given={"lora.start": "{adapter}"})],
     "optimizer": [Case({"_target_": "torch.optim.SGD", "lr": 0.5}, TRAINED)],
+    "schedule": [
+        Case({"_target_": CONSTANT, "warmup_steps": 1}, TRAINED),
+        Case({**COSINE, "warmup_steps": 3}, TRAINED),
+        Case({**COSINE, "restart_steps": 2}, TRAINED),
+        Case({**COSINE, "steps": 9}, TRAINED),
+        Case({**COSINE, "steps": 9, "restart_steps": 2}, given={"schedule": {**COSINE, "restart_steps": 2}}),
+        Case({"_target_": "torch.optim.lr_scheduler.StepLR", "step_size": 2}, TRAINED),
+    ],
+    "finetune": [Case({"_target_": "my.Finetune"}, TRAINED)],
     "objective.min_snr_gamma": [Case(5.0, TRAINED)],
     "objective.noise_offset": [Case(0.1, TRAINED)],
     "objective.caption_dropout": [Case(0.9, TRAINED)],
     "objective.paraphrases": [Case(False, TRAINED), Case(False, given={**OWN, "data.captions": "txt"})],
     "objective.augment": [Case(False, TRAINED | {"cache"})],
-    "validation.every": [Case(3, TRAINED)],
-    "validation.n": [Case(3, TRAINED), Case(3, given={"validation.every": 0})],
     **{f"trainer.{key}": [Case(value, TRAINED)] for key, value in _OF_TRAINING.items()},
     **{f"trainer.{key}": [Case(value)] for key, value in _OF_LIGHTNING.items()},
     **{f"trainer.{key}": [Case(value), Case(value, TRAINED, _RETRIED)] for key, value in _OF_RETRIES.items()},
     "trainer.devices": [Case(2), Case(2, TRAINED, {"lora.dropout": 0.1}), Case(None, given={"lora.dropout": 0.1})],
-    "callbacks": [Case({"stop": {"_target_": "pytorch_lightning.callbacks.EarlyStopping"}}, TRAINED), Case({"mine": WATCHER})],
+    "callbacks": [
+        Case({**validated(), "stop": {"_target_": "pytorch_lightning.callbacks.EarlyStopping"}}, TRAINED),
+        Case({**validated(), "mine": WATCHER}),
+        Case(validated(every=3), TRAINED),
+        Case(validated(n=3), TRAINED),
+        Case(validated(_target_="my.Callback"), TRAINED),
+        Case(validated(own=1), TRAINED),
+        Case(validated(every=0, n=3, own=1), given={"callbacks": validated(every=0)}),
+        Case({}, given={"callbacks": validated(every=0)}),
+    ],
     "debug.name": [Case("overfit", TRAINED)],
-    "sampling.steps": [Case(2, TRAINED), Case(2, DRAWN, {"validation.every": 0})],
+    "sampling.steps": [Case(2, TRAINED), Case(2, DRAWN, {"callbacks.regeneration.every": 0})],
     "sampling.guidance": [Case(5.0, TRAINED)],
     "sampling.seed": [Case(1, TRAINED)],
     "sampling.guidance_rescale": [Case(0.0, TRAINED)],
@@ -208,6 +238,7 @@ REASONS: Mapping[str, str] = {
     "trainer.enable_autolog_hparams": "what is told",
     "trainer.detect_anomaly": "raises where a number is not finite, and changes none",
     "trainer.inference_mode": "how validation leaves out gradients that nobody reads",
+    "trainer.warmup_steps": "what the options of schedule take; the warm-up that the schedule has counts",
     "trainer.threads": "how fast it is computed; the order of sums, so the last bits, too",
     "pretrain.root": "where the archive lies, taken to be the published one",
 }
@@ -219,7 +250,7 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, known in model.model_fields.items():
         kinds = (known.annotation, *get_args(known.annotation))
         group = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        yield from keys_of(group, f"{prefix}{name}.") if group else [f"{prefix}{name}"]
+        yield from keys_of(group, f"{prefix}{name}.") if group else [f"{prefix}{known.alias or name}"]
 
 
 def test_every_key_of_the_schema_is_in_the_table():
@@ -373,7 +404,7 @@ def first_attempts(small_base_folder, tmp_path_factory):
     from pathsynth.sampling.gate import Gate
     from pathsynth.sampling.slots import Stream, slots_of
     from pathsynth.study.acceptance import acceptance_rules
-    from pathsynth.training.regeneration import RegenerationCallback
+    from pathsynth.training.regeneration import RegenerationCallback, ValidationParts
 
     base = load_base(str(small_base_folder), None, "b", 32, 32)
     torch.manual_seed(0)
@@ -395,7 +426,8 @@ def first_attempts(small_base_folder, tmp_path_factory):
         slots = slots_of(Stream.VAL, {c.index: data.prompts.canonical(c.index) for c in data.space.classes[:4]}, 1)
         folder = tmp_path_factory.mktemp("validation")
         draw = drawer(base, 32, sampling)
-        callback = RegenerationCallback(slots, draw, judge, sampling, draw.scheduler, data.space, folder, lambda step: None)
+        parts = ValidationParts(lambda n: slots, draw, judge, sampling, draw.scheduler, data.space, folder, lambda step: None)
+        callback = RegenerationCallback(parts, every=0, n=1)
         alone = {"global_rank": 0, "world_size": 1, "is_global_zero": True, "sanity_checking": False}
         callback.on_validation_epoch_end(
             SimpleNamespace(global_step=1, loggers=[], callback_metrics={}, progress_bar_metrics={}, **alone), None
@@ -474,8 +506,8 @@ def test_a_classifier_is_another_where_its_settings_are(key, small_base_folder, 
 TRAININGS = [
     *("seed", "optimizer", "lora.rank", "lora.alpha", "lora.dropout", "lora.targets", "lora.rslora", "lora.init"),
     *(f"objective.{key}" for key in ("min_snr_gamma", "noise_offset", "caption_dropout", "paraphrases", "augment")),
-    *(f"trainer.{key}" for key in ("max_steps", "batch_size", "accumulate", "precision", "gradient_clip_val", "warmup_steps")),
-    *(f"trainer.{key}" for key in ("schedule", "restart_steps", "ema_decay")),
+    *(f"trainer.{key}" for key in ("max_steps", "batch_size", "accumulate", "precision", "gradient_clip_val", "ema_decay")),
+    *("schedule", "trainer.warmup_steps"),
     *(f"trainer.{key}" for key in ("accelerator", "log_every_n_steps", "profiler", "detect_anomaly", "inference_mode")),
     *(f"trainer.{key}" for key in ("checkpoint_every", "keep_checkpoints", "explosion", "retry_factor", "enable_model_summary")),
     *(f"sampling.{key}" for key in ("attempts", "threshold", "margin", "reject_copies", "rules", "guidance_step", "revise", "speculate")),
@@ -509,9 +541,8 @@ def adapter(small_base_folder, latents, tmp_path_factory):
 
     def fresh(config: RunConfig) -> str:
         folder = tmp_path_factory.mktemp("adapter")
-        groups = (config.lora, config.optimizer, config.trainer, config.objective, config.validation, config.sampling)
         gate = Gate(classifier, acceptance_rules(classifier, data, config.sampling), config.sampling.deterministic)
-        job = FinetuneJob(load_base(str(small_base_folder), None, "b", 32, 32), latents, data, gate, FinetuneSettings(config.seed, *groups))
+        job = FinetuneJob(load_base(str(small_base_folder), None, "b", 32, 32), latents, data, gate, FinetuneSettings.of(config))
         finetune(job, folder, folder / "work", [], None)
         return weights_digest(folder / "adapter" / "pytorch_lora_weights.safetensors")
 
@@ -522,6 +553,6 @@ def adapter(small_base_folder, latents, tmp_path_factory):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("key", TRAININGS)
 def test_an_adapter_is_another_where_its_settings_are(key, adapter, small_base_folder):
-    watched = {} if key.startswith("sampling.") else {"validation.every": 0}
+    watched = {} if key.startswith("sampling.") else {"callbacks.regeneration.every": 0}
     before, after = (adapter(configured(small_base_folder, watched, change)) for change in ({}, {key: TABLE[key][0].value}))
     assert (before != after) == differs(key, "finetune")

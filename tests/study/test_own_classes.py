@@ -8,7 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from pathsynth.config import from_hydra
-from pathsynth.config.objects import make_object
+from pathsynth.config.objects import build_object
 from pathsynth.config.shipped import conf_folder
 from pathsynth.ledger.errors import RequestError
 from pathsynth.study.own_classes import class_digests, shipped_targets, targets
@@ -72,6 +72,7 @@ def test_installed_and_unknown_classes_have_no_digest(name):
 def test_targets_are_found_however_deep():
     assert list(targets({"a": {"_target_": "x.A", "inner": [{"_target_": "y.B"}]}})) == ["x.A", "y.B"]
     assert "pytorch_lightning.callbacks.LearningRateMonitor" in shipped_targets()
+    assert not {"null", "???"} & shipped_targets()
 
 
 def test_finding_a_class_of_an_installed_package_imports_none(monkeypatch):
@@ -89,7 +90,7 @@ def test_a_trial_in_the_commands_process_finds_a_class_where_the_command_started
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", str(tmp_path))])
     before, settings = list(sys.path), {"_target_": "beside_the_command.Mine"}
     with pytest.raises(RequestError, match="sampling.rules.x cannot be made"):
-        make_object("sampling.rules.x", settings, ("measure",))
+        build_object("sampling.rules.x", settings, members=("measure",))
     with modules_of_this_folder():
-        assert type(make_object("sampling.rules.x", settings, ("measure",))).__name__ == "Mine"
+        assert type(build_object("sampling.rules.x", settings, members=("measure",))).__name__ == "Mine"
     assert sys.path == before

@@ -78,7 +78,8 @@ CHANGES = {
     "trainer.deterministic=true": {"finetune", "generate", "evaluate"},
     "optimizer.lr=0.001": {"finetune", "generate", "evaluate"},
     "optimizer=adamw": {"finetune", "generate", "evaluate"},
-    "callbacks=none": set(),
+    "~callbacks.lr_monitor": set(),
+    "callbacks=none": {"finetune", "generate", "evaluate"},
     "callbacks.lr_monitor.logging_interval=epoch": set(),
     "+callbacks.stop={_target_:pytorch_lightning.callbacks.EarlyStopping,monitor:finetune/loss}": {"finetune", "generate", "evaluate"},
     "debug=none": set(),
@@ -141,12 +142,13 @@ def test_a_classifier_of_an_earlier_protocol_is_another_one(settings, monkeypatc
 
 def test_a_configuration_from_before_the_debug_group_keeps_its_identity(settings):
     now = settings("run")
-    assert identities(now) == identities(now.model_copy(update={"debug": None, "callbacks": {}}))
+    watched = {"regeneration": now.callbacks["regeneration"]}
+    assert identities(now) == identities(now.model_copy(update={"debug": None, "callbacks": watched}))
 
 
 def test_without_validation_an_adapter_does_not_depend_on_gate_or_sampler(settings):
-    before = identities(settings("finetune", "validation.every=0"))
-    after = identities(settings("finetune", "validation.every=0", "gate.epochs=3", "sampling.steps=7"))
+    before = identities(settings("finetune", "callbacks.regeneration.every=0"))
+    after = identities(settings("finetune", "callbacks.regeneration.every=0", "gate.epochs=3", "sampling.steps=7"))
     assert before["finetune"] == after["finetune"]
     assert before["gate"] != after["gate"]
 
@@ -366,6 +368,8 @@ def test_a_trial_is_named_by_what_was_asked_for(settings):
     assert trial_name(config, []) == "run"
     assert trial_name(config, ["study=demo", "data.root=/x", "tracking=none", "trainer.threads=2"]) == "run"
     assert trial_name(config, ["lora.rank=16", "optimizer.lr=1e-3", "seed=1"]) == "rank=16,optimizer.lr=1e-3,seed=1"
+    both = ["evaluate.n=5", "callbacks.regeneration.n=6", "callbacks.regeneration.every=9"]
+    assert trial_name(config, both) == "evaluate.n=5,callbacks.regeneration.n=6,every=9"
     name = trial_name(config, ["data=../../etc", f"lora.rank={'9' * 200}"])
     assert "/" not in name
     assert len(name) <= 60
@@ -405,7 +409,7 @@ def test_two_trials_whose_identities_begin_alike_have_folders_of_their_own(setti
     "change, of_validation", [("sampling.precision=bf16-mixed", True), ("sampling.deterministic=true", True), ("sampling.calls=9", False)]
 )
 def test_how_it_is_drawn_is_part_of_what_is_drawn_and_the_usual_way_changes_nothing(settings, change, of_validation):
-    usual, other = settings("run", "validation.every=2"), settings("run", "validation.every=2", change)
+    usual, other = settings("run", "callbacks.regeneration.every=2"), settings("run", "callbacks.regeneration.every=2", change)
     drawn = next(stage for stage in plan(usual).stages if stage.name == "generate").settings
     assert not {"precision", "deterministic", "calls", "seconds"} & drawn.keys()
     changed = {name for name, identity in identities(other).items() if identity != identities(usual)[name]}
@@ -430,15 +434,15 @@ def test_timesteps_that_the_base_does_not_state_are_part_of_what_is_drawn(settin
     stated(base, **own, **({"timestep_spacing": spacing} if spacing else {}))
     expected = {"timestep_spacing": "trailing"} if changed else None
     for name in ("UniPCMultistepScheduler", "DDIMScheduler"):
-        found = drawing(settings("run", "validation.every=2", f"sampling.scheduler={name}"))
+        found = drawing(settings("run", "callbacks.regeneration.every=2", f"sampling.scheduler={name}"))
         assert [stage.get("scheduler_settings") for stage in found.values()] == [expected, expected]
-    kept = drawing(settings("run", "validation.every=2", "sampling.scheduler=null"))
+    kept = drawing(settings("run", "callbacks.regeneration.every=2", "sampling.scheduler=null"))
     assert not any({"scheduler_settings", "evaluations"} & stage.keys() for stage in kept.values())
 
 
 def test_evaluations_beyond_one_a_step_are_part_of_a_generation_but_not_of_an_adapter(settings, base):
     stated(base, _class_name="PNDMScheduler", skip_prk_steps=True)
-    found = drawing(settings("run", "validation.every=2", "sampling.scheduler=null", "sampling.steps=30"))
+    found = drawing(settings("run", "callbacks.regeneration.every=2", "sampling.scheduler=null", "sampling.steps=30"))
     assert (found["generate"]["evaluations"], "evaluations" in found["finetune"]) == (31, False)
 
 
@@ -446,8 +450,8 @@ def test_evaluations_beyond_one_a_step_are_part_of_a_generation_but_not_of_an_ad
 def test_a_revision_by_the_bases_own_pndm_is_refused_before_anything_is_built(settings, base, command):
     stated(base, _class_name="PNDMScheduler", skip_prk_steps=True)
     with pytest.raises(RequestError, match=r"the base's own scheduler, PNDMScheduler.*set sampling\.scheduler=DDIMScheduler"):
-        plan(settings(command, "validation.every=2", "sampling.scheduler=null", "sampling.revise=0.5"))
-    plan(settings(command, "validation.every=2", "sampling.revise=0.5"))
+        plan(settings(command, "callbacks.regeneration.every=2", "sampling.scheduler=null", "sampling.revise=0.5"))
+    plan(settings(command, "callbacks.regeneration.every=2", "sampling.revise=0.5"))
 
 
 @pytest.mark.parametrize("content", ["{", "[]"])

@@ -24,6 +24,10 @@ from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
 from pathsynth.training.latent_cache import build_cache, load_cache
 
 DATA = phantom_data(32, 36, 18, 18, seed=0)
+CONSTANT = {"_target_": "pathsynth.training.schedules.constant", "warmup_steps": 1}
+COSINE = {"_target_": "pathsynth.training.schedules.cosine", "steps": 6, "warmup_steps": 1}
+OF_TIMM = {"_target_": "timm.scheduler.CosineLRScheduler", "t_initial": 6, "lr_min": 1e-4}
+OF_TORCH = {"_target_": "torch.optim.lr_scheduler.OneCycleLR", "max_lr": 0.02, "total_steps": 7}
 PLAIN_DESCENT = {"_target_": "torch.optim.SGD", "lr": 1.0}
 """Steps follow the gradient, so that what differs by rounding alone stays close; Adam divides by its size."""
 
@@ -50,13 +54,14 @@ def settings(seed=3, every=0, dropout=0.0, lr=1e-2, accumulate=1, **objective) -
         seed=seed,
         lora=LoraConfig(rank=2, dropout=dropout, targets="attention"),
         optimizer={"_target_": "timm.optim.Muon", "lr": lr},
+        schedule=COSINE,
         trainer=TrainerConfig(
             max_steps=6,
             batch_size=4,
             accumulate=accumulate,
             precision="32-true",
             gradient_clip_val=1.0,
-            warmup_steps=1,
+            warmup_steps=0,
             ema_decay=0.9,
             checkpoint_every=1,
         ),
@@ -120,12 +125,14 @@ class CutAfter(pl.Callback):
         ((2,), {"lora.text_encoder": True}),
         pytest.param((4,), {"trainer.accumulate": 2}, marks=pytest.mark.slow),
         pytest.param((5,), {"trainer.precision": "bf16-mixed", "lora.dora": True}, marks=pytest.mark.slow),
-        ((2, 3, 5), {"trainer.accumulate": 2, "trainer.restart_steps": 2, "trainer.ema_decay": 0.0}),
+        ((2, 3, 5), {"trainer.accumulate": 2, "schedule": {**COSINE, "restart_steps": 2}, "trainer.ema_decay": 0.0}),
         pytest.param(
             (3,),
             {"optimizer": {"_target_": "torch.optim.SGD", "lr": 1e-2, "momentum": 0.9}, "trainer.channels_last": True},
             marks=pytest.mark.slow,
         ),
+        pytest.param((3,), {"schedule": OF_TIMM, "trainer.accumulate": 2}, marks=pytest.mark.slow),
+        pytest.param((2,), {"schedule": OF_TORCH}, marks=pytest.mark.slow),
     ],
 )
 def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(small_base_folder, cache, tmp_path, cuts, options):
@@ -245,9 +252,9 @@ def test_every_option_of_the_adapter_changes_it(small_base_folder, cache, tmp_pa
         {"trainer.ema_decay": 0.0},
         {"trainer.accumulate": 2},
         {"trainer.gradient_clip_val": 0.01},
-        {"trainer.warmup_steps": 3},
-        {"trainer.schedule": "constant"},
-        {"trainer.restart_steps": 2},
+        {"schedule": {**COSINE, "warmup_steps": 3}},
+        {"schedule": CONSTANT},
+        {"schedule": {**COSINE, "restart_steps": 2}},
         {"optimizer": {"_target_": "torch.optim.RAdam", "lr": 1e-2}},
         {"optimizer": {"_target_": "torch.optim.AdamW", "lr": 1e-2, "betas": [0.5, 0.9]}},
     ],
@@ -321,7 +328,7 @@ class Spoil(pl.Callback):
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
 @pytest.mark.parametrize("every", [1, pytest.param(100, marks=pytest.mark.slow)])
 def test_a_training_that_diverges_goes_on_at_a_lower_rate(small_base_folder, cache, tmp_path, capsys, every):
-    options = {"trainer.schedule": "constant", "trainer.retries": 2, "trainer.checkpoint_every": every}
+    options = {"schedule": CONSTANT, "trainer.retries": 2, "trainer.checkpoint_every": every}
     chosen = changed(settings(dropout=0.2, every=2), **options)
     rates = Rates()
     whole = adapter(tmp_path / "a", small_base_folder, cache, chosen, Spoil(3, 4e-3), rates)
@@ -355,7 +362,8 @@ def with_trainer(**changes) -> FinetuneSettings:
 
 def test_what_is_lightnings_reaches_its_trainer(small_base_folder, cache, tmp_path):
     rates = Rates()
-    asked = with_trainer(log_every_n_steps=3, accelerator="cpu", profiler="simple", warmup_steps=0, restart_steps=2)
+    asked = with_trainer(log_every_n_steps=3, accelerator="cpu", profiler="simple")
+    asked = replace(asked, schedule={**COSINE, "warmup_steps": 0, "restart_steps": 2})
     adapter(tmp_path / "a", small_base_folder, cache, asked, rates)
     assert rates.log_every == 3
     assert rates.seen == pytest.approx([1e-2, 5e-3, 1e-2, 1e-2 * 0.853553, 5e-3, 1e-2 * 0.146447], rel=1e-4)
@@ -364,10 +372,8 @@ def test_what_is_lightnings_reaches_its_trainer(small_base_folder, cache, tmp_pa
 
 def test_a_constant_rate_is_warmed_up_and_stays(small_base_folder, cache, tmp_path):
     rates = Rates()
-    adapter(tmp_path / "a", small_base_folder, cache, with_trainer(schedule="constant", warmup_steps=2), rates)
+    adapter(tmp_path / "a", small_base_folder, cache, replace(settings(), schedule={**CONSTANT, "warmup_steps": 2}), rates)
     assert rates.seen == pytest.approx([5e-3, 1e-2, 1e-2, 1e-2, 1e-2, 1e-2])
-    with pytest.raises(ValueError, match="restart_steps belongs to cosines"):
-        with_trainer(schedule="constant", restart_steps=2)
 
 
 def test_gradient_checkpointing_recomputes_and_gives_the_same_adapter(small_base_folder, cache, tmp_path, monkeypatch):

@@ -85,6 +85,7 @@ SETTINGS = FinetuneSettings(
     seed=3,
     lora=LoraConfig(rank=2, dropout=0.0, targets="attention"),
     optimizer={"_target_": "torch.optim.AdamW", "lr": 1e-2},
+    schedule={"_target_": "pathsynth.training.schedules.cosine", "steps": 20, "warmup_steps": 1},
     trainer=TrainerConfig(
         max_steps=20,
         batch_size=4,

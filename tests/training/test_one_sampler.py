@@ -18,7 +18,7 @@ from pathsynth.sampling.scheduler import scheduler_of
 from pathsynth.sampling.slots import Attempt, Stream, slots_of
 from pathsynth.sampling.verdict import Verdict
 from pathsynth.training.metric_names import VALIDATION, monitored_names
-from pathsynth.training.regeneration import RegenerationCallback
+from pathsynth.training.regeneration import RegenerationCallback, ValidationParts
 from pathsynth.vocabulary.prompts import colorectal_prompts
 
 BOOK = colorectal_prompts()
@@ -68,7 +68,9 @@ def test_callback_and_generate_accept_the_same_seeds(tmp_path, batch_size):
     sampling = SamplingConfig(steps=2, guidance=2.0, batch_size=batch_size, seed=5, attempts=4, threshold=0.0)
     slots = slots_of(Stream.VAL, {c.index: BOOK.canonical(c.index) for c in BOOK.space.classes}, 5)
     in_validation, in_generation = SeedGate(), SeedGate()
-    callback = RegenerationCallback(slots, noise, in_validation, sampling, OWN, BOOK.space, tmp_path / "validation", lambda step: None)
+    place = tmp_path / "validation"
+    parts = ValidationParts(lambda n: slots, noise, in_validation, sampling, OWN, BOOK.space, place, lambda step: None)
+    callback = RegenerationCallback(parts, every=0, n=5)
     alone = {"global_rank": 0, "world_size": 1, "is_global_zero": True, "sanity_checking": False}
     trainer = SimpleNamespace(global_step=1, loggers=[], callback_metrics={}, progress_bar_metrics={}, **alone)
     callback.on_validation_epoch_end(trainer, None)
@@ -84,7 +86,8 @@ def test_callback_and_generate_accept_the_same_seeds(tmp_path, batch_size):
 def test_a_callback_may_monitor_what_the_validation_shows_under_the_same_name(tmp_path):
     sampling = SamplingConfig(steps=2, guidance=2.0, batch_size=64, seed=5, attempts=1, threshold=0.0)
     slots = slots_of(Stream.VAL, {c.index: BOOK.canonical(c.index) for c in BOOK.space.classes}, 2)
-    regeneration = RegenerationCallback(slots, noise, SeedGate(), sampling, OWN, BOOK.space, tmp_path, lambda step: None)
+    parts = ValidationParts(lambda n: slots, noise, SeedGate(), sampling, OWN, BOOK.space, tmp_path, lambda step: None)
+    regeneration = RegenerationCallback(parts, every=0, n=2)
     stop = EarlyStopping("validation/macro_f1", mode="max", patience=2)
     quiet = {"enable_progress_bar": False, "enable_checkpointing": False, "enable_model_summary": False, "logger": False}
     trainer = pl.Trainer(

@@ -21,6 +21,7 @@ CANONICAL = [DATA.prompts.canonical(int(label)) for label in DATA.split("train")
 OWN = [CANONICAL[0], *(f"pale image of area {row % 7}" for row in range(1, 18))]
 """One is a prompt of the book; seven more are distinct."""
 PLAIN = ObjectiveConfig(noise_offset=0.0, caption_dropout=0.3, paraphrases=False, augment=False)
+CONSTANT = {"_target_": "pathsynth.training.schedules.constant"}
 TRAINER = TrainerConfig(max_steps=3, batch_size=4, accumulate=1, precision="32-true", gradient_clip_val=1.0, warmup_steps=0, ema_decay=0.0)
 
 
@@ -83,6 +84,7 @@ def trained(folder, small_base_folder, cache, text_encoder=False, **objective) -
         seed=3,
         lora=LoraConfig(rank=2, dropout=0.0, targets="attention", text_encoder=text_encoder),
         optimizer={"_target_": "torch.optim.SGD", "lr": 1.0},
+        schedule=CONSTANT,
         trainer=TRAINER,
         objective=PLAIN.model_copy(update=objective),
         validation=ValidationConfig(every=0, n=1),
@@ -110,12 +112,13 @@ def test_an_adapter_learns_captions_and_the_canonical_ones_as_it_learns_prompts(
 def test_the_loss_of_first_batches_is_that_of_their_own_captions(caches, small_base_folder, tmp_path):
     from pathsynth.models.design import AdapterDesign
     from pathsynth.models.lora import attach
-    from pathsynth.training.lora_module import LoraFinetuning
+    from pathsynth.training.lora_module import FinetuneParts, LoraFinetuning
 
     base = load_base(str(small_base_folder), None, "b", 32, 32)
     parameters = attach(base, AdapterDesign(2, 2), 0)
     optimizer = {"_target_": "torch.optim.SGD", "lr": 1.0}
-    losses = {name: LoraFinetuning(base, parameters, plan(cache), TRAINER, optimizer).training_loss(2) for name, cache in caches.items()}
+    parts = {name: FinetuneParts(base, parameters, plan(cache), TRAINER, optimizer, CONSTANT) for name, cache in caches.items()}
+    losses = {name: LoraFinetuning(own).training_loss(2) for name, own in parts.items()}
     assert losses["canonical"] == losses["class"] != losses["own"]
 
 

@@ -1,0 +1,39 @@
+"""Settings as earlier versions wrote them into manifests and results, in today's keys. What people type is refused, not translated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_REGENERATION = "pathsynth.training.regeneration.RegenerationCallback"
+_MODULE = "pathsynth.training.lora_module.LoraFinetuning"
+_TRAINER = "pytorch_lightning.Trainer"
+
+
+def current_form(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a trial under the keys of this version; those of this version, and what is damaged, come back as they are."""
+    values = _with_regeneration(dict(values))
+    if not values.get("optimizer") or not isinstance(values.get("trainer"), Mapping):
+        return values  # no adapter is trained
+    return {"finetune": {"_target_": _MODULE}, **_with_schedule(values)}
+
+
+def _with_regeneration(values: dict[str, Any]) -> dict[str, Any]:
+    """The group ``validation`` became the callback ``regeneration``."""
+    validation, callbacks = values.get("validation"), values.get("callbacks") or {}
+    if not (isinstance(validation, Mapping) and isinstance(callbacks, Mapping)):
+        return values
+    kept = {key: value for key, value in values.items() if key != "validation"}
+    return {**kept, "callbacks": {**callbacks, "regeneration": {"_target_": _REGENERATION, **validation}}}
+
+
+def _with_schedule(values: dict[str, Any]) -> dict[str, Any]:
+    """Keys of ``trainer`` became the group ``schedule``, and the Trainer got a class."""
+    if "schedule" in values or not {"max_steps", "warmup_steps"} <= set(values["trainer"]):
+        return values
+    trainer = {"_target_": _TRAINER, **values["trainer"]}
+    name, restart_steps = trainer.pop("schedule", "cosine"), trainer.pop("restart_steps", None)
+    schedule = {"_target_": f"pathsynth.training.schedules.{name}", "warmup_steps": trainer["warmup_steps"]}
+    if name == "cosine":
+        schedule |= {"steps": trainer["max_steps"], "restart_steps": restart_steps}
+    return {**values, "trainer": trainer, "schedule": schedule}
