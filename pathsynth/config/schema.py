@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from pathsynth.config.lightning import why_refused
 from pathsynth.config.objects import require_target
@@ -25,6 +26,11 @@ _DATA_KEYS = {
     **dict.fromkeys(("symmetry", "classes", "val_share", "test_share", "group", "captions"), ("folder",)),
 }
 """Keys of the group data that some sets only have; others refuse another value than the default."""
+CLASSIFIER = "pathsynth.training.classifier.ClassifierModule"
+"""The LightningModule that gates and judges are, unless their ``_target_`` names another."""
+OWN_OPTIONS = {"gate": "own_gate", "judge": "own_judge", "classifier": "own_gate"}
+"""By group: the option of the group classifier that holds no argument of ours, for a class of the user's."""
+
 _CSV = "pytorch_lightning.loggers.CSVLogger"
 _MOST_STEPS = 10**9
 """At a thousandth of a second a step, twelve days; more is a slip of the keyboard."""
@@ -122,34 +128,98 @@ class BaseConfig(_Group):
     lr: dict[str, float] = Field(default_factory=dict)
 
 
-class ClassifierConfig(_Group):
-    """A timm architecture, the part of train it sees, and how it is trained.
+class ClassifierTraining(_Group):
+    """What the program does around any classifier: the part of train it sees, for how long, and how images are changed.
 
-    ``augment_noise``: slight blur and sensor noise. ``width``: of the layers, as a share of the architecture's own (residual
-    networks only). ``ema_decay`` 0 turns averaging of the weights off; averaged ones are validated and kept. ``tta_d4``: its
-    answer is the mean over the eight orientations of an image, where the label space allows them.
-    ``optimizer``: muon takes orthogonal steps in each matrix, as large as AdamW's would be (Jordan 2024; timm's). ``patience``: epochs
-    without a better val macro-F1. ``test``: score the test split too, once, when training has ended; the classifier stays the same.
+    ``augment_d4``: all eight orientations, where the label space allows them. ``augment_noise``: slight blur and sensor noise.
+    ``tta_d4``: its answer is the mean over the eight orientations of an image, where the label space allows them.
+    ``patience``: epochs without a better val macro-F1. ``test``: score the test split too, once, when training has ended; the
+    classifier stays the same.
     """
 
-    architecture: str
-    stem: Literal["small", "stock"]
     part: Literal["a", "b", "all"]
-    pretrained: bool
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=2)
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    lr: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
     augment_d4: bool
     augment_stain: bool
     augment_noise: bool = False
-    width: float = Field(1.0, gt=0, le=2)
-    ema_decay: float = Field(0.0, ge=0, lt=1)
     tta_d4: bool = False
     patience: int = Field(ge=1)
     seed: int = Field(ge=0)
     test: bool = False
+
+
+class ClassifierConfig(ClassifierTraining):
+    """A timm architecture, and how its weights are trained: the arguments of ``CLASSIFIER``, the class that is shipped.
+
+    ``width``: of the layers, as a share of the architecture's own (residual networks only). ``ema_decay`` 0 turns averaging of the
+    weights off; averaged ones are validated and kept. ``optimizer``: muon takes orthogonal steps in each matrix, as large as AdamW's
+    would be (Jordan 2024; timm's).
+    """
+
+    architecture: str
+    stem: Literal["small", "stock"]
+    pretrained: bool
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    width: float = Field(1.0, gt=0, le=2)
+    ema_decay: float = Field(0.0, ge=0, lt=1)
+
+    @property
+    def title(self) -> str:
+        """What its runs and metrics are called by."""
+        return self.architecture
+
+    @property
+    def module(self) -> dict[str, Any]:
+        """The LightningModule: its class, and the arguments that the configuration gives it."""
+        names = [name for name in type(self).model_fields if name not in ClassifierTraining.model_fields]
+        return {"_target_": CLASSIFIER, **{name: getattr(self, name) for name in names}}
+
+
+class OwnClassifierConfig(ClassifierTraining):
+    """A LightningModule of the user's: ``module`` holds its ``_target_`` and its arguments, which its class checks."""
+
+    module: dict[str, Any]
+
+    pretrained: ClassVar[bool] = False
+
+    @property
+    def architecture(self) -> str:
+        """The full name of its class."""
+        return str(self.module["_target_"])
+
+    @property
+    def title(self) -> str:
+        """What its runs and metrics are called by: the last name of its class."""
+        return self.architecture.rpartition(".")[2]
+
+
+AnyClassifier = OwnClassifierConfig | ClassifierConfig
+
+
+def classifier_of(group: str, values: Mapping[str, Any]) -> AnyClassifier:
+    """The settings of a classifier: ours, or the user's where ``_target_`` names another class.
+
+    Raises:
+        ValueError: ``_target_`` names no class, or a value is wrong.
+    """
+    if "module" in values:  # as a manifest holds it
+        return OwnClassifierConfig.model_validate(values)
+    plain = {name: value for name, value in values.items() if name != "_target_"}
+    if values.get("_target_", CLASSIFIER) == CLASSIFIER:
+        return ClassifierConfig.model_validate(plain)
+    require_target(group, values, "my_gate.MyGate")
+    ours = [name for name in ClassifierConfig.model_fields if name not in ClassifierTraining.model_fields]
+    if set(ours) <= set(plain):  # those of the shipped option, which some other class would be handed
+        option = f"classifier{'' if group == 'classifier' else f'@{group}'}={OWN_OPTIONS[group]}"
+        line = f"{group}._target_={values['_target_']} is a class of your own, and {', '.join(ours)} are arguments of ours"
+        raise ValueError(f"{line}; choose {option}, which leaves them out")
+    known = ClassifierTraining.model_fields
+    training = {name: value for name, value in plain.items() if name in known}
+    arguments = {name: value for name, value in plain.items() if name not in known}
+    return OwnClassifierConfig.model_validate({**training, "module": {"_target_": values["_target_"], **arguments}})
 
 
 class LoraConfig(_Group):
@@ -491,9 +561,9 @@ class RunConfig(_Group):
     trainer: TrainerConfig
     data: DataConfig | None = None
     base: BaseConfig | None = None
-    classifier: ClassifierConfig | None = None
-    gate: ClassifierConfig | None = None
-    judge: ClassifierConfig | None = None
+    classifier: OwnClassifierConfig | ClassifierConfig | None = None
+    gate: OwnClassifierConfig | ClassifierConfig | None = None
+    judge: OwnClassifierConfig | ClassifierConfig | None = None
     lora: LoraConfig | None = None
     optimizer: dict[str, Any] = Field(default_factory=dict)
     objective: ObjectiveConfig | None = None
@@ -504,6 +574,11 @@ class RunConfig(_Group):
     pretrain: PretrainConfig | None = None
     callbacks: dict[str, dict[str, Any]] = Field(default_factory=dict)
     debug: DebugConfig | None = None
+
+    @field_validator("classifier", "gate", "judge", mode="before")
+    @classmethod
+    def _ours_or_own(cls, values: Any, info: ValidationInfo) -> Any:
+        return classifier_of(str(info.field_name), values) if isinstance(values, Mapping) else values
 
     @field_validator("callbacks")
     @classmethod

@@ -6,11 +6,11 @@ import functools
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pathsynth.config import RunConfig
+from pathsynth.config import OwnClassifierConfig, RunConfig
 from pathsynth.study.stopping import in_worker
 from pathsynth.training.metric_names import monitored_names
 
@@ -63,7 +63,16 @@ def class_request(config: RunConfig, slugs: Sequence[str]) -> ClassRequest | Non
 
 def object_requests(config: RunConfig) -> tuple[ObjectRequest, ...]:
     """The objects of a request that are the user's own, each under its key."""
-    return ()
+    return tuple(_classifiers(config))
+
+
+def _classifiers(config: RunConfig) -> Iterator[ObjectRequest]:
+    if config.data and config.data.name == "ready":  # its gate has the arguments that it was trained with
+        return
+    for key in ("gate", "judge", "classifier"):
+        named = getattr(config, key)
+        if isinstance(named, OwnClassifierConfig):
+            yield ObjectRequest(key, named.module, "pytorch_lightning.LightningModule", ("classes", "size"))
 
 
 def class_faults(request: ClassRequest | None) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pathsynth.config import ClassifierConfig, DataConfig, RunConfig
+from pathsynth.config import AnyClassifier, DataConfig, OwnClassifierConfig, RunConfig
 from pathsynth.config.lightning import WATCHING, changing
 from pathsynth.data.catalogue import ready_set
 from pathsynth.ledger.errors import RequestError
@@ -245,9 +245,12 @@ class _Planner:
         if self._config.data and self._config.data.name == "folder":
             self._add("decode", {"protocol": DECODING_PROTOCOL}, data=self._data.identity)
 
-    def _classifier(self, name: str, config: ClassifierConfig | None) -> None:
-        config = _needed(config, name)
+    def _classifier(self, name: str, config: AnyClassifier | None) -> None:
+        _needed(config, name)
+        assert config
         settings = {**config.model_dump(mode="json", exclude={"test"}), "protocol": CLASSIFIER_PROTOCOL}
+        if isinstance(config, OwnClassifierConfig):
+            settings["classes"] = class_digests(targets(config.module))
         if config.pretrained:
             settings["weights"] = pretrained_source(config.architecture).to_json()
         self._add(name, settings, data=self._data.identity)
@@ -255,7 +258,7 @@ class _Planner:
     def _tests(self) -> None:
         """Scores on the test split are results of their own: a classifier is the same whether or not somebody asks for them."""
         for name in CLASSIFIERS:
-            config: ClassifierConfig | None = getattr(self._config, name)
+            config: AnyClassifier | None = getattr(self._config, name)
             if name in self._stages and config and config.test:
                 self._add(f"{name}_test", {}, data=self._data.identity, classifier=self._identity(name))
 

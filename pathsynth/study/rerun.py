@@ -57,7 +57,8 @@ def foreign_targets(folder: Path) -> list[str]:
         RequestError: the folder is no trial's, or its manifest is damaged.
     """
     config = manifest_of(folder).config
-    return sorted({*targets([config.optimizer, config.callbacks])} - shipped_targets())
+    classifiers = [c.module for c in (config.gate, config.judge, config.classifier) if c]
+    return sorted({*targets([config.optimizer, config.callbacks, classifiers])} - shipped_targets())
 
 
 def _new_folder(into: Path) -> Path:

@@ -117,7 +117,8 @@ def source_files(config: RunConfig) -> list[Path] | None:
         files += _layout_files(Path(source.path_or_hub))
     if config.lora and config.lora.start:
         files += adapter_files(Path(config.lora.start))
-    for name in targets([config.optimizer, config.callbacks]):
+    classifiers = [c.module for c in (config.gate, config.judge, config.classifier) if c]
+    for name in targets([config.optimizer, config.callbacks, classifiers]):
         own = class_files(name)
         files += [*own, *{path.parent for path in own if len(own) > 1}]
     return files if all(path.exists() for path in files) else None

@@ -1,0 +1,80 @@
+"""examples/my_gate.py: a LightningModule of the user's gates by one override, and its source is part of what it makes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pathsynth.__main__ import dispatch
+from pathsynth.ledger.records import read_result
+from tests.examples.conftest import SMALL, changed, planned, run
+
+OWN = "gate._target_=my_gate.MyGate"
+GATED = {"gate", "finetune", "generate", "reference", "evaluate"}
+
+
+def test_the_composition_shows_the_class_and_nothing_of_ours(beside, capsys):
+    beside("my_gate.py")
+    assert dispatch(["run", OWN, "+gate.width=16", "--cfg", "job", "-p", "gate"]) == 0
+    shown = capsys.readouterr().out
+    assert "_target_: my_gate.MyGate" in shown and "width: 16" in shown and "part: a" in shown
+    assert "architecture" not in shown and "stem" not in shown
+    assert dispatch(["run", "--cfg", "job", "-p", "gate"]) == 0
+    assert "_target_: pathsynth.training.classifier.ClassifierModule" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("change", ["source", "argument"])
+def test_an_edited_class_or_another_argument_makes_another_gate(beside, change):
+    module = beside("my_gate.py")
+    before = planned(OWN, "+gate.width=16")
+    assert changed(planned(), before) == GATED
+    if change == "source":
+        module.write_text(module.read_text() + "\n# edited\n")
+    after = planned(OWN, f"+gate.width={16 if change == 'source' else 8}")
+    assert changed(before, after) == GATED
+
+
+def test_a_judge_of_your_own_sees_the_other_half_of_train(beside):
+    beside("my_gate.py")
+    judge = next(s for s in planned("judge._target_=my_gate.MyGate").stages if s.name == "judge")
+    assert (judge.settings["part"], judge.settings["module"]) == ("b", {"_target_": "my_gate.MyGate"})
+
+
+def test_a_wrong_argument_is_told_in_one_line_and_nothing_is_written(beside, capfd):
+    folder = beside("my_gate.py").parent
+    assert dispatch(["run", OWN, "+gate.wdith=16"]) == 2
+    (line,) = (line for line in capfd.readouterr().err.splitlines() if line.startswith("pathsynth run:"))
+    assert "gate: my_gate.MyGate refuses its arguments" in line and "wdith" in line and "it takes width, lr besides classes, size" in line
+    assert [path.name for path in folder.iterdir() if path.name != "__pycache__"] == ["my_gate.py"]
+
+
+def test_arguments_of_ours_beside_another_class_are_refused_with_the_option_to_choose(beside, capfd):
+    folder = beside("my_gate.py").parent
+    assert dispatch(["run", "classifier@gate=resnet18", OWN]) == 2
+    assert "choose classifier@gate=own_gate, which leaves them out" in capfd.readouterr().err
+    assert [path.name for path in folder.iterdir()] == ["my_gate.py"]
+
+
+@pytest.mark.slow
+def test_a_whole_run_is_gated_and_judged_by_it_and_its_trial_can_be_exported(beside, small_base_folder):
+    folder = beside("my_gate.py").parent
+    mine = [OWN, "+gate.width=8", "judge._target_=my_gate.MyGate", "+judge.width=12"]
+    status, told = run(folder, "run", f"base.path={small_base_folder}", *SMALL, *mine)
+    assert status == 0, told
+    (trial,) = (path.parent for path in folder.glob("multirun/runs/*/result.json"))
+    result = read_result(trial / "result.json")
+    assert result.settings["gate"]["module"] == {"_target_": "my_gate.MyGate", "width": 8}
+    assert result.find("accuracy", split="val", scorer="gate") and result.find("macro_f1", "before filtering", "judge").n == 18
+    (description,) = map(json.loads, (path.read_text() for path in folder.glob("multirun/.stages/gate/*/classifier.json")))
+    assert description["spec"]["module"] == {"_target_": "my_gate.MyGate", "width": 8}
+    assert dispatch(["report", str(trial)]) == 0
+    assert "my_gate.MyGate" in (trial / "report.html").read_text(encoding="utf-8")
+    status, told = run(folder, "export", str(trial), "my-set", "--ready")
+    assert status == 0, told
+    drawing = ["generate", "data.root=my-set", "data.size=32", f"base.path={small_base_folder}", "n=1", "labels=mucus", "tracking=none"]
+    drawing += ["sampling.steps=2", "sampling.attempts=1"]
+    status, told = run(folder, *drawing)
+    assert status == 1 and "no class runs that the configuration does not name" in told, told
+    status, told = run(folder, *drawing, OWN)
+    assert (status == 0 and "judge: not asked" in told) or "nothing was accepted" in told, told
