@@ -141,7 +141,7 @@ def nearest_word(wrong: str, known: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
-_OF_OWN_CLASSES = {"tracking.logger", "gate.module", "judge.module", "classifier.module", "data.module"}
+OF_OWN_CLASSES = {"tracking.logger", "gate.module", "judge.module", "classifier.module", "data.module"}
 """Where the settings of a user's own class are kept; they are typed without that word."""
 
 
@@ -149,7 +149,7 @@ def setting_keys() -> frozenset[str]:
     """The keys that people can set, as they are typed; not those of ``optimizer`` and ``callbacks``, which are their classes' own."""
     groups = {name: _fields_of(field.annotation) for name, field in RunConfig.model_fields.items()}
     inner = {f"{group}.{key}" for group, keys in groups.items() for key in keys if group != "generate"}
-    return frozenset({*inner, *REQUEST_KEYS, "seed", "multirun"} - _OF_OWN_CLASSES)
+    return frozenset({*inner, *REQUEST_KEYS, "seed", "multirun"} - OF_OWN_CLASSES)
 
 
 def _fields_of(annotation: Any) -> list[str]:

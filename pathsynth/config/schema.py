@@ -20,10 +20,11 @@ CAPTIONS_BESIDE = "txt"
 
 _MEDMNIST = ("pathmnist", "medmnist")
 _DATA_KEYS = {
-    "root": (*_MEDMNIST, "folder", "ready"),
+    "root": (*_MEDMNIST, "folder", "ready", "own"),
     "seed": ("phantom", "folder"),
     **dict.fromkeys(("allow_subset", "download"), _MEDMNIST),
-    **dict.fromkeys(("symmetry", "classes", "val_share", "test_share", "group", "captions"), ("folder",)),
+    "symmetry": ("folder", "own"),
+    **dict.fromkeys(("classes", "val_share", "test_share", "group", "captions"), ("folder",)),
 }
 """Keys of the group data that some sets only have; others refuse another value than the default."""
 CLASSIFIER = "pathsynth.training.classifier.ClassifierModule"
@@ -53,10 +54,12 @@ class DataConfig(_Group):
 
     ready: no images, but an adapter with its gate, in ``root``; ``size`` must be that of the set.
 
+    own: a class of the user's; ``module`` holds its ``_target_`` and its arguments. ``size`` and ``root`` are handed to it, too.
+
     ``seed`` is the phantom's, and of a folder's splits. The counts are the images of a split; 0 means all that there are.
     """
 
-    name: Literal["phantom", "pathmnist", "medmnist", "folder", "ready"]
+    name: Literal["phantom", "pathmnist", "medmnist", "folder", "ready", "own"]
     size: int = Field(ge=16, le=512)
     seed: int = Field(0, ge=0)
     n_train: int = Field(0, ge=0)
@@ -73,6 +76,26 @@ class DataConfig(_Group):
     group: str | None = None
     prompts: str | None = None
     captions: str | None = None
+    module: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_class(cls, values: Any) -> Any:
+        """The class is loaded, and what it gives is checked, by a process of its own."""
+        if not isinstance(values, dict) or "_target_" not in values:
+            return values
+        require_target("data", values, "my_data.MyData")
+        if values.get("name") != "own":
+            named = f"data._target_ and data.name={values.get('name')}"
+            raise ValueError(f"{named} name two data sets; add data=own, or leave data._target_ out")
+        module = {key: value for key, value in values.items() if key not in cls.model_fields}
+        return {**{key: value for key, value in values.items() if key in cls.model_fields}, "module": module}
+
+    @model_validator(mode="after")
+    def _names_a_class(self) -> DataConfig:
+        if (self.name == "own") != bool(self.module.get("_target_")):
+            raise ValueError("a data set of your own is named by data._target_, as in my_data.MyData; choose data=own to start from")
+        return self
 
     @field_validator("captions")
     @classmethod

@@ -241,8 +241,8 @@ class _Planner:
         self._add("pretrain", settings)
 
     def _decode(self) -> None:
-        """Of images in files of their own; others are mapped from where they are, or drawn."""
-        if self._config.data and self._config.data.name == "folder":
+        """Of images in files of their own, or that a class of the user's gives; others are mapped from where they are, or drawn."""
+        if self._config.data and self._config.data.name in ("folder", "own"):
             self._add("decode", {"protocol": DECODING_PROTOCOL}, data=self._data.identity)
 
     def _classifier(self, name: str, config: AnyClassifier | None) -> None:

@@ -58,7 +58,8 @@ def foreign_targets(folder: Path) -> list[str]:
     """
     config = manifest_of(folder).config
     classifiers = [c.module for c in (config.gate, config.judge, config.classifier) if c]
-    return sorted({*targets([config.optimizer, config.callbacks, classifiers])} - shipped_targets())
+    data = config.data.module if config.data else {}
+    return sorted({*targets([config.optimizer, config.callbacks, classifiers, data])} - shipped_targets())
 
 
 def _new_folder(into: Path) -> Path:

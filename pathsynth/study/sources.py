@@ -99,6 +99,8 @@ def source_files(config: RunConfig) -> list[Path] | None:
     files: list[Path] = []
     if any(classifier and classifier.pretrained for classifier in (config.gate, config.judge, config.classifier)):
         return None
+    if config.data and config.data.name == "own":  # its class may read anything from anywhere
+        return None
     if config.data and config.data.name in _MEDMNIST:
         files.append(medmnist_file(medmnist_source(config.data), Path(config.data.root) if config.data.root else None, config.data.size))
     if config.data and config.data.name == "folder" and config.data.root:

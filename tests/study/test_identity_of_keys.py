@@ -69,6 +69,7 @@ MINE = {
     "part": "a", "epochs": 1, "batch_size": 8, "augment_d4": True, "augment_stain": False, "patience": 1, "seed": 0,
     "module": {"_target_": "my_gate.MyGate", "width": 8},
 }
+DRAWN_BY_A_CLASS = {"data.name": "own", "data.module": {"_target_": "examples.my_dataset.MyDataset", "noise": 5.0}}
 WIDER = {"_target_": "my_gate.MyGate", "width": 16}
 
 _OF_A_CLASSIFIER: Mapping[str, Any] = {
@@ -114,6 +115,7 @@ TABLE: Mapping[str, Sequence[Case]] = {
     "data.group": [Case(r"regex:(\d)\.png", OF_FOLDER, OWN)],
     "data.prompts": [Case("{words}", TRAINED | {"cache"}, OWN)],
     "data.captions": [Case("txt", TRAINED | {"cache"}, OWN), Case("{captions.csv}", given={**OWN, "data.captions": "txt"})],
+    "data.module": [Case({"_target_": "examples.my_dataset.MyDataset", "noise": 9.0}, OF_FOLDER, DRAWN_BY_A_CLASS)],
     "base.name": [Case("local")],
     "base.path": [Case("{same base}")],
     "base.hub": [Case("other/model", BY_BASE, HUB)],
