@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 
 import pytest
+from hydra import compose, initialize_config_dir
 
 from pathsynth.__main__ import dispatch
+from pathsynth.commands.quoting import choose_own_options
+from pathsynth.config import from_hydra
+from pathsynth.config.shipped import conf_folder
 from pathsynth.ledger.records import read_result
-from tests.examples.conftest import SMALL, changed, planned, run
+from pathsynth.study.claim import Manifest, manifest_of, write_manifest
+from pathsynth.study.plan import Plan
+from pathsynth.study.rerun import foreign_targets
+from tests.examples.conftest import EXAMPLES, SMALL, changed, planned, run
 
 OWN = "gate._target_=my_gate.MyGate"
 GATED = {"gate", "finetune", "generate", "reference", "evaluate"}
@@ -54,6 +61,27 @@ def test_arguments_of_ours_beside_another_class_are_refused_with_the_option_to_c
     assert dispatch(["run", "classifier@gate=resnet18", OWN]) == 2
     assert "choose classifier@gate=own_gate, which leaves them out" in capfd.readouterr().err
     assert [path.name for path in folder.iterdir()] == ["my_gate.py"]
+
+
+def test_it_is_found_from_the_folder_above_and_through_an_option_of_ones_own(monkeypatch, tmp_path):
+    monkeypatch.chdir(EXAMPLES.parent)
+    above = planned("gate._target_=examples.my_gate.MyGate", "+gate.width=16")
+    gate = next(stage for stage in above.stages if stage.name == "gate")
+    assert list(gate.settings["classes"]) == ["examples.my_gate.MyGate"], "its source is known"
+    (tmp_path / "classifier").mkdir()
+    lines = ("defaults: [own_gate, _self_]", "_target_: examples.my_gate.MyGate", "width: 16")
+    (tmp_path / "classifier" / "mine.yaml").write_text("\n".join(lines))
+    own = planned(f"hydra.searchpath=[file://{tmp_path}]", "classifier@gate=mine")
+    assert changed(above, own) == set()
+
+
+def test_a_rerun_asks_before_it_runs_classes_of_a_manifest(tmp_path):
+    overrides = ["gate._target_=my_gate.MyGate", "data._target_=my_data.MyData"]
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = from_hydra(compose("run", choose_own_options(overrides)))
+    write_manifest(tmp_path, Manifest("mine", config, Plan("0", (), None, {}), ()))
+    assert foreign_targets(tmp_path) == ["my_data.MyData", "my_gate.MyGate"]
+    assert manifest_of(tmp_path).config == config, "what a manifest holds is read back"
 
 
 @pytest.mark.slow
