@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import subprocess
@@ -11,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pathsynth.config import OwnClassifierConfig, RunConfig
+from pathsynth.data.catalogue import ready_set
+from pathsynth.ledger.errors import RequestError
 from pathsynth.study.stopping import in_worker
 from pathsynth.training.metric_names import monitored_names
 
@@ -18,6 +21,7 @@ _SHIPPED_OPTIMIZERS = ("torch.optim.AdamW", "timm.optim.Muon")
 _SHIPPED_ARGUMENTS = {"_target_", "lr", "group_lr", "weight_decay"}
 _SHIPPED_CALLBACK = {"_target_": "pytorch_lightning.callbacks.LearningRateMonitor", "logging_interval": "step"}
 _SHIPPED_LOGGER = {"_target_": "pytorch_lightning.loggers.CSVLogger", "name": "metrics"}
+_LIGHTNING_MODULE = "pytorch_lightning.LightningModule"
 _PATIENCE_SECONDS = 300
 
 
@@ -68,11 +72,15 @@ def object_requests(config: RunConfig) -> tuple[ObjectRequest, ...]:
 
 def _classifiers(config: RunConfig) -> Iterator[ObjectRequest]:
     if config.data and config.data.name == "ready":  # its gate has the arguments that it was trained with
+        with contextlib.suppress(RequestError):  # told by the plan
+            module = ready_set(config.data).gate_module
+            if module and isinstance(config.gate, OwnClassifierConfig) and config.gate.architecture == module["_target_"]:
+                yield ObjectRequest("gate", module, _LIGHTNING_MODULE, ("classes", "size"))
         return
     for key in ("gate", "judge", "classifier"):
         named = getattr(config, key)
         if isinstance(named, OwnClassifierConfig):
-            yield ObjectRequest(key, named.module, "pytorch_lightning.LightningModule", ("classes", "size"))
+            yield ObjectRequest(key, named.module, _LIGHTNING_MODULE, ("classes", "size"))
 
 
 def class_faults(request: ClassRequest | None) -> list[str]:

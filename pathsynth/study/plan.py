@@ -269,6 +269,12 @@ class _Planner:
             raise RequestError("data=ready has no training images to compare with; set sampling.reject_copies=false")
         if self._config.command != "generate":
             raise RequestError("data=ready has no images: only generate can use it; choose other data, as in data=phantom")
+        own, named = ready.gate_module.get("_target_"), self._config.gate.module["_target_"] if self._config.gate else None
+        if own and own != named:
+            line = f"the gate of the set in {ready.folder} is of the class {own}, and no class runs that the request does not name"
+            raise RequestError(f"{line}; set gate._target_={own}, if you trust it")
+        if not own and isinstance(self._config.gate, OwnClassifierConfig):
+            raise RequestError(f"gate._target_={named} has no effect: the set in {ready.folder} has a gate of ours; leave it out")
         if ready.base != self._base.identity:
             raise RequestError(f"the set in {ready.folder} belongs to base {ready.base}, not to {self._base.identity}; choose its own")
         self._given = {"finetune": ready.adapter_identity, "gate": ready.gate_identity}

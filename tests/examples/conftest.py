@@ -13,7 +13,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from pathsynth.commands.quoting import choose_own_options
-from pathsynth.config import from_hydra
+from pathsynth.config import RunConfig, from_hydra
 from pathsynth.config.shipped import conf_folder
 from pathsynth.study.plan import Plan, plan
 
@@ -30,13 +30,19 @@ SMALL = (
 def beside(tmp_path, monkeypatch) -> Callable[[str], Path]:
     """Copies an example to an empty folder, which is the working folder then."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # a command sets it, and what comes after would find it set
     return lambda name: Path(shutil.copy(EXAMPLES / name, tmp_path))
+
+
+def configured(*overrides: str, command: str = "run") -> RunConfig:
+    """The settings that a command line asks for."""
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        return from_hydra(compose(command, choose_own_options(overrides)))
 
 
 def planned(*overrides: str, command: str = "run") -> Plan:
     """What a command line would carry out; nothing of a gate or judge is imported for it."""
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return plan(from_hydra(compose(command, choose_own_options(overrides))))
+    return plan(configured(*overrides, command=command))
 
 
 def changed(before: Plan, after: Plan) -> set[str]:

@@ -54,7 +54,7 @@ def test_it_is_checked_as_a_folder_is(beside, capsys):
 
 
 @pytest.mark.slow
-def test_a_whole_run_learns_it_and_a_change_after_planning_is_refused(beside, small_base_folder):
+def test_a_whole_run_learns_it_and_what_follows_needs_no_class(beside, small_base_folder):
     folder = beside("my_dataset.py").parent
     counts = ["data.n_train=60", "data.n_val=24", "data.n_test=12"]
     small = [word for word in SMALL if not word.startswith("data.")]

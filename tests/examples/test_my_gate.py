@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 
 from pathsynth.__main__ import dispatch
-from pathsynth.commands.quoting import choose_own_options
-from pathsynth.config import from_hydra
-from pathsynth.config.shipped import conf_folder
+from pathsynth.config.shipped import assets_folder
+from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import read_result
 from pathsynth.study.claim import Manifest, manifest_of, write_manifest
+from pathsynth.study.classes import object_requests
 from pathsynth.study.plan import Plan
 from pathsynth.study.rerun import foreign_targets
-from tests.examples.conftest import EXAMPLES, SMALL, changed, planned, run
+from pathsynth.study.sources import source_files
+from tests.examples.conftest import EXAMPLES, SMALL, changed, configured, planned, run
 
 OWN = "gate._target_=my_gate.MyGate"
 GATED = {"gate", "finetune", "generate", "reference", "evaluate"}
@@ -75,10 +77,38 @@ def test_it_is_found_from_the_folder_above_and_through_an_option_of_ones_own(mon
     assert changed(above, own) == set()
 
 
+def ready_with(module: dict[str, object], folder: Path) -> Path:
+    """The shipped ready set, whose gate is said to be of another class."""
+    shutil.copytree(assets_folder() / "tissue", folder)
+    description = json.loads((folder / "gate" / "classifier.json").read_text())
+    description["spec"]["module"] = module
+    (folder / "gate" / "classifier.json").write_text(json.dumps(description))
+    return folder
+
+
+def test_a_ready_set_does_not_choose_which_code_runs(beside, tmp_path):
+    module = {"_target_": "my_gate.MyGate", "width": 4}
+    own = ready_with(module, beside("my_gate.py").parent / "own")
+    with pytest.raises(RequestError, match=r"of the class my_gate\.MyGate, and no class runs .*; set gate\._target_=my_gate\.MyGate, if"):
+        planned(f"data.root={own}", command="generate")
+    with pytest.raises(RequestError, match="set gate._target_=my_gate.MyGate"):
+        planned(f"data.root={own}", "gate._target_=other.Gate", command="generate")
+    with pytest.raises(RequestError, match=r"gate\._target_=my_gate\.MyGate has no effect: the set in .* has a gate of ours"):
+        planned("gate._target_=my_gate.MyGate", command="generate")
+    named = [f"data.root={own}", "gate._target_=my_gate.MyGate"]
+    assert [stage.name for stage in planned(*named, command="generate").stages] == ["generate"]
+    (request,) = object_requests(configured(*named, command="generate"))
+    assert (request.key, request.settings) == ("gate", module), "its arguments are those that it was trained with"
+
+
+def test_an_edited_class_is_not_passed_over_by_the_memo(beside):
+    module = beside("my_gate.py")
+    assert module in (source_files(configured(OWN)) or [])
+
+
 def test_a_rerun_asks_before_it_runs_classes_of_a_manifest(tmp_path):
     overrides = ["gate._target_=my_gate.MyGate", "data._target_=my_data.MyData"]
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        config = from_hydra(compose("run", choose_own_options(overrides)))
+    config = configured(*overrides)
     write_manifest(tmp_path, Manifest("mine", config, Plan("0", (), None, {}), ()))
     assert foreign_targets(tmp_path) == ["my_data.MyData", "my_gate.MyGate"]
     assert manifest_of(tmp_path).config == config, "what a manifest holds is read back"
@@ -103,6 +133,6 @@ def test_a_whole_run_is_gated_and_judged_by_it_and_its_trial_can_be_exported(bes
     drawing = ["generate", "data.root=my-set", "data.size=32", f"base.path={small_base_folder}", "n=1", "labels=mucus", "tracking=none"]
     drawing += ["sampling.steps=2", "sampling.attempts=1"]
     status, told = run(folder, *drawing)
-    assert status == 1 and "no class runs that the configuration does not name" in told, told
+    assert status == 2 and "no class runs that the request does not name" in told, told
     status, told = run(folder, *drawing, OWN)
     assert (status == 0 and "judge: not asked" in told) or "nothing was accepted" in told, told
