@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -43,6 +43,8 @@ def from_hydra(config: DictConfig) -> RunConfig:
     """
     try:
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise RequestError(f"{error.full_key} is missing; set it") from error
     except OmegaConfBaseException as error:
         raise RequestError(str(error).splitlines()[0]) from error
     assert isinstance(values, dict)

@@ -209,6 +209,12 @@ class OwnClassifierConfig(ClassifierTraining):
     pretrained: ClassVar[bool] = False
 
     @property
+    def has_arguments_of_ours(self) -> bool:
+        """Whether it stands on an option that was made for ``CLASSIFIER``; a class that inherits from that takes them, no other does."""
+        ours = ClassifierConfig.model_fields.keys() - ClassifierTraining.model_fields.keys()
+        return ours <= self.module.keys()
+
+    @property
     def architecture(self) -> str:
         """The full name of its class."""
         return str(self.module["_target_"])
@@ -234,11 +240,6 @@ def classifier_of(group: str, values: Mapping[str, Any]) -> AnyClassifier:
     if values.get("_target_", CLASSIFIER) == CLASSIFIER:
         return ClassifierConfig.model_validate(plain)
     require_target(group, values, "my_gate.MyGate")
-    ours = [name for name in ClassifierConfig.model_fields if name not in ClassifierTraining.model_fields]
-    if set(ours) <= set(plain):  # those of the shipped option, which some other class would be handed
-        option = f"classifier{'' if group == 'classifier' else f'@{group}'}={OWN_OPTIONS[group]}"
-        line = f"{group}._target_={values['_target_']} is a class of your own, and {', '.join(ours)} are arguments of ours"
-        raise ValueError(f"{line}; choose {option}, which leaves them out")
     known = ClassifierTraining.model_fields
     training = {name: value for name, value in plain.items() if name in known}
     arguments = {name: value for name, value in plain.items() if name not in known}

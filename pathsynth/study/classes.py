@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pathsynth.config import OwnClassifierConfig, RunConfig
+from pathsynth.config.schema import OWN_OPTIONS
 from pathsynth.data.catalogue import ready_set
 from pathsynth.ledger.errors import RequestError
 from pathsynth.study.stopping import in_worker
@@ -30,13 +31,14 @@ class ObjectRequest:
     """An object that a configuration names in place of one of ours: ``settings`` hold its ``_target_`` and arguments.
 
     ``key``: where it stands in the configuration. ``kind``: the full name of the class or protocol it must fit. ``given``: the arguments
-    that the program adds when it makes the object, by name.
+    that the program adds when it makes the object, by name. ``hint``: what to do where its class refuses the arguments.
     """
 
     key: str
     settings: Mapping[str, Any]
     kind: str
     given: Sequence[str] = ()
+    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,9 @@ def _classifiers(config: RunConfig) -> Iterator[ObjectRequest]:
     for key in ("gate", "judge", "classifier"):
         named = getattr(config, key)
         if isinstance(named, OwnClassifierConfig):
-            yield ObjectRequest(key, named.module, _LIGHTNING_MODULE, ("classes", "size"))
+            option = f"{'classifier' if key == 'classifier' else f'classifier@{key}'}={OWN_OPTIONS[key]}"
+            hint = f"choose {option}, which leaves out the arguments of ours" if named.has_arguments_of_ours else ""
+            yield ObjectRequest(key, named.module, _LIGHTNING_MODULE, ("classes", "size"), hint)
 
 
 def class_faults(request: ClassRequest | None) -> list[str]:

@@ -30,7 +30,8 @@ SMALL = (
 def beside(tmp_path, monkeypatch) -> Callable[[str], Path]:
     """Copies an example to an empty folder, which is the working folder then."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # a command sets it, and what comes after would find it set
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # a command sets this and the next, and what comes after would find them
+    monkeypatch.setattr(sys, "argv", ["pathsynth"])
     return lambda name: Path(shutil.copy(EXAMPLES / name, tmp_path))
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from pathsynth.__main__ import dispatch
 from pathsynth.data.own import _read_once
+from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import read_result
 from tests.examples.conftest import SMALL, changed, planned, run
 
@@ -23,6 +24,12 @@ def test_the_composition_shows_the_class(beside, capsys):
     assert dispatch(["run", OWN, "+data.noise=5", "--cfg", "job", "-p", "data"]) == 0
     shown = capsys.readouterr().out
     assert "_target_: my_dataset.MyDataset" in shown and "noise: 5" in shown and "name: own" in shown
+
+
+@pytest.mark.parametrize(("option", "key"), [("data=own", "data._target_"), ("classifier@gate=own_gate", "gate._target_")])
+def test_an_option_without_its_class_names_the_key(beside, option, key):
+    with pytest.raises(RequestError, match=f"^{key} is missing; set it$"):
+        planned(option)
 
 
 def test_another_pixel_makes_everything_anew_and_a_comment_nothing(beside):

@@ -50,19 +50,15 @@ def test_a_judge_of_your_own_sees_the_other_half_of_train(beside):
     assert (judge.settings["part"], judge.settings["module"]) == ("b", {"_target_": "my_gate.MyGate"})
 
 
-def test_a_wrong_argument_is_told_in_one_line_and_nothing_is_written(beside, capfd):
+def test_wrong_arguments_are_told_in_a_line_each_and_nothing_is_written(beside, capfd):
     folder = beside("my_gate.py").parent
-    assert dispatch(["run", OWN, "+gate.wdith=16"]) == 2
-    (line,) = (line for line in capfd.readouterr().err.splitlines() if line.startswith("pathsynth run:"))
-    assert "gate: my_gate.MyGate refuses its arguments" in line and "wdith" in line and "it takes width, lr besides classes, size" in line
+    assert dispatch(["run", OWN, "+gate.wdith=16", "classifier@judge=cs3darknet", "judge._target_=my_gate.MyGate"]) == 2
+    gate, judge = (line for line in capfd.readouterr().err.splitlines() if line.startswith("pathsynth run:"))
+    assert "gate: my_gate.MyGate refuses its arguments" in gate and "wdith" in gate
+    assert gate.endswith("it takes width, lr besides classes, size")
+    assert "judge: my_gate.MyGate refuses its arguments" in judge
+    assert judge.endswith("choose classifier@judge=own_judge, which leaves out the arguments of ours")
     assert [path.name for path in folder.iterdir() if path.name != "__pycache__"] == ["my_gate.py"]
-
-
-def test_arguments_of_ours_beside_another_class_are_refused_with_the_option_to_choose(beside, capfd):
-    folder = beside("my_gate.py").parent
-    assert dispatch(["run", "classifier@gate=resnet18", OWN]) == 2
-    assert "choose classifier@gate=own_gate, which leaves them out" in capfd.readouterr().err
-    assert [path.name for path in folder.iterdir()] == ["my_gate.py"]
 
 
 def test_it_is_found_from_the_folder_above_and_through_an_option_of_ones_own(monkeypatch, tmp_path):

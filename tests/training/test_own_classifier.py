@@ -15,7 +15,7 @@ from pathsynth.data.tensors import to_float
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.models.classifier import load_classifier
 from pathsynth.training import classifier as module
-from pathsynth.training.classifier import train_classifier
+from pathsynth.training.classifier import ClassifierModule, train_classifier
 from tests.training.test_classifier_training import SPACE, CutAfter, data
 
 
@@ -79,6 +79,23 @@ def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(tmp_path, monke
     train_classifier(config(), data(), tmp_path / "cut", [], None, work=tmp_path / "work")
     for name in ("classifier.safetensors", "classifier.json", "scores.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+
+
+class Focused(ClassifierModule):
+    """Ours with another loss."""
+
+    def training_step(self, batch, index):
+        return -functional.log_softmax(self.classifier(batch.images), dim=1)[range(len(batch.labels)), batch.labels].square().mean()
+
+
+def test_a_class_that_inherits_from_ours_trains_as_it_says_and_leaves_a_classifier_as_ours(tmp_path):
+    arguments = {"architecture": "resnet10t", "stem": "small", "pretrained": False, "optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.0}
+    averaged = {"width": 0.5, "ema_decay": 0.5}
+    chosen = config(_target_=f"{__name__}.Focused", epochs=1, **arguments, **averaged)
+    assert chosen.has_arguments_of_ours and not config(hidden=5).has_arguments_of_ours
+    train_classifier(chosen, data(), tmp_path, [], None)
+    loaded = load_classifier(tmp_path, SPACE)
+    assert (loaded.spec.architecture, loaded.spec.width, loaded.spec.space) == ("resnet10t", 0.5, SPACE.name)
 
 
 def test_logits_of_another_number_of_classes_are_told(tmp_path):
