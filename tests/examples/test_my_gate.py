@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -132,3 +134,14 @@ def test_a_whole_run_is_gated_and_judged_by_it_and_its_trial_can_be_exported(bes
     assert status == 2 and "no class runs that the request does not name" in told, told
     status, told = run(folder, *drawing, OWN)
     assert (status == 0 and "judge: not asked" in told) or "nothing was accepted" in told, told
+
+
+@pytest.mark.slow
+def test_a_trial_in_the_commands_own_process_finds_it_too(beside):
+    """An installed command has its own folder on the path, not the one that it is started in."""
+    folder = beside("my_gate.py").parent
+    installed = [sys.executable, "-P", "-c", "from pathsynth.__main__ import main; main()"]
+    small = ["data.n_train=36", "data.n_val=18", "data.n_test=9", "classifier.epochs=1", "tracking=none", "study.isolation=inline"]
+    words = [*installed, "classify", "classifier._target_=my_gate.MyGate", *small]
+    ended = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=200)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
