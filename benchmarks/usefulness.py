@@ -23,7 +23,7 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.machine import machine
-from pathsynth.config import ClassifierConfig, DataConfig, RunConfig, parse_config
+from pathsynth.config import AnyClassifier, DataConfig, RunConfig, parse_config
 from pathsynth.config.shipped import assets_folder
 from pathsynth.data.catalogue import open_data
 from pathsynth.data.dataset import DataSet, LabelledImages, first_of_each_class
@@ -107,7 +107,7 @@ def _both(one: LabelledImages, other: LabelledImages) -> LabelledImages:
 
 
 def _trained_on(
-    images: LabelledImages, name: str, data: DataSet, gate: ClassifierConfig, seeds: Sequence[int], shown: int, epochs: int, split: str
+    images: LabelledImages, name: str, data: DataSet, gate: AnyClassifier, seeds: Sequence[int], shown: int, epochs: int, split: str
 ) -> dict[str, float | int | list[float]]:
     """Accuracy and macro-F1 on real images; a smaller set is repeated until an epoch shows ``shown`` images, so that val looks as often."""
     repeated = images.take(np.resize(np.arange(len(images)), max(shown, len(images))))

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pathsynth.commands.faults import explain, is_composition_fault
-from pathsynth.commands.quoting import accept_plus, quote_free_text
+from pathsynth.commands.quoting import accept_plus, choose_own_options, quote_free_text
 from pathsynth.config import DataConfig, from_hydra
 from pathsynth.config.shipped import conf_folder
 from pathsynth.data.survey import Survey, survey
@@ -49,7 +49,8 @@ def _data_config(overrides: Sequence[str]) -> DataConfig:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            config = from_hydra(compose(_COMPOSED, accept_plus(quote_free_text(overrides, multirun=False))))
+            words = choose_own_options(accept_plus(quote_free_text(overrides, multirun=False)))
+            config = from_hydra(compose(_COMPOSED, words))
     except Exception as error:
         if is_composition_fault(error):
             raise RequestError(" ".join(explain(error, _COMPOSED).split())) from error

@@ -18,6 +18,8 @@ from pathsynth.study.originals import refuse_changed
 from pathsynth.study.redaction import shareable
 
 _CARD = "README.md"
+_COPIED = ("decode", "gate", "judge")
+"""Stages that a ready set is made of: from decoded images it takes the words of the classes alone."""
 _SAMPLES = {"grids/accepted.png": "accepted.png", "grids/first_attempts.png": "first_attempts.png", "result.json": "result.json"}
 
 
@@ -63,16 +65,18 @@ def export_adapter(trial: Path, folder: Path, fuse: bool, ready: bool, half: boo
 
 
 def _with_classifiers(trial: Path, base: str, folder: Path, half: bool) -> None:
-    from pathsynth.data.catalogue import open_data
+    from pathsynth.data.catalogue import Decoded, open_data
     from pathsynth.data.ready import write_ready
 
     manifest, store = manifest_of(trial), StageStore(trial.absolute().parents[1] / STAGES)
-    found = {stage.name: store.read(stage.name, stage.identity) for stage in manifest.plan.stages if stage.name in ("gate", "judge")}
+    found = {stage.name: store.read(stage.name, stage.identity) for stage in manifest.plan.stages if stage.name in _COPIED}
     gate = found.get("gate")
     if gate is None or manifest.config.data is None:
         raise RequestError(f"the gate of {trial} is not there any more, or damaged; run the trial again")
     folder.mkdir()
-    write_ready(folder, trial / "adapter", gate, base, open_data(manifest.config.data), found.get("judge"), half)
+    images = found.get("decode")
+    decoded = Decoded(images, next(s.parents["data"] for s in manifest.plan.stages if s.name == "decode")) if images else None
+    write_ready(folder, trial / "adapter", gate, base, open_data(manifest.config.data, decoded), found.get("judge"), half)
 
 
 def _fuse(adapter: Path, config: RunConfig, folder: Path) -> None:

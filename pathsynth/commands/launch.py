@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from pathsynth.commands.completion import asked_for
 from pathsynth.commands.disk import disk_fault, is_wrong_request
 from pathsynth.commands.faults import explain, is_composition_fault
-from pathsynth.commands.quoting import accept_plus, quote_free_text
+from pathsynth.commands.quoting import accept_plus, choose_own_options, quote_free_text
 from pathsynth.config import from_hydra
 from pathsynth.config.hydra_node import hydra_node_of
 from pathsynth.config.shipped import conf_folder, prefer_own_folder
@@ -78,7 +78,7 @@ def _launch(command: str, arguments: Sequence[str]) -> int:
     for override in asked.overrides:
         flags.remove(override)
     _refuse_two_modes(asked)
-    asked.overrides = accept_plus(quote_free_text(asked.overrides, asked.multirun))
+    asked.overrides = choose_own_options(accept_plus(quote_free_text(asked.overrides, asked.multirun)))
     prefer_own_folder(asked.config_dir)
     # Hydra reads overrides from one place only; here they may stand before and after the flags
     sys.argv = ["pathsynth", *flags, *asked.overrides]

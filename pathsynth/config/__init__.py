@@ -2,6 +2,7 @@
 
 from pathsynth.config.parse import from_hydra, parse_config
 from pathsynth.config.schema import (
+    AnyClassifier,
     BaseConfig,
     ClassifierConfig,
     DataConfig,
@@ -11,6 +12,7 @@ from pathsynth.config.schema import (
     LightningConfig,
     LoraConfig,
     ObjectiveConfig,
+    OwnClassifierConfig,
     PretrainConfig,
     RunConfig,
     SamplingConfig,
@@ -21,6 +23,7 @@ from pathsynth.config.schema import (
 )
 
 __all__ = [
+    "AnyClassifier",
     "BaseConfig",
     "ClassifierConfig",
     "DataConfig",
@@ -30,6 +33,7 @@ __all__ = [
     "LightningConfig",
     "LoraConfig",
     "ObjectiveConfig",
+    "OwnClassifierConfig",
     "PretrainConfig",
     "RunConfig",
     "SamplingConfig",

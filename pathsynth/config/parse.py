@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -54,6 +54,8 @@ def from_hydra(config: DictConfig) -> RunConfig:
     """
     try:
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise RequestError(f"{error.full_key} is missing; set it") from error
     except OmegaConfBaseException as error:
         raise RequestError(str(error).splitlines()[0]) from error
     assert isinstance(values, dict)
@@ -158,11 +160,15 @@ def nearest_word(wrong: str, known: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
+OF_OWN_CLASSES = {"tracking.logger", "gate.module", "judge.module", "classifier.module", "data.module"}
+"""Where the settings of a user's own class are kept; they are typed without that word."""
+
+
 def setting_keys() -> frozenset[str]:
     """The keys that people can set, as they are typed; not those of ``optimizer`` and ``callbacks``, which are their classes' own."""
     groups = {name: _fields_of(field.annotation) for name, field in RunConfig.model_fields.items()}
     inner = {f"{group}.{key}" for group, keys in groups.items() for key in keys if group != "generate"}
-    return frozenset({*inner, *REQUEST_KEYS, "seed", "multirun"} - {"tracking.logger"})
+    return frozenset({*inner, *REQUEST_KEYS, "seed", "multirun"} - OF_OWN_CLASSES)
 
 
 def _fields_of(annotation: Any) -> list[str]:

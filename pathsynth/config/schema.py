@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from pathsynth.config.lightning import why_refused
 from pathsynth.config.objects import require_target
@@ -21,12 +21,18 @@ CAPTIONS_BESIDE = "txt"
 
 _MEDMNIST = ("pathmnist", "medmnist")
 _DATA_KEYS = {
-    "root": (*_MEDMNIST, "folder", "ready"),
+    "root": (*_MEDMNIST, "folder", "ready", "own"),
     "seed": ("phantom", "folder"),
     **dict.fromkeys(("allow_subset", "download"), _MEDMNIST),
-    **dict.fromkeys(("symmetry", "classes", "val_share", "test_share", "group", "captions"), ("folder",)),
+    "symmetry": ("folder", "own"),
+    **dict.fromkeys(("classes", "val_share", "test_share", "group", "captions"), ("folder",)),
 }
 """Keys of the group data that some sets only have; others refuse another value than the default."""
+CLASSIFIER = "pathsynth.training.classifier.ClassifierModule"
+"""The LightningModule that gates and judges are, unless their ``_target_`` names another."""
+OWN_OPTIONS = {"gate": "own_gate", "judge": "own_judge", "classifier": "own_gate"}
+"""By group: the option of the group classifier that holds no argument of ours, for a class of the user's."""
+
 _CSV = "pytorch_lightning.loggers.CSVLogger"
 REGENERATION = "regeneration"
 """The callback that validates, among ``callbacks``: the program gives it what draws and what judges, and reads ``every`` and ``n``."""
@@ -54,10 +60,12 @@ class DataConfig(_Group):
 
     ready: no images, but an adapter with its gate, in ``root``; ``size`` must be that of the set.
 
+    own: a class of the user's; ``module`` holds its ``_target_`` and its arguments. ``size`` and ``root`` are handed to it, too.
+
     ``seed`` is the phantom's, and of a folder's splits. The counts are the images of a split; 0 means all that there are.
     """
 
-    name: Literal["phantom", "pathmnist", "medmnist", "folder", "ready"]
+    name: Literal["phantom", "pathmnist", "medmnist", "folder", "ready", "own"]
     size: int = Field(ge=16, le=512)
     seed: int = Field(0, ge=0)
     n_train: int = Field(0, ge=0)
@@ -74,6 +82,26 @@ class DataConfig(_Group):
     group: str | None = None
     prompts: str | None = None
     captions: str | None = None
+    module: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_class(cls, values: Any) -> Any:
+        """The class is loaded, and what it gives is checked, by a process of its own."""
+        if not isinstance(values, dict) or "_target_" not in values:
+            return values
+        require_target("data", values, "my_data.MyData")
+        if values.get("name") != "own":
+            named = f"data._target_ and data.name={values.get('name')}"
+            raise ValueError(f"{named} name two data sets; add data=own, or leave data._target_ out")
+        module = {key: value for key, value in values.items() if key not in cls.model_fields}
+        return {**{key: value for key, value in values.items() if key in cls.model_fields}, "module": module}
+
+    @model_validator(mode="after")
+    def _names_a_class(self) -> DataConfig:
+        if (self.name == "own") != bool(self.module.get("_target_")):
+            raise ValueError("a data set of your own is named by data._target_, as in my_data.MyData; choose data=own to start from")
+        return self
 
     @field_validator("captions")
     @classmethod
@@ -129,34 +157,99 @@ class BaseConfig(_Group):
     lr: dict[str, float] = Field(default_factory=dict)
 
 
-class ClassifierConfig(_Group):
-    """A timm architecture, the part of train it sees, and how it is trained.
+class ClassifierTraining(_Group):
+    """What the program does around any classifier: the part of train it sees, for how long, and how images are changed.
 
-    ``augment_noise``: slight blur and sensor noise. ``width``: of the layers, as a share of the architecture's own (residual
-    networks only). ``ema_decay`` 0 turns averaging of the weights off; averaged ones are validated and kept. ``tta_d4``: its
-    answer is the mean over the eight orientations of an image, where the label space allows them.
-    ``optimizer``: muon takes orthogonal steps in each matrix, as large as AdamW's would be (Jordan 2024; timm's). ``patience``: epochs
-    without a better val macro-F1. ``test``: score the test split too, once, when training has ended; the classifier stays the same.
+    ``augment_d4``: all eight orientations, where the label space allows them. ``augment_noise``: slight blur and sensor noise.
+    ``tta_d4``: its answer is the mean over the eight orientations of an image, where the label space allows them.
+    ``patience``: epochs without a better val macro-F1. ``test``: score the test split too, once, when training has ended; the
+    classifier stays the same.
     """
 
-    architecture: str
-    stem: Literal["small", "stock"]
     part: Literal["a", "b", "all"]
-    pretrained: bool
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=2)
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    lr: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
     augment_d4: bool
     augment_stain: bool
     augment_noise: bool = False
-    width: float = Field(1.0, gt=0, le=2)
-    ema_decay: float = Field(0.0, ge=0, lt=1)
     tta_d4: bool = False
     patience: int = Field(ge=1)
     seed: int = Field(ge=0)
     test: bool = False
+
+
+class ClassifierConfig(ClassifierTraining):
+    """A timm architecture, and how its weights are trained: the arguments of ``CLASSIFIER``, the class that is shipped.
+
+    ``width``: of the layers, as a share of the architecture's own (residual networks only). ``ema_decay`` 0 turns averaging of the
+    weights off; averaged ones are validated and kept. ``optimizer``: muon takes orthogonal steps in each matrix, as large as AdamW's
+    would be (Jordan 2024; timm's).
+    """
+
+    architecture: str
+    stem: Literal["small", "stock"]
+    pretrained: bool
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    width: float = Field(1.0, gt=0, le=2)
+    ema_decay: float = Field(0.0, ge=0, lt=1)
+
+    @property
+    def title(self) -> str:
+        """What its runs and metrics are called by."""
+        return self.architecture
+
+    @property
+    def module(self) -> dict[str, Any]:
+        """The LightningModule: its class, and the arguments that the configuration gives it."""
+        names = [name for name in type(self).model_fields if name not in ClassifierTraining.model_fields]
+        return {"_target_": CLASSIFIER, **{name: getattr(self, name) for name in names}}
+
+
+class OwnClassifierConfig(ClassifierTraining):
+    """A LightningModule of the user's: ``module`` holds its ``_target_`` and its arguments, which its class checks."""
+
+    module: dict[str, Any]
+
+    pretrained: ClassVar[bool] = False
+
+    @property
+    def has_arguments_of_ours(self) -> bool:
+        """Whether it stands on an option that was made for ``CLASSIFIER``; a class that inherits from that takes them, no other does."""
+        ours = ClassifierConfig.model_fields.keys() - ClassifierTraining.model_fields.keys()
+        return ours <= self.module.keys()
+
+    @property
+    def architecture(self) -> str:
+        """The full name of its class."""
+        return str(self.module["_target_"])
+
+    @property
+    def title(self) -> str:
+        """What its runs and metrics are called by: the last name of its class."""
+        return self.architecture.rpartition(".")[2]
+
+
+AnyClassifier = OwnClassifierConfig | ClassifierConfig
+
+
+def classifier_of(group: str, values: Mapping[str, Any]) -> AnyClassifier:
+    """The settings of a classifier: ours, or the user's where ``_target_`` names another class.
+
+    Raises:
+        ValueError: ``_target_`` names no class, or a value is wrong.
+    """
+    if "module" in values:  # as a manifest holds it
+        return OwnClassifierConfig.model_validate(values)
+    plain = {name: value for name, value in values.items() if name != "_target_"}
+    if values.get("_target_", CLASSIFIER) == CLASSIFIER:
+        return ClassifierConfig.model_validate(plain)
+    require_target(group, values, "my_gate.MyGate")
+    known = ClassifierTraining.model_fields
+    training = {name: value for name, value in plain.items() if name in known}
+    arguments = {name: value for name, value in plain.items() if name not in known}
+    return OwnClassifierConfig.model_validate({**training, "module": {"_target_": values["_target_"], **arguments}})
 
 
 class LoraConfig(_Group):
@@ -571,9 +664,9 @@ class RunConfig(_Group):
     trainer: TrainerConfig
     data: DataConfig | None = None
     base: BaseConfig | None = None
-    classifier: ClassifierConfig | None = None
-    gate: ClassifierConfig | None = None
-    judge: ClassifierConfig | None = None
+    classifier: OwnClassifierConfig | ClassifierConfig | None = None
+    gate: OwnClassifierConfig | ClassifierConfig | None = None
+    judge: OwnClassifierConfig | ClassifierConfig | None = None
     lora: LoraConfig | None = None
     optimizer: dict[str, Any] = Field(default_factory=dict)
     schedule: dict[str, Any] = Field(default_factory=dict)
@@ -585,6 +678,11 @@ class RunConfig(_Group):
     pretrain: PretrainConfig | None = None
     callbacks: dict[str, dict[str, Any]] = Field(default_factory=dict)
     debug: DebugConfig | None = None
+
+    @field_validator("classifier", "gate", "judge", mode="before")
+    @classmethod
+    def _ours_or_own(cls, values: Any, info: ValidationInfo) -> Any:
+        return classifier_of(str(info.field_name), values) if isinstance(values, Mapping) else values
 
     @field_validator("callbacks")
     @classmethod

@@ -13,6 +13,7 @@ from pathsynth.data.dataset import Counts, DataSet
 from pathsynth.data.folder import FolderSplits, Shares, decoded_folder_data, folder_data, folder_splits
 from pathsynth.data.medmnist import PATHMNIST, medmnist_data
 from pathsynth.data.medmnist_sets import MedSet, medmnist_set
+from pathsynth.data.own import kept_own_data, own_data
 from pathsynth.data.phantom import phantom_data
 from pathsynth.data.prompt_file import read_prompts
 from pathsynth.data.ready import ReadySet, read_ready
@@ -23,7 +24,7 @@ _SHIPPED = "tissue"
 
 @dataclass(frozen=True)
 class Decoded:
-    """The images of a folder as they were decoded before: where they are, and the identity of the data."""
+    """The images of a folder, or of a class of the user's, as they were decoded before: where they are, and the data's identity."""
 
     folder: Path
     identity: str
@@ -34,7 +35,7 @@ def open_data(config: DataConfig, decoded: Decoded | None = None) -> DataSet:
 
     Args:
         config: of the data.
-        decoded: of ``data=folder``, what a trial takes instead of decoding the folder's images.
+        decoded: of ``data=folder`` and ``data=own``, what a trial takes instead of decoding the folder's images or running the class.
 
     Raises:
         RequestError: a file is missing, damaged or not the official one; the message says what to do.
@@ -52,6 +53,8 @@ def _opened(config: DataConfig) -> DataSet:
     root = Path(config.root) if config.root else None
     if config.name == "ready":
         return ready_set(config).as_data()
+    if config.name == "own":
+        return own_data(config)
     counts = Counts(config.n_train, config.n_val, config.n_test)
     if config.name == "folder":
         return folder_data(root, config.size, config.symmetry, shares_of(config), counts, config.classes, config.group)
@@ -59,6 +62,8 @@ def _opened(config: DataConfig) -> DataSet:
 
 
 def _decoded(config: DataConfig, decoded: Decoded) -> DataSet:
+    if config.name == "own":
+        return kept_own_data(config, decoded.folder, decoded.identity)
     root, by_group = Path(config.root) if config.root else None, bool(config.group)
     return decoded_folder_data(root, config.size, config.symmetry, config.classes, by_group, decoded.folder, decoded.identity)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,7 +18,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from pathsynth.data.dataset import DataSet
-from pathsynth.ledger.atomic import write_json
+from pathsynth.ledger.atomic import read_json, write_json
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.identity import digest
 from pathsynth.ledger.weights import weights_digest
@@ -42,6 +43,8 @@ class ReadySet:
     prompts: PromptBook
     adapter_identity: str
     gate_identity: str
+    gate_module: Mapping[str, Any] = field(default_factory=dict)
+    """Of a gate of the user's: its class and arguments; empty where it is a shipped one."""
 
     @property
     def adapter(self) -> Path:
@@ -108,6 +111,7 @@ def read_ready(folder: Path) -> ReadySet:
             prompts=_prompts(record),
             adapter_identity=weights_digest(folder / _ADAPTER / "pytorch_lora_weights.safetensors"),
             gate_identity=_gate_identity(folder / _GATE),
+            gate_module=read_json(folder / _GATE / "classifier.json").get("spec", {}).get("module", {}),
         )
     except FileNotFoundError as error:
         raise RequestError(f"no ready set in {folder} (no {Path(error.filename).name}); {remedy}") from error

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import json
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import hydra.utils
 import timm
 import torch
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
@@ -57,6 +58,13 @@ class ClassifierSpec:
     space: str
     width: float = 1.0
     tta_d4: bool = False
+
+
+@dataclass(frozen=True)
+class OwnSpec(ClassifierSpec):
+    """Of a LightningModule of the user's: ``module`` holds ``_target_`` and its arguments, ``architecture`` is the name of the class."""
+
+    module: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Classifier(nn.Module):
@@ -126,21 +134,65 @@ class Classifier(nn.Module):
 def save_classifier(folder: Path, classifier: Classifier, card: Mapping[str, str | int | float]) -> None:
     """Write ``classifier.safetensors`` and ``classifier.json`` (spec, temperature, and a card of how it was trained) into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.contiguous().cpu() for name, tensor in classifier.state_dict().items()}, folder / WEIGHTS)
+    tensors = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in classifier.state_dict().items()}
+    save_file(tensors, folder / WEIGHTS)  # each of its own memory, for a module may share some
     description = {"spec": asdict(classifier.spec), "temperature": classifier.temperature, "card": dict(card)}
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
 
 
-def load_classifier(folder: Path, space: LabelSpace) -> Classifier:
-    """The classifier of a folder, in eval mode on the CPU.
+class OwnClassifier(Classifier):
+    """A LightningModule of the user's in the place of a timm network; its ``forward`` gives the logits.
+
+    What its last layer sees is what its method ``features`` gives (float (N, F)); without one its logits stand for that.
+    """
+
+    def __init__(self, spec: OwnSpec, module: nn.Module) -> None:
+        nn.Module.__init__(self)
+        self.spec = spec
+        self.network = module
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images)
+
+    def features(self, images: Tensor) -> Tensor:
+        return self.network.features(images) if hasattr(self.network, "features") else self.network(images)
+
+
+def own_module(module: Mapping[str, Any], classes: Sequence[str], size: int) -> nn.Module:
+    """Make the LightningModule that settings name by ``_target_``, with its arguments, ``classes`` (slugs, in order) and ``size``.
 
     Raises:
-        RequestError: there is none, it is damaged, or it was trained on other classes.
+        RequestError: its class cannot be loaded, or refuses its arguments.
+    """
+    try:
+        made = hydra.utils.instantiate(dict(module), classes=tuple(classes), size=size, _convert_="all")
+    except Exception as error:  # whatever a module of someone else's raises
+        if isinstance(error.__cause__, RequestError):
+            raise error.__cause__ from None
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise RequestError(f"{module['_target_']} cannot be made ({reason}); correct it, or its arguments") from error
+    if not isinstance(made, nn.Module):
+        raise RequestError(f"{module['_target_']} made a {type(made).__name__}, not a LightningModule; name one that does")
+    return made
+
+
+def load_classifier(folder: Path, space: LabelSpace, own: str | None = None) -> Classifier:
+    """The classifier of a folder, in eval mode on the CPU.
+
+    Args:
+        folder: as :func:`save_classifier` writes it.
+        space: the classes that it must have been trained on.
+        own: the class of the user's that the configuration names. No other is run, whatever the folder says.
+
+    Raises:
+        RequestError: there is none, it is damaged, it was trained on other classes, or it is of a class that ``own`` does not name, that
+            cannot be loaded, or that the weights do not fit (any more).
     """
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
         stored, temperature = description["spec"], float(description.get("temperature", 1.0))
-        spec = ClassifierSpec(**{**stored, "classes": tuple(stored["classes"])})
+        kind = OwnSpec if "module" in stored else ClassifierSpec
+        spec = kind(**{**stored, "classes": tuple(stored["classes"])})
         weights = load_file(folder / WEIGHTS)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise RequestError(f"no usable classifier in {folder} ({error}); train one with `pathsynth classify`") from error
@@ -149,13 +201,20 @@ def load_classifier(folder: Path, space: LabelSpace) -> Classifier:
             f"the classifier in {folder} was trained on '{spec.space}' ({', '.join(spec.classes)}), "
             f"not on '{space.name}' ({', '.join(space.slugs)}); train one on this data with `pathsynth classify`"
         )
-    classifier = Classifier(spec)
+    classifier = _own(spec, own, folder) if isinstance(spec, OwnSpec) else Classifier(spec)
     try:
         classifier.load_state_dict(weights)
     except RuntimeError as error:
         raise RequestError(f"the weights in {folder} do not fit {spec.architecture}; train it again with `pathsynth classify`") from error
     classifier.temperature = temperature
     return classifier.eval()
+
+
+def _own(spec: OwnSpec, named: str | None, folder: Path) -> OwnClassifier:
+    if spec.architecture != named:
+        line = f"the classifier in {folder} is of the class {spec.architecture}, and no class runs that the configuration does not name"
+        raise RequestError(f"{line}; name it by gate._target_ (of a judge: judge._target_), if you trust it")
+    return OwnClassifier(spec, own_module(spec.module, spec.classes, spec.size))
 
 
 def _network(spec: ClassifierSpec, **arguments: Any) -> Any:

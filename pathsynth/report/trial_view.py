@@ -42,6 +42,8 @@ _KEY_SETTINGS = (
     ("compared with real split", "evaluate.split"),
     ("gate", "gate.architecture"),
     ("judge", "judge.architecture"),
+    ("gate of your own", "gate.module._target_"),
+    ("judge of your own", "judge.module._target_"),
     ("prompt", "generate.prompt"),
     ("training seed", "seed"),
     ("sampling seed", "sampling.seed"),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pathsynth.config import ClassifierConfig, RunConfig
+from pathsynth.config import AnyClassifier, RunConfig
 from pathsynth.study.plan import CLASSIFIERS, Plan, StagePlan
 from pathsynth.study.redaction import shareable_value
 from pathsynth.training.exhibits import ArtifactCard
@@ -39,20 +39,20 @@ def trial_card(config: RunConfig, plan: Plan, name: str) -> RunCard:
     )
 
 
-def classifier_card(config: RunConfig, stage: StagePlan, classifier: ClassifierConfig) -> RunCard:
+def classifier_card(config: RunConfig, stage: StagePlan, classifier: AnyClassifier) -> RunCard:
     """The run of a gate, a judge or another classifier, under its stage's identity; its settings have no group before them."""
-    architecture = classifier.architecture
+    title = classifier.title
     data = config.data.model_dump(mode="json", exclude_none=True) if config.data else {}
     columns = flat(shareable_value({**stage.settings, "data": data, "identity": stage.identity}))
     return RunCard(
         identity=stage.identity,
-        name=f"{stage.name} {architecture} {stage.identity[:6]}",
+        name=f"{stage.name} {title} {stage.identity[:6]}",
         group=config.study.name,
         job_type=stage.name,
-        tags=_tags((config.command, columns.get("data.name"), architecture)),
+        tags=_tags((config.command, columns.get("data.name"), title)),
         config=columns,
-        curves={f"{architecture}/*": GLOBAL_STEP, "epoch": GLOBAL_STEP},
-        best={f"{architecture}/macro_f1": GLOBAL_STEP},
+        curves={f"{title}/*": GLOBAL_STEP, "epoch": GLOBAL_STEP},
+        best={f"{title}/macro_f1": GLOBAL_STEP},
     )
 
 

@@ -25,6 +25,8 @@ _NAME_LENGTH = 60
 _SILENT = re.compile(
     r"^(study|study\..*|multirun|tracking.*|hydra.*|data\.(root|allow_subset|download)|base\.path|pretrain\.root|trainer\.threads)$"
 )
+_OF_OWN_CLASSES = ("own", "own_gate", "own_judge")
+"""Options that a class of the user's stands for, which is told by its name."""
 _DECIMAL = re.compile(r"\d+\.\d{6,}(e-?\d+)?")
 
 
@@ -137,7 +139,7 @@ def trial_name(config: RunConfig, overrides: Sequence[str]) -> str:
             told.append(f"{key.rsplit('.', 1)[-1]}={Path(place).name}")
         elif key.endswith(_CLASS_KEY):
             told.append(f"{key.removesuffix(_CLASS_KEY).rsplit('.', 1)[-1]}={value.rsplit('.', 1)[-1]}")
-        elif not _SILENT.match(key):
+        elif not _SILENT.match(key) and value not in _OF_OWN_CLASSES:
             end = key.rsplit(".", 1)[-1]
             told.append(f"{end if ends.get(end, 0) <= 1 else key}={_short(value)}")
     name = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", ",".join(told)).strip("_.,-")

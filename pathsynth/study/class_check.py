@@ -51,7 +51,8 @@ def object_faults(request: ObjectRequest) -> list[str]:
         signature.bind(**dict.fromkeys(request.given), **_arguments(request.settings))
     except TypeError as error:
         given = f" besides {', '.join(request.given)}" if request.given else ""
-        return [f"{request.key}: {target} refuses its arguments ({error}); it takes {_parameters(signature, request)}{given}"]
+        hint = f"; {request.hint}" if request.hint else ""
+        return [f"{request.key}: {target} refuses its arguments ({error}); it takes {_parameters(signature, request)}{given}{hint}"]
     return []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import subprocess
@@ -10,8 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pathsynth.config import RunConfig
-from pathsynth.config.schema import FINETUNE_TARGET, REGENERATION, TRAINER_TARGET, shipped_schedule
+from pathsynth.config import OwnClassifierConfig, RunConfig
+from pathsynth.config.schema import FINETUNE_TARGET, OWN_OPTIONS, REGENERATION, TRAINER_TARGET, shipped_schedule
+from pathsynth.data.catalogue import ready_set
+from pathsynth.ledger.errors import RequestError
 from pathsynth.study.stopping import in_worker
 from pathsynth.training.metric_names import monitored_names
 
@@ -19,6 +22,7 @@ _SHIPPED_OPTIMIZERS = ("torch.optim.AdamW", "timm.optim.Muon")
 _SHIPPED_ARGUMENTS = {"_target_", "lr", "group_lr", "weight_decay"}
 _SHIPPED_CALLBACK = {"_target_": "pytorch_lightning.callbacks.LearningRateMonitor", "logging_interval": "step"}
 _SHIPPED_LOGGER = {"_target_": "pytorch_lightning.loggers.CSVLogger", "name": "metrics"}
+_LIGHTNING_MODULE = "pytorch_lightning.LightningModule"
 _PATIENCE_SECONDS = 300
 
 
@@ -27,13 +31,14 @@ class ObjectRequest:
     """An object that a configuration names in place of one of ours: ``settings`` hold its ``_target_`` and arguments.
 
     ``key``: where it stands in the configuration. ``kind``: the full name of the class or protocol it must fit. ``given``: the arguments
-    that the program adds when it makes the object, by name.
+    that the program adds when it makes the object, by name. ``hint``: what to do where its class refuses the arguments.
     """
 
     key: str
     settings: Mapping[str, Any]
     kind: str
     given: Sequence[str] = ()
+    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,22 @@ def class_request(config: RunConfig, slugs: Sequence[str]) -> ClassRequest | Non
 
 def object_requests(config: RunConfig) -> tuple[ObjectRequest, ...]:
     """The objects of a request that are the user's own, each under its key."""
-    return (*_sampling_objects(config), *_metrics(config), *(_training_objects(config) if config.lora else ()))
+    return (*_classifiers(config), *_sampling_objects(config), *_metrics(config), *(_training_objects(config) if config.lora else ()))
+
+
+def _classifiers(config: RunConfig) -> Iterator[ObjectRequest]:
+    if config.data and config.data.name == "ready":  # its gate has the arguments that it was trained with
+        with contextlib.suppress(RequestError):  # told by the plan
+            module = ready_set(config.data).gate_module
+            if module and isinstance(config.gate, OwnClassifierConfig) and config.gate.architecture == module["_target_"]:
+                yield ObjectRequest("gate", module, _LIGHTNING_MODULE, ("classes", "size"))
+        return
+    for key in ("gate", "judge", "classifier"):
+        named = getattr(config, key)
+        if isinstance(named, OwnClassifierConfig):
+            option = f"{'classifier' if key == 'classifier' else f'classifier@{key}'}={OWN_OPTIONS[key]}"
+            hint = f"choose {option}, which leaves out the arguments of ours" if named.has_arguments_of_ours else ""
+            yield ObjectRequest(key, named.module, _LIGHTNING_MODULE, ("classes", "size"), hint)
 
 
 def _sampling_objects(config: RunConfig) -> Iterator[ObjectRequest]:

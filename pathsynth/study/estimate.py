@@ -77,7 +77,7 @@ class _Rates:
     def _kind(self, name: str, settings: Mapping[str, Any], parents: Mapping[str, str]) -> tuple[str | None, ...]:
         """What stages have in common whose times can be compared."""
         if name in CLASSIFIERS:
-            return (parents.get("data"), settings.get("architecture"))
+            return (parents.get("data"), settings.get("architecture") or settings.get("module", {}).get("_target_"))
         return (self._base(parents),)
 
     def _base(self, parents: Mapping[str, str]) -> str | None:

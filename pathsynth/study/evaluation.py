@@ -15,7 +15,7 @@ from PIL import Image
 from pytorch_lightning.loggers import Logger
 from safetensors.numpy import load_file, save_file
 
-from pathsynth.config import RunConfig
+from pathsynth.config import AnyClassifier, OwnClassifierConfig, RunConfig
 from pathsynth.config.objects import build_object
 from pathsynth.config.schema import EvaluateConfig
 from pathsynth.data.dataset import DataSet
@@ -147,7 +147,10 @@ def write_reference(folder: Path, gate: Path, judge: Path, data: DataSet, base: 
     assert config.evaluate and config.gate and config.judge
     split, n = config.evaluate.split, config.evaluate.n * len(data.space)
     seeds, seed = {"gate": config.gate.seed, "judge": config.judge.seed}, config.judge.seed
-    classifiers = {role: placed(load_classifier(own, data.space)) for role, own in (("gate", gate), ("judge", judge))}
+    classifiers = {
+        role: placed(load_classifier(place, data.space, named_class(own)))
+        for role, place, own in (("gate", gate, config.gate), ("judge", judge, config.judge))
+    }
     made = real_reference(classifiers["judge"], data, split, n, seed, partial(reconstructed, base))
     found = {role: classifier_scores(classifier, data, split, seeds[role]) for role, classifier in classifiers.items()}
     scores = [m for role, of_splits in found.items() for s in of_splits for m in s.records(data.space, data.name, seeds[role], role)]
@@ -172,7 +175,7 @@ def write_evaluation(
 
     ``built``: the folders of the trial's finished stages, by name.
     """
-    judge = placed(load_classifier(built["judge"], data.space))
+    judge = placed(load_classifier(built["judge"], data.space, named_class(config.judge)))
     reached, classifiers, reliabilities = _scores(built["reference"] / _SCORES, data.name)
     stored = load_file(built["reference"] / _FEATURES)
     colour = ColourClassifier(stored["colour.weights"], stored["colour.bias"])
@@ -256,6 +259,11 @@ def _unknown(classifiers: Sequence[Metric]) -> list[Missing]:
     return missing
 
 
+def named_class(config: AnyClassifier | None) -> str | None:
+    """The class of the user's that a configuration names for a classifier, and that may run; None where it is ours."""
+    return config.architecture if isinstance(config, OwnClassifierConfig) else None
+
+
 def placed(classifier: Classifier) -> Classifier:
     """The classifier on the GPU, if there is one."""
     return classifier.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -266,9 +274,10 @@ def classifier_scores(classifier: Classifier, data: DataSet, split: str, seed: i
     return score_classifier(classifier, data, dict.fromkeys(("val", split)), seed)
 
 
-def write_test_scores(folder: Path, classifier: Path, data: DataSet, seed: int) -> ClassifierScores:
-    """Score the classifier in a folder on the test split, and write the scores that it has with these added; ``seed`` is its own."""
-    (scores,) = score_classifier(placed(load_classifier(classifier, data.space)), data, ("test",), seed)
+def write_test_scores(folder: Path, classifier: Path, data: DataSet, config: AnyClassifier) -> ClassifierScores:
+    """Score the classifier in a folder on the test split, and write the scores that it has with these added; ``config`` is its own."""
+    seed, trained = config.seed, load_classifier(classifier, data.space, named_class(config))
+    (scores,) = score_classifier(placed(trained), data, ("test",), seed)
     before = json.loads((classifier / SCORES).read_text(encoding="utf-8"))
     write_json(folder / SCORES, [*before, *(m.to_json() for m in scores.records(data.space, data.name, seed))])
     return scores

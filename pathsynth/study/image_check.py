@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pathsynth.config import RunConfig
 from pathsynth.data.decoded import Count
+from pathsynth.data.own import keep_own_images
 from pathsynth.data.survey import decode_folder, survey
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.stages import STAGES, StageStore
@@ -42,7 +43,7 @@ def check_images(config: RunConfig, plan: Plan) -> tuple[str, ...]:
     if store.read(stage.name, stage.identity):
         return ()
     if config.study.dry_run:
-        return _surveyed(config)
+        return _surveyed(config) if config.data and config.data.name == "folder" else ()
 
     def make(folder: Path) -> None:
         notes.extend(decode_into(folder, config, stage, store.work(stage.name, stage.identity)))
@@ -68,6 +69,9 @@ def _surveyed(config: RunConfig) -> tuple[str, ...]:
 def decode_into(folder: Path, config: RunConfig, stage: StagePlan, work: Path) -> tuple[str, ...]:
     """Decode the images of a request into the folder of their stage; lines as :func:`check_images`, and what it raises."""
     assert config.data
+    if config.data.name == "own":
+        keep_own_images(config.data, stage.parents["data"], folder)
+        return ()
     with decoding_progress() as count:
         return decode_folder(config.data, stage.parents["data"], folder, work, cores(), count).notes
 

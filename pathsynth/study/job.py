@@ -155,7 +155,8 @@ def _refuse_idle(config: RunConfig, overrides: Iterable[str]) -> None:
         return
     for override in overrides:
         group = re.split(r"[.@=]", override.lstrip("+~"))[0]
-        if (group in _OF_TRAINING and "threads" not in override) or override.lstrip("+~").startswith("data.n_"):
+        key = override.lstrip("+~").partition("=")[0]
+        if (group in _OF_TRAINING and "threads" not in override and key != "gate._target_") or override.lstrip("+~").startswith("data.n_"):
             remedy = "leave it out, or choose other data, as in data=phantom"
             raise RequestError(f"{override} has no effect: data=ready trains nothing; {remedy}")
 

@@ -19,7 +19,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
 
-from pathsynth.config import ClassifierConfig, RunConfig
+from pathsynth.config import AnyClassifier, RunConfig
 from pathsynth.data.catalogue import Decoded, captions_of, open_data, ready_set
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import copy_file, sync, sync_names, sync_tree, write_text
@@ -48,6 +48,7 @@ from pathsynth.study.evaluation import (
     format_scores,
     log_classifier,
     log_result,
+    named_class,
     named_metrics,
     placed,
     write_evaluation,
@@ -201,7 +202,7 @@ class Trial:
     @cached_property
     def gate(self) -> Gate:
         assert self.config.sampling
-        classifier = load_classifier(self.made("gate"), self.data.space)
+        classifier = load_classifier(self.made("gate"), self.data.space, named_class(self.config.gate))
         return Gate(placed(classifier), acceptance_rules(classifier, self.data, self.config.sampling), self.config.sampling.deterministic)
 
     @cached_property
@@ -280,7 +281,7 @@ class Trial:
         self.build(stage)
         return load_cache(self.built["cache"], self.data, self.base)
 
-    def make_classifier(self, folder: Path, role: str, config: ClassifierConfig | None) -> None:
+    def make_classifier(self, folder: Path, role: str, config: AnyClassifier | None) -> None:
         assert config
         stage = self.stage(role)
         logger = open_logger(self.config.tracking, self.folder, classifier_card(self.config, stage, config))
@@ -294,10 +295,10 @@ class Trial:
             log_classifier([logger], scores, role, self.data, config.seed)
             self.trained[role] = logger
 
-    def make_test_scores(self, folder: Path, role: str, config: ClassifierConfig | None) -> None:
+    def make_test_scores(self, folder: Path, role: str, config: AnyClassifier | None) -> None:
         """The run of the classifier goes on with its scores on the test split."""
         assert config
-        scores = write_test_scores(folder, self.built[role], self.data, config.seed)
+        scores = write_test_scores(folder, self.built[role], self.data, config)
         logger = open_logger(self.config.tracking, self.folder, classifier_card(self.config, self.stage(role), config))
         if logger:
             log_classifier([logger], [scores], role, self.data, config.seed)
@@ -353,7 +354,14 @@ class Trial:
         for line in unreachable_told(class_counts(images.rows)):
             print(line, flush=True)
         if self.judge and slots[0].stream is Stream.GENERATE:
-            print(confirmed_told(placed(load_classifier(self.judge, self.data.space)), images), flush=True)
+            print(self.confirmation(self.judge, images), flush=True)
+
+    def confirmation(self, judge: Path, images: ImageSet) -> str:
+        """What the judge says of the accepted images; of a ready set's that the configuration does not name, why it is not asked."""
+        try:
+            return confirmed_told(placed(load_classifier(judge, self.data.space, named_class(self.config.judge))), images)
+        except RequestError as error:
+            return f"judge: not asked, for {error}"
 
     def cut(self, route: Route) -> Cut:
         """Early rejection's cut, told with what it cost and saved on candidates that it was not fitted on."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pathsynth.config import ClassifierConfig, DataConfig, RunConfig
+from pathsynth.config import AnyClassifier, DataConfig, OwnClassifierConfig, RunConfig
 from pathsynth.config.lightning import WATCHING, changing
 from pathsynth.config.schema import FINETUNE_TARGET, REGENERATION, TRAINER_TARGET, ConstantConfig, CosineConfig, shipped_schedule
 from pathsynth.data.catalogue import ready_set
@@ -246,13 +246,16 @@ class _Planner:
         self._add("pretrain", settings)
 
     def _decode(self) -> None:
-        """Of images in files of their own; others are mapped from where they are, or drawn."""
-        if self._config.data and self._config.data.name == "folder":
+        """Of images in files of their own, or that a class of the user's gives; others are mapped from where they are, or drawn."""
+        if self._config.data and self._config.data.name in ("folder", "own"):
             self._add("decode", {"protocol": DECODING_PROTOCOL}, data=self._data.identity)
 
-    def _classifier(self, name: str, config: ClassifierConfig | None) -> None:
-        config = _needed(config, name)
+    def _classifier(self, name: str, config: AnyClassifier | None) -> None:
+        _needed(config, name)
+        assert config
         settings = {**config.model_dump(mode="json", exclude={"test"}), "protocol": CLASSIFIER_PROTOCOL}
+        if isinstance(config, OwnClassifierConfig):
+            settings["classes"] = class_digests(targets(config.module))
         if config.pretrained:
             settings["weights"] = pretrained_source(config.architecture).to_json()
         self._add(name, settings, data=self._data.identity)
@@ -260,7 +263,7 @@ class _Planner:
     def _tests(self) -> None:
         """Scores on the test split are results of their own: a classifier is the same whether or not somebody asks for them."""
         for name in CLASSIFIERS:
-            config: ClassifierConfig | None = getattr(self._config, name)
+            config: AnyClassifier | None = getattr(self._config, name)
             if name in self._stages and config and config.test:
                 self._add(f"{name}_test", {}, data=self._data.identity, classifier=self._identity(name))
 
@@ -271,6 +274,12 @@ class _Planner:
             raise RequestError("data=ready has no training images to compare with; set sampling.reject_copies=false")
         if self._config.command != "generate":
             raise RequestError("data=ready has no images: only generate can use it; choose other data, as in data=phantom")
+        own, named = ready.gate_module.get("_target_"), self._config.gate.module["_target_"] if self._config.gate else None
+        if own and own != named:
+            line = f"the gate of the set in {ready.folder} is of the class {own}, and no class runs that the request does not name"
+            raise RequestError(f"{line}; set gate._target_={own}, if you trust it")
+        if not own and isinstance(self._config.gate, OwnClassifierConfig):
+            raise RequestError(f"gate._target_={named} has no effect: the set in {ready.folder} has a gate of ours; leave it out")
         if ready.base != self._base.identity:
             raise RequestError(f"the set in {ready.folder} belongs to base {ready.base}, not to {self._base.identity}; choose its own")
         self._given = {"finetune": ready.adapter_identity, "gate": ready.gate_identity}

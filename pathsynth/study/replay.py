@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pathsynth.config import RunConfig, SamplingConfig
-from pathsynth.data.catalogue import open_data, ready_set
+from pathsynth.data.catalogue import ready_set
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.models.base import load_base
@@ -90,11 +90,11 @@ def _drawn(folder: Path, manifest: Manifest, row: AttemptRow, rows: Mapping[str,
     threads = read_state(folder).threads
     if threads:
         torch.set_num_threads(threads)
-    data = open_data(config.data)
-    base = load_base(source.path_or_hub, source.revision, source.identity, config.base.canvas, data.size)
+    size = config.data.size
+    base = load_base(source.path_or_hub, source.revision, source.identity, config.base.canvas, size)
     load_adapter(_adapter(folder, config), base)
     sampling = config.sampling.model_copy(update={"steps": row.steps, "look_after": row.stopped_at, "deterministic": True})
-    draw, attempt = drawer(base, data.size, sampling), _with_ancestors(row, rows, sampling)
+    draw, attempt = drawer(base, size, sampling), _with_ancestors(row, rows, sampling)
     return (draw([attempt]) if row.stopped_at is None else draw.look([attempt]))[0]
 
 

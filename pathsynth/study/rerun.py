@@ -58,7 +58,9 @@ def foreign_targets(folder: Path) -> list[str]:
         RequestError: the folder is no trial's, or its manifest is damaged.
     """
     config = manifest_of(folder).config
-    named = [config.training_objects, *(own.settings for own in object_requests(config))]
+    classifiers = [c.module for c in (config.gate, config.judge, config.classifier) if c]
+    data = config.data.module if config.data else {}
+    named = [config.training_objects, classifiers, data, *(own.settings for own in object_requests(config))]
     return sorted({*targets(named)} - shipped_targets())
 
 

@@ -38,7 +38,7 @@ def shared_lines(resolved: Iterable[Sequence[str]]) -> list[str]:
 def _data(config: DataConfig) -> str:
     """The images of each split; a folder's own name has their numbers, and whether groups were kept together."""
     name = data_source(config).name
-    if config.name in ("folder", "ready"):
+    if config.name in ("folder", "ready", "own"):
         return name
     counts = (("train", config.n_train), ("val", config.n_val), ("test", config.n_test))
     return f"{name}: {', '.join(f'{n} {split}' if n else f'all {split}' for split, n in counts)}"

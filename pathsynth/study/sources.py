@@ -100,6 +100,8 @@ def source_files(config: RunConfig) -> list[Path] | None:
     files: list[Path] = []
     if any(classifier and classifier.pretrained for classifier in (config.gate, config.judge, config.classifier)):
         return None
+    if config.data and config.data.name == "own":  # its class may read anything from anywhere
+        return None
     if config.data and config.data.name in _MEDMNIST:
         files.append(medmnist_file(medmnist_source(config.data), Path(config.data.root) if config.data.root else None, config.data.size))
     if config.data and config.data.name == "folder" and config.data.root:
@@ -118,7 +120,8 @@ def source_files(config: RunConfig) -> list[Path] | None:
         files += _layout_files(Path(source.path_or_hub))
     if config.lora and config.lora.start:
         files += adapter_files(Path(config.lora.start))
-    for name in targets([config.training_objects, *(named.settings for named in object_requests(config))]):
+    classifiers = [c.module for c in (config.gate, config.judge, config.classifier) if c]
+    for name in targets([config.training_objects, classifiers, *(named.settings for named in object_requests(config))]):
         own = class_files(name)
         files += [*own, *{path.parent for path in own if len(own) > 1}]
     return files if all(path.exists() for path in files) else None

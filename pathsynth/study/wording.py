@@ -61,7 +61,7 @@ def text_reader(base: Path) -> TextReader | None:
 def word_notes(config: RunConfig, plan: Plan) -> tuple[str, ...]:
     """Lines on the request's own words: its prompt, its prompt file, the names of its class folders, the captions of its images."""
     asked = config.generate.prompt if config.generate else None
-    if config.data is None or (asked is None and not config.data.prompts and config.data.name != "folder"):
+    if config.data is None or (asked is None and not config.data.prompts and config.data.name not in ("folder", "own")):
         return ()
     source = data_source(config.data)
     notes, texts = [], []
@@ -72,7 +72,7 @@ def word_notes(config: RunConfig, plan: Plan) -> tuple[str, ...]:
         texts.append(asked)
     if config.data.prompts:
         texts += [text for c in source.prompts.classes for text in (c.canonical, *c.training, *c.held_out)]
-    elif config.data.name == "folder" and source.space is not COLORECTAL:
+    elif config.data.name in ("folder", "own") and source.space is not COLORECTAL:
         texts += [c.canonical for c in source.prompts.classes]
     reader = text_reader(Path(plan.base.path_or_hub)) if plan.base and texts else None
     notes += _reading_notes(reader, texts) if reader else []

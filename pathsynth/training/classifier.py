@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,18 +18,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from pathsynth.config import ClassifierConfig
+from pathsynth.config import AnyClassifier
 from pathsynth.data.dataset import DataSet, LabelledImages
 from pathsynth.data.degrade import degrade
 from pathsynth.data.stain import stain_jitter
 from pathsynth.data.tensors import dihedral, to_float
 from pathsynth.ledger.atomic import write_json
-from pathsynth.ledger.errors import StageError
+from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.records import Metric
 from pathsynth.ledger.seeds import derive_seed
 from pathsynth.metrics.agreement import Agreement, Interval, accuracy_auc, agreement, macro_interval, wilson
 from pathsynth.metrics.calibration import ConfidenceBin, expected_calibration_error, fit_temperature, reliability
-from pathsynth.models.classifier import Classifier, ClassifierSpec, save_classifier
+from pathsynth.models.classifier import Classifier, ClassifierSpec, OwnClassifier, OwnSpec, own_module, save_classifier
 from pathsynth.training.optimizer import build_optimizer
 from pathsynth.training.ranks import own_environment
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
@@ -90,34 +90,98 @@ class ClassifierBatches:
         return LabelledBatch(to_float(self.selection.images[rows]), torch.from_numpy(self.selection.labels[rows]))
 
 
-class ClassifierModule(pl.LightningModule):
-    """Cross-entropy with label smoothing, AdamW or Muon, warm-up and cosine; macro-F1 on the selection half of val once an epoch.
+class ClassifierData(pl.LightningDataModule):
+    """The batches of a training as Lightning asks for them: ``steps`` of training, and the selection half of val."""
 
-    ``scored`` is what is validated and kept: the classifier, or the running mean of its weights.
-    """
-
-    def __init__(self, classifier: Classifier, batches: ClassifierBatches, config: ClassifierConfig) -> None:
+    def __init__(self, batches: ClassifierBatches, epochs: int) -> None:
         super().__init__()
-        self.classifier = classifier
-        averaging = get_ema_multi_avg_fn(config.ema_decay)
-        self.averaged = AveragedModel(classifier, multi_avg_fn=averaging, use_buffers=True) if config.ema_decay else None
-        self._batches, self._config = batches, config
-        self.steps = config.epochs * batches.an_epoch
-        self.score_name = f"{config.architecture}/macro_f1"
-        self._logits: list[Tensor] = []
+        self.batches = batches
+        self.steps = epochs * batches.an_epoch
 
     def train_dataloader(self):
-        return step_loader(self._batches.of_step, self.global_step, self.steps)
+        assert self.trainer
+        return step_loader(self.batches.of_step, self.trainer.global_step, self.steps)
 
     def val_dataloader(self):
-        return step_loader(self._batches.validation, 0, math.ceil(len(self._batches.selection) / _VALIDATION_BATCH))
+        return step_loader(self.batches.validation, 0, math.ceil(len(self.batches.selection) / _VALIDATION_BATCH))
+
+
+class Scored(pl.LightningModule):
+    """What the program adds to the LightningModule of a classifier: macro-F1 on the selection half of val, once an epoch.
+
+    ``title``: before the names of its metrics. ``answers``: how many logits an image must get.
+    """
+
+    title: str
+    answers: int
+
+    @property
+    def scored(self) -> nn.Module:
+        """What is validated and kept."""
+        return self
+
+    def on_validation_epoch_start(self) -> None:
+        self._seen: list[tuple[Tensor, Tensor]] = []
+
+    def validation_step(self, batch: LabelledBatch, _: int) -> None:
+        logits = self.scored(batch.images)
+        if logits.shape != (len(batch.labels), self.answers):
+            line = f"{self.title}.forward gave {tuple(logits.shape)} for {len(batch.labels)} images of {self.answers} classes"
+            raise StageError(f"{line}; it should give a logit for each class")
+        self._seen.append((logits.cpu(), batch.labels.cpu()))
+
+    def on_validation_epoch_end(self) -> None:
+        logits, labels = map(torch.cat, zip(*self._seen, strict=True))
+        self._seen.clear()
+        scores = agreement(labels.numpy(), logits.argmax(dim=1).numpy(), logits.shape[1])
+        self.log(f"{self.title}/macro_f1", scores.macro_f1, prog_bar=True)
+        self.log(f"{self.title}/val_loss", functional.cross_entropy(logits, labels))
+
+
+def add_scores(module: pl.LightningModule, title: str, answers: int) -> Scored:
+    """The module, made a :class:`Scored` where its class is none; a validation of its own is not called then."""
+    if not isinstance(module, Scored):
+        kind = type(module)
+        module.__class__ = type(kind.__name__, (Scored, kind), {"__module__": kind.__module__})  # as torch's parametrizations do
+    assert isinstance(module, Scored)
+    module.title, module.answers = title, answers
+    return module
+
+
+class ClassifierModule(Scored):
+    """A timm network: cross-entropy with label smoothing, AdamW or Muon, warm-up and cosine.
+
+    ``classes`` and ``size`` are the program's; the other arguments are settings (:class:`pathsynth.config.ClassifierConfig`).
+    ``revision``: of pretrained weights (None: the newest). What is scored is the classifier, or the running mean of its weights.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        size: int,
+        architecture: str,
+        stem: str,
+        pretrained: bool,
+        optimizer: str,
+        lr: float,
+        weight_decay: float,
+        width: float = 1.0,
+        ema_decay: float = 0.0,
+        revision: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.classifier = Classifier(ClassifierSpec(architecture, size, stem, tuple(classes), "", width), pretrained, revision)
+        averaging = get_ema_multi_avg_fn(ema_decay)
+        self.averaged = AveragedModel(self.classifier, multi_avg_fn=averaging, use_buffers=True) if ema_decay else None
+        self.title = architecture
+        self._optimizer = {"_target_": _OPTIMIZERS[optimizer], "lr": lr, "weight_decay": weight_decay}
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.scored(images)
 
     def training_step(self, batch: LabelledBatch, _: int) -> Tensor:
-        torch.manual_seed(derive_seed(self._config.seed, "classifier dropout", self.global_step))
         loss = functional.cross_entropy(self.classifier(batch.images), batch.labels, label_smoothing=_SMOOTHING)
-        if not torch.isfinite(loss):
-            raise StageError(f"the loss of {self._config.architecture} became {loss.item()} at step {self.global_step + 1}; lower its lr")
-        self.log(f"{self._config.architecture}/loss", loss, prog_bar=True, batch_size=len(batch.labels))
+        self.log(f"{self.title}/loss", loss, prog_bar=True, batch_size=len(batch.labels))
         return loss
 
     def on_train_batch_end(self, *_: Any) -> None:
@@ -128,22 +192,25 @@ class ClassifierModule(pl.LightningModule):
     def scored(self) -> nn.Module:
         return self.averaged.module if self.averaged else self.classifier
 
-    def validation_step(self, batch: LabelledBatch, _: int) -> None:
-        self._logits.append(self.scored(batch.images).cpu())
-
-    def on_validation_epoch_end(self) -> None:
-        logits, labels = torch.cat(self._logits), self._batches.selection.labels
-        self._logits.clear()
-        scores = agreement(labels, logits.argmax(dim=1).numpy(), logits.shape[1])
-        self.log(self.score_name, scores.macro_f1, prog_bar=True)
-        self.log(f"{self._config.architecture}/val_loss", functional.cross_entropy(logits, torch.from_numpy(labels)))
-
     def configure_optimizers(self):
-        settings = {"_target_": _OPTIMIZERS[self._config.optimizer], "lr": self._config.lr, "weight_decay": self._config.weight_decay}
-        optimizer = build_optimizer(settings, _by_dimensions(self.classifier.parameters()))
-        warmup = max(1, self.steps // 10)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, warmup, self.steps, 0.01))
+        optimizer, steps = build_optimizer(self._optimizer, _by_dimensions(self.classifier.parameters())), self.trainer.max_steps
+        warmup = max(1, steps // 10)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, warmup, steps, 0.01))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class FiniteSteps(pl.Callback):
+    """Every step draws from a generator of its own, so that a training that goes on is the same; a loss that is not finite ends it."""
+
+    def __init__(self, seed: int, title: str) -> None:
+        self._seed, self._title = seed, title
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        torch.manual_seed(derive_seed(self._seed, "classifier dropout", trainer.global_step))
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        if not torch.isfinite(loss):
+            raise StageError(f"the loss of {self._title} became {loss.item()} at step {trainer.global_step + 1}; lower its lr")
 
 
 def _by_dimensions(parameters: Iterable[nn.Parameter]) -> dict[str, list[nn.Parameter]]:
@@ -163,9 +230,9 @@ class BestWeights(pl.Callback):
         self.step = 0
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, ClassifierModule)
-        metrics = trainer.callback_metrics
-        score = (float(metrics[pl_module.score_name]), -float(metrics[pl_module.score_name.replace("macro_f1", "val_loss")]))
+        assert isinstance(pl_module, Scored)
+        metrics, title = trainer.callback_metrics, pl_module.title
+        score = (float(metrics[f"{title}/macro_f1"]), -float(metrics[f"{title}/val_loss"]))
         if score > self.score:
             self.score, self.step = score, trainer.global_step
             self.state = {name: tensor.clone() for name, tensor in pl_module.scored.state_dict().items()}
@@ -222,7 +289,7 @@ class ClassifierScores:
 
 
 def train_classifier(
-    config: ClassifierConfig,
+    config: AnyClassifier,
     data: DataSet,
     folder: Path,
     callbacks: list[pl.Callback],
@@ -243,9 +310,6 @@ def train_classifier(
         StageError: the loss stopped being finite, or the checkpoint cannot be read.
     """
     symmetric = data.space.symmetry == "d4"
-    spec = ClassifierSpec(
-        config.architecture, data.size, config.stem, data.space.slugs, data.space.name, config.width, config.tta_d4 and symmetric
-    )
     batches = ClassifierBatches(
         train=data.part(config.part),
         selection=data.selection(),
@@ -259,16 +323,36 @@ def train_classifier(
     points = ResumePoints(work, _CHECKPOINT_EVERY) if work else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "classifier weights"))
-        classifier = Classifier(spec, config.pretrained, revision)
-        module = ClassifierModule(classifier, batches, config)
-        stop = EarlyStopping(module.score_name, mode="max", patience=config.patience)
-        _fit(module, batches.an_epoch, [*callbacks, best, stop], points, logger, folder)
-    classifier.load_state_dict(best.state)
+        module = add_scores(_module(config, data, revision), config.title, len(data.space))
+        stop = EarlyStopping(f"{module.title}/macro_f1", mode="max", patience=config.patience)
+        steps = FiniteSteps(config.seed, module.title)
+        _fit(module, ClassifierData(batches, config.epochs), batches.an_epoch, [steps, *callbacks, best, stop], points, logger, folder)
+    classifier = _classifier(module, config, data)
+    classifier.load_state_dict(best.state) if isinstance(module, ClassifierModule) else module.load_state_dict(best.state)
     classifier.temperature = fit_temperature(_logits(classifier, batches.selection), batches.selection.labels)
     scores = score_classifier(classifier, data, splits, config.seed)
     save_classifier(folder, classifier, _card(config, data, batches, best))
     write_json(folder / SCORES, [m.to_json() for s in scores for m in s.records(data.space, data.name, config.seed)])
     return scores
+
+
+def _module(config: AnyClassifier, data: DataSet, revision: str | None) -> pl.LightningModule:
+    """The LightningModule that a configuration names, as Hydra makes it."""
+    pinned = {"revision": revision} if revision else {}
+    module = own_module({**config.module, **pinned}, data.space.slugs, data.size)
+    if not isinstance(module, pl.LightningModule):
+        raise RequestError(f"{config.module['_target_']} made a {type(module).__name__}, no LightningModule; name one that does")
+    return module
+
+
+def _classifier(module: Scored, config: AnyClassifier, data: DataSet) -> Classifier:
+    """What gates and judges: the module's timm network, or the user's module itself."""
+    space, turns = data.space, config.tta_d4 and data.space.symmetry == "d4"
+    if isinstance(module, ClassifierModule):
+        module.classifier.spec = replace(module.classifier.spec, space=space.name, tta_d4=turns)
+        return module.classifier
+    spec = OwnSpec(config.architecture, data.size, "", space.slugs, space.name, tta_d4=turns, module=config.module)
+    return OwnClassifier(spec, module)
 
 
 def score_classifier(classifier: Classifier, data: DataSet, splits: Iterable[str], seed: int) -> tuple[ClassifierScores, ...]:
@@ -309,11 +393,17 @@ def _logits(classifier: Classifier, images: LabelledImages) -> np.ndarray:
 
 
 def _fit(
-    module: ClassifierModule, an_epoch: int, callbacks: list[pl.Callback], points: ResumePoints | None, logger: Logger | None, folder: Path
+    module: Scored,
+    data: ClassifierData,
+    an_epoch: int,
+    callbacks: list[pl.Callback],
+    points: ResumePoints | None,
+    logger: Logger | None,
+    folder: Path,
 ) -> None:
     trainer = pl.Trainer(
         default_root_dir=str(folder),
-        max_steps=module.steps,
+        max_steps=data.steps,
         devices=1,
         val_check_interval=an_epoch,
         check_val_every_n_epoch=None,
@@ -326,10 +416,10 @@ def _fit(
         enable_model_summary=False,
         enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
     )
-    trainer.fit(module, ckpt_path=points.checkpoint if points else None, weights_only=True)
+    trainer.fit(module, datamodule=data, ckpt_path=points.checkpoint if points else None, weights_only=True)
 
 
-def _card(config: ClassifierConfig, data: DataSet, batches: ClassifierBatches, best: BestWeights) -> dict[str, str | int | float]:
+def _card(config: AnyClassifier, data: DataSet, batches: ClassifierBatches, best: BestWeights) -> dict[str, str | int | float]:
     return {
         "data": data.name,
         "data_identity": data.identity,

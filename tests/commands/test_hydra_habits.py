@@ -186,7 +186,7 @@ def test_pythonoptimize_is_named_where_hydras_grammar_needs_assertions(form, tmp
     "argument, told",
     [
         ("+optimizer.lr=1", "optimizer.lr has a value already, so nothing can be added there; leave out the plus: optimizer.lr=…"),
-        ("data.root=images", "data.root belongs to data=pathmnist, medmnist, folder, ready, and data.name is phantom; leave it out"),
+        ("data.root=images", "data.root belongs to data=pathmnist, medmnist, folder, ready, own, and data.name is phantom; leave it out"),
         ("+trainer.log_every_n_step=5", "unknown key trainer.log_every_n_step; nearest: trainer.log_every_n_steps"),
         ("+trainer.max_epochs=3", "trainer.max_epochs cannot be set: a training is counted in steps; set trainer.max_steps"),
         ("+callbacks.mine.monitor=x", "callbacks.mine._target_ should name a class"),

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from pathsynth.commands.quoting import quote_free_text
+from pathsynth.commands.quoting import choose_own_options, quote_free_text
 from pathsynth.config.shipped import conf_folder
 
 ARGUMENT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"))
@@ -75,6 +75,23 @@ def test_the_whole_composition_keeps_the_prompt(text):
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config = compose("generate", quote_free_text([f"prompt={text}"], multirun=False))
     assert OmegaConf.to_container(config, resolve=True)["prompt"] == text
+
+
+OURS = "pathsynth.training.classifier.ClassifierModule"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "added"),
+    [
+        (["gate._target_=my.Gate", "lora.rank=2"], ["classifier@gate=own_gate"]),
+        (["+judge._target_=my.A,my.B"], ["classifier@judge=own_judge"]),
+        (["classifier._target_=my.Gate", "data._target_=my.Data"], ["data=own", "classifier=own_gate"]),
+        (["classifier@gate=mine", "gate._target_=my.Gate"], []),
+        ([f"gate._target_={OURS}", "callbacks.mine._target_=my.Callback", "data=folder"], []),
+    ],
+)
+def test_a_class_of_the_users_stands_on_the_option_that_has_no_argument_of_ours(arguments, added):
+    assert choose_own_options(arguments) == [*added, *arguments]
 
 
 @pytest.mark.parametrize("pattern", [r"regex:(slide\d+)_", r"regex:^[^/]+/(?P<patient>\w+),", "csv:my groups, all (1).csv"])

@@ -80,6 +80,12 @@ WATCHER = {"_target_": "pytorch_lightning.callbacks.LearningRateMonitor"}
 STRICT = {"_target_": "pathsynth.sampling.verdict.AtLeast", "threshold": 0.9}
 REVISING = {"_target_": "pathsynth.sampling.retry.StandardRetry", "revise": 0.5}
 ALONE = frozenset({"classifier"})
+MINE = {
+    "part": "a", "epochs": 1, "batch_size": 8, "augment_d4": True, "augment_stain": False, "patience": 1, "seed": 0,
+    "module": {"_target_": "my_gate.MyGate", "width": 8},
+}
+DRAWN_BY_A_CLASS = {"data.name": "own", "data.module": {"_target_": "examples.my_dataset.MyDataset", "noise": 5.0}}
+WIDER = {"_target_": "my_gate.MyGate", "width": 16}
 
 _OF_A_CLASSIFIER: Mapping[str, Any] = {
     "architecture": "resnet10t", "stem": "stock", "part": "all", "pretrained": True, "epochs": 2, "batch_size": 8, "optimizer": "muon",
@@ -125,6 +131,7 @@ TABLE: Mapping[str, Sequence[Case]] = {
     "data.group": [Case(r"regex:(\d)\.png", OF_FOLDER, OWN)],
     "data.prompts": [Case("{words}", TRAINED | {"cache"}, OWN)],
     "data.captions": [Case("txt", TRAINED | {"cache"}, OWN), Case("{captions.csv}", given={**OWN, "data.captions": "txt"})],
+    "data.module": [Case({"_target_": "examples.my_dataset.MyDataset", "noise": 9.0}, OF_FOLDER, DRAWN_BY_A_CLASS)],
     "base.name": [Case("local")],
     "base.path": [Case("{same base}")],
     "base.hub": [Case("other/model", BY_BASE, HUB)],
@@ -133,6 +140,10 @@ TABLE: Mapping[str, Sequence[Case]] = {
     "base.lr": [Case({"muon": 1.0})],
     **{f"gate.{key}": [Case(value, GATED)] for key, value in _OF_A_CLASSIFIER.items()},
     **{f"judge.{key}": [Case(value, JUDGED)] for key, value in {**_OF_A_CLASSIFIER, "batch_size": 4, "part": "a"}.items()},
+    **{
+        f"{role}.module": [Case(WIDER, stages, given={role: MINE})]
+        for role, stages in {"gate": GATED, "judge": JUDGED, "classifier": ALONE}.items()
+    },
     **{f"classifier.{key}": [Case(value, ALONE)] for key, value in _OF_A_CLASSIFIER.items()},
     **{f"{role}.test": [Case(True, frozenset({f"{role}_test"}))] for role in ("gate", "judge", "classifier")},
     "lora.rank": [Case(3, TRAINED)],
@@ -249,8 +260,9 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Every key of a schema, groups with dots."""
     for name, known in model.model_fields.items():
         kinds = (known.annotation, *get_args(known.annotation))
-        group = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        yield from keys_of(group, f"{prefix}{name}.") if group else [f"{prefix}{known.alias or name}"]
+        groups = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        yield from (key for group in groups for key in keys_of(group, f"{prefix}{name}."))
+        yield from () if groups else [f"{prefix}{known.alias or name}"]
 
 
 def test_every_key_of_the_schema_is_in_the_table():

@@ -276,7 +276,7 @@ def test_an_epoch_shows_no_image_twice():
 @pytest.mark.parametrize(("symmetry", "turned"), [("d4", True), ("none", False)])
 def test_images_are_turned_only_where_the_label_space_allows_it(symmetry, turned, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(module, "_fit", lambda fitted, *_: seen.append(fitted._batches.orientations) or exit_early())
+    monkeypatch.setattr(module, "_fit", lambda _, fitted, *__: seen.append(fitted.batches.orientations) or exit_early())
     with pytest.raises(KeyboardInterrupt):
         train_classifier(config(), data(LabelSpace("stripes", SPACE.classes, symmetry)), tmp_path, [], None)
     assert seen == [turned]

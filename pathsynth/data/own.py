@@ -1,0 +1,157 @@
+"""Data sets of the user's own classes: read, checked and identified by a process of its own, which alone runs their code. No torch."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from pathsynth.config import DataConfig
+from pathsynth.data.dataset import SPLITS, DataSet, LabelledImages
+from pathsynth.data.decoded import read_split
+from pathsynth.ledger.atomic import read_json, write_json
+from pathsynth.ledger.errors import RequestError, StageError
+from pathsynth.ledger.identity import digest
+from pathsynth.vocabulary.labels import LabelSpace, UnknownLabelError, label_space_of
+from pathsynth.vocabulary.prompts import generic_prompts
+
+_READER = "pathsynth.data.own_reader"
+_DESCRIPTION = "description.json"
+
+
+class OwnData(Protocol):
+    """What a class needs to be a data set. Its constructor gets ``size`` (pixels) by keyword, ``root`` where data.root is set, and
+    whatever other keys the group data has.
+
+    ``classes``: their names, in the order of the labels; images are asked for by these words.
+    """
+
+    @property
+    def classes(self) -> Sequence[str]: ...
+
+    def images(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Of ``"train"``, ``"val"`` or ``"test"``: images, uint8 (N, size, size, 3), and whole numbers (N,), places in ``classes``."""
+        ...
+
+
+@dataclass(frozen=True)
+class OwnImages:
+    """What the reader saw: the names of the classes, and of each split how many images it has and their digest, labels included."""
+
+    classes: tuple[str, ...]
+    counts: Mapping[str, int]
+    digests: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"classes": list(self.classes), "counts": dict(self.counts), "digests": dict(self.digests)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> OwnImages:
+        return cls(tuple(record["classes"]), record["counts"], record["digests"])
+
+    def identity(self, config: DataConfig) -> str:
+        """Twelve hex digits of what the images show and are called; not of the class that gives them."""
+        return digest({"own": self.classes, "size": config.size, "symmetry": config.symmetry, "splits": self.digests})
+
+
+def own_data(config: DataConfig) -> DataSet:
+    """The data set of the class that ``config`` names; its images are kept in a temporary folder once one is asked for.
+
+    Raises:
+        RequestError: the class cannot be loaded or made, raises something, or gives what no data set is; the message says which.
+    """
+    seen = _seen(config)
+    identity = seen.identity(config)
+
+    @functools.cache
+    def kept() -> tempfile.TemporaryDirectory[str]:  # removed with the data set
+        folder = tempfile.TemporaryDirectory()
+        keep_own_images(config, identity, Path(folder.name))
+        return folder
+
+    return _data_set(config, seen, identity, lambda split: read_split(Path(kept().name), split))
+
+
+def kept_own_data(config: DataConfig, folder: Path, identity: str) -> DataSet:
+    """The data set that :func:`keep_own_images` left in ``folder``; none of the user's code runs.
+
+    Raises:
+        StageError: a file is missing or damaged.
+    """
+    try:
+        seen = OwnImages.from_json(read_json(folder / _DESCRIPTION))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StageError(f"the decoded images in {folder} cannot be read ({error}); delete that folder, and run again") from error
+    return _data_set(config, seen, identity, functools.cache(lambda split: read_split(folder, split)))
+
+
+def keep_own_images(config: DataConfig, identity: str, folder: Path) -> None:
+    """Write the images and labels of each split to ``folder``, as :func:`pathsynth.data.decoded.read_split` reads them.
+
+    Raises:
+        RequestError: as :func:`own_data`, or the images are others than those with that identity.
+    """
+    seen = _result(_read(_order(config, folder)))
+    if seen.identity(config) != identity:
+        raise RequestError(f"images of {config.module['_target_']} have changed since the trial was planned; run the same command again")
+    write_json(folder / _DESCRIPTION, seen.to_json())
+
+
+def _data_set(config: DataConfig, seen: OwnImages, identity: str, read: Callable[[str], LabelledImages]) -> DataSet:
+    name = str(config.module["_target_"]).rpartition(".")[2]
+    shown = "/".join(f"{seen.counts[split]:,}" for split in SPLITS)
+    space = _space(seen.classes, name, config.symmetry)
+    return DataSet(f"{name} {config.size} px ({shown})", identity, config.size, space, generic_prompts(space), read)
+
+
+def _space(classes: Sequence[str], name: str, symmetry: str) -> LabelSpace:
+    try:
+        return replace(label_space_of(classes), name=name, symmetry=symmetry)
+    except UnknownLabelError as error:
+        raise RequestError(f"data: {name}.{error}") from error
+
+
+def _seen(config: DataConfig) -> OwnImages:
+    return _result(_read_once(_order(config, None)))
+
+
+def _order(config: DataConfig, folder: Path | None) -> str:
+    """What the reader is to do, as JSON."""
+    root = {"root": config.root} if config.root else {}
+    counts = {"train": config.n_train, "val": config.n_val, "test": config.n_test}
+    order = {"module": {**config.module, **root}, "size": config.size, "counts": counts, "folder": str(folder) if folder else None}
+    return json.dumps(order, sort_keys=True)
+
+
+def _result(told: str) -> OwnImages:
+    record = json.loads(told)
+    if "fault" in record:
+        raise RequestError(record["fault"])
+    return OwnImages.from_json(record)
+
+
+@functools.lru_cache(maxsize=64)
+def _read_once(order: str) -> str:
+    print("reading the data set that the request names …", file=sys.stderr, flush=True)
+    return _read(order)
+
+
+def _read(order: str) -> str:
+    """What the reader tells, as JSON."""
+    ended = subprocess.run([sys.executable, "-m", _READER], input=order, capture_output=True, text=True)
+    try:
+        told = ended.stdout.splitlines()[-1]
+        json.loads(told)
+        return told
+    except (ValueError, IndexError):
+        last = (ended.stderr.strip().splitlines() or [f"status {ended.returncode}"])[-1]
+        target = json.loads(order)["module"]["_target_"]
+        return json.dumps({"fault": f"data: {target} ended the process that reads it ({last}); correct it, or give it more memory"})

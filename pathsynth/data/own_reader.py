@@ -1,0 +1,136 @@
+"""The process that runs a user's data set: it makes the object, reads each split, checks it, and keeps it where it is told to.
+
+It reads an order as JSON from its input (:mod:`pathsynth.data.own`), and prints what it saw, or the fault, as JSON in the last line of its
+output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import inspect
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra.utils
+import numpy as np
+
+from pathsynth.data.dataset import SPLITS, first_of_each_class
+from pathsynth.data.decoded import write_labels
+
+_GIVEN = ("size", "root")
+
+
+class Fault(Exception):
+    """What is wrong with the class or with what it gives; one line with its remedy."""
+
+
+def read(order: Mapping[str, Any]) -> dict[str, Any]:
+    """What :class:`pathsynth.data.own.OwnImages` holds, as JSON.
+
+    Raises:
+        Fault: the class or what it gives is no data set.
+    """
+    name, size, folder = order["module"]["_target_"], order["size"], order["folder"]
+    data = _made(order["module"], size)
+    classes = _classes(data, name)
+    counts, digests = {}, {}
+    for split in SPLITS:
+        images, labels = _split(data, split, name, size, classes)
+        wanted = order["counts"][split]
+        if wanted > len(labels):
+            raise Fault(f"{name} has {len(labels):,} {split} images, not {wanted:,}; lower data.n_{split}, or set 0 for all")
+        if split == "train" and 0 < wanted < len(classes):
+            raise Fault(f"data.n_train={wanted} leaves some of the {len(classes)} classes without an image; raise it, or set 0 for all")
+        if wanted:
+            rows = first_of_each_class(labels, wanted)
+            images, labels = images[rows], labels[rows]
+        counts[split], digests[split] = len(labels), _digest(images, labels)
+        if folder:
+            np.save(Path(folder) / f"{split}.npy", images)
+            write_labels(Path(folder), split, labels, None)
+    return {"classes": list(classes), "counts": counts, "digests": digests}
+
+
+def _made(module: Mapping[str, Any], size: int) -> Any:
+    """The object. Loading the class, binding its arguments and making it each have a line of their own."""
+    name = module["_target_"]
+    try:
+        maker = hydra.utils.get_object(name)
+        signature = inspect.signature(maker)
+    except Exception as error:  # whatever a module of someone else's raises
+        line = f"data._target_={name} cannot be loaded ({' '.join(str(error).split())})"
+        raise Fault(f"{line}; correct the name, or put its module where the command starts") from error
+    arguments = {key: value for key, value in module.items() if not (key.startswith("_") and key.endswith("_"))}
+    try:
+        signature.bind(size=size, **arguments)
+    except TypeError as error:
+        taken = ", ".join(key for key in signature.parameters if key not in _GIVEN) or "no argument"
+        given = " and ".join(key for key in _GIVEN if key == "size" or key in signature.parameters)
+        raise Fault(f"data: {name} refuses its arguments ({error}); it takes {taken} besides {given}") from error
+    try:
+        return hydra.utils.instantiate(dict(module), size=size, _convert_="all")
+    except Exception as error:
+        raise Fault(f"data: {name} cannot be made ({_reason(error.__cause__ or error)}); correct it, or its arguments") from error
+
+
+def _classes(data: Any, name: str) -> tuple[str, ...]:
+    classes = getattr(data, "classes", None)
+    if isinstance(classes, str) or not isinstance(classes, Sequence) or not all(isinstance(c, str) for c in classes):
+        raise Fault(f"data: {name}.classes should be a list of names, in the order of the labels, got {classes!r}")
+    if len(classes) < 2:
+        raise Fault(f"data: {name}.classes should be two names or more, got {list(classes)}")
+    return tuple(classes)
+
+
+def _split(data: Any, split: str, name: str, size: int, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels (int64) of a split."""
+    called = f"data: {name}.images('{split}')"
+    try:
+        given = data.images(split)
+    except Exception as error:  # whatever code of someone else's raises
+        raise Fault(f"{called} raised {_reason(error)}; it should give the images and labels of train, val and test") from error
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        raise Fault(f"{called} gave a {type(given).__name__}; it should give two arrays, images and labels")
+    images, labels = map(np.asarray, given)
+    if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
+        wanted = f"uint8 (N, {size}, {size}, 3)"
+        raise Fault(f"{called} gave images {images.dtype} {images.shape}; they should be {wanted}: convert them, or set data.size")
+    if labels.dtype.kind not in "iu" or labels.shape != (len(images),):
+        raise Fault(f"{called} gave labels {labels.dtype} {labels.shape}; they should be whole numbers ({len(images)},)")
+    labels = labels.astype(np.int64)
+    wrong = labels[(labels < 0) | (labels >= len(classes))]
+    if len(wrong):
+        raise Fault(f"{called} gave the label {wrong[0]}, and there are {len(classes)} classes; labels are places in classes, from 0 on")
+    absent = sorted(set(range(len(classes))) - set(labels.tolist()))
+    if absent:
+        raise Fault(f"{called} has no image of {classes[absent[0]]}; give some of every class, or leave the class out")
+    return images, labels
+
+
+def _digest(images: np.ndarray, labels: np.ndarray) -> str:
+    seen = hashlib.blake2b(labels.tobytes(), digest_size=16)
+    for image in images:  # one by one, for they may be mapped from the disk
+        seen.update(image.tobytes())
+    return seen.hexdigest()
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def main() -> None:
+    order = json.load(sys.stdin)
+    with contextlib.redirect_stdout(sys.stderr):  # whatever the user's code prints
+        try:
+            told = read(order)
+        except Fault as fault:
+            told = {"fault": str(fault)}
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()
