@@ -83,10 +83,9 @@ def carry_out_here(folder: Path, lease: Lease, environment: Mapping[str, str]) -
         KeyboardInterrupt: the trial was asked to stop; its state is written by then.
     """
     manifest, over = read_manifest(folder), threading.Event()
-    before, path = dict(os.environ), list(sys.path)
+    before = dict(os.environ)
     os.environ.clear()
     os.environ.update(environment)
-    sys.path.insert(0, os.getcwd())  # as `python -m` does for a trial's own process: classes of the user's are found there
     try:
         reporter = _Reporter(folder, lease.beat(_die), read_state(folder))
         with interruption.listening(), _log_of_its_own(), modules_of_this_folder():
@@ -99,7 +98,6 @@ def carry_out_here(folder: Path, lease: Lease, environment: Mapping[str, str]) -
                 over.set()
             stopped = interruption.requested() and not interruption.cause()
     finally:
-        sys.path[:] = path
         os.environ.clear()
         os.environ.update(before)
     state = read_state(folder)

@@ -63,11 +63,6 @@ def test_a_class_that_ends_the_process_is_told(monkeypatch, tmp_path):
 RULE = "pathsynth.sampling.verdict.Rule"
 
 
-def fault_of(settings, kind=RULE, given=()):
-    (fault,) = class_faults(ClassRequest(objects=[ObjectRequest("sampling.rules.mine", settings, kind, given)]))
-    return fault
-
-
 @pytest.fixture
 def my_module(monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{':'.join(path for path in sys.path if path)}")
@@ -76,28 +71,21 @@ def my_module(monkeypatch, tmp_path):
         "class Half:\n    def __init__(self): pass\n    reason = 'half'\n"
         "NAME = 'a text'\n"
     )
-    return "mine"
 
 
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"_target_": "mine.Gone"}, ["sampling.rules.mine._target_=mine.Gone cannot be loaded", "correct the name"]),
-        ({"_target_": "mine.Half"}, ["is no pathsynth.sampling.verdict.Rule", "lacks slack"]),
-        ({"_target_": "mine.NAME"}, ["neither a class nor a function"]),
-        ({"_target_": "mine.Rule", "limmit": 2}, ["mine.Rule refuses its arguments", "limmit", "it takes limit besides space"]),
-    ],
-)
-def test_an_object_that_cannot_be_made_is_told_with_its_key(my_module, settings, words):
-    fault = fault_of(settings, given=["space"])
-    assert "\n" not in fault
-    assert [word for word in words if word not in fault] == [], fault
-
-
-def test_an_object_of_another_base_class_is_told(my_module):
-    assert "lacks the base class Module" in fault_of({"_target_": "mine.Rule"}, "torch.nn.Module", ["space"])
-
-
-def test_an_object_that_fits_has_no_fault(my_module):
-    request = ObjectRequest("sampling.rules.mine", {"_target_": "mine.Rule", "limit": 2, "_recursive_": False}, RULE, ["space"])
-    assert class_faults(ClassRequest(objects=[request])) == []
+@pytest.mark.usefixtures("my_module")
+def test_objects_that_cannot_be_made_are_told_with_their_keys():
+    wrong = {
+        "gone": ({"_target_": "mine.Gone"}, RULE, ["sampling.rules.gone._target_=mine.Gone cannot be loaded", "correct the name"]),
+        "half": ({"_target_": "mine.Half"}, RULE, ["is no pathsynth.sampling.verdict.Rule", "lacks slack"]),
+        "name": ({"_target_": "mine.NAME"}, RULE, ["neither a class nor a function"]),
+        "slip": ({"_target_": "mine.Rule", "limmit": 2}, RULE, ["refuses its arguments", "limmit", "it takes limit besides space"]),
+        "other": ({"_target_": "mine.Rule"}, "torch.nn.Module", ["lacks the base class Module"]),
+    }
+    right = ObjectRequest("sampling.rules.fits", {"_target_": "mine.Rule", "limit": 2, "_recursive_": False}, RULE, ["space"])
+    requests = [ObjectRequest(f"sampling.rules.{key}", settings, kind, ["space"]) for key, (settings, kind, _) in wrong.items()]
+    faults = class_faults(ClassRequest(objects=[*requests, right]))
+    assert len(faults) == len(wrong), faults
+    for fault, (_, _, words) in zip(faults, wrong.values(), strict=True):
+        assert "\n" not in fault
+        assert [word for word in words if word not in fault] == [], fault
