@@ -66,6 +66,46 @@ def trial_images(folder: Path, slugs: Sequence[str], shown: Sequence[str], slots
     return TrialImages((*drawn, *beside), tuple(_absent(folder, lost, real)))
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a slot. ``predicted`` is a label (None: not known), ``reason`` why it was rejected, ``path`` None: no image was kept."""
+
+    slug: str
+    slot: int
+    attempt: int
+    seed: str
+    prompt: str
+    predicted: int | None
+    probability: float | None
+    accepted: bool
+    reason: str
+    path: Path | None
+
+
+def slot_attempts(folder: Path, shown: Sequence[str], slots: int) -> tuple[Attempt, ...]:
+    """All attempts at the first ``slots`` slots of the classes ``shown``, by slot and attempt; none where there is no attempt log."""
+    if not (folder / _LEDGER).is_file():
+        return ()
+    return tuple(_attempt(row, folder) for row in _rows(folder, slots) if row["class_slug"] in shown)
+
+
+def _attempt(row: Mapping[str, Any], folder: Path) -> Attempt:
+    known = {key: value for key, value in row.items() if value is not None and value == value}
+    path = folder / str(known["image"]) if known.get("image") else None
+    return Attempt(
+        slug=str(row["class_slug"]),
+        slot=int(row["slot"]),
+        attempt=int(row["attempt"]),
+        seed=str(known.get("seed", "")),
+        prompt=str(known.get("prompt", "")),
+        predicted=int(known["predicted"]) if "predicted" in known else None,
+        probability=float(known["probability"]) if "probability" in known else None,
+        accepted=bool(row["accepted"]),
+        reason=str(known.get("reason", "")),
+        path=path if path and _is_inside(path, folder) else None,
+    )
+
+
 def nearest_pairs(folder: Path, slug: str, most: int) -> list[Path]:
     """Of a class the accepted images nearest to a training image, each followed by that one; ``most`` pairs, the nearest first."""
     beside = (folder / _NEAREST / slug).glob("*.png")

@@ -67,13 +67,14 @@ def _row(label: str, trials: Sequence[TrialSummary]) -> LeaderboardRow:
         seeds=tuple(t.settings.get(SEED, "") for t in finished),
         unfinished=len(trials) - len(finished),
         interval=OVER_SEEDS if len(finished) > 1 else OVER_IMAGES,
-        scores={key: _mean(found) for key, found in measured.items() if found},
+        scores={key: mean_score(found) for key, found in measured.items() if found},
     )
 
 
-def _mean(measured: Sequence[Metric]) -> Score:
+def mean_score(measured: Sequence[Metric], low: float = 0.0, high: float = 1.0) -> Score:
+    """The mean of one or more trials; the score lies between ``low`` and ``high``, and so does its interval."""
     n, value = sum(m.n for m in measured), fmean(m.value for m in measured)
     if len(measured) == 1:
         return Score(value, measured[0].low, measured[0].high, n)
     half = float(student.ppf(0.975, len(measured) - 1)) * stdev(m.value for m in measured) / len(measured) ** 0.5
-    return Score(value, max(0.0, value - half), min(1.0, value + half), n)
+    return Score(value, max(low, value - half), min(high, value + half), n)
