@@ -19,6 +19,7 @@ from pathsynth.ledger.errors import RequestError
 FIRST, ACCEPTED, REAL = "first", "accepted", "real"
 _LEDGER, _REAL, _NEAREST = "attempts.parquet", Path("grids", "real"), Path("grids", "nearest")
 _SHOWN = ("seed", "attempt", "prompt", "predicted", "probability", "accepted", "reason")
+_NONE = "This trial kept no images."
 _BESIDE = re.compile(r"(\d+)-(.+)\.png")
 
 
@@ -55,20 +56,28 @@ def trial_images(folder: Path, slugs: Sequence[str], shown: Sequence[str], slots
     ``slugs``: all classes, in the order of their labels. A trial without an attempt log has no images.
     """
     if not (folder / _LEDGER).is_file():
-        return TrialImages((), ("This trial kept no images.",))
+        return TrialImages((), (_NONE,))
     rows = [row for row in _rows(folder, slots) if row["class_slug"] in shown and row["image"]]
     first = [_image(FIRST, row, folder, slugs) for row in rows if row["attempt"] == 0]
     accepted = [_image(ACCEPTED, row, folder, slugs) for row in rows if row["accepted"]]
     drawn = [image for image in (*first, *accepted) if _is_inside(image.path, folder)]
-    places = [(slug, i, folder / _REAL / slug / f"{i}.png") for slug in shown for i in range(slots)] if real else []
-    beside = [ImageFile(REAL, slug, i, path, {}) for slug, i, path in places if path.is_file()]
+    beside = real_images(folder, shown, slots) if real else ()
     lost = sum(image.kind == FIRST for image in drawn) < len(first)
     return TrialImages((*drawn, *beside), tuple(_absent(folder, lost, real)))
 
 
+def real_images(folder: Path, shown: Sequence[str], slots: int) -> tuple[ImageFile, ...]:
+    """The real images that a trial keeps beside those of the first ``slots`` slots of the classes ``shown``."""
+    places = [(slug, i, folder / _REAL / slug / f"{i}.png") for slug in shown for i in range(slots)]
+    return tuple(ImageFile(REAL, slug, i, path, {}) for slug, i, path in places if path.is_file())
+
+
 @dataclass(frozen=True)
 class Attempt:
-    """One try at a slot. ``predicted`` is a label (None: not known), ``reason`` why it was rejected, ``path`` None: no image was kept."""
+    """One try at a slot. ``predicted`` is a label (None: not known), ``reason`` why it was rejected.
+
+    ``named``: the attempt log names an image; ``path`` is None where there is none.
+    """
 
     slug: str
     slot: int
@@ -79,6 +88,7 @@ class Attempt:
     probability: float | None
     accepted: bool
     reason: str
+    named: bool
     path: Path | None
 
 
@@ -87,6 +97,14 @@ def slot_attempts(folder: Path, shown: Sequence[str], slots: int) -> tuple[Attem
     if not (folder / _LEDGER).is_file():
         return ()
     return tuple(_attempt(row, folder) for row in _rows(folder, slots) if row["class_slug"] in shown)
+
+
+def absent_images(folder: Path, attempts: Sequence[Attempt], real: bool) -> tuple[str, ...]:
+    """A sentence for each kind of images that a trial with these attempts did not keep."""
+    if not (folder / _LEDGER).is_file():
+        return (_NONE,)
+    lost = any(a.attempt == 0 and a.named and not a.path for a in attempts)
+    return tuple(_absent(folder, lost, real))
 
 
 def _attempt(row: Mapping[str, Any], folder: Path) -> Attempt:
@@ -102,6 +120,7 @@ def _attempt(row: Mapping[str, Any], folder: Path) -> Attempt:
         probability=float(known["probability"]) if "probability" in known else None,
         accepted=bool(row["accepted"]),
         reason=str(known.get("reason", "")),
+        named=path is not None,
         path=path if path and _is_inside(path, folder) else None,
     )
 

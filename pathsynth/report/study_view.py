@@ -35,7 +35,7 @@ from pathsynth.report.comparison import (
     setting_effects,
     study_verdict,
 )
-from pathsynth.report.images import REAL, Attempt, slot_attempts, trial_images
+from pathsynth.report.images import Attempt, absent_images, real_images, slot_attempts
 from pathsynth.report.leaderboard import mean_score
 from pathsynth.report.measures import CLASS_MEASURES, MEASURES, NEEDED_CLASS_MEASURES, ClassMeasure, Measure, Reading
 from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Scores
@@ -45,13 +45,15 @@ from pathsynth.study.state import RUNNING, TrialState, read_state
 
 IMAGES = "report_images"
 """The folder beside the page that holds the images which would make it too large."""
-_INLINE_BYTES = 500_000
+_INLINE_BYTES = 260_000
 _FEW_TRIALS = 24
 _MOST_IMAGES, _MOST_OF_A_TRIAL, _LEAST_OF_A_TRIAL = 14_000, 700, 36
 _MOST_RECORDS = 12_000
 """Scores of classes in the page; of more, the least needed are left out."""
 _MOST_COUNTS = 60_000
 """Cells of confusion matrices in the page that are not zero; of more, no matrix is in it."""
+_MOST_WHOLE_READINGS = 4_000
+"""Scores of single trials that the page has with interval and n; of more, all but the main ones are bare values there."""
 _MOST_POINTS = 12_000
 """Points of training curves in the page; of more, evenly spaced ones are."""
 _SEEDS_FOR_NOISE = 2
@@ -131,12 +133,11 @@ def _with_pictures(trial: TrialSummary, plan: ImagePlan, largest: int, real: boo
         _overrides(trial)
         if not trial.finished:
             return _Shown(trial, (), (), None, ())
-        images = trial_images(trial.folder, _slugs([trial]), plan.slugs, plan.slots, real)
         attempts = slot_attempts(trial.folder, plan.slugs, plan.slots)
-        beside = [image for image in images.files if image.kind == REAL]
+        beside = real_images(trial.folder, plan.slugs, plan.slots) if real else ()
         paths = [a.path for a in attempts if a.path] + [image.path for image in beside]
         places = tuple((image.slug, image.slot) for image in beside)
-        return _Shown(trial, attempts, places, image_sprite(paths, largest), images.absent)
+        return _Shown(trial, attempts, places, image_sprite(paths, largest), absent_images(trial.folder, attempts, real))
     except Exception as error:  # a damaged file leads its library to raise whatever it may
         return _Shown(damaged(trial, error), (), (), None, ())
 
@@ -188,6 +189,16 @@ class _Texts:
         return self.all.setdefault(text, len(self.all))
 
 
+class _Draws:
+    """Class, slot, attempt and the numbers of the texts of seed and prompt: the same in most trials, so each is there once."""
+
+    def __init__(self) -> None:
+        self.all: dict[tuple[int, int, int, int, int], int] = {}
+
+    def number(self, draw: tuple[int, int, int, int, int]) -> int:
+        return self.all.setdefault(draw, len(self.all))
+
+
 class _Payload:
     """The record set of a page, as ``frontend/src/data.ts`` reads it."""
 
@@ -198,7 +209,7 @@ class _Payload:
         self.missing = missing_trials(self.trials)
         self.slugs = _slugs(self.finished)
         self.places = {slug: i for i, slug in enumerate(self.slugs)}
-        self.texts = _Texts()
+        self.texts, self.draws = _Texts(), _Draws()
         self.measures = [m for m in MEASURES if any(m.read(t) for t in self.finished)]
         self.configurations = self._configurations()
         self.fits = [self._fit(m) for m in self.measures]
@@ -234,6 +245,7 @@ class _Payload:
             "corrected": [fit.corrected for fit in self.fits],
             "configurations": self._configuration_records(),
             "trials": [*trials, *absent],
+            "draws": [x for draw in self.draws.all for x in draw],
             "texts": list(self.texts.all),
         }
 
@@ -325,7 +337,7 @@ class _Payload:
                 "ranked": label in ranked,
                 "settings": next((_settings(t) for t in trials), {}),
                 "scores": [_mean_record(m, trials) for m in self.measures],
-                "fits": [[_number(f.means[i]), _number(f.errors[i] if f.errors else math.nan)] for f in self.fits],
+                "fits": [[_number(f.means[i], 6), _number(f.errors[i] if f.errors else math.nan)] for f in self.fits],
                 "classes": [self._class_scores(m, trials) for m in self.class_measures],
                 "matrices": matrices[i] if matrices else [],
             }
@@ -360,7 +372,6 @@ class _Payload:
 
     def _trial(self, shown: _Shown, url: str, state: TrialState, configuration: int) -> dict[str, Any]:
         trial = shown.trial
-        readings = [m.read(trial) for m in self.measures]
         page = trial.folder / "report.html"
         most = max(2, _MOST_POINTS // max(1, len(self.finished)) // len(_CURVES))
         return {
@@ -372,12 +383,18 @@ class _Payload:
             "state": trial.state,
             "problem": trial.problem or _progress(state),
             "command": [self.texts.number(word) for word in _words(trial, _overrides(trial))],
-            "readings": [_reading_record(r) for r in readings] if trial.finished else [],
+            "readings": [self._reading(m, m.read(trial)) for m in self.measures] if trial.finished else [],
             "curves": _curves(trial.folder / "history.csv", most),
             "attempts": self._attempts(shown),
             "real": [x for slug, slot in shown.real for x in (self.places[slug], slot)],
             "sprite": [url, shown.sprite.size, shown.sprite.columns, shown.sprite.images] if shown.sprite else None,
         }
+
+    def _reading(self, measure: Measure, reading: Reading | None) -> list[float | int | None] | int:
+        if reading is None:
+            return 0
+        whole = len(self.finished) * len(self.measures) <= _MOST_WHOLE_READINGS or measure.key.startswith("macro_f1")
+        return [_number(reading.value), *([_number(reading.low), _number(reading.high), reading.n] if whole else [])]
 
     def _missing(self, missing: MissingTrial, configuration: int) -> dict[str, Any]:
         empty = dict.fromkeys(("command", "readings", "curves", "attempts", "real"), ())
@@ -385,15 +402,14 @@ class _Payload:
         return {**empty, **known, "link": "", "address": "", "configuration": configuration, "sprite": None}
 
     def _attempts(self, shown: _Shown) -> list[int]:
-        """Nine numbers for each attempt: class, slot, attempt, class named by the gate, its probability in thousandths (−1: not known),
-        1 for accepted plus 2 for an image, and the numbers of three texts: reason, seed, prompt."""
+        """Four numbers for each attempt: its draw, the class named by the gate and its probability in thousandths (−1: not known), and
+        1 for accepted plus 2 for an image plus 4 times the number of the reason's text."""
         flat: list[int] = []
         for a in shown.attempts:
+            draw = self.draws.number((self.places[a.slug], a.slot, a.attempt, self.texts.number(a.seed), self.texts.number(a.prompt)))
             probability = -1 if a.probability is None else round(1000 * a.probability)
-            seen = -1 if a.predicted is None else a.predicted
-            marks = int(a.accepted) + 2 * (a.path is not None)
-            texts = (self.texts.number(text) for text in (a.reason, a.seed, a.prompt))
-            flat += [self.places[a.slug], a.slot, a.attempt, seen, probability, marks, *texts]
+            marks = int(a.accepted) + 2 * (a.path is not None) + 4 * self.texts.number(a.reason)
+            flat += [draw, -1 if a.predicted is None else a.predicted, probability, marks]
         return flat
 
 
@@ -416,17 +432,11 @@ def _mean_record(measure: Measure, trials: Sequence[TrialSummary]) -> list[float
     return [_number(score.value), _number(score.low), _number(score.high), score.n]
 
 
-def _reading_record(reading: Reading | None) -> list[float | int | None] | int:
-    if reading is None:
-        return 0
-    return [_number(reading.value), _number(reading.low), _number(reading.high), reading.n]
-
-
-def _number(value: float | None) -> float | None:
-    """To five digits, for the page is to be small; None where it is not a number."""
+def _number(value: float | None, digits: int = 4) -> float | None:
+    """To so many digits, for the page is to be small; None where it is not a number."""
     if value is None or not math.isfinite(value):
         return None
-    short = float(f"{value:.5g}")
+    short = float(f"{value:.{digits}g}")
     return int(short) if short.is_integer() else short
 
 

@@ -339,7 +339,7 @@ def test_axe_finds_no_fault_of_access(browser: Any, file: Path, width: int, sche
 
 
 @pytest.mark.slow
-def test_a_thousand_trials_are_drawn_by_what_is_in_sight(browser: Any, make_sweep: Callable[..., Path], tmp_path: Path) -> None:
+def test_of_two_hundred_trials_the_rows_in_sight_are_drawn(browser: Any, make_sweep: Callable[..., Path], tmp_path: Path) -> None:
     folder = make_sweep(tmp_path / "rank", ranks=tuple(range(1, 101)), seeds=2, failed=2)
     path = write_merged(collect_trials(folder), folder)
     assert path.stat().st_size < 1.5e6

@@ -74,12 +74,12 @@ def test_scores_of_a_configuration_are_the_means_of_its_results(page: str, grid:
     keys = [m["key"] for m in data["measures"]]
     for key in ("macro_f1/before filtering/judge", "macro_f1/before filtering/gate", "kid/after filtering/judge"):
         score = best["scores"][keys.index(key)]
-        assert score[0] == pytest.approx(fmean(values(found, *key.split("/"))), rel=1e-4)
+        assert score[0] == pytest.approx(fmean(values(found, *key.split("/"))), rel=1e-3)
         assert score[1] <= score[0] <= score[2]
     assert best["scores"][keys.index("macro_f1/before filtering/judge")][3] == 3 * 450, "first attempts of three seeds"
     costs = [r["timings"]["generate"] / 441 for r in found]
     cost = next(i for i, m in enumerate(data["measures"]) if m["alias"] == "cost")
-    assert best["scores"][cost][0] == pytest.approx(fmean(costs), rel=1e-4)
+    assert best["scores"][cost][0] == pytest.approx(fmean(costs), rel=1e-3)
     assert data["scorer"] == "judge" and data["main"] in keys
 
 
@@ -93,13 +93,17 @@ def test_a_confusion_matrix_is_the_sum_over_the_seeds(page: str, grid: Path) -> 
 def test_attempts_are_those_of_the_log_with_reasons(page: str) -> None:
     data = record(page)
     trial = next(t for t in data["trials"] if t["name"] == "rank=1,lr=0.0001,seed=0")
-    rows = [trial["attempts"][i : i + 9] for i in range(0, len(trial["attempts"]), 9)]
+    rows = [trial["attempts"][i : i + 4] for i in range(0, len(trial["attempts"]), 4)]
+    draws = [data["draws"][i : i + 5] for i in range(0, len(data["draws"]), 5)]
     mucus = [slug for slug, _ in data["classes"]].index("mucus")
-    slot = [r for r in rows if r[:2] == [mucus, 0]]
-    assert [r[2] for r in slot] == [0, 1, 2]
-    assert [r[5] for r in slot] == [2, 0, 3], "rejected with an image, rejected without one, accepted"
-    assert [data["texts"][r[6]] for r in slot] == ["another class is more probable", "the lead over the next class is too small", ""]
-    assert trial["sprite"][3] == sum(r[5] >= 2 for r in rows)
+    slot = [(draws[draw], marks) for draw, _, _, marks in rows if draws[draw][:2] == [mucus, 0]]
+    assert [(draw[2], data["texts"][draw[3]], data["texts"][draw[4]]) for draw, _ in slot] == [
+        (attempt, str(1000 * mucus + attempt), "an image of mucus") for attempt in range(3)
+    ]
+    assert [marks % 4 for _, marks in slot] == [2, 0, 3], "rejected with an image, rejected without one, accepted"
+    reasons = [data["texts"][marks // 4] for _, marks in slot]
+    assert reasons == ["another class is more probable", "the lead over the next class is too small", ""]
+    assert trial["sprite"][3] == sum(marks % 4 >= 2 for *_, marks in rows)
 
 
 def test_a_command_makes_the_trial_again_without_places_on_this_disk(page: str) -> None:

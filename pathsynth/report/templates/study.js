@@ -3,7 +3,7 @@
 (() => {
   // src/data.ts
   var slotKey = (cls, slot) => `${cls}/${slot}`;
-  var score = (flat) => flat ? { value: flat[0], low: flat[1], high: flat[2], n: flat[3] } : null;
+  var score = (flat) => flat ? { value: flat[0], low: flat[1] ?? null, high: flat[2] ?? null, n: flat[3] ?? 0 } : null;
   function shortNames(keys2) {
     const tail = (key, parts) => key.split(".").slice(-parts).join(".");
     return new Map(keys2.map((key) => {
@@ -23,11 +23,12 @@
     for (let i = 0; i + 1 < flat.length; i += 2) found.push([flat[i], flat[i + 1]]);
     return found;
   }
-  function attemptsBySlot(flat, texts) {
+  function attemptsBySlot(flat, { draws, texts }) {
     const found = /* @__PURE__ */ new Map();
     let place = 0;
-    for (let i = 0; i + 8 < flat.length; i += 9) {
-      const [cls, slot, attempt, seen, probability, marks, reason, seed, prompt] = flat.slice(i, i + 9);
+    for (let i = 0; i + 3 < flat.length; i += 4) {
+      const [draw2, seen, probability, marks] = flat.slice(i, i + 4);
+      const [cls, slot, attempt, seed, prompt] = draws.slice(5 * draw2, 5 * draw2 + 5);
       const key = slotKey(cls, slot), image = (marks & 2) !== 0;
       const one = {
         class: cls,
@@ -37,7 +38,7 @@
         probability: probability < 0 ? null : probability / 1e3,
         accepted: (marks & 1) !== 0,
         place: image ? place : null,
-        reason: texts[reason] ?? "",
+        reason: texts[marks >> 2] ?? "",
         seed: texts[seed] ?? "",
         prompt: texts[prompt] ?? ""
       };
@@ -101,7 +102,7 @@
         readings: t.readings.map(score),
         curves: t.curves.map(pairs),
         sprite: t.sprite && { url: t.sprite[0], size: t.sprite[1], columns: t.sprite[2], images: images2 },
-        attempts: () => decoded ??= attemptsBySlot(t.attempts, payload.texts),
+        attempts: () => decoded ??= attemptsBySlot(t.attempts, payload),
         real: new Map(real.map(([cls, slot], i) => [slotKey(cls, slot), images2 - real.length + i]))
       };
       configuration.trials.push(trial);

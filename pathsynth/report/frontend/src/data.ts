@@ -2,7 +2,7 @@
 
 /** Value, ends of the 95% interval (null: not known), and n (0: not counted). */
 export type Score = {value: number; low: number | null; high: number | null; n: number};
-type Flat = [number, number | null, number | null, number];
+type Flat = [number, (number | null)?, (number | null)?, number?];
 
 export type Measure = {key: string; alias: string; short: string; name: string; help: string; better: 1 | -1; digits: number; unit: boolean};
 export type Effect = {settings: string[]; contrast: string; difference: {value: number; low: number | null; high: number | null};
@@ -17,7 +17,7 @@ export type RawTrial = {name: string; link: string; address: string; configurati
 export type Payload = {title: string; facts: string[]; scorer: string; main: string; measures: Measure[]; verdict: Verdict; effects: Effect[];
   classes: [string, string][]; classMeasures: string[]; scored: number[]; pictured: number[]; slots: number; notes: string[];
   curves: string[]; matrices: [string, string][]; common: Record<string, string>; corrected: (number | null)[];
-  configurations: RawConfiguration[]; trials: RawTrial[]; texts: string[]};
+  configurations: RawConfiguration[]; trials: RawTrial[]; draws: number[]; texts: string[]};
 
 /** One try at a slot; `place` is that of its image in the trial's sprite (null: no image was kept), `seen` a class (null: not known). */
 export type Attempt = {class: number; slot: number; attempt: number; seen: number | null; probability: number | null; accepted: boolean;
@@ -29,12 +29,12 @@ export type Sprite = {url: string; size: number; columns: number; images: number
 export type Configuration = {index: number; id: string; label: string; name: string; ranked: boolean; settings: Record<string, string>;
   scores: (Score | null)[]; fits: {mean: number | null; error: number | null}[]; classes: (Score | null)[][]; matrices: number[][][];
   trials: Trial[]; seeds: string[]; states: Map<string, number>};
-export type Study = Omit<Payload, "configurations" | "trials" | "texts"> & {configurations: Configuration[]; trials: Trial[];
+export type Study = Omit<Payload, "configurations" | "trials" | "draws" | "texts"> & {configurations: Configuration[]; trials: Trial[];
   settings: string[]; shortSetting: Map<string, string>; seeds: string[]};
 
 export const slotKey = (cls: number, slot: number): string => `${cls}/${slot}`;
 
-const score = (flat: Flat | 0 | undefined): Score | null => flat ? {value: flat[0], low: flat[1], high: flat[2], n: flat[3]} : null;
+const score = (flat: Flat | 0 | undefined): Score | null => flat ? {value: flat[0], low: flat[1] ?? null, high: flat[2] ?? null, n: flat[3] ?? 0} : null;
 
 /** The last part of each dotted key, or more of it where that alone would be the same for two. */
 export function shortNames(keys: readonly string[]): Map<string, string> {
@@ -62,14 +62,15 @@ function pairs(flat: readonly number[]): [number, number][] {
   return found;
 }
 
-function attemptsBySlot(flat: readonly number[], texts: readonly string[]): Map<string, Attempt[]> {
+function attemptsBySlot(flat: readonly number[], {draws, texts}: Payload): Map<string, Attempt[]> {
   const found = new Map<string, Attempt[]>();
   let place = 0;
-  for (let i = 0; i + 8 < flat.length; i += 9) {
-    const [cls, slot, attempt, seen, probability, marks, reason, seed, prompt] = flat.slice(i, i + 9) as [number, number, number, number, number, number, number, number, number];
+  for (let i = 0; i + 3 < flat.length; i += 4) {
+    const [draw, seen, probability, marks] = flat.slice(i, i + 4) as [number, number, number, number];
+    const [cls, slot, attempt, seed, prompt] = draws.slice(5 * draw, 5 * draw + 5) as [number, number, number, number, number];
     const key = slotKey(cls, slot), image = (marks & 2) !== 0;
     const one: Attempt = {class: cls, slot, attempt, seen: seen < 0 ? null : seen, probability: probability < 0 ? null : probability / 1000,
-      accepted: (marks & 1) !== 0, place: image ? place : null, reason: texts[reason] ?? "", seed: texts[seed] ?? "", prompt: texts[prompt] ?? ""};
+      accepted: (marks & 1) !== 0, place: image ? place : null, reason: texts[marks >> 2] ?? "", seed: texts[seed] ?? "", prompt: texts[prompt] ?? ""};
     if (image) place += 1;
     const list = found.get(key);
     if (list) list.push(one); else found.set(key, [one]);
@@ -112,7 +113,7 @@ export function study(payload: Payload): Study {
     const trial: Trial = {index, name: t.name, link: t.link, address: t.address, configuration, seed: t.seed, state: t.state, problem: t.problem,
       command: t.command.map(i => payload.texts[i] ?? "").join(" "), readings: t.readings.map(score), curves: t.curves.map(pairs),
       sprite: t.sprite && {url: t.sprite[0], size: t.sprite[1], columns: t.sprite[2], images},
-      attempts: () => decoded ??= attemptsBySlot(t.attempts, payload.texts),
+      attempts: () => decoded ??= attemptsBySlot(t.attempts, payload),
       real: new Map(real.map(([cls, slot], i) => [slotKey(cls, slot), images - real.length + i]))};
     configuration.trials.push(trial);
     configuration.states.set(t.state, (configuration.states.get(t.state) ?? 0) + 1);

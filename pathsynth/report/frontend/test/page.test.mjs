@@ -9,10 +9,10 @@ const measure = (key, alias, better = 1) => ({key, alias, short: alias, name: al
 const configuration = (rank, mean) => ({id: `c${rank}`, label: `lora.rank=${rank}`, ranked: true, settings: {"lora.rank": String(rank), "a.name": "x y"},
   scores: [[mean, mean - 0.1, mean + 0.1, 90], [0.2, null, null, 0]], fits: [[mean, 0.01], [0.2, null]], classes: [[0.5, 0.4, 0.6, 9, null, null, null, 0]], matrices: [[0, 8, 1, 1, 3, 9]]});
 const trial = (index, seed, state = "done", problem = "") => ({name: `t${index}${seed}`, link: "", address: "", configuration: index, seed, state, problem, command: [1, 2], readings: [[0.5, 0.4, 0.6, 30], 0],
-  curves: [[0, 1, 10, 0.5]], attempts: [1, 0, 0, 0, 250, 2, 3, 0, 0, 1, 0, 1, 1, 800, 3, 0, 0, 0], real: [1, 0], sprite: ["s.webp", 32, 16, 3]});
+  curves: [[0, 1, 10, 0.5]], attempts: [0, 0, 250, 2 + 4 * 3, 1, 1, 800, 3], real: [1, 0], sprite: ["s.webp", 32, 16, 3]});
 const payload = {title: "s", facts: [], scorer: "judge", main: "macro_f1/b/judge", measures: [measure("macro_f1/b/judge", "f1_judge"), measure("kid", "kid", -1)],
   verdict: {}, effects: [], classes: [["a", "A"], ["b", "B"]], classMeasures: ["m"], scored: [0, 1], pictured: [1], slots: 1, notes: [], curves: ["loss"], matrices: [["b", "gate"]], common: {},
-  corrected: [3, null], configurations: [configuration(16, 0.6), configuration(1, 0.4)], trials: [trial(0, "0"), trial(0, "1", "failed", "the loss became nan"), trial(1, "0")], texts: ["", "pathsynth", "run", "too far"]};
+  corrected: [3, null], configurations: [configuration(16, 0.6), configuration(1, 0.4)], trials: [trial(0, "0"), trial(0, "1", "failed", "the loss became nan"), trial(1, "0")], draws: [1, 0, 0, 0, 0, 1, 0, 1, 0, 0], texts: ["", "pathsynth", "run", "too far"]};
 const made = study(payload);
 const names = text => made.configurations.filter(parse(made, text).holds).map(c => c.id);
 
