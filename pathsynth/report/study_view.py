@@ -56,6 +56,8 @@ _MOST_WHOLE_READINGS = 4_000
 """Scores of single trials that the page has with interval and n; of more, all but the main ones are bare values there."""
 _MOST_POINTS = 12_000
 """Points of training curves in the page; of more, evenly spaced ones are."""
+_FEW_SEEDS = 8
+"""A command names so many seeds one by one."""
 _SEEDS_FOR_NOISE = 2
 """More seeds that tell how much trials scatter, where one seed cannot."""
 MISSING = "missing"
@@ -285,7 +287,8 @@ class _Payload:
         numbers = [int(s) for s in seeds if s.isdigit()]
         if not more or not numbers:
             return []
-        new = ",".join(str(max(numbers) + 1 + i) for i in range(more))
+        first = max(numbers) + 1
+        new = f"range({first},{first + more})" if more > _FEW_SEEDS else ",".join(str(first + i) for i in range(more))
         firsts = [next((t for t in self.configurations[c.label] if t.finished), None) for c in verdict.ranking[:2]]
         kept = [(t, [o for o in _overrides(t) if not o.startswith(f"{SEED}=")]) for t in firsts if t]
         return [" ".join(_words(t, [*overrides, f"{SEED}={new}"], many=True)) for t, overrides in kept]

@@ -348,6 +348,7 @@
   function className(study3, cls) {
     return cls === null ? "unknown" : study3.classes[cls]?.[1] ?? `class ${cls}`;
   }
+  var shortClass = (study3, cls) => (study3.classes[cls]?.[0] ?? `class ${cls}`).replaceAll("-", " ");
   function verdictOf(study3, a) {
     if (a.accepted) return "accepted";
     const seen = a.seen !== null && a.seen !== a.class ? `looks like ${className(study3, a.seen)}` : "";
@@ -496,7 +497,7 @@
     const { study: study3, view: view2 } = app2, cls = study3.classes.findIndex(([slug]) => slug === view2.cls);
     if (cls >= 0 && study3.pictured.includes(cls))
       return Array.from({ length: Math.min(most, study3.slots) }, (_, slot) => ({ cls, slot, head: `slot ${slot + 1}`, short: `slot ${slot + 1}` }));
-    return study3.pictured.slice(0, most).map((c) => ({ cls: c, slot: 0, head: className(study3, c), short: (study3.classes[c]?.[0] ?? "").replaceAll("-", " ") }));
+    return study3.pictured.slice(0, most).map((c) => ({ cls: c, slot: 0, head: className(study3, c), short: shortClass(study3, c) }));
   }
   var hasImages = (c) => c.trials.some((t) => t.sprite);
 
@@ -852,9 +853,9 @@
         h("th", { scope: "row" }, e.settings.join(" × ")),
         h("td", {}, e.contrast),
         h("td", {}, range(e.difference.value, e.difference.low, e.difference.high, axis, 180, e.plain ? "c0" : "cx")),
-        h("td", {}, `${fixed(e.difference.value, 3)} ${interval(e.difference.low, e.difference.high, 3)}`),
-        h("td", {}, e.difference.low === null ? "no interval: noise not known" : e.plain ? "beyond noise" : "not shown to matter"),
-        h("td", {}, e.levels.map((l) => `${l.value}: ${fixed(l.mean, 3)} (n=${l.trials})`).join("; "))
+        h("td", { class: "plain-number" }, `${fixed(e.difference.value, 3)} ${interval(e.difference.low, e.difference.high, 3)}`),
+        h("td", { class: "plain-number" }, e.difference.low === null ? "no interval: noise not known" : e.plain ? "beyond noise" : "not shown to matter"),
+        h("td", {}, ...e.levels.map((l) => h("span", { class: "level" }, `${l.value}: ${fixed(l.mean, 3)} (n=${l.trials})`)))
       ));
       found.push(
         h("h3", {}, "Which settings matter"),
@@ -1015,6 +1016,7 @@
     for (const p of all) box.append(svg("g", { "data-c": p.c.index, class: `series ${colour(app2, p.c)}` }, svg("title", {}, `${p.c.name}: ${fixed(p.y, measure.digits)} at ${fixed(p.x, 2)} s`), svg("circle", { class: "dot", cx: x(p.x), cy: y(p.y), r: 5 })));
     const rows = front.map((p) => h("tr", { "data-c": p.c.index }, h("th", { scope: "row" }, swatch(app2, p.c), p.c.name), h("td", {}, `${fixed(p.x, 2)} s for each accepted image`), h("td", {}, shown(p.c.scores[main], measure.digits))));
     return [
+      h("h3", {}, `${measure.name} against cost`),
       note(`A point is a configuration. The line joins those that no other beats in both cost and ${measure.name}.`),
       legend(app2, chosen(app2)),
       scrolling("Cost and score", box),
@@ -1082,7 +1084,7 @@
         "table",
         { class: "matrix" },
         h("caption", {}, c.name, minus ? ", minus ★ (percentage points)" : ""),
-        h("thead", {}, h("tr", {}, h("td", {}, "asked ↓ named →"), ...study3.classes.map(([, name]) => h("th", { scope: "col" }, h("span", {}, name))))),
+        h("thead", {}, h("tr", {}, h("td", {}, "asked ↓ named →"), ...study3.classes.map(([, name], i) => h("th", { scope: "col", title: name }, h("span", {}, shortClass(study3, i)))))),
         h("tbody", {}, ...rows.map((row, i) => h("tr", {}, h("th", { scope: "row" }, study3.classes[i]?.[1] ?? ""), ...row.map((count, j) => {
           const value = minus ? share(rows, i, j) - share(minus, i, j) : share(rows, i, j);
           const cell = h("td", { class: `${i === j ? "own" : ""}${minus ? value * (i === j ? 1 : -1) >= 0 ? " gain" : " loss" : ""}` }, minus ? Math.round(100 * value) ? fixed(100 * value, 0) : "" : count ? String(count) : "");
@@ -1094,12 +1096,12 @@
     const own = base.matrices[kind] ?? [];
     const made = list.flatMap((c) => {
       const m = c.matrices[kind] ?? [];
-      return m.length ? [h("div", { "data-c": c.index }, table(c, m, null), c !== base && own.length ? table(c, m, own) : null)] : [];
+      return m.length ? [h("div", { "data-c": c.index, class: "pair" }, table(c, m, null), c !== base && own.length ? table(c, m, own) : null)] : [];
     });
     return [h("h3", {}, "Confusion matrices and their difference"), h("p", { class: "tools" }, h("label", {}, "Images ", select)), note(`Counts of images ${stage}, named by the ${scorer}, over all seeds; rows: asked for.`), scrolling("Confusion matrices", h("div", { class: "matrices", id: "matrices" }, ...made))];
   }
   function attempts(app2, list) {
-    const slots = columnsOf(app2, 9), side = 56;
+    const slots = columnsOf(app2, 9), side = 64;
     const rows = list.filter(hasImages).map((c) => {
       const t = pictured(app2, c);
       return h("tr", { "data-c": c.index }, h("th", { scope: "row" }, swatch(app2, c), c.name, h("small", {}, t ? `seed ${t.seed}` : "")), ...slots.map((s) => h("td", {}, h("div", { class: "tries" }, ...(t?.attempts().get(slotKey(s.cls, s.slot)) ?? []).map((a) => h("figure", {}, t ? tile(app2, t, a, side, "try") : null, h("figcaption", {}, a.accepted ? `${a.attempt + 1}: accepted` : `${a.attempt + 1}: ${a.seen !== null && a.seen !== a.class ? `seen as ${className(app2.study, a.seen)}` : a.reason || "rejected"}`)))))));
@@ -1192,7 +1194,7 @@
     };
     select("measure", study2.measures.map((m) => [m.alias, m.name]), (measure) => change({ measure, sort: "", down: false }));
     select("seed", study2.seeds.map((s) => [s, s || "unknown"]), (seed) => change({ seed }));
-    select("class", [["", "one of each class"], ...study2.pictured.map((i) => study2.classes[i]).filter((c) => c !== void 0).map(([slug]) => [slug, slug.replaceAll("-", " ")])], (cls) => change({ cls }));
+    select("class", [["", "one of each class"], ...study2.pictured.map((i) => [study2.classes[i]?.[0] ?? "", shortClass(study2, i)])], (cls) => change({ cls }));
     select("attempt", [["first", "first attempts"], ["last", "accepted, or else last attempts"]], (kind) => change({ kind: kind === "last" ? "last" : "first" }));
     byId("every").addEventListener("change", () => change({ every: byId("every").checked }));
     const usual = ["f1_judge", "f1_gate", "accepted", "cost", "kid"];

@@ -67,6 +67,9 @@ export function className(study: Study, cls: number | null): string {
   return cls === null ? "unknown" : study.classes[cls]?.[1] ?? `class ${cls}`;
 }
 
+/** The words of a class's slug, for where its full name has no room. */
+export const shortClass = (study: Study, cls: number): string => (study.classes[cls]?.[0] ?? `class ${cls}`).replaceAll("-", " ");
+
 export function verdictOf(study: Study, a: Attempt): string {
   if (a.accepted) return "accepted";
   const seen = a.seen !== null && a.seen !== a.class ? `looks like ${className(study, a.seen)}` : "";

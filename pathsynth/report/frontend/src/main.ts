@@ -1,4 +1,4 @@
-import {chosen, commonSeed, measureIndex, query, swatch, toggleChosen, type App} from "./app";
+import {chosen, commonSeed, measureIndex, query, shortClass, swatch, toggleChosen, type App} from "./app";
 import {csv, drawBoard} from "./board";
 import {study as read, type Payload, type Study} from "./data";
 import {byId, copy, copyable, h} from "./dom";
@@ -80,7 +80,7 @@ function prepare(): void {
   const select = (id: string, options: [string, string][], set: (value: string) => void) => { const made = byId(id) as HTMLSelectElement; made.append(...options.map(([v, text]) => h("option", {value: v}, text))); made.addEventListener("change", () => set(made.value)); };
   select("measure", study.measures.map(m => [m.alias, m.name]), measure => change({measure, sort: "", down: false}));
   select("seed", study.seeds.map(s => [s, s || "unknown"]), seed => change({seed}));
-  select("class", [["", "one of each class"], ...study.pictured.map(i => study.classes[i]).filter((c): c is [string, string] => c !== undefined).map(([slug]): [string, string] => [slug, slug.replaceAll("-", " ")])], cls => change({cls}));
+  select("class", [["", "one of each class"], ...study.pictured.map((i): [string, string] => [study.classes[i]?.[0] ?? "", shortClass(study, i)])], cls => change({cls}));
   select("attempt", [["first", "first attempts"], ["last", "accepted, or else last attempts"]], kind => change({kind: kind === "last" ? "last" : "first"}));
   byId("every").addEventListener("change", () => change({every: (byId("every") as HTMLInputElement).checked}));
   const usual = ["f1_judge", "f1_gate", "accepted", "cost", "kid"];

@@ -1,5 +1,5 @@
 // The tabs below the leaderboard, each about the configurations that are ticked in it.
-import {attemptShown, baseline, chosen, className, colourOf, measureIndex, measureOf, pictured, swatch, type App} from "./app";
+import {attemptShown, baseline, chosen, className, colourOf, measureIndex, measureOf, pictured, shortClass, swatch, type App} from "./app";
 import {domain} from "./board";
 import {frame, lines, path, range, type Line} from "./charts";
 import {inOrder, slotKey, sortedUnique, type Configuration, type Score} from "./data";
@@ -55,8 +55,8 @@ function settings(app: App): Node[] {
     const axis: [number, number] = [Math.min(0, ...bounds), Math.max(...bounds)];
     const rows = study.effects.map(e => h("tr", {class: e.plain ? "plain" : ""}, h("th", {scope: "row"}, e.settings.join(" × ")), h("td", {}, e.contrast),
       h("td", {}, range(e.difference.value, e.difference.low, e.difference.high, axis, 180, e.plain ? "c0" : "cx")),
-      h("td", {}, `${fixed(e.difference.value, 3)} ${interval(e.difference.low, e.difference.high, 3)}`), h("td", {}, e.difference.low === null ? "no interval: noise not known" : e.plain ? "beyond noise" : "not shown to matter"),
-      h("td", {}, e.levels.map(l => `${l.value}: ${fixed(l.mean, 3)} (n=${l.trials})`).join("; "))));
+      h("td", {class: "plain-number"}, `${fixed(e.difference.value, 3)} ${interval(e.difference.low, e.difference.high, 3)}`), h("td", {class: "plain-number"}, e.difference.low === null ? "no interval: noise not known" : e.plain ? "beyond noise" : "not shown to matter"),
+      h("td", {}, ...e.levels.map(l => h("span", {class: "level"}, `${l.value}: ${fixed(l.mean, 3)} (n=${l.trials})`)))));
     found.push(h("h3", {}, "Which settings matter"), note(`In macro-F1 before filtering, by the ${study.scorer}: each setting alone, its best value against its worst, by all trials; then the largest interaction of each two. The intervals of all settings hold together with 95%, and so do those of all interactions.`),
       scrolling("Which settings matter", h("table", {id: "effects", class: "plain-table"}, h("thead", {}, h("tr", {}, ...["setting", "best value over worst", "", "difference [95% interval]", "", "mean of each value"].map(x => h("th", {scope: "col"}, x)))), h("tbody", {}, ...rows))));
   }
@@ -175,7 +175,7 @@ function cost(app: App): Node[] {
   box.append(svg("path", {class: "front", d: path(front.map(p => [x(p.x), y(p.y)] as const))}));
   for (const p of all) box.append(svg("g", {"data-c": p.c.index, class: `series ${colour(app, p.c)}`}, svg("title", {}, `${p.c.name}: ${fixed(p.y, measure.digits)} at ${fixed(p.x, 2)} s`), svg("circle", {class: "dot", cx: x(p.x), cy: y(p.y), r: 5})));
   const rows = front.map(p => h("tr", {"data-c": p.c.index}, h("th", {scope: "row"}, swatch(app, p.c), p.c.name), h("td", {}, `${fixed(p.x, 2)} s for each accepted image`), h("td", {}, shown(p.c.scores[main], measure.digits))));
-  return [note(`A point is a configuration. The line joins those that no other beats in both cost and ${measure.name}.`), legend(app, chosen(app)), scrolling("Cost and score", box),
+  return [h("h3", {}, `${measure.name} against cost`), note(`A point is a configuration. The line joins those that no other beats in both cost and ${measure.name}.`), legend(app, chosen(app)), scrolling("Cost and score", box),
     h("h3", {}, "Beaten by none in both"), scrolling("Beaten by none in both", h("table", {class: "plain-table", id: "front"}, h("tbody", {}, ...rows)))];
 }
 
@@ -211,7 +211,7 @@ function confusion(app: App, list: readonly Configuration[], base: Configuration
   select.value = String(kind);
   const table = (c: Configuration, rows: number[][], minus: number[][] | null) => {
     const share = (m: number[][], i: number, j: number) => { const n = (m[i] ?? []).reduce((a, b) => a + b, 0); return n ? (m[i]?.[j] ?? 0) / n : 0; };
-    return h("table", {class: "matrix"}, h("caption", {}, c.name, minus ? ", minus ★ (percentage points)" : ""), h("thead", {}, h("tr", {}, h("td", {}, "asked ↓ named →"), ...study.classes.map(([, name]) => h("th", {scope: "col"}, h("span", {}, name))))),
+    return h("table", {class: "matrix"}, h("caption", {}, c.name, minus ? ", minus ★ (percentage points)" : ""), h("thead", {}, h("tr", {}, h("td", {}, "asked ↓ named →"), ...study.classes.map(([, name], i) => h("th", {scope: "col", title: name}, h("span", {}, shortClass(study, i)))))),
       h("tbody", {}, ...rows.map((row, i) => h("tr", {}, h("th", {scope: "row"}, study.classes[i]?.[1] ?? ""), ...row.map((count, j) => {
         const value = minus ? share(rows, i, j) - share(minus, i, j) : share(rows, i, j);
         const cell = h("td", {class: `${i === j ? "own" : ""}${minus ? (value * (i === j ? 1 : -1) >= 0 ? " gain" : " loss") : ""}`}, minus ? (Math.round(100 * value) ? fixed(100 * value, 0) : "") : count ? String(count) : "");
@@ -220,12 +220,12 @@ function confusion(app: App, list: readonly Configuration[], base: Configuration
       })))));
   };
   const own = base.matrices[kind] ?? [];
-  const made = list.flatMap(c => { const m = c.matrices[kind] ?? []; return m.length ? [h("div", {"data-c": c.index}, table(c, m, null), c !== base && own.length ? table(c, m, own) : null)] : []; });
+  const made = list.flatMap(c => { const m = c.matrices[kind] ?? []; return m.length ? [h("div", {"data-c": c.index, class: "pair"}, table(c, m, null), c !== base && own.length ? table(c, m, own) : null)] : []; });
   return [h("h3", {}, "Confusion matrices and their difference"), h("p", {class: "tools"}, h("label", {}, "Images ", select)), note(`Counts of images ${stage}, named by the ${scorer}, over all seeds; rows: asked for.`), scrolling("Confusion matrices", h("div", {class: "matrices", id: "matrices"}, ...made))];
 }
 
 function attempts(app: App, list: readonly Configuration[]): HTMLElement {
-  const slots = columnsOf(app, 9), side = 56;
+  const slots = columnsOf(app, 9), side = 64;
   const rows = list.filter(hasImages).map(c => {
     const t = pictured(app, c);
     return h("tr", {"data-c": c.index}, h("th", {scope: "row"}, swatch(app, c), c.name, h("small", {}, t ? `seed ${t.seed}` : "")), ...slots.map(s => h("td", {}, h("div", {class: "tries"}, ...(t?.attempts().get(slotKey(s.cls, s.slot)) ?? []).map(a =>

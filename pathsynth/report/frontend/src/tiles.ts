@@ -1,4 +1,4 @@
-import {className, pictured, verdictOf, type App} from "./app";
+import {className, pictured, shortClass, verdictOf, type App} from "./app";
 import {slotKey, type Attempt, type Configuration, type Sprite, type Trial} from "./data";
 import {h} from "./dom";
 
@@ -95,7 +95,7 @@ export function columnsOf(app: App, most: number): SlotOf[] {
   const {study, view} = app, cls = study.classes.findIndex(([slug]) => slug === view.cls);
   if (cls >= 0 && study.pictured.includes(cls))
     return Array.from({length: Math.min(most, study.slots)}, (_, slot) => ({cls, slot, head: `slot ${slot + 1}`, short: `slot ${slot + 1}`}));
-  return study.pictured.slice(0, most).map(c => ({cls: c, slot: 0, head: className(study, c), short: (study.classes[c]?.[0] ?? "").replaceAll("-", " ")}));
+  return study.pictured.slice(0, most).map(c => ({cls: c, slot: 0, head: className(study, c), short: shortClass(study, c)}));
 }
 
 export const hasImages = (c: Configuration): boolean => c.trials.some(t => t.sprite);
