@@ -227,6 +227,19 @@ def test_reload_back_and_a_shared_link_show_the_same(browser: Any, file: Path) -
     assert seen(page) == before
 
 
+def test_a_page_that_loads_itself_again_stays_where_it_was(browser: Any, file: Path, tmp_path: Path) -> None:
+    """While trials run; ticks, filter and both scrolls are kept."""
+    page = opened(browser, write_merged(collect_trials(file.parent), tmp_path, refresh=1), view="q=lr<1&tab=classes")
+    page.evaluate("document.querySelector('.board').scrollTop = 90; scrollTo(0, 40); window.before = true")
+    for _ in range(50):
+        page.wait_for_timeout(100)
+        if not page.evaluate("window.before ?? false"):
+            break
+    page.wait_for_selector("html[data-ready=yes]", state="attached")
+    assert page.evaluate("[window.before ?? false, document.querySelector('.board').scrollTop, scrollY]") == [False, 90, 40]
+    assert page.input_value("#query") == "lr<1" and page.locator("#classes").count() == 1
+
+
 def test_what_is_pointed_at_stands_out_everywhere(browser: Any, file: Path) -> None:
     page = opened(browser, file, view="tab=training")
     page.hover("#board tbody tr >> nth=0")
@@ -348,7 +361,7 @@ def test_of_two_hundred_trials_the_rows_in_sight_are_drawn(browser: Any, make_sw
     assert page.get_attribute("#board", "aria-rowcount") == "101"
     assert page.locator("#board tbody tr").count() < 60
     page.locator(".board").evaluate("n => { n.scrollTop = n.scrollHeight }")
-    page.wait_for_function("[...document.querySelectorAll('#board .rank')].some(n => n.textContent === '99')")
+    page.wait_for_selector("#board .rank:text-is('99')")
     page.fill("#query", "state:failed")
     assert page.locator("#board tbody tr").count() == 1, "both are of one configuration"
 

@@ -173,7 +173,8 @@
     kind: "first",
     classMeasure: "",
     matrix: "",
-    every: false
+    every: false,
+    allClasses: false
   };
   var MOST_CHOSEN = 8;
   var NAMES = {
@@ -191,7 +192,8 @@
     kind: "attempt",
     classMeasure: "by",
     matrix: "matrix",
-    every: "every"
+    every: "every",
+    allClasses: "all"
   };
   function write(view2) {
     const found = new URLSearchParams();
@@ -223,7 +225,8 @@
       kind: text("kind") === "last" ? "last" : "first",
       classMeasure: text("classMeasure"),
       matrix: text("matrix"),
-      every: text("every") === "1"
+      every: text("every") === "1",
+      allClasses: text("allClasses") === "1"
     };
   }
 
@@ -276,10 +279,12 @@
         return both && a >= b;
     }
   }
+  var words = (text) => (text.toLowerCase().match(/(?:[^\s"]|"[^"]*"?)+/g) ?? []).map((word) => word.replace(/"/g, "")).filter(Boolean);
+  var condition = (name, value) => `${name}=${/\s/.test(value) ? `"${value.replace(/"/g, "")}"` : value}`;
   function parse(study3, text) {
     const known = fields(study3);
     const ofTrials = [], ofConfigurations = [], problems = [];
-    for (const word of text.toLowerCase().split(/\s+/).filter(Boolean)) {
+    for (const word of words(text)) {
       const [, name = "", sign = "", wanted = ""] = CONDITION.exec(word) ?? [];
       const field = known.get(name);
       if (!sign) {
@@ -394,9 +399,9 @@
   function tile(app2, t, a, side, key) {
     const frame2 = `tile ${a.accepted ? "ok" : "no"}`;
     if (!t.sprite || a.place === null) {
-      const words = h("span", { class: `${frame2} bare`, title: describe(app2, t, a) }, a.accepted ? "accepted, no image kept" : "rejected, no image kept");
-      words.style.cssText = `width:${side}px;height:${side}px`;
-      return words;
+      const words2 = h("span", { class: `${frame2} bare`, title: describe(app2, t, a) }, a.accepted ? "accepted, no image kept" : "rejected, no image kept");
+      words2.style.cssText = `width:${side}px;height:${side}px`;
+      return words2;
     }
     const label = describe(app2, t, a);
     const node = h("button", {
@@ -802,14 +807,14 @@
   // src/tabs.ts
   var MANY_CLASSES = 30;
   var legend = (app2, list) => h("p", { class: "legend" }, ...list.map((c) => h("span", { "data-c": c.index }, swatch(app2, c), c.name)));
-  var nothing = (words) => h("p", { class: "empty" }, words);
+  var nothing = (words2) => h("p", { class: "empty" }, words2);
   var colour = (app2, c) => `c${colourOf(app2, c) ?? "x"}`;
   var wide = (most) => Math.max(300, Math.min(most, innerWidth - 44));
   var note = (text) => h("p", { class: "quiet" }, text);
-  function choice(app2, words, key, value, options) {
+  function choice(app2, words2, key, value, options) {
     const select = h("select", { "data-k": `choice/${key}`, change: () => app2.change({ [key]: select.value }) }, ...options.map(([v, text]) => h("option", { value: v }, text)));
     select.value = value;
-    return h("label", {}, `${words} `, select);
+    return h("label", {}, `${words2} `, select);
   }
   function scrolling(label, inside) {
     return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, inside);
@@ -891,8 +896,8 @@
       box.append(svg("line", { class: "axis", x1: a.x, x2: a.x, y1: top, y2: high - top }), svg("text", { x: a.x, y: 14, "text-anchor": "middle", class: "title" }, short));
       const shownValues = a.values.length > 12 ? a.values.filter((_, i) => i % Math.ceil(a.values.length / 12) === 0) : a.values;
       for (const v of shownValues) {
-        const pick = () => app2.change({ query: `${app2.view.query} ${short}=${v}`.trim() });
-        const words = svg("text", {
+        const pick = () => app2.change({ query: `${app2.view.query} ${condition(short, v)}`.trim() });
+        const words2 = svg("text", {
           class: "value",
           x: a.x - 8,
           y: a.y(v) + 4,
@@ -908,8 +913,8 @@
             }
           }
         }, v === "" ? "none" : v.length > 16 ? `…${v.slice(-15)}` : v);
-        if (v.length > 16) words.append(svg("title", {}, v));
-        box.append(words);
+        if (v.length > 16) words2.append(svg("title", {}, v));
+        box.append(words2);
       }
     }
     box.append(
@@ -974,9 +979,9 @@
     };
     let order = study3.scored.map((cls, i) => ({ cls, i, level: level(i) })).sort((a, b) => a.level - b.level);
     const many = order.length > MANY_CLASSES;
-    if (many && !view2.hidden.includes("all classes")) order = order.slice(0, MANY_CLASSES);
-    const every = h("input", { type: "checkbox", "data-k": "all-classes", change: () => app2.change({ hidden: every.checked ? [...view2.hidden, "all classes"] : view2.hidden.filter((x) => x !== "all classes") }) });
-    every.checked = view2.hidden.includes("all classes");
+    if (many && !view2.allClasses) order = order.slice(0, MANY_CLASSES);
+    const every = h("input", { type: "checkbox", "data-k": "all-classes", change: () => app2.change({ allClasses: every.checked }) });
+    every.checked = view2.allClasses;
     const rows = order.map(({ cls, i }) => h(
       "tr",
       {},
@@ -1251,14 +1256,14 @@
     document.addEventListener("mouseleave", light);
   }
   function keepScroll() {
-    const key = `pathsynth ${location.pathname}`;
+    const key = `pathsynth ${location.pathname}`, frame2 = byId("board").parentElement;
     try {
-      const [page, board] = (sessionStorage.getItem(key) ?? "").split(" ").map(Number);
-      if (performance.getEntriesByType("navigation").some((n) => n.type === "reload")) {
-        scrollTo(0, page || 0);
-        byId("board").parentElement.scrollTop = board || 0;
+      const [hash, page, board] = JSON.parse(sessionStorage.getItem(key) ?? "[]");
+      if (hash === location.hash) {
+        scrollTo(0, page ?? 0);
+        frame2.scrollTop = board ?? 0;
       }
-      addEventListener("pagehide", () => sessionStorage.setItem(key, `${scrollY} ${byId("board").parentElement.scrollTop}`));
+      addEventListener("pagehide", () => sessionStorage.setItem(key, JSON.stringify([location.hash, scrollY, frame2.scrollTop])));
     } catch {
     }
   }

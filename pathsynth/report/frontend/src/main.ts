@@ -135,14 +135,14 @@ function highlights(): void {
 
 /** A page that loads itself again while trials run stays where it was. */
 function keepScroll(): void {
-  const key = `pathsynth ${location.pathname}`;
+  const key = `pathsynth ${location.pathname}`, frame = byId("board").parentElement as HTMLElement;
   try {
-    const [page, board] = (sessionStorage.getItem(key) ?? "").split(" ").map(Number);
-    if (performance.getEntriesByType("navigation").some(n => (n as PerformanceNavigationTiming).type === "reload")) {
-      scrollTo(0, page || 0);
-      (byId("board").parentElement as HTMLElement).scrollTop = board || 0;
+    const [hash, page, board] = JSON.parse(sessionStorage.getItem(key) ?? "[]") as [string?, number?, number?];
+    if (hash === location.hash) {
+      scrollTo(0, page ?? 0);
+      frame.scrollTop = board ?? 0;
     }
-    addEventListener("pagehide", () => sessionStorage.setItem(key, `${scrollY} ${(byId("board").parentElement as HTMLElement).scrollTop}`));
+    addEventListener("pagehide", () => sessionStorage.setItem(key, JSON.stringify([location.hash, scrollY, frame.scrollTop])));
   } catch { /* a browser that keeps nothing for files */ }
 }
 

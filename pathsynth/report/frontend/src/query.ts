@@ -52,11 +52,17 @@ function holds(value: string | number | null, sign: string, wanted: string): boo
   }
 }
 
+/** The words of a query in small letters; what stands in double quotes is one, without them. */
+const words = (text: string): string[] => (text.toLowerCase().match(/(?:[^\s"]|"[^"]*"?)+/g) ?? []).map(word => word.replace(/"/g, "")).filter(Boolean);
+
+/** The condition that a setting has this value, as people type it. */
+export const condition = (name: string, value: string): string => `${name}=${/\s/.test(value) ? `"${value.replace(/"/g, "")}"` : value}`;
+
 /** Reads a query; of a wrong one, `problem` says what is wrong and what to type, and nothing is filtered by the wrong part. */
 export function parse(study: Study, text: string): Query {
   const known = fields(study);
   const ofTrials: ((t: Trial) => boolean)[] = [], ofConfigurations: ((c: Configuration) => boolean)[] = [], problems: string[] = [];
-  for (const word of text.toLowerCase().split(/\s+/).filter(Boolean)) {
+  for (const word of words(text)) {
     const [, name = "", sign = "", wanted = ""] = CONDITION.exec(word) ?? [];
     const field = known.get(name);
     if (!sign) {

@@ -6,6 +6,7 @@ import {inOrder, slotKey, sortedUnique, type Configuration, type Score} from "./
 import {copyable, h, svg} from "./dom";
 import {difference, fixed, interval, shown, shownDifference} from "./stats";
 import {columnsOf, gap, hasImages, realTile, tile} from "./tiles";
+import {condition} from "./query";
 import type {Tab, View} from "./view";
 
 const MANY_CLASSES = 30;
@@ -82,7 +83,7 @@ function parallel(app: App): Element {
     box.append(svg("line", {class: "axis", x1: a.x, x2: a.x, y1: top, y2: high - top}), svg("text", {x: a.x, y: 14, "text-anchor": "middle", class: "title"}, short));
     const shownValues = a.values.length > 12 ? a.values.filter((_, i) => i % Math.ceil(a.values.length / 12) === 0) : a.values;
     for (const v of shownValues) {
-      const pick = () => app.change({query: `${app.view.query} ${short}=${v}`.trim()});
+      const pick = () => app.change({query: `${app.view.query} ${condition(short, v)}`.trim()});
       const words = svg("text", {class: "value", x: a.x - 8, y: a.y(v) + 4, "text-anchor": "end", role: "button", tabindex: 0, "aria-label": `keep ${short} ${v}`, click: pick,
         keydown: (e: KeyboardEvent) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); pick(); } }}, v === "" ? "none" : v.length > 16 ? `…${v.slice(-15)}` : v);
       if (v.length > 16) words.append(svg("title", {}, v));
@@ -145,9 +146,9 @@ function classes(app: App): Node[] {
   const level = (i: number) => { const v = list.map(c => score(c, i)?.value).filter((x): x is number => x !== undefined); return v.length ? v.reduce((a, b) => a + b, 0) / v.length : 2; };
   let order = study.scored.map((cls, i) => ({cls, i, level: level(i)})).sort((a, b) => a.level - b.level);
   const many = order.length > MANY_CLASSES;
-  if (many && !view.hidden.includes("all classes")) order = order.slice(0, MANY_CLASSES);
-  const every = h("input", {type: "checkbox", "data-k": "all-classes", change: () => app.change({hidden: every.checked ? [...view.hidden, "all classes"] : view.hidden.filter(x => x !== "all classes")})});
-  every.checked = view.hidden.includes("all classes");
+  if (many && !view.allClasses) order = order.slice(0, MANY_CLASSES);
+  const every = h("input", {type: "checkbox", "data-k": "all-classes", change: () => app.change({allClasses: every.checked})});
+  every.checked = view.allClasses;
   const rows = order.map(({cls, i}) => h("tr", {}, h("th", {scope: "row"}, className(study, cls)),
     ...list.map(c => { const s = score(c, i); return h("td", {"data-c": c.index}, h("span", {class: "line"}, s ? range(s.value, s.low, s.high, [0, 1], 120, colour(app, c)) : "", s ? fixed(s.value, 2) : "not measured"), h("small", {}, s ? `${interval(s.low, s.high, 2)} n=${s.n}` : "")); }),
     h("td", {}, taken(app, list[0], cls))));

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import {inOrder, matrix, shortNames, slotKey, study} from "../node_modules/.modules/data.mjs";
-import {parse} from "../node_modules/.modules/query.mjs";
+import {condition, parse} from "../node_modules/.modules/query.mjs";
 import {difference, fixed, shown, ticks} from "../node_modules/.modules/stats.mjs";
 import {PLAIN, read, write} from "../node_modules/.modules/view.mjs";
 
@@ -30,6 +30,9 @@ test("a query holds by value and not by its beginning", () => {
   assert.deepEqual(names("NaN"), ["c16"]);
   assert.deepEqual(names("rank=16 state:failed seed=0"), [], "both of one trial");
   assert.deepEqual(names(""), ["c16", "c1"]);
+  assert.equal(condition("name", "x y"), 'name="x y"');
+  assert.deepEqual(names('name="x y" rank=1'), ["c1"], "quotes keep words together");
+  assert.deepEqual(names('name=x'), []);
 });
 test("a wrong query says what is wrong and what to type", () => {
   assert.match(parse(made, "rnk=1").problem, /no setting or score “rnk”; did you mean “rank”\?/);
