@@ -229,13 +229,9 @@ def test_reload_back_and_a_shared_link_show_the_same(browser: Any, file: Path) -
 
 def test_a_page_that_loads_itself_again_stays_where_it_was(browser: Any, file: Path, tmp_path: Path) -> None:
     """While trials run; ticks, filter and both scrolls are kept."""
-    page = opened(browser, write_merged(collect_trials(file.parent), tmp_path, refresh=1), view="q=lr<1&tab=classes")
-    page.evaluate("document.querySelector('.board').scrollTop = 90; scrollTo(0, 40); window.before = true")
-    for _ in range(50):
-        page.wait_for_timeout(100)
-        if not page.evaluate("window.before ?? false"):
-            break
-    page.wait_for_selector("html[data-ready=yes]", state="attached")
+    page = opened(browser, write_merged(collect_trials(file.parent), tmp_path, refresh=3), view="q=lr<1&tab=classes")
+    with page.expect_event("load"):
+        page.evaluate("document.querySelector('.board').scrollTop = 90; scrollTo(0, 40); window.before = true")
     assert page.evaluate("[window.before ?? false, document.querySelector('.board').scrollTop, scrollY]") == [False, 90, 40]
     assert page.input_value("#query") == "lr<1" and page.locator("#classes").count() == 1
 

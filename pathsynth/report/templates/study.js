@@ -6,11 +6,13 @@
   var score = (flat) => flat ? { value: flat[0], low: flat[1] ?? null, high: flat[2] ?? null, n: flat[3] ?? 0 } : null;
   function shortNames(keys2) {
     const tail = (key, parts) => key.split(".").slice(-parts).join(".");
-    return new Map(keys2.map((key) => {
-      let parts = 1;
-      while (tail(key, parts) !== key && keys2.some((other) => other !== key && tail(other, parts) === tail(key, parts))) parts += 1;
-      return [key, tail(key, parts)];
-    }));
+    return new Map(
+      keys2.map((key) => {
+        let parts = 1;
+        while (tail(key, parts) !== key && keys2.some((other) => other !== key && tail(other, parts) === tail(key, parts))) parts += 1;
+        return [key, tail(key, parts)];
+      })
+    );
   }
   var isNumber = (text) => text.trim() !== "" && !Number.isNaN(Number(text));
   function inOrder(a, b) {
@@ -113,7 +115,14 @@
       c.trials.sort((a, b) => inOrder(a.seed, b.seed));
       c.seeds = c.trials.filter((t) => t.state === "done").map((t) => t.seed);
     }
-    return { ...payload, configurations, trials, settings: settings2, shortSetting, seeds: sortedUnique(trials.filter((t) => t.sprite).map((t) => t.seed)) };
+    return {
+      ...payload,
+      configurations,
+      trials,
+      settings: settings2,
+      shortSetting,
+      seeds: sortedUnique(trials.filter((t) => t.sprite).map((t) => t.seed))
+    };
   }
 
   // src/dom.ts
@@ -134,7 +143,11 @@
     return found;
   }
   function copyable(text, what) {
-    const button = h("button", { type: "button", class: "copy", "aria-label": `Copy ${what}`, click: () => void copy(text, button) }, "Copy");
+    const button = h(
+      "button",
+      { type: "button", class: "copy", "aria-label": `Copy ${what}`, click: () => void copy(text, button) },
+      "Copy"
+    );
     return h("div", { class: "command" }, h("code", {}, text), button);
   }
   async function copy(text, button) {
@@ -288,10 +301,14 @@
       const [, name = "", sign = "", wanted = ""] = CONDITION.exec(word) ?? [];
       const field = known.get(name);
       if (!sign) {
-        ofTrials.push((t) => `${t.name} ${t.configuration.label} ${t.configuration.name} seed=${t.seed} ${t.state} ${t.problem}`.toLowerCase().includes(word));
+        ofTrials.push(
+          (t) => `${t.name} ${t.configuration.label} ${t.configuration.name} seed=${t.seed} ${t.state} ${t.problem}`.toLowerCase().includes(word)
+        );
       } else if (!field) {
         const near = nearest(name, [...known.keys()]);
-        problems.push(`There is no setting or score “${name}”; ${near ? `did you mean “${near}”?` : `try ${[...known.keys()].slice(0, 8).join(", ")}.`}`);
+        problems.push(
+          `There is no setting or score “${name}”; ${near ? `did you mean “${near}”?` : `try ${[...known.keys()].slice(0, 8).join(", ")}.`}`
+        );
       } else if (!wanted) {
         problems.push(`“${word}” lacks a value; type for example ${name}${sign}${name === "state" ? "failed" : "1"}.`);
       } else if (/[<>]/.test(sign) && !isNumber(wanted)) {
@@ -304,7 +321,10 @@
         ofConfigurations.push((c) => holds(field.get(c), sign, wanted));
       }
     }
-    return { problem: problems.join(" "), holds: (c) => ofConfigurations.every((f) => f(c)) && (!ofTrials.length || c.trials.some((t) => ofTrials.every((f) => f(t)))) };
+    return {
+      problem: problems.join(" "),
+      holds: (c) => ofConfigurations.every((f) => f(c)) && (!ofTrials.length || c.trials.some((t) => ofTrials.every((f) => f(t))))
+    };
   }
 
   // src/app.ts
@@ -312,7 +332,10 @@
   function measureIndex(app2) {
     const { measures, main } = app2.study;
     const asked = measures.findIndex((m) => m.alias === app2.view.measure);
-    return asked >= 0 ? asked : Math.max(0, measures.findIndex((m) => m.key === main));
+    return asked >= 0 ? asked : Math.max(
+      0,
+      measures.findIndex((m) => m.key === main)
+    );
   }
   var measureOf = (app2) => app2.study.measures[measureIndex(app2)];
   function baseline(app2) {
@@ -386,7 +409,8 @@
     const rough = (high - low) / count, power = 10 ** Math.floor(Math.log10(rough));
     const step = ([1, 2, 5, 10].find((m) => m * power >= rough) ?? 10) * power;
     const found = [];
-    for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i += 1) found.push(Number((i * step).toPrecision(12)));
+    for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i += 1)
+      found.push(Number((i * step).toPrecision(12)));
     return found;
   }
 
@@ -399,7 +423,11 @@
   function tile(app2, t, a, side, key) {
     const frame2 = `tile ${a.accepted ? "ok" : "no"}`;
     if (!t.sprite || a.place === null) {
-      const words2 = h("span", { class: `${frame2} bare`, title: describe(app2, t, a) }, a.accepted ? "accepted, no image kept" : "rejected, no image kept");
+      const words2 = h(
+        "span",
+        { class: `${frame2} bare`, title: describe(app2, t, a) },
+        a.accepted ? "accepted, no image kept" : "rejected, no image kept"
+      );
       words2.style.cssText = `width:${side}px;height:${side}px`;
       return words2;
     }
@@ -449,7 +477,11 @@
     const draw2 = () => {
       const all = trial.attempts().get(key) ?? [], [c = 0, s = 0] = key.split("/").map(Number);
       const figures = all.map((a) => {
-        const large = h("div", { class: `tile large ${a.accepted ? "ok" : "no"}`, role: "img", "aria-label": describe(app2, trial, a) });
+        const large = h("div", {
+          class: `tile large ${a.accepted ? "ok" : "no"}`,
+          role: "img",
+          "aria-label": describe(app2, trial, a)
+        });
         if (trial.sprite && a.place !== null) paint(large, trial.sprite, a.place, Math.min(224, innerWidth - 90));
         else large.append("no image of this attempt was kept");
         const facts = [
@@ -482,7 +514,7 @@
     const step = (list, at, by) => list[(list.indexOf(at) + by + list.length) % list.length] ?? at;
     dialog.onkeydown = (event) => {
       const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1, " ": 1 }[event.key];
-      if (by === void 0 || event.key === " " && event.target.tagName === "BUTTON" && !event.ctrlKey && event.target !== dialog.querySelector("button")) return;
+      if (by === void 0) return;
       event.preventDefault();
       if (event.key === "ArrowLeft" || event.key === "ArrowRight") key = step(slots, key, by);
       else trial = step(order, order.includes(trial) ? trial : order[0] ?? trial, by);
@@ -501,7 +533,12 @@
   function columnsOf(app2, most) {
     const { study: study3, view: view2 } = app2, cls = study3.classes.findIndex(([slug]) => slug === view2.cls);
     if (cls >= 0 && study3.pictured.includes(cls))
-      return Array.from({ length: Math.min(most, study3.slots) }, (_, slot) => ({ cls, slot, head: `slot ${slot + 1}`, short: `slot ${slot + 1}` }));
+      return Array.from({ length: Math.min(most, study3.slots) }, (_, slot) => ({
+        cls,
+        slot,
+        head: `slot ${slot + 1}`,
+        short: `slot ${slot + 1}`
+      }));
     return study3.pictured.slice(0, most).map((c) => ({ cls: c, slot: 0, head: className(study3, c), short: shortClass(study3, c) }));
   }
   var hasImages = (c) => c.trials.some((t) => t.sprite);
@@ -532,7 +569,13 @@
   function whisker(app2, measure, c, [low, high]) {
     const wide2 = 112, x = (v) => 4 + (v - low) / (high - low) * (wide2 - 8), s = c.scores[measure], base = baseline(app2)?.scores[measure];
     const colour2 = colourOf(app2, c);
-    const box = svg("svg", { width: wide2, height: 22, viewBox: `0 0 ${wide2} 22`, class: `whisker c${colour2 ?? "x"}`, "aria-hidden": "true" });
+    const box = svg("svg", {
+      width: wide2,
+      height: 22,
+      viewBox: `0 0 ${wide2} 22`,
+      class: `whisker c${colour2 ?? "x"}`,
+      "aria-hidden": "true"
+    });
     if (base) box.append(svg("line", { x1: x(base.value), x2: x(base.value), y1: 0, y2: 22, class: "base" }));
     if (!s) return box;
     if (s.low !== null && s.high !== null) box.append(svg("line", { x1: x(s.low), x2: x(s.high), y1: 11, y2: 11, class: "range" }));
@@ -565,11 +608,21 @@
         help: key,
         sort: (c) => c.settings[key] ?? null,
         wide: "setting",
-        cell: (c) => h("td", { class: `setting${(c.settings[key] ?? "").length > SHORT ? " long" : ""}`, title: `${key}=${c.settings[key] ?? ""}` }, c.settings[key] ?? "–")
+        cell: (c) => h(
+          "td",
+          { class: `setting${(c.settings[key] ?? "").length > SHORT ? " long" : ""}`, title: `${key}=${c.settings[key] ?? ""}` },
+          c.settings[key] ?? "–"
+        )
       });
     }
     if (!study3.settings.length)
-      found.push({ key: "name", head: "configuration", help: "What tells this configuration from the others", sort: (c) => c.name, cell: (c) => h("td", { class: "setting" }, c.name) });
+      found.push({
+        key: "name",
+        head: "configuration",
+        help: "What tells this configuration from the others",
+        sort: (c) => c.name,
+        cell: (c) => h("td", { class: "setting" }, c.name)
+      });
     if (measure) {
       found.push({
         key: "score",
@@ -580,7 +633,17 @@
         wide: "score",
         cell: (c) => {
           const s = c.scores[main] ?? null;
-          return h("td", { class: "score", title: s ? `${shown(s, measure.digits)}, ${c.seeds.length} ${c.seeds.length === 1 ? "seed: chance in the images" : "seeds"}` : "no trial has it yet" }, h("b", {}, number(s, measure.digits)), " ", innerWidth < NARROW ? null : whisker(app2, main, c, range2), h("small", {}, s ? interval(s.low, s.high, Math.min(2, measure.digits)) : ""));
+          return h(
+            "td",
+            {
+              class: "score",
+              title: s ? `${shown(s, measure.digits)}, ${c.seeds.length} ${c.seeds.length === 1 ? "seed: chance in the images" : "seeds"}` : "no trial has it yet"
+            },
+            h("b", {}, number(s, measure.digits)),
+            " ",
+            innerWidth < NARROW ? null : whisker(app2, main, c, range2),
+            h("small", {}, s ? interval(s.low, s.high, Math.min(2, measure.digits)) : "")
+          );
         },
         trial: (t) => h("td", { class: "score" }, h("span", {}, shown(t.readings[main], measure.digits)))
       });
@@ -596,7 +659,10 @@
           if (!d) return h("td", { class: "difference" }, h("span", { class: "quiet" }, "–"));
           return h(
             "td",
-            { class: `difference${d.plain ? " plain" : ""}`, title: `${shownDifference(d, measure.digits)}: ${d.plain === null ? "noise is not known" : d.plain ? "beyond noise" : "within noise"}` },
+            {
+              class: `difference${d.plain ? " plain" : ""}`,
+              title: `${shownDifference(d, measure.digits)}: ${d.plain === null ? "noise is not known" : d.plain ? "beyond noise" : "within noise"}`
+            },
             signed(d.value, measure.digits),
             " ",
             h("small", {}, interval(d.low, d.high, Math.min(2, measure.digits)) || "noise not known")
@@ -613,8 +679,19 @@
     });
     const slots = columnsOf(app2, 9);
     if (slots.length && study3.configurations.some(hasImages)) {
-      const strip = (t) => h("td", { class: "strip" }, ...t ? slots.map((s) => thumb(app2, t, attemptShown(app2, t, s.cls, s.slot), SIDE)) : [h("span", { class: "quiet" }, "no images")]);
-      found.push({ key: "strip", head: "", help: "", wide: "strip", cell: (c) => strip(pictured(app2, c)), trial: (t) => strip(t.sprite ? t : void 0) });
+      const strip = (t) => h(
+        "td",
+        { class: "strip" },
+        ...t ? slots.map((s) => thumb(app2, t, attemptShown(app2, t, s.cls, s.slot), SIDE)) : [h("span", { class: "quiet" }, "no images")]
+      );
+      found.push({
+        key: "strip",
+        head: "",
+        help: "",
+        wide: "strip",
+        cell: (c) => strip(pictured(app2, c)),
+        trial: (t) => strip(t.sprite ? t : void 0)
+      });
     }
     for (const m of visibleMeasures(app2)) {
       const i = study3.measures.indexOf(m);
@@ -649,63 +726,108 @@
     for (const c of all) {
       if (c.key === "strip") {
         const slots = columnsOf(app2, 9);
-        row.append(h(
-          "th",
-          { class: "strip", scope: "col", title: "The same slots in every row: same class, same prompt, same random seed of the first attempt. None was picked by hand." },
-          h("span", { class: "heads" }, ...slots.map((s) => h("span", { title: s.head }, s.short)))
-        ));
+        row.append(
+          h(
+            "th",
+            {
+              class: "strip",
+              scope: "col",
+              title: "The same slots in every row: same class, same prompt, same random seed of the first attempt. None was picked by hand."
+            },
+            h("span", { class: "heads" }, ...slots.map((s) => h("span", { title: s.head }, s.short)))
+          )
+        );
         continue;
       }
       const on = sorted === c.key, rises = (c.better ?? -1) === 1 === view2.down;
       const arrow = c.better === 1 ? " higher is better" : c.better === -1 ? " lower is better" : "";
-      row.append(h(
-        "th",
-        { scope: "col", class: c.wide ?? c.key, "aria-sort": on ? rises ? "ascending" : "descending" : "none" },
+      row.append(
         h(
-          "button",
-          {
-            type: "button",
-            title: `${c.help}${arrow ? ` (${arrow.trim()})` : ""}`,
-            "data-k": `sort/${c.key}`,
-            "data-sort": c.key,
-            click: () => app2.change({ sort: c.key === "score" ? "" : c.key, down: on ? !view2.down : false })
-          },
-          c.head,
-          h("span", { class: "arrow", "aria-hidden": "true" }, on ? rises ? " ▲" : " ▼" : c.better ? c.better === 1 ? " ↑" : " ↓" : "")
+          "th",
+          { scope: "col", class: c.wide ?? c.key, "aria-sort": on ? rises ? "ascending" : "descending" : "none" },
+          h(
+            "button",
+            {
+              type: "button",
+              title: `${c.help}${arrow ? ` (${arrow.trim()})` : ""}`,
+              "data-k": `sort/${c.key}`,
+              "data-sort": c.key,
+              click: () => app2.change({ sort: c.key === "score" ? "" : c.key, down: on ? !view2.down : false })
+            },
+            c.head,
+            h(
+              "span",
+              { class: "arrow", "aria-hidden": "true" },
+              on ? rises ? " ▲" : " ▼" : c.better ? c.better === 1 ? " ↑" : " ↓" : ""
+            )
+          )
         )
-      ));
+      );
     }
     return row;
   }
   function configurationRow(app2, c, all, open, at) {
     const ticked = chosen(app2).includes(c), pinned = baseline(app2) === c, rank = c.ranked ? String(c.index + 1) : "–";
-    const tick = h("input", { type: "checkbox", "aria-label": `show ${c.name} below`, "data-k": `tick/${c.id}`, change: () => toggleChosen(app2, c) });
+    const tick = h("input", {
+      type: "checkbox",
+      "aria-label": `show ${c.name} below`,
+      "data-k": `tick/${c.id}`,
+      change: () => toggleChosen(app2, c)
+    });
     tick.checked = ticked;
-    const fold = h("button", {
-      type: "button",
-      class: "fold",
-      "aria-expanded": String(open),
-      "aria-label": `trials of ${c.name}`,
-      "data-k": `fold/${c.id}`,
-      click: () => app2.change({ open: open ? app2.view.open.filter((id) => id !== c.id) : [...app2.view.open, c.id] })
-    }, open ? "▾" : "▸");
-    const pin = h("button", {
-      type: "button",
-      class: `pin${pinned ? " on" : ""}`,
-      "aria-pressed": String(pinned),
-      title: "pin as the baseline ★",
-      "aria-label": `pin ${c.name} as the baseline`,
-      "data-k": `pin/${c.id}`,
-      click: () => app2.change({ base: c.id })
-    }, pinned ? "★" : "☆");
-    return h("tr", { "data-c": c.index, class: ticked ? "chosen" : "", "aria-rowindex": at }, h("th", { class: "first", scope: "row" }, fold, tick, swatch(app2, c), h("span", { class: "rank", title: c.ranked ? `rank ${rank} by the study's main score` : "not ranked: no score yet" }, rank), pin, h("span", { class: "sr" }, c.name)), ...all.map((x) => x.cell(c)));
+    const fold = h(
+      "button",
+      {
+        type: "button",
+        class: "fold",
+        "aria-expanded": String(open),
+        "aria-label": `trials of ${c.name}`,
+        "data-k": `fold/${c.id}`,
+        click: () => app2.change({ open: open ? app2.view.open.filter((id) => id !== c.id) : [...app2.view.open, c.id] })
+      },
+      open ? "▾" : "▸"
+    );
+    const pin = h(
+      "button",
+      {
+        type: "button",
+        class: `pin${pinned ? " on" : ""}`,
+        "aria-pressed": String(pinned),
+        title: "pin as the baseline ★",
+        "aria-label": `pin ${c.name} as the baseline`,
+        "data-k": `pin/${c.id}`,
+        click: () => app2.change({ base: c.id })
+      },
+      pinned ? "★" : "☆"
+    );
+    return h(
+      "tr",
+      { "data-c": c.index, class: ticked ? "chosen" : "", "aria-rowindex": at },
+      h(
+        "th",
+        { class: "first", scope: "row" },
+        fold,
+        tick,
+        swatch(app2, c),
+        h("span", { class: "rank", title: c.ranked ? `rank ${rank} by the study's main score` : "not ranked: no score yet" }, rank),
+        pin,
+        h("span", { class: "sr" }, c.name)
+      ),
+      ...all.map((x) => x.cell(c))
+    );
   }
   function trialRow(t, all, at) {
     const name = t.link && isSafeLink(t.link) ? h("a", { href: t.link }, "page") : null;
     const online = t.address && isSafeLink(t.address) ? h("a", { href: t.address, title: "this trial's run in W&B" }, "W&B") : null;
     const settings2 = all.filter((c) => c.key.startsWith("setting:") || c.key === "name").length;
     const cells = all.slice(settings2).map((c) => {
-      if (c.key === "state") return h("td", { class: "state", title: t.problem }, h("span", { class: `pill ${t.state}` }, t.state), t.problem ? h("span", { class: "why" }, t.problem) : null);
+      if (c.key === "state")
+        return h(
+          "td",
+          { class: "state", title: t.problem },
+          h("span", { class: `pill ${t.state}` }, t.state),
+          t.problem ? h("span", { class: "why" }, t.problem) : null
+        );
       if (!t.readings.length && c.key !== "strip") return h("td", { class: c.key === "score" ? "score" : "number" });
       return c.trial?.(t) ?? h("td", {});
     });
@@ -719,7 +841,10 @@
   }
   function drawBoard(app2) {
     const table = byId("board"), frame2 = table.parentElement, all = columns(app2), left = rowsOf(app2);
-    const rows = left.flatMap((c) => [{ c, t: null }, ...app2.view.open.includes(c.id) || app2.view.every ? c.trials.map((t) => ({ c, t })) : []]);
+    const rows = left.flatMap((c) => [
+      { c, t: null },
+      ...app2.view.open.includes(c.id) || app2.view.every ? c.trials.map((t) => ({ c, t })) : []
+    ]);
     table.setAttribute("aria-rowcount", String(rows.length + 1));
     table.tHead.replaceChildren(head(app2, all));
     const body = table.tBodies[0];
@@ -750,7 +875,13 @@
   function csv(app2) {
     const { study: study3 } = app2, quoted = (x) => /[",\n]/.test(x) ? `"${x.replace(/"/g, '""')}"` : x;
     const safe = (x) => quoted(/^[=+@\t]/.test(x) ? `'${x}` : x);
-    const heads = ["configuration", ...study3.settings, "seeds", "states", ...study3.measures.flatMap((m) => [m.name, `${m.name} low`, `${m.name} high`, `${m.name} n`])];
+    const heads = [
+      "configuration",
+      ...study3.settings,
+      "seeds",
+      "states",
+      ...study3.measures.flatMap((m) => [m.name, `${m.name} low`, `${m.name} high`, `${m.name} n`])
+    ];
     const lines2 = rowsOf(app2).map((c) => [
       c.label,
       ...study3.settings.map((k) => c.settings[k] ?? ""),
@@ -761,50 +892,7 @@
     return [heads, ...lines2].map((line) => line.map(safe).join(",")).join("\n") + "\n";
   }
 
-  // src/charts.ts
-  var digitsOf = (step) => Math.max(0, Math.min(6, -Math.floor(Math.log10(step || 1))));
-  function labels(values) {
-    const step = values.length > 1 ? Math.abs((values[1] ?? 0) - (values[0] ?? 0)) : 1;
-    return values.map((v) => Math.abs(v) >= 1e5 ? v.toExponential(0) : fixed(v, digitsOf(step)));
-  }
-  function frame(title, xTitle, [x0, x1], [y0, y1], wide2, high) {
-    const left = 52, right = 14, top = 10, bottom = 40;
-    const x = (v) => left + (x1 === x0 ? 0.5 : (v - x0) / (x1 - x0)) * (wide2 - left - right);
-    const y = (v) => high - bottom - (y1 === y0 ? 0.5 : (v - y0) / (y1 - y0)) * (high - top - bottom);
-    const box = svg("svg", { class: "plot", width: wide2, height: high, viewBox: `0 0 ${wide2} ${high}`, role: "img", "aria-label": title });
-    const xs = ticks(x0, x1, Math.max(2, wide2 / 90)), ys = ticks(y0, y1, Math.max(2, high / 50)), yWords = labels(ys), xWords = labels(xs);
-    ys.forEach((v, i) => box.append(svg("line", { class: "grid", x1: left, x2: wide2 - right, y1: y(v), y2: y(v) }), svg("text", { x: left - 7, y: y(v) + 4, "text-anchor": "end" }, yWords[i] ?? "")));
-    xs.forEach((v, i) => box.append(svg("text", { x: x(v), y: high - bottom + 17, "text-anchor": "middle" }, xWords[i] ?? "")));
-    box.append(
-      svg("line", { class: "axis", x1: left, x2: wide2 - right, y1: high - bottom, y2: high - bottom }),
-      svg("text", { x: (left + wide2 - right) / 2, y: high - 5, "text-anchor": "middle", class: "title" }, xTitle)
-    );
-    return { box, x, y };
-  }
-  var path = (points) => points.map(([x, y], i) => `${i ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
-  function lines(title, xTitle, all, wide2, high) {
-    const points = all.flatMap((l) => [...l.points, ...(l.band ?? []).flatMap(([x2, low2, up2]) => [[x2, low2], [x2, up2]])]);
-    const xs = points.map((p) => p[0]), ys = points.map((p) => p[1]), low = Math.min(...ys), up = Math.max(...ys), pad = (up - low || 1) * 0.05;
-    const { box, x, y } = frame(title, xTitle, [Math.min(...xs), Math.max(...xs)], [low - pad, up + pad], wide2, high);
-    for (const l of all) {
-      const group = svg("g", { "data-c": l.configuration, class: `series ${l.colour}` }, svg("title", {}, l.name));
-      if (l.band && l.band.length > 1) group.append(svg("path", { class: "band", d: `${path([...l.band.map(([a, b]) => [x(a), y(b)]), ...[...l.band].reverse().map(([a, , b]) => [x(a), y(b)])])}Z` }));
-      group.append(svg("path", { class: "line", d: path(l.points.map(([a, b]) => [x(a), y(b)])) }));
-      if (l.points.length < 40) for (const [a, b] of l.points) group.append(svg("circle", { class: "dot", cx: x(a), cy: y(b), r: 2.8 }));
-      box.append(group);
-    }
-    return box;
-  }
-  function range(value, from, to, [low, high], wide2, colour2) {
-    const x = (v) => 4 + (Math.min(high, Math.max(low, v)) - low) / (high - low || 1) * (wide2 - 8);
-    const box = svg("svg", { class: `whisker ${colour2}`, width: wide2, height: 18, viewBox: `0 0 ${wide2} 18`, "aria-hidden": "true" });
-    if (low < 0 && high > 0) box.append(svg("line", { class: "base", x1: x(0), x2: x(0), y1: 0, y2: 18 }));
-    if (from !== null && to !== null) box.append(svg("line", { class: "range", x1: x(from), x2: x(to), y1: 9, y2: 9 }));
-    box.append(svg("circle", { class: "dot", cx: x(value), cy: 9, r: 4 }));
-    return box;
-  }
-
-  // src/tabs.ts
+  // src/parts.ts
   var MANY_CLASSES = 30;
   var legend = (app2, list) => h("p", { class: "legend" }, ...list.map((c) => h("span", { "data-c": c.index }, swatch(app2, c), c.name)));
   var nothing = (words2) => h("p", { class: "empty" }, words2);
@@ -812,13 +900,19 @@
   var wide = (most) => Math.max(300, Math.min(most, innerWidth - 44));
   var note = (text) => h("p", { class: "quiet" }, text);
   function choice(app2, words2, key, value, options) {
-    const select = h("select", { "data-k": `choice/${key}`, change: () => app2.change({ [key]: select.value }) }, ...options.map(([v, text]) => h("option", { value: v }, text)));
+    const select = h(
+      "select",
+      { "data-k": `choice/${key}`, change: () => app2.change({ [key]: select.value }) },
+      ...options.map(([v, text]) => h("option", { value: v }, text))
+    );
     select.value = value;
     return h("label", {}, `${words2} `, select);
   }
   function scrolling(label, inside) {
     return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, inside);
   }
+
+  // src/images.ts
   function images(app2) {
     const list = chosen(app2).filter(hasImages);
     const notes = app2.study.notes.map(note);
@@ -837,14 +931,99 @@
       );
     });
     const withReal = list.map((c) => pictured(app2, c)).find((t) => t && t.real.size);
-    if (withReal) rows.push(h("tr", {}, h("th", { scope: "row" }, "real images"), ...slots.map((s) => h("td", {}, realTile(app2, withReal, s.cls, s.slot, side)))));
-    const table = h("table", { class: "images" }, h("thead", {}, h("tr", {}, h("td", {}), ...slots.map((s) => h("th", { scope: "col" }, h("span", {}, s.head))))), h("tbody", {}, ...rows));
+    if (withReal)
+      rows.push(
+        h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, "real images"),
+          ...slots.map((s) => h("td", {}, realTile(app2, withReal, s.cls, s.slot, side)))
+        )
+      );
+    const table = h(
+      "table",
+      { class: "images" },
+      h("thead", {}, h("tr", {}, h("td", {}), ...slots.map((s) => h("th", { scope: "col" }, h("span", {}, s.head))))),
+      h("tbody", {}, ...rows)
+    );
     return [
-      note("Same column, same slot: the same class, prompt and random seed of the first attempt in every row. None was picked by hand. Solid frame: accepted by the gate; dashed frame with a cut corner: rejected. Click an image for all attempts at its slot."),
+      note(
+        "Same column, same slot: the same class, prompt and random seed of the first attempt in every row. None was picked by hand. Solid frame: accepted by the gate; dashed frame with a cut corner: rejected. Click an image for all attempts at its slot."
+      ),
       scrolling("Images of the same slots", table),
       ...notes
     ];
   }
+
+  // src/charts.ts
+  var digitsOf = (step) => Math.max(0, Math.min(6, -Math.floor(Math.log10(step || 1))));
+  function labels(values) {
+    const step = values.length > 1 ? Math.abs((values[1] ?? 0) - (values[0] ?? 0)) : 1;
+    return values.map((v) => Math.abs(v) >= 1e5 ? v.toExponential(0) : fixed(v, digitsOf(step)));
+  }
+  function frame(title, xTitle, [x0, x1], [y0, y1], wide2, high) {
+    const left = 52, right = 14, top = 10, bottom = 40;
+    const x = (v) => left + (x1 === x0 ? 0.5 : (v - x0) / (x1 - x0)) * (wide2 - left - right);
+    const y = (v) => high - bottom - (y1 === y0 ? 0.5 : (v - y0) / (y1 - y0)) * (high - top - bottom);
+    const box = svg("svg", {
+      class: "plot",
+      width: wide2,
+      height: high,
+      viewBox: `0 0 ${wide2} ${high}`,
+      role: "img",
+      "aria-label": title
+    });
+    const xs = ticks(x0, x1, Math.max(2, wide2 / 90)), ys = ticks(y0, y1, Math.max(2, high / 50)), yWords = labels(ys), xWords = labels(xs);
+    ys.forEach(
+      (v, i) => box.append(
+        svg("line", { class: "grid", x1: left, x2: wide2 - right, y1: y(v), y2: y(v) }),
+        svg("text", { x: left - 7, y: y(v) + 4, "text-anchor": "end" }, yWords[i] ?? "")
+      )
+    );
+    xs.forEach((v, i) => box.append(svg("text", { x: x(v), y: high - bottom + 17, "text-anchor": "middle" }, xWords[i] ?? "")));
+    box.append(
+      svg("line", { class: "axis", x1: left, x2: wide2 - right, y1: high - bottom, y2: high - bottom }),
+      svg("text", { x: (left + wide2 - right) / 2, y: high - 5, "text-anchor": "middle", class: "title" }, xTitle)
+    );
+    return { box, x, y };
+  }
+  var path = (points) => points.map(([x, y], i) => `${i ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
+  function lines(title, xTitle, all, wide2, high) {
+    const points = all.flatMap((l) => [
+      ...l.points,
+      ...(l.band ?? []).flatMap(([x2, low2, up2]) => [
+        [x2, low2],
+        [x2, up2]
+      ])
+    ]);
+    const xs = points.map((p) => p[0]), ys = points.map((p) => p[1]), low = Math.min(...ys), up = Math.max(...ys), pad = (up - low || 1) * 0.05;
+    const { box, x, y } = frame(title, xTitle, [Math.min(...xs), Math.max(...xs)], [low - pad, up + pad], wide2, high);
+    for (const l of all) {
+      const group = svg("g", { "data-c": l.configuration, class: `series ${l.colour}` }, svg("title", {}, l.name));
+      if (l.band && l.band.length > 1)
+        group.append(
+          svg("path", {
+            class: "band",
+            d: `${path([...l.band.map(([a, b]) => [x(a), y(b)]), ...[...l.band].reverse().map(([a, , b]) => [x(a), y(b)])])}Z`
+          })
+        );
+      group.append(svg("path", { class: "line", d: path(l.points.map(([a, b]) => [x(a), y(b)])) }));
+      if (l.points.length < 40)
+        for (const [a, b] of l.points) group.append(svg("circle", { class: "dot", cx: x(a), cy: y(b), r: 2.8 }));
+      box.append(group);
+    }
+    return box;
+  }
+  function range(value, from, to, [low, high], wide2, colour2) {
+    const x = (v) => 4 + (Math.min(high, Math.max(low, v)) - low) / (high - low || 1) * (wide2 - 8);
+    const box = svg("svg", { class: `whisker ${colour2}`, width: wide2, height: 18, viewBox: `0 0 ${wide2} 18`, "aria-hidden": "true" });
+    if (low < 0 && high > 0) box.append(svg("line", { class: "base", x1: x(0), x2: x(0), y1: 0, y2: 18 }));
+    if (from !== null && to !== null) box.append(svg("line", { class: "range", x1: x(from), x2: x(to), y1: 9, y2: 9 }));
+    box.append(svg("circle", { class: "dot", cx: x(value), cy: 9, r: 4 }));
+    return box;
+  }
+
+  // src/settings.ts
   function settings(app2) {
     const { study: study3 } = app2, measure = measureOf(app2);
     if (!study3.settings.length || !measure) return [nothing("All trials have the same settings.")];
@@ -852,23 +1031,53 @@
     if (study3.effects.length) {
       const bounds = study3.effects.flatMap((e) => [e.difference.value, e.difference.low ?? 0, e.difference.high ?? 0]);
       const axis = [Math.min(0, ...bounds), Math.max(...bounds)];
-      const rows = study3.effects.map((e) => h(
-        "tr",
-        { class: e.plain ? "plain" : "" },
-        h("th", { scope: "row" }, e.settings.join(" × ")),
-        h("td", {}, e.contrast),
-        h("td", {}, range(e.difference.value, e.difference.low, e.difference.high, axis, 180, e.plain ? "c0" : "cx")),
-        h("td", { class: "plain-number" }, `${fixed(e.difference.value, 3)} ${interval(e.difference.low, e.difference.high, 3)}`),
-        h("td", { class: "plain-number" }, e.difference.low === null ? "no interval: noise not known" : e.plain ? "beyond noise" : "not shown to matter"),
-        h("td", {}, ...e.levels.map((l) => h("span", { class: "level" }, `${l.value}: ${fixed(l.mean, 3)} (n=${l.trials})`)))
-      ));
+      const rows = study3.effects.map(
+        (e) => h(
+          "tr",
+          { class: e.plain ? "plain" : "" },
+          h("th", { scope: "row" }, e.settings.join(" × ")),
+          h("td", {}, e.contrast),
+          h("td", {}, range(e.difference.value, e.difference.low, e.difference.high, axis, 180, e.plain ? "c0" : "cx")),
+          h("td", { class: "plain-number" }, `${fixed(e.difference.value, 3)} ${interval(e.difference.low, e.difference.high, 3)}`),
+          h(
+            "td",
+            { class: "plain-number" },
+            e.difference.low === null ? "no interval: noise not known" : e.plain ? "beyond noise" : "not shown to matter"
+          ),
+          h("td", {}, ...e.levels.map((l) => h("span", { class: "level" }, `${l.value}: ${fixed(l.mean, 3)} (n=${l.trials})`)))
+        )
+      );
       found.push(
         h("h3", {}, "Which settings matter"),
-        note(`In macro-F1 before filtering, by the ${study3.scorer}: each setting alone, its best value against its worst, by all trials; then the largest interaction of each two. The intervals of all settings hold together with 95%, and so do those of all interactions.`),
-        scrolling("Which settings matter", h("table", { id: "effects", class: "plain-table" }, h("thead", {}, h("tr", {}, ...["setting", "best value over worst", "", "difference [95% interval]", "", "mean of each value"].map((x) => h("th", { scope: "col" }, x)))), h("tbody", {}, ...rows)))
+        note(
+          `In macro-F1 before filtering, by the ${study3.scorer}: each setting alone, its best value against its worst, by all trials; then the largest interaction of each two. The intervals of all settings hold together with 95%, and so do those of all interactions.`
+        ),
+        scrolling(
+          "Which settings matter",
+          h(
+            "table",
+            { id: "effects", class: "plain-table" },
+            h(
+              "thead",
+              {},
+              h(
+                "tr",
+                {},
+                ...["setting", "best value over worst", "", "difference [95% interval]", "", "mean of each value"].map(
+                  (x) => h("th", { scope: "col" }, x)
+                )
+              )
+            ),
+            h("tbody", {}, ...rows)
+          )
+        )
       );
     }
-    found.push(h("h3", {}, "Settings and score"), note("A line is a configuration; the ticked ones have colour. Choose a value on an axis to keep only its configurations."), parallel(app2));
+    found.push(
+      h("h3", {}, "Settings and score"),
+      note("A line is a configuration; the ticked ones have colour. Choose a value on an axis to keep only its configurations."),
+      parallel(app2)
+    );
     const heat = heatMap(app2);
     if (heat) found.push(...heat);
     return found;
@@ -879,40 +1088,68 @@
     const step = Math.max(130, Math.min(340, (wide(1300) - 150) / keys2.length)), whole = 90 + step * keys2.length + 60;
     const axes = keys2.map((key, i) => {
       const values = sortedUnique(all.map((c) => c.settings[key] ?? ""));
-      return { key, x: 90 + i * step, values, y: (v) => high - top - (values.length > 1 ? values.indexOf(v) / (values.length - 1) : 0.5) * (high - 2 * top - 10) };
+      return {
+        key,
+        x: 90 + i * step,
+        values,
+        y: (v) => high - top - (values.length > 1 ? values.indexOf(v) / (values.length - 1) : 0.5) * (high - 2 * top - 10)
+      };
     });
     const last = 90 + keys2.length * step, yScore = (v) => high - top - (v - low) / (up - low) * (high - 2 * top - 10);
-    const box = svg("svg", { class: "plot parallel", id: "parallel", width: whole, height: high, viewBox: `0 0 ${whole} ${high}`, role: "group", "aria-label": "Settings and score of each configuration; the numbers are in the leaderboard" });
+    const box = svg("svg", {
+      class: "plot parallel",
+      id: "parallel",
+      width: whole,
+      height: high,
+      viewBox: `0 0 ${whole} ${high}`,
+      role: "group",
+      "aria-label": "Settings and score of each configuration; the numbers are in the leaderboard"
+    });
     const ordered = [...all].sort((a, b) => Number(colourOf(app2, a) !== null) - Number(colourOf(app2, b) !== null));
     for (const c of ordered)
-      box.append(svg(
-        "g",
-        { "data-c": c.index, class: `series ${colour(app2, c)}` },
-        svg("title", {}, `${c.name}: ${shown(c.scores[main], measure?.digits ?? 3)}`),
-        svg("path", { class: "line", d: path([...axes.map((a) => [a.x, a.y(c.settings[a.key] ?? "")]), [last, yScore(c.scores[main]?.value ?? low)]]) })
-      ));
+      box.append(
+        svg(
+          "g",
+          { "data-c": c.index, class: `series ${colour(app2, c)}` },
+          svg("title", {}, `${c.name}: ${shown(c.scores[main], measure?.digits ?? 3)}`),
+          svg("path", {
+            class: "line",
+            d: path([
+              ...axes.map((a) => [a.x, a.y(c.settings[a.key] ?? "")]),
+              [last, yScore(c.scores[main]?.value ?? low)]
+            ])
+          })
+        )
+      );
     for (const a of axes) {
       const short = study3.shortSetting.get(a.key) ?? a.key;
-      box.append(svg("line", { class: "axis", x1: a.x, x2: a.x, y1: top, y2: high - top }), svg("text", { x: a.x, y: 14, "text-anchor": "middle", class: "title" }, short));
+      box.append(
+        svg("line", { class: "axis", x1: a.x, x2: a.x, y1: top, y2: high - top }),
+        svg("text", { x: a.x, y: 14, "text-anchor": "middle", class: "title" }, short)
+      );
       const shownValues = a.values.length > 12 ? a.values.filter((_, i) => i % Math.ceil(a.values.length / 12) === 0) : a.values;
       for (const v of shownValues) {
         const pick = () => app2.change({ query: `${app2.view.query} ${condition(short, v)}`.trim() });
-        const words2 = svg("text", {
-          class: "value",
-          x: a.x - 8,
-          y: a.y(v) + 4,
-          "text-anchor": "end",
-          role: "button",
-          tabindex: 0,
-          "aria-label": `keep ${short} ${v}`,
-          click: pick,
-          keydown: (e) => {
-            if (e.key === "Enter" || e.key === " ") {
-              e.preventDefault();
-              pick();
+        const words2 = svg(
+          "text",
+          {
+            class: "value",
+            x: a.x - 8,
+            y: a.y(v) + 4,
+            "text-anchor": "end",
+            role: "button",
+            tabindex: 0,
+            "aria-label": `keep ${short} ${v}`,
+            click: pick,
+            keydown: (e) => {
+              if (e.key === "Enter" || e.key === " ") {
+                e.preventDefault();
+                pick();
+              }
             }
-          }
-        }, v === "" ? "none" : v.length > 16 ? `…${v.slice(-15)}` : v);
+          },
+          v === "" ? "none" : v.length > 16 ? `…${v.slice(-15)}` : v
+        );
         if (v.length > 16) words2.append(svg("title", {}, v));
         box.append(words2);
       }
@@ -933,43 +1170,98 @@
     const firsts = sortedUnique(study3.configurations.map((c) => c.settings[one] ?? "")), seconds = sortedUnique(study3.configurations.map((c) => c.settings[two] ?? ""));
     if (firsts.length > 20 || seconds.length > 20) return null;
     const values = study3.configurations.map((c) => c.scores[main]?.value).filter((v) => v !== void 0), low = Math.min(...values), high = Math.max(...values);
-    const rows = firsts.map((a) => h("tr", {}, h("th", { scope: "row" }, a), ...seconds.map((b) => {
-      const here = study3.configurations.filter((c) => c.settings[one] === a && c.settings[two] === b), scored = here.filter((c) => c.scores[main]);
-      const trials = here.flatMap((c) => c.trials), lost = trials.filter((t) => t.state !== "done").length, seeds = scored.reduce((n, c) => n + c.seeds.length, 0);
-      if (!here.length) return h("td", { class: "none" }, "not tried");
-      const mean = scored.length ? scored.reduce((sum, c) => sum + (c.scores[main]?.value ?? 0), 0) / scored.length : null;
-      const cell = h("td", { "data-c": here[0]?.index ?? "" }, h("b", {}, mean === null ? "–" : fixed(mean, measure.digits)), h("small", {}, `n=${seeds}${lost ? `, ${lost} not done` : ""}`));
-      if (mean !== null) cell.style.setProperty("--heat", String(Math.round((high > low ? (mean - low) / (high - low) : 0.5) * 42)));
-      return cell;
-    })));
+    const rows = firsts.map(
+      (a) => h(
+        "tr",
+        {},
+        h("th", { scope: "row" }, a),
+        ...seconds.map((b) => {
+          const here = study3.configurations.filter((c) => c.settings[one] === a && c.settings[two] === b), scored = here.filter((c) => c.scores[main]);
+          const trials = here.flatMap((c) => c.trials), lost = trials.filter((t) => t.state !== "done").length, seeds = scored.reduce((n, c) => n + c.seeds.length, 0);
+          if (!here.length) return h("td", { class: "none" }, "not tried");
+          const mean = scored.length ? scored.reduce((sum, c) => sum + (c.scores[main]?.value ?? 0), 0) / scored.length : null;
+          const cell = h(
+            "td",
+            { "data-c": here[0]?.index ?? "" },
+            h("b", {}, mean === null ? "–" : fixed(mean, measure.digits)),
+            h("small", {}, `n=${seeds}${lost ? `, ${lost} not done` : ""}`)
+          );
+          if (mean !== null)
+            cell.style.setProperty("--heat", String(Math.round((high > low ? (mean - low) / (high - low) : 0.5) * 42)));
+          return cell;
+        })
+      )
+    );
     const names = [one, two].map((k) => study3.shortSetting.get(k) ?? k);
     return [
       h("h3", {}, `${names[0]} and ${names[1]}`),
-      note(`Mean of ${measure.name}; n: trials.${study3.settings.length > 2 ? " Where other settings vary too, the mean is over them." : ""}`),
-      scrolling("Two settings", h("table", { class: "heat", id: "heat" }, h("thead", {}, h("tr", {}, h("td", {}, `${names[0]} ↓ ${names[1]} →`), ...seconds.map((b) => h("th", { scope: "col" }, b)))), h("tbody", {}, ...rows)))
+      note(
+        `Mean of ${measure.name}; n: trials.${study3.settings.length > 2 ? " Where other settings vary too, the mean is over them." : ""}`
+      ),
+      scrolling(
+        "Two settings",
+        h(
+          "table",
+          { class: "heat", id: "heat" },
+          h("thead", {}, h("tr", {}, h("td", {}, `${names[0]} ↓ ${names[1]} →`), ...seconds.map((b) => h("th", { scope: "col" }, b)))),
+          h("tbody", {}, ...rows)
+        )
+      )
     ];
   }
+
+  // src/training.ts
   function curve(c, kind) {
     const at = /* @__PURE__ */ new Map();
     for (const t of c.trials) for (const [step, value] of t.curves[kind] ?? []) at.set(step, [...at.get(step) ?? [], value]);
     const steps = [...at.keys()].sort((a, b) => a - b), mean = (v) => v.reduce((x, y) => x + y, 0) / v.length;
-    return { points: steps.map((s) => [s, mean(at.get(s) ?? [])]), band: steps.map((s) => [s, Math.min(...at.get(s) ?? []), Math.max(...at.get(s) ?? [])]) };
+    return {
+      points: steps.map((s) => [s, mean(at.get(s) ?? [])]),
+      band: steps.map((s) => [s, Math.min(...at.get(s) ?? []), Math.max(...at.get(s) ?? [])])
+    };
   }
   function training(app2) {
     const list = chosen(app2), found = [legend(app2, list)], charts = h("div", { class: "charts" });
     app2.study.curves.forEach((name, kind) => {
       const all = list.map((c) => ({ c, ...curve(c, kind) })).filter((x) => x.points.length);
       if (!all.length) return;
-      const drawn = all.map(({ c, points, band }) => ({ colour: colour(app2, c), name: c.name, configuration: c.index, points, ...c.seeds.length > 1 ? { band } : {} }));
+      const drawn = all.map(({ c, points, band }) => ({
+        colour: colour(app2, c),
+        name: c.name,
+        configuration: c.index,
+        points,
+        ...c.seeds.length > 1 ? { band } : {}
+      }));
       const rows = all.map(({ c, points }) => {
         const first = points[0], last = points.at(-1);
-        return h("tr", { "data-c": c.index }, h("th", { scope: "row" }, swatch(app2, c), c.name), h("td", {}, first && last ? `${fixed(first[1], 3)} at step ${first[0]} → ${fixed(last[1], 3)} at step ${last[0]}` : ""));
+        return h(
+          "tr",
+          { "data-c": c.index },
+          h("th", { scope: "row" }, swatch(app2, c), c.name),
+          h("td", {}, first && last ? `${fixed(first[1], 3)} at step ${first[0]} → ${fixed(last[1], 3)} at step ${last[0]}` : "")
+        );
       });
-      charts.append(h("figure", { class: "curve" }, h("h3", {}, name), lines(`${name} by training step; the first and last values are in the table below`, "training step", drawn, wide(520), 260), h("table", { class: "plain-table" }, h("tbody", {}, ...rows))));
+      charts.append(
+        h(
+          "figure",
+          { class: "curve" },
+          h("h3", {}, name),
+          lines(
+            `${name} by training step; the first and last values are in the table below`,
+            "training step",
+            drawn,
+            wide(520),
+            260
+          ),
+          h("table", { class: "plain-table" }, h("tbody", {}, ...rows))
+        )
+      );
     });
     if (!charts.childElementCount) return [...found, nothing("These trials left no record of their training.")];
     return [...found, note("Mean over the seeds; the band spans all of them."), charts];
   }
+
+  // src/classes.ts
   function classes(app2) {
     const { study: study3, view: view2 } = app2, list = chosen(app2), which = Math.max(0, study3.classMeasures.indexOf(view2.classMeasure));
     const score2 = (c, i) => c.classes[which]?.[i] ?? null;
@@ -982,20 +1274,61 @@
     if (many && !view2.allClasses) order = order.slice(0, MANY_CLASSES);
     const every = h("input", { type: "checkbox", "data-k": "all-classes", change: () => app2.change({ allClasses: every.checked }) });
     every.checked = view2.allClasses;
-    const rows = order.map(({ cls, i }) => h(
-      "tr",
-      {},
-      h("th", { scope: "row" }, className(study3, cls)),
-      ...list.map((c) => {
-        const s = score2(c, i);
-        return h("td", { "data-c": c.index }, h("span", { class: "line" }, s ? range(s.value, s.low, s.high, [0, 1], 120, colour(app2, c)) : "", s ? fixed(s.value, 2) : "not measured"), h("small", {}, s ? `${interval(s.low, s.high, 2)} n=${s.n}` : ""));
-      }),
-      h("td", {}, taken(app2, list[0], cls))
-    ));
+    const rows = order.map(
+      ({ cls, i }) => h(
+        "tr",
+        {},
+        h("th", { scope: "row" }, className(study3, cls)),
+        ...list.map((c) => {
+          const s = score2(c, i);
+          return h(
+            "td",
+            { "data-c": c.index },
+            h(
+              "span",
+              { class: "line" },
+              s ? range(s.value, s.low, s.high, [0, 1], 120, colour(app2, c)) : "",
+              s ? fixed(s.value, 2) : "not measured"
+            ),
+            h("small", {}, s ? `${interval(s.low, s.high, 2)} n=${s.n}` : "")
+          );
+        }),
+        h("td", {}, taken(app2, list[0], cls))
+      )
+    );
     return [
-      h("p", { class: "tools" }, choice(app2, "Measure", "classMeasure", study3.classMeasures[which] ?? "", study3.classMeasures.map((m) => [m, m])), many ? h("label", { id: "all-classes" }, every, " all classes") : null),
+      h(
+        "p",
+        { class: "tools" },
+        choice(
+          app2,
+          "Measure",
+          "classMeasure",
+          study3.classMeasures[which] ?? "",
+          study3.classMeasures.map((m) => [m, m])
+        ),
+        many ? h("label", { id: "all-classes" }, every, " all classes") : null
+      ),
       note("Weakest class first. Mean over the seeds and the range of the seeds; of one seed the 95% interval."),
-      scrolling("Class by class", h("table", { class: "plain-table", id: "classes" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "class"), ...list.map((c) => h("th", { scope: "col", "data-c": c.index }, swatch(app2, c), c.name)), h("th", { scope: "col" }, list[0] ? `most often taken for, by the gate (${list[0].name})` : ""))), h("tbody", {}, ...rows)))
+      scrolling(
+        "Class by class",
+        h(
+          "table",
+          { class: "plain-table", id: "classes" },
+          h(
+            "thead",
+            {},
+            h(
+              "tr",
+              {},
+              h("th", { scope: "col" }, "class"),
+              ...list.map((c) => h("th", { scope: "col", "data-c": c.index }, swatch(app2, c), c.name)),
+              h("th", { scope: "col" }, list[0] ? `most often taken for, by the gate (${list[0].name})` : "")
+            )
+          ),
+          h("tbody", {}, ...rows)
+        )
+      )
     ];
   }
   function taken(app2, c, cls) {
@@ -1003,23 +1336,49 @@
     const worst = row.map((count, other) => ({ count, other })).filter((x) => x.other !== cls).sort((a, b) => b.count - a.count)[0];
     return worst && worst.count ? `${className(app2.study, worst.other)} (${worst.count} of ${n})` : n ? "nothing else" : "not known";
   }
+
+  // src/cost.ts
   function cost(app2) {
     const { study: study3 } = app2, main = measureIndex(app2), measure = measureOf(app2), at = study3.measures.findIndex((m) => m.alias === "cost");
     const all = study3.configurations.flatMap((c) => {
       const x2 = c.scores[at]?.value, y2 = c.scores[main]?.value;
       return x2 === void 0 || y2 === void 0 ? [] : [{ c, x: x2, y: y2 }];
     });
-    if (!measure || at < 0 || at === main || !all.length) return [nothing("Cost and score are not both measured; choose another score.")];
+    if (!measure || at < 0 || at === main || !all.length)
+      return [nothing("Cost and score are not both measured; choose another score.")];
     const better = (a, b) => (a - b) * measure.better;
     const front = all.filter((p) => !all.some((o) => o !== p && o.x <= p.x && better(o.y, p.y) >= 0 && (o.x < p.x || better(o.y, p.y) > 0))).sort((a, b) => a.x - b.x);
     const bounds = (v) => {
       const low = Math.min(...v), high = Math.max(...v), pad = (high - low || Math.abs(high) || 1) * 0.08;
       return [low - pad, high + pad];
     };
-    const { box, x, y } = frame(`${measure.name} against cost`, "seconds of drawing for each accepted image", bounds(all.map((p) => p.x)), bounds(all.map((p) => p.y)), wide(720), 340);
+    const { box, x, y } = frame(
+      `${measure.name} against cost`,
+      "seconds of drawing for each accepted image",
+      bounds(all.map((p) => p.x)),
+      bounds(all.map((p) => p.y)),
+      wide(720),
+      340
+    );
     box.append(svg("path", { class: "front", d: path(front.map((p) => [x(p.x), y(p.y)])) }));
-    for (const p of all) box.append(svg("g", { "data-c": p.c.index, class: `series ${colour(app2, p.c)}` }, svg("title", {}, `${p.c.name}: ${fixed(p.y, measure.digits)} at ${fixed(p.x, 2)} s`), svg("circle", { class: "dot", cx: x(p.x), cy: y(p.y), r: 5 })));
-    const rows = front.map((p) => h("tr", { "data-c": p.c.index }, h("th", { scope: "row" }, swatch(app2, p.c), p.c.name), h("td", {}, `${fixed(p.x, 2)} s for each accepted image`), h("td", {}, shown(p.c.scores[main], measure.digits))));
+    for (const p of all)
+      box.append(
+        svg(
+          "g",
+          { "data-c": p.c.index, class: `series ${colour(app2, p.c)}` },
+          svg("title", {}, `${p.c.name}: ${fixed(p.y, measure.digits)} at ${fixed(p.x, 2)} s`),
+          svg("circle", { class: "dot", cx: x(p.x), cy: y(p.y), r: 5 })
+        )
+      );
+    const rows = front.map(
+      (p) => h(
+        "tr",
+        { "data-c": p.c.index },
+        h("th", { scope: "row" }, swatch(app2, p.c), p.c.name),
+        h("td", {}, `${fixed(p.x, 2)} s for each accepted image`),
+        h("td", {}, shown(p.c.scores[main], measure.digits))
+      )
+    );
     return [
       h("h3", {}, `${measure.name} against cost`),
       note(`A point is a configuration. The line joins those that no other beats in both cost and ${measure.name}.`),
@@ -1029,56 +1388,133 @@
       scrolling("Beaten by none in both", h("table", { class: "plain-table", id: "front" }, h("tbody", {}, ...rows)))
     ];
   }
+
+  // src/compare.ts
   function compare(app2) {
     const { study: study3, view: view2 } = app2, list = chosen(app2), base = list.find((c) => c === baseline(app2)) ?? list[0];
     if (list.length < 2 || !base) return [nothing("Tick two to eight configurations in the table above.")];
-    const head2 = (corner) => h("thead", {}, h("tr", {}, h("th", { scope: "col" }, corner), ...list.map((c) => h("th", { scope: "col", "data-c": c.index }, swatch(app2, c), c.name, c === base ? h("small", {}, "★ compared with") : null))));
-    const unlike = study3.settings.filter((k) => new Set(list.map((c) => c.settings[k] ?? "")).size > 1), alike = study3.settings.filter((k) => !unlike.includes(k));
-    const setting = h("table", { class: "plain-table", id: "unlike" }, head2("setting"), h(
-      "tbody",
+    const head2 = (corner) => h(
+      "thead",
       {},
-      ...unlike.map((k) => h("tr", {}, h("th", { scope: "row" }, h("code", {}, k)), ...list.map((c) => h("td", { class: c.settings[k] === base.settings[k] ? "" : "changed" }, c.settings[k] ?? "not set")))),
-      h("tr", {}, h("th", { scope: "row" }, "seeds done"), ...list.map((c) => h("td", {}, c.seeds.join(", ") || "none")))
-    ));
+      h(
+        "tr",
+        {},
+        h("th", { scope: "col" }, corner),
+        ...list.map(
+          (c) => h(
+            "th",
+            { scope: "col", "data-c": c.index },
+            swatch(app2, c),
+            c.name,
+            c === base ? h("small", {}, "★ compared with") : null
+          )
+        )
+      )
+    );
+    const unlike = study3.settings.filter((k) => new Set(list.map((c) => c.settings[k] ?? "")).size > 1), alike = study3.settings.filter((k) => !unlike.includes(k));
+    const setting = h(
+      "table",
+      { class: "plain-table", id: "unlike" },
+      head2("setting"),
+      h(
+        "tbody",
+        {},
+        ...unlike.map(
+          (k) => h(
+            "tr",
+            {},
+            h("th", { scope: "row" }, h("code", {}, k)),
+            ...list.map((c) => h("td", { class: c.settings[k] === base.settings[k] ? "" : "changed" }, c.settings[k] ?? "not set"))
+          )
+        ),
+        h("tr", {}, h("th", { scope: "row" }, "seeds done"), ...list.map((c) => h("td", {}, c.seeds.join(", ") || "none")))
+      )
+    );
     const same = h(
       "details",
       {},
       h("summary", {}, `${alike.length + Object.keys(study3.common).length} settings in which they are alike`),
-      h("dl", { class: "facts" }, ...[...alike.map((k) => [k, list[0]?.settings[k] ?? ""]), ...Object.entries(study3.common)].sort((a, b) => inOrder(a[0] ?? "", b[0] ?? "")).flatMap(([k = "", v = ""]) => [h("dt", {}, k), h("dd", {}, v)]))
+      h(
+        "dl",
+        { class: "facts" },
+        ...[...alike.map((k) => [k, list[0]?.settings[k] ?? ""]), ...Object.entries(study3.common)].sort((a, b) => inOrder(a[0] ?? "", b[0] ?? "")).flatMap(([k = "", v = ""]) => [h("dt", {}, k), h("dd", {}, v)])
+      )
     );
-    const measures = h("table", { class: "plain-table", id: "scores" }, head2("score"), h("tbody", {}, ...study3.measures.filter((_, i) => list.some((c) => c.scores[i])).map((m) => {
-      const i = study3.measures.indexOf(m);
-      return h("tr", {}, h("th", { scope: "row", title: m.help }, m.name, h("small", {}, m.better === 1 ? "higher is better" : "lower is better")), ...list.map((c) => {
-        const d = c === base ? null : difference(study3, i, c, base);
-        return h("td", { class: d?.plain ? "plain" : "" }, shown(c.scores[i], m.digits), d ? h("small", {}, `${shownDifference(d, m.digits)} ${d.plain === null ? "noise not known" : d.plain ? "beyond noise" : "within noise"}`) : null);
-      }));
-    })));
+    const measures = h(
+      "table",
+      { class: "plain-table", id: "scores" },
+      head2("score"),
+      h(
+        "tbody",
+        {},
+        ...study3.measures.filter((_, i) => list.some((c) => c.scores[i])).map((m) => {
+          const i = study3.measures.indexOf(m);
+          return h(
+            "tr",
+            {},
+            h(
+              "th",
+              { scope: "row", title: m.help },
+              m.name,
+              h("small", {}, m.better === 1 ? "higher is better" : "lower is better")
+            ),
+            ...list.map((c) => {
+              const d = c === base ? null : difference(study3, i, c, base);
+              return h(
+                "td",
+                { class: d?.plain ? "plain" : "" },
+                shown(c.scores[i], m.digits),
+                d ? h(
+                  "small",
+                  {},
+                  `${shownDifference(d, m.digits)} ${d.plain === null ? "noise not known" : d.plain ? "beyond noise" : "within noise"}`
+                ) : null
+              );
+            })
+          );
+        })
+      )
+    );
     return [
       h("h3", {}, "What differs in their settings"),
       scrolling("Settings that differ", setting),
       same,
       h("h3", {}, "Scores"),
-      note("Mean over the seeds, 95% interval, n. Below: the difference from ★, paired over seeds, its interval corrected for all pairs of configurations."),
+      note(
+        "Mean over the seeds, 95% interval, n. Below: the difference from ★, paired over seeds, its interval corrected for all pairs of configurations."
+      ),
       scrolling("Scores", measures),
       ...confusion(app2, list, base),
       h("h3", {}, "Images, slot by slot, with all attempts"),
-      note(`${className(study3, columnsOf(app2, 1)[0]?.cls ?? null)}${view2.cls ? "" : " and the other classes"}: attempts in their order; under each the gate’s word.`),
+      note(
+        `${className(study3, columnsOf(app2, 1)[0]?.cls ?? null)}${view2.cls ? "" : " and the other classes"}: attempts in their order; under each the gate’s word.`
+      ),
       attempts(app2, list),
       h("h3", {}, "How to make each trial again"),
-      ...list.flatMap((c) => [h("h4", { "data-c": c.index }, swatch(app2, c), c.name), ...c.trials.map((t) => h(
-        "div",
-        { class: "again" },
-        h("span", { class: `pill ${t.state}` }, `seed ${t.seed || "unknown"} ${t.state}`),
-        t.problem ? h("span", { class: "why" }, t.problem) : null,
-        t.command ? copyable(t.command, `the command of seed ${t.seed}`) : null
-      ))])
+      ...list.flatMap((c) => [
+        h("h4", { "data-c": c.index }, swatch(app2, c), c.name),
+        ...c.trials.map(
+          (t) => h(
+            "div",
+            { class: "again" },
+            h("span", { class: `pill ${t.state}` }, `seed ${t.seed || "unknown"} ${t.state}`),
+            t.problem ? h("span", { class: "why" }, t.problem) : null,
+            t.command ? copyable(t.command, `the command of seed ${t.seed}`) : null
+          )
+        )
+      ])
     ];
   }
   function confusion(app2, list, base) {
     const { study: study3 } = app2, which = study3.matrices.findIndex((_, i) => list.some((c) => c.matrices[i]?.length));
-    if (which < 0 || study3.classes.length > MANY_CLASSES) return [note("Confusion matrices of so many classes or trials are on the trials’ own pages.")];
+    if (which < 0 || study3.classes.length > MANY_CLASSES)
+      return [note("Confusion matrices of so many classes or trials are on the trials’ own pages.")];
     const kind = app2.view.matrix in study3.matrices ? Number(app2.view.matrix) : which, [stage, scorer] = study3.matrices[kind] ?? ["", ""];
-    const select = h("select", { "data-k": "matrix", change: () => app2.change({ matrix: select.value }) }, ...study3.matrices.map(([a, b], i) => h("option", { value: i }, `${a}, by the ${b}`)));
+    const select = h(
+      "select",
+      { "data-k": "matrix", change: () => app2.change({ matrix: select.value }) },
+      ...study3.matrices.map(([a, b], i) => h("option", { value: i }, `${a}, by the ${b}`))
+    );
     select.value = String(kind);
     const table = (c, rows, minus) => {
       const share = (m, i, j) => {
@@ -1089,13 +1525,37 @@
         "table",
         { class: "matrix" },
         h("caption", {}, c.name, minus ? ", minus ★ (percentage points)" : ""),
-        h("thead", {}, h("tr", {}, h("td", {}, "asked ↓ named →"), ...study3.classes.map(([, name], i) => h("th", { scope: "col", title: name }, h("span", {}, shortClass(study3, i)))))),
-        h("tbody", {}, ...rows.map((row, i) => h("tr", {}, h("th", { scope: "row" }, study3.classes[i]?.[1] ?? ""), ...row.map((count, j) => {
-          const value = minus ? share(rows, i, j) - share(minus, i, j) : share(rows, i, j);
-          const cell = h("td", { class: `${i === j ? "own" : ""}${minus ? value * (i === j ? 1 : -1) >= 0 ? " gain" : " loss" : ""}` }, minus ? Math.round(100 * value) ? fixed(100 * value, 0) : "" : count ? String(count) : "");
-          cell.style.setProperty("--heat", String(Math.round(Math.min(1, Math.abs(value) * (minus ? 2 : 1)) * 38)));
-          return cell;
-        }))))
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("td", {}, "asked ↓ named →"),
+            ...study3.classes.map(([, name], i) => h("th", { scope: "col", title: name }, h("span", {}, shortClass(study3, i))))
+          )
+        ),
+        h(
+          "tbody",
+          {},
+          ...rows.map(
+            (row, i) => h(
+              "tr",
+              {},
+              h("th", { scope: "row" }, study3.classes[i]?.[1] ?? ""),
+              ...row.map((count, j) => {
+                const value = minus ? share(rows, i, j) - share(minus, i, j) : share(rows, i, j);
+                const cell = h(
+                  "td",
+                  { class: `${i === j ? "own" : ""}${minus ? value * (i === j ? 1 : -1) >= 0 ? " gain" : " loss" : ""}` },
+                  minus ? Math.round(100 * value) ? fixed(100 * value, 0) : "" : count ? String(count) : ""
+                );
+                cell.style.setProperty("--heat", String(Math.round(Math.min(1, Math.abs(value) * (minus ? 2 : 1)) * 38)));
+                return cell;
+              })
+            )
+          )
+        )
       );
     };
     const own = base.matrices[kind] ?? [];
@@ -1103,16 +1563,57 @@
       const m = c.matrices[kind] ?? [];
       return m.length ? [h("div", { "data-c": c.index, class: "pair" }, table(c, m, null), c !== base && own.length ? table(c, m, own) : null)] : [];
     });
-    return [h("h3", {}, "Confusion matrices and their difference"), h("p", { class: "tools" }, h("label", {}, "Images ", select)), note(`Counts of images ${stage}, named by the ${scorer}, over all seeds; rows: asked for.`), scrolling("Confusion matrices", h("div", { class: "matrices", id: "matrices" }, ...made))];
+    return [
+      h("h3", {}, "Confusion matrices and their difference"),
+      h("p", { class: "tools" }, h("label", {}, "Images ", select)),
+      note(`Counts of images ${stage}, named by the ${scorer}, over all seeds; rows: asked for.`),
+      scrolling("Confusion matrices", h("div", { class: "matrices", id: "matrices" }, ...made))
+    ];
   }
   function attempts(app2, list) {
     const slots = columnsOf(app2, 9), side = 64;
     const rows = list.filter(hasImages).map((c) => {
       const t = pictured(app2, c);
-      return h("tr", { "data-c": c.index }, h("th", { scope: "row" }, swatch(app2, c), c.name, h("small", {}, t ? `seed ${t.seed}` : "")), ...slots.map((s) => h("td", {}, h("div", { class: "tries" }, ...(t?.attempts().get(slotKey(s.cls, s.slot)) ?? []).map((a) => h("figure", {}, t ? tile(app2, t, a, side, "try") : null, h("figcaption", {}, a.accepted ? `${a.attempt + 1}: accepted` : `${a.attempt + 1}: ${a.seen !== null && a.seen !== a.class ? `seen as ${className(app2.study, a.seen)}` : a.reason || "rejected"}`)))))));
+      return h(
+        "tr",
+        { "data-c": c.index },
+        h("th", { scope: "row" }, swatch(app2, c), c.name, h("small", {}, t ? `seed ${t.seed}` : "")),
+        ...slots.map(
+          (s) => h(
+            "td",
+            {},
+            h(
+              "div",
+              { class: "tries" },
+              ...(t?.attempts().get(slotKey(s.cls, s.slot)) ?? []).map(
+                (a) => h(
+                  "figure",
+                  {},
+                  t ? tile(app2, t, a, side, "try") : null,
+                  h(
+                    "figcaption",
+                    {},
+                    a.accepted ? `${a.attempt + 1}: accepted` : `${a.attempt + 1}: ${a.seen !== null && a.seen !== a.class ? `seen as ${className(app2.study, a.seen)}` : a.reason || "rejected"}`
+                  )
+                )
+              )
+            )
+          )
+        )
+      );
     });
-    return scrolling("All attempts", h("table", { class: "images tried", id: "attempts" }, h("thead", {}, h("tr", {}, h("td", {}), ...slots.map((s) => h("th", { scope: "col" }, h("span", {}, s.head))))), h("tbody", {}, ...rows)));
+    return scrolling(
+      "All attempts",
+      h(
+        "table",
+        { class: "images tried", id: "attempts" },
+        h("thead", {}, h("tr", {}, h("td", {}), ...slots.map((s) => h("th", { scope: "col" }, h("span", {}, s.head))))),
+        h("tbody", {}, ...rows)
+      )
+    );
   }
+
+  // src/tabs.ts
   var DRAWN = {
     images: { name: "Images", draw: images },
     settings: { name: "Settings", draw: settings },
@@ -1126,11 +1627,16 @@
   var study2 = study(JSON.parse(byId("study").textContent ?? ""));
   var view = read(location.hash);
   var written = location.hash.replace(/^#/, "");
-  var app = { study: study2, get view() {
-    return view;
-  }, change, say: (text) => {
-    byId("said").textContent = text;
-  } };
+  var app = {
+    study: study2,
+    get view() {
+      return view;
+    },
+    change,
+    say: (text) => {
+      byId("said").textContent = text;
+    }
+  };
   function change(patch, typing = false) {
     view = { ...view, ...patch };
     written = write(view);
@@ -1156,12 +1662,48 @@
     byId("class").value = view.cls;
     byId("attempt").value = view.kind;
     byId("every").checked = view.every;
-    for (const box2 of byId("columns").querySelectorAll("input")) box2.checked = box2.dataset["usual"] === "1" !== view.hidden.includes(box2.value);
-    byId("chosen").replaceChildren(...chosen(app).map((c) => h("button", { type: "button", class: "chip", "data-c": c.index, "data-k": `chip/${c.id}`, "aria-label": `remove ${c.name} from the tabs`, title: "remove", click: () => toggleChosen(app, c) }, swatch(app, c), c.name, h("span", { "aria-hidden": "true" }, " ×"))));
+    for (const box2 of byId("columns").querySelectorAll("input"))
+      box2.checked = box2.dataset["usual"] === "1" !== view.hidden.includes(box2.value);
+    byId("chosen").replaceChildren(
+      ...chosen(app).map(
+        (c) => h(
+          "button",
+          {
+            type: "button",
+            class: "chip",
+            "data-c": c.index,
+            "data-k": `chip/${c.id}`,
+            "aria-label": `remove ${c.name} from the tabs`,
+            title: "remove",
+            click: () => toggleChosen(app, c)
+          },
+          swatch(app, c),
+          c.name,
+          h("span", { "aria-hidden": "true" }, " ×")
+        )
+      )
+    );
   }
   function drawTabs() {
     const bar = byId("tabs");
-    bar.replaceChildren(...TABS.map((tab) => h("button", { type: "button", role: "tab", id: `tab-${tab}`, "aria-selected": String(tab === view.tab), "aria-controls": "panel", tabindex: tab === view.tab ? 0 : -1, "data-k": `tab/${tab}`, click: () => change({ tab }) }, DRAWN[tab].name)));
+    bar.replaceChildren(
+      ...TABS.map(
+        (tab) => h(
+          "button",
+          {
+            type: "button",
+            role: "tab",
+            id: `tab-${tab}`,
+            "aria-selected": String(tab === view.tab),
+            "aria-controls": "panel",
+            tabindex: tab === view.tab ? 0 : -1,
+            "data-k": `tab/${tab}`,
+            click: () => change({ tab })
+          },
+          DRAWN[tab].name
+        )
+      )
+    );
     const panel = byId("panel");
     panel.setAttribute("aria-labelledby", `tab-${view.tab}`);
     panel.replaceChildren(...DRAWN[view.tab].draw(app));
@@ -1183,13 +1725,47 @@
     const enough = verdict.sure ? "Nothing more is needed: the lead is beyond noise." : "No number of seeds that is worth its cost would; ask whether the difference matters.";
     byId("why").append(
       ...verdict.weakness ? [h("p", { id: "weakness" }, verdict.weakness)] : [],
-      h("div", { id: "settle" }, h("h3", {}, "What would settle it"), h("p", {}, verdict.settle.length ? lacking : enough), ...verdict.settle.map((c) => copyable(c, "the command")))
+      h(
+        "div",
+        { id: "settle" },
+        h("h3", {}, "What would settle it"),
+        h("p", {}, verdict.settle.length ? lacking : enough),
+        ...verdict.settle.map((c) => copyable(c, "the command"))
+      )
     );
     byId("facts").textContent = study2.facts.join(" · ");
     const counts = STATES2.map((s) => [s, study2.trials.filter((t) => t.state === s).length]).filter(([, n]) => n);
-    byId("states").append(...counts.map(([s, n]) => h("button", { type: "button", class: `pill ${s}`, title: `show the configurations with a trial that is ${s}`, click: () => change({ query: `state:${s}` }) }, `${n} ${s}`)));
+    byId("states").append(
+      ...counts.map(
+        ([s, n]) => h(
+          "button",
+          {
+            type: "button",
+            class: `pill ${s}`,
+            title: `show the configurations with a trial that is ${s}`,
+            click: () => change({ query: `state:${s}` })
+          },
+          `${n} ${s}`
+        )
+      )
+    );
     const unfinished = study2.trials.filter((t) => !["done", "running", "waiting"].includes(t.state));
-    if (unfinished.length) byId("unfinished").append(h("summary", {}, `${unfinished.length} trial${unfinished.length > 1 ? "s" : ""} that did not finish, and why`), h("ul", {}, ...unfinished.map((t) => h("li", {}, h("b", {}, t.state), ` ${t.configuration.name}, seed ${t.seed || "unknown"}: ${t.problem || "no reason was written"}`))));
+    if (unfinished.length)
+      byId("unfinished").append(
+        h("summary", {}, `${unfinished.length} trial${unfinished.length > 1 ? "s" : ""} that did not finish, and why`),
+        h(
+          "ul",
+          {},
+          ...unfinished.map(
+            (t) => h(
+              "li",
+              {},
+              h("b", {}, t.state),
+              ` ${t.configuration.name}, seed ${t.seed || "unknown"}: ${t.problem || "no reason was written"}`
+            )
+          )
+        )
+      );
     byId("unfinished").hidden = !unfinished.length;
     box.addEventListener("input", () => change({ query: box.value }, true));
     const select = (id, options, set) => {
@@ -1197,13 +1773,48 @@
       made.append(...options.map(([v, text]) => h("option", { value: v }, text)));
       made.addEventListener("change", () => set(made.value));
     };
-    select("measure", study2.measures.map((m) => [m.alias, m.name]), (measure) => change({ measure, sort: "", down: false }));
-    select("seed", study2.seeds.map((s) => [s, s || "unknown"]), (seed) => change({ seed }));
-    select("class", [["", "one of each class"], ...study2.pictured.map((i) => [study2.classes[i]?.[0] ?? "", shortClass(study2, i)])], (cls) => change({ cls }));
-    select("attempt", [["first", "first attempts"], ["last", "accepted, or else last attempts"]], (kind) => change({ kind: kind === "last" ? "last" : "first" }));
+    select(
+      "measure",
+      study2.measures.map((m) => [m.alias, m.name]),
+      (measure) => change({ measure, sort: "", down: false })
+    );
+    select(
+      "seed",
+      study2.seeds.map((s) => [s, s || "unknown"]),
+      (seed) => change({ seed })
+    );
+    select(
+      "class",
+      [
+        ["", "one of each class"],
+        ...study2.pictured.map((i) => [study2.classes[i]?.[0] ?? "", shortClass(study2, i)])
+      ],
+      (cls) => change({ cls })
+    );
+    select(
+      "attempt",
+      [
+        ["first", "first attempts"],
+        ["last", "accepted, or else last attempts"]
+      ],
+      (kind) => change({ kind: kind === "last" ? "last" : "first" })
+    );
     byId("every").addEventListener("change", () => change({ every: byId("every").checked }));
-    const usual = ["f1_judge", "f1_gate", "accepted", "cost", "kid"];
-    byId("columns").append(...study2.measures.map((m) => h("label", { title: m.help }, h("input", { type: "checkbox", value: m.alias, "data-usual": usual.includes(m.alias) ? "1" : "0", change: () => change({ hidden: view.hidden.includes(m.alias) ? view.hidden.filter((x) => x !== m.alias) : [...view.hidden, m.alias] }) }), ` ${m.name}`)));
+    byId("columns").append(
+      ...study2.measures.map(
+        (m) => h(
+          "label",
+          { title: m.help },
+          h("input", {
+            type: "checkbox",
+            value: m.alias,
+            "data-usual": USUAL.includes(m.alias) ? "1" : "0",
+            change: () => change({ hidden: view.hidden.includes(m.alias) ? view.hidden.filter((x) => x !== m.alias) : [...view.hidden, m.alias] })
+          }),
+          ` ${m.name}`
+        )
+      )
+    );
     byId("glossary").append(...study2.measures.flatMap((m) => [h("dt", {}, `${m.name} (${m.alias})`), h("dd", {}, m.help)]));
     byId("link").addEventListener("click", () => void copy(location.href, byId("link")));
     byId("csv").addEventListener("click", () => {
@@ -1267,11 +1878,22 @@
     } catch {
     }
   }
+  function refresh() {
+    const seconds = Number(document.documentElement.dataset["refresh"] ?? 0);
+    if (!seconds) return;
+    const busy = () => document.activeElement === byId("query") || byId("enlarged").open;
+    const reload = () => {
+      if (busy()) setTimeout(reload, 1e3);
+      else location.reload();
+    };
+    setTimeout(reload, 1e3 * seconds);
+  }
   prepare();
   keys();
   highlights();
   draw();
   keepScroll();
+  refresh();
   var width = innerWidth;
   addEventListener("resize", () => {
     if (innerWidth !== width) {

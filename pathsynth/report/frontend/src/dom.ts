@@ -12,11 +12,17 @@ function fill<T extends Element>(made: T, attributes: Record<string, Value>, chi
 }
 
 /** An element; texts become text nodes, so that what users typed stays text. Functions among the attributes are listeners. */
-export const h = <K extends keyof HTMLElementTagNameMap>(tag: K, attributes: Record<string, Value> = {}, ...children: Child[]): HTMLElementTagNameMap[K] =>
-  fill(document.createElement(tag), attributes, children);
+export const h = <K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  attributes: Record<string, Value> = {},
+  ...children: Child[]
+): HTMLElementTagNameMap[K] => fill(document.createElement(tag), attributes, children);
 
-export const svg = <K extends keyof SVGElementTagNameMap>(tag: K, attributes: Record<string, Value> = {}, ...children: Child[]): SVGElementTagNameMap[K] =>
-  fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+export const svg = <K extends keyof SVGElementTagNameMap>(
+  tag: K,
+  attributes: Record<string, Value> = {},
+  ...children: Child[]
+): SVGElementTagNameMap[K] => fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 
 export function byId(id: string): HTMLElement {
   const found = document.getElementById(id);
@@ -26,7 +32,11 @@ export function byId(id: string): HTMLElement {
 
 /** A line of text with a button that copies it. */
 export function copyable(text: string, what: string): HTMLElement {
-  const button = h("button", {type: "button", class: "copy", "aria-label": `Copy ${what}`, click: () => void copy(text, button)}, "Copy");
+  const button = h(
+    "button",
+    {type: "button", class: "copy", "aria-label": `Copy ${what}`, click: () => void copy(text, button)},
+    "Copy",
+  );
   return h("div", {class: "command"}, h("code", {}, text), button);
 }
 
@@ -43,7 +53,9 @@ export async function copy(text: string, button: HTMLElement): Promise<void> {
     button.textContent = document.execCommand("copy") ? "Copied" : "Press Ctrl-C";
     area.remove();
   }
-  setTimeout(() => { button.textContent = usual; }, 1500);
+  setTimeout(() => {
+    button.textContent = usual;
+  }, 1500);
 }
 
 /** Only a web address or a path below the page's folder is followed. */

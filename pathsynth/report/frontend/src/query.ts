@@ -36,40 +36,63 @@ function distance(a: string, b: string): number {
 }
 
 const nearest = (word: string, names: readonly string[]): string | undefined =>
-  names.map(name => ({name, d: distance(word, name)})).filter(x => x.d <= Math.max(1, x.name.length / 3)).sort((x, y) => x.d - y.d)[0]?.name;
+  names
+    .map(name => ({name, d: distance(word, name)}))
+    .filter(x => x.d <= Math.max(1, x.name.length / 3))
+    .sort((x, y) => x.d - y.d)[0]?.name;
 
 function holds(value: string | number | null, sign: string, wanted: string): boolean {
   if (value === null || value === "") return false;
-  const text = String(value).toLowerCase(), both = isNumber(text) && isNumber(wanted), a = Number(text), b = Number(wanted);
+  const text = String(value).toLowerCase(),
+    both = isNumber(text) && isNumber(wanted),
+    a = Number(text),
+    b = Number(wanted);
   switch (sign) {
-    case "=": return both ? a === b : text === wanted;
-    case ":": return both ? a === b : text.includes(wanted);
-    case "!=": return both ? a !== b : text !== wanted;
-    case "<": return both && a < b;
-    case ">": return both && a > b;
-    case "<=": return both && a <= b;
-    default: return both && a >= b;
+    case "=":
+      return both ? a === b : text === wanted;
+    case ":":
+      return both ? a === b : text.includes(wanted);
+    case "!=":
+      return both ? a !== b : text !== wanted;
+    case "<":
+      return both && a < b;
+    case ">":
+      return both && a > b;
+    case "<=":
+      return both && a <= b;
+    default:
+      return both && a >= b;
   }
 }
 
 /** The words of a query in small letters; what stands in double quotes is one, without them. */
-const words = (text: string): string[] => (text.toLowerCase().match(/(?:[^\s"]|"[^"]*"?)+/g) ?? []).map(word => word.replace(/"/g, "")).filter(Boolean);
+const words = (text: string): string[] =>
+  (text.toLowerCase().match(/(?:[^\s"]|"[^"]*"?)+/g) ?? []).map(word => word.replace(/"/g, "")).filter(Boolean);
 
 /** The condition that a setting has this value, as people type it. */
-export const condition = (name: string, value: string): string => `${name}=${/\s/.test(value) ? `"${value.replace(/"/g, "")}"` : value}`;
+export const condition = (name: string, value: string): string =>
+  `${name}=${/\s/.test(value) ? `"${value.replace(/"/g, "")}"` : value}`;
 
 /** Reads a query; of a wrong one, `problem` says what is wrong and what to type, and nothing is filtered by the wrong part. */
 export function parse(study: Study, text: string): Query {
   const known = fields(study);
-  const ofTrials: ((t: Trial) => boolean)[] = [], ofConfigurations: ((c: Configuration) => boolean)[] = [], problems: string[] = [];
+  const ofTrials: ((t: Trial) => boolean)[] = [],
+    ofConfigurations: ((c: Configuration) => boolean)[] = [],
+    problems: string[] = [];
   for (const word of words(text)) {
     const [, name = "", sign = "", wanted = ""] = CONDITION.exec(word) ?? [];
     const field = known.get(name);
     if (!sign) {
-      ofTrials.push(t => `${t.name} ${t.configuration.label} ${t.configuration.name} seed=${t.seed} ${t.state} ${t.problem}`.toLowerCase().includes(word));
+      ofTrials.push(t =>
+        `${t.name} ${t.configuration.label} ${t.configuration.name} seed=${t.seed} ${t.state} ${t.problem}`
+          .toLowerCase()
+          .includes(word),
+      );
     } else if (!field) {
       const near = nearest(name, [...known.keys()]);
-      problems.push(`There is no setting or score “${name}”; ${near ? `did you mean “${near}”?` : `try ${[...known.keys()].slice(0, 8).join(", ")}.`}`);
+      problems.push(
+        `There is no setting or score “${name}”; ${near ? `did you mean “${near}”?` : `try ${[...known.keys()].slice(0, 8).join(", ")}.`}`,
+      );
     } else if (!wanted) {
       problems.push(`“${word}” lacks a value; type for example ${name}${sign}${name === "state" ? "failed" : "1"}.`);
     } else if (/[<>]/.test(sign) && !isNumber(wanted)) {
@@ -82,5 +105,8 @@ export function parse(study: Study, text: string): Query {
       ofConfigurations.push(c => holds(field.get(c), sign, wanted));
     }
   }
-  return {problem: problems.join(" "), holds: c => ofConfigurations.every(f => f(c)) && (!ofTrials.length || c.trials.some(t => ofTrials.every(f => f(t))))};
+  return {
+    problem: problems.join(" "),
+    holds: c => ofConfigurations.every(f => f(c)) && (!ofTrials.length || c.trials.some(t => ofTrials.every(f => f(t)))),
+  };
 }

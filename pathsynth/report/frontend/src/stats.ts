@@ -8,7 +8,9 @@ export type Difference = {value: number; low: number | null; high: number | null
  * count against it), with an interval that is corrected for all configurations that are compared with one baseline.
  */
 export function difference(study: Study, measure: number, one: Configuration, base: Configuration): Difference | null {
-  const x = one.fits[measure], y = base.fits[measure], times = study.corrected[measure] ?? null;
+  const x = one.fits[measure],
+    y = base.fits[measure],
+    times = study.corrected[measure] ?? null;
   if (!x || !y || x.mean === null || y.mean === null) return null;
   const value = x.mean - y.mean;
   if (x.error === null || y.error === null || times === null) return {value, low: null, high: null, plain: null};
@@ -38,9 +40,11 @@ export function shownDifference(d: Difference | null, digits: number): string {
 /** Round numbers at even steps that cover the range, about `count` of them. */
 export function ticks(low: number, high: number, count: number): number[] {
   if (!(high > low)) return [low];
-  const rough = (high - low) / count, power = 10 ** Math.floor(Math.log10(rough));
+  const rough = (high - low) / count,
+    power = 10 ** Math.floor(Math.log10(rough));
   const step = ([1, 2, 5, 10].find(m => m * power >= rough) ?? 10) * power;
   const found: number[] = [];
-  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i += 1) found.push(Number((i * step).toPrecision(12)));
+  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i += 1)
+    found.push(Number((i * step).toPrecision(12)));
   return found;
 }
