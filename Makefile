@@ -3,7 +3,7 @@ BIN := .venv/bin
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 WANDB_MODE=offline
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-slurm test-browser test-sd15 screenshots test-studies check clean
+.PHONY: help setup demo test test-slow test-slurm test-browser test-sd15 frontend screenshots test-studies check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -37,6 +37,10 @@ test-slurm: setup  ## trials as jobs of a real Slurm on this machine (apt-get in
 test-browser: setup  ## the dashboard in Chromium (apt-get install chromium), a minute
 	@command -v chromium > /dev/null || { echo "no chromium; install it: apt-get install chromium" >&2; exit 1; }
 	$(ONE_THREAD) $(BIN)/pytest -n 0 tests/report/test_dashboard_browser.py
+
+frontend:  ## check, test and build the script of the study page (needs Node 20 or newer and npm)
+	@command -v npm > /dev/null || { echo "no npm; install Node 20 or newer" >&2; exit 1; }
+	cd pathsynth/report/frontend && npm ci --ignore-scripts --no-audit --no-fund && npm run types && npm test && npm run build
 
 screenshots: setup  ## README's pictures of the dashboard; FOLDER=multirun/<study>
 	$(BIN)/python tests/report/screenshots.py $(FOLDER)

@@ -2,14 +2,16 @@
 
     python -m benchmarks.dashboard --out FILE.json [--trials 200] [--repeats 5]
 
-One trial is carried out at its smallest with ten images a class, and copied with other settings and seeds until the study has so many.
-The page is opened from disk in Chromium (Debian's package), in turn with that of a study of ten of these trials. ``usable``: table,
-filter, comparison and images answer; ``drawn``: the plots are there, too. Ratios: the large study's times over the small one's.
+One trial is carried out at its smallest with a hundred images a class, and copied with other settings and seeds until the study has so
+many; the copies share their files. The page is opened from disk in Chromium (Debian's package), in turn with that of a study of ten of
+these trials. ``usable``: leaderboard, query, tabs and images answer; ``drawn``: its first picture is on the screen. ``answered``: seconds
+from a key in the query to the rows it leaves. Ratios: the large study's times over the small one's.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -23,12 +25,22 @@ from benchmarks.finished import SMALLEST
 from benchmarks.machine import machine, summary
 from benchmarks.repeated import repeated
 from pathsynth.ledger.atomic import write_json
-from pathsynth.report.page import write_report
+from pathsynth.report.collect import collect_trials
+from pathsynth.report.page import write_merged
 
 _FEW = 10
 _RANKS = (1, 2, 4, 8, 16)
 _RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
-_NOW = "({usable: performance.getEntriesByName('usable')[0].startTime, drawn: performance.now()})"
+_MOMENTS = ("usable", "drawn", "answered")
+_TIMES = """async () => {
+  const frame = () => new Promise(resolve => requestAnimationFrame(() => setTimeout(resolve, 0)));
+  await frame();
+  const usable = performance.getEntriesByName('usable')[0].startTime, drawn = performance.now(), box = document.getElementById('query');
+  box.value = 'rank>4';
+  box.dispatchEvent(new Event('input'));
+  await frame();
+  return {usable, drawn, answered: performance.now() - drawn};
+}"""
 
 
 def measure(folder: Path, trials: int, repeats: int) -> dict[str, Any]:
@@ -38,7 +50,7 @@ def measure(folder: Path, trials: int, repeats: int) -> dict[str, Any]:
         subprocess.CalledProcessError: the trial failed.
     """
     trial = _one_trial(folder)
-    pages = {name: write_report(_study(trial, folder / name, n)) for name, n in (("large", trials), ("small", _FEW))}
+    pages = {name: _page(_study(trial, folder / name, n)) for name, n in (("large", trials), ("small", _FEW))}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for page in pages.values():
@@ -46,8 +58,8 @@ def measure(folder: Path, trials: int, repeats: int) -> dict[str, Any]:
         seconds = [{name: _seconds(browser, page) for name, page in pages.items()} for _ in range(repeats)]
         browser.close()
     return {
-        "ratios": {moment: summary([s["large"][moment] / s["small"][moment] for s in seconds]) for moment in ("usable", "drawn")},
-        "seconds": {moment: [s["large"][moment] for s in seconds] for moment in ("usable", "drawn")},
+        "ratios": {moment: summary([s["large"][moment] / s["small"][moment] for s in seconds]) for moment in _MOMENTS},
+        "seconds": {moment: [s["large"][moment] for s in seconds] for moment in _MOMENTS},
         "megabytes": {name: round(page.stat().st_size / 1e6, 2) for name, page in pages.items()},
         "megabytes_beside": {name: round(sum(_beside(page)) / 1e6, 2) for name, page in pages.items()},
         "trials": {"large": trials, "small": _FEW},
@@ -57,7 +69,7 @@ def measure(folder: Path, trials: int, repeats: int) -> dict[str, Any]:
 
 def _one_trial(folder: Path) -> Path:
     words = [w for w in SMALLEST if not w.startswith("evaluate.n=")]
-    command = [sys.executable, "-m", "pathsynth", "run", *words, "evaluate.n=10"]
+    command = [sys.executable, "-m", "pathsynth", "run", *words, "evaluate.n=100"]
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     return next((folder / "multirun" / "runs").glob("*/result.json")).parent
 
@@ -67,23 +79,29 @@ def _study(trial: Path, folder: Path, trials: int) -> Path:
     for i in range(trials):
         settings = {"lora.rank": _RANKS[i % 5], "optimizer.lr": _RATES[i // 5 % 5], "seed": i // 25}
         copy = folder / f"trial-{i:03d}"
-        shutil.copytree(trial, copy)
+        shutil.copytree(trial, copy, copy_function=os.link)
         for name, key in (("manifest.json", "config"), ("result.json", "settings")):
             record = json.loads((copy / name).read_text())
             for setting, value in settings.items():
                 group, _, inner = setting.rpartition(".")
                 (record[key][group] if group else record[key])[inner] = value
             record |= {"identity": f"{i:012x}"}
+            (copy / name).unlink()  # it is the other trials', too
             write_json(copy / name, record)
     return folder
 
 
+def _page(study: Path) -> Path:
+    """The study's page alone: those of its trials are not opened."""
+    return write_merged(collect_trials(study), study)
+
+
 def _seconds(browser: Browser, page: Path) -> dict[str, float]:
-    """Seconds from the start of loading until the page can be used, and until all is drawn."""
+    """Seconds from the start of loading until the page can be used and is drawn, and for an answer to a query."""
     opened = browser.new_page(viewport={"width": 1280, "height": 900})
     opened.goto(page.absolute().as_uri())
     opened.wait_for_selector("html[data-ready=yes]", state="attached", timeout=60_000)
-    found = opened.evaluate(_NOW)
+    found = opened.evaluate(_TIMES)
     opened.close()
     return {moment: round(milliseconds / 1000, 3) for moment, milliseconds in found.items()}
 

@@ -42,6 +42,8 @@ _FEWEST = 8
 """Degrees of freedom below which this cannot be seen."""
 _POWER = 0.8
 _MOST_SEEDS = 200
+_TUKEY = 60
+"""Configurations up to which all pairs are corrected by the studentized range, whose quantile takes long for more."""
 _SOFTNESS = 0.3
 """Noise that is added before the leader is chosen anew, to correct its score: as a share of the standard error of a mean."""
 
@@ -197,6 +199,44 @@ def effects(scores: np.ndarray, settings: Sequence[Mapping[str, str]]) -> tuple[
         told = _interaction(one, two, factors, codes, blocks, values, fitted, len(pairs))
         found += [told] if told else []
     return tuple(found)
+
+
+@dataclass(frozen=True)
+class FittedMeans:
+    """Means of K configurations at the average seed (NaN: not comparable), and what their differences are measured by.
+
+    ``errors``: standard errors (None: no degrees of freedom); the difference of two has the root of their sum of squares. ``corrected``:
+    by how many of these a difference is plain, whichever two of the K are looked at (Tukey–Kramer; of many configurations Bonferroni).
+    """
+
+    means: tuple[float, ...]
+    errors: tuple[float, ...] | None
+    corrected: float | None
+
+
+def fitted_means(scores: np.ndarray) -> FittedMeans:
+    """The fit of :func:`compare` for any score, without a verdict. Trials that diverged are for the caller to leave out.
+
+    Args:
+        scores: float (K, S) as for :func:`compare`; a row without any score has no mean.
+    """
+    measured = np.flatnonzero(np.isfinite(scores).any(axis=1))
+    if not len(measured):
+        return FittedMeans((math.nan,) * len(scores), None, None)
+    there, table = _comparable(scores[measured])
+    fitted, places = _fit(table), measured[there]
+    means = _placed(fitted.means, places, len(scores))
+    if fitted.noise is None or len(there) < 2:
+        return FittedMeans(tuple(means.tolist()), None, None)
+    from scipy.special import stdtrit
+
+    errors = np.sqrt(fitted.noise.variance(fitted.weights**2 @ fitted.member)[0])
+    count, df = len(there), float(fitted.noise.df)
+    if count <= _TUKEY:
+        corrected = _range_quantile(count, df, LEVEL) / math.sqrt(2)
+    else:
+        corrected = float(stdtrit(df, 1 - _TAIL / (count * (count - 1) / 2)))
+    return FittedMeans(tuple(means.tolist()), tuple(_placed(errors, places, len(scores)).tolist()), corrected)
 
 
 # --- the fit

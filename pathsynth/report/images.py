@@ -20,6 +20,7 @@ from pathsynth.ledger.errors import RequestError
 FIRST, ACCEPTED, REAL = "first", "accepted", "real"
 _LEDGER, _REAL, _NEAREST = "attempts.parquet", Path("grids", "real"), Path("grids", "nearest")
 _SHOWN = ("seed", "attempt", "prompt", "predicted", "probability", "accepted", "reason")
+_NONE = "This trial kept no images."
 _BESIDE = re.compile(r"(\d+)-(.+)\.png")
 
 
@@ -65,13 +66,12 @@ def trial_images(folder: Path, slugs: Sequence[str], shown: Sequence[str], slots
     ``slugs``: all classes, in the order of their labels. A trial without an attempt log has no images.
     """
     if not (folder / _LEDGER).is_file():
-        return TrialImages((), ("This trial kept no images.",))
+        return TrialImages((), (_NONE,))
     rows = [row for row in _rows(folder, slots) if row["class_slug"] in shown and row["image"]]
     first = [_image(FIRST, row, folder, slugs) for row in rows if row["attempt"] == 0]
     accepted = [_image(ACCEPTED, row, folder, slugs) for row in rows if row["accepted"]]
     drawn = [image for image in (*first, *accepted) if _is_inside(image.path, folder)]
-    places = [(slug, i, folder / _REAL / slug / f"{i}.png") for slug in shown for i in range(slots)] if real else []
-    beside = [ImageFile(REAL, slug, i, path, {}) for slug, i, path in places if path.is_file()]
+    beside = real_images(folder, shown, slots) if real else ()
     lost = sum(image.kind == FIRST for image in drawn) < len(first)
     return TrialImages((*drawn, *beside), tuple(_absent(folder, lost, real)))
 
@@ -87,6 +87,65 @@ def rejection_counts(folder: Path) -> tuple[RejectionCount, ...]:
     rejected = [(str(row["reason"]), row["attempt"] == 0) for row in rows if not row["accepted"] and row["reason"]]
     first, every = Counter(reason for reason, is_first in rejected if is_first), Counter(reason for reason, _ in rejected)
     return tuple(RejectionCount(reason, first[reason], n) for reason, n in sorted(every.items(), key=lambda told: (-told[1], told[0])))
+
+
+def real_images(folder: Path, shown: Sequence[str], slots: int) -> tuple[ImageFile, ...]:
+    """The real images that a trial keeps beside those of the first ``slots`` slots of the classes ``shown``."""
+    places = [(slug, i, folder / _REAL / slug / f"{i}.png") for slug in shown for i in range(slots)]
+    return tuple(ImageFile(REAL, slug, i, path, {}) for slug, i, path in places if path.is_file())
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a slot. ``predicted`` is a label (None: not known), ``reason`` why it was rejected.
+
+    ``named``: the attempt log names an image; ``path`` is None where there is none.
+    """
+
+    slug: str
+    slot: int
+    attempt: int
+    seed: str
+    prompt: str
+    predicted: int | None
+    probability: float | None
+    accepted: bool
+    reason: str
+    named: bool
+    path: Path | None
+
+
+def slot_attempts(folder: Path, shown: Sequence[str], slots: int) -> tuple[Attempt, ...]:
+    """All attempts at the first ``slots`` slots of the classes ``shown``, by slot and attempt; none where there is no attempt log."""
+    if not (folder / _LEDGER).is_file():
+        return ()
+    return tuple(_attempt(row, folder) for row in _rows(folder, slots) if row["class_slug"] in shown)
+
+
+def absent_images(folder: Path, attempts: Sequence[Attempt], real: bool) -> tuple[str, ...]:
+    """A sentence for each kind of images that a trial with these attempts did not keep."""
+    if not (folder / _LEDGER).is_file():
+        return (_NONE,)
+    lost = any(a.attempt == 0 and a.named and not a.path for a in attempts)
+    return tuple(_absent(folder, lost, real))
+
+
+def _attempt(row: Mapping[str, Any], folder: Path) -> Attempt:
+    known = {key: value for key, value in row.items() if value is not None and value == value}
+    path = folder / str(known["image"]) if known.get("image") else None
+    return Attempt(
+        slug=str(row["class_slug"]),
+        slot=int(row["slot"]),
+        attempt=int(row["attempt"]),
+        seed=str(known.get("seed", "")),
+        prompt=str(known.get("prompt", "")),
+        predicted=int(known["predicted"]) if "predicted" in known else None,
+        probability=float(known["probability"]) if "probability" in known else None,
+        accepted=bool(row["accepted"]),
+        reason=str(known.get("reason", "")),
+        named=path is not None,
+        path=path if path and _is_inside(path, folder) else None,
+    )
 
 
 def nearest_pairs(folder: Path, slug: str, most: int) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from statistics import fmean, stdev
 
 from scipy.stats import t as student
@@ -86,15 +87,14 @@ def _row(
         seeds=tuple(t.settings.get(SEED, "") for t in finished),
         unfinished=len(trials) - len(finished),
         interval=OVER_SEEDS if len(finished) > 1 else OVER_IMAGES,
-        scores={key: _mean(found, share=key in SCORES) for key, found in measured.items() if found},
+        scores={key: mean_score(found, *((0.0, 1.0) if key in SCORES else (-inf, inf))) for key, found in measured.items() if found},
     )
 
 
-def _mean(measured: Sequence[Metric], share: bool) -> Score:
-    """``share``: the values lie in [0, 1], and so does the interval."""
+def mean_score(measured: Sequence[Metric], low: float = 0.0, high: float = 1.0) -> Score:
+    """The mean of one or more trials; the score lies between ``low`` and ``high``, and so does its interval."""
     n, value = sum(m.n for m in measured), fmean(m.value for m in measured)
     if len(measured) == 1:
         return Score(value, measured[0].low, measured[0].high, n)
     half = float(student.ppf(0.975, len(measured) - 1)) * stdev(m.value for m in measured) / len(measured) ** 0.5
-    low, high = value - half, value + half
-    return Score(value, max(0.0, low), min(1.0, high), n) if share else Score(value, low, high, n)
+    return Score(value, max(low, value - half), min(high, value + half), n)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.resources
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,8 +23,6 @@ _KEPT = {
     "pretrain": "base and result.json",
 }
 """What a trial of a command that measures no agreement leaves in its folder."""
-_UPLOAD = "https://cloud.plotly.com/newchart"
-"""Where Plotly would send a chart that someone shares; no page offers it."""
 
 
 def write_report(folder: Path, real: bool = False) -> Path:
@@ -103,13 +100,12 @@ def write_merged(trials: Sequence[TrialSummary], folder: Path, real: bool = Fals
     for name, content in view.beside:
         (folder / name).parent.mkdir(exist_ok=True)
         write_bytes(folder / name, content)
-    return _write(folder, "study.html", view, plotly=_plotly(), refresh=refresh)
+    return _write(folder, "study.html", view, script=_script(), refresh=refresh)
 
 
-def _plotly() -> str:
-    """Plotly's script; read as a file, for importing plotly takes longer than all the rest of a report."""
-    script = (importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
-    return script.replace("</script", "<\\/script").replace(_UPLOAD, "")
+def _script() -> str:
+    """The script of a study's page, as `make frontend` built it; no template, for braces mean something else in it."""
+    return (Path(__file__).parent / "templates" / "study.js").read_text(encoding="utf-8").replace("</script", "<\\/script")
 
 
 def _sheets(trials: Sequence[TrialSummary]) -> str:

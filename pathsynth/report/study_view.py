@@ -1,46 +1,75 @@
-"""What the dashboard of a study shows: a few sentences for everybody, and the record set its script draws from."""
+"""What the page of a study shows: its verdict in words, and the record set that its script draws from."""
 
 from __future__ import annotations
 
 import base64
 import csv
+import hashlib
 import json
+import math
 import os
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
+
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import Metric
-from pathsynth.report.answer import EFFECT_HEADS, details, effect_row, headline
+from pathsynth.metrics.comparison import FittedMeans, fitted_means
+from pathsynth.report.absent import MissingTrial, missing_trials
+from pathsynth.report.answer import details, headline
 from pathsynth.report.bounds import ImagePlan, image_plan, weakest
 from pathsynth.report.collect import TrialSummary, damaged
 from pathsynth.report.comparison import (
+    SEED,
     StudyVerdict,
-    accepted_images,
     configuration_label,
     hardest,
     main_score,
     score_of,
-    seconds_per_accepted,
     setting_effects,
     study_verdict,
 )
-from pathsynth.report.images import trial_images
-from pathsynth.report.scores import BEFORE, Scores
+from pathsynth.report.images import Attempt, absent_images, real_images, slot_attempts
+from pathsynth.report.leaderboard import mean_score
+from pathsynth.report.measures import CLASS_MEASURES, NEEDED_CLASS_MEASURES, ClassMeasure, Measure, Reading, measures
+from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Scores
 from pathsynth.report.sprites import Sprite, image_sprite
 from pathsynth.report.trial_view import class_name
-from pathsynth.study.state import read_state
+from pathsynth.study.state import RUNNING, TrialState, read_state
 
 IMAGES = "report_images"
 """The folder beside the page that holds the images which would make it too large."""
-_INLINE_BYTES = 5_500_000
+_INLINE_BYTES = 260_000
 _FEW_TRIALS = 24
-_MOST_IMAGES, _MOST_OF_A_TRIAL = 24_000, 1000
-_MOST_RECORDS = 60_000
+_MOST_IMAGES, _MOST_OF_A_TRIAL, _LEAST_OF_A_TRIAL = 14_000, 700, 36
+_MOST_RECORDS = 12_000
 """Scores of classes in the page; of more, the least needed are left out."""
+_MOST_COUNTS = 60_000
+"""Cells of confusion matrices in the page that are not zero; of more, no matrix is in it."""
+_MOST_WHOLE_READINGS = 4_000
+"""Scores of single trials that the page has with interval and n; of more, all but the main ones are bare values there."""
+_MOST_POINTS = 12_000
+"""Points of training curves in the page; of more, evenly spaced ones are."""
+_FEW_SEEDS = 8
+"""A command names so many seeds one by one."""
+_SEEDS_FOR_NOISE = 2
+"""More seeds that tell how much trials scatter, where one seed cannot."""
+MISSING = "missing"
+_MATRICES = (f"{BEFORE}/{GATE}", f"{BEFORE}/{JUDGE}", f"{AFTER}/{JUDGE}")
+_CURVES = (
+    ("train_loss", "Loss on training images"),
+    ("held_out_loss", "Loss on held-out images"),
+    ("val_macro_f1", "Macro-F1 of first attempts, by the gate"),
+)
+_NAMED = ("pathsynth", "torch", "diffusers")
+_WITHOUT_MEANING = ("command",)
+_PLACE = "multirun="
 
 
 @dataclass(frozen=True)
@@ -51,17 +80,6 @@ class StudyView:
     question: str
     answer: str
     details: tuple[str, ...]
-    effect_heads: tuple[str, ...]
-    effects: tuple[tuple[str, ...], ...]
-    weakness: str
-    data: str
-    trials: int
-    finished: int
-    failed: int
-    seeds: str
-    versions: str
-    date: str
-    absent_images: tuple[str, ...]
     payload: str
     beside: tuple[tuple[str, bytes], ...]
 
@@ -77,42 +95,20 @@ def study_view(trials: Sequence[TrialSummary], home: Path, real: bool = False) -
         RequestError: every finished trial is damaged.
     """
     plan = _image_plan(trials, real)
-    records = _class_records(trials)
     largest = 64 if sum(t.finished for t in trials) <= _FEW_TRIALS else 32
-    shown = [_with_sprite(t, home, plan, largest, real) for t in trials]
-    trials, sprites = [s.trial for s in shown], [s.sprite for s in shown]
+    shown = [_with_pictures(t, plan, largest, real) for t in trials]
+    trials = [s.trial for s in shown]
     finished = [t for t in trials if t.finished]
     if not finished:
         raise RequestError("; ".join(f"{t.folder} is damaged ({t.problem})" for t in trials if t.problem) + "; run it again")
-    slugs = list(dict.fromkeys(slug for t in finished for slug in _slugs(t)))
-    urls, beside = _placed(trials, sprites)
+    urls, beside = _placed(shown)
     verdict = study_verdict(trials)
-    effects = setting_effects(verdict) if verdict else ()
-    payload = {
-        "scorer": main_score(trials),
-        "classes": {slug: class_name(slug) for slug in slugs},
-        "scored": [slug for slug in slugs if slug in records.slugs],
-        "pictured": plan.slugs,
-        "configurations": _configurations(verdict) if verdict else [],
-        "effects": [[*effect_row(e)[:2], e.difference.value, e.difference.low, e.difference.high] for e in effects],
-        "trials": [_record(t, home, records, sprite, url) for t, sprite, url in zip(trials, sprites, urls, strict=True)],
-    }
+    payload = _Payload(shown, urls, home, plan, verdict).record()
     return StudyView(
         title=finished[0].study,
         question=next((t.question for t in trials if t.question), ""),
         answer=headline(verdict),
         details=details(verdict) if verdict else (),
-        effect_heads=EFFECT_HEADS,
-        effects=tuple(effect_row(e) for e in effects),
-        weakness=_weakness(trials, verdict) if verdict else "",
-        data=", ".join(dict.fromkeys(m.data for t in finished if t.result for m in t.result.metrics)),
-        trials=len(trials),
-        finished=len(finished),
-        failed=sum(t.state in ("failed", "unreadable") for t in trials),
-        seeds=", ".join(sorted({t.settings["seed"] for t in finished if "seed" in t.settings})),
-        versions=", ".join(dict.fromkeys(f"{k} {v}" for t in finished if t.result for k, v in t.result.versions.items() if k in _NAMED)),
-        date=max((read_state(t.folder).ended or "" for t in finished), default="")[:10],
-        absent_images=_absent_images(shown, plan, len(slugs)),
         payload=_inert(payload),
         beside=beside,
     )
@@ -120,59 +116,348 @@ def study_view(trials: Sequence[TrialSummary], home: Path, real: bool = False) -
 
 @dataclass(frozen=True)
 class _Shown:
-    """A trial with its pictures, and why it lacks some."""
+    """A trial with its attempts, the slots of its real images, one picture of all of them, and why it lacks some."""
 
     trial: TrialSummary
+    attempts: tuple[Attempt, ...]
+    real: tuple[tuple[str, int], ...]
     sprite: Sprite | None
     absent: tuple[str, ...]
 
 
-def _with_sprite(trial: TrialSummary, home: Path, plan: ImagePlan, largest: int, real: bool) -> _Shown:
+def _with_pictures(trial: TrialSummary, plan: ImagePlan, largest: int, real: bool) -> _Shown:
     """A trial and its pictures; one that cannot be shown as it is, is damaged."""
     try:
         hardest(trial)
-        _record(trial, home, ClassRecords(frozenset(), False), None, "")
+        for measure in measures([trial]):
+            measure.read(trial)
+        _matrices_fit(trial)
+        _overrides(trial)
         if not trial.finished:
-            return _Shown(trial, None, ())
-        images = trial_images(trial.folder, _slugs(trial), plan.slugs, plan.slots, real)
-        return _Shown(trial, image_sprite(images.files, largest), images.absent)
+            return _Shown(trial, (), (), None, ())
+        attempts = slot_attempts(trial.folder, plan.slugs, plan.slots)
+        beside = real_images(trial.folder, plan.slugs, plan.slots) if real else ()
+        paths = [a.path for a in attempts if a.path] + [image.path for image in beside]
+        places = tuple((image.slug, image.slot) for image in beside)
+        return _Shown(trial, attempts, places, image_sprite(paths, largest), absent_images(trial.folder, attempts, real))
     except Exception as error:  # a damaged file leads its library to raise whatever it may
-        return _Shown(damaged(trial, error), None, ())
+        return _Shown(damaged(trial, error), (), (), None, ())
+
+
+def _matrices_fit(trial: TrialSummary) -> None:
+    """Raises ValueError where a confusion matrix is not one of the trial's classes."""
+    classes = len(_slugs([trial]))
+    for name in _MATRICES:
+        matrix = trial.result.extras.get(name) if trial.result else None
+        if matrix and (len(matrix) != classes or any(len(row) != classes for row in matrix)):
+            raise ValueError(f"the confusion matrix {name} is not one of {classes} classes")
 
 
 def _image_plan(trials: Sequence[TrialSummary], real: bool) -> ImagePlan:
     results = [Scores(t.result.metrics) for t in trials if t.result]
-    slugs = list(dict.fromkeys(slug for scores in results for slug in scores.slugs))
-    most = min(_MOST_OF_A_TRIAL, _MOST_IMAGES // max(1, len(results)))
-    return image_plan(slugs, results, 3 if real else 2, most, 10 if len(results) <= _FEW_TRIALS else 4)
+    most = max(_LEAST_OF_A_TRIAL, min(_MOST_OF_A_TRIAL, _MOST_IMAGES // max(1, len(results))))
+    return image_plan(_slugs(trials), results, 3 if real else 2, most, 10 if len(results) <= _FEW_TRIALS else 4)
 
 
-def _absent_images(shown: Sequence[_Shown], plan: ImagePlan, classes: int) -> tuple[str, ...]:
-    """What is not shown, each reason once, with the number of trials where it is not all of them."""
-    finished = [s for s in shown if s.trial.finished]
-    reasons = list(dict.fromkeys(said for s in finished for said in s.absent))
-    counts = [sum(said in s.absent for s in finished) for said in reasons]
-    told = [said if n == len(finished) else f"{n} of {len(finished)} trials: {said}" for said, n in zip(reasons, counts, strict=True)]
-    return tuple(said for said in (plan.sentence(classes), *told) if said)
+def _slugs(trials: Iterable[TrialSummary]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(slug for t in trials if t.result for slug in Scores(t.result.metrics).slugs))
 
 
-_NAMED = ("pathsynth", "torch", "diffusers")
+def _placed(shown: Sequence[_Shown]) -> tuple[list[str], tuple[tuple[str, bytes], ...]]:
+    """Where each sprite is found: inside the page if all fit into it, else each in a folder beside it."""
+    sprites = [s.sprite for s in shown]
+    if sum(len(sprite.webp) for sprite in sprites if sprite) <= _INLINE_BYTES:
+        coded = [base64.b64encode(sprite.webp).decode("ascii") if sprite else "" for sprite in sprites]
+        return [f"data:image/webp;base64,{code}" if code else "" for code in coded], ()
+    urls: list[str] = []
+    beside: list[tuple[str, bytes]] = []
+    for one in shown:
+        if one.sprite is None:
+            urls.append("")
+            continue
+        name = f"{one.trial.result.identity}.webp" if one.trial.result else f"{len(beside):05d}.webp"
+        beside.append((f"{IMAGES}/{name}", one.sprite.webp))
+        urls.append(f"{IMAGES}/{quote(name)}")
+    return urls, tuple(beside)
 
 
-def _slugs(trial: TrialSummary) -> tuple[str, ...]:
-    return Scores(trial.result.metrics).slugs if trial.result else ()
+class _Texts:
+    """Sentences and names that come up again and again, each once; a record has the number of its text."""
+
+    def __init__(self) -> None:
+        self.all: dict[str, int] = {"": 0}
+
+    def number(self, text: str) -> int:
+        return self.all.setdefault(text, len(self.all))
 
 
-def _configurations(verdict: StudyVerdict) -> list[dict[str, Any]]:
-    """Best first: fitted mean, its standard error and by how many of them a difference is plain (null: not known)."""
-    compared = verdict.comparison
-    numbers = {c.label: i for i, c in enumerate(verdict.configurations)}
-    found = []
-    for c in verdict.ranking:
-        i = numbers[c.label]
-        mean, error = (compared.means[i], compared.errors and compared.errors[i]) if i in compared.order else (c.mean, None)
-        found.append({"label": c.label, "mean": mean, "error": error, "student": compared.student})
-    return found
+class _Draws:
+    """Class, slot, attempt and the numbers of the texts of seed and prompt: the same in most trials, so each is there once."""
+
+    def __init__(self) -> None:
+        self.all: dict[tuple[int, int, int, int, int], int] = {}
+
+    def number(self, draw: tuple[int, int, int, int, int]) -> int:
+        return self.all.setdefault(draw, len(self.all))
+
+
+class _Payload:
+    """The record set of a page, as ``frontend/src/data.ts`` reads it."""
+
+    def __init__(self, shown: Sequence[_Shown], urls: Sequence[str], home: Path, plan: ImagePlan, verdict: StudyVerdict | None) -> None:
+        self.shown, self.urls, self.home, self.plan, self.verdict = shown, urls, home, plan, verdict
+        self.trials = [s.trial for s in shown]
+        self.finished = [t for t in self.trials if t.finished]
+        self.missing = missing_trials(self.trials)
+        self.slugs = _slugs(self.finished)
+        self.places = {slug: i for i, slug in enumerate(self.slugs)}
+        self.texts, self.draws = _Texts(), _Draws()
+        self.measures = [m for m in measures(self.trials) if any(m.read(t) for t in self.finished)]
+        self.configurations = self._configurations()
+        self.fits = [self._fit(m) for m in self.measures]
+        self.class_measures, self.scored = self._scored_classes()
+
+    def record(self) -> dict[str, Any]:
+        scorer = main_score(self.trials)
+        states = [read_state(t.folder) for t in self.trials]
+        effects = setting_effects(self.verdict) if self.verdict else ()
+        labels = list(self.configurations)
+        trials = [
+            self._trial(s, url, state, labels.index(configuration_label(s.trial)))
+            for s, url, state in zip(self.shown, self.urls, states, strict=True)
+        ]
+        absent = [self._missing(m, labels.index(m.configuration)) for m in self.missing]
+        return {
+            "title": self.finished[0].study,
+            "facts": self._facts(states),
+            "scorer": scorer,
+            "main": f"macro_f1/{BEFORE}/{scorer}",
+            "measures": [_measure_record(m) for m in self.measures],
+            "verdict": self._verdict(),
+            "effects": [asdict(e) | {"plain": e.plain} for e in effects],
+            "classes": [[slug, class_name(slug)] for slug in self.slugs],
+            "classMeasures": [m.name for m in self.class_measures],
+            "scored": [self.places[slug] for slug in self.scored],
+            "pictured": [self.places[slug] for slug in self.plan.slugs],
+            "slots": self.plan.slots,
+            "notes": list(self._notes()),
+            "curves": [words for _, words in _CURVES],
+            "matrices": [list(name.split("/")) for name in _MATRICES],
+            "common": self._common(),
+            "corrected": [fit.corrected for fit in self.fits],
+            "configurations": self._configuration_records(),
+            "trials": [*trials, *absent],
+            "draws": [x for draw in self.draws.all for x in draw],
+            "texts": list(self.texts.all),
+        }
+
+    def _configurations(self) -> dict[str, list[TrialSummary]]:
+        """The trials of each, in the order of the verdict; those without a score are last."""
+        groups: dict[str, list[TrialSummary]] = {c.label: [] for c in self.verdict.ranking} if self.verdict else {}
+        for trial in self.trials:
+            groups.setdefault(configuration_label(trial), []).append(trial)
+        for missing in self.missing:
+            groups.setdefault(missing.configuration, [])
+        return groups
+
+    def _facts(self, states: Sequence[TrialState]) -> list[str]:
+        results = [t.result for t in self.finished if t.result]
+        versions = dict.fromkeys(f"{k} {v}" for r in results for k, v in r.versions.items() if k in _NAMED)
+        data = ", ".join(dict.fromkeys(m.data for r in results for m in r.metrics))
+        date = max((s.ended or "" for s, t in zip(states, self.trials, strict=True) if t.finished), default="")[:10]
+        return [text for text in (f"data: {data}" if data else "", *versions, date) if text]
+
+    def _verdict(self) -> dict[str, Any]:
+        verdict = self.verdict
+        compared = verdict.comparison if verdict else None
+        sure = None if compared is None or compared.noise is None else compared.separable
+        return {
+            "headline": headline(verdict),
+            "details": list(details(verdict)) if verdict else [],
+            "sure": sure,
+            "settle": self._settle(verdict) if verdict else [],
+            "weakness": _weakness(self.trials, verdict) if verdict else "",
+            "contenders": [c.label for c in verdict.contenders] if verdict and sure is not None else [],
+        }
+
+    def _settle(self, verdict: StudyVerdict) -> list[str]:
+        """Commands for as many more seeds of the leader and of the runner-up as would tell their difference, or the noise."""
+        compared, seeds = verdict.comparison, [t.settings.get(SEED, "") for t in self.trials]
+        more = _SEEDS_FOR_NOISE if compared.noise is None and len(compared.order) > 1 else compared.more_seeds
+        numbers = [int(s) for s in seeds if s.isdigit()]
+        if not more or not numbers:
+            return []
+        first = max(numbers) + 1
+        new = f"range({first},{first + more})" if more > _FEW_SEEDS else ",".join(str(first + i) for i in range(more))
+        firsts = [next((t for t in self.configurations[c.label] if t.finished), None) for c in verdict.ranking[:2]]
+        kept = [(t, [o for o in _overrides(t) if not o.startswith(f"{SEED}=")]) for t in firsts if t]
+        return [" ".join(_words(t, [*overrides, f"{SEED}={new}"], many=True)) for t, overrides in kept]
+
+    def _common(self) -> dict[str, str]:
+        """The settings in which all trials are alike, but for places on the disk."""
+        settings = next((t.settings for t in self.finished if t.settings), {})
+        unlike = {d.split("=", 1)[0] for t in self.trials for d in t.differing} | {SEED}
+        dropped = ("name", "multirun", "study.", "tracking.", "data.root", *_WITHOUT_MEANING)
+        return {key: value for key, value in settings.items() if key not in unlike and not key.startswith(dropped)}
+
+    def _notes(self) -> list[str]:
+        """What is not shown, each reason once, with the number of trials where it is not all of them."""
+        finished = [s for s in self.shown if s.trial.finished]
+        reasons = list(dict.fromkeys(said for s in finished for said in s.absent))
+        counts = [sum(said in s.absent for s in finished) for said in reasons]
+        told = [said if n == len(finished) else f"{n} of {len(finished)} trials: {said}" for said, n in zip(reasons, counts, strict=True)]
+        return [said for said in (self.plan.sentence(len(self.slugs)), *told) if said]
+
+    def _scored_classes(self) -> tuple[tuple[ClassMeasure, ...], list[str]]:
+        """All while they are few enough for a page, else the needed measures, else those of the weakest classes."""
+        count = len(self.configurations)
+        for shown in (CLASS_MEASURES, CLASS_MEASURES[:NEEDED_CLASS_MEASURES]):
+            if count * len(self.slugs) * len(shown) <= _MOST_RECORDS:
+                return shown, list(self.slugs)
+        fit = max(1, _MOST_RECORDS // (count * NEEDED_CLASS_MEASURES))
+        few = weakest(self.slugs, [Scores(t.result.metrics) for t in self.finished if t.result])[:fit]
+        return CLASS_MEASURES[:NEEDED_CLASS_MEASURES], [slug for slug in self.slugs if slug in few]
+
+    def _fit(self, measure: Measure) -> FittedMeans:
+        diverged = {(c.label, seed) for c, seed in self.verdict.diverged} if self.verdict else set()
+        seeds = sorted({t.settings.get(SEED, "") for t in self.finished})
+        table = np.full((len(self.configurations), max(1, len(seeds))), np.nan)
+        for row, (label, trials) in enumerate(self.configurations.items()):
+            for trial in trials:
+                seed = trial.settings.get(SEED, "")
+                found = measure.read(trial)
+                if found and (label, seed) not in diverged:
+                    table[row, seeds.index(seed)] = found.value
+        return fitted_means(table)
+
+    def _configuration_records(self) -> list[dict[str, Any]]:
+        matrices = self._matrices()
+        ranked = {c.label for c in self.verdict.ranking} if self.verdict else set()
+        return [
+            {
+                "id": hashlib.sha256(label.encode()).hexdigest()[:6],
+                "label": label,
+                "ranked": label in ranked,
+                "settings": next((_settings(t) for t in trials), {}),
+                "scores": [_mean_record(m, trials) for m in self.measures],
+                "fits": [[_number(f.means[i], 6), _number(f.errors[i] if f.errors else math.nan)] for f in self.fits],
+                "classes": [self._class_scores(m, trials) for m in self.class_measures],
+                "matrices": matrices[i] if matrices else [],
+            }
+            for i, (label, trials) in enumerate(self.configurations.items())
+        ]
+
+    def _class_scores(self, measure: ClassMeasure, trials: Sequence[TrialSummary]) -> list[float | int | None]:
+        """Of each scored class the mean over the seeds, their range (of one seed its interval), and n, one after the other."""
+        flat: list[float | int | None] = []
+        results = [Scores(t.result.metrics) for t in trials if t.result]
+        for slug in self.scored:
+            found = [m for r in results if (m := r.generated(measure.metric, measure.stage, measure.scorer, slug))]
+            values = [m.value for m in found]
+            if not found:
+                flat += [None, None, None, 0]
+            elif len(found) == 1:
+                flat += [_number(values[0]), _number(found[0].low), _number(found[0].high), found[0].n]
+            else:
+                flat += [_number(fmean(values)), _number(min(values)), _number(max(values)), sum(m.n for m in found)]
+        return flat
+
+    def _matrices(self) -> list[list[list[int]]]:
+        """Of each configuration, summed over its seeds, and each of the kinds of matrices: place and count of what is not 0, flat."""
+        found: list[list[list[int]]] = []
+        for trials in self.configurations.values():
+            found.append([])
+            for name in _MATRICES:
+                given = [t.result.extras[name] for t in trials if t.result and t.result.extras.get(name) and _slugs([t]) == self.slugs]
+                total = np.sum(given, axis=0).ravel() if given else np.zeros(0, dtype=int)
+                found[-1].append([int(x) for place in np.flatnonzero(total) for x in (place, total[place])])
+        return found if sum(len(flat) for kinds in found for flat in kinds) <= 2 * _MOST_COUNTS else []
+
+    def _trial(self, shown: _Shown, url: str, state: TrialState, configuration: int) -> dict[str, Any]:
+        trial = shown.trial
+        page = trial.folder / "report.html"
+        most = max(2, _MOST_POINTS // max(1, len(self.finished)) // len(_CURVES))
+        return {
+            "name": trial.name,
+            "link": quote(os.path.relpath(page, self.home)) if page.is_file() else "",
+            "address": trial.address,
+            "configuration": configuration,
+            "seed": trial.settings.get(SEED, ""),
+            "state": trial.state,
+            "problem": trial.problem or _progress(state),
+            "command": [self.texts.number(word) for word in _words(trial, _overrides(trial))],
+            "readings": [self._reading(m, m.read(trial)) for m in self.measures] if trial.finished else [],
+            "curves": _curves(trial.folder / "history.csv", most),
+            "attempts": self._attempts(shown),
+            "real": [x for slug, slot in shown.real for x in (self.places[slug], slot)],
+            "sprite": [url, shown.sprite.size, shown.sprite.columns, shown.sprite.images] if shown.sprite else None,
+        }
+
+    def _reading(self, measure: Measure, reading: Reading | None) -> list[float | int | None] | int:
+        if reading is None:
+            return 0
+        whole = len(self.finished) * len(self.measures) <= _MOST_WHOLE_READINGS or measure.key.startswith("macro_f1")
+        return [_number(reading.value), *([_number(reading.low), _number(reading.high), reading.n] if whole else [])]
+
+    def _missing(self, missing: MissingTrial, configuration: int) -> dict[str, Any]:
+        empty = dict.fromkeys(("command", "readings", "curves", "attempts", "real"), ())
+        known = {"name": missing.name, "seed": missing.seed, "problem": missing.reason, "state": MISSING}
+        return {**empty, **known, "link": "", "address": "", "configuration": configuration, "sprite": None}
+
+    def _attempts(self, shown: _Shown) -> list[int]:
+        """Four numbers for each attempt: its draw, the class named by the gate and its probability in thousandths (−1: not known), and
+        1 for accepted plus 2 for an image plus 4 times the number of the reason's text."""
+        flat: list[int] = []
+        for a in shown.attempts:
+            draw = self.draws.number((self.places[a.slug], a.slot, a.attempt, self.texts.number(a.seed), self.texts.number(a.prompt)))
+            probability = -1 if a.probability is None else round(1000 * a.probability)
+            marks = int(a.accepted) + 2 * (a.path is not None) + 4 * self.texts.number(a.reason)
+            flat += [draw, -1 if a.predicted is None else a.predicted, probability, marks]
+        return flat
+
+
+def _measure_record(measure: Measure) -> dict[str, Any]:
+    names = ("key", "alias", "short", "name", "help", "better", "digits")
+    return {name: getattr(measure, name) for name in names} | {"unit": measure.most == 1}
+
+
+def _settings(trial: TrialSummary) -> dict[str, str]:
+    return {key: value for key, _, value in (d.partition("=") for d in trial.differing) if key not in (SEED, *_WITHOUT_MEANING)}
+
+
+def _mean_record(measure: Measure, trials: Sequence[TrialSummary]) -> list[float | int | None] | int:
+    """Mean over the seeds, its interval, and n; 0 where nothing was measured."""
+    found = [r for t in trials if (r := measure.read(t))]
+    if not found:
+        return 0
+    metrics = [Metric("", r.value, r.low, r.high, r.n, "", None, "", None, None, None, "", 0) for r in found]
+    score = mean_score(metrics, measure.least, measure.most)
+    return [_number(score.value), _number(score.low), _number(score.high), score.n]
+
+
+def _number(value: float | None, digits: int = 4) -> float | None:
+    """To so many digits, for the page is to be small; None where it is not a number."""
+    if value is None or not math.isfinite(value):
+        return None
+    short = float(f"{value:.{digits}g}")
+    return int(short) if short.is_integer() else short
+
+
+def _progress(state: TrialState) -> str:
+    """How far a trial that runs has come."""
+    if state.state != RUNNING or not state.stage:
+        return ""
+    return f"{state.stage}: {state.step} of {state.steps}" if state.step is not None else state.stage
+
+
+def _overrides(trial: TrialSummary) -> list[str]:
+    """What was given on the command line, but for the folder that results went to."""
+    return [o for o in trial.overrides if not o.startswith(_PLACE)]
+
+
+def _words(trial: TrialSummary, overrides: Sequence[str], many: bool = False) -> list[str]:
+    command = trial.settings.get("command", "run")
+    return [shlex.quote(word) for word in ("pathsynth", command, *(["-m"] if many else []), *overrides)]
 
 
 def _weakness(trials: Sequence[TrialSummary], verdict: StudyVerdict) -> str:
@@ -188,92 +473,31 @@ def _weakness(trials: Sequence[TrialSummary], verdict: StudyVerdict) -> str:
     )
 
 
-def _placed(trials: Sequence[TrialSummary], sprites: Sequence[Sprite | None]) -> tuple[list[str], tuple[tuple[str, bytes], ...]]:
-    """Where each sprite is found: inside the page while there is room, else in a folder beside it."""
-    urls: list[str] = []
-    beside: list[tuple[str, bytes]] = []
-    used = 0
-    for trial, sprite in zip(trials, sprites, strict=True):
-        used += len(sprite.webp) if sprite else 0
-        if sprite is None:
-            urls.append("")
-        elif used <= _INLINE_BYTES:
-            urls.append("data:image/webp;base64," + base64.b64encode(sprite.webp).decode("ascii"))
-        else:
-            name = f"{len(beside):05d}.webp" if not trial.result else f"{trial.result.identity}.webp"
-            beside.append((f"{IMAGES}/{name}", sprite.webp))
-            urls.append(f"{IMAGES}/{quote(name)}")
-    return urls, tuple(beside)
-
-
-_OF_A_CLASS = ("acceptance", "f1", "precision", "recall")
-"""What the page shows of each class; the rest is on the trials' own pages."""
-_NEEDED = ("acceptance", "f1")
-
-
-@dataclass(frozen=True)
-class ClassRecords:
-    """Which scores of classes the page carries: of which classes, and whether more than F1 and acceptance before filtering."""
-
-    slugs: frozenset[str]
-    whole: bool
-
-    def hold(self, m: Metric) -> bool:
-        if m.class_ is None:
-            return True
-        kind = m.metric in _OF_A_CLASS if self.whole else m.metric in _NEEDED and m.stage == BEFORE
-        return kind and m.class_ in self.slugs
-
-
-def _class_records(trials: Sequence[TrialSummary]) -> ClassRecords:
-    """All while they are few enough for a page, else the needed ones, else those of the weakest classes."""
-    results = [Scores(t.result.metrics) for t in trials if t.result]
-    slugs = list(dict.fromkeys(slug for scores in results for slug in scores.slugs))
-    for records in (ClassRecords(frozenset(slugs), True), ClassRecords(frozenset(slugs), False)):
-        count = sum(m.class_ is not None and records.hold(m) for scores in results for m in scores.metrics)
-        if count <= _MOST_RECORDS:
-            return records
-    fit = max(1, len(slugs) * _MOST_RECORDS // count)
-    return ClassRecords(frozenset(weakest(slugs, results)[:fit]), False)
-
-
-def _record(trial: TrialSummary, home: Path, records: ClassRecords, sprite: Sprite | None, url: str) -> dict[str, Any]:
-    result = trial.result
-    generated = [m for m in (result.metrics if result else ()) if m.split == "generated"]
-    kept = [m for m in generated if records.hold(m)]
-    return {
-        "name": trial.name,
-        "link": quote(os.path.relpath(trial.folder / "report.html", home)) if (trial.folder / "report.html").is_file() else "",
-        "address": trial.address,
-        "config": configuration_label(trial),
-        "params": dict(d.split("=", 1) for d in trial.differing),
-        "seed": trial.settings.get("seed", ""),
-        "state": trial.state,
-        "problem": trial.problem,
-        "seconds": sum(result.timings.values()) if result else None,
-        "cost": seconds_per_accepted(trial),
-        "accepted": accepted_images(trial),
-        "metrics": [[m.metric, m.stage, m.scorer, m.class_, m.value, m.low, m.high, m.n] for m in kept],
-        "history": _history(trial.folder / "history.csv"),
-        "sprite": _drawn(sprite, url) if sprite else None,
-    }
-
-
-def _drawn(sprite: Sprite, url: str) -> dict[str, Any]:
-    return {"url": url, "size": sprite.size, "columns": sprite.columns, "tiles": [asdict(t) for t in sprite.tiles]}
-
-
-def _history(path: Path) -> list[list[float]]:
-    """(step, before-filter macro-F1 on validation) pairs."""
+def _curves(path: Path, most: int) -> list[list[float | None]]:
+    """Of each kind of curve steps and values, one after the other; of more than ``most`` points, evenly spaced ones and the last."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as handle:
-        pairs = [(row.get("step"), row.get("val_macro_f1")) for row in csv.DictReader(handle)]
-    numbers = [[float(s), float(v)] for s, v in pairs if s and v]
-    return [pair for pair in numbers if pair[1] == pair[1]]
+        rows = list(csv.DictReader(handle))
+    curves: list[list[float | None]] = []
+    for name, _ in _CURVES:
+        pairs = [(row.get("step"), row.get(name)) for row in rows]
+        points = [point for s, v in pairs if all(map(math.isfinite, point := (_parsed(s), _parsed(v))))]
+        stride = -(-len(points) // most)
+        kept = points[:: stride or 1] + (points[-1:] if stride > 1 and (len(points) - 1) % stride else [])
+        curves.append([_number(x) for point in kept for x in point])
+    return curves
 
 
-def _inert(payload: dict[str, Any]) -> str:
+def _parsed(text: str | None) -> float:
+    """The number in a cell of a table; NaN where there is none."""
+    try:
+        return float(text or "")
+    except ValueError:
+        return math.nan
+
+
+def _inert(payload: Mapping[str, Any]) -> str:
     """JSON that can close no element, whatever names and prompts hold."""
     text = json.dumps(payload, separators=(",", ":"), allow_nan=False)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

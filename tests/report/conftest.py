@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from pathsynth.ledger.lease import acquire
 from pathsynth.ledger.records import Metric, Missing, Result, write_result
+from pathsynth.study.state import lease_folder
 from pathsynth.vocabulary.labels import COLORECTAL
 
 BEFORE, AFTER = "before filtering", "after filtering"
@@ -160,20 +164,9 @@ def draw_image(path: Path, label: int, seed: int, size: int = 16) -> None:
     Image.fromarray((np.array([200 - 12 * (label % 9), 120 + 6 * (label % 9), 190]) - coarse).clip(0, 255).astype(np.uint8)).save(path)
 
 
-def write_trial(
-    folder: Path,
-    name: str = "rank 4",
-    rank: int = 4,
-    right: tuple[int, ...] = RIGHT,
-    data: str = "phantom 32 px",
-    question: str = "Does a higher rank draw better tissue?",
-    prompt: str | None = None,
-    missing: tuple[Missing, ...] = (),
-    overrides: tuple[str, ...] = (),
-    slugs: tuple[str, ...] = SLUGS,
-) -> Path:
-    """A finished trial's folder; of normal mucosa nothing was accepted."""
-    config = {
+def settings(rank: int, prompt: str | None, question: str = "Does a higher rank draw better tissue?") -> dict:
+    """The settings of a made-up trial."""
+    return {
         "command": "run",
         "seed": 1337,
         "base": {"name": "tiny"},
@@ -188,6 +181,22 @@ def write_trial(
         "evaluate": {"n": N, "split": "val"},
         "study": {"name": "rank", "question": question},
     }
+
+
+def write_trial(
+    folder: Path,
+    name: str = "rank 4",
+    rank: int = 4,
+    right: tuple[int, ...] = RIGHT,
+    data: str = "phantom 32 px",
+    question: str = "Does a higher rank draw better tissue?",
+    prompt: str | None = None,
+    missing: tuple[Missing, ...] = (),
+    overrides: tuple[str, ...] = (),
+    slugs: tuple[str, ...] = SLUGS,
+) -> Path:
+    """A finished trial's folder; of normal mucosa nothing was accepted."""
+    config = settings(rank, prompt, question)
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text(
         json.dumps({"name": name, "overrides": list(overrides) or [f"lora.rank={rank}"], "config": config})
@@ -263,3 +272,91 @@ def write_sweep(
 @pytest.fixture
 def make_sweep() -> Callable[..., Path]:
     return write_sweep
+
+
+GRID_RANKS, GRID_RATES, GRID_SEEDS = (1, 2, 4, 8), (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03), (0, 1, 2)
+REASONS = ("another class is more probable", "the lead over the next class is too small")
+
+
+def grid_name(rank: int, rate: float, seed: int) -> str:
+    return f"rank={rank},lr={rate},seed={seed}"
+
+
+def write_grid(folder: Path, prompt: str = "an image of mucus") -> Path:
+    """24 configurations × 3 seeds: four ranks, six rates. Rank 8 at 0.003 leads by little over 0.001; some trials are not done.
+
+    Failed: rank 8 at 0.03, seeds 0 and 1, and rank 1 at 0.0001, seed 2. Pruned: rank 2 at 0.03, seed 1. Running: rank 4 at 0.03, seed 2,
+    while this process lives.
+    Missing: rank 1 at 0.01, seed 0, which a command announced, and rank 2 at 0.0003, seed 2, of which there is no trace.
+    """
+    rng = np.random.default_rng(0)
+    for r, rank in enumerate(GRID_RANKS):
+        for k, rate in enumerate(GRID_RATES):
+            for seed in GRID_SEEDS:
+                level = 2 * r - 2 * abs(k - 3) + (2 if (rank, rate) == (8, 0.001) else 0)
+                lead = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0]) * ((rank, rate) == (8, 0.003))
+                right = tuple(int(x) for x in np.clip(np.array(RIGHT) - 9 + level + lead + rng.integers(-1, 2, 9), 2, N))
+                _write_grid_trial(folder, rank, rate, seed, right, prompt)
+    unfinished = {
+        (8, 0.03, 0): {"state": "failed", "reason": "the loss became nan"},
+        (8, 0.03, 1): {"state": "failed", "reason": "the loss became nan"},
+        (1, 0.0001, 2): {"state": "failed", "reason": "CUDA out of memory"},
+        (2, 0.03, 1): {"state": "pruned", "reason": "the search stopped it at step 100"},
+        (4, 0.03, 2): {"state": "running", "stage": "finetune", "step": 120, "steps": 300},
+    }
+    for key, state in unfinished.items():
+        trial = folder / grid_name(*key)
+        (trial / "result.json").unlink()
+        (trial / "state.json").write_text(json.dumps(state))
+    acquire(lease_folder(folder / grid_name(4, 0.03, 2)))
+    for key in ((1, 0.01, 0), (2, 0.0003, 2)):
+        shutil.rmtree(folder / grid_name(*key))
+    outcome = folder / ".jobs" / "2026-01-01_00-00-00-1" / "outcomes" / "0.json"
+    outcome.parent.mkdir(parents=True)
+    gone = grid_name(1, 0.01, 0)
+    record = {"name": gone, "folder": str(folder / gone), "refused": "", "busy": False, "own": True}
+    outcome.write_text(json.dumps(record))
+    return folder
+
+
+def _write_grid_trial(folder: Path, rank: int, rate: float, seed: int, right: tuple[int, ...], prompt: str) -> None:
+    name = grid_name(rank, rate, seed)
+    trial, config = folder / name, {**settings(rank, prompt), "seed": seed, "optimizer": {"_target_": "torch.optim.AdamW", "lr": rate}}
+    overrides = [f"lora.rank={rank}", f"optimizer.lr={rate}", f"seed={seed}", "study=rank", "multirun=/home/someone/multirun"]
+    trial.mkdir(parents=True)
+    (trial / "manifest.json").write_text(json.dumps({"name": name, "overrides": overrides, "config": config}))
+    (trial / "state.json").write_text(json.dumps({"state": "done"}))
+    made = result("phantom 32 px", right, config, ())
+    timings = {"gate": 41.2, "finetune": 100.0 + 10 * rank, "generate": 60.0 + 5 * rank + seed}
+    identity = f"{rank:04d}{GRID_RATES.index(rate):04d}{seed:04d}"
+    write_result(trial / "result.json", replace(made, identity=identity, timings=timings))
+    rows = []
+    for label, (slug, hits) in enumerate(zip(SLUGS, right, strict=True)):
+        for slot in range(4):
+            tries = 1 if slot < hits // 13 else 3
+            for attempt in range(tries):
+                accepted = attempt == tries - 1 and not (slug == "normal-mucosa" and tries > 1)
+                kept = accepted or attempt == 0
+                image = f"{'images' if accepted else 'rejected'}/{slug}/{slug}-{slot:05d}-{attempt}.png"
+                row = {"stream": "eval", "class_slug": slug, "slot": slot, "attempt": attempt, "prompt": prompt}
+                row |= {"seed": 1000 * label + 10 * slot + attempt, "probability": 0.75, "accepted": accepted}
+                row |= {"predicted": label if accepted else (label + 1) % 9, "reason": None if accepted else REASONS[attempt % 2]}
+                rows.append({**row, "image": image if kept else None})
+                if kept:
+                    (trial / image).parent.mkdir(parents=True, exist_ok=True)
+                    Image.new("RGB", (16, 16), (25 * label, 60 * slot, 30 * rank)).save(trial / image)
+    pd.DataFrame(rows).to_parquet(trial / "attempts.parquet")
+    losses = [(step, 0.4 / (1 + step / 100)) for step in range(0, 301, 50)]
+    lines = [f"{step},{loss + rate:.4f},{1.05 * loss:.4f},{0.1 + step / 1000:.3f}" for step, loss in losses]
+    (trial / "history.csv").write_text("\n".join(["step,train_loss,held_out_loss,val_macro_f1", *lines]) + "\n")
+
+
+@pytest.fixture(scope="session")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study of :func:`write_grid`; tests do not change it."""
+    return write_grid(tmp_path_factory.mktemp("grid") / "rank")
+
+
+@pytest.fixture
+def make_grid() -> Callable[..., Path]:
+    return write_grid

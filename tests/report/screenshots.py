@@ -1,4 +1,4 @@
-"""`make screenshots FOLDER=multirun/<study>`: the dashboard of a study at desktop and phone width, as README shows it."""
+"""`make screenshots FOLDER=multirun/<study>`: the page of a study at desktop and phone width, as README shows it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from playwright.sync_api import sync_playwright
 
 from pathsynth.report.page import write_report
 
-WIDTHS = {"desktop": (1280, 1000), "phone": (390, 844)}
+WIDTHS = {"desktop": (1440, 900), "phone": (390, 844)}
+TABS = ("settings", "images")
 
 
 def main(study: Path, into: Path) -> None:
@@ -22,9 +23,9 @@ def main(study: Path, into: Path) -> None:
             page.goto(page_file.as_uri())
             page.wait_for_selector("html[data-ready=yes]", state="attached")
             page.screenshot(path=into / f"dashboard_{name}.png")
-            if name == "desktop":
-                page.locator("#parallel").screenshot(path=into / "dashboard_settings.png")
-                page.locator("#images").screenshot(path=into / "dashboard_images.png")
+            for tab in TABS if name == "desktop" else ():
+                page.click(f"#tab-{tab}")
+                page.locator("#panel").screenshot(path=into / f"dashboard_{tab}.png")
         browser.close()
 
 

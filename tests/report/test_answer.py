@@ -117,7 +117,8 @@ def test_page_markdown_and_status_say_the_same(make_sweep: Callable[..., Path], 
     line = headline(study_verdict(collect_trials(folder)))
     assert "lora.rank=16 leads by 0." in line and "3 seeds and 3 configurations" in line
     page = write_report(folder).read_text(encoding="utf-8")
-    assert f'id="answer"><b>{line}</b>' in page and "lora.rank" in page.split('id="effects"', 1)[1].split("</table>", 1)[0]
+    payload = json.loads(page.split('id="study">', 1)[1].split("</script>", 1)[0])
+    assert f'id="answer">{line}<' in page and [e["settings"] for e in payload["effects"]] == [["lora.rank"]]
     text = markdown(collect_trials(folder))
     assert text.startswith(f"**{line}**\n") and "| lora.rank | 16 over 1 |" in text
     assert dispatch(["status", str(folder)]) == 0

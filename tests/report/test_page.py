@@ -223,7 +223,7 @@ def test_study_page_links_to_reports_that_exist(study: Path) -> None:
     assert (study / "a #16" / "report.html").is_file()
     assert "Does a higher rank draw better tissue?" in text
     assert [r["problem"] for r in records if r["state"] == "failed"] == ["the loss became nan"]
-    assert {key for r in records for key in r["params"]} == {"lora.rank"}
+    assert {key for c in payload(text)["configurations"] for key in c["settings"]} == {"lora.rank"}
 
 
 def test_same_input_same_bytes_and_nothing_left_over(make_trial: Callable[..., Path], tmp_path: Path) -> None:

@@ -45,11 +45,13 @@ def test_a_study_has_a_page_of_a_bounded_size(trial: tuple[int, Path], make_tria
     classes, folder = trial
     make_trial(folder.parent / "u", rank=16, right=right(classes), slugs=slugs(classes))
     path = write_report(folder.parent)
-    assert path.stat().st_size < 5.2e6 + 6e6, "plotly, and what is in the page beside it"
+    assert path.stat().st_size < 1.5e6
     payload = json.loads(path.read_text(encoding="utf-8").split('id="study">', 1)[1].split("</script>", 1)[0])
-    assert len(payload["classes"]) == classes and f"kind-{classes - 1:03d}" in payload["pictured"]
-    tiles = [len(t["sprite"]["tiles"]) for t in payload["trials"]]
-    assert min(tiles) > 0 and max(tiles) <= 1000
+    pictured = [payload["classes"][i][0] for i in payload["pictured"]]
+    assert len(payload["classes"]) == classes and f"kind-{classes - 1:03d}" in pictured
+    images = [t["sprite"][3] for t in payload["trials"]]
+    assert min(images) > 0 and max(images) <= 1000
+    assert all(c["matrices"][0] for c in payload["configurations"])
 
 
 def test_a_study_of_many_trials_and_classes_keeps_the_scores_that_it_plots(make_trial, tmp_path: Path, monkeypatch) -> None:
@@ -58,7 +60,7 @@ def test_a_study_of_many_trials_and_classes_keeps_the_scores_that_it_plots(make_
         make_trial(tmp_path / "s" / str(rank), rank=rank, right=right(60), slugs=slugs(60))
     text = write_report(tmp_path / "s").read_text(encoding="utf-8")
     payload = json.loads(text.split('id="study">', 1)[1].split("</script>", 1)[0])
-    scored = payload["scored"]
+    scored = [payload["classes"][i][0] for i in payload["scored"]]
     assert scored and "kind-059" in scored and "kind-000" not in scored
-    kept = {(m[0], m[1], m[3]) for t in payload["trials"] for m in t["metrics"] if m[3]}
-    assert kept == {(name, "before filtering", slug) for name in ("f1", "acceptance") for slug in scored}
+    assert payload["classMeasures"] == ["First attempts that the gate accepts", "F1 before filtering, by the judge"]
+    assert [[len(flat) for flat in c["classes"]] for c in payload["configurations"]] == [[4 * len(scored)] * 2] * 2

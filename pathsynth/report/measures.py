@@ -1,0 +1,246 @@
+"""The measures that a study's page compares configurations by: names in plain English, and where each trial has them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from pathsynth.ledger.records import Metric
+from pathsynth.report.collect import TrialSummary
+from pathsynth.report.comparison import seconds_per_accepted
+from pathsynth.report.leaderboard import SCORES, score_columns
+from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Scores
+
+HIGH, LOW, NOT_KNOWN = 1, -1, 0
+"""Whether more or less of it is better; of a metric of the user's own the program cannot know."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A measure of one trial: its value, the 95% interval of chance in the images (None: not known), and its n (0: not counted)."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+
+
+@dataclass(frozen=True)
+class Measure:
+    """``alias`` is its name in a query, ``short`` heads a column, ``name`` says it in full, ``help`` explains it.
+
+    Values lie between ``least`` and ``most``, and are shown with ``digits`` decimals.
+    """
+
+    key: str
+    alias: str
+    short: str
+    name: str
+    help: str
+    better: int
+    digits: int
+    least: float
+    most: float
+    read: Callable[[TrialSummary], Reading | None]
+
+
+def _score(metric: str, stage: str, scorer: str) -> Callable[[TrialSummary], Reading | None]:
+    def read(trial: TrialSummary) -> Reading | None:
+        found = Scores(trial.result.metrics).generated(metric, stage, scorer) if trial.result else None
+        return reading(found) if found else None
+
+    return read
+
+
+def reading(metric: Metric) -> Reading:
+    """The record's numbers alone."""
+    return Reading(metric.value, metric.low, metric.high, metric.n)
+
+
+def _cost(trial: TrialSummary) -> Reading | None:
+    seconds = seconds_per_accepted(trial)
+    return None if seconds is None else Reading(seconds)
+
+
+def _time(trial: TrialSummary) -> Reading | None:
+    return Reading(sum(trial.result.timings.values())) if trial.result and trial.result.timings else None
+
+
+_F1 = "Mean over the classes of F1, which is high where images are recognised as the class asked for and as no other."
+_CLASSES = {BEFORE: "of the first image drawn for each request, accepted or not", AFTER: "of the images that the gate accepted"}
+
+
+def _measure(
+    alias: str, short: str, name: str, help: str, where: tuple[str, str, str], better: int = HIGH, digits: int = 3, most: float = 1.0
+) -> Measure:
+    return Measure("/".join(where), alias, short, name, help, better, digits, 0.0, most, _score(*where))
+
+
+MEASURES: tuple[Measure, ...] = (
+    _measure(
+        "f1_judge",
+        "F1, judge",
+        "Macro-F1 before filtering, by the judge",
+        f"{_F1} Here {_CLASSES[BEFORE]}, named by the judge, which never chooses an image.",
+        ("macro_f1", BEFORE, JUDGE),
+    ),
+    _measure(
+        "f1_gate",
+        "F1, gate",
+        "Macro-F1 before filtering, by the gate",
+        f"{_F1} Here {_CLASSES[BEFORE]}, named by the gate.",
+        ("macro_f1", BEFORE, GATE),
+    ),
+    _measure(
+        "accepted",
+        "accepted",
+        "First attempts that the gate accepts",
+        "Share of requests whose first image the gate accepted.",
+        ("acceptance", BEFORE, GATE),
+    ),
+    Measure(
+        "cost",
+        "cost",
+        "s per image",
+        "Seconds of drawing for each accepted image",
+        "Time spent on drawing, rejected images included, for each image that was accepted.",
+        LOW,
+        2,
+        0.0,
+        math.inf,
+        _cost,
+    ),
+    _measure(
+        "f1_after",
+        "F1 after, judge",
+        "Macro-F1 after filtering, by the judge",
+        f"{_F1} Here {_CLASSES[AFTER]}, named by the judge.",
+        ("macro_f1", AFTER, JUDGE),
+    ),
+    _measure(
+        "confirmed",
+        "confirmed",
+        "Accepted images that the judge confirms",
+        "Share of the accepted images that the judge, which never chooses an image, names as the class asked for.",
+        ("accuracy", AFTER, JUDGE),
+    ),
+    _measure(
+        "attempts",
+        "attempts",
+        "Attempts for each accepted image",
+        "How many images are drawn for one that the gate accepts.",
+        ("attempts_per_accepted", BEFORE, GATE),
+        LOW,
+        2,
+        math.inf,
+    ),
+    _measure(
+        "unfilled",
+        "unfilled",
+        "Requests that were never filled",
+        "Images asked for of which no attempt passed the gate. They are included in all counts.",
+        ("exhausted_slots", BEFORE, GATE),
+        LOW,
+        0,
+        math.inf,
+    ),
+    _measure(
+        "kid",
+        "KID",
+        "KID before filtering",
+        "Distance between first attempts and real images, in the judge's features (kernel inception distance). 0: not to be told apart.",
+        ("kid", BEFORE, JUDGE),
+        LOW,
+        4,
+        math.inf,
+    ),
+    _measure(
+        "kid_after",
+        "KID after",
+        "KID after filtering",
+        "Distance between accepted images and real images, in the judge's features (kernel inception distance). 0: not to be told apart.",
+        ("kid", AFTER, JUDGE),
+        LOW,
+        4,
+        math.inf,
+    ),
+    _measure(
+        "coverage",
+        "coverage",
+        "Coverage before filtering",
+        "Share of the real images that have a first attempt near them: how much of the real variety is drawn.",
+        ("coverage", BEFORE, JUDGE),
+    ),
+    _measure(
+        "coverage_after",
+        "coverage after",
+        "Coverage after filtering",
+        "Share of the real images that have an accepted image near them: how much of the real variety is drawn.",
+        ("coverage", AFTER, JUDGE),
+    ),
+    _measure(
+        "copies",
+        "near copies",
+        "Near copies of training images",
+        "Share of the accepted images that come nearer to a training image than real images do.",
+        ("near_copies", AFTER, JUDGE),
+        LOW,
+    ),
+    Measure(
+        "time",
+        "seconds",
+        "time, s",
+        "Seconds of all stages",
+        "Seconds of work of all stages that the trial rests on, those that other trials share included.",
+        LOW,
+        0,
+        0.0,
+        math.inf,
+        _time,
+    ),
+)
+
+
+def measures(trials: Sequence[TrialSummary]) -> tuple[Measure, ...]:
+    """:data:`MEASURES`, and behind them the metrics of the user's own, over all classes, that any of the trials has."""
+    taken = {m.alias for m in MEASURES}
+    own: list[Measure] = []
+    for key, (name, read) in score_columns(trials).items():
+        if key in SCORES:
+            continue
+        alias = re.sub(r"\W+", "_", key).strip("_").lower()
+        while alias in taken:
+            alias += "_own"
+        taken.add(alias)
+        told = f"{name}: a metric of this study's own (evaluate.metrics)."
+        own.append(Measure(key, alias, name, name, told, NOT_KNOWN, 3, -math.inf, math.inf, partial(_of_metric, read)))
+    return (*MEASURES, *own)
+
+
+def _of_metric(read: Callable[[TrialSummary], Metric | None], trial: TrialSummary) -> Reading | None:
+    found = read(trial)
+    return reading(found) if found else None
+
+
+@dataclass(frozen=True)
+class ClassMeasure:
+    """A measure of each class: the metric, stage and scorer of its records."""
+
+    metric: str
+    stage: str
+    scorer: str
+    name: str
+
+
+CLASS_MEASURES: tuple[ClassMeasure, ...] = (
+    ClassMeasure("acceptance", BEFORE, GATE, "First attempts that the gate accepts"),
+    ClassMeasure("f1", BEFORE, JUDGE, "F1 before filtering, by the judge"),
+    ClassMeasure("f1", BEFORE, GATE, "F1 before filtering, by the gate"),
+    ClassMeasure("recall", BEFORE, JUDGE, "First attempts that the judge confirms"),
+    ClassMeasure("recall", AFTER, JUDGE, "Accepted images that the judge confirms"),
+)
+NEEDED_CLASS_MEASURES = 2
+"""The first so many are shown of classes too many for all."""
