@@ -102,9 +102,9 @@ _COLORECTAL: dict[str, TissueText] = {
     ),
     "background": TissueText(
         (
-            "An even, light field: glass without tissue.",
-            "No lines and no dark dots; at most a faint tint or dust.",
-            "Not adipose: there the light field is divided by thin lines.",
+            "An even field without any structure: glass without tissue.",
+            "Its colour tells little: glass is light, but this data set’s colours are normalised, and empty tiles may be dark violet.",
+            "Not adipose: there a light field is divided by thin lines. Not mucus: mucus has streaks.",
         ),
         (_DATA,),
     ),

@@ -343,7 +343,7 @@ function feedback(kind, own, at) {
     parts.push(el("div", {class: "pair"}, el("figure", {}, picture(image, asked.name), el("figcaption", {}, asked.name)),
       el("figure", {id: "lookalike"}, picture(images[like], name), el("figcaption", {}, `nearest look-alike: ${name}`))));
   }
-  if (asked.lookFor.length && kind !== "disputed") parts.push(el("p", {}, asked.lookFor.at(-1)));
+  if (asked.lookFor.length && kind !== "disputed") parts.push(el("p", {}, `Look for: ${asked.lookFor[0]}`));
   const isLast = at + 1 === own.images.length;
   parts.push(el("button", {class: "button main", type: "button", id: "next", onclick: () => { explained = null; draw(); }}, isLast ? "Result (Enter)" : "Next image (Enter)"));
   return el("div", {class: "feedback", "aria-live": "polite"}, ...parts);
@@ -366,7 +366,7 @@ function resultView(kind, own) {
   const list = own.images.map((i, n) => el("li", {}, el("button", {class: "tile", type: "button", onclick: () => enlarge(i)}, picture(images[i], `image ${n + 1}`),
     el("p", {class: "marks"}, classes[images[i].label].name, ...(own.answers[n] === images[i].label ? [] : [el("br"), `you: ${classes[own.answers[n]].name}`])))));
   parts.push(el("ul", {class: "images"}, ...list));
-  parts.push(el("h2", {}, hasJudge ? "All your answers, beside the judge's" : "All your answers"),
+  parts.push(el("h2", {}, hasJudge ? "All your answers, beside the judge’s" : "All your answers"),
     el("p", {class: "note"}, "Rows: what the image was drawn as; columns: what was answered, by the number of the row." + (hasJudge ? "" : " This set has no judge.")),
     el("div", {class: "beside"}, el("div", {id: "own-matrix"}, matrix(progress.counts, "You")), ...(hasJudge ? [matrix(atlas.judgeCounts, "The judge, on all accepted images")] : [])), keptNote());
   return parts;
