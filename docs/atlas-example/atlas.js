@@ -244,7 +244,7 @@ function tissueView(slug) {
     parts.push(el("h2", {}, "What to look for"), el("ul", {id: "look-for"}, ...c.lookFor.map(point => el("li", {}, point))),
       el("p", {class: "unreviewed"}, c.byUser ? "Text by the maker of this atlas; not reviewed by the authors of pathsynth." : "Not reviewed by a pathologist."));
     if (c.sources.length) parts.push(el("p", {class: "note"}, `Check it against: ${c.sources.join("; ")}.`));
-    parts.push(el("p", {class: "note"}, atlas.scale.slice(1).join(" ")));
+    parts.push(el("p", {class: "note"}, `The text is about real tissue under a microscope, and not all of it is to be seen here. ${atlas.scale.join(" ")}`));
   }
   parts.push(el("h2", {}, hasJudge ? "Images that gate and judge confirm" : "Images that the gate accepted"));
   parts.push(own.length ? el("ul", {class: "images", id: "images"}, ...own.map(tile)) : el("p", {class: "empty"}, "There is no such image of this class."));

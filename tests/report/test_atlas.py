@@ -205,11 +205,15 @@ def test_a_full_disk_leaves_nothing_and_the_old_site_as_it_was(tmp_path, capsys,
     assert [path.name for path in disk.place.iterdir()] == ["site"]
 
 
-def test_without_a_trial_no_torch_is_loaded(tmp_path, run_command):
+def test_the_site_is_opened_and_without_a_trial_no_torch_is_loaded(tmp_path, run_command, monkeypatch):
     write_set(tmp_path / "set", ("a", "b"))
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
     (tmp_path / "torch.py").write_text("raise SystemExit('torch was loaded')\n")
-    run_command(tmp_path, "atlas", "set", "site")
-    assert (tmp_path / "site" / "index.html").is_file()
+    run_command(tmp_path, "atlas", "set", "site", "--open")
+    assert (tmp_path / "opened").read_text().strip() == (tmp_path / "site" / "index.html").as_uri()
 
 
 def test_our_texts_are_for_our_classes_alone():
