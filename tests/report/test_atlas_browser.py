@@ -159,6 +159,8 @@ def test_hostile_words_are_inert_on_a_phone_which_does_not_scroll_sideways(tmp_p
         page.goto(f"{site.as_uri()}/index.html#{view}")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert page.evaluate("window.broken") is None
+    heights = page.evaluate("[...document.querySelectorAll('tbody tr:nth-child(n+3)')].map(row => row.offsetHeight)")
+    assert max(heights) < 60, "a class's name stands in a line or two, not a letter a line"
     page.goto(f"{site.as_uri()}/index.html#test=a")
     assert page.locator("button.answer").count() == 12 and page.locator("button.answer kbd").count() == 9
     page.locator("button.answer").last.click()

@@ -264,10 +264,10 @@ function aboutView() {
     el("h2", {}, "Who checked them"),
     el("p", {}, "The gate, a classifier, accepts or rejects each image as it is drawn. " + (hasJudge
       ? "The judge, another classifier trained on other images, never gates; what it takes for another class is shown as disputed only. Both err, and both may err alike."
-      : "This set has no judge, so nothing but the gate has looked at them.") + " No pathologist has."),
+      : "This set has no judge, so nothing but the gate has looked at them.") + " No pathologist has checked them."),
     el("h2", {}, "What gate and judge answered"),
     el("p", {class: "note"}, "Rows: what was asked for; columns: what was answered, by the number of the row."),
-    el("div", {class: "beside"}, matrix(atlas.gateCounts, "Gate, first attempts (before filtering)"),
+    el("div", {class: "matrices"}, matrix(atlas.gateCounts, "Gate, first attempts (before filtering)"),
       ...(hasJudge ? [matrix(atlas.judgeCounts, "Judge, accepted images (after filtering)")] : [])),
     el("h2", {}, "Your answers"), keptNote(),
     el("div", {class: "buttons"}, el("button", {class: "button", type: "button", id: "forget", onclick: forget}, "Forget all my answers")),
@@ -368,7 +368,7 @@ function resultView(kind, own) {
   parts.push(el("ul", {class: "images"}, ...list));
   parts.push(el("h2", {}, hasJudge ? "All your answers, beside the judge’s" : "All your answers"),
     el("p", {class: "note"}, "Rows: what the image was drawn as; columns: what was answered, by the number of the row." + (hasJudge ? "" : " This set has no judge.")),
-    el("div", {class: "beside"}, el("div", {id: "own-matrix"}, matrix(progress.counts, "You")), ...(hasJudge ? [matrix(atlas.judgeCounts, "The judge, on all accepted images")] : [])), keptNote());
+    el("div", {class: "matrices"}, el("div", {id: "own-matrix"}, matrix(progress.counts, "You")), ...(hasJudge ? [matrix(atlas.judgeCounts, "The judge, on all accepted images")] : [])), keptNote());
   return parts;
 }
 
