@@ -99,6 +99,19 @@ def _report(
     make_report(folders, form, into, real, watch, show)
 
 
+def _atlas(
+    source: Annotated[Path, typer.Argument(help="A generated set: a trial's folder, or one that join made.")],
+    folder: Annotated[Path, typer.Argument(help="The folder to make.")],
+    texts: Annotated[Path | None, typer.Option(help="A YAML file of what to look for in each class.")] = None,
+    images: Annotated[int, typer.Option(help="The most images of each class.")] = 40,
+    force: Annotated[bool, typer.Option("--force", help="Replace an atlas that is there.")] = False,
+    show: Annotated[bool, typer.Option("--open", help="Open the site in the browser.")] = False,
+) -> None:
+    from pathsynth.commands.atlas import make_atlas
+
+    make_atlas(source, folder, texts, images, force, show)
+
+
 def _publish(
     study: Annotated[Path, typer.Argument(help="A study's folder.")],
     into: Annotated[Path | None, typer.Option(help="The archive to make; by default <study>.zip beside the study.")] = None,
@@ -188,6 +201,7 @@ FILE_COMMANDS: dict[str, tuple[str, Callable[..., int | None]]] = {
     "check": ("Decode a data set's images, and say what a run would do.", _check),
     "init": ("Copy configurations and studies, to change them.", _init),
     "report": ("Write the page of a trial or a study.", _report),
+    "atlas": ("Make a site for trainees of a generated set.", _atlas),
     "publish": ("Bundle a study for others, without real images.", _publish),
     "workspace": ("Save a view of a study in W&B.", _workspace),
     "export": ("Copy an adapter with its card, or fuse it.", _export),

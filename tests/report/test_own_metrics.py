@@ -16,6 +16,7 @@ from pathsynth.ledger.records import Metric, read_result, write_result
 from pathsynth.report.collect import collect_trials
 from pathsynth.report.export import FORMS
 from pathsynth.report.leaderboard import score_columns
+from pathsynth.report.measures import MEASURES, Reading, measures
 from pathsynth.report.page import write_report
 from pathsynth.report.table import demo_table
 
@@ -59,6 +60,14 @@ def test_tables_and_the_leaderboard_have_a_column_for_each(study: Path) -> None:
     out = io.StringIO()
     Console(file=out, width=300, no_color=True).print(demo_table(trials))
     assert "1.750 [1.50, 2.00] n=450" in out.getvalue() and "not measured" in out.getvalue()
+
+
+def test_the_page_of_a_study_compares_by_them(study: Path) -> None:
+    trials = collect_trials(study)
+    own = [m for m in measures(trials) if m not in MEASURES]
+    assert [(m.alias, m.better) for m in own] == [("gap_before_filtering", 0), ("gap_after_filtering", 0)], "nobody said which way is better"
+    assert [own[0].read(trial) for trial in trials] == [Reading(1.75, 1.5, 2.0, 450), None]
+    assert "gap_before_filtering" in write_report(study).read_text(encoding="utf-8")
 
 
 def test_a_study_without_one_has_the_columns_that_it_had(study: Path) -> None:
