@@ -65,7 +65,7 @@ def test_tables_and_the_leaderboard_have_a_column_for_each(study: Path) -> None:
 def test_the_page_of_a_study_compares_by_them(study: Path) -> None:
     trials = collect_trials(study)
     own = [m for m in measures(trials) if m not in MEASURES]
-    assert [(m.alias, m.better) for m in own] == [("gap_before_filtering", 0), ("gap_after_filtering", 0)], "nobody said which way is better"
+    assert [(m.alias, m.better) for m in own] == [("gap_before_filtering", 0), ("gap_after_filtering", 0)], "which is better?"
     assert [own[0].read(trial) for trial in trials] == [Reading(1.75, 1.5, 2.0, 450), None]
     assert "gap_before_filtering" in write_report(study).read_text(encoding="utf-8")
 
