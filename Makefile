@@ -20,10 +20,10 @@ setup: .venv/.ready  ## make .venv with the pinned versions (nothing to do when 
 	@[ -z "$$PYTHONDONTWRITEBYTECODE" ] || $(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	@touch $@
 
-demo: setup  ## run the demo study on the phantom data and write its report; draw checked images with the shipped adapter
+demo: setup  ## draw checked images with the shipped adapter; run the demo study on the phantom data and write its report
+	$(BIN)/pathsynth generate labels=all n=4 study.name=tissue
 	$(BIN)/pathsynth run study=demo
 	$(BIN)/pathsynth report multirun/demo
-	$(BIN)/pathsynth generate labels=all n=4 study.name=tissue
 
 test: setup  ## tests that take seconds, two processes
 	$(ONE_THREAD) $(BIN)/pytest -n 2 -m "not slow and not browser and not slurm"
