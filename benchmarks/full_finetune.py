@@ -24,15 +24,15 @@ from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.records import read_result
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.metrics.agreement import Interval, macro_interval
-from pathsynth.metrics.evaluation import BEFORE
 from pathsynth.metrics.fidelity import kid
 from pathsynth.metrics.prdc import prdc
+from pathsynth.metrics.protocol import BEFORE
 from pathsynth.models.base import Base, load_base
 from pathsynth.models.classifier import load_classifier
 from pathsynth.sampling.draw import drawer
 from pathsynth.sampling.gate import class_features, class_probabilities
 from pathsynth.sampling.slots import Stream, attempt_at, slots_of
-from pathsynth.study.claim import read_manifest
+from pathsynth.study.manifest import read_manifest
 from pathsynth.training.batches import BatchPlan
 from pathsynth.training.latent_cache import LatentCache, load_cache
 from pathsynth.training.lora_module import FinetuneParts, LoraFinetuning

@@ -40,13 +40,13 @@ from pathsynth.models.base import Base, load_base
 from pathsynth.models.classifier import load_classifier
 from pathsynth.models.lora import load_adapter
 from pathsynth.sampling.draw import CandidateDrawer, base_scheduler, new_scheduler
-from pathsynth.sampling.early import Cut, EarlyLook, calibrate, fit_cut
+from pathsynth.sampling.early_rejection import Cut, EarlyLook, calibrate, fit_cut
 from pathsynth.sampling.gate import Gate
 from pathsynth.sampling.generation import route_of
 from pathsynth.sampling.rejection import sample_until_accepted
 from pathsynth.sampling.slots import Slot, Stream, attempt_at, slots_of
 from pathsynth.study.acceptance import acceptance_rules
-from pathsynth.study.claim import read_manifest
+from pathsynth.study.manifest import read_manifest
 
 OURS, PAPER, FILTER = "ours", "paper", "batched_filter"
 

@@ -28,7 +28,7 @@ from pathsynth.data.dataset import DataSet, LabelledImages
 from pathsynth.data.ready import ReadySet
 from pathsynth.ledger.atomic import write_json
 from pathsynth.metrics.agreement import Interval, wilson
-from pathsynth.metrics.evaluation import evaluate_set, real_reference
+from pathsynth.metrics.protocol import evaluate_set, real_reference
 from pathsynth.models.base import Base, load_base, reconstructed
 from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.models.lora import load_adapter

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from pathsynth.ledger.records import Metric, Result, load_result
     from pathsynth.metrics.custom import EvaluationData, ImageSample, MetricValue, RealSample
     from pathsynth.metrics.image_scores import Evaluation, evaluate_images
+    from pathsynth.sampling.acceptance_rules import AtLeast, Leads, MostProbable, Seen
     from pathsynth.sampling.attempts import load_attempts
     from pathsynth.sampling.reference import regenerate_until_correct
     from pathsynth.sampling.rejection import SlotStatus
     from pathsynth.sampling.retry import Rejection, Retry
     from pathsynth.sampling.sampler import AttemptRecord, RejectionSampler, SampledImages
-    from pathsynth.sampling.verdict import AtLeast, Leads, MostProbable, Seen
     from pathsynth.training.regeneration import RegenerationCallback
     from pathsynth.vocabulary.labels import UnknownLabelError
 

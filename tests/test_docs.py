@@ -59,3 +59,13 @@ def test_every_key_of_a_command_is_one_of_the_program(page):
 
 def test_the_readme_fits_on_one_page():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+def test_the_tour_of_the_code_leads_to_what_it_names():
+    tour = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("## Dive into the code")[1].split("\n## ")[0]
+    rows = [line.split("|")[1:4] for line in tour.splitlines() if line.startswith("| ") and not line.startswith("| question")]
+    assert len(rows) == 10
+    for question, files, names in rows:
+        code = "\n".join((ROOT / path).read_text(encoding="utf-8") for path in re.findall(r"`([^`]+)`", files))
+        lost = [name for name in re.findall(r"`([^`]+)`", names) if not re.search(rf"^\s*(def|class) {name}\b", code, re.MULTILINE)]
+        assert lost == [], question

@@ -32,10 +32,10 @@ class OptunaSweeper(TrialSweeper):
         _require_optuna()
         from pathsynth.config import StudyConfig
         from pathsynth.config.search import search_config
-        from pathsynth.study.agenda import check_jobs
         from pathsynth.study.job import check, trials_at_once
         from pathsynth.study.outcomes import pass_over_busy
         from pathsynth.study.search import Search, parse_space, refuse_idle_pruner
+        from pathsynth.study.sweep_plan import check_jobs
         from pathsynth.study.swept_values import check_swept_values
 
         assert self.config is not None and self.hydra_context is not None

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
-    from pathsynth.study.memo import Memo
+    from pathsynth.study.override_cache import OverrideCache
 
 Job = Sequence[str]
 
@@ -19,7 +19,7 @@ Job = Sequence[str]
 class TrialSweeper(BasicSweeper):
     """Hydra's basic sweeper with five things more.
 
-    One job whose request is wrong stops the multirun before it begins. A job whose trial is known (from the study's memo) and
+    One job whose request is wrong stops the multirun before it begins. A job whose trial is known (from the study's cache) and
     finished is neither composed nor launched. Trials that another process is carrying out are come back to when all others
     have had their turn. What the study will take is said before it starts. A job runs as it was composed then, whatever
     happens to the files of the configuration meanwhile.
@@ -34,11 +34,11 @@ class TrialSweeper(BasicSweeper):
 
     def _swept(self, arguments: list[str]) -> Any:
         from pathsynth.config import StudyConfig
-        from pathsynth.study.agenda import agenda, announce, check_jobs
         from pathsynth.study.composed import ComposedJobs
         from pathsynth.study.dry_run import show_dry_run
         from pathsynth.study.job import check, trials_at_once
         from pathsynth.study.outcomes import pass_over_busy
+        from pathsynth.study.sweep_plan import announce, check_jobs, sweep_plan
 
         assert self.config is not None and self.hydra_context is not None
         self.hydra_context.config_loader = ComposedJobs(self.hydra_context.config_loader)  # the launcher's, too
@@ -48,9 +48,9 @@ class TrialSweeper(BasicSweeper):
             numbered = dict(enumerate(jobs))
             show_dry_run(numbered, check_jobs(numbered, lambda job: check(self._composed(job), job)), trials_at_once(self.config.hydra))
             return []
-        before = agenda(jobs, study, self._memo(), lambda job: check(self._composed(job), job))
+        before = sweep_plan(jobs, study, self._override_cache(), lambda job: check(self._composed(job), job))
         for number in before.to_do:
-            self._composed(jobs[number])  # those that the memo knew are not composed yet
+            self._composed(jobs[number])  # those that the cache knew are not composed yet
         announce(before, trials_at_once(self.config.hydra))
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,13 +85,13 @@ class TrialSweeper(BasicSweeper):
 
         return accept_plus(super()._parse_config())
 
-    def _memo(self) -> Memo:
-        from pathsynth.study.memo import Memo, tree_digest
+    def _override_cache(self) -> OverrideCache:
+        from pathsynth.study.override_cache import OverrideCache, tree_digest
 
         assert self.config is not None and self.hydra_context is not None
         elements = self.hydra_context.config_loader.get_search_path().get_path()
         folders = [Path(e.path.removeprefix("file://")) for e in elements if e.path and e.path.startswith("file://")]
-        return Memo(Path(self.config.multirun) / self.config.study.name, tree_digest(self.config.hydra.job.config_name, folders))
+        return OverrideCache(Path(self.config.multirun) / self.config.study.name, tree_digest(self.config.hydra.job.config_name, folders))
 
     def _launched(self, jobs: Sequence[Job], places: Sequence[int]) -> tuple[list[Any], list[int]]:
         """Launch the jobs at those places in the sweep; what the launcher returned for each batch, and the places of busy trials."""

@@ -24,8 +24,8 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.lease import acquire
 from pathsynth.ledger.versions import processor
 from pathsynth.study.closing import EXIT_DONE, EXIT_FAILED
-from pathsynth.study.status import MANIFEST, trial_folders
 from pathsynth.study.supervise import cores
+from pathsynth.study.trial_table import MANIFEST, trial_folders
 from pathsynth.training.reachability import WANDB, answers, wandb_key_place
 
 OK, NOTE, MISSING = "ok", "note", "missing"

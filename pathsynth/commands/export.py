@@ -13,7 +13,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.report.adapter_card import adapter_card
 from pathsynth.report.collect import collect_trials, is_trial
-from pathsynth.study.claim import manifest_of
+from pathsynth.study.manifest import manifest_of
 from pathsynth.study.originals import refuse_changed
 from pathsynth.study.redaction import shareable
 
@@ -82,7 +82,7 @@ def _with_classifiers(trial: Path, base: str, folder: Path, half: bool) -> None:
 def _fuse(adapter: Path, config: RunConfig, folder: Path) -> None:
     from pathsynth.models.base import load_base  # loads torch
     from pathsynth.models.lora import save_fused
-    from pathsynth.study.sources import base_source
+    from pathsynth.study.fingerprints import base_source
 
     assert config.base and config.data
     source = base_source(config.base)

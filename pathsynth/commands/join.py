@@ -10,7 +10,7 @@ from pathsynth.config import RunConfig
 from pathsynth.ledger.atomic import sync_tree
 from pathsynth.ledger.errors import RequestError
 from pathsynth.report.collect import collect_trials
-from pathsynth.study.claim import manifest_of
+from pathsynth.study.manifest import manifest_of
 from pathsynth.study.state import DONE, read_state
 
 

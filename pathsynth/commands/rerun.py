@@ -13,9 +13,9 @@ from rich.table import Table
 
 from pathsynth.ledger.errors import RequestError
 from pathsynth.study.closing import EXIT_DONE, EXIT_FAILED
-from pathsynth.study.compare import Compared, compare_trials, differing_versions
 from pathsynth.study.rerun import foreign_targets, repeat
 from pathsynth.study.state import DONE
+from pathsynth.study.trial_diff import Compared, compare_trials, differing_versions
 
 _WIDE = 160
 

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from pathsynth.commands.interrupt import ctrl_c
 from pathsynth.ledger.errors import RequestError
-from pathsynth.study.outlook import outlooks, status_record
-from pathsynth.study.status import TrialRow, most_urgent, print_rows, table_of, trial_folders, trial_row
+from pathsynth.study.eta import progress_by_study, status_record
+from pathsynth.study.trial_table import TrialRow, most_urgent, print_rows, table_of, trial_folders, trial_row
 from pathsynth.study.variants import variants
 
 _EVERY_SECONDS = 2.0
@@ -84,7 +84,7 @@ def _verdict_lines(trials: Sequence[Path], rows: Sequence[TrialRow]) -> list[str
 
 def _lines(rows: Sequence[TrialRow]) -> list[str]:
     """How far each study is, in a line; it has its name where there are several."""
-    found = outlooks(rows)
+    found = progress_by_study(rows)
     return [f"{study}: {told}" if len(found) > 1 else str(told) for study, told in found.items()]
 
 

@@ -11,9 +11,9 @@ import pandas as pd
 
 from pathsynth.ledger.atomic import write_text
 from pathsynth.ledger.errors import StageError
+from pathsynth.sampling.acceptance_rules import Verdict
 from pathsynth.sampling.rejection import Judged
 from pathsynth.sampling.slots import Attempt, Slot, Strategy, Stream
-from pathsynth.sampling.verdict import Verdict
 
 LINES, _TABLE = "attempts.jsonl", "attempts.parquet"
 _OPTIONAL = ("reason", "image", "sha256", "scheduler", "timestep_spacing")

@@ -11,9 +11,9 @@ from torch import Tensor
 from pathsynth.data.images import Images
 from pathsynth.data.tensors import to_float
 from pathsynth.models.classifier import Classifier
+from pathsynth.sampling.acceptance_rules import Rule, Seen, Verdict, broken, image_fault, judged_by, needs_features, read_only
 from pathsynth.sampling.draw import fixed_batches
 from pathsynth.sampling.slots import Attempt
-from pathsynth.sampling.verdict import Rule, Seen, Verdict, broken, image_fault, judged_by, needs_features, read_only
 
 _BATCH = 256
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from pathsynth.config import SamplingConfig
 from pathsynth.config.objects import build_object
 from pathsynth.ledger.atomic import copy_file
+from pathsynth.sampling.acceptance_rules import Verdict
 from pathsynth.sampling.attempts import AttemptRow, AttemptsLedger, candidate_name, read_attempts
 from pathsynth.sampling.image_set import describe_images
 from pathsynth.sampling.pictures import picture_fault, pixel_hash, save_png
-from pathsynth.sampling.rejection import Allowance, Draw, Judge, Judged, Look, Route, SlotOutcome, account, sample_until_accepted
+from pathsynth.sampling.rejection import Draw, Judge, Judged, Look, Route, RunBudget, SlotOutcome, account, sample_until_accepted
 from pathsynth.sampling.retry import RetryStrategy, StandardRetry
 from pathsynth.sampling.scheduler import Scheduler
 from pathsynth.sampling.slots import Attempt, Slot, Strategy
-from pathsynth.sampling.verdict import Verdict
 from pathsynth.vocabulary.labels import LabelSpace
 
 
@@ -55,10 +55,10 @@ def generate_set(
     asked = {(str(slot.stream), slot.label, slot.index): slot for slot in slots}
     known = {row.as_attempt(asked.get((row.stream, row.label, row.slot))): row.as_judged() for row in whole}
     judged: list[tuple[Attempt, Verdict]] = []
-    allowance = Allowance(sampling.calls, sampling.seconds)
+    run_budget = RunBudget(sampling.calls, sampling.seconds)
     budget = (sampling.attempts, sampling.batch_size, sampling.seed)
     way = (route_of(sampling, scheduler), look, retry_strategy(sampling))
-    stream = sample_until_accepted(slots, draw, judge, *budget, known, allowance, sampling.speculate, *way)
+    stream = sample_until_accepted(slots, draw, judge, *budget, known, run_budget, sampling.speculate, *way)
     for item in stream:
         if item.image is not None or item.attempt not in known:
             ledger.append(_row(work, item, sampling, scheduler, space, keep_rejected))

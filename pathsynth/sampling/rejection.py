@@ -1,6 +1,6 @@
 """The rejection sampler: draw, judge, and draw again what was rejected, within a budget, with full batches.
 
-Open attempts wait in queues, one for each :class:`Leg`: the part of the denoising steps that is next for them. Each round takes up
+Open attempts wait in queues, one for each :class:`Segment`: the part of the denoising steps that is next for them. Each round takes up
 to ``batch_size`` attempts from the queue that fills a batch best, whatever their class; the next attempt at a rejected slot goes to
 the front of its queue. So while enough slots are open every batch is full, and a class with a hard time never runs alone while
 others wait. Which attempt a slot ends with depends on its own seeds and the rules only, never on batches or order.
@@ -19,9 +19,9 @@ from enum import StrEnum
 import numpy as np
 
 from pathsynth.ledger.errors import RequestError, StageError
+from pathsynth.sampling.acceptance_rules import Verdict, read_only, superseded
 from pathsynth.sampling.retry import Rejection, RetryStrategy, StandardRetry, retry_of
 from pathsynth.sampling.slots import Attempt, Slot, Stream, attempt_at
-from pathsynth.sampling.verdict import Verdict, read_only, superseded
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ Look = Callable[[Sequence[Attempt]], list[Hopeless | None]]
 
 
 @dataclass(frozen=True)
-class Leg:
+class Segment:
     """Denoising steps that a batch goes through together: from ``start`` (0: pure noise) to ``stop``.
 
-    ``begun``: those who take it come from the leg before it, so that its calls are already committed. ``again``: for attempts that
+    ``begun``: those who take it come from the segment before it, so that its calls are already committed. ``again``: for attempts that
     are not the first at their slots, where these are drawn apart.
     """
 
@@ -82,24 +82,24 @@ class Route:
     def steps(self) -> int:
         return len(self.calls)
 
-    def first_leg(self, attempt: Attempt) -> Leg:
+    def first_segment(self, attempt: Attempt) -> Segment:
         """Where an attempt begins, and how far it goes then."""
         if attempt.revises:
-            return Leg(attempt.start, self.steps, again=self.apart)
+            return Segment(attempt.start, self.steps, again=self.apart)
         again = self.apart and attempt.number > 0
         if self.look_after is None or (attempt.number == 0 and attempt.slot.stream is not Stream.GENERATE):
-            return Leg(0, self.steps, again=again)
-        return Leg(0, self.look_after, again=again)
+            return Segment(0, self.steps, again=again)
+        return Segment(0, self.look_after, again=again)
 
     @property
-    def last_leg(self) -> Leg:
+    def last_leg(self) -> Segment:
         """Of those that the look lets go on."""
         assert self.look_after is not None
-        return Leg(self.look_after, self.steps, begun=True)
+        return Segment(self.look_after, self.steps, begun=True)
 
     def calls_of(self, attempt: Attempt, stop: int | None = None) -> int:
         """What an attempt costs to the step ``stop`` (None: the last)."""
-        return sum(self.calls[self.first_leg(attempt).start : stop])
+        return sum(self.calls[self.first_segment(attempt).start : stop])
 
     def further_attempt(
         self, slot: Slot, number: int, sampling_seed: int, retry: RetryStrategy, last: Judged | None, rejection: Rejection | None
@@ -128,7 +128,7 @@ class Route:
 
 
 @dataclass(frozen=True)
-class Allowance:
+class RunBudget:
     """What a whole run may spend, beside the budget of each slot; None: as much as it takes.
 
     ``calls`` of the denoiser in total; ``seconds`` since ``started`` (of ``clock``). A run that has spent it starts nothing more,
@@ -174,7 +174,7 @@ def sample_until_accepted(
     batch_size: int,
     sampling_seed: int,
     known: Mapping[Attempt, Judged] | None = None,
-    allowance: Allowance | None = None,
+    run_budget: RunBudget | None = None,
     speculate: bool = False,
     route: Route | None = None,
     look: Look | None = None,
@@ -184,7 +184,7 @@ def sample_until_accepted(
 
     ``known`` are attempts that an earlier run judged before it was cut off. A batch known as a whole is not drawn again, and its
     attempts are yielded without images; one known in part is drawn in full. So every batch is made of the same attempts as in an
-    undisturbed run, and its arithmetic gives the same bits. ``allowance`` ends the whole run early. With ``speculate`` a batch that
+    undisturbed run, and its arithmetic gives the same bits. ``run_budget`` ends the whole run early. With ``speculate`` a batch that
     the open slots do not fill takes their next attempts, too. The lowest accepted one wins, so the same are accepted; a verdict on
     one beyond it is :func:`superseded`. ``route`` (None: all steps at once) says where attempts start, and after which step
     ``look`` gives up the hopeless; those that may go on wait until they fill a batch. ``retry`` says how further attempts are drawn
@@ -198,11 +198,11 @@ def sample_until_accepted(
         raise RequestError(f"sampling.attempts is {attempts}; a slot needs a budget of at least 1 attempt")
     if batch_size < 1:
         raise RequestError(f"sampling.batch_size is {batch_size}; it must be at least 1")
-    route, allowance, retry = route or Route(), allowance or Allowance(), retry or StandardRetry()
+    route, run_budget, retry = route or Route(), run_budget or RunBudget(), retry or StandardRetry()
     assert route.look_after is None or look
     ahead = route.look_after is None and isinstance(retry, StandardRetry) and not retry.revise
     assert not speculate or ahead, "the next attempt depends on what becomes of this one"
-    rounds = _Rounds(draw, judge, attempts, batch_size, sampling_seed, known or {}, allowance, speculate, route, look, retry)
+    rounds = _Rounds(draw, judge, attempts, batch_size, sampling_seed, known or {}, run_budget, speculate, route, look, retry)
     return rounds.carry_out(attempt_at(slot, 0, sampling_seed) for slot in slots)
 
 
@@ -214,25 +214,25 @@ class _Rounds:
     batch_size: int
     sampling_seed: int
     known: Mapping[Attempt, Judged]
-    allowance: Allowance
+    run_budget: RunBudget
     speculate: bool
     route: Route
     look: Look | None
     retry: RetryStrategy
-    queues: dict[Leg, deque[Attempt]] = field(default_factory=dict)
+    queues: dict[Segment, deque[Attempt]] = field(default_factory=dict)
     committed: int = 0
     """Calls that were spent, and that those who are on their way will need at most."""
 
     def carry_out(self, attempts: Iterable[Attempt]) -> Iterator[Judged]:
         for attempt in attempts:
-            self._queue(self.route.first_leg(attempt)).append(attempt)
+            self._queue(self.route.first_segment(attempt)).append(attempt)
         while batch := self._next_batch():
-            leg, starting = batch
-            judged = self._looked(starting, leg) if leg.stop < self.route.steps else self._judged(starting)
+            segment, starting = batch
+            judged = self._looked(starting, segment) if segment.stop < self.route.steps else self._judged(starting)
             yield from judged
             again = [self._after(last) for last in _still_open(judged, self.attempts)]
             for attempt in reversed(again):
-                self._queue(self.route.first_leg(attempt)).appendleft(attempt)
+                self._queue(self.route.first_segment(attempt)).appendleft(attempt)
 
     def _after(self, last: Judged) -> Attempt:
         """The attempt after a rejected one."""
@@ -249,28 +249,28 @@ class _Rounds:
         image = rejected.image if rejected.image is not None else self.draw([rejected.attempt])[0]
         return None if image is None else read_only(image)
 
-    def _queue(self, leg: Leg) -> deque[Attempt]:
-        return self.queues.setdefault(leg, deque())
+    def _queue(self, segment: Segment) -> deque[Attempt]:
+        return self.queues.setdefault(segment, deque())
 
-    def _next_batch(self) -> tuple[Leg, list[Attempt]] | None:
+    def _next_batch(self) -> tuple[Segment, list[Attempt]] | None:
         """The largest batch that may be drawn now, of equals the one nearest to its end; None where nothing is left or allowed."""
-        left = self.allowance.left(self.committed)
-        rooms = {leg: self._room(leg, left) for leg in self.queues}
-        leg = max(rooms, key=lambda leg: (min(rooms[leg], len(self.queues[leg])), leg.start), default=None)
-        if leg is None or not rooms[leg] or not self.queues[leg]:
+        left = self.run_budget.left(self.committed)
+        rooms = {segment: self._room(segment, left) for segment in self.queues}
+        segment = max(rooms, key=lambda segment: (min(rooms[segment], len(self.queues[segment])), segment.start), default=None)
+        if segment is None or not rooms[segment] or not self.queues[segment]:
             return None
-        batch = [self.queues[leg].popleft() for _ in range(min(rooms[leg], len(self.queues[leg])))]
+        batch = [self.queues[segment].popleft() for _ in range(min(rooms[segment], len(self.queues[segment])))]
         if self.speculate:
-            batch += self._ahead(batch, rooms[leg] - len(batch))
-        if not leg.begun:
+            batch += self._ahead(batch, rooms[segment] - len(batch))
+        if not segment.begun:
             self.committed += sum(self.route.calls_of(attempt) for attempt in batch)
-        return leg, batch
+        return segment, batch
 
-    def _room(self, leg: Leg, left: float) -> int:
-        """How many may take a leg: a batch, unless the calls that are ``left`` do not take as many to the end."""
-        if leg.begun:
+    def _room(self, segment: Segment, left: float) -> int:
+        """How many may take a segment: a batch, unless the calls that are ``left`` do not take as many to the end."""
+        if segment.begun:
             return self.batch_size
-        return int(max(0, min(self.batch_size, left / sum(self.route.calls[leg.start :]))))
+        return int(max(0, min(self.batch_size, left / sum(self.route.calls[segment.start :]))))
 
     def _ahead(self, batch: Sequence[Attempt], room: int) -> list[Attempt]:
         """Next attempts at the slots of a batch, all second ones before any third, as many as there is room and budget for."""
@@ -282,14 +282,14 @@ class _Rounds:
         )
         return list(itertools.islice(further, room))
 
-    def _looked(self, batch: list[Attempt], leg: Leg) -> list[Judged]:
+    def _looked(self, batch: list[Attempt], segment: Segment) -> list[Judged]:
         """Those of a batch that are hopeless; the others wait for the rest of their way."""
         assert self.look
         if all(a in self.known for a in batch):
             given_up = {a: self._known(a) for a in batch if self.known[a].stopped_at is not None}
         else:
             found = zip(batch, self.look(batch), strict=True)
-            given_up = {a: Judged(a, *hopeless, self.route.calls_of(a, leg.stop), leg.stop) for a, hopeless in found if hopeless}
+            given_up = {a: Judged(a, *hopeless, self.route.calls_of(a, segment.stop), segment.stop) for a, hopeless in found if hopeless}
         self.committed -= sum(self.route.calls_of(a) - given_up[a].calls for a in given_up)
         self._queue(self.route.last_leg).extend(a for a in batch if a not in given_up)
         return list(given_up.values())

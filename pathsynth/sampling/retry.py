@@ -15,8 +15,8 @@ from typing import Protocol
 import numpy as np
 
 from pathsynth.ledger.errors import StageError, summarize_error, summarize_value
+from pathsynth.sampling.acceptance_rules import Verdict
 from pathsynth.sampling.slots import Slot
-from pathsynth.sampling.verdict import Verdict
 
 
 @dataclass(frozen=True)

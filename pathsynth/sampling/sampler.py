@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pathsynth.ledger.errors import RequestError
-from pathsynth.sampling.rejection import Judged, SlotOutcome, SlotStatus, account, sample_until_accepted
-from pathsynth.sampling.slots import Attempt, Slot, Stream, slots_of
-from pathsynth.sampling.verdict import (
+from pathsynth.sampling.acceptance_rules import (
     MostProbable,
     Rule,
     Seen,
@@ -26,6 +24,8 @@ from pathsynth.sampling.verdict import (
     needs_features,
     read_only,
 )
+from pathsynth.sampling.rejection import Judged, SlotOutcome, SlotStatus, account, sample_until_accepted
+from pathsynth.sampling.slots import Attempt, Slot, Stream, slots_of
 from pathsynth.vocabulary.labels import label_space_of
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class RejectionSampler:
         classify: ``classify(images) -> probabilities``, (N, C).
         classes: the names of the C classes, in the order of the columns of ``classify``.
         rules: what an image must meet, all of it: :class:`MostProbable`, :class:`AtLeast`, :class:`Leads`, or any object with ``reason``
-            and ``slack(seen, label)``, as ``pathsynth.sampling.verdict.Rule`` says.
+            and ``slack(seen, label)``, as ``pathsynth.sampling.acceptance_rules.Rule`` says.
         attempts: the budget of a slot.
         batch_size: images that are drawn at once, at most.
         seed: what the seeds of all attempts derive from.

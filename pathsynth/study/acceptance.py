@@ -8,8 +8,8 @@ from pathsynth.data.dataset import DataSet
 from pathsynth.metrics.memorisation import copy_bound
 from pathsynth.metrics.neighbours import nearest
 from pathsynth.models.classifier import Classifier
+from pathsynth.sampling.acceptance_rules import AtLeast, Leads, MostProbable, NoCopy, Rule
 from pathsynth.sampling.gate import class_features
-from pathsynth.sampling.verdict import AtLeast, Leads, MostProbable, NoCopy, Rule
 
 
 def acceptance_rules(gate: Classifier, data: DataSet, sampling: SamplingConfig) -> tuple[Rule, ...]:

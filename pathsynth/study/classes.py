@@ -91,7 +91,7 @@ def _sampling_objects(config: RunConfig) -> Iterator[ObjectRequest]:
     if config.sampling and config.sampling.retry:
         yield ObjectRequest("sampling.retry", config.sampling.retry, "pathsynth.sampling.retry.RetryStrategy")
     for name, rule in (config.sampling.rules if config.sampling else {}).items():
-        yield ObjectRequest(f"sampling.rules.{name}", rule, "pathsynth.sampling.verdict.Rule")
+        yield ObjectRequest(f"sampling.rules.{name}", rule, "pathsynth.sampling.acceptance_rules.Rule")
 
 
 def _metrics(config: RunConfig) -> Iterator[ObjectRequest]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pathsynth.study.outcomes import Outcome, read_outcomes
 from pathsynth.study.state import DONE, INTERRUPTED, PRUNED, RUNNING, read_state, write_state
-from pathsynth.study.status import TrialRow, print_rows, trial_row
 from pathsynth.study.syncing import sync_hint
+from pathsynth.study.trial_table import TrialRow, print_rows, trial_row
 
 _PATIENCE_SECONDS = 20.0
 _REFUSED = "refused"

@@ -11,7 +11,7 @@ from typing import Any
 
 from pathsynth.ledger.contents import RECORD
 from pathsynth.study.plan import CLASSIFIERS, StagePlan
-from pathsynth.study.status import duration
+from pathsynth.study.trial_table import duration
 
 _CLASSES = 9
 """Of an evaluation or validation, whose settings count images a class; only the share of validations in a fine-tune depends on it."""

@@ -27,16 +27,16 @@ from pathsynth.metrics.agreement import wilson
 from pathsynth.metrics.calibration import ConfidenceBin
 from pathsynth.metrics.colour import ColourClassifier
 from pathsynth.metrics.custom import EvaluationData, ImageMetric, ImageSample, RealSample, RecordContext, measure_all
-from pathsynth.metrics.evaluation import Reference, evaluate_set, real_reference
 from pathsynth.metrics.independence import error_correlation
 from pathsynth.metrics.neighbours import nearest
+from pathsynth.metrics.protocol import Reference, evaluate_set, real_reference
 from pathsynth.models.base import Base, reconstructed
 from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
 from pathsynth.sampling.gate import class_features, class_probabilities
 from pathsynth.sampling.pictures import contact_sheet, read_png
 from pathsynth.training.classifier import SCORES, ClassifierScores, score_classifier
-from pathsynth.training.exhibits import show_confusion, show_numbers, show_pictures
+from pathsynth.training.media import show_confusion, show_numbers, show_pictures
 from pathsynth.vocabulary.labels import LabelSpace
 
 _COLUMNS = 10

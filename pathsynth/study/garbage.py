@@ -15,7 +15,7 @@ from pathsynth.ledger.atomic import read_json
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.lease import Lease, acquire, held
 from pathsynth.ledger.stages import STAGES, StageStore
-from pathsynth.study.status import MANIFEST
+from pathsynth.study.trial_table import MANIFEST
 
 _FOLDER = re.compile(r"(?P<identity>[0-9a-f]{12})(?P<kind>|(\.\w+)?\.partial|\.work)")
 

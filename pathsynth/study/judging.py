@@ -9,7 +9,7 @@ import numpy as np
 
 from pathsynth.data.catalogue import ready_set
 from pathsynth.ledger.stages import STAGES, StageStore
-from pathsynth.study.claim import manifest_of
+from pathsynth.study.manifest import manifest_of
 from pathsynth.vocabulary.labels import LabelSpace
 
 JudgeImages = Callable[[Sequence[Path], LabelSpace], np.ndarray]

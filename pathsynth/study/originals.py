@@ -10,7 +10,7 @@ from pathsynth.ledger.contents import digests
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.local_cache import file_digest
 from pathsynth.ledger.stages import STAGES, StageStore
-from pathsynth.study.status import MANIFEST
+from pathsynth.study.trial_table import MANIFEST
 
 
 def refuse_changed(trial: Path, names: Iterable[str]) -> None:

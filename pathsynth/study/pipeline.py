@@ -31,7 +31,7 @@ from pathsynth.models.base import Base, load_base
 from pathsynth.models.classifier import load_classifier
 from pathsynth.models.lora import load_adapter, unload_adapter
 from pathsynth.sampling.draw import drawer
-from pathsynth.sampling.early import Cut, EarlyLook, calibrate, cut_told, fit_cut, read_cut, write_cut
+from pathsynth.sampling.early_rejection import Cut, EarlyLook, calibrate, cut_told, fit_cut, read_cut, write_cut
 from pathsynth.sampling.gate import Gate
 from pathsynth.sampling.generation import generate_set, retry_strategy, route_of
 from pathsynth.sampling.image_set import class_counts, unreachable_told
@@ -39,8 +39,6 @@ from pathsynth.sampling.rejection import Route
 from pathsynth.sampling.request import requested_prompts
 from pathsynth.sampling.slots import Slot, Stream, attempt_at, slots_of
 from pathsynth.study.acceptance import acceptance_rules, own_rules
-from pathsynth.study.cards import artifact_card, artifact_names, classifier_card, trial_card
-from pathsynth.study.claim import add_optimizer
 from pathsynth.study.evaluation import (
     ImageSet,
     confirmed_told,
@@ -58,18 +56,20 @@ from pathsynth.study.evaluation import (
     write_test_scores,
 )
 from pathsynth.study.image_check import decode_into
+from pathsynth.study.manifest import add_optimizer
 from pathsynth.study.plan import CLASSIFIERS, Plan, StagePlan, next_stage
+from pathsynth.study.run_metadata import artifact_card, artifact_names, classifier_card, trial_card
 from pathsynth.study.state import ADDRESS
 from pathsynth.training.callbacks import named_callbacks
 from pathsynth.training.classifier import SCORES, train_classifier
-from pathsynth.training.exhibits import keep_artifact, show_numbers, use_artifacts
+from pathsynth.training.distributed import local_rank
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
 from pathsynth.training.latent_cache import DamagedCache, LatentCache, build_cache, load_cache
 from pathsynth.training.loggers import close, online_address, open_logger, require_logger
+from pathsynth.training.media import keep_artifact, show_numbers, use_artifacts
 from pathsynth.training.optimizer import check_optimizer
 from pathsynth.training.pretrain import pretrain_base, pretrain_metrics
 from pathsynth.training.progress import Advance, sampling_progress, training_progress
-from pathsynth.training.ranks import local_rank
 from pathsynth.training.regeneration import log_history
 
 

@@ -15,8 +15,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest, stage_identity
 from pathsynth.sampling.request import requested_prompts
 from pathsynth.sampling.scheduler import scheduler_of
-from pathsynth.study.own_classes import class_digests, targets
-from pathsynth.study.sources import (
+from pathsynth.study.fingerprints import (
     BaseSource,
     DataSource,
     adapter_identity,
@@ -25,6 +24,7 @@ from pathsynth.study.sources import (
     pretrained_source,
     scheduler_config,
 )
+from pathsynth.study.own_classes import class_digests, targets
 
 _Settings = TypeVar("_Settings")
 

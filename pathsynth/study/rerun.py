@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pathsynth.config import TrackingConfig
 from pathsynth.ledger.errors import RequestError
-from pathsynth.study.claim import Manifest, claim, manifest_of, write_manifest
 from pathsynth.study.classes import object_requests
+from pathsynth.study.manifest import Manifest, claim, manifest_of, write_manifest
 from pathsynth.study.own_classes import shipped_targets, targets
 from pathsynth.study.plan import Plan, plan
 from pathsynth.study.state import DONE, WAITING, TrialState, read_state, write_state

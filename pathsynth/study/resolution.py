@@ -9,8 +9,8 @@ from typing import Any
 from pathsynth.config import DataConfig, RunConfig
 from pathsynth.ledger.contents import RECORD
 from pathsynth.ledger.stages import STAGES
+from pathsynth.study.fingerprints import data_source
 from pathsynth.study.plan import Plan, StagePlan
-from pathsynth.study.sources import data_source
 
 _WIDTH = max(map(len, ("data", "prompts", "base", "optimizer", "stages")))
 _SHOWN = 9

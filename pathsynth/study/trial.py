@@ -20,7 +20,7 @@ from pathsynth.ledger.errors import RequestError, StageError, StoppedElsewhere
 from pathsynth.ledger.interruption import Interrupted
 from pathsynth.ledger.lease import Lease, StaleLease, adopt
 from pathsynth.ledger.stages import STAGES, StageStore
-from pathsynth.study.claim import Manifest, claim, read_manifest
+from pathsynth.study.manifest import Manifest, claim, read_manifest
 from pathsynth.study.output import drop_unread_output
 from pathsynth.study.state import (
     DONE,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.ledger.atomic import read_json
-from pathsynth.study.status import MANIFEST
+from pathsynth.study.trial_table import MANIFEST
 
 _SHOWN = 4
 

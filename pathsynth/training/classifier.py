@@ -30,8 +30,8 @@ from pathsynth.ledger.seeds import derive_seed
 from pathsynth.metrics.agreement import Agreement, Interval, accuracy_auc, agreement, macro_interval, wilson
 from pathsynth.metrics.calibration import ConfidenceBin, expected_calibration_error, fit_temperature, reliability
 from pathsynth.models.classifier import Classifier, ClassifierSpec, OwnClassifier, OwnSpec, own_module, save_classifier
+from pathsynth.training.distributed import own_environment
 from pathsynth.training.optimizer import build_optimizer
-from pathsynth.training.ranks import own_environment
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
 from pathsynth.training.steps import step_generator, step_loader, warmup_cosine
 from pathsynth.vocabulary.labels import LabelSpace

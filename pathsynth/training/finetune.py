@@ -36,13 +36,13 @@ from pathsynth.sampling.draw import drawer
 from pathsynth.sampling.rejection import Judge
 from pathsynth.sampling.slots import Stream, slots_of
 from pathsynth.training.batches import BatchPlan
+from pathsynth.training.distributed import launched, local_rank, own_environment, strategy_for
 from pathsynth.training.divergence import Diverged, Tries
 from pathsynth.training.latent_cache import LatentCache
 from pathsynth.training.lora_module import FinetuneParts, LoraFinetuning
 from pathsynth.training.optimizer import format_groups, optimizer_groups
 from pathsynth.training.overfit import FallingLoss
 from pathsynth.training.pruning import Pruning
-from pathsynth.training.ranks import launched, local_rank, own_environment, strategy_for
 from pathsynth.training.regeneration import RegenerationCallback, ValidationParts
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
 

@@ -31,7 +31,7 @@ from pathsynth.models.autoencoder import fit_projection, linear_autoencoder
 from pathsynth.models.diffusion import denoising_loss, encode_images, encode_prompts
 from pathsynth.models.text import text_encoder, word_tokenizer
 from pathsynth.models.tiny import TEXT_WIDTH, save_pipeline, tiny_scheduler, tiny_unet
-from pathsynth.training.ranks import own_environment
+from pathsynth.training.distributed import own_environment
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
 from pathsynth.training.steps import step_generator, step_loader, warmup_cosine
 from pathsynth.vocabulary.words import whole_words

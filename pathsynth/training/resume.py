@@ -17,7 +17,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pathsynth.ledger import interruption
 from pathsynth.ledger.atomic import sync, write_bytes
 from pathsynth.ledger.errors import StageError, StoppedElsewhere
-from pathsynth.training.ranks import any_rank
+from pathsynth.training.distributed import any_rank
 
 _log = logging.getLogger(__name__)
 

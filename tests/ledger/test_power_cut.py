@@ -19,8 +19,8 @@ from pathsynth.ledger.records import Result, write_result
 from pathsynth.ledger.stages import StageStore
 from pathsynth.sampling.attempts import AttemptRow, write_attempts
 from pathsynth.study import trial as trial_process
-from pathsynth.study.claim import MANIFEST, Manifest, claim, write_manifest
 from pathsynth.study.garbage import find_garbage, remove
+from pathsynth.study.manifest import MANIFEST, Manifest, claim, write_manifest
 from pathsynth.study.outcomes import FOLDER_VARIABLE, Outcome, write_outcome
 from pathsynth.study.pipeline import Trial
 from pathsynth.study.plan import Plan

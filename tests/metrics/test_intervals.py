@@ -11,11 +11,11 @@ from scipy.stats import binom, norm
 from pathsynth.metrics import prdc as module
 from pathsynth.metrics.agreement import Interval, clopper_pearson_upper, macro_interval, wilson
 from pathsynth.metrics.comparison import compare
-from pathsynth.metrics.evaluation import accepted_per_thousand_calls
 from pathsynth.metrics.fidelity import kid
 from pathsynth.metrics.independence import error_correlation
 from pathsynth.metrics.memorisation import QUANTILE, near_copies
 from pathsynth.metrics.prdc import Prdc, prdc
+from pathsynth.metrics.protocol import accepted_per_thousand_calls
 from pathsynth.sampling.attempts import AttemptRow
 
 REPEATS = 1000

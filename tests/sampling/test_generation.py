@@ -12,6 +12,7 @@ import pytest
 
 from pathsynth.config import SamplingConfig
 from pathsynth.models.base import load_base
+from pathsynth.sampling.acceptance_rules import Verdict
 from pathsynth.sampling.attempts import LINES, AttemptRow, read_attempts
 from pathsynth.sampling.draw import CandidateDrawer, drawer
 from pathsynth.sampling.generation import generate_set
@@ -19,7 +20,6 @@ from pathsynth.sampling.pictures import read_png
 from pathsynth.sampling.retry import Retry
 from pathsynth.sampling.scheduler import scheduler_of
 from pathsynth.sampling.slots import Attempt, Strategy, Stream, slots_of
-from pathsynth.sampling.verdict import Verdict
 from pathsynth.vocabulary.prompts import colorectal_prompts
 
 BOOK = colorectal_prompts()

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.seeds import derive_seed
-from pathsynth.sampling.rejection import Allowance, Judged, Leg, Route, SlotStatus, account, sample_until_accepted
+from pathsynth.sampling.acceptance_rules import AtLeast, Leads, MostProbable, NoCopy, Seen, Verdict, broken, judged_by
+from pathsynth.sampling.rejection import Judged, Route, RunBudget, Segment, SlotStatus, account, sample_until_accepted
 from pathsynth.sampling.retry import Rejection, Retry, StandardRetry
 from pathsynth.sampling.slots import Attempt, Slot, Stream, attempt_at, slots_of
-from pathsynth.sampling.verdict import AtLeast, Leads, MostProbable, NoCopy, Seen, Verdict, broken, judged_by
 
 IMAGE = np.ones((2, 2, 3), dtype=np.uint8)
 
@@ -41,8 +41,8 @@ class ScriptedWorld:
         accepted = wanted is not None and attempt.number >= wanted
         return Verdict(accepted, 0, 0.5, (0.5, 0.5), None if accepted else "another class is more probable", False)
 
-    def run(self, attempts: int, batch_size: int, seed: int = 0, allowance: Allowance | None = None, **more) -> list[Judged]:
-        return list(sample_until_accepted(self.slots(), self.draw, self.judge, attempts, batch_size, seed, allowance=allowance, **more))
+    def run(self, attempts: int, batch_size: int, seed: int = 0, run_budget: RunBudget | None = None, **more) -> list[Judged]:
+        return list(sample_until_accepted(self.slots(), self.draw, self.judge, attempts, batch_size, seed, run_budget=run_budget, **more))
 
     def slots(self) -> list[Slot]:
         return [Slot(Stream.VAL, label, index, f"class {label}") for label, index in self.script]
@@ -216,7 +216,7 @@ def test_a_cut_run_on_any_way_comes_to_the_same_verdicts(script, attempts, batch
 @given(SCRIPTS, st.integers(1, 4), st.integers(1, 9), ROUTES, STARTS, st.integers(1, 400))
 def test_a_limit_of_calls_holds_on_any_way_and_what_was_begun_is_judged(script, attempts, batch_size, route, start, calls):
     world = LongWay(script, route, start)
-    judged = world.run(attempts, batch_size, allowance=Allowance(calls))
+    judged = world.run(attempts, batch_size, run_budget=RunBudget(calls))
     assert world.spent == sum(j.calls for j in judged) <= calls
     assert {a for batch in [*world.looks, *world.batches] for a in batch} == {j.attempt for j in judged}
     if any(o.status is SlotStatus.NOT_ATTEMPTED for o in account(world.slots(), [(j.attempt, j.verdict) for j in judged], attempts)):
@@ -240,7 +240,7 @@ def test_survivors_wait_while_others_can_fill_a_batch(script, attempts, batch_si
 def test_first_attempts_of_an_evaluation_are_not_given_up():
     first, second = (attempt_at(Slot(Stream.EVAL, 0, 0, "x"), number, 0) for number in range(2))
     route = Route((2,) * 10, 4)
-    assert (route.first_leg(first), route.first_leg(second)) == (Leg(0, 10), Leg(0, 4))
+    assert (route.first_segment(first), route.first_segment(second)) == (Segment(0, 10), Segment(0, 4))
 
 
 def test_stopping_early_leaves_slots_not_attempted():
@@ -255,7 +255,7 @@ def test_stopping_early_leaves_slots_not_attempted():
 @given(SCRIPTS, st.integers(1, 5), st.integers(1, 9), st.integers(1, 60), st.integers(1, 4))
 def test_a_run_spends_no_more_calls_than_it_is_allowed(script, attempts, batch_size, calls, cost):
     world, free = ScriptedWorld(script), ScriptedWorld(script).run(attempts, batch_size)
-    judged = world.run(attempts, batch_size, allowance=Allowance(calls), route=Route((cost,)))
+    judged = world.run(attempts, batch_size, run_budget=RunBudget(calls), route=Route((cost,)))
     assert len(judged) == min(len(free), calls // cost)
     outcomes = account(world.slots(), [(j.attempt, j.verdict) for j in judged], attempts)
     unfinished = [o for o in outcomes if o.status is SlotStatus.NOT_ATTEMPTED]
@@ -264,7 +264,7 @@ def test_a_run_spends_no_more_calls_than_it_is_allowed(script, attempts, batch_s
 
 def test_a_run_ends_when_its_time_is_over():
     world, times = ScriptedWorld({(0, i): 0 for i in range(6)}), iter([0.0, 9.9, 10.0])
-    judged = world.run(1, 2, allowance=Allowance(seconds=10, clock=lambda: next(times), started=0.0))
+    judged = world.run(1, 2, run_budget=RunBudget(seconds=10, clock=lambda: next(times), started=0.0))
     assert len(judged) == 4
 
 

@@ -8,12 +8,12 @@ from PIL import Image
 
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.base import load_base
+from pathsynth.sampling.acceptance_rules import AtLeast, Leads, MostProbable, NoCopy
 from pathsynth.sampling.draw import CandidateDrawer
 from pathsynth.sampling.reference import regenerate_until_correct
 from pathsynth.sampling.rejection import SlotStatus
 from pathsynth.sampling.sampler import RejectionSampler
 from pathsynth.sampling.slots import Attempt, Slot, Stream
-from pathsynth.sampling.verdict import AtLeast, Leads, MostProbable, NoCopy
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 CLASSES = ["dark", "medium", "bright"]

@@ -16,6 +16,7 @@ from pathsynth.config import SamplingConfig
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.base import load_base
 from pathsynth.sampling import draw
+from pathsynth.sampling.acceptance_rules import Verdict
 from pathsynth.sampling.attempts import read_attempts
 from pathsynth.sampling.draw import base_scheduler, drawer, new_scheduler
 from pathsynth.sampling.generation import generate_set
@@ -23,7 +24,6 @@ from pathsynth.sampling.rejection import Hopeless
 from pathsynth.sampling.scheduler import DETERMINISTIC, changes_told, scheduler_of
 from pathsynth.sampling.slots import Attempt, Stream, slots_of
 from pathsynth.sampling.trajectory import Trajectory
-from pathsynth.sampling.verdict import Verdict
 from pathsynth.vocabulary.prompts import colorectal_prompts
 
 BOOK = colorectal_prompts()

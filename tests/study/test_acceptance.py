@@ -9,9 +9,9 @@ from pathsynth.config import DataConfig, SamplingConfig
 from pathsynth.data.catalogue import open_data
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.classifier import Classifier, ClassifierSpec
+from pathsynth.sampling.acceptance_rules import AtLeast, Leads, MostProbable, NoCopy
 from pathsynth.sampling.gate import Gate
 from pathsynth.sampling.slots import Slot, Stream, attempt_at
-from pathsynth.sampling.verdict import AtLeast, Leads, MostProbable, NoCopy
 from pathsynth.study.acceptance import acceptance_rules
 
 PLAIN = SamplingConfig(steps=2, guidance=2.0, batch_size=8, seed=0, attempts=2, threshold=0.0)
@@ -62,15 +62,15 @@ def test_a_rule_of_ones_own_comes_last_and_is_shown_pixels_and_features_that_it_
 
 def test_rules_are_made_of_their_settings_in_their_order():
     data = open_data(DataConfig(name="phantom", size=32, seed=0, n_train=9, n_val=9, n_test=9))
-    strict = {"_target_": "pathsynth.sampling.verdict.AtLeast", "threshold": 0.9}
-    ahead = {"_target_": "pathsynth.sampling.verdict.Leads", "margin": 0.9}
+    strict = {"_target_": "pathsynth.sampling.acceptance_rules.AtLeast", "threshold": 0.9}
+    ahead = {"_target_": "pathsynth.sampling.acceptance_rules.Leads", "margin": 0.9}
     assert acceptance_rules(None, data, with_rules(strict=strict, ahead=ahead)) == (MostProbable(), AtLeast(0.9), Leads(0.9))
 
 
 @pytest.mark.parametrize(
     ("rule", "fault"),
     [
-        ({"_target_": "pathsynth.sampling.verdict.AtLeast", "least": 1}, "sampling.rules.mine cannot be made of .*AtLeast: .*least"),
+        ({"_target_": "pathsynth.sampling.acceptance_rules.AtLeast", "least": 1}, "rules.mine cannot be made of .*AtLeast: .*least"),
         ({"_target_": "fractions.Fraction"}, "what fractions.Fraction makes lacks reason, slack"),
     ],
 )

@@ -14,9 +14,9 @@ from pathsynth.config import RunConfig, from_hydra
 from pathsynth.config.shipped import conf_folder
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.stages import StageStore
-from pathsynth.study.memo import Known, Memo
+from pathsynth.study.override_cache import Known, OverrideCache
 from pathsynth.study.plan import plan
-from pathsynth.study.wording import word_notes
+from pathsynth.study.prompt_check import word_notes
 
 SMALL = [
     *("study=fast", "debug=fast_dev_run", "study.name=own", "tracking=none", "lora.targets=attention", "lora.rank=1"),
@@ -62,16 +62,16 @@ def test_captions_count_by_the_words_of_the_images_of_train(own, monkeypatch):
 
 
 def test_a_caption_that_is_edited_is_a_change_that_a_study_sees(own):
-    memo, config, known = Memo(own.parent / "study", "t"), configured(own, "data.captions=txt"), Known(own.parent, "i", 0.0)
-    memo.note(["x"], known, config)
-    assert memo.find(["x"]) == known
+    cache, config, known = OverrideCache(own.parent / "study", "t"), configured(own, "data.captions=txt"), Known(own.parent, "i", 0.0)
+    cache.note(["x"], known, config)
+    assert cache.find(["x"]) == known
     (own / "tumor" / "0.txt").write_text("quite another caption")
-    assert memo.find(["x"]) is None
+    assert cache.find(["x"]) is None
     config = configured(own, f"data.captions={own.parent / 'captions.csv'}")
-    memo.note(["x"], known, config)
-    assert memo.find(["x"]) == known
+    cache.note(["x"], known, config)
+    assert cache.find(["x"]) == known
     (own.parent / "captions.csv").write_text("file_name,text\n")
-    assert memo.find(["x"]) is None
+    assert cache.find(["x"]) is None
 
 
 def test_captions_that_changed_after_the_plan_are_refused(own):

@@ -60,7 +60,7 @@ def test_a_class_that_ends_the_process_is_told(monkeypatch, tmp_path):
     assert "end the process that loads them" in fault
 
 
-RULE = "pathsynth.sampling.verdict.Rule"
+RULE = "pathsynth.sampling.acceptance_rules.Rule"
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def my_module(monkeypatch, tmp_path):
 def test_objects_that_cannot_be_made_are_told_with_their_keys():
     wrong = {
         "gone": ({"_target_": "mine.Gone"}, RULE, ["sampling.rules.gone._target_=mine.Gone cannot be loaded", "correct the name"]),
-        "half": ({"_target_": "mine.Half"}, RULE, ["is no pathsynth.sampling.verdict.Rule", "lacks slack"]),
+        "half": ({"_target_": "mine.Half"}, RULE, ["is no pathsynth.sampling.acceptance_rules.Rule", "lacks slack"]),
         "name": ({"_target_": "mine.NAME"}, RULE, ["neither a class nor a function"]),
         "slip": ({"_target_": "mine.Rule", "limmit": 2}, RULE, ["refuses its arguments", "limmit", "it takes limit besides space"]),
         "other": ({"_target_": "mine.Rule"}, "torch.nn.Module", ["lacks the base class Module"]),

@@ -77,7 +77,7 @@ def validated(**other: Any) -> dict[str, Any]:
 
 
 WATCHER = {"_target_": "pytorch_lightning.callbacks.LearningRateMonitor"}
-STRICT = {"_target_": "pathsynth.sampling.verdict.AtLeast", "threshold": 0.9}
+STRICT = {"_target_": "pathsynth.sampling.acceptance_rules.AtLeast", "threshold": 0.9}
 REVISING = {"_target_": "pathsynth.sampling.retry.StandardRetry", "revise": 0.5}
 ALONE = frozenset({"classifier"})
 MINE = {
@@ -345,8 +345,8 @@ CASES = [(key, number) for key, cases in TABLE.items() for number in range(len(c
 
 @pytest.mark.parametrize(("key", "number"), CASES, ids=[f"{key}-{number}" for key, number in CASES])
 def test_a_key_changes_the_identities_that_the_table_names_and_no_other(key, number, places, monkeypatch):
-    monkeypatch.setattr("pathsynth.study.sources._cached", lambda *_: True)
-    monkeypatch.setattr("pathsynth.study.sources._hub_file", lambda *_: Path(places["{empty}"]) / "none.json")
+    monkeypatch.setattr("pathsynth.study.fingerprints._cached", lambda *_: True)
+    monkeypatch.setattr("pathsynth.study.fingerprints._hub_file", lambda *_: Path(places["{empty}"]) / "none.json")
     monkeypatch.setattr("pathsynth.study.plan.pretrained_source", lambda _: FakeWeights())
     case, command = TABLE[key][number], COMMANDS.get(key.partition(".")[0], "run")
     based = {} if command in ("classify", "pretrain") else {"base.path": "{base}"}
@@ -470,11 +470,11 @@ def test_a_validation_sees_the_same_first_attempts_where_the_adapter_keeps_its_i
 
 @pytest.mark.parametrize("number", range(len(TABLE["sampling.batch_size"])))
 def test_the_size_of_batches_decides_what_is_tried_where_it_is_hashed(number, small_base_folder):
+    from pathsynth.sampling.acceptance_rules import Verdict
     from pathsynth.sampling.generation import route_of
-    from pathsynth.sampling.rejection import Allowance, sample_until_accepted
+    from pathsynth.sampling.rejection import RunBudget, sample_until_accepted
     from pathsynth.sampling.scheduler import scheduler_of
     from pathsynth.sampling.slots import Stream, slots_of
-    from pathsynth.sampling.verdict import Verdict
 
     case = TABLE["sampling.batch_size"][number]
     picture = np.ones((1, 1, 3), dtype=np.uint8)
@@ -484,10 +484,10 @@ def test_the_size_of_batches_decides_what_is_tried_where_it_is_hashed(number, sm
 
     def tried(sampling: SamplingConfig) -> set[tuple[int, int, int, bool]]:
         ticks = iter(range(1000))  # a second for every batch
-        limits = Allowance(sampling.calls, sampling.seconds and 2.5, lambda: next(ticks), 0.0)
+        limits = RunBudget(sampling.calls, sampling.seconds and 2.5, lambda: next(ticks), 0.0)
         slots = slots_of(Stream.EVAL, dict.fromkeys(range(9), "a prompt"), 3)
         budget = (sampling.attempts, sampling.batch_size, sampling.seed)
-        more = {"allowance": limits, "speculate": sampling.speculate, "look": lambda a: [None for _ in a]}
+        more = {"run_budget": limits, "speculate": sampling.speculate, "look": lambda a: [None for _ in a]}
         more["route"] = route_of(sampling, scheduler_of(sampling.scheduler, "", {}))
         judged = sample_until_accepted(slots, lambda attempts: [picture for _ in attempts], judge, *budget, **more)
         return {(j.attempt.slot.label, j.attempt.slot.index, j.attempt.number, j.verdict.accepted) for j in judged}

@@ -18,10 +18,10 @@ from pathsynth.data.medmnist import pathmnist_data
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.classifier import PretrainedWeights
 from pathsynth.study import plan as plan_module
-from pathsynth.study.claim import Manifest, trial_folder, trial_name, write_manifest
-from pathsynth.study.memo import Known, Memo
+from pathsynth.study.fingerprints import BaseSource, base_source, data_source, scheduler_config, source_files
+from pathsynth.study.manifest import Manifest, trial_folder, trial_name, write_manifest
+from pathsynth.study.override_cache import Known, OverrideCache
 from pathsynth.study.plan import Plan, next_stage, plan, planned_images
-from pathsynth.study.sources import BaseSource, base_source, data_source, scheduler_config, source_files
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 
@@ -235,11 +235,11 @@ def test_a_folder_that_is_no_base_is_refused(settings, base):
 
 def test_a_hub_base_without_cache_is_refused_at_once_when_offline(settings, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("pathsynth.study.sources._cached", lambda *_: False)
+    monkeypatch.setattr("pathsynth.study.fingerprints._cached", lambda *_: False)
     hub = settings("run").base.model_copy(update={"path": None, "hub": "some/model", "revision": "abc"})
     with pytest.raises(RequestError, match="some/model is neither in the hub's cache nor reachable"):
         base_source(hub)
-    monkeypatch.setattr("pathsynth.study.sources._cached", lambda *_: True)
+    monkeypatch.setattr("pathsynth.study.fingerprints._cached", lambda *_: True)
     source = base_source(hub)
     assert (source.path_or_hub, source.revision) == ("some/model", "abc")
     assert source.identity != base_source(hub.model_copy(update={"revision": "abd"})).identity
@@ -276,11 +276,11 @@ def test_images_of_ones_own_are_planned_and_watched(settings, tmp_path):
     assert made.stages[-1].settings["request"]["prompts"] == {"1": "an image of an area with b"}
     watched = source_files(config)
     assert watched is not None and {tmp_path / "own", tmp_path / "own" / "a", tmp_path / "own" / "a" / "0.png"} <= set(watched)
-    memo, known = Memo(tmp_path / "study", "tree"), Known(tmp_path / "study" / "t", made.identity, 0.0)
-    memo.note(["data=folder"], known, config)
-    assert memo.find(["data=folder"]) == known
+    cache, known = OverrideCache(tmp_path / "study", "tree"), Known(tmp_path / "study" / "t", made.identity, 0.0)
+    cache.note(["data=folder"], known, config)
+    assert cache.find(["data=folder"]) == known
     (tmp_path / "own" / "c").mkdir()
-    assert memo.find(["data=folder"]) is None, "a class folder was added"
+    assert cache.find(["data=folder"]) is None, "a class folder was added"
     (tmp_path / "own" / "c").rmdir()
     with pytest.raises(UnknownLabelError, match="classes: a, b"):
         plan(settings("generate", "data=folder", f"data.root='{tmp_path / 'own'}'", "labels=[mucus]"))
@@ -288,16 +288,16 @@ def test_images_of_ones_own_are_planned_and_watched(settings, tmp_path):
 
 def test_a_memo_knows_that_a_variable_named_in_an_override_has_changed(settings, tmp_path, monkeypatch):
     config = settings("generate")
-    memo, known = Memo(tmp_path / "study", "tree"), Known(tmp_path / "study" / "t", plan(config).identity, 0.0)
+    cache, known = OverrideCache(tmp_path / "study", "tree"), Known(tmp_path / "study" / "t", plan(config).identity, 0.0)
     words = ["base.path=${oc.env:PLACE}"]
     monkeypatch.setenv("PLACE", "here")
-    memo.note(words, known, config)
-    assert memo.find(words) == known
+    cache.note(words, known, config)
+    assert cache.find(words) == known
     monkeypatch.setenv("PLACE", "elsewhere")
-    assert memo.find(words) is None
+    assert cache.find(words) is None
     for moment in ("study.question=${now:%S}", "study.question=${hydra:job.num}"):
-        memo.note([moment], known, config)
-        assert memo.find([moment]) is None
+        cache.note([moment], known, config)
+        assert cache.find([moment]) is None
 
 
 def test_a_prompt_file_counts_where_its_words_are_used(settings, tmp_path):

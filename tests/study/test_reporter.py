@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from safetensors import SafetensorError
 
-from pathsynth.study.claim import claim
+from pathsynth.study.manifest import claim
 from pathsynth.study.state import DONE, RUNNING, TrialState, read_state
 from pathsynth.study.trial import _disk_refuses, _Reporter
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pathsynth.study import stopping
-from pathsynth.study.claim import claim
+from pathsynth.study.manifest import claim
 from pathsynth.study.outcomes import FOLDER_VARIABLE
 from pathsynth.study.state import INTERRUPTED, TrialState, read_state, write_state
 from pathsynth.study.stopping import Urgency, ask_to_stop, stop_after_failure, urgency
@@ -72,7 +72,7 @@ sys.exit(trial.main([str(folder)]))
 SUPERVISOR = """
 import sys
 from pathlib import Path
-from pathsynth.study.claim import claim
+from pathsynth.study.manifest import claim
 from pathsynth.study.supervise import supervise, trial_environment
 folder = Path(sys.argv[1])
 command = [sys.executable, "-c", sys.argv[4], *sys.argv[1:4]]

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from pathsynth.study.claim import claim
+from pathsynth.study.manifest import claim
 from pathsynth.study.state import DONE, FAILED, INTERRUPTED, TrialState, last_lines, read_state, write_state
 from pathsynth.study.supervise import cores, ranks_here, supervise, trial_environment
 
 CHILD = """
 import json, os, signal, sys, time
 from pathlib import Path
-from pathsynth.study.claim import claim
+from pathsynth.study.manifest import claim
 from pathsynth.ledger.lease import adopt
 from pathsynth.study.state import TrialState, lease_folder, write_state
 folder, what = Path(sys.argv[1]), sys.argv[2]
@@ -51,7 +51,7 @@ if what in ("slow", "stubborn"):
 SUPERVISOR = """
 import json, sys
 from pathlib import Path
-from pathsynth.study.claim import claim
+from pathsynth.study.manifest import claim
 from pathsynth.study.supervise import supervise, trial_environment
 try:
     folder = Path(sys.argv[2])

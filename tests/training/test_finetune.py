@@ -18,7 +18,7 @@ from pathsynth.data.phantom import phantom_data
 from pathsynth.ledger.adapters import read_card
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.models.base import load_base
-from pathsynth.sampling.verdict import Verdict
+from pathsynth.sampling.acceptance_rules import Verdict
 from pathsynth.training.batches import BatchPlan
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
 from pathsynth.training.latent_cache import build_cache, load_cache

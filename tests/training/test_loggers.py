@@ -24,14 +24,14 @@ from pathsynth.ledger.records import Metric
 from pathsynth.ledger.stages import StageStore
 from pathsynth.ledger.versions import provenance
 from pathsynth.models.base import load_base
+from pathsynth.sampling.acceptance_rules import MostProbable, Seen, judged_by
 from pathsynth.sampling.slots import Slot, Stream, attempt_at
-from pathsynth.sampling.verdict import MostProbable, Seen, judged_by
 from pathsynth.study.pipeline import Trial
 from pathsynth.study.plan import plan
-from pathsynth.training.exhibits import MOST_ROWS, ArtifactCard, keep_artifact, show_confusion, show_numbers, use_artifacts
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
 from pathsynth.training.latent_cache import build_cache, load_cache
 from pathsynth.training.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard, close, flat, open_logger
+from pathsynth.training.media import MOST_ROWS, ArtifactCard, keep_artifact, show_confusion, show_numbers, use_artifacts
 from pathsynth.training.reachability import answers, wandb_key_place
 
 DATA = phantom_data(32, 36, 18, 18, seed=0)

@@ -12,11 +12,11 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping
 
 from pathsynth.config import SamplingConfig
+from pathsynth.sampling.acceptance_rules import Verdict
 from pathsynth.sampling.attempts import read_attempts
 from pathsynth.sampling.generation import generate_set
 from pathsynth.sampling.scheduler import scheduler_of
 from pathsynth.sampling.slots import Attempt, Stream, slots_of
-from pathsynth.sampling.verdict import Verdict
 from pathsynth.training.metric_names import VALIDATION, monitored_names
 from pathsynth.training.regeneration import RegenerationCallback, ValidationParts
 from pathsynth.vocabulary.prompts import colorectal_prompts

@@ -10,8 +10,8 @@ from hydra import compose, initialize_config_dir
 from pathsynth.config import from_hydra
 from pathsynth.config.shipped import conf_folder
 from pathsynth.ledger.stages import STAGES, StageStore
+from pathsynth.study.capacity import name_faults, room_faults, slot_faults
 from pathsynth.study.plan import plan
-from pathsynth.study.room import name_faults, room_faults, slot_faults
 
 
 def faults(*overrides: str, command: str = "generate", memory: float = 1e9, free: float = 1e9) -> list[str]:
@@ -59,7 +59,7 @@ def test_a_class_whose_files_would_have_too_long_a_name_is_refused(tmp_path):
 
 def test_images_that_are_drawn_already_need_no_room(tmp_path, monkeypatch):
     """A generation that goes on on a disk that is nearly full is not refused for what it has."""
-    monkeypatch.setattr("pathsynth.study.room._free", lambda _: 1e4)
+    monkeypatch.setattr("pathsynth.study.capacity._free", lambda _: 1e4)
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config = from_hydra(compose("generate", ["n=10", f"multirun={tmp_path}"]))
     made = plan(config)

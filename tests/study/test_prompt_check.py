@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pathsynth.config.shipped import assets_folder
-from pathsynth.study.wording import TextReader, text_reader
+from pathsynth.study.prompt_check import TextReader, text_reader
 
 
 @pytest.fixture

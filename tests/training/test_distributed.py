@@ -7,7 +7,7 @@ import os
 import pytorch_lightning as pl
 from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment
 
-from pathsynth.training.ranks import launched, local_rank, own_environment, strategy_for
+from pathsynth.training.distributed import launched, local_rank, own_environment, strategy_for
 
 
 def test_slurm_neither_places_the_processes_nor_requeues_the_job(monkeypatch):

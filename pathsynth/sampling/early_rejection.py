@@ -16,11 +16,11 @@ from scipy.stats import binomtest
 
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.errors import StageError
+from pathsynth.sampling.acceptance_rules import Seen, Verdict, hopeless
 from pathsynth.sampling.draw import CandidateDrawer
 from pathsynth.sampling.gate import Gate
 from pathsynth.sampling.rejection import Hopeless, Route
 from pathsynth.sampling.slots import Attempt
-from pathsynth.sampling.verdict import Seen, Verdict, hopeless
 
 _CUT = "cut.json"
 

@@ -10,7 +10,7 @@ import torch
 
 from pathsynth.data.dataset import DataSet, LabelledImages
 from pathsynth.metrics.agreement import wilson
-from pathsynth.metrics.evaluation import AFTER, BEFORE, evaluate_set, real_reference
+from pathsynth.metrics.protocol import AFTER, BEFORE, evaluate_set, real_reference
 from pathsynth.models.classifier import ClassifierSpec
 from pathsynth.sampling.attempts import AttemptRow
 from pathsynth.sampling.pictures import save_png

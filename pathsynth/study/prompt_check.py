@@ -13,8 +13,8 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from pathsynth.config import RunConfig
 from pathsynth.sampling.request import requested_prompts
+from pathsynth.study.fingerprints import data_source
 from pathsynth.study.plan import Plan
-from pathsynth.study.sources import data_source
 from pathsynth.vocabulary.labels import COLORECTAL
 
 _START_AND_END = 2

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.records import Metric, Missing, Result, read_result, write_result
 from pathsynth.sampling.attempts import AttemptRow, AttemptsLedger
-from pathsynth.study.compare import Compared, compare_trials, differing_versions
+from pathsynth.study.trial_diff import Compared, compare_trials, differing_versions
 
 ROW = AttemptRow(
     "eval", 0, "adipose", 0, 0, "H&E: adipose", 1, 4, 3.0, 8, 0, 0.7, (0.7, 0.3), True, None, False, "images/0.png", "ab"

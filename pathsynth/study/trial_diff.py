@@ -12,8 +12,8 @@ from pathsynth.ledger.identity import digest
 from pathsynth.ledger.records import Metric, Result, read_result
 from pathsynth.ledger.weights import weights_digest
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
-from pathsynth.study.claim import computed_by
-from pathsynth.study.status import RESULT
+from pathsynth.study.manifest import computed_by
+from pathsynth.study.trial_table import RESULT
 
 _WEIGHTS = ("adapter/*.safetensors", "base/**/*.safetensors", "classifier.safetensors")
 _CARDS = ("adapter/adapter.json", "classifier.json")

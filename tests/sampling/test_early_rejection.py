@@ -8,10 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pathsynth.ledger.errors import StageError
-from pathsynth.sampling.early import Candidate, Cut, EarlyLook, calibrate, cut_told, fit_cut, least_probability, read_cut, write_cut
+from pathsynth.sampling.acceptance_rules import Seen, Verdict, broken
+from pathsynth.sampling.early_rejection import (
+    Candidate,
+    Cut,
+    EarlyLook,
+    calibrate,
+    cut_told,
+    fit_cut,
+    least_probability,
+    read_cut,
+    write_cut,
+)
 from pathsynth.sampling.rejection import Route
 from pathsynth.sampling.slots import Stream, attempt_at, slots_of
-from pathsynth.sampling.verdict import Seen, Verdict, broken
 
 IMAGE = np.ones((2, 2, 3), dtype=np.uint8)
 

@@ -1,6 +1,6 @@
-"""The memo of a study: which trial a set of overrides stands for, so that a finished one need not be composed again.
+"""The override cache of a study: which trial a set of overrides stands for, so that a finished one need not be composed again.
 
-A memo holds as long as nothing has changed that the composition and the identity depend on: the configuration files on
+An entry holds as long as nothing has changed that the composition and the identity depend on: the configuration files on
 the search path, the environment variables they name, the program, the working folder, and the files of data and base.
 """
 
@@ -19,8 +19,8 @@ from pathsynth.config import RunConfig
 from pathsynth.data.medmnist import ROOT_VARIABLE
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.identity import digest
+from pathsynth.study.fingerprints import source_files
 from pathsynth.study.plan import StagePlan
-from pathsynth.study.sources import source_files
 
 _FOLDER = ".memo"
 _NAMED_VARIABLE = re.compile(r"oc\.env:\s*([A-Za-z_][A-Za-z0-9_]*)")
@@ -38,8 +38,8 @@ class Known:
     stages: tuple[StagePlan, ...] = ()
 
 
-class Memo:
-    """The memo below ``<multirun>/<study>/``, for one state of the configuration (``tree``, of :func:`tree_digest`)."""
+class OverrideCache:
+    """The cache below ``<multirun>/<study>/``, for one state of the configuration (``tree``, of :func:`tree_digest`)."""
 
     def __init__(self, study: Path, tree: str) -> None:
         self._folder, self._tree = study / _FOLDER, tree

@@ -9,8 +9,8 @@ from typing import Any
 from pathsynth.config import AnyClassifier, RunConfig
 from pathsynth.study.plan import CLASSIFIERS, Plan, StagePlan
 from pathsynth.study.redaction import shareable_value
-from pathsynth.training.exhibits import ArtifactCard
 from pathsynth.training.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard, flat
+from pathsynth.training.media import ArtifactCard
 
 _JOB_TYPES = {"run": "evaluate"}
 """Of commands whose runs are of another's kind: both end with the same numbers."""

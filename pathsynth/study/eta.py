@@ -11,11 +11,11 @@ from typing import Any
 
 from pathsynth.ledger.records import Metric
 from pathsynth.study.state import DONE, INTERRUPTED, RUNNING, STATES, WAITING
-from pathsynth.study.status import TrialRow, duration, study_scorers
+from pathsynth.study.trial_table import TrialRow, duration, study_scorers
 
 
 @dataclass(frozen=True)
-class Outlook:
+class StudyProgress:
     """Trials by state, and the seconds until all that run, wait or were interrupted are done.
 
     ``seconds_left`` is None where no finished trial tells how long one takes, and 0 where nothing is left. It counts on as
@@ -39,10 +39,10 @@ class Outlook:
         return f"; about {duration(self.seconds_left)} {'left' if self.counts[RUNNING] else 'of work left'}"
 
 
-def outlook(rows: Sequence[TrialRow], now: datetime | None = None) -> Outlook:
-    """The outlook of one study's trials; ``now`` is the time to which running ones are counted."""
+def study_progress(rows: Sequence[TrialRow], now: datetime | None = None) -> StudyProgress:
+    """The study_progress of one study's trials; ``now`` is the time to which running ones are counted."""
     counts = {state: sum(row.state == state for row in rows) for state in STATES}
-    return Outlook(len(rows), counts, _seconds_left(rows, counts, now or datetime.now(UTC)))
+    return StudyProgress(len(rows), counts, _seconds_left(rows, counts, now or datetime.now(UTC)))
 
 
 def _seconds_left(rows: Sequence[TrialRow], counts: dict[str, int], now: datetime) -> float | None:
@@ -59,9 +59,9 @@ def _seconds_left(rows: Sequence[TrialRow], counts: dict[str, int], now: datetim
     return max(work / max(1, len(running)), *running, 1.0)
 
 
-def outlooks(rows: Sequence[TrialRow]) -> dict[str, Outlook]:
-    """The outlook of each study, by its name."""
-    return {study: outlook([row for row in rows if row.study == study]) for study in dict.fromkeys(row.study for row in rows)}
+def progress_by_study(rows: Sequence[TrialRow]) -> dict[str, StudyProgress]:
+    """The study_progress of each study, by its name."""
+    return {study: study_progress([row for row in rows if row.study == study]) for study in dict.fromkeys(row.study for row in rows)}
 
 
 def status_record(folders: Sequence[Path], rows: Sequence[TrialRow]) -> dict[str, Any]:
@@ -69,8 +69,8 @@ def status_record(folders: Sequence[Path], rows: Sequence[TrialRow]) -> dict[str
     scorers = study_scorers(rows)
     return {
         "trials": [_trial(folder, row, row.score(scorers[row.study])) for folder, row in zip(folders, rows, strict=True)],
-        "studies": {study: _counts(told) for study, told in outlooks(rows).items()},
-        "totals": _counts(outlook(rows)),
+        "studies": {study: _counts(told) for study, told in progress_by_study(rows).items()},
+        "totals": _counts(study_progress(rows)),
     }
 
 
@@ -83,5 +83,5 @@ def _trial(folder: Path, row: TrialRow, score: Metric | None) -> dict[str, Any]:
     return {**named, **kept, "reason": row.reason, **times, "macro_f1": score.to_json() if score else None}
 
 
-def _counts(told: Outlook) -> dict[str, Any]:
+def _counts(told: StudyProgress) -> dict[str, Any]:
     return {"trials": told.trials, **told.counts, "seconds_left": told.seconds_left}

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from pathsynth.study.state import TrialState
-from pathsynth.study.status import TrialRow, duration, most_urgent, print_rows
+from pathsynth.study.trial_table import TrialRow, duration, most_urgent, print_rows
 
 
 def row(state: str, name: str = "rank=1", stage: str = "finetune", reason: str = "", **came) -> TrialRow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pathsynth.ledger.errors import RequestError
-from pathsynth.study.agenda import _Count, check_jobs
+from pathsynth.study.sweep_plan import _Count, check_jobs
 
 
 def test_faults_of_all_jobs_are_told_each_once():

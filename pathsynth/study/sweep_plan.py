@@ -14,11 +14,11 @@ from pathsynth.config import StudyConfig
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.stages import STAGES
 from pathsynth.ledger.versions import commit, versions
-from pathsynth.study.claim import computed_by, trial_folder
 from pathsynth.study.estimate import estimate
 from pathsynth.study.job import Checked, bytes_needed, standing
-from pathsynth.study.memo import Known, Memo
+from pathsynth.study.manifest import computed_by, trial_folder
 from pathsynth.study.outcomes import Outcome, write_outcome
+from pathsynth.study.override_cache import Known, OverrideCache
 from pathsynth.study.resolution import resolution, shared_lines
 from pathsynth.study.state import read_state
 from pathsynth.vocabulary.labels import UnknownLabelError
@@ -36,7 +36,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Agenda:
+class SweepPlan:
     """The trials of a multirun in the order of its jobs."""
 
     study: str
@@ -58,20 +58,22 @@ class Agenda:
             write_outcome(number, Outcome(entry.known.folder.name, entry.known.folder, ""))
 
 
-def agenda(jobs: Sequence[Sequence[str]], study: StudyConfig, memo: Memo, checked: Callable[[Sequence[str]], Checked]) -> Agenda:
-    """Look every job up in the memo; compose and check (``checked``) those that it does not know.
+def sweep_plan(
+    jobs: Sequence[Sequence[str]], study: StudyConfig, cache: OverrideCache, checked: Callable[[Sequence[str]], Checked]
+) -> SweepPlan:
+    """Look every job up in the cache; compose and check (``checked``) those that it does not know.
 
     Raises:
         RequestError: a job's request is wrong.
     """
-    found = [memo.find(job) for job in jobs]
+    found = [cache.find(job) for job in jobs]
     composed = check_jobs({number: job for number, (job, known) in enumerate(zip(jobs, found, strict=True)) if known is None}, checked)
     learnt = {number: _known(jobs[number], one) for number, one in composed.items()}
     for number, known in learnt.items():  # not before every request has been found right
-        memo.note(jobs[number], known, composed[number].config)
+        cache.note(jobs[number], known, composed[number].config)
     trials = [known or learnt[number] for number, known in enumerate(found)]
     entries = (Entry(known, standing(read_state(known.folder), known.identity, study)) for known in trials)
-    return Agenda(study.name, tuple(entries))
+    return SweepPlan(study.name, tuple(entries))
 
 
 def check_jobs(jobs: Mapping[int, Sequence[str]], check: Callable[[Sequence[str]], Checked]) -> dict[int, Checked]:
@@ -120,23 +122,23 @@ def _known(job: Sequence[str], checked: Checked) -> Known:
     return Known(folder, checked.plan.identity, bytes_needed(checked.config, checked.plan), checked.plan.stages)
 
 
-def announce(agenda: Agenda, workers: int) -> None:
+def announce(sweep_plan: SweepPlan, workers: int) -> None:
     """Say what the multirun will do and take, and which finished trials another version computed."""
-    to_do = [agenda.entries[number] for number in agenda.to_do]
-    left = Counter(entry.settled for entry in agenda.entries if entry.settled)
-    told = [_trials(len(agenda.entries)), *(f"{count} {why}" for why, count in left.items()), f"{len(to_do)} to do"]
+    to_do = [sweep_plan.entries[number] for number in sweep_plan.to_do]
+    left = Counter(entry.settled for entry in sweep_plan.entries if entry.settled)
+    told = [_trials(len(sweep_plan.entries)), *(f"{count} {why}" for why, count in left.items()), f"{len(to_do)} to do"]
     if to_do:
         stages = [stage for entry in to_do for stage in entry.known.stages]
         images = sum(entry.known.bytes for entry in to_do) / 1e9
-        told += [str(estimate(agenda.store, stages).shared_among(workers)), f"up to {images:.1f} GB of images"]
-    print(f"{agenda.study}: {'; '.join(told)}", flush=True)
-    for line in _other_versions(agenda):
+        told += [str(estimate(sweep_plan.store, stages).shared_among(workers)), f"up to {images:.1f} GB of images"]
+    print(f"{sweep_plan.study}: {'; '.join(told)}", flush=True)
+    for line in _other_versions(sweep_plan):
         print(line, flush=True)
 
 
-def _other_versions(agenda: Agenda) -> list[str]:
+def _other_versions(sweep_plan: SweepPlan) -> list[str]:
     """A line for each library, and one for the commit, that differs from what computed finished trials."""
-    done = [entry.known.folder for entry in agenda.entries if entry.settled]
+    done = [entry.known.folder for entry in sweep_plan.entries if entry.settled]
     now = {**versions(), "commit": commit()} if done else {}
     then: Counter[tuple[str, str]] = Counter()
     for folder in done:
