@@ -64,15 +64,22 @@ def slot_faults(config: RunConfig, made: Plan, classes: int, memory: float, free
     an_image = BYTES_AN_IMAGE + BYTES_A_PIXEL * size * size
     for drawn in _drawn(config, made, classes):
         most = int(memory // _BYTES_A_SLOT) // drawn.classes
-        reason = f"the slots of {most:,} fit into this machine's memory ({memory / 1e9:.1f} GB)"
+        reason = f"the slots of {_rounded_down(most):,} fit into this machine's memory ({memory / 1e9:.1f} GB)"
         if drawn.images and drawn.images * an_image > free:
             share = drawn.images / drawn.slots
             on_disk = int(free // (an_image * share)) // drawn.classes
             if on_disk < most:
-                most, reason = on_disk, f"the images of {on_disk:,} fit onto the disk ({free / 1e9:.1f} GB are free)"
+                most, reason = on_disk, f"the images of {_rounded_down(on_disk):,} fit onto the disk"
         if drawn.n > most:
-            remedy = f"set {drawn.key}={most} or less" if most else "free some space, or name a folder on another disk, as in multirun=…"
+            fits = f"set {drawn.key}={_rounded_down(most)} or less"
+            remedy = fits if most else "free some space, or name a folder on another disk, as in multirun=…"
             yield f"{drawn.key}={drawn.n} asks for {drawn.slots:,} images, and {reason}; {remedy}"
+
+
+def _rounded_down(n: int) -> int:
+    """To two digits, so that jobs which are checked one after another say the same while other programs write to the disk."""
+    step = 10 ** max(0, len(str(n)) - 2)
+    return n // step * step
 
 
 def _drawn(config: RunConfig, made: Plan, classes: int) -> Iterator[Drawn]:
