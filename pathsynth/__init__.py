@@ -66,7 +66,7 @@ _MODULES = {
     "sampling.rejection": ("SlotStatus",),
     "sampling.retry": ("Rejection", "Retry"),
     "sampling.sampler": ("AttemptRecord", "RejectionSampler", "SampledImages"),
-    "sampling.verdict": ("AtLeast", "Leads", "MostProbable", "Seen"),
+    "sampling.acceptance_rules": ("AtLeast", "Leads", "MostProbable", "Seen"),
     "training.regeneration": ("RegenerationCallback",),
     "vocabulary.labels": ("UnknownLabelError",),
 }
