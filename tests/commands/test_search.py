@@ -177,6 +177,7 @@ def test_a_search_that_is_killed_again_and_again_proposes_what_an_undisturbed_on
     assert proposed(disturbed) == proposed(searched(pathsynth, "undisturbed"))
 
 
+@pytest.mark.slow
 def test_two_processes_share_one_search(pathsynth):
     command = ("run", f"base.path={pathsynth.base}", "tracking=none", *SEARCH, "lora.rank=int(interval(1,64))", "hydra.sweeper.n_trials=6")
     both = [pathsynth.start(*command) for _ in range(2)]

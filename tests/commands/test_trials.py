@@ -183,6 +183,7 @@ def test_ctrl_c_stops_a_multirun_and_the_same_command_goes_on(pathsynth):
     assert begun(pathsynth).count("generate 4") == 2
 
 
+@pytest.mark.slow
 def test_sigterm_stops_a_trial_in_every_stage(pathsynth):
     for rank, stage in enumerate(STAGES, start=1):
         pathsynth.told = {str(rank): {stage: "wait"}}

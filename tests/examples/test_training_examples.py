@@ -54,6 +54,7 @@ def test_an_edited_example_makes_another_adapter_and_nothing_else(folder, name, 
     assert {stage for stage in before if before[stage] != after[stage]} == {"finetune"}
 
 
+@pytest.mark.slow
 def test_wrong_arguments_are_told_in_a_line_each_and_nothing_is_written(folder, capsys):
     before = sorted(folder.iterdir())
     words = ["callbacks.regeneration._target_=my_callback.WorstClasses", "+callbacks.regeneration.wurst=2"]

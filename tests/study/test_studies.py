@@ -71,7 +71,7 @@ def test_every_study_is_tested_and_recorded():
         assert "Expected" in section or "Seconds by stage" in section
 
 
-@pytest.mark.parametrize("study", [pytest.param(study, marks=pytest.mark.slow if jobs > 50 else ()) for study, jobs in JOBS.items()])
+@pytest.mark.parametrize("study", [pytest.param(study, marks=pytest.mark.slow if jobs > 20 else ()) for study, jobs in JOBS.items()])
 def test_every_job_of_a_study_passes_the_check_of_a_multirun(study, data, linked_base, swept, weights):
     checked = swept(*given(study, linked_base, data))
     assert len(checked) == JOBS[study]

@@ -111,6 +111,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 def test_building_holds_a_part_of_the_latents_in_memory(tmp_path):
     """As large as those of Stable Diffusion at 512 px: 126 MB of 480 images in eight orientations."""
     ended = subprocess.run([sys.executable, "-c", BUILD, str(tmp_path)], capture_output=True, text=True, check=True)

@@ -144,6 +144,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 def test_building_holds_a_part_of_the_embeddings_in_memory(tmp_path):
     """As large as those of Stable Diffusion: 213 MB of 900 captions."""
     ended = subprocess.run([sys.executable, "-c", BUILD, str(tmp_path)], capture_output=True, text=True, check=True)
