@@ -84,7 +84,8 @@ def test_every_wrong_argument_is_told_in_a_line_and_nothing_is_written(here, mon
 
 SMALL = [
     *("data.n_train=90", "data.n_val=36", "data.n_test=18", "gate.epochs=1", "judge.epochs=1", "lora.targets=attention"),
-    *("trainer.max_steps=4", "trainer.batch_size=4", "validation.every=4", "validation.n=1", "sampling.steps=4", "sampling.attempts=3"),
+    *("trainer.max_steps=4", "trainer.batch_size=4", "callbacks.regeneration.every=4", "callbacks.regeneration.n=1"),
+    *("sampling.steps=4", "sampling.attempts=3"),
     *("evaluate.n=2", "sampling.deterministic=true", "tracking=wandb"),
 ]
 STRICT = [*RULE[:1], "+sampling.rules.bright.least=0.99", *RETRY[:1], "+sampling.retry.near=0.0", *METRIC]
