@@ -22,7 +22,7 @@ from typing import Annotated, Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
-from yaml import YAMLError  # type: ignore[import-untyped]
+from yaml import YAMLError
 
 from pathsynth.ledger.errors import RequestError
 from pathsynth.vocabulary.labels import LabelClass, LabelSpace, UnknownLabelError
