@@ -22,7 +22,7 @@ from pathsynth.ledger.identity import digest
 from pathsynth.study.fingerprints import source_files
 from pathsynth.study.plan import StagePlan
 
-_FOLDER = ".memo"
+_FOLDER = ".override_cache"
 _NAMED_VARIABLE = re.compile(r"oc\.env:\s*([A-Za-z_][A-Za-z0-9_]*)")
 _OF_A_MOMENT = re.compile(r"\$\{\s*(now|hydra):")
 _OF_THE_COMMAND = {"PATHSYNTH_STARTED"}
