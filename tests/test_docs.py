@@ -69,3 +69,9 @@ def test_the_tour_of_the_code_leads_to_what_it_names():
         code = "\n".join((ROOT / path).read_text(encoding="utf-8") for path in re.findall(r"`([^`]+)`", files))
         lost = [name for name in re.findall(r"`([^`]+)`", names) if not re.search(rf"^\s*(def|class) {name}\b", code, re.MULTILINE)]
         assert lost == [], question
+
+
+@pytest.mark.parametrize("name", ["atlas.js", "atlas.css"])
+def test_the_published_atlas_is_one_of_today(name):
+    made, template = ROOT / "docs" / "atlas-example" / name, ROOT / "pathsynth" / "report" / "templates" / name
+    assert made.read_text(encoding="utf-8") == template.read_text(encoding="utf-8"), "make it anew: docs/atlas.md"

@@ -152,7 +152,9 @@ def test_ten_questions_are_answered_as_the_files_do(browser: Any, file: Path) ->
     assert f"{loss[0]:.3f} at step 0 → {loss[-1]:.3f} at step 300" in tab(page, "Training")
     # 9 What would settle it?
     page.click("#verdict summary")
-    more = int(re.search(r"(\d+) more seed", answer)[1])  # type: ignore[index]
+    wanted = re.search(r"(\d+) more seed", answer)
+    assert wanted, answer
+    more = int(wanted[1])
     assert more > 8
     seeds = f"'seed=range(3,{3 + more})'"
     commands = page.locator("#settle code").all_inner_texts()
