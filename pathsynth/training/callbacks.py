@@ -6,10 +6,10 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import hydra.utils
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, LearningRateMonitor
 
+from pathsynth.config.objects import build_object
 from pathsynth.ledger.errors import RequestError
 
 
@@ -43,14 +43,7 @@ def callback_faults(configured: Mapping[str, Mapping[str, Any]], monitored: Sequ
 
 def _made(name: str, configured: Mapping[str, Any]) -> pl.Callback:
     target = configured["_target_"]
-    try:
-        callback = hydra.utils.instantiate(dict(configured))
-    except Exception as error:  # whatever the class raises at its arguments
-        cause = error.__cause__ or error
-        reason = " ".join(str(cause).split()) or type(cause).__name__
-        raise RequestError(f"callbacks.{name} cannot be made of {target}: {reason}; correct it, or leave it out") from error
-    if not isinstance(callback, pl.Callback):
-        raise RequestError(f"callbacks.{name}: {target} is no pytorch_lightning.Callback; set callbacks.{name}._target_ to one")
+    callback: pl.Callback = build_object(f"callbacks.{name}", configured, pl.Callback)
     if isinstance(callback, Checkpoint):  # Lightning refuses it where the program keeps the checkpoints
         raise RequestError(f"callbacks.{name}: the resume points are the trial's own; leave {target} out, and set trainer.checkpoint_every")
     return callback

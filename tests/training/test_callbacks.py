@@ -32,7 +32,7 @@ def test_without_a_logger_nobody_monitors_the_rate():
         ({**STOP, "patiance": 3}, "patiance"),
         ({"_target_": "pytorch_lightning.callbacks.EarlyStopping"}, "monitor"),
         ({"_target_": "pytorch_lightning.callbacks.ModelCheckpoint"}, "set trainer.checkpoint_every"),
-        ({"_target_": "collections.OrderedDict"}, "collections.OrderedDict is no pytorch_lightning.Callback"),
+        ({"_target_": "collections.OrderedDict"}, "collections.OrderedDict makes a OrderedDict, which is no Callback"),
     ],
 )
 def test_a_wrong_one_is_told_in_one_line_that_names_it(configured, told):
