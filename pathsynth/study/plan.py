@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 
 from pathsynth.config import AnyClassifier, DataConfig, OwnClassifierConfig, RunConfig
 from pathsynth.config.lightning import WATCHING, changing
+from pathsynth.config.own_classes import class_digests, targets
 from pathsynth.config.schema import FINETUNE_TARGET, REGENERATION, TRAINER_TARGET, ConstantConfig, CosineConfig, shipped_schedule
 from pathsynth.data.catalogue import ready_set
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest, stage_identity
 from pathsynth.sampling.request import requested_prompts
 from pathsynth.sampling.scheduler import scheduler_of
-from pathsynth.study.fingerprints import (
+from pathsynth.stages.fingerprints import (
     BaseSource,
     DataSource,
     adapter_identity,
@@ -24,7 +25,6 @@ from pathsynth.study.fingerprints import (
     pretrained_source,
     scheduler_config,
 )
-from pathsynth.study.own_classes import class_digests, targets
 
 _Settings = TypeVar("_Settings")
 

@@ -9,7 +9,7 @@ from typing import Any
 from pathsynth.config import DataConfig, RunConfig
 from pathsynth.ledger.contents import RECORD
 from pathsynth.ledger.stages import STAGES
-from pathsynth.study.fingerprints import data_source
+from pathsynth.stages.fingerprints import data_source
 from pathsynth.study.plan import Plan, StagePlan
 
 _WIDTH = max(map(len, ("data", "prompts", "base", "optimizer", "stages")))

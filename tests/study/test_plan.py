@@ -17,11 +17,12 @@ from pathsynth.config.shipped import conf_folder
 from pathsynth.data.medmnist import pathmnist_data
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.classifier import PretrainedWeights
+from pathsynth.stages.fingerprints import BaseSource, base_source, data_source, scheduler_config
 from pathsynth.study import plan as plan_module
-from pathsynth.study.fingerprints import BaseSource, base_source, data_source, scheduler_config, source_files
 from pathsynth.study.manifest import Manifest, trial_folder, trial_name, write_manifest
 from pathsynth.study.override_cache import Known, OverrideCache
 from pathsynth.study.plan import Plan, next_stage, plan, planned_images
+from pathsynth.study.source_files import source_files
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 
@@ -235,11 +236,11 @@ def test_a_folder_that_is_no_base_is_refused(settings, base):
 
 def test_a_hub_base_without_cache_is_refused_at_once_when_offline(settings, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("pathsynth.study.fingerprints._cached", lambda *_: False)
+    monkeypatch.setattr("pathsynth.stages.fingerprints._cached", lambda *_: False)
     hub = settings("run").base.model_copy(update={"path": None, "hub": "some/model", "revision": "abc"})
     with pytest.raises(RequestError, match="some/model is neither in the hub's cache nor reachable"):
         base_source(hub)
-    monkeypatch.setattr("pathsynth.study.fingerprints._cached", lambda *_: True)
+    monkeypatch.setattr("pathsynth.stages.fingerprints._cached", lambda *_: True)
     source = base_source(hub)
     assert (source.path_or_hub, source.revision) == ("some/model", "abc")
     assert source.identity != base_source(hub.model_copy(update={"revision": "abd"})).identity
