@@ -10,7 +10,8 @@ from statistics import median
 from typing import Any
 
 from pathsynth.ledger.contents import RECORD
-from pathsynth.study.plan import CLASSIFIERS, StagePlan
+from pathsynth.stages.stage import StagePlan
+from pathsynth.study.plan import CLASSIFIERS
 from pathsynth.study.trial_table import duration
 
 _CLASSES = 9

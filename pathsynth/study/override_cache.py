@@ -19,7 +19,7 @@ from pathsynth.config import RunConfig
 from pathsynth.data.medmnist import ROOT_VARIABLE
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.identity import digest
-from pathsynth.study.plan import StagePlan
+from pathsynth.stages.stage import StagePlan
 from pathsynth.study.source_files import source_files
 
 _FOLDER = ".override_cache"

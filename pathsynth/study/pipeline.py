@@ -24,9 +24,9 @@ from pathsynth.data.catalogue import Decoded, captions_of, open_data, ready_set
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import copy_file, sync, sync_names, sync_tree, write_text
 from pathsynth.ledger.errors import RequestError
-from pathsynth.ledger.records import OPTIMIZER_FILE, Result, read_optimizer, read_result, write_result
+from pathsynth.ledger.records import OPTIMIZER_FILE, read_optimizer, read_result
 from pathsynth.ledger.stages import StageStore
-from pathsynth.ledger.versions import Provenance, processor, provenance, versions
+from pathsynth.ledger.versions import Provenance, processor, provenance
 from pathsynth.models.base import Base, load_base
 from pathsynth.models.classifier import load_classifier
 from pathsynth.models.lora import load_adapter, unload_adapter
@@ -38,6 +38,7 @@ from pathsynth.sampling.image_set import class_counts, unreachable_told
 from pathsynth.sampling.rejection import Route
 from pathsynth.sampling.request import requested_prompts
 from pathsynth.sampling.slots import Slot, Stream, attempt_at, slots_of
+from pathsynth.stages.stage import StagePlan
 from pathsynth.study.acceptance import acceptance_rules, own_rules
 from pathsynth.study.evaluation import (
     ImageSet,
@@ -55,9 +56,8 @@ from pathsynth.study.evaluation import (
     write_sheets,
     write_test_scores,
 )
-from pathsynth.study.image_check import decode_into
 from pathsynth.study.manifest import add_optimizer
-from pathsynth.study.plan import CLASSIFIERS, Plan, StagePlan, next_stage
+from pathsynth.study.plan import CLASSIFIERS, Plan, all_stages, next_stage
 from pathsynth.study.run_metadata import artifact_card, artifact_names, classifier_card, trial_card
 from pathsynth.study.state import ADDRESS
 from pathsynth.training.callbacks import named_callbacks
@@ -68,7 +68,6 @@ from pathsynth.training.latent_cache import DamagedCache, LatentCache, build_cac
 from pathsynth.training.loggers import close, online_address, open_logger, require_logger
 from pathsynth.training.media import keep_artifact, show_numbers, use_artifacts
 from pathsynth.training.optimizer import check_optimizer
-from pathsynth.training.pretrain import pretrain_base, pretrain_metrics
 from pathsynth.training.progress import Advance, sampling_progress, training_progress
 from pathsynth.training.regeneration import log_history
 
@@ -86,7 +85,6 @@ _SHOWN = {
     "evaluate": ("grids",),
     "classifier": ("classifier.safetensors", "classifier.json", SCORES),
     "classifier_test": (SCORES,),
-    "pretrain": ("base", "result.json"),
 }
 """What of each stage the trial's folder shows."""
 
@@ -151,7 +149,6 @@ class Trial:
     def build(self, stage: StagePlan) -> None:
         """Find the stage under its identity, or build it there."""
         makers: dict[str, Callable[[Path], None]] = {
-            "decode": self.decode_images,
             "cache": self.make_cache,
             "gate": lambda folder: self.make_classifier(folder, "gate", self.config.gate),
             "judge": lambda folder: self.make_classifier(folder, "judge", self.config.judge),
@@ -164,7 +161,7 @@ class Trial:
             "generate": self.make_images,
             "reference": self.make_reference,
             "evaluate": self.make_evaluation,
-            "pretrain": self.make_base,
+            **{own.name: partial(own.build, self) for own in all_stages(self.config)},
         }
         record = {**stage.settings, "parents": stage.parents}
         self.built[stage.name] = self.store.build(stage.name, stage.identity, record, makers[stage.name], self.provenance(stage.name))
@@ -186,6 +183,10 @@ class Trial:
             keep_artifact(self.loggers, card)
         if stage.name == "finetune" and not self.logged_training:
             log_history(self.loggers, self.built[stage.name] / "history.csv")
+
+    @property
+    def identity(self) -> str:
+        return self.plan.identity
 
     @cached_property
     def data(self) -> DataSet:
@@ -220,6 +221,14 @@ class Trial:
     def loggers(self) -> list[Logger]:
         return [self.logger] if self.logger else []
 
+    def classifier_run(self, role: str, config: AnyClassifier) -> Logger | None:
+        """Open the run that a classifier has of its own in a tracker, or go on with it."""
+        return open_logger(self.config.tracking, self.folder, classifier_card(self.config, self.stage(role), config))
+
+    def keep_open(self, role: str, run: Logger) -> None:
+        """Leave a classifier's run open until what it trained is in its place, and can be logged as an artifact."""
+        self.trained[role] = run
+
     def work(self, name: str) -> Path:
         """Where an unfinished stage of this trial keeps what it goes on from."""
         return self.store.work(name, self.stage(name).identity)
@@ -248,10 +257,6 @@ class Trial:
     def shown(self, stage: str, part: str = "") -> list[pl.Callback]:
         """What shows the progress of a stage's training, or of a part of it."""
         return training_progress(part or stage, self.advance(stage, f"{part} steps".strip()))
-
-    def decode_images(self, folder: Path) -> None:
-        """Only where what was decoded before the trial began was damaged or removed since."""
-        decode_into(folder, self.config, self.stage("decode"), self.work("decode"))
 
     def make_cache(self, folder: Path) -> None:
         assert self.config.objective
@@ -284,7 +289,7 @@ class Trial:
     def make_classifier(self, folder: Path, role: str, config: AnyClassifier | None) -> None:
         assert config
         stage = self.stage(role)
-        logger = open_logger(self.config.tracking, self.folder, classifier_card(self.config, stage, config))
+        logger = self.classifier_run(role, config)
         revision = stage.settings.get("weights", {}).get("revision")
         try:
             scores = train_classifier(config, self.data, folder, self.shown(role), logger, work=self.work(role), revision=revision)
@@ -293,13 +298,13 @@ class Trial:
             raise
         if logger:
             log_classifier([logger], scores, role, self.data, config.seed)
-            self.trained[role] = logger
+            self.keep_open(role, logger)
 
     def make_test_scores(self, folder: Path, role: str, config: AnyClassifier | None) -> None:
         """The run of the classifier goes on with its scores on the test split."""
         assert config
         scores = write_test_scores(folder, self.built[role], self.data, config)
-        logger = open_logger(self.config.tracking, self.folder, classifier_card(self.config, self.stage(role), config))
+        logger = self.classifier_run(role, config)
         if logger:
             log_classifier([logger], [scores], role, self.data, config.seed)
             close(logger)
@@ -387,23 +392,9 @@ class Trial:
         write_sheets(folder / "grids", images, self.data, self.config.evaluate.split)
         write_evaluation(folder, images, self.data, self.config, self.plan.identity, self.built)
 
-    def make_base(self, folder: Path) -> None:
-        assert self.config.pretrain
-        root = self.config.pretrain.root or os.environ.get("PATHSYNTH_DATA", ".")
-        archive = Path(root) / "cifar10.tar"
-        pretrain_base(self.config.pretrain, archive, folder, self.work("pretrain"), partial(self.shown, "pretrain"))
-        result = Result(
-            identity=self.plan.identity,
-            versions=versions(),
-            settings=self.config.model_dump(mode="json", exclude={"multirun"}),
-            metrics=tuple(pretrain_metrics(folder, self.config.pretrain.seed)),
-            missing=(),
-        )
-        write_result(folder / "result.json", result)
-
     def show(self) -> None:
         """Give the trial's folder its adapter, images, sheets, history and, last, its result."""
-        for stage, names in _SHOWN.items():
+        for stage, names in {**_SHOWN, **{own.name: own.shown for own in all_stages(self.config)}}.items():
             for name in names if stage in self.built else ():
                 _show(self.built[stage] / name, self.folder / name)
         if "evaluate" in self.built:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pathsynth.config import AnyClassifier, DataConfig, OwnClassifierConfig, RunConfig
 from pathsynth.config.lightning import WATCHING, changing
@@ -16,6 +16,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest, stage_identity
 from pathsynth.sampling.request import requested_prompts
 from pathsynth.sampling.scheduler import scheduler_of
+from pathsynth.stages import decode, pretrain
 from pathsynth.stages.fingerprints import (
     BaseSource,
     DataSource,
@@ -25,8 +26,7 @@ from pathsynth.stages.fingerprints import (
     pretrained_source,
     scheduler_config,
 )
-
-_Settings = TypeVar("_Settings")
+from pathsynth.stages.stage import PlanContext, Stage, StagePlan, require_group
 
 CLASSIFIERS = ("gate", "judge", "classifier")
 """Stages that train a classifier. They have a run of their own in a tracker, for trials share them."""
@@ -47,9 +47,6 @@ CLASSIFIER_PROTOCOL = 2
 """Of a classifier's training: raise it with any change of what is chosen or scored on which images. 2: epoch and temperature are chosen
 on one half of val, and the scores are of the other."""
 
-DECODING_PROTOCOL = 1
-"""Of decoded images: raise it with any change of the files that hold them. What they show is told by the data's identity."""
-
 _USUAL_CLASSIFIER = {
     "pretrained": False,
     "optimizer": "adamw",
@@ -61,8 +58,6 @@ _USUAL_CLASSIFIER = {
 }
 
 NEUTRAL: Mapping[str, Mapping[str, Any]] = {
-    "pretrain": {},
-    "decode": {},
     "cache": {"canvas": None, "captions": None},
     "gate": _USUAL_CLASSIFIER,
     "judge": _USUAL_CLASSIFIER,
@@ -143,16 +138,6 @@ _OF_RETRIES = ("retries", "retry_factor", "explosion", "checkpoint_every", "keep
 
 
 @dataclass(frozen=True)
-class StagePlan:
-    """A stage to build or find: ``parents`` are the identities of what it is made from, by name."""
-
-    name: str
-    identity: str
-    settings: dict[str, Any]
-    parents: dict[str, str]
-
-
-@dataclass(frozen=True)
 class Plan:
     """The stages of a trial in the order in which they can be built.
 
@@ -187,6 +172,11 @@ def plan(config: RunConfig) -> Plan:
     return Plan(identity, stages, planner.base, config.model_dump(mode="json", exclude_none=True))
 
 
+def all_stages(config: RunConfig) -> tuple[Stage, ...]:
+    """Every stage that a trial may have, in the order in which they can be built."""
+    return (pretrain.STAGE, decode.STAGE)
+
+
 def next_stage(waiting: Sequence[StagePlan], busy: Callable[[StagePlan], bool]) -> StagePlan:
     """Which of the stages that a trial still needs, in their order, it takes on now.
 
@@ -207,23 +197,23 @@ class _Planner:
     def __init__(self, config: RunConfig) -> None:
         self._config = config
         self._stages: dict[str, StagePlan] = {}
-        self._given: dict[str, str] = {}
-        self.data: DataSource | None = data_source(config.data) if config.data else None
+        data = data_source(config.data) if config.data else None
         self.base: BaseSource | None = base_source(config.base) if config.base else None
+        self._context = PlanContext(config, data, self.base)
 
     def stages(self) -> tuple[StagePlan, ...]:
         command = self._config.command
         if command == "pretrain":
-            self._pretrain()
+            self._plan(pretrain.STAGE)
         elif command == "classify":
-            self._decode()
+            self._plan(decode.STAGE)
             self._classifier("classifier", self._config.classifier)
             self._tests()
         elif self._config.data and self._config.data.name == "ready":
             self._ready(self._config.data)
             self._generate()
         else:
-            self._decode()
+            self._plan(decode.STAGE)
             self._cache()
             self._classifier("gate", self._config.gate)
             if command in ("run", "evaluate"):
@@ -237,21 +227,19 @@ class _Planner:
                 self._evaluate()
         return tuple(self._stages.values())
 
+    def _plan(self, stage: Stage) -> None:
+        if stage.wanted(self._config):
+            planned = stage.plan(self._context)
+            self._stages[stage.name] = planned
+            self._context.identities[stage.name] = planned.identity
+
     def _add(self, name: str, settings: dict[str, Any], **parents: str) -> None:
         identity = stage_identity(name, settings, parents, NEUTRAL[name])
         self._stages[name] = StagePlan(name, identity, settings, parents)
-
-    def _pretrain(self) -> None:
-        settings = _needed(self._config.pretrain, "pretrain").model_dump(mode="json", exclude={"root"})
-        self._add("pretrain", settings)
-
-    def _decode(self) -> None:
-        """Of images in files of their own, or that a class of the user's gives; others are mapped from where they are, or drawn."""
-        if self._config.data and self._config.data.name in ("folder", "own"):
-            self._add("decode", {"protocol": DECODING_PROTOCOL}, data=self._data.identity)
+        self._context.identities[name] = identity
 
     def _classifier(self, name: str, config: AnyClassifier | None) -> None:
-        _needed(config, name)
+        require_group(config, name)
         assert config
         settings = {**config.model_dump(mode="json", exclude={"test"}), "protocol": CLASSIFIER_PROTOCOL}
         if isinstance(config, OwnClassifierConfig):
@@ -270,7 +258,7 @@ class _Planner:
     def _ready(self, config: DataConfig) -> None:
         """Adapter and gate are there; they stand for the stages that would have made them."""
         ready = ready_set(config)
-        if _needed(self._config.sampling, "sampling").reject_copies:
+        if require_group(self._config.sampling, "sampling").reject_copies:
             raise RequestError("data=ready has no training images to compare with; set sampling.reject_copies=false")
         if self._config.command != "generate":
             raise RequestError("data=ready has no images: only generate can use it; choose other data, as in data=phantom")
@@ -282,13 +270,13 @@ class _Planner:
             raise RequestError(f"gate._target_={named} has no effect: the set in {ready.folder} has a gate of ours; leave it out")
         if ready.base != self._base.identity:
             raise RequestError(f"the set in {ready.folder} belongs to base {ready.base}, not to {self._base.identity}; choose its own")
-        self._given = {"finetune": ready.adapter_identity, "gate": ready.gate_identity}
+        self._context.identities.update(finetune=ready.adapter_identity, gate=ready.gate_identity)
 
     def _cache(self) -> None:
         book = self._data.prompts
         settings = {
-            "augment": _needed(self._config.objective, "objective").augment,
-            "canvas": _needed(self._config.base, "base").canvas,
+            "augment": require_group(self._config.objective, "objective").augment,
+            "canvas": require_group(self._config.base, "base").canvas,
             "prompts": digest([list(book.captions(c.index, paraphrases=True)) for c in book.space.classes]),
             "captions": self._data.captions.digest if self._data.captions else None,
         }
@@ -296,8 +284,8 @@ class _Planner:
 
     def _finetune(self) -> None:
         config = self._config
-        lora = _needed(config.lora, "lora")
-        trainer = _needed(config.trainer, "trainer")
+        lora = require_group(config.lora, "lora")
+        trainer = require_group(config.trainer, "trainer")
         made_of = [config.optimizer, config.schedule, config.finetune, {"_target_": trainer.target}]
         callbacks = changing(config.other_callbacks)
         if config.validation.every and not config.validation.is_shipped:
@@ -307,7 +295,7 @@ class _Planner:
         settings = {
             **trainer.model_dump(mode="json", exclude={"target", "threads", "warmup_steps", *never_retried, *WATCHING}),
             **_schedule_settings(config),
-            **_needed(config.objective, "objective").model_dump(mode="json", exclude=unread),
+            **require_group(config.objective, "objective").model_dump(mode="json", exclude=unread),
             **lora.model_dump(mode="json", exclude={"start"}),
             "alpha": lora.alpha or lora.rank,
             "optimizer": dict(config.optimizer),
@@ -329,7 +317,7 @@ class _Planner:
         self._add("finetune", settings, **parents)
 
     def _generate(self) -> None:
-        sampling = _needed(self._config.sampling, "sampling")
+        sampling = require_group(self._config.sampling, "sampling")
         settings = {**self._sampling(), "request": self._request(), "classes": class_digests(targets([sampling.rules, sampling.retry]))}
         parents = {name: self._identity(name) for name in ("finetune", "gate")}
         if sampling.look_after:
@@ -338,13 +326,13 @@ class _Planner:
         self._add("generate", settings, **parents)
 
     def _reference(self) -> None:
-        compared = _needed(self._config.evaluate, "evaluate").model_dump(mode="json", exclude={"prompts", "metrics"})
-        settings = {**compared, "canvas": _needed(self._config.base, "base").canvas, "protocol": PROTOCOL}
+        compared = require_group(self._config.evaluate, "evaluate").model_dump(mode="json", exclude={"prompts", "metrics"})
+        settings = {**compared, "canvas": require_group(self._config.base, "base").canvas, "protocol": PROTOCOL}
         parents = {"data": self._data.identity, "base": self._base.identity}
         self._add("reference", settings, **parents, judge=self._identity("judge"), gate=self._identity("gate"))
 
     def _evaluate(self) -> None:
-        evaluate = _needed(self._config.evaluate, "evaluate")
+        evaluate = require_group(self._config.evaluate, "evaluate")
         settings = {**evaluate.model_dump(mode="json"), "protocol": PROTOCOL, "classes": class_digests(targets(evaluate.metrics))}
         parents = {name: self._identity(name) for name in ("generate", "judge", "gate")}
         self._add("evaluate", settings, data=self._data.identity, **parents)
@@ -352,10 +340,10 @@ class _Planner:
     def _request(self) -> dict[str, Any]:
         """The prompt of each class that is drawn, and how often; slots of an evaluation have a stream of their own."""
         if self._config.command != "generate":
-            evaluate = _needed(self._config.evaluate, "evaluate")
+            evaluate = require_group(self._config.evaluate, "evaluate")
             worded = {} if evaluate.prompts == "canonical" else {"prompts": evaluate.prompts, **self._own_held_out(evaluate.prompts)}
             return {"stream": "eval", "n": evaluate.n, **worded}
-        request = _needed(self._config.generate, "generate")
+        request = require_group(self._config.generate, "generate")
         prompts = requested_prompts(request, self._data.prompts)
         if request.shards > request.n * len(prompts):
             raise RequestError(f"shards={request.shards} are more than the {request.n * len(prompts)} images asked for; lower it")
@@ -379,7 +367,7 @@ class _Planner:
         Raises:
             RequestError: the scheduler cannot do what is asked for.
         """
-        sampling = _needed(self._config.sampling, "sampling")
+        sampling = require_group(self._config.sampling, "sampling")
         config = scheduler_config(self._base)
         scheduler = scheduler_of(sampling.scheduler, config.get("_class_name", ""), config)
         scheduler.check(sampling)
@@ -398,20 +386,20 @@ class _Planner:
     def _first_attempts(self, without: Sequence[str]) -> dict[str, Any]:
         """What decides which images first attempts give."""
         settings = {key: value for key, value in self._sampling().items() if key not in without}
-        sampling = _needed(self._config.sampling, "sampling")
+        sampling = require_group(self._config.sampling, "sampling")
         # guidance that later attempts get has the denoiser run with and without the prompt for first ones, too
         return {**settings, "guided": True} if sampling.guidance == 1 and sampling.varies_guidance else settings
 
     def _identity(self, name: str) -> str:
-        return self._given.get(name) or self._stages[name].identity
+        return self._context.identities[name]
 
     @property
     def _data(self) -> DataSource:
-        return _needed(self.data, "data")
+        return self._context.data
 
     @property
     def _base(self) -> BaseSource:
-        return _needed(self.base, "base")
+        return self._context.base
 
 
 def _schedule_settings(config: RunConfig) -> dict[str, Any]:
@@ -426,12 +414,6 @@ def _schedule_settings(config: RunConfig) -> dict[str, Any]:
     return {"schedule": config.schedule}
 
 
-def _needed(settings: _Settings | None, group: str) -> _Settings:
-    if settings is None:
-        raise RequestError(f"the configuration has no group {group}; choose one, as in {group}=<option>")
-    return settings
-
-
 def planned_images(config: RunConfig, made: Plan) -> int:
     """The most images that a trial may write: every slot with its whole budget where rejected images are kept."""
     sampling, request = config.sampling, next((s.settings["request"] for s in made.stages if s.name == "generate"), None)
@@ -439,4 +421,4 @@ def planned_images(config: RunConfig, made: Plan) -> int:
         return 0
     if request["stream"] == "generate":
         return -(-len(request["prompts"]) * int(request["n"]) // int(request.get("shards", 1)))
-    return len(data_source(_needed(config.data, "data")).space) * int(request["n"]) * sampling.attempts
+    return len(data_source(require_group(config.data, "data")).space) * int(request["n"]) * sampling.attempts

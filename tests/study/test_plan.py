@@ -17,6 +17,7 @@ from pathsynth.config.shipped import conf_folder
 from pathsynth.data.medmnist import pathmnist_data
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.classifier import PretrainedWeights
+from pathsynth.stages import decode
 from pathsynth.stages.fingerprints import BaseSource, base_source, data_source, scheduler_config
 from pathsynth.study import plan as plan_module
 from pathsynth.study.manifest import Manifest, trial_folder, trial_name, write_manifest
@@ -488,7 +489,7 @@ def test_images_of_a_folder_are_decoded_before_any_other_stage_and_the_trial_kee
         assert [stage.name for stage in made.stages][:2] == ["decode", second]
         assert made.stages[0].parents == {"data": made.stages[1].parents["data"]}
         with monkeypatch.context() as changed:
-            changed.setattr(plan_module, "DECODING_PROTOCOL", 99)
+            changed.setattr(decode, "PROTOCOL", 99)
             other = plan(config)
         assert other.stages[0].identity != made.stages[0].identity
         assert (other.identity, other.stages[1:]) == (made.identity, made.stages[1:])
