@@ -156,5 +156,9 @@ def require_group(settings: _Settings | None, group: str) -> _Settings:
         RequestError: there is none.
     """
     if settings is None:
-        raise RequestError(f"the configuration has no group {group}; choose one, as in {group}=<option>")
+        raise missing_group(group)
     return settings
+
+
+def missing_group(group: str) -> RequestError:
+    return RequestError(f"the configuration has no group {group}; choose one, as in {group}=<option>")

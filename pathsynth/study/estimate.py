@@ -10,8 +10,8 @@ from statistics import median
 from typing import Any
 
 from pathsynth.ledger.contents import RECORD
+from pathsynth.stages.classifier import CLASSIFIERS
 from pathsynth.stages.stage import StagePlan
-from pathsynth.study.plan import CLASSIFIERS
 from pathsynth.study.trial_table import duration
 
 _CLASSES = 9

@@ -20,7 +20,7 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from pathsynth.config import AnyClassifier, RunConfig
-from pathsynth.data.catalogue import Decoded, captions_of, open_data, ready_set
+from pathsynth.data.catalogue import Decoded, open_data, ready_set
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import copy_file, sync, sync_names, sync_tree, write_text
 from pathsynth.ledger.errors import RequestError
@@ -38,6 +38,7 @@ from pathsynth.sampling.image_set import class_counts, unreachable_told
 from pathsynth.sampling.rejection import Route
 from pathsynth.sampling.request import requested_prompts
 from pathsynth.sampling.slots import Slot, Stream, attempt_at, slots_of
+from pathsynth.stages.classifier import CLASSIFIERS
 from pathsynth.stages.stage import StagePlan
 from pathsynth.study.acceptance import acceptance_rules, own_rules
 from pathsynth.study.evaluation import (
@@ -45,7 +46,6 @@ from pathsynth.study.evaluation import (
     confirmed_told,
     first_rejected,
     format_scores,
-    log_classifier,
     log_result,
     named_class,
     named_metrics,
@@ -54,17 +54,16 @@ from pathsynth.study.evaluation import (
     write_reference,
     write_sheet,
     write_sheets,
-    write_test_scores,
 )
 from pathsynth.study.manifest import add_optimizer
-from pathsynth.study.plan import CLASSIFIERS, Plan, all_stages, next_stage
+from pathsynth.study.plan import Plan, all_stages, next_stage
 from pathsynth.study.run_metadata import artifact_card, artifact_names, classifier_card, trial_card
 from pathsynth.study.state import ADDRESS
 from pathsynth.training.callbacks import named_callbacks
-from pathsynth.training.classifier import SCORES, train_classifier
+from pathsynth.training.classifier import SCORES
 from pathsynth.training.distributed import local_rank
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
-from pathsynth.training.latent_cache import DamagedCache, LatentCache, build_cache, load_cache
+from pathsynth.training.latent_cache import DamagedCache, LatentCache, load_cache
 from pathsynth.training.loggers import close, online_address, open_logger, require_logger
 from pathsynth.training.media import keep_artifact, show_numbers, use_artifacts
 from pathsynth.training.optimizer import check_optimizer
@@ -83,8 +82,6 @@ _SHOWN = {
     "look": ("cut.json",),
     "generate": ("images", "attempts.parquet", "sheet.png"),
     "evaluate": ("grids",),
-    "classifier": ("classifier.safetensors", "classifier.json", SCORES),
-    "classifier_test": (SCORES,),
 }
 """What of each stage the trial's folder shows."""
 
@@ -149,13 +146,6 @@ class Trial:
     def build(self, stage: StagePlan) -> None:
         """Find the stage under its identity, or build it there."""
         makers: dict[str, Callable[[Path], None]] = {
-            "cache": self.make_cache,
-            "gate": lambda folder: self.make_classifier(folder, "gate", self.config.gate),
-            "judge": lambda folder: self.make_classifier(folder, "judge", self.config.judge),
-            "classifier": lambda folder: self.make_classifier(folder, "classifier", self.config.classifier),
-            "gate_test": lambda folder: self.make_test_scores(folder, "gate", self.config.gate),
-            "judge_test": lambda folder: self.make_test_scores(folder, "judge", self.config.judge),
-            "classifier_test": lambda folder: self.make_test_scores(folder, "classifier", self.config.classifier),
             "finetune": self.make_adapter,
             "look": self.make_cut,
             "generate": self.make_images,
@@ -258,22 +248,6 @@ class Trial:
         """What shows the progress of a stage's training, or of a part of it."""
         return training_progress(part or stage, self.advance(stage, f"{part} steps".strip()))
 
-    def make_cache(self, folder: Path) -> None:
-        assert self.config.objective
-        build_cache(folder, self.data, self.base, self.config.objective.augment, self.captions())
-
-    def captions(self) -> tuple[str, ...] | None:
-        """What training images are learned with, where they have captions of their own.
-
-        Raises:
-            RequestError: they are others than those that were planned.
-        """
-        assert self.config.data
-        found = captions_of(self.config.data)
-        if found and found.digest != self.stage("cache").settings["captions"]:
-            raise RequestError(f"captions of images in {self.config.data.root} have changed since the trial was planned; run it again")
-        return found.texts if found else None
-
     def cache(self) -> LatentCache:
         """The finished cache; one that was damaged since is built again."""
         stage = self.stage("cache")
@@ -285,29 +259,6 @@ class Trial:
         self.store.discard(stage.name, stage.identity, stamp)
         self.build(stage)
         return load_cache(self.built["cache"], self.data, self.base)
-
-    def make_classifier(self, folder: Path, role: str, config: AnyClassifier | None) -> None:
-        assert config
-        stage = self.stage(role)
-        logger = self.classifier_run(role, config)
-        revision = stage.settings.get("weights", {}).get("revision")
-        try:
-            scores = train_classifier(config, self.data, folder, self.shown(role), logger, work=self.work(role), revision=revision)
-        except BaseException:
-            close(logger, failed=True)
-            raise
-        if logger:
-            log_classifier([logger], scores, role, self.data, config.seed)
-            self.keep_open(role, logger)
-
-    def make_test_scores(self, folder: Path, role: str, config: AnyClassifier | None) -> None:
-        """The run of the classifier goes on with its scores on the test split."""
-        assert config
-        scores = write_test_scores(folder, self.built[role], self.data, config)
-        logger = self.classifier_run(role, config)
-        if logger:
-            log_classifier([logger], [scores], role, self.data, config.seed)
-            close(logger)
 
     def make_adapter(self, folder: Path) -> None:
         callbacks = [*self.shown("finetune"), *named_callbacks(self.config.other_callbacks, has_logger=self.logger is not None)]

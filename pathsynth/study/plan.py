@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pathsynth.config import AnyClassifier, DataConfig, OwnClassifierConfig, RunConfig
+from pathsynth.config import DataConfig, OwnClassifierConfig, RunConfig
 from pathsynth.config.lightning import WATCHING, changing
 from pathsynth.config.own_classes import class_digests, targets
 from pathsynth.config.schema import FINETUNE_TARGET, REGENERATION, TRAINER_TARGET, ConstantConfig, CosineConfig, shipped_schedule
@@ -16,20 +16,17 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest, stage_identity
 from pathsynth.sampling.request import requested_prompts
 from pathsynth.sampling.scheduler import scheduler_of
-from pathsynth.stages import decode, pretrain
+from pathsynth.stages import cache, decode, pretrain
+from pathsynth.stages.classifier import classifier_stage, score_stage
 from pathsynth.stages.fingerprints import (
     BaseSource,
     DataSource,
     adapter_identity,
     base_source,
     data_source,
-    pretrained_source,
     scheduler_config,
 )
 from pathsynth.stages.stage import PlanContext, Stage, StagePlan, require_group
-
-CLASSIFIERS = ("gate", "judge", "classifier")
-"""Stages that train a classifier. They have a run of their own in a tracker, for trials share them."""
 
 _BEFORE_FINETUNE = ("cache", "gate", "judge")
 """Stages that need none of the others."""
@@ -43,26 +40,7 @@ PROTOCOL = 7
 what the autoencoder leaves. 6: rejected first attempts, nearest training images. 7: intervals of coverage, precision, recall,
 density, near copies, macro scores, common errors and accepted images for a thousand calls; classifiers are scored on half of val."""
 
-CLASSIFIER_PROTOCOL = 2
-"""Of a classifier's training: raise it with any change of what is chosen or scored on which images. 2: epoch and temperature are chosen
-on one half of val, and the scores are of the other."""
-
-_USUAL_CLASSIFIER = {
-    "pretrained": False,
-    "optimizer": "adamw",
-    "augment_noise": False,
-    "width": 1.0,
-    "ema_decay": 0.0,
-    "tta_d4": False,
-    "protocol": 1,
-}
-
 NEUTRAL: Mapping[str, Mapping[str, Any]] = {
-    "cache": {"canvas": None, "captions": None},
-    "gate": _USUAL_CLASSIFIER,
-    "judge": _USUAL_CLASSIFIER,
-    "classifier": _USUAL_CLASSIFIER,
-    **{f"{name}_test": {} for name in CLASSIFIERS},
     "finetune": {
         "accumulate": 1,
         "dropout": 0.0,
@@ -174,7 +152,14 @@ def plan(config: RunConfig) -> Plan:
 
 def all_stages(config: RunConfig) -> tuple[Stage, ...]:
     """Every stage that a trial may have, in the order in which they can be built."""
-    return (pretrain.STAGE, decode.STAGE)
+    roles = [("gate", config.gate, False), ("judge", config.judge, False), ("classifier", config.classifier, True)]
+    return (
+        pretrain.STAGE,
+        decode.STAGE,
+        cache.STAGE,
+        *(classifier_stage(*role) for role in roles),
+        *(score_stage(*role) for role in roles),
+    )
 
 
 def next_stage(waiting: Sequence[StagePlan], busy: Callable[[StagePlan], bool]) -> StagePlan:
@@ -207,18 +192,19 @@ class _Planner:
             self._plan(pretrain.STAGE)
         elif command == "classify":
             self._plan(decode.STAGE)
-            self._classifier("classifier", self._config.classifier)
-            self._tests()
+            self._plan(classifier_stage("classifier", self._config.classifier))
+            self._plan(score_stage("classifier", self._config.classifier))
         elif self._config.data and self._config.data.name == "ready":
             self._ready(self._config.data)
             self._generate()
         else:
             self._plan(decode.STAGE)
-            self._cache()
-            self._classifier("gate", self._config.gate)
-            if command in ("run", "evaluate"):
-                self._classifier("judge", self._config.judge)
-            self._tests()
+            self._plan(cache.STAGE)
+            roles = {"gate": self._config.gate, **({"judge": self._config.judge} if command in ("run", "evaluate") else {})}
+            for role, own in roles.items():
+                self._plan(classifier_stage(role, own))
+            for role, own in roles.items():
+                self._plan(score_stage(role, own))
             self._finetune()
             if command != "finetune":
                 self._generate()
@@ -238,23 +224,6 @@ class _Planner:
         self._stages[name] = StagePlan(name, identity, settings, parents)
         self._context.identities[name] = identity
 
-    def _classifier(self, name: str, config: AnyClassifier | None) -> None:
-        require_group(config, name)
-        assert config
-        settings = {**config.model_dump(mode="json", exclude={"test"}), "protocol": CLASSIFIER_PROTOCOL}
-        if isinstance(config, OwnClassifierConfig):
-            settings["classes"] = class_digests(targets(config.module))
-        if config.pretrained:
-            settings["weights"] = pretrained_source(config.architecture).to_json()
-        self._add(name, settings, data=self._data.identity)
-
-    def _tests(self) -> None:
-        """Scores on the test split are results of their own: a classifier is the same whether or not somebody asks for them."""
-        for name in CLASSIFIERS:
-            config: AnyClassifier | None = getattr(self._config, name)
-            if name in self._stages and config and config.test:
-                self._add(f"{name}_test", {}, data=self._data.identity, classifier=self._identity(name))
-
     def _ready(self, config: DataConfig) -> None:
         """Adapter and gate are there; they stand for the stages that would have made them."""
         ready = ready_set(config)
@@ -271,16 +240,6 @@ class _Planner:
         if ready.base != self._base.identity:
             raise RequestError(f"the set in {ready.folder} belongs to base {ready.base}, not to {self._base.identity}; choose its own")
         self._context.identities.update(finetune=ready.adapter_identity, gate=ready.gate_identity)
-
-    def _cache(self) -> None:
-        book = self._data.prompts
-        settings = {
-            "augment": require_group(self._config.objective, "objective").augment,
-            "canvas": require_group(self._config.base, "base").canvas,
-            "prompts": digest([list(book.captions(c.index, paraphrases=True)) for c in book.space.classes]),
-            "captions": self._data.captions.digest if self._data.captions else None,
-        }
-        self._add("cache", settings, data=self._data.identity, base=self._base.identity)
 
     def _finetune(self) -> None:
         config = self._config

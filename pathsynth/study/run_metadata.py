@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.config import AnyClassifier, RunConfig
+from pathsynth.stages.classifier import CLASSIFIERS
 from pathsynth.stages.stage import StagePlan
-from pathsynth.study.plan import CLASSIFIERS, Plan
+from pathsynth.study.plan import Plan
 from pathsynth.study.redaction import shareable_value
 from pathsynth.training.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard, flat
 from pathsynth.training.media import ArtifactCard

@@ -17,9 +17,8 @@ from pathsynth.config.shipped import conf_folder
 from pathsynth.data.medmnist import pathmnist_data
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.classifier import PretrainedWeights
-from pathsynth.stages import decode
+from pathsynth.stages import classifier, decode
 from pathsynth.stages.fingerprints import BaseSource, base_source, data_source, scheduler_config
-from pathsynth.study import plan as plan_module
 from pathsynth.study.manifest import Manifest, trial_folder, trial_name, write_manifest
 from pathsynth.study.override_cache import Known, OverrideCache
 from pathsynth.study.plan import Plan, next_stage, plan, planned_images
@@ -135,10 +134,10 @@ def test_a_debug_run_has_an_adapter_of_its_own_even_at_the_same_settings(setting
 
 def test_a_classifier_of_an_earlier_protocol_is_another_one(settings, monkeypatch):
     before = identities(settings("run"))
-    monkeypatch.setattr(plan_module, "CLASSIFIER_PROTOCOL", 1)
+    monkeypatch.setattr(classifier, "PROTOCOL", 1)
     earlier = identities(settings("run"))
     assert before["gate"] != earlier["gate"] and before["judge"] != earlier["judge"]
-    monkeypatch.setattr(plan_module, "NEUTRAL", {**plan_module.NEUTRAL, "gate": {**plan_module.NEUTRAL["gate"], "protocol": None}})
+    monkeypatch.setattr(classifier, "NEUTRAL", {**classifier.NEUTRAL, "protocol": None})
     assert identities(settings("run"))["gate"] != earlier["gate"], "1 is what classifiers had before there was a number"
 
 
