@@ -19,6 +19,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.models.classifier import PretrainedWeights
 from pathsynth.stages import classifier, decode
 from pathsynth.stages.fingerprints import BaseSource, base_source, data_source, scheduler_config
+from pathsynth.stages.stage import StagePlan
 from pathsynth.study.manifest import Manifest, trial_folder, trial_name, write_manifest
 from pathsynth.study.override_cache import Known, OverrideCache
 from pathsynth.study.plan import Plan, next_stage, plan, planned_images
@@ -195,6 +196,11 @@ def test_a_trial_trains_the_judge_while_another_trains_the_gate(settings):
     assert order("gate") == ["cache", "judge", "gate", "finetune", "generate", "reference", "evaluate"]
     assert order("cache", "gate") == ["judge", "cache", "gate", "finetune", "generate", "reference", "evaluate"]
     assert order("cache", "gate", "judge") == [stage.name for stage in stages]
+    second = StagePlan("judge_vit", "an identity", {}, {"data": "x"})
+    stages.insert(3, second)
+    assert order("cache", "gate", "judge")[:2] == ["judge_vit", "cache"], "so it is with every classifier"
+    stages.insert(0, StagePlan("decode", "an identity", {}, {"data": "x"}))
+    assert order("decode") == [stage.name for stage in stages], "whatever reads images waits for them"
 
 
 def test_the_request_decides_what_is_generated(settings):
