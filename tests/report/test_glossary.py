@@ -14,7 +14,8 @@ from pathsynth.study.evaluation import _common_errors
 from pathsynth.training.classifier import ClassifierScores
 from pathsynth.vocabulary.labels import COLORECTAL
 
-SHIPPED = Path(__file__).parents[2] / "pathsynth" / "assets" / "tissue"
+ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "pathsynth" / "assets" / "tissue"
 
 
 def metrics_without_a_term(metrics) -> set[str]:
@@ -48,6 +49,12 @@ def test_what_a_study_page_compares_has_a_term_and_the_same_better_side():
         term = terms[measure.key.split("/")[0]]
         assert signs[term.better] == measure.better, measure.name
     assert {measure.metric for measure in CLASS_MEASURES} <= terms.keys()
+
+
+def test_the_page_on_scores_names_every_metric_of_a_trial():
+    text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    of_trials = {term.key for term in metric_terms()} - {"psnr", "held_out_loss"}
+    assert {key for key in of_trials if not key.startswith("macro_") and f"`{key}`" not in text} == set()
 
 
 def test_terms_are_plain_sentences_for_a_tooltip():
