@@ -46,7 +46,12 @@ def commands(page: Path) -> list[list[str]]:
     return [shlex.split(re.sub(r"<[^>]*>", "X", line), comments=True)[1:] for line in lines]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/recipes.md", "docs/objects.md"])
+TUTORIALS = sorted(f"docs/tutorials/{path.name}" for path in (ROOT / "docs" / "tutorials").glob("*.md"))
+SHOWN = ["README.md", "docs/recipes.md", "docs/objects.md", *TUTORIALS]
+"""Pages whose commands people copy."""
+
+
+@pytest.mark.parametrize("page", SHOWN)
 def test_every_key_of_a_command_is_one_of_the_program(page):
     found = commands(ROOT / page)
     assert found
