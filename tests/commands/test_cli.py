@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 import time
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -203,7 +205,8 @@ def test_help_lists_every_command_and_version_is_told(here, capsys):
     for command in (*CONFIG_COMMANDS, *FILE_COMMANDS):
         assert f"\n  {command} " in out
     assert dispatch(["--version"]) == 0
-    assert capsys.readouterr().out == "pathsynth 0.1.0\n"
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert capsys.readouterr().out == f"pathsynth {project['version']}\n"
     assert dispatch(["status", "--help"]) == 0
     assert "one trial" in capsys.readouterr().out
 
