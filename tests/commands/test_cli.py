@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pathsynth.__main__ import CONFIG_COMMANDS, FILE_COMMANDS, dispatch
+from pathsynth.commands import extras
 
 
 @pytest.fixture
@@ -197,6 +198,16 @@ def test_status_shows_every_trial_with_its_state(tmp_path, here, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert any("rank=0-000000" in line and "failed" in line and "killed by signal 9" in line for line in lines)
     assert any("rank=1-000001" in line and "done" in line for line in lines)
+
+
+def test_help_names_the_extras_that_are_not_installed(here, capsys, monkeypatch):
+    real = extras.installed_version
+    monkeypatch.setattr(extras, "installed_version", lambda name: None if name in ("optuna", "submitit") else real(name))
+    assert dispatch(["--help"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Not installed: optuna (a search)" in told and told.endswith("To have one: pip install 'pathsynth[optuna]'")
+    assert dispatch(["status", "--help"]) == 0
+    assert "Not installed" not in capsys.readouterr().out
 
 
 def test_help_lists_every_command_and_version_is_told(here, capsys):
