@@ -3,7 +3,7 @@ BIN := .venv/bin
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 WANDB_MODE=offline
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-slurm test-browser test-sd15 frontend screenshots test-studies check clean
+.PHONY: help setup demo docs test test-slow test-slurm test-browser test-sd15 frontend screenshots test-studies check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -24,6 +24,9 @@ demo: setup  ## draw checked images with the shipped adapter; run the demo study
 	$(BIN)/pathsynth generate labels=all n=4 study.name=tissue
 	$(BIN)/pathsynth run study=demo
 	$(BIN)/pathsynth report multirun/demo
+
+docs: setup  ## the documentation as a site, with references made from the program, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 test: setup  ## tests that take seconds, two processes
 	$(ONE_THREAD) $(BIN)/pytest -n 2 -m "not slow and not browser and not slurm"

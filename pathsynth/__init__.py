@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathsynth.training.regeneration import RegenerationCallback
     from pathsynth.vocabulary.labels import UnknownLabelError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AtLeast",

@@ -41,7 +41,7 @@ def _application(name: str) -> typer.Typer:
     import typer
 
     flags = {"help_option_names": ["-h", "--help"]}
-    app = typer.Typer(add_completion=False, epilog=_EPILOGUE, rich_markup_mode=None, context_settings=flags)
+    app = typer.Typer(add_completion=False, epilog=_epilogue(name), rich_markup_mode=None, context_settings=flags)
 
     @app.callback()
     def about() -> None:
@@ -52,6 +52,15 @@ def _application(name: str) -> typer.Typer:
     for command, (told, function) in FILE_COMMANDS.items():
         app.command(command, help=told)(function if command == name else _listed_only)
     return app
+
+
+def _epilogue(name: str) -> str:
+    """What stands below the list of commands; a command's own help has nothing there."""
+    if name and not name.startswith("-"):
+        return _EPILOGUE
+    from pathsynth.commands.extras import missing_extras
+
+    return "\n\n".join(filter(None, (_EPILOGUE, missing_extras())))
 
 
 def _listed_only() -> None:

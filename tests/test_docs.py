@@ -11,7 +11,9 @@ import pytest
 from pathsynth.config.parse import setting_keys
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", ROOT / "experiments" / "README.md", ROOT / "multirun" / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted(
+    [ROOT / "README.md", ROOT / "multirun" / "README.md", *(ROOT / "experiments").glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#([^)\s]*))?\)")
 OF_CLASSES = (
     "optimizer.", "callbacks.", "schedule.", "hydra.", "hydra/",
@@ -44,7 +46,12 @@ def commands(page: Path) -> list[list[str]]:
     return [shlex.split(re.sub(r"<[^>]*>", "X", line), comments=True)[1:] for line in lines]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/recipes.md", "docs/objects.md"])
+TUTORIALS = sorted(f"docs/tutorials/{path.name}" for path in (ROOT / "docs" / "tutorials").glob("*.md"))
+SHOWN = ["README.md", "docs/recipes.md", "docs/objects.md", *TUTORIALS]
+"""Pages whose commands people copy."""
+
+
+@pytest.mark.parametrize("page", SHOWN)
 def test_every_key_of_a_command_is_one_of_the_program(page):
     found = commands(ROOT / page)
     assert found
@@ -75,3 +82,15 @@ def test_the_tour_of_the_code_leads_to_what_it_names():
 def test_the_published_atlas_is_one_of_today(name):
     made, template = ROOT / "docs" / "atlas-example" / name, ROOT / "pathsynth" / "report" / "templates" / name
     assert made.read_text(encoding="utf-8") == template.read_text(encoding="utf-8"), "make it anew: docs/atlas.md"
+
+
+def test_every_study_has_a_page_in_the_index():
+    """What ``study=`` can name, and what was tried besides."""
+    folder = ROOT / "experiments"
+    pages = {path.stem for path in folder.glob("*.md")} - {"README"}
+    assert pages >= {path.stem for path in (folder / "study").glob("*.yaml")}
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    assert [name for name in sorted(pages) if f"| [{name}]({name}.md) |" not in index] == []
+    texts = {name: (folder / f"{name}.md").read_text(encoding="utf-8") for name in sorted(pages)}
+    untold = [name for name, text in texts.items() if "\n**Question.** " not in text or "\n**Answer.** " not in text]
+    assert untold == []

@@ -9,7 +9,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pathsynth.commands.extras import extra_libraries, installed_version, requirements
 from pathsynth.ledger.atomic import read_json
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.lease import acquire
@@ -29,7 +29,6 @@ from pathsynth.training.reachability import WANDB, answers, wandb_key_place
 
 OK, NOTE, MISSING = "ok", "note", "missing"
 _COLOURS = {OK: "green", NOTE: "yellow", MISSING: "red"}
-_DISTRIBUTION = "pathsynth"
 _HUB = "https://huggingface.co"
 _PATIENCE_SECONDS = 3
 _WIDE = 160
@@ -74,8 +73,8 @@ def _software() -> Iterator[Finding]:
     yield Finding("Python", platform.python_version())
     for requirement in _libraries().values():
         yield _library(requirement)
-    for extra, library in _extras().items():
-        there = _version(library)
+    for extra, library in extra_libraries().items():
+        there = installed_version(library)
         if there:
             yield Finding(f"extra {extra}", f"{library} {there}")
         else:
@@ -84,34 +83,16 @@ def _software() -> Iterator[Finding]:
 
 def _libraries() -> dict[str, Requirement]:
     """What the program always needs, by name."""
-    required = map(Requirement, metadata.requires(_DISTRIBUTION) or ())
-    return {requirement.name: requirement for requirement in required if "extra" not in str(requirement.marker or "")}
+    return {requirement.name: requirement for requirement in requirements() if "extra" not in str(requirement.marker or "")}
 
 
 def _library(requirement: Requirement) -> Finding:
-    found = _version(requirement.name)
+    found = installed_version(requirement.name)
     if found is None:
         return Finding(requirement.name, "not installed", MISSING, "make setup, or pip install pathsynth again")
     if not requirement.specifier.contains(found, prereleases=True):
         return Finding(requirement.name, found, MISSING, f"pathsynth was tested with {requirement.specifier}; make setup")
     return Finding(requirement.name, found)
-
-
-def _extras() -> dict[str, str]:
-    """The first library of each extra that users install."""
-    extras: dict[str, str] = {}
-    for requirement in map(Requirement, metadata.requires(_DISTRIBUTION) or ()):
-        marker = str(requirement.marker or "")
-        if "extra ==" in marker:
-            extras.setdefault(marker.rpartition("extra ==")[2].strip(" \"'"), requirement.name)
-    return {extra: library for extra, library in extras.items() if extra != "dev"}
-
-
-def _version(library: str) -> str | None:
-    try:
-        return metadata.version(library)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _hardware() -> Iterator[Finding]:

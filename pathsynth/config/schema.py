@@ -48,41 +48,51 @@ class _Group(BaseModel):
 
 
 class DataConfig(_Group):
-    """``allow_subset`` and ``download`` belong to pathmnist and medmnist, ``flag`` (which of its sets) to medmnist alone.
+    """A data set. Keys that only some sets have (``_DATA_KEYS``) are refused with others; ``flag`` belongs to medmnist alone.
 
-    ``symmetry``, ``classes``, ``group`` and the shares of val and test belong to folder. ``group``: ``regex:`` and a pattern that finds the
-    patient or slide in an image's path, or ``csv:`` and a file with the columns file and group; groups never straddle splits or halves.
-
-    ``prompts``: a YAML file with names and prompts of classes, in place of those that the data set has.
-
-    ``captions`` (folder alone): what the fine-tune learns each training image with, in place of its class's prompts: ``txt`` (a text file
-    beside each image), or a ``.jsonl`` or ``.csv`` file with file_name and text.
-
-    ready: no images, but an adapter with its gate, in ``root``; ``size`` must be that of the set.
-
-    own: a class of the user's; ``module`` holds its ``_target_`` and its arguments. ``size`` and ``root`` are handed to it, too.
-
-    ``seed`` is the phantom's, and of a folder's splits. The counts are the images of a split; 0 means all that there are.
+    ready: no images, but an adapter with its gate, in ``root``; ``size`` must be that of the set. own: a class of the user's, to which
+    ``size`` and ``root`` are handed, too.
     """
 
     name: Literal["phantom", "pathmnist", "medmnist", "folder", "ready", "own"]
+    """The data set: what `data=` chooses."""
     size: int = Field(ge=16, le=512)
+    """Side of the images in pixels."""
     seed: int = Field(0, ge=0)
+    """Of the phantom; of a folder, where its splits are drawn."""
     n_train: int = Field(0, ge=0)
+    """Images of train, classes in turn; 0: all that there are."""
     n_val: int = Field(0, ge=0)
+    """Images of val, likewise."""
     n_test: int = Field(0, ge=0)
+    """Images of test, likewise."""
     root: str | None = None
+    """Folder of the files; null: the folder in PATHSYNTH_DATA, else MedMNIST's own. Of `data=ready`: an exported bundle; null: the shipped
+    one."""
     flag: str | None = None
+    """Which of MedMNIST's sets, as in bloodmnist (`data=medmnist` alone)."""
     allow_subset: bool = False
+    """Take a MedMNIST file that is not the official one."""
     download: bool = False
+    """Fetch a MedMNIST file that is not there."""
     symmetry: Literal["d4", "none"] = "none"
+    """d4: flips and quarter turns keep a label's meaning, as in histology (folder and own)."""
     classes: tuple[str, ...] = ()
+    """The class folders that are taken; empty: all (folder alone)."""
     val_share: float = Field(0.1, gt=0, lt=1)
+    """Share of each class that becomes val, where the folder has no such split."""
     test_share: float = Field(0.1, gt=0, lt=1)
+    """Share of each class that becomes test, where the folder has no such split."""
     group: str | None = None
+    """`regex:` and a pattern that finds the patient or slide in an image's path, or `csv:` and a file with the columns file and group: a
+    group stays on one side of every split and half (folder alone)."""
     prompts: str | None = None
+    """A YAML file with names and prompts of classes, in place of those that the data set has."""
     captions: str | None = None
+    """What the fine-tune learns each training image with: txt (a text file beside each image), or a .jsonl or .csv file with file_name and
+    text; null: the prompts of its class (folder alone)."""
     module: dict[str, Any] = Field(default_factory=dict)
+    """A data class of your own; its arguments are further keys of the group."""
 
     @model_validator(mode="before")
     @classmethod
@@ -144,56 +154,66 @@ class DataConfig(_Group):
 
 
 class BaseConfig(_Group):
-    """A folder (``path``) or a hub id with a pinned revision. ``canvas``: pixels drawn; null rounds the data's size up.
-
-    ``lr``: the learning rate that each shipped option of ``optimizer`` takes on this base.
-    """
+    """A folder (``path``), or a hub id with a pinned revision."""
 
     name: str
+    """The base: what `base=` chooses."""
     path: str | None = None
+    """A folder in diffusers layout."""
     hub: str | None = None
+    """Name of a model on the hub, in place of the path."""
     revision: str | None = None
+    """The commit of the model on the hub."""
     canvas: int | None = Field(None, ge=16)
+    """Pixels that are drawn; null: the data's size, rounded up to what the base can draw."""
     lr: dict[str, float] = Field(default_factory=dict)
+    """The learning rate that each shipped option of `optimizer` takes on this base."""
 
 
 class ClassifierTraining(_Group):
-    """What the program does around any classifier: the part of train it sees, for how long, and how images are changed.
-
-    ``augment_d4``: all eight orientations, where the label space allows them. ``augment_noise``: slight blur and sensor noise.
-    ``tta_d4``: its answer is the mean over the eight orientations of an image, where the label space allows them.
-    ``patience``: epochs without a better val macro-F1. ``test``: score the test split too, once, when training has ended; the
-    classifier stays the same.
-    """
+    """What the program does around any classifier: the part of train it sees, for how long, and how images are changed."""
 
     part: Literal["a", "b", "all"]
+    """What it is trained on: half a or b of train, or all."""
     epochs: int = Field(ge=1)
+    """Passes over its training images, at most."""
     batch_size: int = Field(ge=2)
+    """Images a training step."""
     augment_d4: bool
+    """Show training images in all eight orientations, where the label space allows them."""
     augment_stain: bool
+    """Vary the stain's colours of training images."""
     augment_noise: bool = False
+    """Add slight blur and sensor noise to training images."""
     tta_d4: bool = False
+    """Answer with the mean over the eight orientations of an image, where the label space allows them."""
     patience: int = Field(ge=1)
+    """Epochs without a better macro-F1 on val after which training ends."""
     seed: int = Field(ge=0)
+    """Of its weights and of the order of its images."""
     test: bool = False
+    """Score the test split, too, once, when training has ended; the classifier stays the same."""
 
 
 class ClassifierConfig(ClassifierTraining):
-    """A timm architecture, and how its weights are trained: the arguments of ``CLASSIFIER``, the class that is shipped.
-
-    ``width``: of the layers, as a share of the architecture's own (residual networks only). ``ema_decay`` 0 turns averaging of the
-    weights off; averaged ones are validated and kept. ``optimizer``: muon takes orthogonal steps in each matrix, as large as AdamW's
-    would be (Jordan 2024; timm's).
-    """
+    """A timm architecture, and how its weights are trained: the arguments of ``CLASSIFIER``, the class that is shipped."""
 
     architecture: str
+    """A network of timm, by its name."""
     stem: Literal["small", "stock"]
+    """small: a first convolution of 3×3, for 28 to 64 px; stock: the network's own."""
     pretrained: bool
+    """Start from ImageNet weights."""
     optimizer: Literal["adamw", "muon"] = "adamw"
+    """adamw, or muon: orthogonal steps in each matrix, as large as AdamW's would be."""
     lr: float = Field(gt=0)
+    """Its highest learning rate."""
     weight_decay: float = Field(ge=0)
+    """Share by which weights shrink, times the rate, in each step."""
     width: float = Field(1.0, gt=0, le=2)
+    """Width of the layers as a share of the network's own (residual networks only)."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
+    """Decay of the averaged weights, which are validated and kept; 0: none."""
 
     @property
     def title(self) -> str:
@@ -208,9 +228,10 @@ class ClassifierConfig(ClassifierTraining):
 
 
 class OwnClassifierConfig(ClassifierTraining):
-    """A LightningModule of the user's: ``module`` holds its ``_target_`` and its arguments, which its class checks."""
+    """A LightningModule of the user's, whose class checks its arguments."""
 
     module: dict[str, Any]
+    """A LightningModule of your own; its arguments are further keys of the group."""
 
     pretrained: ClassVar[bool] = False
 
@@ -260,23 +281,27 @@ PanelJudge = Annotated[OwnClassifierConfig | ClassifierConfig, BeforeValidator(_
 
 
 class LoraConfig(_Group):
-    """``alpha`` null means: as large as the rank.
-
-    ``targets``: a group of layers (``TARGET_GROUPS``), a list of ends of module names, or ``regex:`` and a pattern that whole
-    names match. ``dora``: a magnitude of its own for each output (arXiv 2402.09353; linear layers only). ``rslora``: the
-    scale is alpha/√rank (arXiv 2312.03732). ``text_encoder``: its attention layers are adapted, too, so that prompts are encoded
-    in each step. ``start``: an adapter's folder or file, whose tensors the training begins with.
-    """
+    """The adapter: which layers it changes, and how it starts."""
 
     rank: int = Field(ge=1)
+    """Width of the adapter's matrices."""
     alpha: int | float | None = Field(None, gt=0)
+    """The adapter's output is scaled by alpha / rank; null: as large as the rank."""
     dropout: float = Field(ge=0, lt=1)
+    """Share of the adapter's inputs that are dropped in training."""
     targets: str | tuple[str, ...]
+    """The adapted layers: attention, attention+conv, all-linear, all, a list of ends of module names, or `regex:` and a pattern that whole
+    names match."""
     dora: bool = False
+    """Train a magnitude of its own for each output (arXiv 2402.09353; linear layers only)."""
     rslora: bool = False
+    """Scale by alpha / √rank (arXiv 2312.03732)."""
     init: Literal["gaussian", "default"] = "gaussian"
+    """How the first matrix starts: gaussian (standard deviation 1 / rank), or PEFT's default."""
     text_encoder: bool = False
+    """Adapt the text encoder's attention, too; prompts are then encoded in each step."""
     start: str | None = None
+    """An adapter's folder or file, whose tensors the training begins with."""
 
     @field_validator("alpha", mode="before")
     @classmethod
@@ -319,20 +344,31 @@ class LoraConfig(_Group):
 class LightningConfig(_Group):
     """Arguments of Lightning's Trainer that the fine-tune passes on, under Lightning's names; null leaves Lightning's choice.
 
-    All but ``WATCHING`` enter the adapter's identity. ``profiler`` writes its table into the trial's folder.
+    All but ``WATCHING`` enter the adapter's identity.
     """
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] | None = None
+    """What kind of device is used."""
     devices: int | None = Field(None, ge=1)
+    """Devices of this machine, a process each; `batch_size` is that of all together."""
     log_every_n_steps: int | None = Field(None, ge=1)
+    """Steps between two logged losses."""
     profiler: Literal["simple", "advanced"] | None = None
+    """Write Lightning's table of where time goes into the trial's folder."""
     enable_model_summary: bool | None = None
+    """Show Lightning's table of layers."""
     enable_autolog_hparams: bool | None = None
+    """Log the module's own settings."""
     detect_anomaly: bool | None = None
+    """Look for the operation that gave a value that is not finite; slow."""
     inference_mode: bool | None = None
+    """Use torch's inference mode where nothing is trained."""
     deterministic: Literal[True, False, "warn"] | None = None
+    """Use torch's deterministic algorithms; warn: say where there is none. Part of an adapter's identity where it is set."""
     benchmark: bool | None = None
+    """Let cuDNN choose its algorithms by trial. Part of an adapter's identity where it is set."""
     gradient_clip_algorithm: Literal["norm", "value"] | None = None
+    """Clip gradients by their norm or by value. Part of an adapter's identity where it is set."""
 
     @model_validator(mode="before")
     @classmethod
@@ -345,36 +381,44 @@ class LightningConfig(_Group):
 
 
 class TrainerConfig(LightningConfig):
-    """``ema_decay`` 0 turns averaging off; ``threads`` null shares the cores among the workers.
-
-    ``checkpoint_every``: steps between two points from which a killed fine-tune goes on; the last ``keep_checkpoints`` are kept.
-    ``target``: the class, Lightning's Trainer or one made from it. ``warmup_steps``: of the learning rate, for the shipped options of
-    ``schedule``. ``gradient_checkpointing``: computes activations twice to hold fewer of them in memory.
-    ``channels_last``: the layout of the UNet's images in memory; which is faster depends on the processor. ``compile``: the UNet
-    by ``torch.compile``. ``explosion``: the fine-tune has diverged when the running mean of its loss is so many times its lowest
-    (null: only when it is not finite). ``retries``: how often it then goes on from its last good checkpoint, each time with the
-    learning rate multiplied by ``retry_factor``. ``devices``: a process each; ``batch_size`` is that of all together.
-    """
+    """How the adapter is trained: Lightning's arguments, and the program's own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True)
 
     target: str = Field(TRAINER_TARGET, alias="_target_")
+    """Lightning's Trainer, or a class of your own made from it."""
     max_steps: int = Field(ge=1, le=_MOST_STEPS)
+    """Training steps of the adapter."""
     batch_size: int = Field(ge=1)
+    """Images a step, over all devices."""
     accumulate: int = Field(ge=1)
+    """Batches whose gradients are added up for a step."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    """Of the arithmetic in training."""
     gradient_clip_val: float = Field(ge=0)
+    """The largest norm of a gradient; 0: no limit."""
     warmup_steps: int = Field(ge=0)
+    """Steps in which the learning rate rises, for `schedule=cosine` and `constant`."""
     gradient_checkpointing: bool = False
+    """Compute activations twice, to hold fewer of them in memory."""
     ema_decay: float = Field(ge=0, lt=1)
+    """Decay of the adapter's averaged weights; 0: no averaging."""
     threads: int | None = Field(None, ge=1)
+    """Threads of the processor; null: the cores, shared among the workers."""
     checkpoint_every: int = Field(50, ge=1)
+    """Steps between two points from which a killed fine-tune goes on."""
     keep_checkpoints: int = Field(2, ge=1)
+    """How many of these points are kept."""
     channels_last: bool = False
+    """Keep the UNet's images in memory with channels last; faster or slower, as the processor is."""
     compile: bool = False
+    """Compile the UNet by torch.compile; pays for long trainings."""
     explosion: float | None = Field(None, gt=1)
+    """The fine-tune has diverged when the running mean of its loss is so many times its lowest; null: only when it is not finite."""
     retries: int = Field(0, ge=0)
+    """How often a fine-tune that has diverged goes on from its last good checkpoint."""
     retry_factor: float = Field(0.5, gt=0, lt=1)
+    """What the learning rate is multiplied by each time."""
 
     @model_validator(mode="after")
     def _has_equal_shares(self) -> TrainerConfig:
@@ -385,17 +429,21 @@ class TrainerConfig(LightningConfig):
 
 
 class CosineConfig(_Group):
-    """Arguments of the shipped schedule ``cosine``. ``restart_steps``: of the first cosine, each next one is twice as long; null: one."""
+    """Arguments of the shipped schedule ``cosine``."""
 
     steps: int = Field(ge=1)
+    """Steps after which the rate is 0."""
     warmup_steps: int = Field(0, ge=0)
+    """Steps in which the rate rises."""
     restart_steps: int | None = Field(None, ge=1)
+    """Steps of the first cosine, each next one twice as long; null: one cosine."""
 
 
 class ConstantConfig(_Group):
     """Arguments of the shipped schedule ``constant``."""
 
     warmup_steps: int = Field(0, ge=0)
+    """Steps in which the rate rises."""
 
 
 _SHIPPED_SCHEDULES: Mapping[str, type[CosineConfig] | type[ConstantConfig]] = {
@@ -416,24 +464,29 @@ def shipped_schedule(settings: Mapping[str, Any]) -> CosineConfig | ConstantConf
 
 
 class ObjectiveConfig(_Group):
-    """What the denoiser is trained on. ``augment``: the orientations that the label space allows."""
+    """What the denoiser is trained on."""
 
     min_snr_gamma: float | None = Field(None, gt=0)
+    """Weigh steps of little noise less, by min-SNR with this gamma (arXiv 2303.09556); null: all alike."""
     noise_offset: float = Field(ge=0)
+    """How much noise is the same over a whole channel, so that overall brightness is learnt, too."""
     caption_dropout: float = Field(ge=0, le=1)
+    """Share of training images that are shown without their caption; guidance needs some."""
     paraphrases: bool
+    """Learn a class from all its training captions, not from the canonical one alone."""
     augment: bool
+    """Show training images in the orientations that the label space allows."""
 
 
 class ValidationConfig(_Group):
-    """What ``callbacks.regeneration`` says: a validation every ``every`` steps (0: never), on ``n`` slots of each class.
-
-    ``callback``: the ``_target_`` of the class that fills them, and arguments of its own.
-    """
+    """What ``callbacks.regeneration`` says: when an adapter is validated, on how many slots, and by which class."""
 
     every: int = Field(0, ge=0)
+    """Steps between two validations; 0: never, and the last step is kept."""
     n: int = Field(1, ge=1)
+    """Slots of each class that a validation fills."""
     callback: dict[str, Any] = Field(default_factory=lambda: {"_target_": _REGENERATION_TARGET})
+    """`_target_` of the callback, and arguments of its own."""
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> ValidationConfig:
@@ -448,48 +501,58 @@ class ValidationConfig(_Group):
 
 
 class SamplingConfig(_Group):
-    """Denoising steps, guidance scale, and the rejection sampler's budget (``attempts`` a slot).
+    """How images are drawn, and the rejection sampler's rules and budget.
 
-    What the gate must give an image: the class asked for first, with ``threshold`` probability, ``margin`` above the next.
-
-    ``precision``: of the UNet's arithmetic; bf16-mixed is faster where the processor has it, and gives slightly other images.
-    ``deterministic``: batches of one shape, so that the batch size, a kill or a replay changes not one bit of an image.
-    ``scheduler``: a diffusers class that takes the base's noise schedule; null: the base's own. ``guidance_rescale``: by how much of the
-    way the guided prediction is brought back to the spread of the unguided one (Lin et al., arXiv 2305.08891, section 3.4), against
-    the washed-out colours of much guidance; 0: not at all.
-    ``guidance_step``: how much more guidance each further attempt at a slot gets; 0: a new seed alone, as in the paper.
-    ``speculate``: batches that open slots do not fill take their next attempts, too; the same images are accepted, sooner.
-    ``calls`` (of the denoiser) and ``seconds`` limit a whole generation, not a slot; null: no limit.
-    ``reject_copies``: the gate also rejects what lies nearer to a training image, in its features, than 99% of real val images do.
-    ``revise``: the share of the steps that a further attempt at a slot takes again, from its rejected image noised anew; 0: it starts
-    from noise. ``look_after``: a generation gives up, after so many steps, the candidates that are hopeless by then; null: none.
-    Hopeless is what few of those that the gate would accept are: ``look_loss`` of them at most, on ``look_n`` slots of each class.
-    ``rules``: further rules of acceptance, each a class of the user's own under a name, with its arguments.
-    ``retry``: the strategy of further attempts at a slot; empty: the standard one, which ``guidance_step`` and ``revise`` belong to.
+    An image is accepted where the gate gives the class asked for first, with ``threshold`` probability, ``margin`` above the next. Early
+    rejection takes for hopeless what few of those that the gate would accept are: ``look_loss`` of them at most.
     """
 
     steps: int = Field(ge=1, le=1000)
+    """Denoising steps of an image."""
     guidance: float = Field(ge=1)
+    """How strongly drawing follows the prompt; above 1 the denoiser runs twice for each step."""
     batch_size: int = Field(ge=1)
+    """Images that are drawn together."""
     seed: int = Field(ge=0)
+    """Of the noise that images start from; trials that share it fill the same slots."""
     attempts: int = Field(ge=1)
+    """The budget: attempts at a slot, at most."""
     threshold: float = Field(ge=0, le=1)
+    """The least probability that the gate must give the class asked for; 0: its first choice is enough."""
     margin: float = Field(0, ge=0, le=1)
+    """By how much the class asked for must lead the next."""
     guidance_step: float = Field(0, ge=0)
+    """How much more guidance each further attempt at a slot gets; 0: a new seed alone."""
     guidance_rescale: float = Field(0, ge=0, le=1)
+    """How far the guided prediction is brought back to the spread of the unguided one, against washed-out colours (arXiv 2305.08891,
+    section 3.4); 0: not."""
     scheduler: Literal["DDIMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler", "UniPCMultistepScheduler"] | None = None
+    """A diffusers class that takes the base's noise schedule; null: the base's own."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """Of the UNet's arithmetic; bf16-mixed is faster where the processor has it, and gives slightly other images."""
     deterministic: bool = False
+    """Draw in batches of one shape, so that the batch size, a kill or a replay changes not one bit of an image."""
     speculate: bool = False
+    """Fill up batches with next attempts of open slots; the same images are accepted, sooner."""
     calls: int | None = Field(None, ge=1)
+    """Limit of denoiser calls for a whole generation; null: none."""
     seconds: float | None = Field(None, gt=0)
+    """Limit of seconds for a whole generation; null: none."""
     reject_copies: bool = False
+    """Reject, too, what lies nearer to a training image, in the gate's features, than 99% of real val images do."""
     revise: float = Field(0, ge=0, lt=1)
+    """Share of the steps that a further attempt takes again, from the rejected image noised anew; 0: it starts from noise."""
     look_after: int | None = Field(None, ge=1)
+    """Steps after which `generate` gives up the candidates that are hopeless; null: none are given up."""
     look_loss: float = Field(0.02, ge=0, lt=1)
+    """Share of those that the gate would accept which may be taken for hopeless, at most."""
     look_n: int = Field(20, ge=2)
+    """Slots of each class by which it is learnt what is hopeless."""
     rules: dict[str, dict[str, Any]] = Field({})
+    """Further rules of acceptance, each a class of your own under a name, with its arguments."""
     retry: dict[str, Any] = Field({"_target_": STANDARD_RETRY}, validate_default=True)
+    """The strategy of further attempts at a slot, with its arguments; a class of your own takes the place of `guidance_step` and `revise`.
+    """
 
     @field_validator("rules")
     @classmethod
@@ -539,23 +602,30 @@ class SamplingConfig(_Group):
 
 
 class DebugConfig(_Group):
-    """``name``: what a debug option is for. "overfit": the loss must fall; any but "none" has adapters of its own."""
+    """Small runs that look for faults."""
 
     name: Literal["none", "fast_dev_run", "overfit", "profile"]
+    """What a debug option is for; overfit: the loss must fall. Any but none has adapters of its own."""
 
 
 class GenerateConfig(_Group):
     """What to draw: a prompt (``label`` settles its class), or labels; ``n`` images of each.
 
-    One of ``shards`` processes draws every so-many-th slot, from the ``shard``-th on (counted from 0).
+    One of ``shards`` processes draws every so-many-th slot, from the ``shard``-th on.
     """
 
     prompt: str | None = None
+    """What to draw, in words; the class is found in them."""
     label: str | None = None
+    """The class to draw; beside a prompt it settles which class is meant."""
     labels: str | tuple[str, ...] = "all"
+    """Classes to draw: all, or a list."""
     n: int = Field(4, ge=1)
+    """Images of each class or prompt."""
     shard: int = Field(0, ge=0)
+    """Which share of the slots this process draws, counted from 0."""
     shards: int = Field(1, ge=1)
+    """Processes that share the slots."""
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> GenerateConfig:
@@ -573,18 +643,19 @@ class GenerateConfig(_Group):
 
 
 class EvaluateConfig(_Group):
-    """``n`` slots a class; ``split`` is the real reference ("test" is computed only when asked for).
-
-    ``prompts``: what images are asked for with: the canonical prompt of each class, the paraphrases that captions may be in training, or
-    those that never are; the latter two take turns. ``metrics``: further metrics, each a class of the user's own under the name that its
-    records have, with its arguments. ``judges``: a panel of further classifiers by name, which score the images and choose nothing.
-    """
+    """How a generated set is scored."""
 
     n: int = Field(ge=1)
+    """Slots of each class."""
     split: Literal["val", "test"]
+    """The real images that generated ones are compared with; test is scored only when it is asked for."""
     prompts: Literal["canonical", "paraphrases", "held_out"] = "canonical"
+    """What images are asked for with: the canonical prompt of each class, the paraphrases of training, or those that no training saw; the
+    latter two take turns."""
     metrics: dict[str, dict[str, Any]] = Field({})
+    """Further metrics, each a class of your own under the name that its records have, with its arguments."""
     judges: dict[str, PanelJudge] = Field({})
+    """A panel of further classifiers by name, which score the images and choose nothing; evaluate/judges=panel has three."""
 
     @field_validator("judges", mode="before")
     @classmethod
@@ -607,16 +678,18 @@ class EvaluateConfig(_Group):
 
 
 class TrackingConfig(_Group):
-    """W&B, nothing, or a Lightning logger: ``_target_`` and its arguments, which are kept in ``logger``.
-
-    ``mode`` null: online with a W&B key at hand, else offline.
-    """
+    """W&B, nothing, or a Lightning logger."""
 
     name: Literal["wandb", "none", "logger"]
+    """W&B, nothing, or a Lightning logger: what `tracking=` chooses."""
     project: str = "pathsynth"
+    """W&B's project; WANDB_PROJECT wins."""
     entity: str | None = None
+    """W&B's entity; WANDB_ENTITY wins."""
     mode: Literal["online", "offline", "disabled"] | None = None
+    """W&B's mode; null: online where a key is at hand, else offline. WANDB_MODE wins."""
     logger: dict[str, Any] = Field(default_factory=dict)
+    """A Lightning logger; its arguments are further keys of the group."""
 
     @model_validator(mode="before")
     @classmethod
@@ -637,67 +710,99 @@ class TrackingConfig(_Group):
 
 
 class StudyConfig(_Group):
-    """``name`` is the folder below ``multirun/`` that the trials lie in.
-
-    A trial that failed is tried again by later commands until it has failed ``1 + retry_failed`` times. ``force`` lifts that
-    limit, and carries a finished trial out again (its stages are there, so only what its folder shows is made anew).
-    ``fail_fast``: the first failure stops the study. ``lease_seconds``: a trial whose process has shown no sign of life
-    for so long is taken over by another that was given the same study. ``stop_seconds``: a trial that was asked to stop and
-    has not ended after so long is killed; Slurm kills 30 seconds after it asks. ``isolation``: a trial has a process of its own, or
-    runs in the command's (inline), where a debugger has the terminal and a crash ends the command. ``dry_run``: say what would
-    be done, and do nothing.
-    """
+    """A named set of trials, and how its trials are carried out."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """The folder below `multirun` that the trials lie in."""
     question: str = ""
+    """What the study is to answer; its pages show it."""
     retry_failed: int = Field(2, ge=0)
+    """How often later commands try a failed trial again."""
     force: bool = False
+    """Try failed trials again whatever that limit, and carry finished ones out again; their stages are there, so only what the folder shows
+    is made anew."""
     fail_fast: bool = False
+    """Stop the study at the first failure."""
     lease_seconds: float = Field(60.0, ge=1)
+    """A trial whose process shows no sign of life for so long is taken over by another that was given the same study."""
     stop_seconds: float = Field(20.0, gt=0)
+    """A trial that was asked to stop and has not ended after so long is killed; Slurm itself kills after 30."""
     isolation: Literal["process", "inline"] = "process"
+    """process: each trial has a process of its own; inline: it runs in the command's, for a debugger."""
     dry_run: bool = False
+    """Say what would be done, and do nothing."""
 
 
 class PretrainConfig(_Group):
-    """The embedded base: its sizes and how long decoder and denoiser are trained. ``root`` holds cifar10.tar."""
+    """The embedded base: its sizes and how long decoder and denoiser are trained."""
 
     root: str | None = None
+    """Folder of cifar10.tar; null: the folder in PATHSYNTH_DATA."""
     seed: int = Field(ge=0)
+    """Of the pretraining."""
     latent_channels: int = Field(ge=1, le=48)
+    """Channels of a latent."""
     channels: tuple[int, ...] = Field(min_length=1)
+    """Widths of the denoiser's levels."""
     decoder_steps: int = Field(ge=1, le=_MOST_STEPS)
+    """Training steps of the autoencoder's decoder."""
     decoder_lr: float = Field(gt=0)
+    """Its learning rate."""
     steps: int = Field(ge=1, le=_MOST_STEPS)
+    """Training steps of the denoiser."""
     batch_size: int = Field(ge=1)
+    """Images a step."""
     lr: float = Field(gt=0)
+    """The denoiser's learning rate."""
 
 
 class RunConfig(_Group):
     """All settings of one trial. A command reads the groups it needs; the others are absent."""
 
     command: Literal["run", "pretrain", "classify", "finetune", "generate", "evaluate"]
+    """The command that is given."""
     seed: int = Field(0, ge=0)
+    """The training seed: of the adapter's start, and of its batches."""
     multirun: str = "multirun"
+    """The folder of studies, trials, stages and pages."""
     study: StudyConfig
+    """A named set of trials, and how its trials are carried out."""
     tracking: TrackingConfig
+    """Where numbers and images of a run are sent."""
     trainer: TrainerConfig
+    """How the adapter is trained: Lightning's Trainer, and what the program adds to it."""
     data: DataConfig | None = None
+    """The data set."""
     base: BaseConfig | None = None
+    """The text-to-image model that is given, and is not changed."""
     classifier: OwnClassifierConfig | ClassifierConfig | None = None
+    """The classifier of `pathsynth classify`; its options are those of gate and judge."""
     gate: OwnClassifierConfig | ClassifierConfig | None = None
+    """The classifier that accepts or rejects images."""
     judge: OwnClassifierConfig | ClassifierConfig | None = None
+    """The classifier that only scores."""
     lora: LoraConfig | None = None
+    """The adapter."""
     optimizer: dict[str, Any] = Field(default_factory=dict)
+    """The optimizer of the fine-tune: a class, and its arguments."""
     schedule: dict[str, Any] = Field(default_factory=dict)
+    """The learning rate, step by step: a class or function, and its arguments."""
     finetune: dict[str, Any] = Field(default_factory=lambda: {"_target_": FINETUNE_TARGET})
+    """The LightningModule that trains the adapter, and its arguments."""
     objective: ObjectiveConfig | None = None
+    """What the denoiser is trained on."""
     sampling: SamplingConfig | None = None
+    """How images are drawn, accepted and drawn again."""
     generate: GenerateConfig | None = None
+    """What `pathsynth generate` draws; typed without the word generate."""
     evaluate: EvaluateConfig | None = None
+    """How a generated set is scored."""
     pretrain: PretrainConfig | None = None
+    """The embedded base: its sizes, and how long its parts are trained."""
     callbacks: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Lightning callbacks of the fine-tune, each under a name; `regeneration` validates."""
     debug: DebugConfig | None = None
+    """Small runs that look for faults."""
 
     @field_validator("classifier", "gate", "judge", mode="before")
     @classmethod

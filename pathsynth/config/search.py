@@ -18,23 +18,28 @@ _SCORERS = ("gate", "judge", "colour")
 
 
 class SearchConfig(BaseModel):
-    """``n_trials`` counts the whole search; ``n_jobs`` proposals are tried at once (None: as many as the launcher runs at once).
-
-    ``objectives`` name metrics of ``result.json``, ``constraints`` upper bounds on some. ``sampler`` and ``pruner``: a name, or a node
-    with the ``_target_`` of an Optuna class and its arguments. ``storage``: a database's URL (None: a journal in the study's folder).
-    """
+    """Which proposals are made and tried, and by what they are scored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     n_trials: int = Field(ge=1)
+    """Proposals of the whole search, over all its starts and processes."""
     n_jobs: int | None = Field(None, ge=1)
+    """Proposals that are tried at once; null: as many as the launcher runs at once."""
     direction: Direction | tuple[Direction, ...] = "maximize"
+    """maximize or minimize; a list where there are several objectives."""
     objectives: tuple[str, ...] = Field(("macro_f1",), min_length=1)
+    """Metrics of result.json: name, name/scorer or name/scorer/after; the gate's before filtering where nothing is said."""
     constraints: dict[str, float] = {}
+    """Upper bounds of metrics."""
     sampler: str | dict[str, Any] = "tpe"
+    """tpe, gp, random, qmc or grid; or the `_target_` of an Optuna class and its arguments."""
     pruner: str | dict[str, Any] | None = None
+    """median or hyperband (within a training, at each validation), wilcoxon (between seeds); or the `_target_` of an Optuna class."""
     storage: str | None = None
+    """A database's URL; null: a journal in the study's folder."""
     seed: int = Field(0, ge=0)
+    """Of the sampler."""
 
     @property
     def directions(self) -> tuple[Direction, ...]:

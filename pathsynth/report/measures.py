@@ -11,6 +11,7 @@ from functools import partial
 from pathsynth.ledger.records import PANEL_MEAN, PANEL_WORST, Metric
 from pathsynth.report.collect import TrialSummary
 from pathsynth.report.comparison import seconds_per_accepted
+from pathsynth.report.glossary import load_glossary
 from pathsynth.report.leaderboard import SCORES, score_columns
 from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Scores
 
@@ -69,8 +70,14 @@ def _time(trial: TrialSummary) -> Reading | None:
     return Reading(sum(trial.result.timings.values())) if trial.result and trial.result.timings else None
 
 
-_F1 = "Mean over the classes of F1, which is high where images are recognised as the class asked for and as no other."
 _CLASSES = {BEFORE: "of the first image drawn for each request, accepted or not", AFTER: "of the images that the gate accepted"}
+
+
+def _meaning(term: str) -> str:
+    return load_glossary()[term].text
+
+
+_F1 = _meaning("macro_f1")
 
 
 def _measure(
@@ -98,7 +105,7 @@ MEASURES: tuple[Measure, ...] = (
         "accepted",
         "accepted",
         "First attempts that the gate accepts",
-        "Share of requests whose first image the gate accepted.",
+        _meaning("acceptance"),
         ("acceptance", BEFORE, GATE),
     ),
     Measure(
@@ -106,7 +113,7 @@ MEASURES: tuple[Measure, ...] = (
         "cost",
         "s per image",
         "Seconds of drawing for each accepted image",
-        "Time spent on drawing, rejected images included, for each image that was accepted.",
+        _meaning("cost"),
         LOW,
         2,
         0.0,
@@ -131,7 +138,7 @@ MEASURES: tuple[Measure, ...] = (
         "attempts",
         "attempts",
         "Attempts for each accepted image",
-        "How many images are drawn for one that the gate accepts.",
+        _meaning("attempts_per_accepted"),
         ("attempts_per_accepted", BEFORE, GATE),
         LOW,
         2,
@@ -141,7 +148,7 @@ MEASURES: tuple[Measure, ...] = (
         "unfilled",
         "unfilled",
         "Requests that were never filled",
-        "Images asked for of which no attempt passed the gate. They are included in all counts.",
+        _meaning("exhausted_slots"),
         ("exhausted_slots", BEFORE, GATE),
         LOW,
         0,
@@ -151,7 +158,7 @@ MEASURES: tuple[Measure, ...] = (
         "kid",
         "KID",
         "KID before filtering",
-        "Distance between first attempts and real images, in the judge's features (kernel inception distance). 0: not to be told apart.",
+        f"{_meaning('kid')} Here {_CLASSES[BEFORE]}.",
         ("kid", BEFORE, JUDGE),
         LOW,
         4,
@@ -161,7 +168,7 @@ MEASURES: tuple[Measure, ...] = (
         "kid_after",
         "KID after",
         "KID after filtering",
-        "Distance between accepted images and real images, in the judge's features (kernel inception distance). 0: not to be told apart.",
+        f"{_meaning('kid')} Here {_CLASSES[AFTER]}.",
         ("kid", AFTER, JUDGE),
         LOW,
         4,
@@ -171,21 +178,21 @@ MEASURES: tuple[Measure, ...] = (
         "coverage",
         "coverage",
         "Coverage before filtering",
-        "Share of the real images that have a first attempt near them: how much of the real variety is drawn.",
+        f"{_meaning('coverage')} Here {_CLASSES[BEFORE]}.",
         ("coverage", BEFORE, JUDGE),
     ),
     _measure(
         "coverage_after",
         "coverage after",
         "Coverage after filtering",
-        "Share of the real images that have an accepted image near them: how much of the real variety is drawn.",
+        f"{_meaning('coverage')} Here {_CLASSES[AFTER]}.",
         ("coverage", AFTER, JUDGE),
     ),
     _measure(
         "copies",
         "near copies",
         "Near copies of training images",
-        "Share of the accepted images that come nearer to a training image than real images do.",
+        f"{_meaning('near_copies')} Here {_CLASSES[AFTER]}.",
         ("near_copies", AFTER, JUDGE),
         LOW,
     ),
@@ -194,7 +201,7 @@ MEASURES: tuple[Measure, ...] = (
         "seconds",
         "time, s",
         "Seconds of all stages",
-        "Seconds of work of all stages that the trial rests on, those that other trials share included.",
+        _meaning("time"),
         LOW,
         0,
         0.0,

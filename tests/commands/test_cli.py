@@ -6,10 +6,13 @@ import json
 import subprocess
 import sys
 import time
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from pathsynth.__main__ import CONFIG_COMMANDS, FILE_COMMANDS, dispatch
+from pathsynth.commands import extras
 
 
 @pytest.fixture
@@ -197,13 +200,24 @@ def test_status_shows_every_trial_with_its_state(tmp_path, here, capsys):
     assert any("rank=1-000001" in line and "done" in line for line in lines)
 
 
+def test_help_names_the_extras_that_are_not_installed(here, capsys, monkeypatch):
+    real = extras.installed_version
+    monkeypatch.setattr(extras, "installed_version", lambda name: None if name in ("optuna", "submitit") else real(name))
+    assert dispatch(["--help"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Not installed: optuna (a search)" in told and told.endswith("To have one: pip install 'pathsynth[optuna]'")
+    assert dispatch(["status", "--help"]) == 0
+    assert "Not installed" not in capsys.readouterr().out
+
+
 def test_help_lists_every_command_and_version_is_told(here, capsys):
     assert dispatch([]) == dispatch(["--help"]) == 0
     out = capsys.readouterr().out
     for command in (*CONFIG_COMMANDS, *FILE_COMMANDS):
         assert f"\n  {command} " in out
     assert dispatch(["--version"]) == 0
-    assert capsys.readouterr().out == "pathsynth 0.1.0\n"
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert capsys.readouterr().out == f"pathsynth {project['version']}\n"
     assert dispatch(["status", "--help"]) == 0
     assert "one trial" in capsys.readouterr().out
 

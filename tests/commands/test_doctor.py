@@ -99,8 +99,9 @@ def test_a_data_folder_that_is_not_there_is_missing(examined, tmp_path):
 
 
 def test_another_version_than_the_tested_one_is_missing(examined, monkeypatch):
-    real = doctor._version
-    monkeypatch.setattr(doctor, "_version", lambda name: "0.1" if name == "torch" else None if name == "wandb-workspaces" else real(name))
+    versions = {"torch": "0.1", "wandb-workspaces": None}
+    real = doctor.installed_version
+    monkeypatch.setattr(doctor, "installed_version", lambda name: versions[name] if name in versions else real(name))
     code, found = examined()
     assert (code, found["torch"]["state"]) == (1, "missing")
     assert found["extra workspace"]["state"] == "note"

@@ -37,6 +37,12 @@ def installed(wheel, tmp_path_factory) -> Path:
     return place / "bin"
 
 
+@pytest.fixture(autouse=True)
+def _nothing_else_on_the_path(monkeypatch):
+    """Modules come from the new environment alone."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+
+
 def pathsynth(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(installed / "pathsynth"), *arguments], cwd=folder, capture_output=True, text=True)
 
@@ -48,6 +54,7 @@ def test_the_wheel_holds_what_is_no_code(wheel):
         "pathsynth/experiments/study/demo.yaml",
         "pathsynth/assets/tiny/model_index.json",
         "pathsynth/assets/tiny/unet/diffusion_pytorch_model.safetensors",
+        "pathsynth/report/glossary.yaml",
         "pathsynth/report/templates/trial.html",
         "pathsynth/assets/completion/bash",
         "pathsynth/py.typed",
@@ -76,3 +83,12 @@ def test_it_finds_its_base(installed, tmp_path):
     )
     ended = subprocess.run([str(installed / "python"), "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert Path(ended.stdout.strip()).is_relative_to(installed.parent), ended.stderr
+
+
+@pytest.mark.slow
+def test_first_images_take_one_command_without_a_clone(installed, tmp_path):
+    ended = pathsynth(installed, tmp_path, "generate", "labels=mucus", "n=2", "tracking=none", "study.name=first")
+    assert ended.returncode == 0, ended.stderr
+    (trial,) = (path.parent for path in tmp_path.glob("multirun/first/*/manifest.json"))
+    assert len(list((trial / "images").rglob("mucus-*.png"))) == 2 and (trial / "sheet.png").is_file()
+    assert "judge" in ended.stdout

@@ -12,6 +12,7 @@ from pathsynth.data.dataset import DataSet, LabelledImages
 from pathsynth.metrics.agreement import wilson
 from pathsynth.metrics.protocol import AFTER, BEFORE, evaluate_set, real_reference
 from pathsynth.models.classifier import ClassifierSpec
+from pathsynth.report.glossary import metric_terms
 from pathsynth.sampling.attempts import AttemptRow
 from pathsynth.sampling.pictures import save_png
 from pathsynth.vocabulary.labels import COLORECTAL
@@ -159,6 +160,7 @@ def test_rejected_first_attempts_are_scored_by_the_judge_alone(tmp_path, real, f
     assert (of["rejected_feature_precision", BEFORE, None].n, of["feature_precision", BEFORE, None].n) == (12, 24)
     assert of["rejected_kid", BEFORE, "background"].value == of["kid", BEFORE, "background"].value
     assert {key[2] for key in of if key[0] == "rejected_kid"} == {"background"}, "over all classes it would tell of their mixture"
+    assert {m.metric for m in (*evaluation.metrics, *audited.metrics)} <= {term.key for term in metric_terms()}, "all are explained"
 
 
 def test_acceptance_attempts_and_exhausted_slots_add_up(found):

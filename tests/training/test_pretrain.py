@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from pathsynth.config import PretrainConfig
+from pathsynth.report.glossary import load_glossary
 from pathsynth.training.pretrain import pretrain_base, pretrain_metrics
 
 CONFIG = PretrainConfig(seed=0, latent_channels=4, channels=(32, 32), decoder_steps=3, decoder_lr=1e-3, steps=4, batch_size=8, lr=1e-3)
@@ -87,3 +88,4 @@ def test_what_a_pretraining_measured_is_in_its_metrics(archive, tmp_path):
     metrics = pretrain_metrics(tmp_path, seed=0)
     assert [(m.metric, m.data) for m in metrics] == [("psnr", "CIFAR-10"), ("psnr", "phantom 32 px"), ("held_out_loss", "CIFAR-10")]
     assert all(0 < m.value < 60 for m in metrics)
+    assert {m.metric for m in metrics} <= load_glossary().keys()
