@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 from pytorch_lightning.loggers import Logger
@@ -20,7 +21,7 @@ from pathsynth.config.objects import build_object
 from pathsynth.config.schema import EvaluateConfig
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import write_json
-from pathsynth.ledger.records import RELIABILITY, Metric, Missing, Result, read_optimizer, read_result, write_result
+from pathsynth.ledger.records import JUDGED_FILE, RELIABILITY, Metric, Missing, Result, read_optimizer, read_result, write_result
 from pathsynth.ledger.stages import read_built
 from pathsynth.ledger.versions import versions
 from pathsynth.metrics.agreement import wilson
@@ -71,19 +72,35 @@ def write_sheet(path: Path, images: ImageSet, space: LabelSpace, size: int) -> N
         contact_sheet(rows, max(map(len, rows)), size).save(path)
 
 
-def confirmed_told(judge: Classifier, images: ImageSet) -> str:
-    """A line that says how many of the accepted images the judge, too, takes for what was asked for."""
+def judge_accepted(path: Path, judge: Classifier, images: ImageSet) -> str:
+    """Have the judge look at each accepted image and write what it says of each to ``path``.
+
+    Returns:
+        A line that says how many of them the judge, too, takes for what was asked for.
+    """
     accepted = [r for r in images.rows if r.accepted and r.image]
     if not accepted:
         return "judge: nothing was accepted"
-    right = 0
+    judged: dict[tuple[str, int, int], np.ndarray] = {}
     for start in range(0, len(accepted), _COUNTED):
         some = accepted[start : start + _COUNTED]
-        predicted = class_probabilities(judge, np.stack([read_png(images.folder / r.image) for r in some if r.image])).argmax(axis=1)
-        right += int((predicted == [r.label for r in some]).sum())
+        answers = class_probabilities(judge, np.stack([read_png(images.folder / r.image) for r in some if r.image]))
+        judged |= {(r.class_slug, r.slot, r.attempt): answer for r, answer in zip(some, answers, strict=True)}
+    write_judged(path, judged)
+    right = sum(int(answer.argmax()) == r.label for r, answer in zip(accepted, judged.values(), strict=True))
     share, name = wilson(right, len(accepted)), judge.spec.architecture
     told = f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]"
     return f"judge ({name}, trained on other images): takes {right} of {len(accepted)} accepted images for what was asked for, {told}"
+
+
+def write_judged(path: Path, judged: Mapping[tuple[str, int, int], np.ndarray]) -> None:
+    """Write what the judge says of each image: class asked for, slot, attempt, the label that it names, and its probabilities."""
+    keys = ("class_slug", "slot", "attempt")
+    rows = [
+        {**dict(zip(keys, key, strict=True)), "predicted": int(answer.argmax()), "probabilities": [float(p) for p in answer]}
+        for key, answer in judged.items()
+    ]
+    pd.DataFrame(rows, columns=[*keys, "predicted", "probabilities"]).to_parquet(path, index=False)
 
 
 def first_rejected(images: ImageSet) -> list[str]:
@@ -196,6 +213,7 @@ def write_evaluation(
         optimizer=read_optimizer(built["finetune"]),
     )
     write_nearest(folder / "grids" / "nearest.png", images, data, judge, reference.train)
+    write_judged(folder / JUDGED_FILE, evaluation.judged)
     write_result(folder / "result.json", result)
 
 

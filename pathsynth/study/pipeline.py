@@ -24,7 +24,7 @@ from pathsynth.data.catalogue import Decoded, captions_of, open_data, ready_set
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import copy_file, sync, sync_names, sync_tree, write_text
 from pathsynth.ledger.errors import RequestError
-from pathsynth.ledger.records import OPTIMIZER_FILE, Result, read_optimizer, read_result, write_result
+from pathsynth.ledger.records import JUDGED_FILE, OPTIMIZER_FILE, Result, read_optimizer, read_result, write_result
 from pathsynth.ledger.stages import StageStore
 from pathsynth.ledger.versions import Provenance, processor, provenance, versions
 from pathsynth.models.base import Base, load_base
@@ -41,9 +41,9 @@ from pathsynth.sampling.slots import Slot, Stream, attempt_at, slots_of
 from pathsynth.study.acceptance import acceptance_rules, own_rules
 from pathsynth.study.evaluation import (
     ImageSet,
-    confirmed_told,
     first_rejected,
     format_scores,
+    judge_accepted,
     log_classifier,
     log_result,
     named_class,
@@ -82,8 +82,8 @@ class Progress(Protocol):
 _SHOWN = {
     "finetune": ("adapter", "history.csv", OPTIMIZER_FILE, "fit-profile.txt"),
     "look": ("cut.json",),
-    "generate": ("images", "attempts.parquet", "sheet.png"),
-    "evaluate": ("grids",),
+    "generate": ("images", "attempts.parquet", "sheet.png", JUDGED_FILE),
+    "evaluate": ("grids", JUDGED_FILE),
     "classifier": ("classifier.safetensors", "classifier.json", SCORES),
     "classifier_test": (SCORES,),
     "pretrain": ("base", "result.json"),
@@ -354,12 +354,14 @@ class Trial:
         for line in unreachable_told(class_counts(images.rows)):
             print(line, flush=True)
         if self.judge and slots[0].stream is Stream.GENERATE:
-            print(self.confirmation(self.judge, images), flush=True)
+            print(self.confirmation(folder, self.judge, images), flush=True)
 
-    def confirmation(self, judge: Path, images: ImageSet) -> str:
-        """What the judge says of the accepted images; of a ready set's that the configuration does not name, why it is not asked."""
+    def confirmation(self, folder: Path, judge: Path, images: ImageSet) -> str:
+        """What the judge says of the accepted images, each one's in a file of ``folder``; of a ready set's that the configuration does
+        not name, why it is not asked."""
         try:
-            return confirmed_told(placed(load_classifier(judge, self.data.space, named_class(self.config.judge))), images)
+            judge_of_set = placed(load_classifier(judge, self.data.space, named_class(self.config.judge)))
+            return judge_accepted(folder / JUDGED_FILE, judge_of_set, images)
         except RequestError as error:
             return f"judge: not asked, for {error}"
 
