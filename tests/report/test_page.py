@@ -156,8 +156,8 @@ def test_the_reason_of_a_rejection_stands_beside_the_accepted_image_and_a_click_
     rest = table.drop(mucus.index)
     pd.concat([rest, first, then]).to_parquet(folder / "attempts.parquet")
     text, _ = page(folder)
-    label = "mucus, request 0: rejected, another class is more probable (gate: debris); accepted at attempt 2. Show all 2 attempts"
-    target = re.search(rf'popovertarget="([^"]+)" aria-label="{re.escape(label)}"', text)
+    label = "mucus, request 0: rejected, another class is more probable (gate: debris); accepted at attempt 2. Show all 2 attempts."
+    target = re.search(rf'popovertarget="([^"]+)">\s*<span class="sr">{re.escape(label)}', text)
     assert target
     shown = text.split(f'id="{target[1]}"', 1)[1].split("</div>\n</li>", 1)[0]
     cells = [[" ".join(c.split()) for c in row[1:]] for row in Outline(f"<div {shown}</div>").rows[1:]]
@@ -178,7 +178,7 @@ def test_confusion_matrices_show_every_count(make_trial: Callable[..., Path], tm
     text, outline = page(make_trial(tmp_path / "t"))
     rows = [r for r in outline.rows if len(r) == 10 and r[0] == "normal mucosa"]
     assert [[int(c) for c in r[1:] if c] for r in rows] == [[12, 38], [10, 40], [37, 4]]
-    assert len(re.findall(r'class="own"', text)) == 27
+    assert len(re.findall(r'class="own ', text)) == 27
 
 
 def test_trial_page_is_self_contained_and_runs_nothing(study: Path) -> None:
