@@ -1,4 +1,4 @@
-"""`pathsynth report <trial, study folder or bundle> … [--format html|md|csv|parquet|latex] [--into folder]
+"""`pathsynth report <trial, study folder or bundle> … [--format html|md|csv|parquet|latex|svg] [--into folder]
 [--include-real] [--watch] [--open]`.
 """
 
