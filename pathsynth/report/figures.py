@@ -57,7 +57,7 @@ def score_figure(trials: Sequence[TrialSummary]) -> bytes | None:
             axes.scatter([score.value], [place], 30, color=_COLOURS[0], zorder=4)
         axes.set_yticks(range(len(rows)), [f"{row.configuration} ({_seeds(len(row.seeds))})" for row in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xlabel(f"{SCORES[key][0]}: mean, 95% interval, and each seed")
+        figure.supxlabel(f"{SCORES[key][0]}: mean, 95% interval, and each seed", fontsize=9)
         axes.grid(axis="x", color="#e6e3ec")
         axes.set_axisbelow(True)
         return svg_bytes(figure)
