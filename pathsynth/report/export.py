@@ -28,7 +28,7 @@ _SCORES = {
     "accuracy": "accuracy",
     "macro_precision": "macro precision",
     "macro_recall": "macro recall",
-    "macro_f1": "macro F1",
+    "macro_f1": "macro-F1",
     "kid": "KID to real images (judge's features)",
     "frechet_distance": "Fréchet distance to real images (judge's features)",
     "coverage": "coverage of real images (judge's features)",
@@ -162,7 +162,7 @@ def _leaderboard(trials: Sequence[TrialSummary]) -> str:
 
 
 def _side_by_side(trials: Sequence[TrialSummary]) -> str:
-    heads = ["trial", "macro F1 before filtering, gate", "macro F1 before filtering, judge", "acceptance", "judge accuracy of the accepted"]
+    heads = ["trial", "macro-F1 before filtering, gate", "macro-F1 before filtering, judge", "acceptance", "judge accuracy of the accepted"]
     rows = []
     for trial in trials:
         scores = (trial.f1_gate, trial.f1_judge, trial.acceptance, trial.accepted_judge)
@@ -227,7 +227,7 @@ def _classifiers(scores: Scores) -> str:
                 who = "colour alone" if scorer == COLOUR else scorer
                 plain_values = (f"{metric.value:.3f}" if metric else "" for metric in (auc, ece))
                 rows.append([f"{who}, {split}", _shown(accuracy), _shown(f1), *plain_values])
-    return _table(["classifier on real images", "accuracy", "macro F1", "AUC", "calibration error"], rows) if rows else ""
+    return _table(["classifier on real images", "accuracy", "macro-F1", "AUC", "calibration error"], rows) if rows else ""
 
 
 def _class_closeness(scores: Scores) -> str:

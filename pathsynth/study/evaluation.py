@@ -36,6 +36,7 @@ from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
 from pathsynth.sampling.gate import class_features, class_probabilities
 from pathsynth.sampling.pictures import contact_sheet, read_png
+from pathsynth.study.trial_table import format_score
 from pathsynth.training.classifier import SCORES, ClassifierScores, score_classifier
 from pathsynth.training.media import show_confusion, show_numbers, show_pictures
 from pathsynth.vocabulary.labels import LabelSpace
@@ -320,11 +321,11 @@ def log_classifier(loggers: Sequence[Logger], scores: Sequence[ClassifierScores]
 
 
 def format_scores(path: Path) -> str:
-    """A line with the overall scores of a ``scores.json``: "test: accuracy 0.913 (0.89–0.93, n = 450), macro F1 …"."""
+    """A line with the overall scores of a ``scores.json``: "test: accuracy 0.913 [0.890, 0.932] n=450, macro-F1 …"."""
     overall = [m for m in map(Metric.from_json, json.loads(path.read_text(encoding="utf-8"))) if m.class_ is None]
     shown = {m.metric: m for m in overall if m.metric in ("accuracy", "macro_f1")}
     splits = dict.fromkeys(m.split for m in shown.values())
-    values = [f"{name.replace('_f1', ' F1')} {m.value:.3f} ({m.low:.3f}–{m.high:.3f}, n = {m.n})" for name, m in sorted(shown.items())]
+    values = [f"{name.replace('_f1', '-F1')} {format_score(m)}" for name, m in sorted(shown.items())]
     return f"real images ({', '.join(map(str, splits))}): {', '.join(values)}"
 
 

@@ -72,7 +72,7 @@ def test_figures_for_a_paper_keep_their_text_and_are_the_same_bytes_again(make_s
     assert {"mucus", "before filtering, judge", "named by the classifier"} <= texts[0]
     assert {"training step", "loss on held-out images", "lora.rank=16"} <= texts[1]
     board = ["lora.rank=16 (3 seeds)", "lora.rank=4 (3 seeds)", "lora.rank=1 (2 seeds)"]
-    assert {*board, "macro F1 before filtering, judge: mean, 95% interval, and each seed"} <= texts[2]
+    assert {*board, "macro-F1 before filtering, judge: mean, 95% interval, and each seed"} <= texts[2]
     leader = [t.result.extras["before filtering/gate"] for t in collect_trials(folder) if t.result and t.settings["lora.rank"] == "16"]
     assert str(sum(matrix[0][0] for matrix in leader)) in texts[0]
 
