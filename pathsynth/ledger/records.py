@@ -65,6 +65,13 @@ class Metric:
         return cls(**{"class_" if key == "class" else key: value for key, value in record.items()})
 
 
+def format_score(metric: Metric) -> str:
+    """As in "0.913 [0.890, 0.932] n=450"."""
+    if metric.low is None or metric.high is None:
+        return f"{metric.value:.3f} n={metric.n}"
+    return f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}] n={metric.n}"
+
+
 @dataclass(frozen=True)
 class Missing:
     """A metric that was not measured, and why."""

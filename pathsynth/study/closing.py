@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from pathsynth.ledger.atomic import read_json
-from pathsynth.ledger.records import Metric
+from pathsynth.ledger.records import Metric, format_score
 from pathsynth.study.outcomes import Outcome, read_outcomes
 from pathsynth.study.state import DONE, INTERRUPTED, PRUNED, RUNNING, read_state, write_state
 from pathsynth.study.syncing import sync_hint
-from pathsynth.study.trial_table import RESULT, TrialRow, format_score, print_rows, trial_row
+from pathsynth.study.trial_table import RESULT, TrialRow, print_rows, trial_row
 
 _PATIENCE_SECONDS = 20.0
 _REFUSED = "refused"

@@ -21,7 +21,17 @@ from pathsynth.config.objects import build_object
 from pathsynth.config.schema import EvaluateConfig
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import write_json
-from pathsynth.ledger.records import JUDGED_FILE, RELIABILITY, Metric, Missing, Result, read_optimizer, read_result, write_result
+from pathsynth.ledger.records import (
+    JUDGED_FILE,
+    RELIABILITY,
+    Metric,
+    Missing,
+    Result,
+    format_score,
+    read_optimizer,
+    read_result,
+    write_result,
+)
 from pathsynth.ledger.stages import read_built
 from pathsynth.ledger.versions import versions
 from pathsynth.metrics.agreement import wilson
@@ -37,7 +47,6 @@ from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
 from pathsynth.sampling.gate import class_features, class_probabilities
 from pathsynth.sampling.pictures import contact_sheet, read_png
-from pathsynth.study.trial_table import format_score
 from pathsynth.training.classifier import SCORES, ClassifierScores, score_classifier
 from pathsynth.training.media import show_confusion, show_numbers, show_pictures
 from pathsynth.vocabulary.labels import LabelSpace

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pathsynth.ledger.errors import RequestError
-from pathsynth.ledger.records import Metric, read_metrics
+from pathsynth.ledger.records import Metric, format_score, read_metrics
 from pathsynth.study.state import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, WAITING, TrialState, read_state
 
 MANIFEST, RESULT = "manifest.json", "result.json"
@@ -148,10 +148,3 @@ def duration(seconds: float) -> str:
         return f"{minutes} min"
     hours, rest = divmod(minutes, 60)
     return f"{hours} h {rest} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
-
-
-def format_score(metric: Metric) -> str:
-    """As in "0.913 [0.890, 0.932] n=450"."""
-    if metric.low is None or metric.high is None:
-        return f"{metric.value:.3f} n={metric.n}"
-    return f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}] n={metric.n}"
