@@ -1,12 +1,15 @@
 """What a ready set draws, scored by its own gate and judge as they are stored in it, beside real images.
 
-    python -m benchmarks.ready --real FOLDER --out FILE.json [--n 100] [--split test] [--keep FOLDER] [--overall] [OVERRIDE …]
+    python -m benchmarks.ready --real FOLDER --out FILE.json [--n 100] [--split test] [--keep FOLDER] [--overall]
+        [--judge NAME=FOLDER …] [--last NAME=FOLDER] [OVERRIDE …]
 
 The overrides are those of ``pathsynth generate``; without any, the shipped set draws as it does by default (``data.root=FOLDER`` names
 another, sampling.steps=20 changes a setting). n slots of every class are filled as an evaluation fills them, on its own seeds, and
 scored as it scores them, with ``--real``'s pathmnist.npz (a subset is fine) as the real data: ``metrics`` are records as in
 a result.json, ``figures`` what both classifiers make of real images as they are, and as the base's autoencoder gives them back, which is
-as well as any adapter could draw them. ``--keep`` is where the images stay, rejected first attempts among them (``benchmarks.usefulness``).
+as well as any adapter could draw them. ``--judge`` adds a classifier (a trial of ``pathsynth classify``, trained on images that the gate
+has not seen) to a panel that scores the images and chooses nothing; ``--last`` names one more, of a further family, that stays out of the
+panel and has scored nothing before. ``--keep`` is where the images stay, rejected first attempts among them (``benchmarks.usefulness``).
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +31,7 @@ from pathsynth.data.catalogue import open_data, ready_set
 from pathsynth.data.dataset import DataSet, LabelledImages
 from pathsynth.data.ready import ReadySet
 from pathsynth.ledger.atomic import write_json
+from pathsynth.ledger.records import PANEL_JUDGE
 from pathsynth.metrics.agreement import Interval, wilson
 from pathsynth.metrics.protocol import evaluate_set, real_reference
 from pathsynth.models.base import Base, load_base, reconstructed
@@ -40,7 +45,9 @@ from pathsynth.sampling.gate import Gate, class_probabilities
 from pathsynth.sampling.generation import generate_set
 from pathsynth.sampling.slots import Stream, slots_of
 from pathsynth.study.acceptance import acceptance_rules
+from pathsynth.study.evaluation import ImageSet
 from pathsynth.study.job import check
+from pathsynth.study.panel import score_by_panel
 
 
 def main() -> None:
@@ -50,13 +57,16 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=100, help="slots a class (default: 100)")
     parser.add_argument("--split", default="test", choices=("val", "test"), help="real images compared with (default: test)")
     parser.add_argument("--keep", type=Path, help="folder for the images and their ledger, not there yet (default: they are not kept)")
+    parser.add_argument("--judge", action="append", default=[], type=_named, metavar="NAME=FOLDER", help="one of a panel; may be repeated")
+    parser.add_argument("--last", type=_named, metavar="NAME=FOLDER", help="a judge that stays out of the panel")
     parser.add_argument("--overall", action="store_true", help="write no figures of single classes, nor those of real images")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="as for `pathsynth generate`")
     words = parser.parse_args()
     if words.keep and words.keep.exists():
         parser.error(f"{words.keep} is there already; name another folder")
     with tempfile.TemporaryDirectory() as folder:
-        report, tables = measure(words.real, words.n, words.split, words.keep or Path(folder), words.overrides)
+        judges = Judges(dict(words.judge), *(words.last or (None, None)))
+        report, tables = measure(words.real, words.n, words.split, words.keep or Path(folder), judges, words.overrides)
     if words.overall:
         report = {**report, "metrics": [m for m in report["metrics"] if m["class"] is None], "figures": {}}
     words.out.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +74,31 @@ def main() -> None:
     print("\n\n".join(tables))
 
 
-def measure(real: str, n: int, split: str, folder: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+@dataclass(frozen=True)
+class Judges:
+    """Folders of classifiers: a panel's by name, and that of one more, which stays out of it."""
+
+    panel: dict[str, Path]
+    last_name: str | None = None
+    last: Path | None = None
+
+    def loaded(self, data: DataSet) -> tuple[dict[str, Classifier], dict[str, Classifier]]:
+        """The panel, and the last one, by their names as scorers."""
+        panel = {f"{PANEL_JUDGE}{name}": load_classifier(folder, data.space) for name, folder in self.panel.items()}
+        last = {f"{PANEL_JUDGE}{self.last_name}": load_classifier(self.last, data.space)} if self.last else {}
+        return panel, last
+
+
+def _named(text: str) -> tuple[str, Path]:
+    name, _, folder = text.partition("=")
+    if not name or not Path(folder).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is not a name and the folder of a classifier, as in regnet=multirun/panel/<trial>")
+    return name, Path(folder)
+
+
+def measure(
+    real: str, n: int, split: str, folder: Path, judges: Judges, overrides: Sequence[str]
+) -> tuple[dict[str, Any], list[str]]:
     """All that goes into the file, and its tables in Markdown."""
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         request = check(compose("generate", list(overrides)), overrides)
@@ -78,6 +112,13 @@ def measure(real: str, n: int, split: str, folder: Path, overrides: Sequence[str
     reference = real_reference(classifiers["judge"], data, split, n * len(data.space), config.seed, partial(reconstructed, base))
     rows = _drawn(ready, base, classifiers["gate"], data, n, config.sampling, folder)
     metrics = evaluate_set(rows, folder, classifiers["judge"], data, reference, config.seed).metrics
+    panel, last = judges.loaded(data)
+    images = ImageSet(tuple(rows), folder)
+    if panel:
+        metrics += score_by_panel(images, panel, data, config.seed, "canonical").metrics
+    if last:
+        metrics += tuple(m for m in score_by_panel(images, last, data, config.seed, "canonical").metrics if m.scorer in last)
+    classifiers |= panel | last
     report = {
         "machine": machine(),
         "sampling": config.sampling.model_dump(mode="json"),

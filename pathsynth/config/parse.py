@@ -141,7 +141,8 @@ def _line(fault: ErrorDetails) -> str:
 def _typed_key(loc: tuple[int | str, ...]) -> str:
     """The key as people type it; pydantic adds the members of a union and places in a list to it."""
     parts = [part for part in loc if isinstance(part, str) and re.fullmatch(r"[a-z_0-9]+", part)]
-    kept = parts[:2] or [".".join(map(str, loc))]  # a name that is none of ours is told as it is
+    depth = 4 if parts[:2] == ["evaluate", "judges"] else 2
+    kept = parts[:depth] or [".".join(map(str, loc))]  # a name that is none of ours is told as it is
     return kept[1] if kept[0] == "generate" and len(kept) == 2 else ".".join(kept)
 
 

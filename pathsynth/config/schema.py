@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from pathsynth.config.lightning import why_refused
 from pathsynth.config.objects import require_target
@@ -271,6 +271,13 @@ def classifier_of(group: str, values: Mapping[str, Any]) -> AnyClassifier:
     training = {name: value for name, value in plain.items() if name in known}
     arguments = {name: value for name, value in plain.items() if name not in known}
     return OwnClassifierConfig.model_validate({**training, "module": {"_target_": values["_target_"], **arguments}})
+
+
+def _judge_of_panel(values: Any) -> Any:
+    return classifier_of("evaluate.judges", values) if isinstance(values, Mapping) else values
+
+
+PanelJudge = Annotated[OwnClassifierConfig | ClassifierConfig, BeforeValidator(_judge_of_panel)]
 
 
 class LoraConfig(_Group):
@@ -647,6 +654,20 @@ class EvaluateConfig(_Group):
     latter two take turns."""
     metrics: dict[str, dict[str, Any]] = Field({})
     """Further metrics, each a class of your own under the name that its records have, with its arguments."""
+    judges: dict[str, PanelJudge] = Field({})
+    """A panel of further classifiers by name, which score the images and choose nothing; `evaluate/judges=panel` names three."""
+
+    @field_validator("judges", mode="before")
+    @classmethod
+    def _name_judges(cls, judges: Any) -> Any:
+        for name, judge in judges.items() if isinstance(judges, Mapping) else ():
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", str(name)) or name == "test":
+                raise ValueError(f"evaluate.judges.{name}: name a judge by lower-case letters, digits and _, and not test")
+            if isinstance(judge, Mapping) and judge.get("_target_", CLASSIFIER) != CLASSIFIER:
+                require_target(f"evaluate.judges.{name}", judge, "my_gate.MyGate")
+            if isinstance(judge, Mapping) and judge.get("test"):
+                raise ValueError(f"evaluate.judges.{name}.test has no effect: the panel is scored on evaluate.split; leave it out")
+        return judges
 
     @field_validator("metrics")
     @classmethod

@@ -24,6 +24,10 @@ _RESULT = "result.json"
 OPTIMIZER_FILE = "optimizer.json"
 """In the folder of a fine-tune: a list of :class:`OptimizerGroup` records."""
 _OPTIMIZER = "optimizer"
+PANEL_JUDGE = "judge_"
+"""What the names of a panel's judges start with, as scorers and as stages; the name in ``evaluate.judges`` follows."""
+PANEL_MEAN, PANEL_WORST, PANEL_MAJORITY = "panel_mean", "panel_worst", "panel_majority"
+"""The scorers of a panel as a whole."""
 RELIABILITY = "reliability"
 _SCHEMA = Path(__file__).with_name("result.schema.json")
 

@@ -125,6 +125,53 @@ def macro_interval(
     }
 
 
+def panel_accuracy(labels: np.ndarray, predictions: np.ndarray) -> Interval:
+    """The mean accuracy of several judges on the same images, with Wilson's interval of as many images as its variance is worth.
+
+    Images are the sample, judges are given: an image that all judges take for the same counts once.
+
+    Args:
+        labels: int (N,), N ≥ 1.
+        predictions: int (J, N), a row a judge; −1 is always wrong.
+    """
+    hits = (predictions == labels).mean(axis=0)
+    value, n = float(hits.mean()), len(hits)
+    variance = float(hits.var(ddof=1)) / n if n > 1 else value * (1 - value)
+    return effective_wilson(value, n / design_effect(variance, value * (1 - value) / n, 0.5 / n**2))
+
+
+def panel_macro_interval(
+    labels: np.ndarray, predictions: np.ndarray, classes: int, seed: int, resamples: int = 2000, level: float = 0.95
+) -> dict[str, Interval]:
+    """As :func:`macro_interval`, of the mean of several judges' scores; a draw holds the same images for all of them.
+
+    Args:
+        labels: int (N,).
+        predictions: int (J, N), a row a judge; −1 is always wrong.
+        classes, seed: as for :func:`macro_interval`.
+    """
+    rng = np.random.default_rng(seed)
+    asked = np.bincount(labels, minlength=classes)
+    hits, answered = (np.zeros((len(predictions), resamples, classes)) for _ in range(2))
+    drawn_of = np.zeros(classes)
+    for label in np.flatnonzero(asked):
+        own = predictions[:, labels == label]
+        drawn_of[label] = max(asked[label] - 1, 1)
+        draws = rng.multinomial(drawn_of[label], np.full(asked[label], 1 / asked[label]), size=resamples)
+        for judge, predicted in enumerate(own):
+            counts = draws @ (predicted[:, None] == np.arange(classes)).astype(np.int64)
+            hits[judge, :, label] = counts[:, label]
+            answered[judge] += counts
+    scores = [_scores(_counts(labels, predicted, classes)) for predicted in predictions]
+    drawn = _ratios(hits, answered, drawn_of)
+    present, n = asked > 0, float(hmean(asked[asked > 0])) * int((asked > 0).sum())
+    names = ("macro_precision", "macro_recall", "macro_f1")
+    return {
+        name: _macro_interval(np.mean([score[place] for score in scores], axis=0), drawn[place].mean(axis=0), present, n, level)
+        for place, name in enumerate(names)
+    }
+
+
 def _macro_interval(score: np.ndarray, drawn: np.ndarray, present: np.ndarray, n: float, level: float) -> Interval:
     """Of a score by class (C,) and its draws (R, C); a class that is not ``present``, bool (C,), scores 0 for certain.
 
@@ -185,8 +232,12 @@ def _scores(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Precision, recall and F1, each (..., C), of counts (..., C, C + 1)."""
     confusion = counts[..., :-1]
     hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
-    answered, asked = confusion.sum(axis=-2), counts.sum(axis=-1)
-    return _ratio(hits, answered), _ratio(hits, asked), _ratio(2 * hits, answered + asked)
+    return _ratios(hits, confusion.sum(axis=-2), counts.sum(axis=-1))
+
+
+def _ratios(hits: np.ndarray, answered: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision, recall and F1, each (..., C), of counts (..., C)."""
+    return _ratio(hits, answered), _ratio(hits, np.broadcast_to(asked, hits.shape)), _ratio(2 * hits, answered + asked)
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

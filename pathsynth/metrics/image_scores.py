@@ -153,15 +153,15 @@ def overall_metrics(scored: Scored, data: RealData, seed: int, prompts: str | No
     ]
 
 
-def agreement_metrics(scored: Scored, data: RealData, seed: int, prompts: str | None) -> list[Metric]:
+def agreement_metrics(scored: Scored, data: RealData, seed: int, prompts: str | None, split: str = "generated") -> list[Metric]:
     """Those, and precision, recall and F1 of each class."""
     result = agreement(scored.labels, scored.predictions, len(data.space))
 
     def record(metric: str, value: float, low: float | None, high: float | None, count: int, slug: str) -> Metric:
-        return Metric(metric, value, low, high, count, "image", slug, "generated", scored.stage, scored.scorer, prompts, data.name, seed)
+        return Metric(metric, value, low, high, count, "image", slug, split, scored.stage, scored.scorer, prompts, data.name, seed)
 
     hits = scored.labels == scored.predictions
-    records = overall_metrics(scored, data, seed, prompts)
+    records = overall_metrics(scored, data, seed, prompts, split)
     for c in data.space.classes:
         asked = int((scored.labels == c.index).sum())
         answered = int((scored.predictions == c.index).sum())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from pathsynth.ledger.records import Metric
+from pathsynth.ledger.records import PANEL_MEAN, PANEL_WORST, Metric
 from pathsynth.report.collect import TrialSummary
 from pathsynth.report.comparison import seconds_per_accepted
 from pathsynth.report.glossary import load_glossary
@@ -211,9 +211,36 @@ MEASURES: tuple[Measure, ...] = (
 )
 
 
+PANEL_MEASURES: tuple[Measure, ...] = (
+    _measure(
+        "f1_panel",
+        "F1, panel",
+        "Macro-F1 before filtering, mean of the panel",
+        f"{_F1} Here {_CLASSES[BEFORE]}, named by each judge of the panel, which chooses nothing; the mean over the judges.",
+        ("macro_f1", BEFORE, PANEL_MEAN),
+    ),
+    _measure(
+        "f1_worst",
+        "F1, worst",
+        "Macro-F1 before filtering, worst of the panel",
+        f"{_F1} Here {_CLASSES[BEFORE]}, named by the judge of the panel that gives the lowest score.",
+        ("macro_f1", BEFORE, PANEL_WORST),
+    ),
+    _measure(
+        "confirmed_panel",
+        "confirmed, panel",
+        "Accepted images that the panel confirms, mean",
+        "Share of the accepted images that a judge of the panel names as the class asked for; the mean over the judges.",
+        ("accuracy", AFTER, PANEL_MEAN),
+    ),
+)
+"""Those of a panel of judges, shown where a trial has one."""
+
+
 def measures(trials: Sequence[TrialSummary]) -> tuple[Measure, ...]:
-    """:data:`MEASURES`, and behind them the metrics of the user's own, over all classes, that any of the trials has."""
-    taken = {m.alias for m in MEASURES}
+    """:data:`MEASURES`, and behind them those of a panel and the user's own metrics over all classes, where any of the trials has them."""
+    known = (*MEASURES, *(m for m in PANEL_MEASURES if any(m.read(trial) for trial in trials)))
+    taken = {m.alias for m in known}
     own: list[Measure] = []
     for key, (name, read) in score_columns(trials).items():
         if key in SCORES:
@@ -224,7 +251,7 @@ def measures(trials: Sequence[TrialSummary]) -> tuple[Measure, ...]:
         taken.add(alias)
         told = f"{name}: a metric of this study's own (evaluate.metrics)."
         own.append(Measure(key, alias, name, name, told, NOT_KNOWN, 3, -math.inf, math.inf, partial(_of_metric, read)))
-    return (*MEASURES, *own)
+    return (*known, *own)
 
 
 def _of_metric(read: Callable[[TrialSummary], Metric | None], trial: TrialSummary) -> Reading | None:

@@ -14,6 +14,7 @@ from pathsynth.report import paper
 from pathsynth.report.bounds import FEW_CLASSES, WEAKEST, ImagePlan, image_plan, weakest
 from pathsynth.report.collect import TrialSummary
 from pathsynth.report.images import ACCEPTED, FIRST, REAL, RejectionCount, TrialImages, nearest_pairs, rejection_counts, trial_images
+from pathsynth.report.panel_view import PanelView, panel_view
 from pathsynth.report.plots import GATE_COLOUR, history_plot, reliability_plot
 from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, REJECTED, Cell, Scores, cell
 from pathsynth.report.strips import Strip, image_strip, png_uri
@@ -142,6 +143,7 @@ class TrialView:
     class_closeness: ClassTable
     trust: tuple[Row, ...]
     common_errors: tuple[Row, ...]
+    panel: PanelView | None
     own_metrics: tuple[Row, ...]
     pictures: tuple[Pictures, ...]
     nearest: tuple[Nearest, ...]
@@ -195,6 +197,7 @@ def trial_view(trial: TrialSummary, real: bool = False, study_page: str = "") ->
         class_closeness=_class_table(scores, _class_closeness(scores)),
         trust=_trust(scores),
         common_errors=_common_errors(scores),
+        panel=panel_view(scores, class_name),
         own_metrics=_own_metrics(scores),
         pictures=_pictures(images, plan),
         nearest=_nearest(trial.folder, plan) if shown else (),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pathsynth.ledger.records import Metric
 from pathsynth.report import paper
+from pathsynth.report.panel_view import panel_sentence
 from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, REJECTED, Scores, percent
 
 
@@ -42,6 +43,7 @@ def verdict(scores: Scores) -> str:
 def remarks(scores: Scores, names: Mapping[str, str]) -> tuple[str, ...]:
     """Short sentences on what deserves a look; ``names`` maps class slugs to names."""
     found = (
+        panel_sentence(scores),
         _phantoms(scores),
         _hardest(scores, names),
         _exhausted(scores),

@@ -83,8 +83,16 @@ def _classifiers(config: RunConfig) -> Iterator[ObjectRequest]:
         named = getattr(config, key)
         if isinstance(named, OwnClassifierConfig):
             option = f"{'classifier' if key == 'classifier' else f'classifier@{key}'}={OWN_OPTIONS[key]}"
-            hint = f"choose {option}, which leaves out the arguments of ours" if named.has_arguments_of_ours else ""
-            yield ObjectRequest(key, named.module, _LIGHTNING_MODULE, ("classes", "size"), hint)
+            yield _classifier(key, named, option)
+    for name, judge in (config.evaluate.judges if config.evaluate else {}).items():
+        if isinstance(judge, OwnClassifierConfig):
+            key = f"evaluate.judges.{name}"
+            yield _classifier(key, judge, f"+classifier@{key}={OWN_OPTIONS['judge']}")
+
+
+def _classifier(key: str, named: OwnClassifierConfig, option: str) -> ObjectRequest:
+    hint = f"choose {option}, which leaves out the arguments of ours" if named.has_arguments_of_ours else ""
+    return ObjectRequest(key, named.module, _LIGHTNING_MODULE, ("classes", "size"), hint)
 
 
 def _sampling_objects(config: RunConfig) -> Iterator[ObjectRequest]:

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from pathsynth.ledger.contents import RECORD
-from pathsynth.study.plan import CLASSIFIERS, StagePlan
+from pathsynth.study.plan import StagePlan, trains_classifier
 from pathsynth.study.trial_table import duration
 
 _CLASSES = 9
@@ -76,7 +76,7 @@ class _Rates:
 
     def _kind(self, name: str, settings: Mapping[str, Any], parents: Mapping[str, str]) -> tuple[str | None, ...]:
         """What stages have in common whose times can be compared."""
-        if name in CLASSIFIERS:
+        if trains_classifier(name):
             return (parents.get("data"), settings.get("architecture") or settings.get("module", {}).get("_target_"))
         return (self._base(parents),)
 
@@ -104,7 +104,7 @@ def work(name: str, settings: Mapping[str, Any]) -> float:
 
     A fine-tune's are passes of the denoiser in training and in validations, a generation's at its whole budget of attempts.
     """
-    if name in CLASSIFIERS:
+    if trains_classifier(name):
         return float(settings["epochs"])
     if name == "finetune":
         images = settings["max_steps"] * settings["batch_size"] * settings.get("accumulate", 1)

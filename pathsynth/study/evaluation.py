@@ -27,6 +27,7 @@ from pathsynth.metrics.agreement import wilson
 from pathsynth.metrics.calibration import ConfidenceBin
 from pathsynth.metrics.colour import ColourClassifier
 from pathsynth.metrics.custom import EvaluationData, ImageMetric, ImageSample, RealSample, RecordContext, measure_all
+from pathsynth.metrics.image_scores import Evaluation
 from pathsynth.metrics.independence import error_correlation
 from pathsynth.metrics.neighbours import nearest
 from pathsynth.metrics.protocol import Reference, evaluate_set, real_reference
@@ -169,11 +170,11 @@ def _rows(bins: Sequence[ConfidenceBin]) -> list[list[int]]:
 
 
 def write_evaluation(
-    folder: Path, images: ImageSet, data: DataSet, config: RunConfig, identity: str, built: Mapping[str, Path]
+    folder: Path, images: ImageSet, data: DataSet, config: RunConfig, identity: str, built: Mapping[str, Path], panel: Evaluation
 ) -> None:
     """Score the set and write ``result.json``, with the classifiers' own scores on real images in the same table.
 
-    ``built``: the folders of the trial's finished stages, by name.
+    ``built``: the folders of the trial's finished stages, by name. ``panel``: what a panel of judges says, empty without one.
     """
     judge = placed(load_classifier(built["judge"], data.space, named_class(config.judge)))
     reached, classifiers, reliabilities = _scores(built["reference"] / _SCORES, data.name)
@@ -188,9 +189,9 @@ def write_evaluation(
         identity=identity,
         versions=versions(),
         settings=config.model_dump(mode="json", exclude={"multirun"}),
-        metrics=(*evaluation.metrics, *own[0], *classifiers),
+        metrics=(*evaluation.metrics, *own[0], *classifiers, *panel.metrics),
         missing=(*evaluation.missing, *own[1], *_unknown(classifiers)),
-        extras={**evaluation.confusions, **reliabilities},
+        extras={**evaluation.confusions, **panel.confusions, **reliabilities},
         timings={name: own.seconds for name, own in came.items() if own.seconds is not None},
         stages={name: own.provenance for name, own in came.items() if own.provenance},
         optimizer=read_optimizer(built["finetune"]),

@@ -57,7 +57,8 @@ from pathsynth.study.evaluation import (
 )
 from pathsynth.study.image_check import decode_into
 from pathsynth.study.manifest import add_optimizer
-from pathsynth.study.plan import CLASSIFIERS, Plan, StagePlan, next_stage
+from pathsynth.study.panel import panel_evaluation, panel_of, write_panel_scores
+from pathsynth.study.plan import Plan, StagePlan, next_stage, trains_classifier
 from pathsynth.study.run_metadata import artifact_card, artifact_names, classifier_card, trial_card
 from pathsynth.study.state import ADDRESS
 from pathsynth.training.callbacks import named_callbacks
@@ -163,8 +164,10 @@ class Trial:
             "look": self.make_cut,
             "generate": self.make_images,
             "reference": self.make_reference,
+            "panel": lambda folder: write_panel_scores(folder, self.built, self.data, self.config),
             "evaluate": self.make_evaluation,
             "pretrain": self.make_base,
+            **{role: partial(self.make_classifier, role=role, config=judge) for role, judge in panel_of(self.config).items()},
         }
         record = {**stage.settings, "parents": stage.parents}
         self.built[stage.name] = self.store.build(stage.name, stage.identity, record, makers[stage.name], self.provenance(stage.name))
@@ -178,7 +181,7 @@ class Trial:
     def keep(self, stage: StagePlan) -> None:
         """Log what a finished stage made as an artifact: a classifier by its own run (if it was trained here), else by the trial's."""
         card = artifact_card(stage, self.built[stage.name])
-        if card and stage.name in CLASSIFIERS:
+        if card and trains_classifier(stage.name):
             own = self.trained.pop(stage.name, None)
             keep_artifact([own] if own else [], card)
             close(own)
@@ -210,7 +213,7 @@ class Trial:
         """The trial's own run; it begins when the classifiers are there, and is told that it uses them."""
         logger = open_logger(self.config.tracking, self.folder, trial_card(self.config, self.plan, self.folder.name))
         if logger:
-            use_artifacts([logger], artifact_names({s.name: s.identity for s in self.plan.stages if s.name in CLASSIFIERS}))
+            use_artifacts([logger], artifact_names({s.name: s.identity for s in self.plan.stages if trains_classifier(s.name)}))
         address = online_address(logger)
         if address:
             write_text(self.folder / ADDRESS, f"{address}\n")
@@ -385,7 +388,8 @@ class Trial:
         assert self.config.evaluate
         images = ImageSet.read(self.built["generate"])
         write_sheets(folder / "grids", images, self.data, self.config.evaluate.split)
-        write_evaluation(folder, images, self.data, self.config, self.plan.identity, self.built)
+        panel = panel_evaluation(images, self.built, self.data, self.config)
+        write_evaluation(folder, images, self.data, self.config, self.plan.identity, self.built, panel)
 
     def make_base(self, folder: Path) -> None:
         assert self.config.pretrain

@@ -13,6 +13,7 @@ from pathsynth.config.schema import FINETUNE_TARGET, REGENERATION, TRAINER_TARGE
 from pathsynth.data.catalogue import ready_set
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest, stage_identity
+from pathsynth.ledger.records import PANEL_JUDGE
 from pathsynth.sampling.request import requested_prompts
 from pathsynth.sampling.scheduler import scheduler_of
 from pathsynth.study.fingerprints import (
@@ -31,10 +32,24 @@ _Settings = TypeVar("_Settings")
 CLASSIFIERS = ("gate", "judge", "classifier")
 """Stages that train a classifier. They have a run of their own in a tracker, for trials share them."""
 
-_BEFORE_FINETUNE = ("cache", "gate", "judge")
-"""Stages that need none of the others."""
 
-_DERIVED = ("decode", "reference")
+def stage_kind(name: str) -> str:
+    """What a stage is built as: the judges of a panel as the judge, others as their names say."""
+    return "judge" if is_panel_judge(name) else name
+
+
+def is_panel_judge(name: str) -> bool:
+    return name.startswith(PANEL_JUDGE) and name != "judge_test"
+
+
+def trains_classifier(name: str) -> bool:
+    return stage_kind(name) in CLASSIFIERS
+
+
+_BEFORE_FINETUNE = ("cache", "gate", "judge")
+"""Kinds of stages that need none of the others."""
+
+_DERIVED = ("decode", "reference", "panel")
 """Stages that hold nothing but what others, of the same parents, are made of or make: a trial is told apart by those."""
 
 PROTOCOL = 7
@@ -97,6 +112,7 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     "look": {"classes": {}},
     "generate": {"threshold": 0.0, "classes": {}},
     "reference": {"canvas": None},
+    "panel": {},
     "evaluate": {"protocol": 1, "prompts": "canonical", "metrics": {}, "classes": {}},
 }
 """Settings at which a stage does what it did before the setting existed; they are left out of its identity.
@@ -194,7 +210,7 @@ def next_stage(waiting: Sequence[StagePlan], busy: Callable[[StagePlan], bool]) 
     that start together train gate and judge side by side.
     """
     for stage in waiting:
-        if stage.name not in _BEFORE_FINETUNE:
+        if stage_kind(stage.name) not in _BEFORE_FINETUNE:
             break
         if not busy(stage):
             return stage
@@ -228,17 +244,20 @@ class _Planner:
             self._classifier("gate", self._config.gate)
             if command in ("run", "evaluate"):
                 self._classifier("judge", self._config.judge)
+                for name, judge in self._panel.items():
+                    self._classifier(name, judge)
             self._tests()
             self._finetune()
             if command != "finetune":
                 self._generate()
             if command in ("run", "evaluate"):
                 self._reference()
+                self._panel_scores()
                 self._evaluate()
         return tuple(self._stages.values())
 
     def _add(self, name: str, settings: dict[str, Any], **parents: str) -> None:
-        identity = stage_identity(name, settings, parents, NEUTRAL[name])
+        identity = stage_identity(stage_kind(name), settings, parents, NEUTRAL[stage_kind(name)])
         self._stages[name] = StagePlan(name, identity, settings, parents)
 
     def _pretrain(self) -> None:
@@ -338,15 +357,28 @@ class _Planner:
         self._add("generate", settings, **parents)
 
     def _reference(self) -> None:
-        compared = _needed(self._config.evaluate, "evaluate").model_dump(mode="json", exclude={"prompts", "metrics"})
+        compared = _needed(self._config.evaluate, "evaluate").model_dump(mode="json", exclude={"prompts", "metrics", "judges"})
         settings = {**compared, "canvas": _needed(self._config.base, "base").canvas, "protocol": PROTOCOL}
         parents = {"data": self._data.identity, "base": self._base.identity}
         self._add("reference", settings, **parents, judge=self._identity("judge"), gate=self._identity("gate"))
 
+    @property
+    def _panel(self) -> dict[str, AnyClassifier]:
+        """The further judges of an evaluation, by the names of their stages."""
+        evaluate = _needed(self._config.evaluate, "evaluate")
+        return {f"{PANEL_JUDGE}{name}": judge for name, judge in evaluate.judges.items()}
+
+    def _panel_scores(self) -> None:
+        if self._panel:
+            parents = {name: self._identity(name) for name in ("gate", "judge", *self._panel)}
+            settings = {"split": _needed(self._config.evaluate, "evaluate").split, "protocol": PROTOCOL}
+            self._add("panel", settings, data=self._data.identity, **parents)
+
     def _evaluate(self) -> None:
         evaluate = _needed(self._config.evaluate, "evaluate")
-        settings = {**evaluate.model_dump(mode="json"), "protocol": PROTOCOL, "classes": class_digests(targets(evaluate.metrics))}
-        parents = {name: self._identity(name) for name in ("generate", "judge", "gate")}
+        scored = evaluate.model_dump(mode="json", exclude={"judges"})  # they are parents
+        settings = {**scored, "protocol": PROTOCOL, "classes": class_digests(targets(evaluate.metrics))}
+        parents = {name: self._identity(name) for name in ("generate", "judge", "gate", *self._panel)}
         self._add("evaluate", settings, data=self._data.identity, **parents)
 
     def _request(self) -> dict[str, Any]:

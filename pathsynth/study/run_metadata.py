@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.config import AnyClassifier, RunConfig
-from pathsynth.study.plan import CLASSIFIERS, Plan, StagePlan
+from pathsynth.study.plan import CLASSIFIERS, Plan, StagePlan, stage_kind
 from pathsynth.study.redaction import shareable_value
 from pathsynth.training.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard, flat
 from pathsynth.training.media import ArtifactCard
@@ -58,9 +58,9 @@ def classifier_card(config: RunConfig, stage: StagePlan, classifier: AnyClassifi
 
 def artifact_card(stage: StagePlan, folder: Path) -> ArtifactCard | None:
     """What of a finished stage is kept as an artifact; None: nothing."""
-    if stage.name not in _KEPT:
+    if stage_kind(stage.name) not in _KEPT:
         return None
-    kind, _, files = _KEPT[stage.name]
+    kind, _, files = _KEPT[stage_kind(stage.name)]
     made_from = artifact_names(stage.parents)
     lineage: dict[str, Any] = {"settings": shareable_value(stage.settings), "parents": stage.parents, "made_from": made_from}
     return ArtifactCard(kind, _artifact_name(stage.name, stage.identity), folder, files, lineage)
@@ -68,11 +68,11 @@ def artifact_card(stage: StagePlan, folder: Path) -> ArtifactCard | None:
 
 def artifact_names(identities: Mapping[str, str]) -> list[str]:
     """The artifacts' names of those stages (stage → identity) that have one."""
-    return [_artifact_name(stage, identity) for stage, identity in identities.items() if stage in _KEPT]
+    return [_artifact_name(stage, identity) for stage, identity in identities.items() if stage_kind(stage) in _KEPT]
 
 
 def _artifact_name(stage: str, identity: str) -> str:
-    return f"{_KEPT[stage][1]}-{identity}"
+    return f"{_KEPT[stage_kind(stage)][1]}-{identity}"
 
 
 def _tags(words: Iterable[str | None]) -> tuple[str, ...]:

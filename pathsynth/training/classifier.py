@@ -252,7 +252,7 @@ class ClassifierScores:
     Of val these are the half on which neither its epoch nor its temperature was chosen (:meth:`DataSet.assessment`).
 
     ``ece`` is the expected calibration error of its probabilities, ``ece_uncalibrated`` that of the plain softmax. ``wrong``:
-    bool (n,), where its answer is not the label. ``reliability``: of its probabilities.
+    bool (n,), where its answer is not the label. ``probabilities``: calibrated, float64 (n, C). ``reliability``: of its probabilities.
     """
 
     split: str
@@ -264,6 +264,7 @@ class ClassifierScores:
     ece: float
     ece_uncalibrated: float
     wrong: np.ndarray
+    probabilities: np.ndarray
     reliability: list[ConfidenceBin]
 
     def records(self, space: LabelSpace, data: str, seed: int, scorer: str | None = None) -> list[Metric]:
@@ -379,6 +380,7 @@ def _scores(classifier: Classifier, split: str, images: LabelledImages, classes:
         ece=expected_calibration_error(probabilities, images.labels),
         ece_uncalibrated=expected_calibration_error(softmax(logits, axis=1), images.labels),
         wrong=predictions != images.labels,
+        probabilities=probabilities,
         reliability=reliability(probabilities, images.labels),
     )
 

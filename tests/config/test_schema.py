@@ -358,3 +358,23 @@ def test_values_of_data_that_do_not_go_together_are_refused(values: dict[str, An
     with pytest.raises(RequestError) as refusal:
         parse_config({**VALUES, "data": {"name": "folder", "size": 32, **values}})
     assert told in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("judges", "why"),
+    [
+        ({"Second": {}}, "evaluate.judges.Second: name a judge by lower-case letters"),
+        ({"test": {}}, "and not test"),
+        ({"second": {"test": True}}, "evaluate.judges.second.test has no effect"),
+        ({"second": {"epochs": "many"}}, "evaluate.judges.second.epochs: input should be a valid integer"),
+        ({"second": {"_target_": "nothing"}}, "evaluate.judges.second._target_"),
+    ],
+)
+def test_a_wrong_judge_of_a_panel_is_one_line_with_its_key(judges: dict[str, Any], why: str) -> None:
+    plain = {"architecture": "regnety_002", "stem": "small", "part": "b", "pretrained": False, "epochs": 1, "batch_size": 2, "lr": 1e-3}
+    rest = {"weight_decay": 0.0, "augment_d4": True, "augment_stain": True, "patience": 1, "seed": 5}
+    named = {name: {**plain, **rest, **judge} for name, judge in judges.items()}
+    with pytest.raises(RequestError) as refused:
+        parse_config({**VALUES, "evaluate": {"n": 2, "split": "val", "judges": named}})
+    assert why in str(refused.value)
+    assert "\n" not in str(refused.value)

@@ -9,7 +9,7 @@ import numpy as np
 from pathsynth.ledger.records import load_result
 from pathsynth.metrics.agreement import agreement, macro_interval, wilson
 from pathsynth.report.glossary import load_glossary, metric_terms
-from pathsynth.report.measures import CLASS_MEASURES, MEASURES
+from pathsynth.report.measures import CLASS_MEASURES, MEASURES, PANEL_MEASURES
 from pathsynth.study.evaluation import _common_errors
 from pathsynth.training.classifier import ClassifierScores
 from pathsynth.vocabulary.labels import COLORECTAL
@@ -36,7 +36,7 @@ def test_all_scores_of_classifiers_have_a_term():
     labels, wrong = np.arange(27) % 9, np.array([True] * 2 + [False] * 25)
     shown = np.where(wrong, (labels + 1) % 9, labels)
     macro = macro_interval(labels, shown, 9, seed=0)
-    scores = ClassifierScores("val", 27, agreement(labels, shown, 9), wilson(25, 27), macro, 0.9, 0.1, 0.2, wrong, [])
+    scores = ClassifierScores("val", 27, agreement(labels, shown, 9), wilson(25, 27), macro, 0.9, 0.1, 0.2, wrong, np.eye(9)[shown], [])
     records = scores.records(COLORECTAL, "toy", 0, "gate")
     records += _common_errors({"gate": (scores,), "judge": (scores,)}, "val", "toy", 0)
     assert {"auc", "ece_uncalibrated", "error_correlation", "f1"} <= {m.metric for m in records}
@@ -45,7 +45,7 @@ def test_all_scores_of_classifiers_have_a_term():
 
 def test_what_a_study_page_compares_has_a_term_and_the_same_better_side():
     terms, signs = load_glossary(), {"higher": 1, "lower": -1, None: 0}
-    for measure in MEASURES:
+    for measure in (*MEASURES, *PANEL_MEASURES):
         term = terms[measure.key.split("/")[0]]
         assert signs[term.better] == measure.better, measure.name
     assert {measure.metric for measure in CLASS_MEASURES} <= terms.keys()

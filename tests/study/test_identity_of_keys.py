@@ -76,6 +76,10 @@ def validated(**other: Any) -> dict[str, Any]:
     return {"regeneration": settings}
 
 
+SECOND_JUDGE = {
+    "architecture": "regnety_002", "stem": "small", "part": "b", "pretrained": False, "epochs": 1, "batch_size": 16, "lr": 1e-3,
+    "weight_decay": 0.0, "augment_d4": True, "augment_stain": True, "patience": 1, "seed": 5,
+}
 WATCHER = {"_target_": "pytorch_lightning.callbacks.LearningRateMonitor"}
 STRICT = {"_target_": "pathsynth.sampling.acceptance_rules.AtLeast", "threshold": 0.9}
 REVISING = {"_target_": "pathsynth.sampling.retry.StandardRetry", "revise": 0.5}
@@ -223,6 +227,7 @@ TABLE: Mapping[str, Sequence[Case]] = {
     "evaluate.split": [Case("test", frozenset({"reference", "evaluate"}))],
     "evaluate.prompts": [Case("held_out", DRAWN)],
     "evaluate.metrics": [Case({"mine": {"_target_": "a.Metric"}}, frozenset({"evaluate"}))],
+    "evaluate.judges": [Case({"second": SECOND_JUDGE}, frozenset({"judge_second", "panel", "evaluate"}))],
     "pretrain.root": [Case("/elsewhere")],
     **{f"pretrain.{key}": [Case(value, frozenset({"pretrain"}))] for key, value in _OF_PRETRAINING.items()},
 }

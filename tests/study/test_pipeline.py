@@ -132,6 +132,27 @@ def test_a_team_sees_gate_judge_and_trial_each_as_one_run(finished, offline_runs
     assert all(Path(entry["local_path"]).is_file() for entry in files), "what is sent later is still in its place"
 
 
+def test_a_panel_added_to_a_finished_trial_scores_its_images_and_trains_nothing_else(finished):
+    folder, base = finished
+    judge = ("+classifier@evaluate.judges.small=cs3darknet", "evaluate.judges.small.epochs=1", "evaluate.judges.small.seed=7")
+    code, output = run(folder, "run", f"base.path={base}", *SMALL, *judge, "study.name=panel")
+    assert code == 0, output
+    trial = the_trial(folder, "panel")
+    result, alone = read_result(trial / "result.json"), read_result(the_trial(folder) / "result.json")
+    for scorer in ("judge_small", "panel_mean", "panel_worst", "panel_majority"):
+        found = result.find("accuracy", "before filtering", scorer)
+        assert found and found.n == 18, scorer
+    assert result.find("accuracy", split="val", scorer="judge_small")
+    before = {m for m in alone.metrics if m.scorer == "judge"}
+    assert {m for m in result.metrics if m.scorer == "judge"} == before, "what the judge says stays the same"
+    plans = [json.loads((place / "manifest.json").read_text())["plan"]["stages"] for place in (the_trial(folder), trial)]
+    names = [{stage["identity"] for stage in stages} for stages in plans]
+    added = [stage["name"] for stage in plans[1] if stage["identity"] not in names[0]]
+    assert added == ["judge_small", "panel", "evaluate"]
+    code, output = run(folder, "report", "multirun/panel")
+    assert code == 0 and "What several judges say" in (trial / "report.html").read_text(), output
+
+
 def test_the_report_is_one_page(finished):
     trial = the_trial(finished[0])
     code, output = run(finished[0], "report", str(trial))

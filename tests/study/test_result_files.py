@@ -17,7 +17,8 @@ def record(metric: str, split: str) -> Metric:
 
 def scores(split: str, wrong: list[int]) -> ClassifierScores:
     labels = np.zeros(len(wrong), dtype=np.int64)
-    return ClassifierScores(split, len(wrong), agreement(labels, labels, 1), wilson(1, 2), {}, None, 0.0, 0.0, np.array(wrong, bool), [])
+    found, certain = np.array(wrong, bool), np.ones((len(wrong), 1))
+    return ClassifierScores(split, len(wrong), agreement(labels, labels, 1), wilson(1, 2), {}, None, 0.0, 0.0, found, certain, [])
 
 
 @pytest.mark.parametrize(
