@@ -33,7 +33,7 @@ from PIL import Image
 from benchmarks.machine import machine, summary
 from pathsynth.data.decoded import decode_images, read_split, write_labels
 from pathsynth.ledger.atomic import write_json
-from pathsynth.study.supervise import cores
+from pathsynth.ledger.versions import cores
 
 _PATTERNS = 200
 _CHUNK = 200

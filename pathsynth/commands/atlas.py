@@ -14,7 +14,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.report.atlas import PAGE, GeneratedImages, read_generated, write_atlas
 from pathsynth.report.collect import is_trial
 from pathsynth.report.tissue_texts import read_texts, shipped_texts
-from pathsynth.study.fingerprints import data_source
+from pathsynth.stages.fingerprints import data_source
 from pathsynth.study.judging import judge_of
 from pathsynth.study.manifest import manifest_of
 from pathsynth.vocabulary.labels import LabelSpace

@@ -18,9 +18,9 @@ from pathsynth.config import DataConfig, from_hydra
 from pathsynth.config.shipped import conf_folder
 from pathsynth.data.survey import Survey, survey
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.versions import cores
+from pathsynth.stages.decode import decoding_progress
 from pathsynth.study.closing import EXIT_DONE, EXIT_FAILED
-from pathsynth.study.image_check import decoding_progress
-from pathsynth.study.supervise import cores
 from pathsynth.vocabulary.labels import slug_words
 
 _COMPOSED = "classify"

@@ -22,9 +22,8 @@ from pathsynth.commands.extras import extra_libraries, installed_version, requir
 from pathsynth.ledger.atomic import read_json
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.lease import acquire
-from pathsynth.ledger.versions import processor
+from pathsynth.ledger.versions import cores, processor
 from pathsynth.study.closing import EXIT_DONE, EXIT_FAILED
-from pathsynth.study.supervise import cores
 from pathsynth.study.trial_table import MANIFEST, trial_folders
 from pathsynth.training.reachability import WANDB, answers, wandb_key_place
 

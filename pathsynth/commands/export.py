@@ -82,7 +82,7 @@ def _with_classifiers(trial: Path, base: str, folder: Path, half: bool) -> None:
 def _fuse(adapter: Path, config: RunConfig, folder: Path) -> None:
     from pathsynth.models.base import load_base  # loads torch
     from pathsynth.models.lora import save_fused
-    from pathsynth.study.fingerprints import base_source
+    from pathsynth.stages.fingerprints import base_source
 
     assert config.base and config.data
     source = base_source(config.base)

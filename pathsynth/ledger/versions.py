@@ -1,7 +1,8 @@
-"""What computed a result: versions of Python and the libraries, the clone's commit, and the processor."""
+"""What computed a result: versions of Python and the libraries, the clone's commit, and the processor with its cores."""
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -47,6 +48,13 @@ def processor() -> str:
         lines = []
     names = (value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == "model name")
     return next(names, "") or platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """Cores that this process may use; in a job of Slurm no more than it asked for, also where Slurm does not bind it to them."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    of_job = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return min(here, int(of_job)) if of_job.isdigit() else here
 
 
 def versions() -> dict[str, str]:

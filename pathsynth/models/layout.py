@@ -43,7 +43,7 @@ class _Layout:
 def layout_faults(path: Path) -> list[str]:
     """What keeps the base at ``path`` from being used, a line each with its remedy; weights are opened, not read.
 
-    A folder that holds no model_index.json has no faults here: :func:`pathsynth.study.fingerprints.base_source` says that.
+    A folder that holds no model_index.json has no faults here: :func:`pathsynth.stages.fingerprints.base_source` says that.
     """
     if path.is_file() and path.suffix in _SINGLE_FILES:
         convert = f'StableDiffusionPipeline.from_single_file("{path}").save_pretrained("{path.with_suffix("")}")'

@@ -12,10 +12,10 @@ from rich.table import Table
 
 from pathsynth.ledger.contents import RECORD
 from pathsynth.ledger.stages import STAGES
+from pathsynth.stages.stage import StagePlan
 from pathsynth.study.estimate import estimate
 from pathsynth.study.job import Checked, bytes_needed, standing
 from pathsynth.study.manifest import trial_folder
-from pathsynth.study.plan import StagePlan
 from pathsynth.study.state import read_state
 
 _WIDE = 1000

@@ -10,7 +10,8 @@ from statistics import median
 from typing import Any
 
 from pathsynth.ledger.contents import RECORD
-from pathsynth.study.plan import StagePlan, trains_classifier
+from pathsynth.stages.classifier import trains_classifier
+from pathsynth.stages.stage import StagePlan
 from pathsynth.study.trial_table import duration
 
 _CLASSES = 9

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import shutil
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from pathsynth.config import RunConfig
-from pathsynth.data.decoded import Count
-from pathsynth.data.own import keep_own_images
-from pathsynth.data.survey import decode_folder, survey
+from pathsynth.data.survey import survey
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.stages import STAGES, StageStore
-from pathsynth.ledger.versions import processor, provenance
-from pathsynth.study.plan import Plan, StagePlan
-from pathsynth.study.supervise import cores
+from pathsynth.ledger.versions import cores, processor, provenance
+from pathsynth.stages.decode import decode_into, decoding_progress
+from pathsynth.stages.stage import StagePlan
+from pathsynth.study.plan import Plan
 
 
 def check_images(config: RunConfig, plan: Plan) -> tuple[str, ...]:
@@ -66,16 +60,6 @@ def _surveyed(config: RunConfig) -> tuple[str, ...]:
     return found.notes
 
 
-def decode_into(folder: Path, config: RunConfig, stage: StagePlan, work: Path) -> tuple[str, ...]:
-    """Decode the images of a request into the folder of their stage; lines as :func:`check_images`, and what it raises."""
-    assert config.data
-    if config.data.name == "own":
-        keep_own_images(config.data, stage.parents["data"], folder)
-        return ()
-    with decoding_progress() as count:
-        return decode_folder(config.data, stage.parents["data"], folder, work, cores(), count).notes
-
-
 def _remove_traces(store: StageStore, stage: StagePlan) -> None:
     """Of a refused request nothing stays.
 
@@ -86,13 +70,3 @@ def _remove_traces(store: StageStore, stage: StagePlan) -> None:
     with suppress(OSError):  # a folder that holds anything stays
         for folder in (lease.parent, store.root, store.root.parent):
             folder.rmdir()
-
-
-@contextmanager
-def decoding_progress() -> Iterator[Count]:
-    """A bar on a terminal while images are decoded; nothing elsewhere."""
-    console = Console(file=sys.stderr)
-    columns = (TextColumn("decoding images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total or None)

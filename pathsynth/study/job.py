@@ -19,6 +19,7 @@ from pathsynth.config.hydra_node import hydra_node_of
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.lease import Lease
 from pathsynth.ledger.records import read_metric
+from pathsynth.ledger.versions import cores
 from pathsynth.study.capacity import BYTES_A_PIXEL, BYTES_AN_IMAGE
 from pathsynth.study.gpus import own_gpu
 from pathsynth.study.hydra_files import write_hydra_files
@@ -31,7 +32,7 @@ from pathsynth.study.preflight import planned
 from pathsynth.study.prompt_check import word_notes
 from pathsynth.study.state import DONE, FAILED, PRUNED, WAITING, TrialState, read_state, write_state
 from pathsynth.study.stopping import ask_to_stop, in_command, raise_if_asked, stop_after_failure, stopped_by_failure
-from pathsynth.study.supervise import cores, ranks_here, supervise, trial_command, trial_environment
+from pathsynth.study.supervise import ranks_here, supervise, trial_command, trial_environment
 from pathsynth.study.trial import carry_out_here
 from pathsynth.training import pruning
 from pathsynth.vocabulary.labels import UnknownLabelError

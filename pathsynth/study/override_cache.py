@@ -19,8 +19,8 @@ from pathsynth.config import RunConfig
 from pathsynth.data.medmnist import ROOT_VARIABLE
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.identity import digest
-from pathsynth.study.fingerprints import source_files
-from pathsynth.study.plan import StagePlan
+from pathsynth.stages.stage import StagePlan
+from pathsynth.study.source_files import source_files
 
 _FOLDER = ".override_cache"
 _NAMED_VARIABLE = re.compile(r"oc\.env:\s*([A-Za-z_][A-Za-z0-9_]*)")

@@ -13,7 +13,7 @@ import numpy as np
 from pathsynth.config import AnyClassifier, RunConfig
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import write_json
-from pathsynth.ledger.records import PANEL_JUDGE, Metric
+from pathsynth.ledger.records import Metric
 from pathsynth.metrics.image_scores import AFTER, BEFORE, Evaluation
 from pathsynth.metrics.independence import error_correlation
 from pathsynth.metrics.panel import evaluate_panel
@@ -27,19 +27,15 @@ from pathsynth.training.classifier import ClassifierScores, score_classifier
 _SCORES = "panel.json"
 
 
-def panel_of(config: RunConfig) -> dict[str, AnyClassifier]:
-    """The settings of a panel's judges, by their names as stages and scorers; empty without a panel."""
-    judges = config.evaluate.judges if config.evaluate else {}
-    return {f"{PANEL_JUDGE}{name}": judge for name, judge in judges.items()}
-
-
-def write_panel_scores(folder: Path, built: Mapping[str, Path], data: DataSet, config: RunConfig) -> None:
+def write_panel_scores(
+    folder: Path, built: Mapping[str, Path], data: DataSet, config: RunConfig, judges: Mapping[str, AnyClassifier]
+) -> None:
     """What the judges score on real images, alone and together, and how the errors of every two classifiers go together.
 
-    ``built``: the folders of gate, judge and the panel's judges, by the names of their stages.
+    ``built``: the folders of gate, judge and the panel's ``judges``, by the names of their stages.
     """
     assert config.evaluate and config.gate and config.judge
-    judges, split = panel_of(config), config.evaluate.split
+    split = config.evaluate.split
     others = {"gate": config.gate, "judge": config.judge}
     scores = {role: _score(built[role], own, data, ("val", split)) for role, own in judges.items()}
     all_scores = {**{role: _score(built[role], own, data, (split,)) for role, own in others.items()}, **scores}
@@ -54,20 +50,20 @@ def write_panel_scores(folder: Path, built: Mapping[str, Path], data: DataSet, c
     write_json(folder / _SCORES, [m.to_json() for m in metrics])
 
 
-def panel_evaluation(images: ImageSet, built: Mapping[str, Path], data: DataSet, config: RunConfig) -> Evaluation:
+def panel_evaluation(
+    images: ImageSet, built: Mapping[str, Path], data: DataSet, config: RunConfig, judges: Mapping[str, AnyClassifier]
+) -> Evaluation:
     """What the trial's panel says of a set of images, and of real ones; empty without a panel.
 
-    ``built``: the folders of the trial's finished stages, by name.
+    ``built``: the folders of the trial's finished stages, by name. ``judges``: the panel's settings, by the names of their stages.
 
     Raises:
         RequestError: a judge is damaged.
     """
-    judges = {
-        role: placed(load_classifier(built[role], data.space, named_class(own))) for role, own in panel_of(config).items()
-    }
     if not judges or not config.evaluate:
         return Evaluation((), (), {})
-    drawn = score_by_panel(images, judges, data, config.seed, config.evaluate.prompts)
+    loaded = {role: placed(load_classifier(built[role], data.space, named_class(own))) for role, own in judges.items()}
+    drawn = score_by_panel(images, loaded, data, config.seed, config.evaluate.prompts)
     real = (replace(Metric.from_json(m), data=data.name) for m in json.loads((built["panel"] / _SCORES).read_text(encoding="utf-8")))
     return replace(drawn, metrics=(*drawn.metrics, *real))
 

@@ -13,9 +13,9 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.models.adapter_file import nonfinite, read_adapter, start_faults
 from pathsynth.models.design import Shapes, design, largest_rank, matching, target_modules
 from pathsynth.models.layout import class_fault, layout_faults, unet_layers
+from pathsynth.stages.fingerprints import data_source, hub_snapshot
 from pathsynth.study.capacity import room_faults
 from pathsynth.study.classes import class_faults, class_request
-from pathsynth.study.fingerprints import data_source, hub_snapshot
 from pathsynth.study.plan import Plan, plan
 from pathsynth.vocabulary.labels import UnknownLabelError
 

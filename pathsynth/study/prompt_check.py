@@ -13,7 +13,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from pathsynth.config import RunConfig
 from pathsynth.sampling.request import requested_prompts
-from pathsynth.study.fingerprints import data_source
+from pathsynth.stages.fingerprints import data_source
 from pathsynth.study.plan import Plan
 from pathsynth.vocabulary.labels import COLORECTAL
 

@@ -20,7 +20,7 @@ from pathsynth.sampling.draw import drawer
 from pathsynth.sampling.pictures import picture_fault, pixel_hash, read_png
 from pathsynth.sampling.rejection import Route
 from pathsynth.sampling.slots import Attempt, Strategy
-from pathsynth.study.fingerprints import base_source
+from pathsynth.stages.fingerprints import base_source
 from pathsynth.study.manifest import Manifest, manifest_of
 from pathsynth.study.state import read_state
 

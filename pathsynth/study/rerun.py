@@ -6,10 +6,10 @@ from datetime import datetime
 from pathlib import Path
 
 from pathsynth.config import TrackingConfig
+from pathsynth.config.own_classes import shipped_targets, targets
 from pathsynth.ledger.errors import RequestError
 from pathsynth.study.classes import object_requests
 from pathsynth.study.manifest import Manifest, claim, manifest_of, write_manifest
-from pathsynth.study.own_classes import shipped_targets, targets
 from pathsynth.study.plan import Plan, plan
 from pathsynth.study.state import DONE, WAITING, TrialState, read_state, write_state
 from pathsynth.study.supervise import supervise, trial_command, trial_environment

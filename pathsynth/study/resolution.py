@@ -9,8 +9,9 @@ from typing import Any
 from pathsynth.config import DataConfig, RunConfig
 from pathsynth.ledger.contents import RECORD
 from pathsynth.ledger.stages import STAGES
-from pathsynth.study.fingerprints import data_source
-from pathsynth.study.plan import Plan, StagePlan
+from pathsynth.stages.fingerprints import data_source
+from pathsynth.stages.stage import StagePlan
+from pathsynth.study.plan import Plan
 
 _WIDTH = max(map(len, ("data", "prompts", "base", "optimizer", "stages")))
 _SHOWN = 9

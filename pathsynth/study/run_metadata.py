@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.config import AnyClassifier, RunConfig
-from pathsynth.study.plan import CLASSIFIERS, Plan, StagePlan, stage_kind
+from pathsynth.stages.classifier import trains_classifier
+from pathsynth.stages.stage import StagePlan
+from pathsynth.study.plan import Plan
 from pathsynth.study.redaction import shareable_value
 from pathsynth.training.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard, flat
 from pathsynth.training.media import ArtifactCard
 
 _JOB_TYPES = {"run": "evaluate"}
 """Of commands whose runs are of another's kind: both end with the same numbers."""
+_CLASSIFIER_FILES = ("classifier.safetensors", "classifier.json", "scores.json")
 _KEPT: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
-    **{name: ("classifier", name, ("classifier.safetensors", "classifier.json", "scores.json")) for name in CLASSIFIERS},
     "finetune": ("adapter", "adapter", ("adapter", "history.csv")),
     "generate": ("images", "images", ("images", "rejected", "attempts.parquet")),
 }
@@ -58,21 +60,23 @@ def classifier_card(config: RunConfig, stage: StagePlan, classifier: AnyClassifi
 
 def artifact_card(stage: StagePlan, folder: Path) -> ArtifactCard | None:
     """What of a finished stage is kept as an artifact; None: nothing."""
-    if stage_kind(stage.name) not in _KEPT:
+    kept = _kept(stage.name)
+    if kept is None:
         return None
-    kind, _, files = _KEPT[stage_kind(stage.name)]
+    kind, name, files = kept
     made_from = artifact_names(stage.parents)
     lineage: dict[str, Any] = {"settings": shareable_value(stage.settings), "parents": stage.parents, "made_from": made_from}
-    return ArtifactCard(kind, _artifact_name(stage.name, stage.identity), folder, files, lineage)
+    return ArtifactCard(kind, f"{name}-{stage.identity}", folder, files, lineage)
 
 
 def artifact_names(identities: Mapping[str, str]) -> list[str]:
     """The artifacts' names of those stages (stage → identity) that have one."""
-    return [_artifact_name(stage, identity) for stage, identity in identities.items() if stage_kind(stage) in _KEPT]
+    return [f"{kept[1]}-{identity}" for stage, identity in identities.items() if (kept := _kept(stage))]
 
 
-def _artifact_name(stage: str, identity: str) -> str:
-    return f"{_KEPT[stage_kind(stage)][1]}-{identity}"
+def _kept(stage: str) -> tuple[str, str, tuple[str, ...]] | None:
+    """Kind and name of the artifact that a stage leaves, and its files; None: it leaves none."""
+    return ("classifier", stage, _CLASSIFIER_FILES) if trains_classifier(stage) else _KEPT.get(stage)
 
 
 def _tags(words: Iterable[str | None]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from pathsynth.ledger.interruption import SIGNALS
 from pathsynth.ledger.lease import Lease
+from pathsynth.ledger.versions import cores
 from pathsynth.study import gpus
 from pathsynth.study.state import DONE, EXIT_STOPPED, FAILED, INTERRUPTED, TrialState, last_lines, now, read_state, write_state
 from pathsynth.study.stopping import Urgency, urgency
@@ -61,13 +62,6 @@ def trial_environment(threads: int | None, workers: int, gpu: str | None = None,
 def ranks_here() -> int:
     """Processes that torchrun has started on this machine, this one among them; 1 without it."""
     return int(os.environ.get(_RANKS_VARIABLE, "1"))
-
-
-def cores() -> int:
-    """Cores that this process may use; in a job of Slurm no more than it asked for, also where Slurm does not bind it to them."""
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    of_job = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    return min(here, int(of_job)) if of_job.isdigit() else here
 
 
 def supervise(

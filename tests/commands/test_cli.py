@@ -109,7 +109,7 @@ def test_all_faults_are_told_at_once_a_line_each(here, arguments, told):
 
 
 def test_a_base_of_the_hub_without_network_or_cache_is_refused_at_once(here, monkeypatch):
-    monkeypatch.setattr("pathsynth.study.fingerprints._cached", lambda *_: False)
+    monkeypatch.setattr("pathsynth.stages.fingerprints._cached", lambda *_: False)
     started = time.monotonic()
     code, err, files = here("run", "base=sd15")
     assert (code, files) == (2, [])

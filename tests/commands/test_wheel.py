@@ -78,7 +78,7 @@ def test_it_runs_outside_the_clone(installed, tmp_path):
 
 def test_it_finds_its_base(installed, tmp_path):
     program = (
-        "from pathsynth.config import BaseConfig; from pathsynth.study.fingerprints import base_source; "
+        "from pathsynth.config import BaseConfig; from pathsynth.stages.fingerprints import base_source; "
         "print(base_source(BaseConfig(name='tiny')).path_or_hub)"
     )
     ended = subprocess.run([str(installed / "python"), "-c", program], cwd=tmp_path, capture_output=True, text=True)

@@ -19,7 +19,7 @@ from pathsynth.data.ready import read_ready, write_ready
 from pathsynth.ledger.adapters import read_card
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.classifier import load_classifier
-from pathsynth.study.fingerprints import base_source
+from pathsynth.stages.fingerprints import base_source
 
 
 @pytest.fixture

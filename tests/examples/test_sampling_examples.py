@@ -16,9 +16,9 @@ from pathsynth.config import from_hydra
 from pathsynth.config.shipped import conf_folder
 from pathsynth.ledger.records import Missing, read_result
 from pathsynth.report.page import write_report
-from pathsynth.study.fingerprints import source_files
 from pathsynth.study.plan import plan
 from pathsynth.study.rerun import foreign_targets
+from pathsynth.study.source_files import source_files
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RULE = ["+sampling.rules.bright._target_=my_rule.Bright", "+sampling.rules.bright.least=0.3"]

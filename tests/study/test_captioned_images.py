@@ -75,15 +75,16 @@ def test_a_caption_that_is_edited_is_a_change_that_a_study_sees(own):
 
 
 def test_captions_that_changed_after_the_plan_are_refused(own):
+    from pathsynth.stages.cache import captions
     from pathsynth.study.pipeline import Trial
 
     config = configured(own, "data.captions=txt")
     trial = Trial(config, plan(config), StageStore(own.parent / ".stages"), own.parent, lambda *_: None)
-    assert len(trial.captions() or ()) == 12
+    assert len(captions(trial) or ()) == 12
     for file in own.rglob("*.txt"):
         file.write_text("another")
     with pytest.raises(RequestError, match="captions of images in .* have changed since the trial was planned"):
-        trial.captions()
+        captions(trial)
 
 
 def test_what_the_text_encoder_does_not_read_of_captions_is_counted(own):

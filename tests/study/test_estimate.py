@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pathsynth.stages.stage import StagePlan
 from pathsynth.study.estimate import estimate, work
-from pathsynth.study.plan import StagePlan
 
 SAMPLING = {"steps": 10, "guidance": 2.0, "attempts": 4, "request": {"stream": "eval", "n": 10}}
 TRAINING = {"max_steps": 100, "batch_size": 8, "accumulate": 1}

@@ -350,9 +350,9 @@ CASES = [(key, number) for key, cases in TABLE.items() for number in range(len(c
 
 @pytest.mark.parametrize(("key", "number"), CASES, ids=[f"{key}-{number}" for key, number in CASES])
 def test_a_key_changes_the_identities_that_the_table_names_and_no_other(key, number, places, monkeypatch):
-    monkeypatch.setattr("pathsynth.study.fingerprints._cached", lambda *_: True)
-    monkeypatch.setattr("pathsynth.study.fingerprints._hub_file", lambda *_: Path(places["{empty}"]) / "none.json")
-    monkeypatch.setattr("pathsynth.study.plan.pretrained_source", lambda _: FakeWeights())
+    monkeypatch.setattr("pathsynth.stages.fingerprints._cached", lambda *_: True)
+    monkeypatch.setattr("pathsynth.stages.fingerprints._hub_file", lambda *_: Path(places["{empty}"]) / "none.json")
+    monkeypatch.setattr("pathsynth.stages.classifier.pretrained_source", lambda _: FakeWeights())
     case, command = TABLE[key][number], COMMANDS.get(key.partition(".")[0], "run")
     based = {} if command in ("classify", "pretrain") else {"base.path": "{base}"}
     given = changed(composed(command), {**based, **case.given}, places)

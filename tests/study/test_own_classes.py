@@ -9,11 +9,11 @@ from hydra import compose, initialize_config_dir
 
 from pathsynth.config import from_hydra
 from pathsynth.config.objects import build_object
+from pathsynth.config.own_classes import class_digests, shipped_targets, targets
 from pathsynth.config.shipped import conf_folder
 from pathsynth.ledger.errors import RequestError
-from pathsynth.study.fingerprints import source_files
-from pathsynth.study.own_classes import class_digests, shipped_targets, targets
 from pathsynth.study.plan import Plan, plan
+from pathsynth.study.source_files import source_files
 from pathsynth.study.trial import modules_of_this_folder
 
 OWN = "+callbacks.mine._target_=ours.callbacks.Slower"

@@ -17,11 +17,13 @@ from pathsynth.config.shipped import conf_folder
 from pathsynth.data.medmnist import pathmnist_data
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.classifier import PretrainedWeights
-from pathsynth.study import plan as plan_module
-from pathsynth.study.fingerprints import BaseSource, base_source, data_source, scheduler_config, source_files
+from pathsynth.stages import classifier, decode
+from pathsynth.stages.fingerprints import BaseSource, base_source, data_source, scheduler_config
+from pathsynth.stages.stage import StagePlan
 from pathsynth.study.manifest import Manifest, trial_folder, trial_name, write_manifest
 from pathsynth.study.override_cache import Known, OverrideCache
 from pathsynth.study.plan import Plan, next_stage, plan, planned_images
+from pathsynth.study.source_files import source_files
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 
@@ -133,10 +135,10 @@ def test_a_debug_run_has_an_adapter_of_its_own_even_at_the_same_settings(setting
 
 def test_a_classifier_of_an_earlier_protocol_is_another_one(settings, monkeypatch):
     before = identities(settings("run"))
-    monkeypatch.setattr(plan_module, "CLASSIFIER_PROTOCOL", 1)
+    monkeypatch.setattr(classifier, "PROTOCOL", 1)
     earlier = identities(settings("run"))
     assert before["gate"] != earlier["gate"] and before["judge"] != earlier["judge"]
-    monkeypatch.setattr(plan_module, "NEUTRAL", {**plan_module.NEUTRAL, "gate": {**plan_module.NEUTRAL["gate"], "protocol": None}})
+    monkeypatch.setattr(classifier, "NEUTRAL", {**classifier.NEUTRAL, "protocol": None})
     assert identities(settings("run"))["gate"] != earlier["gate"], "1 is what classifiers had before there was a number"
 
 
@@ -194,6 +196,11 @@ def test_a_trial_trains_the_judge_while_another_trains_the_gate(settings):
     assert order("gate") == ["cache", "judge", "gate", "finetune", "generate", "reference", "evaluate"]
     assert order("cache", "gate") == ["judge", "cache", "gate", "finetune", "generate", "reference", "evaluate"]
     assert order("cache", "gate", "judge") == [stage.name for stage in stages]
+    second = StagePlan("judge_vit", "an identity", {}, {"data": "x"})
+    stages.insert(3, second)
+    assert order("cache", "gate", "judge")[:2] == ["judge_vit", "cache"], "so it is with every classifier"
+    stages.insert(0, StagePlan("decode", "an identity", {}, {"data": "x"}))
+    assert order("decode") == [stage.name for stage in stages], "whatever reads images waits for them"
 
 
 def test_the_request_decides_what_is_generated(settings):
@@ -235,11 +242,11 @@ def test_a_folder_that_is_no_base_is_refused(settings, base):
 
 def test_a_hub_base_without_cache_is_refused_at_once_when_offline(settings, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("pathsynth.study.fingerprints._cached", lambda *_: False)
+    monkeypatch.setattr("pathsynth.stages.fingerprints._cached", lambda *_: False)
     hub = settings("run").base.model_copy(update={"path": None, "hub": "some/model", "revision": "abc"})
     with pytest.raises(RequestError, match="some/model is neither in the hub's cache nor reachable"):
         base_source(hub)
-    monkeypatch.setattr("pathsynth.study.fingerprints._cached", lambda *_: True)
+    monkeypatch.setattr("pathsynth.stages.fingerprints._cached", lambda *_: True)
     source = base_source(hub)
     assert (source.path_or_hub, source.revision) == ("some/model", "abc")
     assert source.identity != base_source(hub.model_copy(update={"revision": "abd"})).identity
@@ -487,7 +494,7 @@ def test_images_of_a_folder_are_decoded_before_any_other_stage_and_the_trial_kee
         assert [stage.name for stage in made.stages][:2] == ["decode", second]
         assert made.stages[0].parents == {"data": made.stages[1].parents["data"]}
         with monkeypatch.context() as changed:
-            changed.setattr(plan_module, "DECODING_PROTOCOL", 99)
+            changed.setattr(decode, "PROTOCOL", 99)
             other = plan(config)
         assert other.stages[0].identity != made.stages[0].identity
         assert (other.identity, other.stages[1:]) == (made.identity, made.stages[1:])

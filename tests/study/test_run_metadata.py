@@ -7,7 +7,8 @@ from hydra import compose, initialize_config_dir
 
 from pathsynth.config import RunConfig, from_hydra
 from pathsynth.config.shipped import conf_folder
-from pathsynth.study.plan import Plan, StagePlan, plan
+from pathsynth.stages.stage import StagePlan
+from pathsynth.study.plan import Plan, plan
 from pathsynth.study.run_metadata import artifact_card, artifact_names, classifier_card, trial_card
 from pathsynth.training.loggers import GLOBAL_STEP, VALIDATION_STEP
 

@@ -53,7 +53,7 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture
 def weights(monkeypatch) -> None:
     """The hub, which tells of the classifiers' weights; nothing is fetched from it."""
-    monkeypatch.setattr("pathsynth.study.plan.pretrained_source", lambda name: PretrainedWeights(f"timm/{name}", "a commit"))
+    monkeypatch.setattr("pathsynth.stages.classifier.pretrained_source", lambda name: PretrainedWeights(f"timm/{name}", "a commit"))
 
 
 def given(study: str, base: Path, data: Path) -> list[str]:

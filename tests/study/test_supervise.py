@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from pathsynth.ledger.versions import cores
 from pathsynth.study.manifest import claim
 from pathsynth.study.state import DONE, FAILED, INTERRUPTED, TrialState, last_lines, read_state, write_state
-from pathsynth.study.supervise import cores, ranks_here, supervise, trial_environment
+from pathsynth.study.supervise import ranks_here, supervise, trial_environment
 
 CHILD = """
 import json, os, signal, sys, time

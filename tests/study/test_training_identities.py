@@ -10,7 +10,8 @@ from pathsynth.config import RunConfig, from_hydra, parse_config
 from pathsynth.config.shipped import conf_folder
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import stage_identity
-from pathsynth.study.plan import NEUTRAL, plan
+from pathsynth.stages.finetune import NEUTRAL
+from pathsynth.study.plan import plan
 
 
 def settings(*overrides: str) -> RunConfig:
@@ -21,7 +22,7 @@ def settings(*overrides: str) -> RunConfig:
 def settings_identity(config: RunConfig) -> str:
     """Of the fine-tune's own settings; its parents have identities of their own."""
     (stage,) = (stage for stage in plan(config).stages if stage.name == "finetune")
-    return stage_identity("finetune", stage.settings, {}, NEUTRAL["finetune"])
+    return stage_identity("finetune", stage.settings, {}, NEUTRAL)
 
 
 STOP = "+callbacks.stop={_target_:pytorch_lightning.callbacks.EarlyStopping,monitor:finetune/loss}"

@@ -10,22 +10,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pathsynth.config import BaseConfig, DataConfig, RunConfig
+from pathsynth.config import BaseConfig, DataConfig
 from pathsynth.config.shipped import assets_folder
-from pathsynth.data.caption_files import ImageCaptions, caption_paths
-from pathsynth.data.catalogue import captions_of, medmnist_source, open_data, ready_set
-from pathsynth.data.class_folders import watched_paths
+from pathsynth.data.caption_files import ImageCaptions
+from pathsynth.data.catalogue import captions_of, medmnist_source, open_data
 from pathsynth.data.dataset import Counts
-from pathsynth.data.medmnist import content_identity, medmnist_file, medmnist_identity
+from pathsynth.data.medmnist import content_identity, medmnist_identity
 from pathsynth.data.prompt_file import read_prompts
-from pathsynth.data.splits import CSV
 from pathsynth.ledger.adapters import CARD_FILE, adapter_files
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.identity import digest
 from pathsynth.ledger.local_cache import checksum
 from pathsynth.ledger.weights import weights_digest
-from pathsynth.study.classes import object_requests
-from pathsynth.study.own_classes import class_files, targets
 from pathsynth.vocabulary.labels import LabelSpace
 from pathsynth.vocabulary.prompts import PromptBook
 
@@ -36,8 +32,7 @@ _LAYOUT = ("*.safetensors", "*.json", "*.txt")
 _PATIENCE_SECONDS = 5
 _SCHEDULER = "scheduler/scheduler_config.json"
 
-
-_MEDMNIST = ("pathmnist", "medmnist")
+MEDMNIST_NAMES = ("pathmnist", "medmnist")
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,7 @@ def data_source(config: DataConfig) -> DataSource:
     Raises:
         RequestError: a file is missing, damaged, of another size or not the official one.
     """
-    if config.name in _MEDMNIST and config.download and not _is_there(config):
+    if config.name in MEDMNIST_NAMES and config.download and not _is_there(config):
         counts, source = Counts(config.n_train, config.n_val, config.n_test), medmnist_source(config)
         book = read_prompts(Path(config.prompts), source.prompts) if config.prompts else source.prompts
         identity = content_identity(source.flag, config.size, source.md5[config.size], counts)
@@ -90,41 +85,6 @@ def _is_there(config: DataConfig) -> bool:
             return False
         raise
     return True
-
-
-def source_files(config: RunConfig) -> list[Path] | None:
-    """The files that identify data, base and the user's own classes.
-
-    None where there are some that cannot be watched (on the hub, not there yet).
-    """
-    files: list[Path] = []
-    if any(classifier and classifier.pretrained for classifier in (config.gate, config.judge, config.classifier)):
-        return None
-    if config.data and config.data.name == "own":  # its class may read anything from anywhere
-        return None
-    if config.data and config.data.name in _MEDMNIST:
-        files.append(medmnist_file(medmnist_source(config.data), Path(config.data.root) if config.data.root else None, config.data.size))
-    if config.data and config.data.name == "folder" and config.data.root:
-        watched = watched_paths(Path(config.data.root))
-        files += [*watched, *(caption_paths(config.data.captions, watched) if config.data.captions else ())]
-    if config.data and config.data.prompts:
-        files.append(Path(config.data.prompts))
-    if config.data and (config.data.group or "").startswith(CSV):
-        files.append(Path((config.data.group or "").removeprefix(CSV)))
-    if config.data and config.data.name == "ready":
-        files += sorted(path for path in ready_set(config.data).folder.rglob("*") if path.is_file())
-    if config.base:
-        source = base_source(config.base)
-        if source.revision:
-            return None
-        files += _layout_files(Path(source.path_or_hub))
-    if config.lora and config.lora.start:
-        files += adapter_files(Path(config.lora.start))
-    classifiers = [c.module for c in (config.gate, config.judge, config.classifier) if c]
-    for name in targets([config.training_objects, classifiers, *(named.settings for named in object_requests(config))]):
-        own = class_files(name)
-        files += [*own, *{path.parent for path in own if len(own) > 1}]
-    return files if all(path.exists() for path in files) else None
 
 
 def adapter_identity(start: Path, base: str) -> str:
@@ -204,14 +164,15 @@ def _hub_file(hub: str, revision: str, name: str) -> Path:
 def _folder_source(folder: Path, remedy: str) -> BaseSource:
     if not (folder / "model_index.json").is_file():
         raise RequestError(f"no base at {folder} (no model_index.json there); {remedy}")
-    files = _layout_files(folder)
+    files = layout_files(folder)
     if not any(path.suffix == ".safetensors" for path in files):
         raise RequestError(f"the base at {folder} has no .safetensors weights; {remedy}")
     content = {str(path.relative_to(folder)): checksum(path, "sha256") for path in files}
     return BaseSource(str(folder), None, digest(content))
 
 
-def _layout_files(folder: Path) -> list[Path]:
+def layout_files(folder: Path) -> list[Path]:
+    """The files of a folder in diffusers layout by whose content it is known."""
     return sorted(path for pattern in _LAYOUT for path in folder.rglob(pattern) if path.is_file())
 
 

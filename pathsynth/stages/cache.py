@@ -1,0 +1,50 @@
+"""What the frozen base makes of the data and its prompts, computed once and shared by all fine-tunes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pathsynth.data.catalogue import captions_of
+from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.identity import digest
+from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
+
+NEUTRAL = {"canvas": None, "captions": None}
+
+
+def settings(context: PlanContext) -> dict[str, Any]:
+    data, book = context.data, context.data.prompts
+    return {
+        "augment": require_group(context.config.objective, "objective").augment,
+        "canvas": require_group(context.config.base, "base").canvas,
+        "prompts": digest([list(book.captions(c.index, paraphrases=True)) for c in book.space.classes]),
+        "captions": data.captions.digest if data.captions else None,
+    }
+
+
+def parents(context: PlanContext) -> dict[str, str]:
+    return {"data": context.data.identity, "base": context.base.identity}
+
+
+def build(context: BuildContext, folder: Path) -> None:
+    from pathsynth.training.latent_cache import build_cache
+
+    objective = require_group(context.config.objective, "objective")
+    build_cache(folder, context.data, context.base, objective.augment, captions(context))
+
+
+def captions(context: BuildContext) -> tuple[str, ...] | None:
+    """What training images are learned with, where they have captions of their own.
+
+    Raises:
+        RequestError: they are others than those that were planned.
+    """
+    data = require_group(context.config.data, "data")
+    own = captions_of(data)
+    if own and own.digest != context.stage("cache").settings["captions"]:
+        raise RequestError(f"captions of images in {data.root} have changed since the trial was planned; run it again")
+    return own.texts if own else None
+
+
+STAGE = Stage("cache", settings, parents, build, neutral=NEUTRAL)

@@ -1,0 +1,122 @@
+"""A classifier of real images: the gate, the judge or one on its own; and its scores on the test split, a stage of their own.
+
+What the stages are called is their role's name: several judges are several roles.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pathsynth.config import AnyClassifier, OwnClassifierConfig, RunConfig
+from pathsynth.config.own_classes import class_digests, targets
+from pathsynth.ledger.records import PANEL_JUDGE
+from pathsynth.stages.fingerprints import pretrained_source
+from pathsynth.stages.stage import BuildContext, Stage, missing_group
+
+CLASSIFIERS = ("gate", "judge", "classifier")
+"""Roles that every configuration may have; the judges of a panel have names of their own."""
+
+
+def trains_classifier(stage: str) -> bool:
+    """Whether a stage of this name trains a classifier. Such stages have a run of their own in a tracker, for trials share them."""
+    return stage in CLASSIFIERS or is_panel_judge(stage)
+
+
+def is_panel_judge(stage: str) -> bool:
+    return stage.startswith(PANEL_JUDGE) and stage != "judge_test"
+
+
+def panel_of(config: RunConfig) -> dict[str, AnyClassifier]:
+    """The settings of a panel's judges, by their names as stages and scorers; empty without a panel."""
+    judges = config.evaluate.judges if config.evaluate else {}
+    return {f"{PANEL_JUDGE}{name}": judge for name, judge in judges.items()}
+
+
+PROTOCOL = 2
+"""Of a classifier's training: raise it with any change of what is chosen or scored on which images. 2: epoch and temperature are chosen
+on one half of val, and the scores are of the other."""
+
+NEUTRAL = {
+    "pretrained": False,
+    "optimizer": "adamw",
+    "augment_noise": False,
+    "width": 1.0,
+    "ema_decay": 0.0,
+    "tta_d4": False,
+    "protocol": 1,
+}
+
+_SCORES = "scores.json"
+_SHOWN = ("classifier.safetensors", "classifier.json", _SCORES)
+
+
+def classifier_stage(role: str, config: AnyClassifier | None, shown: bool = False) -> Stage:
+    """The training of a role's classifier with its own ``config``; planning fails without one. ``shown``: the trial's folder gets it."""
+    return Stage(
+        role,
+        lambda context: _settings(role, config),
+        lambda context: {"data": context.data.identity},
+        lambda context, folder: _train(context, folder, role, config),
+        neutral=NEUTRAL,
+        shown=_SHOWN if shown else (),
+    )
+
+
+def score_stage(role: str, config: AnyClassifier | None, shown: bool = False) -> Stage:
+    """A classifier's scores on the test split: a result of their own, for it is the same whether or not somebody asks for them."""
+    return Stage(
+        f"{role}_test",
+        lambda context: {},
+        lambda context: {"data": context.data.identity, "classifier": context.identities[role]},
+        lambda context, folder: _score(context, folder, role, config),
+        shown=(_SCORES,) if shown else (),
+        wanted=lambda _: config is not None and config.test,
+    )
+
+
+def _required(role: str, config: AnyClassifier | None) -> AnyClassifier:
+    if config is None:
+        raise missing_group(role)
+    return config
+
+
+def _settings(role: str, config: AnyClassifier | None) -> dict[str, Any]:
+    own = _required(role, config)
+    settings = {**own.model_dump(mode="json", exclude={"test"}), "protocol": PROTOCOL}
+    if isinstance(own, OwnClassifierConfig):
+        settings["classes"] = class_digests(targets(own.module))
+    if own.pretrained:
+        settings["weights"] = pretrained_source(own.architecture).to_json()
+    return settings
+
+
+def _train(context: BuildContext, folder: Path, role: str, config: AnyClassifier | None) -> None:
+    from pathsynth.study.evaluation import log_classifier
+    from pathsynth.training.classifier import train_classifier
+    from pathsynth.training.loggers import close
+
+    own = _required(role, config)
+    run = context.classifier_run(role, own)
+    revision = context.stage(role).settings.get("weights", {}).get("revision")
+    try:
+        scores = train_classifier(own, context.data, folder, context.shown(role), run, work=context.work(role), revision=revision)
+    except BaseException:
+        close(run, failed=True)
+        raise
+    if run:
+        log_classifier([run], scores, role, context.data, own.seed)
+        context.keep_open(role, run)
+
+
+def _score(context: BuildContext, folder: Path, role: str, config: AnyClassifier | None) -> None:
+    """The run of the classifier goes on with its scores on the test split."""
+    from pathsynth.study.evaluation import log_classifier, write_test_scores
+    from pathsynth.training.loggers import close
+
+    own = _required(role, config)
+    scores = write_test_scores(folder, context.built[role], context.data, own)
+    run = context.classifier_run(role, own)
+    if run:
+        log_classifier([run], [scores], role, context.data, own.seed)
+        close(run)

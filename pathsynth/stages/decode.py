@@ -1,0 +1,71 @@
+"""Images in files of their own, or that a class of the user's gives, decoded once; others are mapped from where they are, or drawn."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pathsynth.config import RunConfig
+from pathsynth.data.decoded import Count
+from pathsynth.ledger.versions import cores
+from pathsynth.stages.stage import BuildContext, PlanContext, Stage, StagePlan, require_group
+
+PROTOCOL = 1
+"""Of decoded images: raise it with any change of the files that hold them. What they show is told by the data's identity."""
+
+
+def wanted(config: RunConfig) -> bool:
+    return config.data is not None and config.data.name in ("folder", "own")
+
+
+def settings(context: PlanContext) -> dict[str, Any]:
+    return {"protocol": PROTOCOL}
+
+
+def parents(context: PlanContext) -> dict[str, str]:
+    return {"data": context.data.identity}
+
+
+def build(context: BuildContext, folder: Path) -> None:
+    """Only where what was decoded before the trial began was damaged or removed since."""
+    decode_into(folder, context.config, context.stage("decode"), context.work("decode"))
+
+
+def decode_into(folder: Path, config: RunConfig, stage: StagePlan, work: Path) -> tuple[str, ...]:
+    """Decode the images of a request into the folder of their stage.
+
+    Returns:
+        What is done with images of unusual kinds, a line each.
+
+    Raises:
+        RequestError: an image cannot be read, or the same pixels lie in two classes or two splits.
+        StageError: a process that decodes was killed.
+    """
+    from pathsynth.data.own import keep_own_images
+    from pathsynth.data.survey import decode_folder
+
+    data = require_group(config.data, "data")
+    if data.name == "own":
+        keep_own_images(data, stage.parents["data"], folder)
+        return ()
+    with decoding_progress() as count:
+        return decode_folder(data, stage.parents["data"], folder, work, cores(), count).notes
+
+
+@contextmanager
+def decoding_progress() -> Iterator[Count]:
+    """A bar on a terminal while images are decoded; nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(file=sys.stderr)
+    columns = (TextColumn("decoding images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)
+
+
+STAGE = Stage("decode", settings, parents, build, wanted=wanted, derived=True)

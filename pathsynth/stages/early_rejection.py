@@ -1,0 +1,49 @@
+"""The threshold of early rejection: which candidates are given up after some denoising steps. In the store the stage is called ``look``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pathsynth.config import RunConfig
+from pathsynth.config.own_classes import class_digests, targets
+from pathsynth.sampling.slots import Stream, attempt_at, slots_of
+from pathsynth.stages.sampling_settings import OF_SLOTS, first_attempts
+from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
+
+NEUTRAL: dict[str, Any] = {"classes": {}}
+
+
+def wanted(config: RunConfig) -> bool:
+    return config.sampling is not None and bool(config.sampling.look_after)
+
+
+def settings(context: PlanContext) -> dict[str, Any]:
+    sampling = require_group(context.config.sampling, "sampling")
+    return {**first_attempts(context, OF_SLOTS), "classes": class_digests(targets(sampling.rules))}
+
+
+def parents(context: PlanContext) -> dict[str, str]:
+    return {name: context.identities[name] for name in ("finetune", "gate")}
+
+
+def build(context: BuildContext, folder: Path) -> None:
+    """Decide, on slots of their own, which candidates early rejection gives up."""
+    from pathsynth.models.lora import load_adapter, unload_adapter
+    from pathsynth.sampling.draw import drawer
+    from pathsynth.sampling.early_rejection import calibrate, fit_cut, write_cut
+    from pathsynth.training.progress import sampling_progress
+
+    sampling, data = require_group(context.config.sampling, "sampling"), context.data
+    after = require_group(sampling.look_after, "sampling.look_after")
+    prompts = {c.index: data.prompts.canonical(c.index) for c in data.space.classes}
+    attempts = [attempt_at(slot, 0, sampling.seed) for slot in slots_of(Stream.CALIBRATE, prompts, sampling.look_n)]
+    load_adapter(context.made("finetune") / "adapter", context.base)
+    with sampling_progress("look", len(attempts), context.advance("look", "candidates")) as shown:
+        draw = drawer(context.base, data.size, sampling)
+        candidates = calibrate(attempts, draw, context.gate, sampling.batch_size, lambda: shown.count(True))
+    unload_adapter(context.base)
+    write_cut(folder, fit_cut(candidates, sampling.look_loss, after, sampling.steps))
+
+
+STAGE = Stage("look", settings, parents, build, neutral=NEUTRAL, shown=("cut.json",), wanted=wanted)

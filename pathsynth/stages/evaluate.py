@@ -1,0 +1,42 @@
+"""What the images are worth: scored by gate and judge, compared with real ones, and written as ``result.json`` beside contact sheets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pathsynth.config.own_classes import class_digests, targets
+from pathsynth.stages.classifier import panel_of
+from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
+
+PROTOCOL = 7
+"""Of the evaluation: raise it with any change of what is measured, or how. 2: coverage. 3: other distances, near copies.
+4: colour alone, common errors, distances by class. 5: accepted images for a thousand calls, reliability,
+what the autoencoder leaves. 6: rejected first attempts, nearest training images. 7: intervals of coverage, precision, recall,
+density, near copies, macro scores, common errors and accepted images for a thousand calls; classifiers are scored on half of val."""
+
+NEUTRAL: dict[str, Any] = {"protocol": 1, "prompts": "canonical", "metrics": {}, "classes": {}}
+
+
+def settings(context: PlanContext) -> dict[str, Any]:
+    evaluate = require_group(context.config.evaluate, "evaluate")
+    scored = evaluate.model_dump(mode="json", exclude={"judges"})  # they are parents
+    return {**scored, "protocol": PROTOCOL, "classes": class_digests(targets(evaluate.metrics))}
+
+
+def parents(context: PlanContext) -> dict[str, str]:
+    scorers = ("judge", "gate", *panel_of(context.config))
+    return {"data": context.data.identity, **{name: context.identities[name] for name in ("generate", *scorers)}}
+
+
+def build(context: BuildContext, folder: Path) -> None:
+    from pathsynth.study.evaluation import ImageSet, write_evaluation, write_sheets
+    from pathsynth.study.panel import panel_evaluation
+
+    images = ImageSet.read(context.built["generate"])
+    write_sheets(folder / "grids", images, context.data, require_group(context.config.evaluate, "evaluate").split)
+    panel = panel_evaluation(images, context.built, context.data, context.config, panel_of(context.config))
+    write_evaluation(folder, images, context.data, context.config, context.identity, context.built, panel)
+
+
+STAGE = Stage("evaluate", settings, parents, build, neutral=NEUTRAL, shown=("grids",))

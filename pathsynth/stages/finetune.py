@@ -1,0 +1,126 @@
+"""The adapter, fine-tuned on the cache and watched by the gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pathsynth.config import RunConfig
+from pathsynth.config.lightning import WATCHING, changing
+from pathsynth.config.own_classes import class_digests, targets
+from pathsynth.config.schema import FINETUNE_TARGET, REGENERATION, TRAINER_TARGET, ConstantConfig, CosineConfig, shipped_schedule
+from pathsynth.ledger.records import OPTIMIZER_FILE
+from pathsynth.stages.fingerprints import adapter_identity
+from pathsynth.stages.sampling_settings import OF_FILLING, first_attempts
+from pathsynth.stages.stage import BuildContext, PlanContext, Stage, missing_group, require_group
+
+if TYPE_CHECKING:
+    from pathsynth.training.finetune import FinetuneJob
+
+NEUTRAL = {
+    "accumulate": 1,
+    "dropout": 0.0,
+    "dora": False,
+    "rslora": False,
+    "text_encoder": False,
+    "channels_last": False,
+    "compile": False,
+    "init": "gaussian",
+    "ema_decay": 0.0,
+    "min_snr_gamma": None,
+    "noise_offset": 0.0,
+    "caption_dropout": 0.0,
+    "schedule": "cosine",
+    "restart_steps": None,
+    "gradient_checkpointing": False,
+    "deterministic": None,
+    "benchmark": None,
+    "gradient_clip_algorithm": None,
+    "module": {},
+    "trainer": TRAINER_TARGET,
+    "callbacks": {},
+    "classes": {},
+    "debug": "none",
+    "devices": 1,
+}
+
+_OF_RETRIES = ("retries", "retry_factor", "explosion", "checkpoint_every", "keep_checkpoints")
+"""Settings that decide how a fine-tune goes on once it has diverged. Without retries it then fails: no result depends on them."""
+
+
+def settings(context: PlanContext) -> dict[str, Any]:
+    config = context.config
+    lora = require_group(config.lora, "lora")
+    trainer = require_group(config.trainer, "trainer")
+    made_of = [config.optimizer, config.schedule, config.finetune, {"_target_": trainer.target}]
+    callbacks = changing(config.other_callbacks)
+    if config.validation.every and not config.validation.is_shipped:
+        callbacks[REGENERATION] = config.validation.callback
+    never_retried = () if trainer.retries else _OF_RETRIES
+    unread = {"paraphrases"} if context.data.captions else set()  # of a class's prompts; images have captions of their own
+    return {
+        **trainer.model_dump(mode="json", exclude={"target", "threads", "warmup_steps", *never_retried, *WATCHING}),
+        **_schedule_settings(config),
+        **require_group(config.objective, "objective").model_dump(mode="json", exclude=unread),
+        **lora.model_dump(mode="json", exclude={"start"}),
+        "alpha": lora.alpha or lora.rank,
+        "optimizer": dict(config.optimizer),
+        "seed": config.seed,
+        "module": {} if config.finetune == {"_target_": FINETUNE_TARGET} else config.finetune,
+        "trainer": trainer.target,
+        "callbacks": callbacks,
+        "classes": class_digests(targets([*made_of, callbacks])),
+        "debug": config.debug.name if config.debug else "none",
+        "devices": (trainer.devices or 1) if lora.dropout else 1,  # each has masks of its own
+        **(_validation_settings(context) if config.validation.every else {}),
+    }
+
+
+def _validation_settings(context: PlanContext) -> dict[str, Any]:
+    return {
+        "validation": context.config.validation.model_dump(mode="json", include={"every", "n"}),
+        "sampling": first_attempts(context, OF_FILLING),
+    }
+
+
+def _schedule_settings(config: RunConfig) -> dict[str, Any]:
+    """How the learning rate changes; the shipped schedules under the names that they had while ``trainer`` held them."""
+    if not config.schedule:
+        raise missing_group("schedule")
+    shipped = shipped_schedule(config.schedule)
+    if isinstance(shipped, ConstantConfig):
+        return {"schedule": "constant", "restart_steps": None, "warmup_steps": shipped.warmup_steps}
+    if isinstance(shipped, CosineConfig) and (shipped.restart_steps or shipped.steps == config.trainer.max_steps):
+        return {"schedule": "cosine", "restart_steps": shipped.restart_steps, "warmup_steps": shipped.warmup_steps}
+    return {"schedule": config.schedule}
+
+
+def parents(context: PlanContext) -> dict[str, str]:
+    """Cache and base; the adapter that it starts from and the gate that watches it, where there are such."""
+    found = {"cache": context.identities["cache"], "base": context.base.identity}
+    start = require_group(context.config.lora, "lora").start
+    if start:
+        found["start"] = adapter_identity(Path(start), context.base.identity)
+    if context.config.validation.every:
+        found["gate"] = context.identities["gate"]
+    return found
+
+
+def build(context: BuildContext, folder: Path) -> None:
+    from pathsynth.models.lora import unload_adapter
+    from pathsynth.training.callbacks import named_callbacks
+    from pathsynth.training.finetune import finetune
+
+    own = named_callbacks(context.config.other_callbacks, has_logger=context.logger is not None)
+    finetune(finetune_job(context), folder, context.work("finetune"), [*context.shown("finetune"), *own], context.logger)
+    unload_adapter(context.base)
+
+
+def finetune_job(context: BuildContext) -> FinetuneJob:
+    """What every process of a fine-tune works with."""
+    from pathsynth.training.finetune import FinetuneJob, FinetuneSettings
+
+    return FinetuneJob(context.base, context.cache(), context.data, context.gate, FinetuneSettings.of(context.config))
+
+
+STAGE = Stage("finetune", settings, parents, build, neutral=NEUTRAL, shown=("adapter", "history.csv", OPTIMIZER_FILE, "fit-profile.txt"))

@@ -1,0 +1,126 @@
+"""Images of the finished adapter, each accepted by the gate or rejected: the request of ``generate``, or every class for an evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pathsynth.config.own_classes import class_digests, targets
+from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.identity import digest
+from pathsynth.sampling.request import requested_prompts
+from pathsynth.sampling.slots import Slot, Stream, slots_of
+from pathsynth.stages.sampling_settings import sampling_settings
+from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
+
+if TYPE_CHECKING:
+    from pathsynth.sampling.draw import CandidateDrawer
+    from pathsynth.sampling.early_rejection import EarlyLook
+    from pathsynth.study.evaluation import ImageSet
+
+NEUTRAL: dict[str, Any] = {"threshold": 0.0, "classes": {}}
+
+
+def settings(context: PlanContext) -> dict[str, Any]:
+    sampling = require_group(context.config.sampling, "sampling")
+    classes = class_digests(targets([sampling.rules, sampling.retry]))
+    return {**sampling_settings(context), "request": _request(context), "classes": classes}
+
+
+def parents(context: PlanContext) -> dict[str, str]:
+    """Adapter and gate, and where there is one the threshold of early rejection."""
+    return {name: context.identities[name] for name in ("finetune", "gate", "look") if name in context.identities}
+
+
+def _request(context: PlanContext) -> dict[str, Any]:
+    """The prompt of each class that is drawn, and how often; slots of an evaluation have a stream of their own."""
+    if context.config.command != "generate":
+        evaluate = require_group(context.config.evaluate, "evaluate")
+        worded = {} if evaluate.prompts == "canonical" else {"prompts": evaluate.prompts, **_own_held_out(context, evaluate.prompts)}
+        return {"stream": "eval", "n": evaluate.n, **worded}
+    request = require_group(context.config.generate, "generate")
+    prompts = requested_prompts(request, context.data.prompts)
+    if request.shards > request.n * len(prompts):
+        raise RequestError(f"shards={request.shards} are more than the {request.n * len(prompts)} images asked for; lower it")
+    shard = {"shard": request.shard, "shards": request.shards} if request.shards > 1 else {}
+    return {"stream": "generate", "n": request.n, "prompts": {str(k): prompt for k, prompt in sorted(prompts.items())}, **shard}
+
+
+def _own_held_out(context: PlanContext, kind: str) -> dict[str, Any]:
+    """Prompts that no caption is made of, so that only the evaluation depends on them: the user's own, by their digest."""
+    book = context.data.prompts
+    silent = next((c.slug for c in book.space.classes if not book.wordings(c.index, kind)), None)
+    if silent:
+        raise RequestError(f"evaluate.prompts={kind}, and {silent} has none; add some to data.prompts, or choose canonical")
+    own = context.config.data and context.config.data.prompts and kind == "held_out"
+    return {"words": digest([list(c.held_out) for c in book.classes])} if own else {}
+
+
+def build(context: BuildContext, folder: Path) -> None:
+    """Fill the slots of the request (or, for an evaluation, n slots of every class) from the finished adapter."""
+    from pathsynth.models.lora import load_adapter, unload_adapter
+    from pathsynth.sampling.draw import drawer
+    from pathsynth.sampling.generation import generate_set
+    from pathsynth.sampling.image_set import class_counts, unreachable_told
+    from pathsynth.study.evaluation import ImageSet, write_sheet
+    from pathsynth.training.progress import sampling_progress
+
+    sampling, data = require_group(context.config.sampling, "sampling"), context.data
+    load_adapter(context.made("finetune") / "adapter", context.base)
+    slots = _slots(context)
+    draw = drawer(context.base, data.size, sampling)
+    look = _early_look(context, draw) if sampling.look_after else None
+    with sampling_progress("generate", len(slots), context.advance("generate", "slots")) as shown:
+        generate_set(
+            folder,
+            context.work("generate"),
+            slots,
+            draw=draw,
+            judge=context.gate,
+            sampling=sampling,
+            scheduler=draw.scheduler,
+            space=data.space,
+            keep_rejected=slots[0].stream is Stream.EVAL,
+            on_attempt=lambda j: shown.count(j.verdict.accepted or j.attempt.number + 1 == sampling.attempts),
+            look=look,
+        )
+    unload_adapter(context.base)
+    images = ImageSet.read(folder)
+    write_sheet(folder / "sheet.png", images, data.space, data.size)
+    for line in unreachable_told(class_counts(images.rows)):
+        print(line, flush=True)
+    if context.judge and slots[0].stream is Stream.GENERATE:
+        print(_confirmation(context, context.judge, images), flush=True)
+
+
+def _slots(context: BuildContext) -> list[Slot]:
+    """What the trial draws: the request of ``generate``, or every class for an evaluation, on seeds of its own."""
+    request, book = context.config.generate, context.data.prompts
+    if request:
+        return slots_of(Stream.GENERATE, requested_prompts(request, book), request.n)[request.shard :: request.shards]
+    evaluate = require_group(context.config.evaluate, "evaluate")
+    return slots_of(Stream.EVAL, {c.index: book.wordings(c.index, evaluate.prompts) for c in book.space.classes}, evaluate.n)
+
+
+def _early_look(context: BuildContext, draw: CandidateDrawer) -> EarlyLook:
+    """Early rejection, told with what its threshold cost and saved on candidates that it was not fitted on."""
+    from pathsynth.sampling.early_rejection import EarlyLook, cut_told, read_cut
+    from pathsynth.sampling.generation import route_of
+
+    cut = read_cut(context.built["look"])
+    print(cut_told(cut, route_of(require_group(context.config.sampling, "sampling"), draw.scheduler)), flush=True)
+    return EarlyLook(draw, context.gate, cut)
+
+
+def _confirmation(context: BuildContext, judge: Path, images: ImageSet) -> str:
+    """What the judge says of the accepted images; of a ready set's that the configuration does not name, why it is not asked."""
+    from pathsynth.models.classifier import load_classifier
+    from pathsynth.study.evaluation import confirmed_told, named_class, placed
+
+    try:
+        return confirmed_told(placed(load_classifier(judge, context.data.space, named_class(context.config.judge))), images)
+    except RequestError as error:
+        return f"judge: not asked, for {error}"
+
+
+STAGE = Stage("generate", settings, parents, build, neutral=NEUTRAL, shown=("images", "attempts.parquet", "sheet.png"))

@@ -1,0 +1,28 @@
+"""What a panel's judges score on real images, and how the errors of every two classifiers go together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pathsynth.stages.classifier import panel_of
+from pathsynth.stages.evaluate import PROTOCOL
+from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
+
+
+def settings(context: PlanContext) -> dict[str, Any]:
+    return {"split": require_group(context.config.evaluate, "evaluate").split, "protocol": PROTOCOL}
+
+
+def parents(context: PlanContext) -> dict[str, str]:
+    classifiers = {name: context.identities[name] for name in ("gate", "judge", *panel_of(context.config))}
+    return {"data": context.data.identity, **classifiers}
+
+
+def build(context: BuildContext, folder: Path) -> None:
+    from pathsynth.study.panel import write_panel_scores
+
+    write_panel_scores(folder, context.built, context.data, context.config, panel_of(context.config))
+
+
+STAGE = Stage("panel", settings, parents, build, wanted=lambda config: bool(panel_of(config)), derived=True)

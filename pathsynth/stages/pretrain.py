@@ -1,0 +1,40 @@
+"""The embedded base, made from natural images."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pathsynth.ledger.records import Result, write_result
+from pathsynth.ledger.versions import versions
+from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
+
+
+def settings(context: PlanContext) -> dict[str, Any]:
+    return require_group(context.config.pretrain, "pretrain").model_dump(mode="json", exclude={"root"})
+
+
+def parents(context: PlanContext) -> dict[str, str]:
+    return {}
+
+
+def build(context: BuildContext, folder: Path) -> None:
+    from pathsynth.training.pretrain import pretrain_base, pretrain_metrics
+
+    config = require_group(context.config.pretrain, "pretrain")
+    root = config.root or os.environ.get("PATHSYNTH_DATA", ".")
+    archive = Path(root) / "cifar10.tar"
+    pretrain_base(config, archive, folder, context.work("pretrain"), partial(context.shown, "pretrain"))
+    result = Result(
+        identity=context.identity,
+        versions=versions(),
+        settings=context.config.model_dump(mode="json", exclude={"multirun"}),
+        metrics=tuple(pretrain_metrics(folder, config.seed)),
+        missing=(),
+    )
+    write_result(folder / "result.json", result)
+
+
+STAGE = Stage("pretrain", settings, parents, build, shown=("base", "result.json"))

@@ -1,0 +1,30 @@
+"""What all trials with the same classifiers are compared with: real images in the judge's features, and the classifiers' own scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pathsynth.stages.evaluate import PROTOCOL
+from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
+
+NEUTRAL: dict[str, Any] = {"canvas": None}
+
+
+def settings(context: PlanContext) -> dict[str, Any]:
+    compared = require_group(context.config.evaluate, "evaluate").model_dump(mode="json", exclude={"prompts", "metrics", "judges"})
+    return {**compared, "canvas": require_group(context.config.base, "base").canvas, "protocol": PROTOCOL}
+
+
+def parents(context: PlanContext) -> dict[str, str]:
+    classifiers = {name: context.identities[name] for name in ("judge", "gate")}
+    return {"data": context.data.identity, "base": context.base.identity, **classifiers}
+
+
+def build(context: BuildContext, folder: Path) -> None:
+    from pathsynth.study.evaluation import write_reference
+
+    write_reference(folder, context.built["gate"], context.built["judge"], context.data, context.base, context.config)
+
+
+STAGE = Stage("reference", settings, parents, build, neutral=NEUTRAL, derived=True)

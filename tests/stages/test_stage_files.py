@@ -1,0 +1,54 @@
+"""A stage is one file: each is in the list of stages, and a list of them costs no torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+import pathsynth.stages
+from pathsynth.config import RunConfig, from_hydra
+from pathsynth.config.shipped import conf_folder
+from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.identity import stage_identity
+from pathsynth.stages.classifier import NEUTRAL, classifier_stage, score_stage
+from pathsynth.stages.fingerprints import data_source
+from pathsynth.stages.stage import PlanContext
+from pathsynth.study.plan import listed_stages
+
+SHARED = {"__init__", "stage", "fingerprints", "sampling_settings"}
+"""What the stages share."""
+
+
+@pytest.fixture(scope="module")
+def config() -> RunConfig:
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        return from_hydra(compose("run", ["data=phantom"]))
+
+
+def test_every_file_is_a_stage_of_the_list(config):
+    files = {path.stem for path in Path(pathsynth.stages.__file__).parent.glob("*.py")} - SHARED
+    stages = [stage for stage, _ in listed_stages(config)]
+    assert {stage.build.__module__ for stage in stages} == {f"pathsynth.stages.{name}" for name in files}
+    assert len({stage.name for stage in stages}) == len(stages)
+
+
+def test_a_judge_more_is_a_role_more(config):
+    context = PlanContext(config, data_source(config.data), None)
+    judge, other = (classifier_stage(role, config.judge).plan(context) for role in ("judge", "judge_vit"))
+    assert (other.name, other.settings, other.parents) == ("judge_vit", judge.settings, judge.parents)
+    assert other.identity == stage_identity("judge_vit", judge.settings, judge.parents, NEUTRAL) != judge.identity
+    context.identities["judge_vit"] = other.identity
+    assert score_stage("judge_vit", config.judge).plan(context).parents["classifier"] == other.identity
+    with pytest.raises(RequestError, match="no group judge_vit; choose one, as in judge_vit=<option>"):
+        classifier_stage("judge_vit", None).plan(context)
+
+
+def test_the_stages_are_listed_without_what_builds_them():
+    heavy = "{'torch', 'pytorch_lightning', 'diffusers', 'pandas', 'pyarrow', 'scipy', 'rich.progress'}"
+    program = f"import sys, pathsynth.study.plan; print(sorted({heavy} & set(sys.modules)))"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"
