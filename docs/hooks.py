@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
     "index.md": "README.md",
     "changelog.md": "CHANGELOG.md",
+    "contributing.md": "CONTRIBUTING.md",
     "reference/files.md": "multirun/README.md",
     "reference/bundle.md": "pathsynth/assets/tissue/README.md",
     "reference/base.md": "pathsynth/assets/tiny/README.md",
