@@ -97,7 +97,7 @@ def _doctor(
 
 def _report(
     folders: Annotated[list[Path], typer.Argument(help="A trial's or a study's folder; or several studies and bundles.")],
-    form: Annotated[str, typer.Option("--format", help="html (a page); md, csv, parquet or latex (its tables).")] = "html",
+    form: Annotated[str, typer.Option("--format", help="html (a page); md, csv, parquet, latex (tables) or svg (figures).")] = "html",
     into: Annotated[Path | None, typer.Option(help="Where the page of several studies or bundles goes.")] = None,
     real: Annotated[bool, typer.Option("--include-real", help="Show real reference images in a study's page.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Write the page anew until no trial runs.")] = False,

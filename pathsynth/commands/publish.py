@@ -12,11 +12,12 @@ from pathlib import Path
 from pathsynth.ledger.atomic import sync
 from pathsynth.ledger.errors import RequestError
 from pathsynth.report.collect import collect_trials, is_trial
+from pathsynth.report.overview import has_page
 from pathsynth.report.page import write_report
 from pathsynth.study.originals import refuse_changed
 from pathsynth.study.redaction import shareable
 
-_FILES = ("manifest.json", "state.json", "result.json", "attempts.parquet", "history.csv")
+_FILES = ("manifest.json", "state.json", "result.json", "attempts.parquet", "judged.parquet", "history.csv")
 _SHEETS = ("grids/first_attempts.png", "grids/accepted.png")
 _FOLDERS = {"adapter": (".json", ".safetensors"), "images": (".png",), "rejected": (".png",)}
 CONTENTS = "CONTENTS.txt"
@@ -67,7 +68,7 @@ def _pages(content: Mapping[str, bytes]) -> dict[str, bytes]:
         for name, data in content.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(data)
-        if any(trial.finished for trial in collect_trials(root)):
+        if any(map(has_page, collect_trials(root))):
             write_report(root)
         made = (p for p in root.rglob("*") if p.is_file())
         return {name: p.read_bytes() for p in made if (name := p.relative_to(root).as_posix()) not in content}

@@ -1,4 +1,4 @@
-"""`pathsynth report <trial, study folder or bundle> … [--format html|md|csv|parquet|latex] [--into folder]
+"""`pathsynth report <trial, study folder or bundle> … [--format html|md|csv|parquet|latex|svg] [--into folder]
 [--include-real] [--watch] [--open]`.
 """
 
@@ -20,8 +20,9 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.report.answer import headline
 from pathsynth.report.collect import TrialSummary, collect_trials, is_trial, merge_trials
 from pathsynth.report.comparison import study_verdict
-from pathsynth.report.page import write_merged, write_report, write_trial_page
-from pathsynth.report.table import demo_table
+from pathsynth.report.overview import has_page
+from pathsynth.report.page import is_image_set, write_merged, write_report, write_trial_page
+from pathsynth.report.table import demo_table, overview_table
 from pathsynth.study.state import RUNNING, WAITING
 
 _WIDE = 160
@@ -51,16 +52,27 @@ def make_report(
         raise RequestError("--watch keeps a page up to date; leave out --format")
     make = _watch if watch else write_report
     paths = [make(folder, real)] if form == "html" else _exported(folder, form)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDE)
-    trials = collect_trials(folder)
-    console.print(demo_table(trials))
-    if len(trials) > 1:
-        print(headline(study_verdict(trials)))
+    if not is_image_set(folder):
+        _print_summary(collect_trials(folder))
     for path in paths:
         print(f"report: {path}")
     _open(paths[-1], show)
+
+
+def _print_summary(trials: Sequence[TrialSummary]) -> None:
+    """The main scores, and what was made by trials that are not scored."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDE)
+    if not any(t.finished for t in trials):
+        console.print(overview_table(trials))
+        return
+    console.print(demo_table(trials))
+    unscored = [t for t in trials if has_page(t) and not t.finished]
+    if unscored:
+        console.print(overview_table(unscored))
+    if len(trials) > 1:
+        print(headline(study_verdict(trials)))
 
 
 def _open(page: Path, show: bool) -> None:
@@ -82,7 +94,7 @@ def _watch(folder: Path, real: bool) -> Path:
     with ctrl_c() as pressed:
         while True:
             trials = collect_trials(folder)
-            for trial in (t for t in trials if t.finished and t.folder not in written):
+            for trial in (t for t in trials if has_page(t) and t.folder not in written):
                 with suppress(RequestError):  # a damaged one has a line in the study's page that says so
                     write_trial_page(trial, real, in_study=True)  # takes longer to make than the study's line about it
                 written.add(trial.folder)

@@ -519,6 +519,9 @@ class SamplingConfig(_Group):
     """The budget: attempts at a slot, at most."""
     threshold: float = Field(ge=0, le=1)
     """The least probability that the gate must give the class asked for; 0: its first choice is enough."""
+    precision_target: float | None = Field(None, gt=0, lt=1)
+    """The precision wanted of the gate: each class gets the least probability at which the gate's answers on real val images are right so
+    often; null: no limits by class."""
     margin: float = Field(0, ge=0, le=1)
     """By how much the class asked for must lead the next."""
     guidance_step: float = Field(0, ge=0)
@@ -655,7 +658,7 @@ class EvaluateConfig(_Group):
     metrics: dict[str, dict[str, Any]] = Field({})
     """Further metrics, each a class of your own under the name that its records have, with its arguments."""
     judges: dict[str, PanelJudge] = Field({})
-    """A panel of further classifiers by name, which score the images and choose nothing; `evaluate/judges=panel` names three."""
+    """A panel of further classifiers by name, which score the images and choose nothing; evaluate/judges=panel has three."""
 
     @field_validator("judges", mode="before")
     @classmethod

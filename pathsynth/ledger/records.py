@@ -21,6 +21,8 @@ SCHEMA_VERSION = 2
 """2: what computed each stage; ``timings`` are the stages' own, also of those that another trial built; the optimizer's groups."""
 
 _RESULT = "result.json"
+JUDGED_FILE = "judged.parquet"
+"""What the judge says of each image, beside the attempt log; trials of earlier versions, and sets without a judge, have none."""
 OPTIMIZER_FILE = "optimizer.json"
 """In the folder of a fine-tune: a list of :class:`OptimizerGroup` records."""
 _OPTIMIZER = "optimizer"

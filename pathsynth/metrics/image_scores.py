@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -43,11 +43,15 @@ class _NamedClasses:
 @dataclass(frozen=True)
 class Evaluation:
     """Metric records, what could not be measured and why, and confusion matrices (rows: asked for) by "stage/scorer"
-    (or the scorer alone)."""
+    (or the scorer alone).
+
+    ``judged``: the judge's probabilities, float (C,), of each image of a generated set, by class asked for, slot and attempt.
+    """
 
     metrics: tuple[Metric, ...]
     missing: tuple[Missing, ...]
     confusions: dict[str, list[list[int]]]
+    judged: Mapping[tuple[str, int, int], np.ndarray] = field(default_factory=dict)
 
     def table(self) -> pd.DataFrame:
         """The metrics, a row each, with the columns of ``result.json``."""

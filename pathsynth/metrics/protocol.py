@@ -78,9 +78,12 @@ class _Drawn:
 
     def predictions(self, predict: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """int64 (N,), −1 where there is no picture."""
+        return self.spread(predict(self.images)) if len(self.images) else np.full(len(self.labels), -1, dtype=np.int64)
+
+    def spread(self, predicted: np.ndarray) -> np.ndarray:
+        """Labels of the pictures, int64 (K,), at the places of the images that have one: int64 (N,), −1 elsewhere."""
         found = np.full(len(self.labels), -1, dtype=np.int64)
-        if len(self.images):
-            found[self.whole] = predict(self.images)
+        found[self.whole] = predicted
         return found
 
 
@@ -154,10 +157,12 @@ def evaluate_set(
     drawn = {BEFORE: _Drawn.read(first, folder), AFTER: _Drawn.read(accepted, folder)}
     scored = [Scored(BEFORE, "gate", drawn[BEFORE].labels, np.array([r.predicted for r in first]))]
     coloured = []
-    for stage, images in drawn.items():
+    judged: dict[tuple[str, int, int], np.ndarray] = {}
+    for (stage, images), asked in zip(drawn.items(), (first, accepted), strict=True):
         if len(images.labels):
-            judged = images.predictions(lambda pictures: class_probabilities(judge, pictures).argmax(axis=1))
-            scored.append(Scored(stage, "judge", images.labels, judged))
+            answers = class_probabilities(judge, images.images) if len(images.images) else np.empty((0, len(data.space)))
+            judged |= {(r.class_slug, r.slot, r.attempt): answer for r, answer in zip((r for r in asked if r.image), answers, strict=True)}
+            scored.append(Scored(stage, "judge", images.labels, images.spread(answers.argmax(axis=1))))
             coloured.append(Scored(stage, _COLOUR, images.labels, images.predictions(reference.colour.predict)))
     metrics = [m for s in scored for m in agreement_metrics(s, data, seed, prompts)]
     metrics += [m for s in coloured for m in overall_metrics(s, data, seed, prompts)]
@@ -174,7 +179,7 @@ def evaluate_set(
         missing += absent
     metrics += reference.metrics
     confusions = {f"{s.stage}/{s.scorer}": confusion_counts(s, data.space) for s in scored}
-    return Evaluation(tuple(metrics), tuple(missing), confusions)
+    return Evaluation(tuple(metrics), tuple(missing), confusions, judged)
 
 
 def _audit(rejected: _Drawn, judge: Classifier, data: DataSet, reference: Reference, prompts: str, seed: int) -> list[Metric]:

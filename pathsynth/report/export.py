@@ -1,4 +1,4 @@
-"""The tables of a study or a trial for other tools: Markdown and LaTeX to paste, CSV and Parquet to compute with.
+"""A study or a trial for other tools: Markdown and LaTeX to paste, CSV and Parquet to compute with, SVG for a paper.
 
 The leaderboard, a line for each configuration, is the same in all of them.
 """
@@ -13,10 +13,12 @@ from pathlib import Path
 import pandas as pd
 
 from pathsynth.ledger.atomic import write_bytes
+from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import Metric
 from pathsynth.report.answer import EFFECT_HEADS, NO_SCORE, details, effect_row, headline
 from pathsynth.report.collect import TrialSummary, collect_trials
 from pathsynth.report.comparison import setting_effects, study_verdict
+from pathsynth.report.figures import confusion_figure, curve_figure, score_figure
 from pathsynth.report.leaderboard import LeaderboardRow, Score, leaderboard, score_columns
 from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, REJECTED, Scores, interval
 
@@ -26,7 +28,7 @@ _SCORES = {
     "accuracy": "accuracy",
     "macro_precision": "macro precision",
     "macro_recall": "macro recall",
-    "macro_f1": "macro F1",
+    "macro_f1": "macro-F1",
     "kid": "KID to real images (judge's features)",
     "frechet_distance": "Fréchet distance to real images (judge's features)",
     "coverage": "coverage of real images (judge's features)",
@@ -41,17 +43,19 @@ def export(folder: Path, form: str) -> list[Path]:
     """Write the tables of a trial or a study into its folder; their paths, the leaderboard's last.
 
     ``md``: ``report.md``, with the leaderboard in it. ``csv`` and ``parquet``: ``report.<form>`` with a line for each trial, and
-    ``leaderboard.<form>`` with one for each configuration. ``latex``: ``leaderboard.tex``.
+    ``leaderboard.<form>`` with one for each configuration. ``latex``: ``leaderboard.tex``. ``svg``: ``confusion.svg``, ``curves.svg`` and
+    ``scores.svg``, those of them that there is something to draw of.
 
     Raises:
-        RequestError: there is no such folder, or it holds no trial.
+        RequestError: there is no such folder, or it holds no trial; or there is nothing to draw.
     """
     trials = collect_trials(folder)
-    paths = []
-    for name, table in FORMS[form].items():
-        write_bytes(folder / name, table(trials))
-        paths.append(folder / name)
-    return paths
+    contents = {name: content for name, make in FORMS[form].items() if (content := make(trials)) is not None}
+    if not contents:
+        raise RequestError(f"{folder} has no score, curve or confusion matrix to draw; run a trial to its end first")
+    for name, content in contents.items():
+        write_bytes(folder / name, content)
+    return [folder / name for name in contents]
 
 
 def leaderboard_table(trials: Sequence[TrialSummary]) -> pd.DataFrame:
@@ -158,7 +162,7 @@ def _leaderboard(trials: Sequence[TrialSummary]) -> str:
 
 
 def _side_by_side(trials: Sequence[TrialSummary]) -> str:
-    heads = ["trial", "macro F1 before filtering, gate", "macro F1 before filtering, judge", "acceptance", "judge accuracy of the accepted"]
+    heads = ["trial", "macro-F1 before filtering, gate", "macro-F1 before filtering, judge", "acceptance", "judge accuracy of the accepted"]
     rows = []
     for trial in trials:
         scores = (trial.f1_gate, trial.f1_judge, trial.acceptance, trial.accepted_judge)
@@ -223,7 +227,7 @@ def _classifiers(scores: Scores) -> str:
                 who = "colour alone" if scorer == COLOUR else scorer
                 plain_values = (f"{metric.value:.3f}" if metric else "" for metric in (auc, ece))
                 rows.append([f"{who}, {split}", _shown(accuracy), _shown(f1), *plain_values])
-    return _table(["classifier on real images", "accuracy", "macro F1", "AUC", "calibration error"], rows) if rows else ""
+    return _table(["classifier on real images", "accuracy", "macro-F1", "AUC", "calibration error"], rows) if rows else ""
 
 
 def _class_closeness(scores: Scores) -> str:
@@ -276,7 +280,7 @@ def _parquet(table: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-FORMS: dict[str, dict[str, Callable[[Sequence[TrialSummary]], bytes]]] = {
+FORMS: dict[str, dict[str, Callable[[Sequence[TrialSummary]], bytes | None]]] = {
     "md": {"report.md": lambda trials: markdown(trials).encode()},
     "csv": {"report.csv": lambda trials: _csv(trials_table(trials)), "leaderboard.csv": lambda trials: _csv(leaderboard_table(trials))},
     "parquet": {
@@ -284,5 +288,6 @@ FORMS: dict[str, dict[str, Callable[[Sequence[TrialSummary]], bytes]]] = {
         "leaderboard.parquet": lambda trials: _parquet(leaderboard_table(trials)),
     },
     "latex": {"leaderboard.tex": _latex},
+    "svg": {"confusion.svg": confusion_figure, "curves.svg": curve_figure, "scores.svg": score_figure},
 }
-"""What ``pathsynth report --format`` can write beside the page: files and what makes them."""
+"""What ``pathsynth report --format`` can write beside the page: files and what makes them (None: there is nothing to write)."""

@@ -16,23 +16,25 @@ from typing import Any
 from PIL import Image
 
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.records import JUDGED_FILE
 
-FIRST, ACCEPTED, REAL = "first", "accepted", "real"
-_LEDGER, _REAL, _NEAREST = "attempts.parquet", Path("grids", "real"), Path("grids", "nearest")
+LEDGER = "attempts.parquet"
+"""The attempt log of a trial or a generated set."""
+_REAL, _NEAREST = Path("grids", "real"), Path("grids", "nearest")
 _SHOWN = ("seed", "attempt", "prompt", "predicted", "probability", "accepted", "reason")
 _NONE = "This trial kept no images."
 _BESIDE = re.compile(r"(\d+)-(.+)\.png")
+_STREAMS = ("eval", "generate")
+"""Whose images pages show; those of validation chose the adapter."""
 
 
 @dataclass(frozen=True)
-class ImageFile:
-    """One image: ``kind`` is first, accepted or real; ``row`` is its row of the attempt log as text (empty for real images)."""
+class RealImage:
+    """A real image that stands beside those of a slot."""
 
-    kind: str
     slug: str
     slot: int
     path: Path
-    row: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -44,43 +46,11 @@ class RejectionCount:
     attempts: int
 
 
-@dataclass(frozen=True)
-class TrialImages:
-    """What there is to show of a trial. ``absent``: a sentence for each kind that it did not keep."""
-
-    files: tuple[ImageFile, ...]
-    absent: tuple[str, ...]
-
-    def by_slot(self, kind: str, slug: str, slots: int) -> list[Path | None]:
-        """One place for each slot of a class; None where it has no such image."""
-        places: list[Path | None] = [None] * slots
-        for image in self.files:
-            if image.kind == kind and image.slug == slug:
-                places[image.slot] = image.path
-        return places
-
-
-def trial_images(folder: Path, slugs: Sequence[str], shown: Sequence[str], slots: int, real: bool) -> TrialImages:
-    """First attempts, accepted images and (if ``real``) real ones of the first ``slots`` slots of the classes ``shown``.
-
-    ``slugs``: all classes, in the order of their labels. A trial without an attempt log has no images.
-    """
-    if not (folder / _LEDGER).is_file():
-        return TrialImages((), (_NONE,))
-    rows = [row for row in _rows(folder, slots) if row["class_slug"] in shown and row["image"]]
-    first = [_image(FIRST, row, folder, slugs) for row in rows if row["attempt"] == 0]
-    accepted = [_image(ACCEPTED, row, folder, slugs) for row in rows if row["accepted"]]
-    drawn = [image for image in (*first, *accepted) if _is_inside(image.path, folder)]
-    beside = real_images(folder, shown, slots) if real else ()
-    lost = sum(image.kind == FIRST for image in drawn) < len(first)
-    return TrialImages((*drawn, *beside), tuple(_absent(folder, lost, real)))
-
-
 def rejection_counts(folder: Path) -> tuple[RejectionCount, ...]:
     """Why attempts of a trial were rejected, the most frequent reason first; empty without an attempt log that tells it."""
     import pyarrow.parquet  # loads slowly
 
-    path, columns = folder / _LEDGER, ["attempt", "accepted", "reason"]
+    path, columns = folder / LEDGER, ["attempt", "accepted", "reason"]
     if not path.is_file() or not set(columns) <= set(pyarrow.parquet.read_schema(path).names):
         return ()
     rows = pyarrow.parquet.read_table(path, columns=columns).to_pylist()
@@ -89,15 +59,15 @@ def rejection_counts(folder: Path) -> tuple[RejectionCount, ...]:
     return tuple(RejectionCount(reason, first[reason], n) for reason, n in sorted(every.items(), key=lambda told: (-told[1], told[0])))
 
 
-def real_images(folder: Path, shown: Sequence[str], slots: int) -> tuple[ImageFile, ...]:
+def real_images(folder: Path, shown: Sequence[str], slots: int) -> tuple[RealImage, ...]:
     """The real images that a trial keeps beside those of the first ``slots`` slots of the classes ``shown``."""
     places = [(slug, i, folder / _REAL / slug / f"{i}.png") for slug in shown for i in range(slots)]
-    return tuple(ImageFile(REAL, slug, i, path, {}) for slug, i, path in places if path.is_file())
+    return tuple(RealImage(slug, i, path) for slug, i, path in places if path.is_file())
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try at a slot. ``predicted`` is a label (None: not known), ``reason`` why it was rejected.
+    """One try at a slot. ``predicted`` is the gate's label and ``judged`` the judge's (None: not known), ``reason`` why it was rejected.
 
     ``named``: the attempt log names an image; ``path`` is None where there is none.
     """
@@ -113,24 +83,36 @@ class Attempt:
     reason: str
     named: bool
     path: Path | None
+    judged: int | None = None
 
 
 def slot_attempts(folder: Path, shown: Sequence[str], slots: int) -> tuple[Attempt, ...]:
     """All attempts at the first ``slots`` slots of the classes ``shown``, by slot and attempt; none where there is no attempt log."""
-    if not (folder / _LEDGER).is_file():
+    if not (folder / LEDGER).is_file():
         return ()
-    return tuple(_attempt(row, folder) for row in _rows(folder, slots) if row["class_slug"] in shown)
+    judged = judge_labels(folder)
+    return tuple(_attempt(row, folder, judged) for row in _rows(folder, slots) if row["class_slug"] in shown)
+
+
+def judge_labels(folder: Path) -> Mapping[tuple[str, int, int], int]:
+    """What the judge takes each image for, a label by class asked for, slot and attempt; empty where no file tells."""
+    import pyarrow.parquet  # loads slowly
+
+    if not (folder / JUDGED_FILE).is_file():
+        return {}
+    rows = pyarrow.parquet.read_table(folder / JUDGED_FILE, columns=["class_slug", "slot", "attempt", "predicted"]).to_pylist()
+    return {(row["class_slug"], row["slot"], row["attempt"]): int(row["predicted"]) for row in rows}
 
 
 def absent_images(folder: Path, attempts: Sequence[Attempt], real: bool) -> tuple[str, ...]:
     """A sentence for each kind of images that a trial with these attempts did not keep."""
-    if not (folder / _LEDGER).is_file():
+    if not (folder / LEDGER).is_file():
         return (_NONE,)
     lost = any(a.attempt == 0 and a.named and not a.path for a in attempts)
     return tuple(_absent(folder, lost, real))
 
 
-def _attempt(row: Mapping[str, Any], folder: Path) -> Attempt:
+def _attempt(row: Mapping[str, Any], folder: Path, judged: Mapping[tuple[str, int, int], int]) -> Attempt:
     known = {key: value for key, value in row.items() if value is not None and value == value}
     path = folder / str(known["image"]) if known.get("image") else None
     return Attempt(
@@ -145,6 +127,7 @@ def _attempt(row: Mapping[str, Any], folder: Path) -> Attempt:
         reason=str(known.get("reason", "")),
         named=path is not None,
         path=path if path and _is_inside(path, folder) else None,
+        judged=judged.get((str(row["class_slug"]), int(row["slot"]), int(row["attempt"]))),
     )
 
 
@@ -175,18 +158,11 @@ def _rows(folder: Path, slots: int) -> list[dict[str, Any]]:
     """The attempts at the first slots of each class, by slot and attempt."""
     import pyarrow.parquet  # loads slowly
 
-    path = folder / _LEDGER
+    path = folder / LEDGER
     names = pyarrow.parquet.read_schema(path).names
     wanted = [n for n in ("stream", "class_slug", "slot", "image", *_SHOWN) if n in names]
     rows = pyarrow.parquet.read_table(path, columns=wanted, filters=[("slot", "<", slots)]).to_pylist()
-    return sorted((r for r in rows if r.get("stream", "eval") == "eval"), key=lambda r: (r["slot"], r["attempt"]))
-
-
-def _image(kind: str, row: Mapping[str, Any], folder: Path, slugs: Sequence[str]) -> ImageFile:
-    shown = {key: str(row[key]) for key in _SHOWN if row.get(key) is not None and row[key] == row[key]}
-    if "predicted" in shown and int(shown["predicted"]) < len(slugs):
-        shown["predicted"] = slugs[int(shown["predicted"])]
-    return ImageFile(kind, str(row["class_slug"]), int(row["slot"]), folder / str(row["image"]), shown)
+    return sorted((r for r in rows if r.get("stream", _STREAMS[0]) in _STREAMS), key=lambda r: (r["slot"], r["attempt"]))
 
 
 def _is_inside(path: Path, folder: Path) -> bool:

@@ -16,8 +16,8 @@ from pathsynth.report.comparison import SEED, configuration_label, study_verdict
 from pathsynth.report.scores import Scores
 
 SCORES: Mapping[str, tuple[str, Callable[[TrialSummary], Metric | None]]] = {
-    "macro_f1/before filtering/gate": ("macro F1 before filtering, gate", lambda t: t.f1_gate),
-    "macro_f1/before filtering/judge": ("macro F1 before filtering, judge", lambda t: t.f1_judge),
+    "macro_f1/before filtering/gate": ("macro-F1 before filtering, gate", lambda t: t.f1_gate),
+    "macro_f1/before filtering/judge": ("macro-F1 before filtering, judge", lambda t: t.f1_judge),
     "acceptance/before filtering/gate": ("acceptance", lambda t: t.acceptance),
     "accuracy/after filtering/judge": ("judge accuracy of the accepted", lambda t: t.accepted_judge),
 }

@@ -1,32 +1,36 @@
-"""``report.html``: one self-contained page for a trial or for a study."""
+"""``report.html``: one self-contained page for a trial, a generated set, a classifier, or a study."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import jinja2
 
 from pathsynth.ledger.atomic import write_bytes, write_text
 from pathsynth.ledger.errors import RequestError
+from pathsynth.report.classifier_view import ClassifierView, classifier_view
 from pathsynth.report.collect import TrialSummary, collect_trials, damaged, is_trial
+from pathsynth.report.glossary import Term, load_glossary
+from pathsynth.report.images import LEDGER
+from pathsynth.report.overview import OverviewView, has_page, is_classifier, is_set, overview_view
+from pathsynth.report.set_view import SetView, set_view
 from pathsynth.report.study_view import StudyView, study_view
 from pathsynth.report.trial_view import TrialView, trial_view
 from pathsynth.study.state import DONE
 
 _NAME = "report.html"
 _KEPT = {
-    "classify": "classifier.json and scores.json",
-    "generate": "images, sheet.png and attempts.parquet",
     "finetune": "adapter and history.csv",
     "pretrain": "base and result.json",
 }
-"""What a trial of a command that measures no agreement leaves in its folder."""
+"""What a trial of a command that has nothing to show leaves in its folder."""
 
 
 def write_report(folder: Path, real: bool = False) -> Path:
-    """Write the page of a trial folder, or the dashboard of a study folder and a page for each of its finished trials; its path.
+    """Write the page of a trial folder or a generated set, or that of a study folder and a page for each of its trials; its path.
 
     A trial of a study that is damaged has a line with the reason instead of a page.
 
@@ -37,25 +41,29 @@ def write_report(folder: Path, real: bool = False) -> Path:
         real: show real reference images, where the data are not phantoms too.
 
     Raises:
-        RequestError: there is no such folder, or it holds no finished trial.
+        RequestError: there is no such folder, or it holds nothing that has a page.
     """
+    if is_image_set(folder):
+        return _write(folder, "set.html", _sound(folder, lambda: set_view(folder, None)))
     trials = collect_trials(folder)
-    finished = [t for t in trials if t.finished]
-    if not finished:
-        raise RequestError(_without_result(folder, trials))
+    if not any(map(has_page, trials)):
+        raise RequestError(_without_page(folder, trials))
     if is_trial(folder):
-        return write_trial_page(finished[0], real, in_study=(folder.absolute().parent / _NAME).is_file())
-    return write_merged([_with_page(trial, real) if trial.finished else trial for trial in trials], folder, real)
+        return write_trial_page(trials[0], real, in_study=(folder.absolute().parent / _NAME).is_file())
+    return write_merged([_with_page(trial, real) if has_page(trial) else trial for trial in trials], folder, real)
 
 
-def _without_result(folder: Path, trials: Sequence[TrialSummary]) -> str:
-    """Why there is no page: nothing is done yet, or what is done is of a command that measures no agreement."""
+def is_image_set(folder: Path) -> bool:
+    """Whether the folder is a generated set that no trial drew alone, as ``join`` makes one."""
+    return (folder / LEDGER).is_file() and not is_trial(folder)
+
+
+def _without_page(folder: Path, trials: Sequence[TrialSummary]) -> str:
+    """Why there is no page: nothing is done yet, or what is done is of a command that has nothing to show."""
     commands = {trial.settings.get("command", "") for trial in trials if trial.state == DONE}
     kept = [f"{command}: see {_KEPT[command]} in each trial's folder" for command in sorted(commands & _KEPT.keys())]
     if kept:
-        return f"{folder} has no trial of run or evaluate, of which pages are made; {'; '.join(kept)}"
-    if all(trial.state == DONE for trial in trials):
-        return f"{folder} has no scores to report ({_states(trials)}); {_sheets(trials)}pathsynth evaluate scores an adapter"
+        return f"{folder} has no trial of run, evaluate, generate or classify, of which pages are made; {'; '.join(kept)}"
     return f"{folder} holds no finished trial ({_states(trials)}); run it to its end first"
 
 
@@ -68,18 +76,34 @@ def _with_page(trial: TrialSummary, real: bool) -> TrialSummary:
 
 
 def write_trial_page(trial: TrialSummary, real: bool = False, in_study: bool = False) -> Path:
-    """Write the page of a finished trial into its folder; its path. ``in_study``: the page of its study lies in the folder above.
+    """Write the page of a trial that has one into its folder; its path. ``in_study``: the page of its study lies in the folder above.
 
     Raises:
         RequestError: something that it shows is damaged.
     """
+    study_page = f"../{_NAME}" if in_study else ""
+    if is_set(trial):
+        return _write(trial.folder, "set.html", _sound(trial.folder, lambda: set_view(trial.folder, trial, study_page)))
+    if is_classifier(trial):
+        return _write(trial.folder, "classifier.html", _sound(trial.folder, lambda: classifier_view(trial, study_page)))
+    return _write(trial.folder, "trial.html", _sound(trial.folder, lambda: trial_view(trial, real, study_page)))
+
+
+_View = TypeVar("_View")
+
+
+def _sound(folder: Path, view: Callable[[], _View]) -> _View:
+    """What a page shows.
+
+    Raises:
+        RequestError: the files that it is made of are damaged.
+    """
     try:
-        view = trial_view(trial, real, f"../{_NAME}" if in_study else "")
+        return view()
     except RequestError:
         raise
     except Exception as error:  # a damaged file leads its library to raise whatever it may
-        raise RequestError(f"the files of {trial.folder} are damaged ({_one_line(error)}); run the trial again") from error
-    return _write(trial.folder, "trial.html", view)
+        raise RequestError(f"the files of {folder} are damaged ({_one_line(error)}); run the trial again") from error
 
 
 def _one_line(error: Exception) -> str:
@@ -87,15 +111,19 @@ def _one_line(error: Exception) -> str:
 
 
 def write_merged(trials: Sequence[TrialSummary], folder: Path, real: bool = False, refresh: int = 0) -> Path:
-    """Write the dashboard of these trials, wherever they lie, into ``folder``; its path.
+    """Write the page of these trials, wherever they lie, into ``folder``; its path.
 
-    ``refresh``: seconds after which an open dashboard loads itself again; 0: never.
+    It compares those that are scored; where none is, it lists generated sets and classifiers.
+
+    ``refresh``: seconds after which an open page loads itself again; 0: never.
 
     Raises:
-        RequestError: none of them is finished.
+        RequestError: there is nothing to show of any of them.
     """
-    if not any(t.finished for t in trials):
+    if not any(map(has_page, trials)):
         raise RequestError(f"no trial is finished ({_states(trials)}); run one to its end first")
+    if not any(t.finished for t in trials):
+        return _write(folder, "overview.html", _sound(folder, lambda: overview_view(trials, folder)), refresh=refresh)
     view = study_view(trials, folder, real)
     for name, content in view.beside:
         (folder / name).parent.mkdir(exist_ok=True)
@@ -108,21 +136,30 @@ def _script() -> str:
     return (Path(__file__).parent / "templates" / "study.js").read_text(encoding="utf-8").replace("</script", "<\\/script")
 
 
-def _sheets(trials: Sequence[TrialSummary]) -> str:
-    """Where the images of generated sets can be seen."""
-    sheets = [str(t.folder / "sheet.png") for t in trials if (t.folder / "sheet.png").is_file()]
-    return f"its images are on {', '.join(sheets)}; " if sheets else ""
-
-
 def _states(trials: Sequence[TrialSummary]) -> str:
     return "; ".join(f"{t.name}: {t.state}" + (f", {t.problem}" if t.problem else "") for t in trials)
 
 
-def _write(folder: Path, template: str, view: TrialView | StudyView, **parts: str | int) -> Path:
+def _write(folder: Path, template: str, view: TrialView | SetView | ClassifierView | OverviewView | StudyView, **parts: str | int) -> Path:
     """Render in memory, then put the page in place at once, so that a reader never sees half of it."""
     path = folder / _NAME
-    write_text(path, _templates().get_template(template).render(view=view, **parts))
+    write_text(path, _templates().get_template(template).render(view=view, words=Words(), **parts))
     return path
+
+
+class Words:
+    """The glossary as a page is made: ``use`` gives a term and keeps it, so that what the page says of each stands on it once."""
+
+    def __init__(self) -> None:
+        self.all = load_glossary()
+        self._used: dict[str, Term] = {}
+
+    def use(self, key: str) -> Term:
+        return self._used.setdefault(key, self.all[key])
+
+    @property
+    def used(self) -> tuple[Term, ...]:
+        return tuple(self._used.values())
 
 
 @functools.cache

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GATE_COLOUR, JUDGE_COLOUR, QUIET = "#4b2e83", "#c2457c", "#8b8794"
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9.5,
     "axes.edgecolor": QUIET,
@@ -34,7 +34,7 @@ def history_plot(path: Path) -> str | None:
 
     Columns are ``step`` and any of ``train_loss``, ``held_out_loss``, ``val_macro_f1``; a blank is a step not measured.
     """
-    columns = _columns(path) if path.is_file() else {}
+    columns = history_columns(path)
     names = (("train_loss", "training images"), ("held_out_loss", "held-out images"))
     losses = {label: columns[name] for name, label in names if columns.get(name)}
     scores = columns.get("val_macro_f1", [])
@@ -43,7 +43,7 @@ def history_plot(path: Path) -> str | None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 2.7), layout="constrained")
         axes = figure.subplots(1, 2 if losses and scores else 1, squeeze=False)[0]
         if losses:
@@ -74,7 +74,7 @@ def reliability_plot(extras: Mapping[str, Sequence[Sequence[int]]]) -> str | Non
     from matplotlib.figure import Figure
 
     splits = list(dict.fromkeys(split for split, _ in found))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.6 * len(splits), 3.2), layout="constrained")
         for axes, split in zip(figure.subplots(1, len(splits), squeeze=False)[0], splits, strict=True):
             axes.plot((0, 1), (0, 1), color=QUIET, linewidth=1, linestyle=":")
@@ -92,9 +92,11 @@ def reliability_plot(extras: Mapping[str, Sequence[Sequence[int]]]) -> str | Non
         return _svg_uri(figure)
 
 
-def _columns(path: Path) -> dict[str, list[tuple[float, float]]]:
-    """(step, value) pairs of every column, blanks and values that are not finite left out."""
+def history_columns(path: Path) -> dict[str, list[tuple[float, float]]]:
+    """(step, value) pairs of every column of ``history.csv``, blanks and values that are not finite left out; none without a file."""
     columns: dict[str, list[tuple[float, float]]] = {}
+    if not path.is_file():
+        return columns
     with path.open(newline="", encoding="utf-8") as handle:
         for row in csv.DictReader(handle):
             step = _number(row.get("step"))
@@ -114,6 +116,11 @@ def _number(text: Any) -> float | None:
 
 
 def _svg_uri(figure: Figure) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg_bytes(figure)).decode("ascii")
+
+
+def svg_bytes(figure: Figure) -> bytes:
+    """The figure as an SVG file without a date."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return buffer.getvalue()

@@ -14,6 +14,7 @@ from pathsynth.report.images import read_image
 
 _GAP = 3
 _FRAME = (214, 210, 220)
+_SMALL = 32
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,20 @@ def image_strip(places: Sequence[Path | None], columns: int, largest: int) -> St
         strip.paste(_FRAME, (left, top, left + size + 2, top + size + 2))
         strip.paste(image, (left + 1, top + 1))
     return Strip(png_uri(strip), strip.width, strip.height, len(images))
+
+
+def image_uri(path: Path, largest: int) -> str:
+    """One image as a data URI, of at most ``largest`` pixels a side: small ones bit by bit, larger ones as lossy WebP.
+
+    Raises:
+        RequestError: the file is not an image.
+    """
+    image = read_image(path, largest)
+    if image.width <= _SMALL:
+        return png_uri(image)
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=85, method=3)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def png_uri(image: Image.Image) -> str:

@@ -8,9 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from pathsynth.ledger.records import Metric
+from pathsynth.report.classifier_view import main_scores, read_scores
 from pathsynth.report.collect import TrialSummary
 from pathsynth.report.leaderboard import SCORES, score_columns
-from pathsynth.report.scores import interval
+from pathsynth.report.overview import is_classifier, is_set
+from pathsynth.report.scores import Cell, interval
+from pathsynth.report.set_view import set_counts
 
 
 def demo_table(trials: Sequence[TrialSummary]) -> Table:
@@ -30,6 +33,34 @@ def demo_table(trials: Sequence[TrialSummary]) -> Table:
         else:
             table.add_row(Text(trial.label), Text(f"{trial.state}: {trial.problem}" if trial.problem else trial.state))
     return table
+
+
+def overview_table(trials: Sequence[TrialSummary]) -> Table:
+    """A line for each trial that measures no agreement: what a generated set holds, what a classifier scores, or the trial's state.
+
+    Raises:
+        RequestError: the files of one are damaged.
+    """
+    table = Table(title="What was made", title_justify="left")
+    for heading in ("trial", "what it is", "result", "judge"):
+        table.add_column(heading)
+    for trial in trials:
+        if is_set(trial):
+            total = set_counts(trial.folder, trial.settings)[-1]
+            made = f"{total.accepted} of {total.asked} images accepted, {total.attempts} attempts"
+            table.add_row(Text(trial.label), "generated set", made, _cell(total.confirmed, " of them confirmed"))
+        elif is_classifier(trial):
+            accuracy, f1, where = main_scores(read_scores(trial.folder))
+            table.add_row(Text(trial.label), "classifier", Text(f"accuracy {_cell(accuracy)}, macro-F1 {_cell(f1)} on {where}"), "")
+        else:
+            state = f"{trial.state}: {trial.problem}" if trial.problem else trial.state
+            table.add_row(Text(trial.label), Text(trial.settings.get("command", "")), Text(state), "")
+    return table
+
+
+def _cell(shown: Cell | None, words: str = "") -> Text:
+    """A number as plain text: square brackets are no markup."""
+    return Text(f"{shown.value} {shown.interval} n={shown.n}{words}") if shown else Text("–")
 
 
 def _shown(metric: Metric | None) -> Text:

@@ -13,11 +13,20 @@ from pathsynth.ledger.records import Metric, Missing, Result
 from pathsynth.report import paper
 from pathsynth.report.bounds import FEW_CLASSES, WEAKEST, ImagePlan, image_plan, weakest
 from pathsynth.report.collect import TrialSummary
-from pathsynth.report.images import ACCEPTED, FIRST, REAL, RejectionCount, TrialImages, nearest_pairs, rejection_counts, trial_images
+from pathsynth.report.images import (
+    LEDGER,
+    RejectionCount,
+    absent_images,
+    nearest_pairs,
+    real_images,
+    rejection_counts,
+    slot_attempts,
+)
 from pathsynth.report.panel_view import PanelView, panel_view
 from pathsynth.report.plots import GATE_COLOUR, history_plot, reliability_plot
 from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, REJECTED, Cell, Scores, cell
-from pathsynth.report.strips import Strip, image_strip, png_uri
+from pathsynth.report.slot_images import LARGEST, ClassImages, class_images
+from pathsynth.report.strips import Strip, image_strip, image_uri, png_uri
 from pathsynth.report.verdict import Independence, independence, remarks, verdict
 from pathsynth.vocabulary.labels import COLORECTAL, slug_words
 
@@ -96,16 +105,6 @@ class MatrixRow:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """One class's strips of images, a place for each slot; None where the class has none."""
-
-    name: str
-    real: Strip | None
-    first: Strip | None
-    accepted: Strip | None
-
-
-@dataclass(frozen=True)
 class Nearest:
     """One class's accepted images nearest to training images, each followed by that training image; None where it has none."""
 
@@ -145,7 +144,7 @@ class TrialView:
     common_errors: tuple[Row, ...]
     panel: PanelView | None
     own_metrics: tuple[Row, ...]
-    pictures: tuple[Pictures, ...]
+    pictures: tuple[ClassImages, ...]
     nearest: tuple[Nearest, ...]
     absent_images: tuple[str, ...]
     few_classes: int
@@ -169,7 +168,7 @@ def trial_view(trial: TrialSummary, real: bool = False, study_page: str = "") ->
     slugs = scores.slugs
     shown = real or all(m.data.startswith("phantom") for m in result.metrics)
     plan = image_plan(slugs, [scores], 3, _MOST_IMAGES, _SLOTS)
-    images = trial_images(trial.folder, slugs, plan.slugs, plan.slots, shown)
+    attempts = slot_attempts(trial.folder, plan.slugs, plan.slots)
     return TrialView(
         title=trial.name,
         study=trial.study,
@@ -199,10 +198,10 @@ def trial_view(trial: TrialSummary, real: bool = False, study_page: str = "") ->
         common_errors=_common_errors(scores),
         panel=panel_view(scores, class_name),
         own_metrics=_own_metrics(scores),
-        pictures=_pictures(images, plan),
+        pictures=class_images(attempts, plan.slugs, dict(enumerate(map(class_name, slugs))), class_name, _real(trial.folder, plan, shown)),
         nearest=_nearest(trial.folder, plan) if shown else (),
         few_classes=FEW_CLASSES,
-        absent_images=tuple(said for said in (plan.sentence(len(slugs)), *images.absent) if said),
+        absent_images=tuple(said for said in (plan.sentence(len(slugs)), *absent_images(trial.folder, attempts, shown)) if said),
         address=trial.address,
         history=history_plot(trial.folder / "history.csv"),
         reliability=reliability_plot(result.extras),
@@ -409,11 +408,12 @@ def _own_metrics(scores: Scores) -> tuple[Row, ...]:
     )
 
 
-def _pictures(images: TrialImages, plan: ImagePlan) -> tuple[Pictures, ...]:
-    if not images.files:
-        return ()
-    kinds = (REAL, FIRST, ACCEPTED)
-    return tuple(Pictures(class_name(slug), *(_strip(images.by_slot(kind, slug, plan.slots)) for kind in kinds)) for slug in plan.slugs)
+def _real(folder: Path, plan: ImagePlan, shown: bool) -> dict[str, list[str]]:
+    """Data URIs of the real images of each class; none where they are not shown, or where nothing was drawn to stand beside them."""
+    found: dict[str, list[str]] = {}
+    for image in real_images(folder, plan.slugs, plan.slots) if shown and (folder / LEDGER).is_file() else ():
+        found.setdefault(image.slug, []).append(image_uri(image.path, LARGEST))
+    return found
 
 
 def _nearest(folder: Path, plan: ImagePlan) -> tuple[Nearest, ...]:
@@ -422,5 +422,5 @@ def _nearest(folder: Path, plan: ImagePlan) -> tuple[Nearest, ...]:
     return tuple(Nearest(class_name(slug), _strip(places, 2 * _PAIRS)) for slug, places in found) if any(p for _, p in found) else ()
 
 
-def _strip(places: Sequence[Path | None], columns: int = 5) -> Strip | None:
-    return image_strip(places, columns, largest=96)
+def _strip(places: Sequence[Path | None], columns: int) -> Strip | None:
+    return image_strip(places, columns, LARGEST)

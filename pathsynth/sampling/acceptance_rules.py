@@ -98,6 +98,24 @@ class AtLeast:
 
 
 @dataclass(frozen=True)
+class AtLeastByClass:
+    """The class asked for has at least the probability at which it has the precision ``target``, in (0, 1).
+
+    ``thresholds``: a limit for each class, in order (:func:`pathsynth.metrics.thresholds.precision_thresholds`).
+    """
+
+    thresholds: tuple[float, ...]
+    target: float
+
+    @property
+    def reason(self) -> str:
+        return f"probability below what a precision of {self.target:g} needs"
+
+    def slack(self, seen: Seen, label: int) -> float:
+        return float(seen.probabilities[label]) - self.thresholds[label]
+
+
+@dataclass(frozen=True)
 class Leads:
     """The class asked for is at least ``margin`` more probable than any other, in [0, 1]."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.config.own_classes import class_digests, targets
+from pathsynth.ledger.records import JUDGED_FILE
 from pathsynth.stages.classifier import panel_of
 from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
 
@@ -39,4 +40,4 @@ def build(context: BuildContext, folder: Path) -> None:
     write_evaluation(folder, images, context.data, context.config, context.identity, context.built, panel)
 
 
-STAGE = Stage("evaluate", settings, parents, build, neutral=NEUTRAL, shown=("grids",))
+STAGE = Stage("evaluate", settings, parents, build, neutral=NEUTRAL, shown=("grids", JUDGED_FILE))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pathsynth.config.own_classes import class_digests, targets
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest
+from pathsynth.ledger.records import JUDGED_FILE
 from pathsynth.sampling.request import requested_prompts
 from pathsynth.sampling.slots import Slot, Stream, slots_of
 from pathsynth.stages.sampling_settings import sampling_settings
@@ -90,7 +91,7 @@ def build(context: BuildContext, folder: Path) -> None:
     for line in unreachable_told(class_counts(images.rows)):
         print(line, flush=True)
     if context.judge and slots[0].stream is Stream.GENERATE:
-        print(_confirmation(context, context.judge, images), flush=True)
+        print(_confirmation(context, folder, context.judge, images), flush=True)
 
 
 def _slots(context: BuildContext) -> list[Slot]:
@@ -112,15 +113,17 @@ def _early_look(context: BuildContext, draw: CandidateDrawer) -> EarlyLook:
     return EarlyLook(draw, context.gate, cut)
 
 
-def _confirmation(context: BuildContext, judge: Path, images: ImageSet) -> str:
-    """What the judge says of the accepted images; of a ready set's that the configuration does not name, why it is not asked."""
+def _confirmation(context: BuildContext, folder: Path, judge: Path, images: ImageSet) -> str:
+    """What the judge says of the accepted images, each one's in a file of ``folder``; of a bundle's judge that the configuration does
+    not name, why it is not asked."""
     from pathsynth.models.classifier import load_classifier
-    from pathsynth.study.evaluation import confirmed_told, named_class, placed
+    from pathsynth.study.evaluation import judge_accepted, named_class, placed
 
     try:
-        return confirmed_told(placed(load_classifier(judge, context.data.space, named_class(context.config.judge))), images)
+        judge_of_set = placed(load_classifier(judge, context.data.space, named_class(context.config.judge)))
+        return judge_accepted(folder / JUDGED_FILE, judge_of_set, images)
     except RequestError as error:
         return f"judge: not asked, for {error}"
 
 
-STAGE = Stage("generate", settings, parents, build, neutral=NEUTRAL, shown=("images", "attempts.parquet", "sheet.png"))
+STAGE = Stage("generate", settings, parents, build, neutral=NEUTRAL, shown=("images", "attempts.parquet", "sheet.png", JUDGED_FILE))

@@ -13,6 +13,7 @@ _USUAL_SAMPLING: Mapping[str, Any] = {
     "precision": "32-true",
     "deterministic": False,
     "margin": 0.0,
+    "precision_target": None,
     "guidance_step": 0.0,
     "guidance_rescale": 0.0,
     "scheduler": None,
@@ -33,7 +34,7 @@ _OF_LOOK = ("look_loss", "look_n")
 OF_SLOTS = ("attempts", "batch_size", "calls", "seconds", "speculate", "guidance_step", "revise", "retry")
 """Of how slots are filled after their first attempts; early rejection's threshold is fitted on first attempts alone."""
 
-_OF_ACCEPTANCE = ("threshold", "margin", "reject_copies", "rules")
+_OF_ACCEPTANCE = ("threshold", "precision_target", "margin", "reject_copies", "rules")
 """Of what is accepted. A validation chooses the adapter's step by what the gate takes first attempts for, accepted or not."""
 
 OF_FILLING = (*OF_SLOTS, *_OF_ACCEPTANCE, "look_after", "evaluations", *_OF_LOOK)

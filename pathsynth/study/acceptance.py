@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from pathsynth.config import SamplingConfig
 from pathsynth.config.objects import build_object
 from pathsynth.data.dataset import DataSet
 from pathsynth.metrics.memorisation import copy_bound
 from pathsynth.metrics.neighbours import nearest
+from pathsynth.metrics.thresholds import precision_thresholds
 from pathsynth.models.classifier import Classifier
-from pathsynth.sampling.acceptance_rules import AtLeast, Leads, MostProbable, NoCopy, Rule
-from pathsynth.sampling.gate import class_features
+from pathsynth.sampling.acceptance_rules import AtLeast, AtLeastByClass, Leads, MostProbable, NoCopy, Rule
+from pathsynth.sampling.gate import class_features, class_probabilities
 
 
 def acceptance_rules(gate: Classifier, data: DataSet, sampling: SamplingConfig) -> tuple[Rule, ...]:
-    """In the order in which they are asked: the class is the most probable; probable enough; far enough ahead; no copy; the user's own.
+    """In the order in which they are asked: the class is the most probable; probable enough; above its own limit; far enough ahead;
+    no copy; the user's own.
 
     The bound of a copy is the distance below which 1% of the real val images lie to their nearest training image.
 
@@ -23,12 +27,27 @@ def acceptance_rules(gate: Classifier, data: DataSet, sampling: SamplingConfig) 
     rules: list[Rule] = [MostProbable()]
     if sampling.threshold:
         rules.append(AtLeast(sampling.threshold))
+    if sampling.precision_target:
+        rules.append(_precise(gate, data, sampling.precision_target))
     if sampling.margin:
         rules.append(Leads(sampling.margin))
     if sampling.reject_copies:
         train, held_out = (class_features(gate, data.split(split).images) for split in ("train", "val"))
         rules.append(NoCopy(train, copy_bound(nearest(held_out, train)[0])))
     return (*rules, *own_rules(sampling))
+
+
+def _precise(gate: Classifier, data: DataSet, target: float) -> AtLeastByClass:
+    """Limits set on the half of val that chose nothing, or on all of it where it is too small to be halved."""
+    held_out = data.assessment("val") or data.split("val")
+    limits = precision_thresholds(class_probabilities(gate, held_out.images), held_out.labels, target)
+    print(_line(limits, data, len(held_out), target), flush=True)
+    return AtLeastByClass(tuple(float(limit) for limit in limits), target)
+
+
+def _line(limits: np.ndarray, data: DataSet, images: int, target: float) -> str:
+    limited = ", ".join(f"{c.slug} {limits[c.index]:.2f}" for c in data.space.classes if limits[c.index] > 0)
+    return f"gate: least probabilities for a precision of {target:g} on {images} real val images: {limited or 'none is needed'}"
 
 
 def own_rules(sampling: SamplingConfig) -> tuple[Rule, ...]:

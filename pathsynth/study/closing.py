@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from pathsynth.ledger.atomic import read_json
+from pathsynth.ledger.records import Metric
 from pathsynth.study.outcomes import Outcome, read_outcomes
 from pathsynth.study.state import DONE, INTERRUPTED, PRUNED, RUNNING, read_state, write_state
 from pathsynth.study.syncing import sync_hint
-from pathsynth.study.trial_table import TrialRow, print_rows, trial_row
+from pathsynth.study.trial_table import RESULT, TrialRow, format_score, print_rows, trial_row
 
 _PATIENCE_SECONDS = 20.0
 _REFUSED = "refused"
+_ATTEMPTS, _SCORES = "attempts.parquet", "scores.json"
 
 EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -50,7 +54,25 @@ def _status(rows: Sequence[TrialRow]) -> int:
 def _row(outcome: Outcome) -> TrialRow:
     if outcome.folder is None:
         return TrialRow("", outcome.name, _REFUSED, "", None, outcome.refused)
-    return trial_row(outcome.folder)
+    row = trial_row(outcome.folder)
+    return replace(row, made=format_product(outcome.folder)) if row.state == DONE else row
+
+
+def format_product(folder: Path) -> str:
+    """What a trial without agreement scores made: "35 images of 36 in 40 attempts", "accuracy 0.913 [0.890, 0.932] n=450"; else nothing."""
+    if (folder / RESULT).is_file():
+        return ""
+    if (folder / _ATTEMPTS).is_file():
+        import pyarrow.parquet  # loads slowly
+
+        rows = pyarrow.parquet.read_table(folder / _ATTEMPTS, columns=["class_slug", "slot", "accepted"]).to_pylist()
+        slots = {(row["class_slug"], row["slot"]) for row in rows}
+        return f"{sum(row['accepted'] for row in rows):,} images of {len(slots):,} in {len(rows):,} attempts"
+    if (folder / _SCORES).is_file():
+        records = [Metric.from_json(record) for record in read_json(folder / _SCORES)]
+        overall = [m for m in records if m.metric == "accuracy" and m.class_ is None]
+        return f"accuracy {format_score(overall[-1])} on {overall[-1].split}" if overall else ""
+    return ""
 
 
 def _wait_for(folders: Sequence[Path]) -> None:

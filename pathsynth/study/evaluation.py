@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 from pytorch_lightning.loggers import Logger
@@ -20,7 +21,7 @@ from pathsynth.config.objects import build_object
 from pathsynth.config.schema import EvaluateConfig
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import write_json
-from pathsynth.ledger.records import RELIABILITY, Metric, Missing, Result, read_optimizer, read_result, write_result
+from pathsynth.ledger.records import JUDGED_FILE, RELIABILITY, Metric, Missing, Result, read_optimizer, read_result, write_result
 from pathsynth.ledger.stages import read_built
 from pathsynth.ledger.versions import versions
 from pathsynth.metrics.agreement import wilson
@@ -36,6 +37,7 @@ from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
 from pathsynth.sampling.gate import class_features, class_probabilities
 from pathsynth.sampling.pictures import contact_sheet, read_png
+from pathsynth.study.trial_table import format_score
 from pathsynth.training.classifier import SCORES, ClassifierScores, score_classifier
 from pathsynth.training.media import show_confusion, show_numbers, show_pictures
 from pathsynth.vocabulary.labels import LabelSpace
@@ -72,19 +74,35 @@ def write_sheet(path: Path, images: ImageSet, space: LabelSpace, size: int) -> N
         contact_sheet(rows, max(map(len, rows)), size).save(path)
 
 
-def confirmed_told(judge: Classifier, images: ImageSet) -> str:
-    """A line that says how many of the accepted images the judge, too, takes for what was asked for."""
+def judge_accepted(path: Path, judge: Classifier, images: ImageSet) -> str:
+    """Have the judge look at each accepted image and write what it says of each to ``path``.
+
+    Returns:
+        A line that says how many of them the judge, too, takes for what was asked for.
+    """
     accepted = [r for r in images.rows if r.accepted and r.image]
     if not accepted:
         return "judge: nothing was accepted"
-    right = 0
+    judged: dict[tuple[str, int, int], np.ndarray] = {}
     for start in range(0, len(accepted), _COUNTED):
         some = accepted[start : start + _COUNTED]
-        predicted = class_probabilities(judge, np.stack([read_png(images.folder / r.image) for r in some if r.image])).argmax(axis=1)
-        right += int((predicted == [r.label for r in some]).sum())
+        answers = class_probabilities(judge, np.stack([read_png(images.folder / r.image) for r in some if r.image]))
+        judged |= {(r.class_slug, r.slot, r.attempt): answer for r, answer in zip(some, answers, strict=True)}
+    write_judged(path, judged)
+    right = sum(int(answer.argmax()) == r.label for r, answer in zip(accepted, judged.values(), strict=True))
     share, name = wilson(right, len(accepted)), judge.spec.architecture
     told = f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]"
     return f"judge ({name}, trained on other images): takes {right} of {len(accepted)} accepted images for what was asked for, {told}"
+
+
+def write_judged(path: Path, judged: Mapping[tuple[str, int, int], np.ndarray]) -> None:
+    """Write what the judge says of each image: class asked for, slot, attempt, the label that it names, and its probabilities."""
+    keys = ("class_slug", "slot", "attempt")
+    rows = [
+        {**dict(zip(keys, key, strict=True)), "predicted": int(answer.argmax()), "probabilities": [float(p) for p in answer]}
+        for key, answer in judged.items()
+    ]
+    pd.DataFrame(rows, columns=[*keys, "predicted", "probabilities"]).to_parquet(path, index=False)
 
 
 def first_rejected(images: ImageSet) -> list[str]:
@@ -197,6 +215,7 @@ def write_evaluation(
         optimizer=read_optimizer(built["finetune"]),
     )
     write_nearest(folder / "grids" / "nearest.png", images, data, judge, reference.train)
+    write_judged(folder / JUDGED_FILE, evaluation.judged)
     write_result(folder / "result.json", result)
 
 
@@ -303,11 +322,11 @@ def log_classifier(loggers: Sequence[Logger], scores: Sequence[ClassifierScores]
 
 
 def format_scores(path: Path) -> str:
-    """A line with the overall scores of a ``scores.json``: "test: accuracy 0.913 (0.89–0.93, n = 450), macro F1 …"."""
+    """A line with the overall scores of a ``scores.json``: "test: accuracy 0.913 [0.890, 0.932] n=450, macro-F1 …"."""
     overall = [m for m in map(Metric.from_json, json.loads(path.read_text(encoding="utf-8"))) if m.class_ is None]
     shown = {m.metric: m for m in overall if m.metric in ("accuracy", "macro_f1")}
     splits = dict.fromkeys(m.split for m in shown.values())
-    values = [f"{name.replace('_f1', ' F1')} {m.value:.3f} ({m.low:.3f}–{m.high:.3f}, n = {m.n})" for name, m in sorted(shown.items())]
+    values = [f"{name.replace('_f1', '-F1')} {format_score(m)}" for name, m in sorted(shown.items())]
     return f"real images ({', '.join(map(str, splits))}): {', '.join(values)}"
 
 

@@ -26,7 +26,7 @@ from pathsynth.study.hydra_files import write_hydra_files
 from pathsynth.study.image_check import check_images
 from pathsynth.study.manifest import Manifest, claim, trial_folder, trial_name, write_manifest
 from pathsynth.study.outcomes import Outcome, passes_over_busy, place_of, read_outcome, read_searched, write_outcome
-from pathsynth.study.output import drop_unread_output
+from pathsynth.study.output import LINES_VARIABLE, drop_unread_output
 from pathsynth.study.plan import Plan, planned_images
 from pathsynth.study.preflight import planned
 from pathsynth.study.prompt_check import word_notes
@@ -231,6 +231,8 @@ def _supervised(
         environment = trial_environment(checked.config.trainer.threads, side_by_side, gpu, devices)
         if searched:
             environment[pruning.VARIABLE] = searched
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            environment[LINES_VARIABLE] = folder.name
         if checked.config.study.isolation == "inline":
             state = carry_out_here(folder, lease, environment)
         else:

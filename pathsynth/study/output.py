@@ -1,4 +1,4 @@
-"""Output that nobody reads any more (``| head``, a terminal that closed) changes nothing: it is dropped."""
+"""Output that nobody reads any more (``| head``, a terminal that closed) is dropped and changes nothing; a log's lines name their trial."""
 
 from __future__ import annotations
 
@@ -33,6 +33,43 @@ def drop_unread_output() -> None:
     """Make the standard streams of this process such ones; those that are no descriptors, as in tests, stay what they are."""
     sys.stdout = _dropping(sys.stdout, 1)
     sys.stderr = _dropping(sys.stderr, 2)
+
+
+LINES_VARIABLE = "PATHSYNTH_LINES"
+"""What each line of a trial's process begins with where it does not go to a terminal."""
+
+
+class _NamedLines(io.TextIOWrapper):
+    """A stream whose lines begin with a name."""
+
+    line_name = ""
+    _begins = True
+
+    def write(self, text: str, /) -> int:
+        first, *others = text.split("\n")
+        named = [self._named(first) if self._begins else first, *map(self._named, others)]
+        super().write("\n".join(named))
+        self._begins = not others[-1] if others else self._begins and not first
+        return len(text)
+
+    def _named(self, line: str) -> str:
+        return f"{self.line_name}: {line}" if line else line
+
+
+def name_lines(name: str) -> None:
+    """Make each line of the standard streams begin with the name, where they go to a file or a pipe: lines of several trials mix there."""
+    sys.stdout = _with_name(sys.stdout, name)
+    sys.stderr = _with_name(sys.stderr, name)
+
+
+def _with_name(stream: TextIO, name: str) -> TextIO:
+    if not isinstance(stream, io.TextIOWrapper) or stream.isatty():
+        return stream
+    options = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
+    encoding, errors = stream.encoding, stream.errors
+    named = _NamedLines(stream.detach(), encoding=encoding, errors=errors, **options)  # type: ignore[arg-type]
+    named.line_name = name
+    return named
 
 
 def _dropping(stream: TextIO | None, descriptor: int) -> TextIO:

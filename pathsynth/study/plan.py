@@ -111,6 +111,8 @@ def _bundle_identities(context: PlanContext, data: DataConfig) -> dict[str, str]
     ready, config = ready_set(data), context.config
     if require_group(config.sampling, "sampling").reject_copies:
         raise RequestError("data=ready has no training images to compare with; set sampling.reject_copies=false")
+    if require_group(config.sampling, "sampling").precision_target:
+        raise RequestError("data=ready has no real images to set limits on; set sampling.precision_target=null and sampling.threshold")
     if config.command != "generate":
         raise RequestError("data=ready has no images: only generate can use it; choose other data, as in data=phantom")
     own, named = ready.gate_module.get("_target_"), config.gate.module["_target_"] if config.gate else None

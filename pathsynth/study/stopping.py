@@ -107,7 +107,7 @@ def _handle(_signal: int, _frame: FrameType | None) -> None:
         _wait_for_own(_KILL_SECONDS)
         raise KeyboardInterrupt
     with suppress(OSError):  # the terminal may be what is gone
-        print("\nstopping; once more kills the running trials", file=sys.stderr, flush=True)
+        print("\nStopping; press Ctrl-C again to kill. The same command continues.", file=sys.stderr, flush=True)
     ask_to_stop()
 
 

@@ -112,7 +112,7 @@ def _signals() -> Iterator[_Asked]:
         asked.times += 1
         if asked.times == 1:
             with suppress(OSError):  # the terminal may be what is gone
-                print("\nstopping the trial; once more kills it", file=sys.stderr, flush=True)
+                print("\nStopping; press Ctrl-C again to kill. The same command continues.", file=sys.stderr, flush=True)
 
     if threading.current_thread() is not threading.main_thread():
         yield asked

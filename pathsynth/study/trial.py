@@ -21,7 +21,7 @@ from pathsynth.ledger.interruption import Interrupted
 from pathsynth.ledger.lease import Lease, StaleLease, adopt
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.study.manifest import Manifest, claim, read_manifest
-from pathsynth.study.output import drop_unread_output
+from pathsynth.study.output import LINES_VARIABLE, drop_unread_output, name_lines
 from pathsynth.study.state import (
     DONE,
     EXIT_STOPPED,
@@ -51,6 +51,9 @@ def main(arguments: list[str]) -> int:
     """Carry out the trial in the folder named; 0 done, 1 failed, 2 refused, 130 interrupted."""
     folder = Path(arguments[0])
     drop_unread_output()
+    name = os.environ.pop(LINES_VARIABLE, "")
+    if name:
+        name_lines(name)
     try:
         interruption.listen()
         return _begin(folder)

@@ -17,13 +17,18 @@ from pathsynth.study.state import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, WA
 
 MANIFEST, RESULT = "manifest.json", "result.json"
 GATE, JUDGE = "gate", "judge"
+SCORE = "macro-F1 before filtering"
+"""The main score, as people read it everywhere."""
 _WIDE = 200
 _COLOURS = {DONE: "green", RUNNING: "cyan", FAILED: "red", INTERRUPTED: "yellow", PRUNED: "magenta"}
 
 
 @dataclass(frozen=True)
 class TrialRow:
-    """A line of the table. ``f1_gate``, ``f1_judge``: macro-F1 before filtering by each; ``came``: how far the process came."""
+    """A line of the table. ``f1_gate``, ``f1_judge``: macro-F1 before filtering by each; ``came``: how far the process came.
+
+    ``made``: of a trial without these scores, what it made.
+    """
 
     study: str
     name: str
@@ -33,6 +38,7 @@ class TrialRow:
     reason: str
     came: TrialState = field(default_factory=lambda: TrialState(WAITING))
     f1_judge: Metric | None = None
+    made: str = ""
 
     def score(self, scorer: str) -> Metric | None:
         return self.f1_judge if scorer == JUDGE else self.f1_gate
@@ -108,15 +114,18 @@ def table_of(rows: Sequence[TrialRow]) -> Table:
     several = len({row.study for row in rows}) > 1
     scorers = study_scorers(rows)
     used = {scorers[row.study] for row in rows if row.f1_gate or row.f1_judge}
-    score = f"before-filter F1, {used.pop()}" if len(used) == 1 else "before-filter F1"
+    one_scorer = next(iter(used)) if len(used) == 1 else ""
+    score = f"{SCORE}, {one_scorer}" if one_scorer else SCORE if used or not any(row.made for row in rows) else "made"
     headings = [*(["study"] if several else []), "trial", "state", score, "reason or stage"]
     for heading in headings:
         table.add_column(heading, overflow="fold", no_wrap=heading in ("trial", "state"))
     for row in rows:
         colour = _COLOURS.get(row.state, "dim")
         scorer = scorers[row.study]
-        told = _interval(row.score(scorer)) + (f" by the {scorer}" if used and row.score(scorer) else "")
-        table.add_row(*([escape(row.study)] if several else []), escape(row.name), f"[{colour}]{row.state}[/]", told, escape(_told(row)))
+        found = row.score(scorer)
+        told = format_score(found) + ("" if one_scorer else f" by the {scorer}") if found else row.made or "–"
+        study = [escape(row.study)] if several else []
+        table.add_row(*study, escape(row.name), f"[{colour}]{row.state}[/]", escape(told), escape(_told(row)))
     return table
 
 
@@ -141,9 +150,8 @@ def duration(seconds: float) -> str:
     return f"{hours} h {rest} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
 
 
-def _interval(metric: Metric | None) -> str:
-    if metric is None:
-        return "–"
+def format_score(metric: Metric) -> str:
+    """As in "0.913 [0.890, 0.932] n=450"."""
     if metric.low is None or metric.high is None:
-        return f"{metric.value:.3f} (n = {metric.n})"
-    return f"{metric.value:.3f} ({metric.low:.3f}–{metric.high:.3f}, n = {metric.n})"
+        return f"{metric.value:.3f} n={metric.n}"
+    return f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}] n={metric.n}"

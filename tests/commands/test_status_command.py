@@ -48,7 +48,7 @@ def test_the_table_and_the_line_below_it(trials, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 14
     assert "finetune: 30 of 90 steps, 0.5/s, 2 min left" in lines[2]
-    assert "0.500 (0.400–0.600, n = 90)" in lines[1]
+    assert "0.500 [0.400, 0.600] n=90" in lines[1]
     assert lines[6].startswith("1 of 5 done, 1 running, 1 failed, 1 interrupted, 1 waiting; about ")
 
 
@@ -88,7 +88,7 @@ def test_trials_are_shown_by_the_score_that_ranks_their_study(trials, capsys):
         (folder / "manifest.json").write_text(json.dumps({"name": name, "config": config}))
     assert dispatch(["status"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "before-filter F1, judge" in lines[0] and "0.700 (n = 90)" in lines[1]
+    assert "macro-F1 before filtering, judge" in lines[0] and "0.700 n=90" in lines[1]
     verdict = "lora.rank=4 leads by 0.400 · whether that is noise cannot be told over 1 seed and 2 configurations"
     assert verdict in lines
     assert dispatch(["status", "--json"]) == 0

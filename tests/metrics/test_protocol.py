@@ -144,6 +144,15 @@ def test_after_filtering_is_the_judges_alone(found):
     assert not [key for key in metrics if key[1] == AFTER and key[2] == "gate"]
 
 
+def test_the_judges_word_on_each_image_is_kept(found):
+    metrics, evaluation = found
+    pictured = {("adipose", i, 0) for i in range(10)} | {("background", i, 0) for i in range(9)} | {("background", 8, 1)}
+    assert pictured == evaluation.judged.keys(), "all but the broken image"
+    right = sum(SPACE.slugs[int(answer.argmax())] == slug for (slug, _, attempt), answer in evaluation.judged.items() if attempt == 0)
+    assert right / 20 == metrics["accuracy", BEFORE, "judge", None].value
+    assert all(answer.sum() == pytest.approx(1) for answer in evaluation.judged.values())
+
+
 def test_rejected_first_attempts_are_scored_by_the_judge_alone(tmp_path, real, found):
     metrics, evaluation = found
     confirmed = metrics["rejected_confirmed", BEFORE, "judge", None]

@@ -123,7 +123,7 @@ def test_page_markdown_and_status_say_the_same(make_sweep: Callable[..., Path], 
     assert text.startswith(f"**{line}**\n") and "| lora.rank | 16 over 1 |" in text
     assert dispatch(["status", str(folder)]) == 0
     printed = capsys.readouterr().out
-    assert line in printed.splitlines() and "before-filter F1, judge" in printed
+    assert line in printed.splitlines() and "macro-F1 before filtering, judge" in printed
     assert dispatch(["status", "--json", str(folder)]) == 0
     assert json.loads(capsys.readouterr().out)["studies"]["rank"]["verdict"] == line
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 
 from pathsynth.__main__ import dispatch
+from pathsynth.ledger.errors import RequestError
 from pathsynth.report.collect import collect_trials
 from pathsynth.report.export import export, markdown, trials_table
 
@@ -58,3 +60,34 @@ def test_the_command_writes_the_form_that_is_asked_for(study: Path, capsys: pyte
     assert dispatch(["report", str(study), "--format", "xls"]) == 2
     assert "html" in capsys.readouterr().err
     assert dispatch(["report", str(study / "none"), "--format", "md"]) == 2
+
+
+def test_figures_for_a_paper_keep_their_text_and_are_the_same_bytes_again(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path / "rank")
+    paths = export(folder, "svg")
+    assert [path.name for path in paths] == ["confusion.svg", "curves.svg", "scores.svg"]
+    first = [path.read_bytes() for path in paths]
+    assert [path.read_bytes() for path in export(folder, "svg")] == first
+    texts = [set(re.findall(r"<text [^>]*>([^<]+)</text>", svg.decode())) for svg in first]
+    assert {"mucus", "before filtering, judge", "named by the classifier"} <= texts[0]
+    assert {"training step", "loss on held-out images", "lora.rank=16"} <= texts[1]
+    board = ["lora.rank=16 (3 seeds)", "lora.rank=4 (3 seeds)", "lora.rank=1 (2 seeds)"]
+    assert {*board, "macro-F1 before filtering, judge: mean, 95% interval, and each seed"} <= texts[2]
+    leader = [t.result.extras["before filtering/gate"] for t in collect_trials(folder) if t.result and t.settings["lora.rank"] == "16"]
+    assert str(sum(matrix[0][0] for matrix in leader)) in texts[0]
+
+
+def test_a_figure_of_hostile_names_is_no_formula_and_no_markup(make_trial: Callable[..., Path], tmp_path: Path) -> None:
+    for name, prompt in (("a", "$x_$</text><script>"), ("b", "$\\frac$")):
+        make_trial(tmp_path / "s" / name, prompt=prompt)
+    svg = export(tmp_path / "s", "svg")[-1].read_text()
+    assert "<script>" not in svg and "$x_$&lt;/text&gt;&lt;script&gt;" in svg
+
+
+def test_without_anything_to_draw_there_is_no_figure(make_trial: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_trial(tmp_path / "t")
+    for name in ("result.json", "history.csv"):
+        (folder / name).unlink()
+    with pytest.raises(RequestError, match="no score, curve or confusion matrix to draw"):
+        export(folder, "svg")
+    assert not list(folder.glob("*.svg"))

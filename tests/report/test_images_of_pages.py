@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from pathsynth.ledger.errors import RequestError
-from pathsynth.report.images import ACCEPTED, FIRST, REAL, nearest_pairs, trial_images
-from pathsynth.report.strips import image_strip
+from pathsynth.report.images import absent_images, nearest_pairs, real_images, slot_attempts
+from pathsynth.report.slot_images import SlotImages, class_images
+from pathsynth.report.strips import image_strip, image_uri
 
 
 def flat(path: Path, value: int, size: int = 8) -> Path:
@@ -42,29 +43,52 @@ def trial(folder: Path, rows: list[tuple[str, int, int, bool]], **columns: str) 
 
 def test_first_and_accepted_images_stand_at_their_slots(tmp_path: Path) -> None:
     folder = trial(tmp_path, [("b", 0, 0, False), ("b", 0, 1, True), ("b", 2, 0, True), ("a", 1, 0, False), ("b", 7, 0, True)])
-    images = trial_images(folder, ("a", "b"), ("a", "b"), 3, real=False)
-    first, accepted = ([p and p.name for p in images.by_slot(kind, "b", 3)] for kind in (FIRST, ACCEPTED))
-    assert first == ["b-00000-0.png", None, "b-00002-0.png"]
-    assert accepted == ["b-00000-1.png", None, "b-00002-0.png"]
-    assert [p and p.parts[-3:] for p in images.by_slot(FIRST, "a", 3)] == [None, ("rejected", "a", "a-00001-0.png"), None]
-    assert images.files[0].row["predicted"] == "b" and images.absent == ()
+    attempts = slot_attempts(folder, ("a", "b"), 3)
+    a, b = class_images(attempts, ("a", "b"), {0: "A", 1: "B"}, str.upper, {})
+    assert [(s.slot, s.rejected and s.rejected.name, s.accepted and s.accepted.name) for s in b.slots] == [
+        (0, "b-00000-0", "b-00000-1"),
+        (2, None, "b-00002-0"),
+    ]
+    assert [(s.slot, s.accepted) for s in a.slots] == [(1, None)] and (a.accepted, b.accepted) == (0, 2)
+    assert a.slots[0].rejected and a.slots[0].rejected.gate == "B" and a.slots[0].rejected.image == image_uri(
+        folder / "rejected" / "a" / "a-00001-0.png", 96
+    )
+    assert absent_images(folder, attempts, real=False) == ()
+
+
+def test_what_the_judge_says_of_an_image_stands_with_it(tmp_path: Path) -> None:
+    folder = trial(tmp_path, [("a", 0, 0, True), ("a", 1, 0, True), ("a", 2, 0, True)])
+    rows = [{"class_slug": "a", "slot": slot, "attempt": 0, "predicted": slot} for slot in (0, 1)]
+    pd.DataFrame(rows).to_parquet(folder / "judged.parquet")
+    (images,) = class_images(slot_attempts(folder, ("a",), 9), ("a",), {0: "A", 1: "B"}, str.upper, {})
+    said = [(s.accepted.judge, s.accepted.judge_agrees) for s in images.slots if s.accepted]
+    assert said == [("A", True), ("B", False), ("", None)]
+
+
+def test_a_rejected_attempt_with_an_image_is_shown_before_one_without(tmp_path: Path) -> None:
+    folder = trial(tmp_path, [("a", 0, 0, False), ("a", 0, 1, False)])
+    (folder / "rejected" / "a" / "a-00000-0.png").unlink()
+    (images,) = class_images(slot_attempts(folder, ("a",), 9), ("a",), {}, str.upper, {})
+    slot: SlotImages = images.slots[0]
+    assert slot.rejected and slot.rejected.name == "a-00000-1" and slot.rejected.gate == "class 2"
 
 
 def test_images_of_validation_and_files_outside_of_the_trial_are_not_shown(tmp_path: Path) -> None:
-    assert trial_images(trial(tmp_path / "val", [("a", 0, 0, True)], stream="val"), ("a",), ("a",), 3, real=False).files == ()
+    assert slot_attempts(trial(tmp_path / "val", [("a", 0, 0, True)], stream="val"), ("a",), 3) == ()
+    assert len(slot_attempts(trial(tmp_path / "set", [("a", 0, 0, True)], stream="generate"), ("a",), 3)) == 1
     flat(tmp_path / "secret.png", 1)
     folder = trial(tmp_path / "odd", [("a", 0, 0, True)])
     table = pd.read_parquet(folder / "attempts.parquet")
     table.assign(image="../secret.png").to_parquet(folder / "attempts.parquet")
-    assert trial_images(folder, ("a",), ("a",), 3, real=False).files == ()
+    assert [a.path for a in slot_attempts(folder, ("a",), 3)] == [None]
 
 
 def test_real_images_are_files_and_said_to_be_absent_where_there_are_none(tmp_path: Path) -> None:
     folder = trial(tmp_path, [("a", 0, 0, True)])
-    assert "Real images are not shown" in trial_images(folder, ("a",), ("a",), 3, real=True).absent[0]
+    attempts = slot_attempts(folder, ("a",), 3)
+    assert "Real images are not shown" in absent_images(folder, attempts, real=True)[0]
     flat(folder / "grids" / "real" / "a" / "1.png", 3)
-    images = trial_images(folder, ("a",), ("a",), 3, real=True)
-    assert [p is not None for p in images.by_slot(REAL, "a", 3)] == [False, True, False] and images.absent == ()
+    assert [(i.slug, i.slot) for i in real_images(folder, ("a",), 3)] == [("a", 1)] and absent_images(folder, attempts, real=True) == ()
 
 
 def test_an_accepted_image_is_followed_by_the_training_image_that_it_comes_nearest_to(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pathsynth.config import DataConfig, SamplingConfig
 from pathsynth.data.catalogue import open_data
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.classifier import Classifier, ClassifierSpec
-from pathsynth.sampling.acceptance_rules import AtLeast, Leads, MostProbable, NoCopy
-from pathsynth.sampling.gate import Gate
+from pathsynth.sampling.acceptance_rules import AtLeast, Leads, MostProbable, NoCopy, Seen
+from pathsynth.sampling.gate import Gate, class_probabilities
 from pathsynth.sampling.slots import Slot, Stream, attempt_at
 from pathsynth.study.acceptance import acceptance_rules
 
@@ -29,6 +29,23 @@ def test_a_planted_copy_is_rejected_and_most_real_images_are_not():
     reasons = [v.reason for v in Gate(gate, rules[3:])(attempts, list(images))]
     assert reasons[:3] == ["nearly a training image"] * 3
     assert sum(reason is not None for reason in reasons[3:]) <= 1
+
+
+def test_a_wanted_precision_sets_a_limit_for_each_class_on_real_val_images(capsys):
+    data = open_data(DataConfig(name="phantom", size=32, seed=0, n_train=60, n_val=90, n_test=9))
+    gate = Classifier(ClassifierSpec("resnet10t", 32, "stock", data.space.slugs, data.space.name)).eval()
+    rule = acceptance_rules(gate, data, PLAIN.model_copy(update={"precision_target": 0.9}))[1]
+    held_out = data.assessment("val")
+    probabilities = class_probabilities(gate, held_out.images)
+    answers, right = probabilities.argmax(axis=1), probabilities.argmax(axis=1) == held_out.labels
+    kept = probabilities.max(axis=1) >= np.array(rule.thresholds)[answers]
+    for label in np.unique(answers):
+        own = kept & (answers == label)
+        assert not own.any() or right[own].mean() >= 0.9
+    assert "least probabilities for a precision of 0.9 on 45 real val images" in capsys.readouterr().out
+    sure = Seen(np.full(9, 0.1))
+    assert rule.slack(sure, 3) == pytest.approx(0.1 - rule.thresholds[3])
+    assert rule.reason == "probability below what a precision of 0.9 needs"
 
 
 def with_rules(**rules) -> SamplingConfig:

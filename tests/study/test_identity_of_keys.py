@@ -197,6 +197,7 @@ TABLE: Mapping[str, Sequence[Case]] = {
     "sampling.attempts": [Case(3, DRAWN), Case(3, DRAWN, {"sampling.look_after": 1})],
     "sampling.threshold": [Case(0.5, DRAWN), Case(0.5, LOOKED, {"sampling.look_after": 1})],
     "sampling.margin": [Case(0.3, DRAWN), Case(0.3, LOOKED, {"sampling.look_after": 1})],
+    "sampling.precision_target": [Case(0.9, DRAWN), Case(0.9, LOOKED, {"sampling.look_after": 1})],
     "sampling.reject_copies": [Case(True, DRAWN), Case(True, LOOKED, {"sampling.look_after": 1})],
     "sampling.guidance_step": [
         Case(1.0, DRAWN),
@@ -527,7 +528,8 @@ TRAININGS = [
     *("schedule", "trainer.warmup_steps"),
     *(f"trainer.{key}" for key in ("accelerator", "log_every_n_steps", "profiler", "detect_anomaly", "inference_mode")),
     *(f"trainer.{key}" for key in ("checkpoint_every", "keep_checkpoints", "explosion", "retry_factor", "enable_model_summary")),
-    *(f"sampling.{key}" for key in ("attempts", "threshold", "margin", "reject_copies", "rules", "guidance_step", "revise", "speculate")),
+    *(f"sampling.{key}" for key in ("attempts", "threshold", "precision_target", "margin", "reject_copies")),
+    *(f"sampling.{key}" for key in ("rules", "guidance_step", "revise", "speculate")),
     *("sampling.calls", "sampling.retry", "sampling.look_after", "gate.test"),
 ]
 """Keys whose effect on an adapter of four steps shows in its bits, or must not."""

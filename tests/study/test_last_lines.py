@@ -54,5 +54,5 @@ def test_classify_ends_with_its_scores(trial, tmp_path, capsys):
     (tmp_path / "classifier" / "scores.json").write_text(json.dumps(records))
     made.built["classifier"] = tmp_path / "classifier"
     made.show()
-    expected = "real images (val): accuracy 0.750 (0.650–0.850, n = 18), macro F1 0.500 (0.400–0.600, n = 18)"
+    expected = "real images (val): accuracy 0.750 [0.650, 0.850] n=18, macro-F1 0.500 [0.400, 0.600] n=18"
     assert capsys.readouterr().out.strip() == expected

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -44,3 +45,30 @@ def test_a_full_disk_is_still_told():
         ended = subprocess.run([sys.executable, "-c", WRITER], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE)
     assert ended.returncode != 0
     assert b"No space left" in ended.stderr
+
+
+NAMED = """
+import sys
+from pathsynth.study.output import drop_unread_output, name_lines
+drop_unread_output()
+name_lines("rank=4")
+print("one", 1)
+print("two\\n\\nfour", end="")
+print(" goes on", flush=True)
+sys.stdout.buffer.write(b"as it is\\n")
+print("to whom it concerns", file=sys.stderr)
+"""
+
+
+def test_in_a_log_each_line_names_its_trial():
+    ended = subprocess.run([sys.executable, "-c", NAMED], capture_output=True, text=True, check=True)
+    assert ended.stdout == "rank=4: one 1\nrank=4: two\n\nrank=4: four goes on\nas it is\n"
+    assert ended.stderr == "rank=4: to whom it concerns\n"
+
+
+def test_on_a_terminal_lines_stay_as_they_are():
+    leader, follower = os.openpty()
+    subprocess.run([sys.executable, "-c", NAMED], stdout=follower, stderr=follower, stdin=subprocess.DEVNULL, check=True)
+    os.close(follower)
+    assert os.read(leader, 1000).startswith(b"one 1\r\n")
+    os.close(leader)

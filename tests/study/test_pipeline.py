@@ -88,6 +88,10 @@ def test_a_trial_leaves_everything_that_was_promised(finished):
     assert len({path.parent.name for path in (trial / "grids" / "real").glob("*/*.png")}) == 9
     first = table[(table.attempt == 0) & table.image.notna()]
     assert len(first) == 18 and all((trial / image).is_file() for image in first.image), "pages show them, accepted or rejected"
+    judged = pd.read_parquet(trial / "judged.parquet").merge(table, on=["class_slug", "slot", "attempt"], suffixes=("_judge", "_gate"))
+    assert len(judged) == len(first) + (table.accepted & (table.attempt > 0)).sum()
+    first_judged = judged[judged.attempt == 0]
+    assert (first_judged.predicted_judge == first_judged.label).mean() == result.find("accuracy", "before filtering", "judge").value
     retried = table[(table.attempt > 0) & ~table.accepted & table.image.notna()]
     assert not any((trial / image).exists() for image in retried.image), "these stay in the store"
     assert (trial / "grids" / "nearest.png").is_file() == bool(table.accepted.any())
@@ -322,6 +326,7 @@ def test_an_exported_set_draws_the_same_images_without_training(finished):
     own = ["data.size=32", "data.root=ready", f"base.path={base}", *sampling]
     code, output = run(folder, "generate", "label=mucus", "n=2", *own, "study.name=ready")
     assert code == 0 and ("takes" in output or "judge: nothing was accepted" in output), output
+    assert (the_trial(folder, "ready") / "judged.parquet").is_file() == ("takes" in output)
     words = [w for w in SMALL if w.partition(".")[0] not in ("judge", "evaluate")]
     code, output = run(folder, "generate", "data=phantom", "label=mucus", "n=2", f"base.path={base}", *words, "study.name=trained")
     assert code == 0, output
