@@ -46,8 +46,8 @@ SOURCES = "files/"
 """Where the site holds a copy of each other file of the repository that a page links to."""
 _LINK = re.compile(r"(!?\[[^\]]*\])\(([^)#\s]+)(#[^)\s]*)?\)")
 _CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
-_ROLES = {"gate": ("cs3darknet", "own_judge"), "judge": ("resnet18", "own_gate")}
-"""Groups that are composed of the group classifier, and its options that are meant for the other one."""
+_ROLES = {"gate": ("resnet18", "own_gate"), "judge": ("cs3darknet", "own_judge")}
+"""Groups that are composed of the group classifier, and its options that are meant for each."""
 _FEW_OPTIONS = 4
 """Options of a group that are named beside a value; of more, all that have it are "others"."""
 
@@ -214,8 +214,9 @@ def group_keys(group: str) -> list[str]:
 
 def options(group: str) -> list[str]:
     """What the group can begin with, and the first words of each option's file."""
-    found, typed = _option_files(group), f"classifier@{group}" if group in _ROLES else group
-    return [*table(("option", "what it is"), ([f"`{typed}={path.stem}`", _comment(path)] for path in found)), ""] if len(found) > 1 else []
+    found, chosen = _option_files(group), f"@{group}" if group in _ROLES else ""
+    rows = ([f"`{path.parent.relative_to(ROOT / 'conf').as_posix()}{chosen}={path.stem}`", _comment(path)] for path in found)
+    return [*table(("option", "what it is"), rows), ""] if len(found) > 1 else []
 
 
 def shipped_files(group: str) -> list[str]:
@@ -271,8 +272,8 @@ def shipped_values(key: str) -> Mapping[str, Any]:
             found[path.stem] = values[key]
     if len({value_words(value) for value in found.values()}) > 1:
         found.pop("data_keys", None)
-    others = _ROLES.get(key.partition(".")[0], ())
-    return {name: value for name, value in found.items() if name not in others}
+    meant = _ROLES.get(key.partition(".")[0], found)
+    return {name: value for name, value in found.items() if name in meant}
 
 
 @cache
@@ -308,9 +309,9 @@ def value_words(value: Any) -> str:
 
 
 def _option_files(group: str) -> list[Path]:
-    folder = "classifier" if group in _ROLES else group
-    found = sorted((ROOT / "conf" / folder).glob("*.yaml")) if group != "study" else []
-    return [path for path in found if path.stem not in _ROLES.get(group, ())]
+    if group in _ROLES:
+        return [ROOT / "conf" / "classifier" / f"{name}.yaml" for name in _ROLES[group]]
+    return sorted((ROOT / "conf" / group).rglob("*.yaml")) if group != "study" else []
 
 
 def _comment(path: Path) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
 
+from pathsynth.__main__ import CONFIG_COMMANDS, dispatch
 from pathsynth.config.parse import setting_keys
 
 ROOT = Path(__file__).parent.parent
@@ -42,19 +44,19 @@ def test_every_link_leads_somewhere(page):
 
 def commands(page: Path) -> list[list[str]]:
     """The lines of code that start the program, cut into words; what stands for something of the reader's is a word, too."""
-    lines = re.findall(r"^pathsynth .+$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    blocks = re.findall(r"^```.*?^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    lines = re.findall(r"^pathsynth .+$", "\n".join(blocks).replace("\\\n", " "), re.MULTILINE)
     return [shlex.split(re.sub(r"<[^>]*>", "X", line), comments=True)[1:] for line in lines]
 
 
-TUTORIALS = sorted(f"docs/tutorials/{path.name}" for path in (ROOT / "docs" / "tutorials").glob("*.md"))
-SHOWN = ["README.md", "docs/recipes.md", "docs/objects.md", *TUTORIALS]
-"""Pages whose commands people copy."""
+SHOWN = [str(page.relative_to(ROOT)) for page in PAGES if page.parent.name != "experiments" and commands(page)]
+"""Pages with commands that people copy; those of studies say what was run."""
+STUDIES = [str(page.relative_to(ROOT)) for page in PAGES if page.parent.name == "experiments" and commands(page)]
 
 
 @pytest.mark.parametrize("page", SHOWN)
 def test_every_key_of_a_command_is_one_of_the_program(page):
     found = commands(ROOT / page)
-    assert found
     known, groups = setting_keys(), {path.name for path in (ROOT / "conf").iterdir()}
     wrong = []
     for words in found:
@@ -62,6 +64,26 @@ def test_every_key_of_a_command_is_one_of_the_program(page):
         own = tuple(key.removesuffix("_target_") for key in keys if key.endswith("._target_"))  # of a class of the reader's
         wrong += [key for key in keys if key not in known and key.split("@")[0] not in groups and not key.startswith((*OF_CLASSES, *own))]
     assert wrong == []
+
+
+def one_job(words: list[str]) -> list[str]:
+    """Of a sweep the first job; what Hydra or the sweeper would unfold otherwise, and what stands for more words, is left out."""
+    single = [re.sub(r"^([^=\[({]+=[^,\[({]*),[^\[({]*$", r"\1", word) for word in words]
+    return [word for word in single if word not in ("-m", "…") and not re.search(r"=(tag|range|interval)\(", word)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [*SHOWN, *STUDIES])
+def test_every_command_that_is_shown_can_be_composed(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pathsynth"])
+    wrong = {}
+    for words in commands(ROOT / page):
+        asked = [*one_job(words), "--cfg", "job"] if words[0] in CONFIG_COMMANDS else [words[0], "--help"]
+        if "$before" not in asked and dispatch(asked):
+            wrong[" ".join(words)] = capsys.readouterr().err
+    assert wrong == {}
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_readme_fits_on_one_page():

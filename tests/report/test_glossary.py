@@ -9,7 +9,7 @@ import numpy as np
 from pathsynth.ledger.records import load_result
 from pathsynth.metrics.agreement import agreement, macro_interval, wilson
 from pathsynth.report.glossary import load_glossary, metric_terms
-from pathsynth.report.measures import CLASS_MEASURES, MEASURES
+from pathsynth.report.measures import CLASS_MEASURES, MEASURES, PANEL_MEASURES
 from pathsynth.study.evaluation import _common_errors
 from pathsynth.training.classifier import ClassifierScores
 from pathsynth.vocabulary.labels import COLORECTAL
@@ -45,7 +45,7 @@ def test_all_scores_of_classifiers_have_a_term():
 
 def test_what_a_study_page_compares_has_a_term_and_the_same_better_side():
     terms, signs = load_glossary(), {"higher": 1, "lower": -1, None: 0}
-    for measure in MEASURES:
+    for measure in (*MEASURES, *PANEL_MEASURES):
         term = terms[measure.key.split("/")[0]]
         assert signs[term.better] == measure.better, measure.name
     assert {measure.metric for measure in CLASS_MEASURES} <= terms.keys()
