@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 LAYERS = re.findall(r"^pathsynth/(\w+)/ ", (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
 HEAVY = ("torch", "pytorch_lightning", "diffusers", "peft", "timm", "torchmetrics", "wandb")
-LIGHT = ("vocabulary", "ledger", "config", "report", "commands")
+LIGHT = ("vocabulary", "ledger", "config", "report", "ui", "commands")
 """Layers whose modules load no torch as they are loaded."""
 
 
