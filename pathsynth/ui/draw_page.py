@@ -27,9 +27,19 @@ _SESSION = "session"
 
 
 def image_answer(engine: Engine, session: str, key: Key) -> Response:
-    """The PNG of an attempt, to whoever knows the name of its session."""
+    """The PNG of an attempt, to whoever knows the name of its session; nothing of one that was cancelled since."""
+    if not engine.has_session(session):
+        return Response(status_code=404)
     png = engine.image(session, key)
-    return Response(png or b"", 200 if png else 404, media_type="image/png", headers={"Cache-Control": "no-store"})
+    if png is None:
+        return Response(status_code=204)
+    return Response(png, media_type="image/png", headers={"Cache-Control": "no-store"})
+
+
+class _Slider(ui.slider):
+    """The browser keeps its value: one that came back from here would undo a further key that was pressed in the meantime."""
+
+    LOOPBACK = False
 
 
 @dataclass
@@ -91,7 +101,7 @@ class DrawPage:
         self._threshold = self._limit("Threshold", "least probability of the class", sampling.threshold)
         self._margin = self._limit("Margin", "least lead over the next class", sampling.margin)
         with ui.element("div").classes("row-of"):
-            self._start = ui.button("Draw", on_click=self._draw).props("no-caps")
+            self._start = ui.button("Draw", on_click=self._draw, color=None).props("no-caps").classes("act")
             self._stop = ui.button("Cancel", on_click=self._cancel).props("no-caps outline")
         self._status = ui.label("").props("role=status aria-live=polite").classes("status")
         self._fault = ui.label("").props("role=alert").classes("fault")
@@ -100,7 +110,7 @@ class DrawPage:
         """A slider from 0 to 1 with its name and value beside it."""
         with ui.element("div"):
             shown = ui.label(f"{name}: {value:.2f}, the {meaning}").classes("quiet")
-            slider = ui.slider(min=0, max=1, step=0.01, value=value).props("label")
+            slider = _Slider(min=0, max=1, step=0.01, value=value).props("label")
             slider.props["aria-label"] = f"{name}, the {meaning}"
 
             def tell(event: events.ValueChangeEventArguments) -> None:
@@ -129,7 +139,7 @@ class DrawPage:
             self._details_body = ui.element("div").classes("form")
             self._replayed = ui.label("").props("role=status aria-live=polite").classes("replayed")
             with ui.element("div").classes("row-of"):
-                ui.button("Draw it again", on_click=self._replay).props("no-caps")
+                ui.button("Draw it again", on_click=self._replay, color=None).props("no-caps").classes("act")
                 ui.button("Close", on_click=self._details.close).props("no-caps outline")
 
     # what the visitor does
@@ -260,9 +270,7 @@ class DrawPage:
         tile.shown = (verdict, stage, drawn is not None and drawn.png is not None)
         kind = "waiting" if verdict is None else "accepted" if verdict.accepted else "rejected"
         tile.element.classes(remove="waiting accepted rejected", add=kind)
-        name = candidate_name(self._space.classes[attempt.slot.label].slug, attempt.slot.index, attempt.number)
         line = f"step {progress.evaluations} of {progress.total}" if verdict is None and progress else verdict_line(verdict)
-        tile.element.props["aria-label"] = f"{name}: {line}"
         if (drawn and drawn.png) or (progress and progress.previews):
             step = "" if drawn else f"?step={progress.evaluations if progress else 0}"
             tile.image.props["src"] = f"/image/{self._session}/{key[0]}/{key[1]}{step}"
@@ -280,7 +288,8 @@ class DrawPage:
         with self._others:
             element = ui.element("button").classes("tile").props("type=button")
             with element:
-                image, words = ui.element("img").props('alt=""'), ui.element("div")
+                image, words = ui.element("img"), ui.element("div")
+        image.props["alt"] = candidate_name(self._space.classes[attempt.slot.label].slug, *key)
         element.on("click", lambda: self._enlarge(key))
         self._tiles[key] = _Tile(element, image, words)
         return self._tiles[key]

@@ -16,7 +16,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ui.access import TOKEN, Access, Guard, is_loopback, new_token
 from pathsynth.ui.engine import Engine
 
-_GOODBYE_SECONDS = 2
+_GOODBYE_SECONDS = 1
 """How long open pages may take to be told of the end."""
 
 
