@@ -103,6 +103,7 @@ def serve(site: Site, listening: socket.socket, access: Access, show: bool) -> N
 
 
 def _isolate_library() -> None:
-    """Keep NiceGUI from a database that the environment names, and from a folder where the command was started."""
+    """Keep NiceGUI and FastAPI from a database and a collector of telemetry that the environment names, and from the working folder."""
     os.environ.pop("NICEGUI_REDIS_URL", None)
+    os.environ.update(FASTAPI_OTEL_AUTO_CONFIGURE="false", OTEL_SDK_DISABLED="true")
     os.environ["NICEGUI_STORAGE_PATH"] = os.devnull

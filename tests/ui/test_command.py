@@ -58,7 +58,19 @@ def fetch(address: str, **headers: str) -> tuple[int, str]:
         return error.code, error.read().decode(errors="replace")
 
 
-def test_a_study_is_served_from_this_machine_alone_and_ctrl_c_ends_it(study: Path):
+def test_a_study_is_served_from_this_machine_alone_and_ctrl_c_ends_it(study: Path, monkeypatch: pytest.MonkeyPatch):
+    """A collector of telemetry that the environment names hears nothing."""
+    with server.listen("127.0.0.1", 0) as collector:
+        collector.setblocking(False)
+        monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.getsockname()[1]}")
+        serve_and_stop(study)
+        with pytest.raises(BlockingIOError):
+            collector.accept()
+    assert not (Path.cwd() / ".nicegui").exists()
+
+
+def serve_and_stop(study: Path) -> None:
     with started(str(study)) as (process, address):
         status, page = fetch(address)
         assert status == 200 and "Synthetic, not for diagnosis" in page and "rank=4-aaaaaa" in page and "failed" in page
@@ -76,7 +88,6 @@ def test_a_study_is_served_from_this_machine_alone_and_ctrl_c_ends_it(study: Pat
         assert refused.stderr == f"pathsynth: port {port} is in use; choose another with --port, or any free one with --port 0\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
-    assert not (Path.cwd() / ".nicegui").exists()
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The live page in a real browser, with a model that costs nothing: drawing, deciding, cancelling, visitors, downloads, and what is inert."""
+"""The live page in a real browser, with a model that costs nothing: drawing, deciding, cancelling, visitors, downloads."""
 
 from __future__ import annotations
 
