@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
 
-def text(tag: str, content: str) -> ui.element:
+def text(tag: str, content: str) -> TextElement:
     """An element of HTML that holds ``content`` as text."""
     return TextElement(tag=tag, text=content)

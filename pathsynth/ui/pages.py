@@ -28,6 +28,8 @@ def application(site: Site) -> Application:
     """The ASGI application of a site; one in a process, for NiceGUI keeps its pages in the process."""
     _pages(site)
     _downloads(site)
+    if site.engine:
+        app.storage.max_tab_storage_age = site.engine.limits.idle_seconds
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     ui.run_with(outer, title="pathsynth", dark=None, favicon=_ICON, tailwind=False, language="en-US", show_welcome_message=False)
     return outer

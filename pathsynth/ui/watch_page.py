@@ -8,24 +8,25 @@ from urllib.parse import quote
 from fastapi import Response
 from fastapi.responses import FileResponse
 from nicegui import run, ui
+from nicegui.elements.mixins.text_element import TextElement
 
 from pathsynth.ledger.errors import RequestError
-from pathsynth.study.state import DONE, RUNNING
 from pathsynth.study.stopping import ask_commands_to_stop
 from pathsynth.ui.elements import text
 from pathsynth.ui.watching import (
     HEADINGS,
     PAGE,
+    Sheet,
+    StudyView,
     WatchedStudy,
     cells,
-    command_of,
     is_stale,
     newest_sheet,
     report_file,
     scorer_of,
     study_named,
     trial_named,
-    watched,
+    views,
 )
 
 _EVERY_SECONDS = 2.0
@@ -61,59 +62,60 @@ class WatchPage:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._chosen: tuple[str, str] | None = None
-        self._shown: object = None
+        self._structure: list[object] | None = None
+        self._lines: dict[str, TextElement] = {}
+        self._cells: dict[tuple[str, str], list[TextElement]] = {}
         with ui.element("div").classes("whole form"):
             self._said = ui.label("").props("role=status aria-live=polite").classes("quiet")
             self._body = ui.element("div").classes("form")
-        self._show(watched(folder))
+        self._show(views(folder))
         ui.timer(_EVERY_SECONDS, self._refresh)
 
     async def _refresh(self) -> None:
-        self._show(await run.io_bound(watched, self._folder) or [])
+        self._show(await run.io_bound(views, self._folder, self._chosen) or [])
 
-    def _show(self, studies: list[WatchedStudy]) -> None:
-        sheets = {study.name: self._sheet_of(study) for study in studies}
-        state = (studies, sheets)
-        if state == self._shown:
+    def _show(self, shown: list[StudyView]) -> None:
+        if list(map(_structure, shown)) == self._structure:  # numbers alone have changed: what has the keyboard's focus stays
+            for view in shown:
+                self._renew(view.study)
             return
-        self._shown = state
+        self._structure = list(map(_structure, shown))
+        self._lines.clear()
+        self._cells.clear()
         self._body.clear()
         with self._body:
-            if not studies:
+            if not shown:
                 ui.label(f"No trials in {self._folder} yet; they appear here after pathsynth run.").classes("panel")
-            for study in studies:
-                self._study(study, sheets[study.name])
+            for view in shown:
+                self._study(view)
 
-    def _sheet_of(self, study: WatchedStudy) -> tuple[str, str] | None:
-        """The trial whose sheet is shown, and when that was written: the one that was chosen, else one that runs, else any."""
-        rows = study.rows
-        order = sorted(range(len(rows)), key=lambda i: ((study.name, rows[i].name) != self._chosen, rows[i].state != RUNNING))
-        for i in order:
-            sheet = newest_sheet(study.trials[i])
-            if sheet:
-                return rows[i].name, f"{sheet.written:%Y-%m-%d %H:%M:%S}"
-            if rows[i].state == RUNNING or (study.name, rows[i].name) == self._chosen:
-                return None
-        return None
-
-    def _study(self, study: WatchedStudy, sheet: tuple[str, str] | None) -> None:
+    def _study(self, view: StudyView) -> None:
+        study = view.study
         with ui.element("section").classes("panel form") as section:
             section.props["aria-label"] = f"Study {study.name}"
             text("h2", study.name)
-            ui.label(study.line).classes("quiet")
+            self._lines[study.name] = text("div", study.line)
             with ui.element("div").classes("row-of"):
                 if study.running:
                     ui.button("Stop", on_click=lambda: self._stop(study)).props("no-caps outline")
                 if study.has_scores:
                     ui.link("Compare: the study's page", f"/report/{quote(study.name, safe='')}/{PAGE}", new_tab=True)
             self._table(study)
-            if sheet:
-                trial, written = sheet
-                text("h3", f"Newest images of {trial}, {written}").classes("quiet")
-                image = ui.element("img").classes("sheet")
-                image.props["alt"] = f"contact sheet of {trial}, a row a class"
-                image.props["src"] = f"/sheet/{quote(study.name, safe='')}/{quote(trial, safe='')}?of={quote(written)}"
-            self._ways_on(study)
+            if view.sheet:
+                self._sheet(study.name, view.sheet_of, view.sheet)
+            elif view.sheet_of:
+                ui.label(f"{view.sheet_of} has no sheet of images yet.").classes("quiet")
+            if view.commands:
+                text("h3", "To go on, run in a terminal, in the folder where the study was started:").classes("quiet")
+                for command in view.commands:
+                    text("div", command).classes("command")
+
+    def _sheet(self, study: str, trial: str, sheet: Sheet) -> None:
+        written = f"{sheet.written:%Y-%m-%d %H:%M:%S}"
+        text("h3", f"Newest images of {trial}, {written}").classes("quiet")
+        image = ui.element("img").classes("sheet")
+        image.props["alt"] = f"contact sheet of {trial}, a row a class"
+        image.props["src"] = f"/sheet/{quote(study, safe='')}/{quote(trial, safe='')}?of={quote(written)}"
 
     def _table(self, study: WatchedStudy) -> None:
         scorer = scorer_of(study)
@@ -130,17 +132,14 @@ class WatchPage:
                             button = text("button", name).classes("chip").props("type=button")
                             button.props["aria-label"] = f"Show the newest images of {name}"
                             button.on("click", lambda _, name=name: self._choose(study.name, name))
-                        for cell in others:
-                            text("td", cell)
+                        self._cells[study.name, name] = [text("td", cell) for cell in others]
 
-    def _ways_on(self, study: WatchedStudy) -> None:
-        """The commands that go on with what is not done and does not run."""
-        stopped = [trial for trial, row in zip(study.trials, study.rows, strict=True) if row.state not in (DONE, RUNNING)]
-        commands = list(dict.fromkeys(command for command in map(command_of, stopped) if command))
-        if commands:
-            text("h3", "To go on, run in a terminal, in the folder where the study was started:").classes("quiet")
-            for command in commands[:8]:
-                text("div", command).classes("command")
+    def _renew(self, study: WatchedStudy) -> None:
+        self._lines[study.name].text = study.line
+        for row in study.rows:
+            name, *others = cells(row, scorer_of(study))
+            for element, cell in zip(self._cells[study.name, name], others, strict=True):
+                element.text = cell
 
     async def _choose(self, study: str, trial: str) -> None:
         self._chosen = (study, trial)
@@ -153,3 +152,10 @@ class WatchPage:
             if asked
             else f"{study.name}: no command on this disk carries out a trial of it now"
         )
+
+
+def _structure(view: StudyView) -> object:
+    """What decides which elements a study has."""
+    study = view.study
+    trials = [(row.name, row.state) for row in study.rows]
+    return study.folder, trials, study.has_scores, view.sheet_of, view.sheet, view.commands

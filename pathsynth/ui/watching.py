@@ -12,11 +12,13 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.study.eta import study_progress
 from pathsynth.study.manifest import manifest_of
-from pathsynth.study.state import RUNNING
+from pathsynth.study.state import DONE, RUNNING
 from pathsynth.study.trial_table import TrialRow, duration, study_scorers, trial_folders, trial_row
 
 _SHEETS = ("after_regeneration-*.png", "first_attempts-*.png")
 _ENDED_SHEETS = ("grids/accepted.png", "sheet.png")
+_MOST = 8
+"""Trials of a study whose manifests are read each time."""
 PAGE = "report.html"
 _SERVED = (".html", ".png", ".jpg", ".webp", ".svg")
 
@@ -119,8 +121,7 @@ class Sheet:
 
 def newest_sheet(trial: Path) -> Sheet | None:
     """The sheet of a trial's newest validation; of one that is over, that of its accepted images. None where there is none (yet)."""
-    places = [place for place in (_work_of(trial), trial) if place]
-    found = [path for place in places for pattern in _SHEETS for path in place.rglob(pattern)]
+    found = [path for place in _validated_in(trial) for pattern in _SHEETS for path in place.rglob(pattern)]
     found = found or [trial / name for name in _ENDED_SHEETS if (trial / name).is_file()]
     times = [(path.stat().st_mtime, -i, path) for i, path in enumerate(found) if path.is_file()]
     if not times:
@@ -129,14 +130,40 @@ def newest_sheet(trial: Path) -> Sheet | None:
     return Sheet(path, datetime.fromtimestamp(written).astimezone())
 
 
-def _work_of(trial: Path) -> Path | None:
-    """Where the trial's fine-tune keeps what it goes on from."""
+def _validated_in(trial: Path) -> list[Path]:
+    """Where the sheets of the trial's fine-tune are: what it goes on from, and what it left."""
     try:
         stages = manifest_of(trial).plan.stages
     except RequestError:
-        return None
-    identity = next((stage.identity for stage in stages if stage.name == "finetune"), None)
-    return StageStore(trial.absolute().parents[1] / STAGES).work("finetune", identity) if identity else None
+        return []
+    store = StageStore(trial.absolute().parents[1] / STAGES)
+    made = [stage.identity for stage in stages if stage.name == "finetune"]
+    return [place for identity in made for place in (store.work("finetune", identity), store.root / "finetune" / identity)]
+
+
+@dataclass(frozen=True)
+class StudyView:
+    """What is shown of a study: its trials, the newest sheet of ``sheet_of`` (a trial's name), and the commands that go on with it."""
+
+    study: WatchedStudy
+    sheet_of: str
+    sheet: Sheet | None
+    commands: tuple[str, ...]
+
+
+def views(folder: Path, chosen: tuple[str, str] | None = None) -> list[StudyView]:
+    """The studies in a folder; ``chosen``: study and name of the trial whose sheet is wanted, else it is that of one that runs."""
+    return [_view(study, chosen[1] if chosen and chosen[0] == study.name else "") for study in watched(folder)]
+
+
+def _view(study: WatchedStudy, chosen: str) -> StudyView:
+    pairs = list(zip(study.trials, study.rows, strict=True))
+    stopped = [trial for trial, row in pairs if row.state not in (DONE, RUNNING)][:_MOST]
+    commands = tuple(dict.fromkeys(command for command in map(command_of, stopped) if command))
+    order = sorted(pairs, key=lambda pair: (pair[1].name != chosen, pair[1].state != RUNNING))[: 1 if chosen else _MOST]
+    sheets = ((row.name, sheet) for trial, row in order if (sheet := newest_sheet(trial)))
+    name, sheet = next(sheets, (chosen, None))
+    return StudyView(study, name, sheet, commands)
 
 
 def command_of(trial: Path) -> str:

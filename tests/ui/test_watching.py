@@ -8,10 +8,26 @@ from pathlib import Path
 
 import pytest
 
+from pathsynth.commands.composition import composed
+from pathsynth.config import from_hydra
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import Metric, Result, write_result
-from pathsynth.study.manifest import claim
-from pathsynth.ui.watching import PAGE, cells, is_stale, newest_sheet, report_file, scorer_of, study_named, trial_named, watched
+from pathsynth.ledger.stages import STAGES, StageStore
+from pathsynth.study.manifest import Manifest, claim, write_manifest
+from pathsynth.study.plan import plan
+from pathsynth.ui.watching import (
+    PAGE,
+    cells,
+    command_of,
+    is_stale,
+    newest_sheet,
+    report_file,
+    scorer_of,
+    study_named,
+    trial_named,
+    views,
+    watched,
+)
 
 
 def write_trial(root: Path, study: str, name: str, **state: object) -> Path:
@@ -45,17 +61,33 @@ def test_each_study_has_its_trials_with_step_rate_and_time_left(root: Path):
 
 
 def test_the_newest_sheet_is_that_of_the_last_validation_and_of_what_is_over_its_images(root: Path):
-    running, done = root / "rank" / "b", root / "rank" / "a"
-    assert newest_sheet(running) is None
+    trial = root / "rank" / "b"
+    assert newest_sheet(trial) is None and command_of(trial) == ""
+    overrides = ("study=demo", "lora.rank=4", "study.name=a b")
+    config = from_hydra(composed("run", ["study=demo", "lora.rank=4"]))
+    write_manifest(trial, Manifest("rank=4", config, plan(config), overrides))
+    assert command_of(trial) == "pathsynth run study=demo lora.rank=4 'study.name=a b'"
+    (trial / "sheet.png").write_bytes(b"")
+    sheet = newest_sheet(trial)
+    assert sheet and sheet.path == trial / "sheet.png"
+    identity = next(stage.identity for stage in plan(config).stages if stage.name == "finetune")
     for step, seconds in ((30, 100), (60, 200)):
-        path = running / f"after_regeneration-{step:06d}.png"
+        path = StageStore(root / STAGES).work("finetune", identity) / "validation" / f"after_regeneration-{step:06d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
         os.utime(path, (seconds, seconds))
-    sheet = newest_sheet(running)
+    sheet = newest_sheet(trial)
     assert sheet and sheet.path.name == "after_regeneration-000060.png"
-    (done / "grids").mkdir()
-    (done / "grids" / "accepted.png").write_bytes(b"")
-    assert newest_sheet(done)
+
+
+def test_of_a_study_the_sheet_of_the_chosen_trial_is_shown_else_of_one_that_runs(root: Path):
+    for name in ("a", "b"):
+        (root / "rank" / name / "sheet.png").write_bytes(b"")
+    assert [(view.study.name, view.sheet_of, bool(view.sheet)) for view in views(root)] == [("other", "", False), ("rank", "b", True)]
+    assert views(root, ("rank", "a"))[1].sheet_of == "a"
+    (root / "rank" / "a" / "sheet.png").unlink()
+    chosen = views(root, ("rank", "a"))[1]
+    assert (chosen.sheet_of, chosen.sheet) == ("a", None)
 
 
 def test_a_page_is_stale_where_a_result_is_newer(root: Path):
