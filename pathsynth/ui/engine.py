@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import secrets
 import threading
 import time
@@ -34,6 +35,7 @@ from pathsynth.vocabulary.labels import UnknownLabelError
 
 PREVIEW_EVERY = 3
 """Evaluations of the denoiser between two previews."""
+_EXPIRY_SECONDS = 1.0
 
 _log = logging.getLogger("pathsynth.ui")
 
@@ -162,6 +164,7 @@ class Engine:
         self._queue: deque[Job] = deque()
         self._current: Job | None = None
         self._closed = False
+        self._looked = -math.inf
         self._worker = threading.Thread(target=self._work, name="pathsynth-draw", daemon=True)
         self._worker.start()
 
@@ -272,10 +275,13 @@ class Engine:
         return write_archive(drawn, request, sampling, self.model.scheduler, space, request.command(self.overrides))
 
     def wait(self, name: str, timeout: float | None = None) -> Snapshot:
-        """Wait until all of the session is over, at most ``timeout`` seconds."""
+        """Wait until all of the session is over, at most ``timeout`` seconds; who waits is not absent."""
+        end = math.inf if timeout is None else time.monotonic() + timeout
         with self._changed:
             session = self._session(name)
-            self._changed.wait_for(lambda: all(job.state.over for job in session.jobs), timeout)
+            while not all(job.state.over for job in session.jobs) and time.monotonic() < end:
+                session.seen = self._clock()
+                self._changed.wait(min(1.0, max(0.0, end - time.monotonic())))
             return self._snapshot(session)
 
     def close(self) -> None:
@@ -313,7 +319,11 @@ class Engine:
         self._changed.notify_all()
 
     def _expire(self) -> None:
+        """Cancel what absent visitors wait for, and forget the idle; looked for once a second, for pages ask often."""
         now = self._clock()
+        if now - self._looked < _EXPIRY_SECONDS:
+            return
+        self._looked = now
         for name, session in list(self._sessions.items()):
             absent = now - session.seen
             if absent > self.limits.absent_seconds:
@@ -321,7 +331,6 @@ class Engine:
                     self._cancel(job)
             if absent > self.limits.idle_seconds:
                 del self._sessions[name]
-        self._free_memory()
 
     def _free_memory(self) -> None:
         """Forget images beyond the bound: those of the sessions that were silent longest, and there the rejected ones first."""
@@ -399,6 +408,7 @@ class Engine:
             with self._lock:
                 job.drawn.append(drawn)
                 self._expire()
+                self._free_memory()
                 self._changed.notify_all()
 
     def _attempts(self, job: Job) -> Iterator[Drawn]:
