@@ -161,6 +161,8 @@ class DrawPage:
                     button.on("click", lambda _, slug=candidate.slug: self._label.set_value(slug))
             else:
                 ui.label(resolution.line).classes("quiet")
+            for note in self._engine.model.notes(str(self._prompt.value or "")):
+                ui.label(note).classes("quiet note")
 
     def _request(self) -> DrawRequest:
         """What the form asks for.

@@ -12,6 +12,7 @@ from pathsynth.sampling.acceptance_rules import Rule, needs_features
 from pathsynth.sampling.denoising import Watch
 from pathsynth.sampling.rejection import Draw, Judge
 from pathsynth.sampling.scheduler import Scheduler
+from pathsynth.study.prompt_check import TextReader, reading_notes, text_reader
 from pathsynth.vocabulary.prompts import PromptBook
 
 if TYPE_CHECKING:
@@ -43,17 +44,22 @@ class Model(Protocol):
 
     def rules(self, sampling: SamplingConfig) -> Sequence[Rule]: ...
 
+    def notes(self, prompt: str) -> Sequence[str]:
+        """Lines on what of a text it does not read, or reads in pieces."""
+        ...
+
 
 class LoadedModel:
     """A base with an adapter, and the gate that was trained beside it."""
 
-    def __init__(self, config: RunConfig, ready: ReadySet, base: Base, classifier: Classifier) -> None:
+    def __init__(self, config: RunConfig, ready: ReadySet, base: Base, classifier: Classifier, reader: TextReader | None) -> None:
         from pathsynth.sampling.draw import base_scheduler
 
         assert config.sampling
         self.book, self.sampling = ready.prompts, config.sampling
         self.scheduler = base_scheduler(base, config.sampling.scheduler)
         self._data, self._base, self._classifier, self._size = ready.as_data(), base, classifier, ready.size
+        self._reader = reader
 
     def drawer(self, sampling: SamplingConfig, watch: Watch) -> Draw:
         from pathsynth.sampling.draw import drawer
@@ -69,6 +75,9 @@ class LoadedModel:
         from pathsynth.study.acceptance import acceptance_rules
 
         return acceptance_rules(self._classifier, self._data, sampling)
+
+    def notes(self, prompt: str) -> Sequence[str]:
+        return reading_notes(self._reader, [prompt]) if self._reader else ()
 
 
 def check_sampling(sampling: SamplingConfig) -> None:
@@ -110,7 +119,7 @@ def load_model(config: RunConfig) -> LoadedModel:
     base = load_base(source.path_or_hub, source.revision, source.identity, config.base.canvas, ready.size)
     load_adapter(ready.adapter, base)
     classifier = placed(load_classifier(ready.gate, ready.prompts.space, named_class(config.gate)))
-    model = LoadedModel(config, ready, base, classifier)
+    model = LoadedModel(config, ready, base, classifier, text_reader(Path(source.path_or_hub)))
     for name in needs_features(model.rules(config.sampling)):
         raise RequestError(f"the rule {name} needs features, which the page does not keep; leave it out")
     return model

@@ -74,6 +74,9 @@ class CheapModel:
             judged_by(rules, Seen(probabilities(a)), a.slot.label) for a, _ in zip(attempts, images, strict=True)
         ]
 
+    def notes(self, prompt: str) -> Sequence[str]:
+        return [f"words that are not known: {word}" for word in prompt.split() if word.startswith("un")]
+
     def rules(self, sampling: SamplingConfig) -> Sequence[Rule]:
         return [MostProbable(), AtLeast(sampling.threshold), Leads(sampling.margin)]
 

@@ -114,6 +114,8 @@ def counts(page: Any) -> tuple[int, int]:
 
 def test_a_typed_description_is_drawn_by_enter_and_decided_anew_by_the_threshold(visit: Any) -> None:
     page = visit()
+    describe(page, "a field of unheard mucus")
+    page.wait_for_selector(".note:text('words that are not known: unheard')", timeout=PATIENCE)
     describe(page, "a field of mucus")
     page.wait_for_selector("span.chip:text('mucus'), div.chip:text('mucus')", timeout=PATIENCE)
     draw(page, "a field of mucus")
