@@ -48,8 +48,8 @@ def listen(host: str, port: int) -> socket.socket:
         raise RequestError(f"--port {port} is no port; give a number from 0 (any free one) to 65535")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise RequestError(f"--host {host} is no address of this machine ({error.strerror}); leave it out for 127.0.0.1") from error
+    except (OSError, UnicodeError) as error:  # the latter of a name that no host can have
+        raise RequestError(f"--host {host} is no address of this machine; leave it out for 127.0.0.1") from error
     listening = socket.socket(family, kind, protocol)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -58,19 +58,19 @@ def fetch(address: str, **headers: str) -> tuple[int, str]:
         return error.code, error.read().decode(errors="replace")
 
 
-def test_a_study_is_served_from_this_machine_alone_and_ctrl_c_ends_it(study: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_study_is_served_from_this_machine_alone_and_ctrl_c_ends_it(study: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     """A collector of telemetry that the environment names hears nothing."""
     with server.listen("127.0.0.1", 0) as collector:
         collector.setblocking(False)
         monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.getsockname()[1]}")
-        serve_and_stop(study)
+        serve_and_stop(study, capsys)
         with pytest.raises(BlockingIOError):
             collector.accept()
     assert not (Path.cwd() / ".nicegui").exists()
 
 
-def serve_and_stop(study: Path) -> None:
+def serve_and_stop(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with started(str(study)) as (process, address):
         status, page = fetch(address)
         assert status == 200 and "Synthetic, not for diagnosis" in page and "rank=4-aaaaaa" in page and "failed" in page
@@ -83,9 +83,8 @@ def serve_and_stop(study: Path) -> None:
             assert fetch(address + place)[0] == 404
         assert fetch(address + "report/sweep/rank=4-aaaaaa/state.json")[0] == 404, "pages and pictures alone"
         port = address.rpartition(":")[2].strip("/")
-        refused = subprocess.run([sys.executable, "-m", "pathsynth", "ui", str(study), "--port", port], capture_output=True, text=True)
-        assert refused.returncode == 2
-        assert refused.stderr == f"pathsynth: port {port} is in use; choose another with --port, or any free one with --port 0\n"
+        assert dispatch(["ui", str(study), "--port", port]) == 2
+        assert capsys.readouterr().err == f"pathsynth: port {port} is in use; choose another with --port, or any free one with --port 0\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
 
@@ -114,7 +113,8 @@ def test_beyond_this_machine_the_address_holds_a_token(study: Path):
         (["sampling.look_after=3"], "sampling.look_after is for a generation on the command line"),
         (["sampling.stepz=3"], "sampling.stepz"),
         (["--port", "70000"], "--port 70000 is no port"),
-        (["--host", "no.such.host.invalid"], "--host no.such.host.invalid is no address of this machine"),
+        (["--host", "x" * 70], "x is no address of this machine; leave it out"),
+        (["--host", "203.0.113.1"], "203.0.113.1:0 cannot be listened on"),
     ],
 )
 def test_wrong_requests_are_refused_in_a_line(words: list[str], line: str, tmp_path, monkeypatch, capsys):
