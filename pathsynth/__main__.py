@@ -121,6 +121,21 @@ def _atlas(
     make_atlas(source, folder, texts, images, force, show)
 
 
+def _ui(
+    words: Annotated[list[str] | None, typer.Argument(help="A bundle or a study's folder; settings of a bundle, as in base=sd15.")] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on; beyond this machine the page asks for a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port; 0: any that is free.")] = 8080,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> int:
+    from pathsynth.commands.ui import show_page
+
+    places = [word for word in words or () if "=" not in word or Path(word).exists()]
+    if len(places) > 1:
+        raise RequestError(f"{' and '.join(places)}: name one bundle or one study")
+    overrides = [word for word in words or () if word not in places]
+    return show_page(Path(places[0]) if places else None, overrides, host, port, show)
+
+
 def _publish(
     study: Annotated[Path, typer.Argument(help="A study's folder.")],
     into: Annotated[Path | None, typer.Option(help="The archive to make; by default <study>.zip beside the study.")] = None,
@@ -211,6 +226,7 @@ FILE_COMMANDS: dict[str, tuple[str, Callable[..., int | None]]] = {
     "init": ("Copy configurations and studies, to change them.", _init),
     "report": ("Write the page of a trial or a study.", _report),
     "atlas": ("Make a site for trainees of a generated set.", _atlas),
+    "ui": ("Draw and watch on a local web page.", _ui),
     "publish": ("Bundle a study for others, without real images.", _publish),
     "workspace": ("Save a view of a study in W&B.", _workspace),
     "export": ("Copy an adapter with its card, or fuse it.", _export),

@@ -12,7 +12,7 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 LAYERS = re.findall(r"^pathsynth/(\w+(?:/\w+\.py)?)/? ", PAGE, flags=re.MULTILINE)
 """Folders, and single files that stand elsewhere than their folder."""
 HEAVY = ("torch", "pytorch_lightning", "diffusers", "peft", "timm", "torchmetrics", "wandb")
-LIGHT = ("vocabulary", "ledger", "config", "stages", "report", "commands")
+LIGHT = ("vocabulary", "ledger", "config", "stages", "report", "ui", "commands")
 """Layers whose modules load no torch as they are loaded."""
 
 

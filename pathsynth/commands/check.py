@@ -6,18 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pathsynth.commands.faults import explain, is_composition_fault
-from pathsynth.commands.quoting import accept_plus, choose_own_options, quote_free_text
+from pathsynth.commands.composition import composed
 from pathsynth.config import DataConfig, from_hydra
-from pathsynth.config.shipped import conf_folder
 from pathsynth.data.survey import Survey, survey
-from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.versions import cores
 from pathsynth.stages.decode import decoding_progress
 from pathsynth.study.closing import EXIT_DONE, EXIT_FAILED
@@ -46,17 +41,7 @@ def check_data(overrides: Sequence[str], as_json: bool) -> int:
 
 
 def _data_config(overrides: Sequence[str]) -> DataConfig:
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            words = choose_own_options(accept_plus(quote_free_text(overrides, multirun=False)))
-            config = from_hydra(compose(_COMPOSED, words))
-    except Exception as error:
-        if is_composition_fault(error):
-            raise RequestError(" ".join(explain(error, _COMPOSED).split())) from error
-        raise
-    finally:
-        GlobalHydra.instance().clear()
+    config = from_hydra(composed(_COMPOSED, overrides))
     assert config.data
     return config.data
 

@@ -31,7 +31,7 @@ from pathsynth.study.dry_run import show_dry_run
 from pathsynth.study.job import check, run_trial, without_hydra
 from pathsynth.study.outcomes import FOLDER_VARIABLE, has_own_trial
 from pathsynth.study.resolution import resolution
-from pathsynth.study.stopping import ask_to_stop, asked_to_stop, stop_in_good_order
+from pathsynth.study.stopping import JOBS, ask_to_stop, asked_to_stop, stop_in_good_order
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -182,7 +182,7 @@ def _outcomes_folder(config_name: str, overrides: Sequence[str], multirun: bool)
     elif config.study.dry_run and config.hydra.sweeper._target_ not in _SWEEPERS:
         raise RequestError("study.dry_run=true needs a sweeper of pathsynth; set hydra/sweeper=trials or optuna")
     with hydra_node_of(config):
-        return Path(config.multirun).expanduser().absolute() / config.study.name / ".jobs" / os.environ["PATHSYNTH_STARTED"]
+        return Path(config.multirun).expanduser().absolute() / config.study.name / JOBS / os.environ["PATHSYNTH_STARTED"]
 
 
 def _composed(config_name: str, overrides: Sequence[str], mode: RunMode) -> DictConfig:

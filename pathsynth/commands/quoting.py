@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 
+from pathsynth.config.free_text import hydra_quoted, is_quoted
 from pathsynth.config.parse import setting_keys
 from pathsynth.config.schema import CLASSIFIER, OWN_OPTIONS
 
@@ -56,25 +57,9 @@ def _quoted_prompt(argument: str) -> str:
     if not found:
         return argument
     key, text = found[1] or found[3], found[2] if found[1] else found[4]
-    return argument if _is_quoted(text) else f"{key}={hydra_quoted(text)}"
+    return argument if is_quoted(text) else f"{key}={hydra_quoted(text)}"
 
 
 def _quoted_labels(argument: str, multirun: bool) -> str:
     found = None if multirun else _LIST.fullmatch(argument)
     return f"{found[1]}=[{found[2]}]" if found else argument
-
-
-def _is_quoted(text: str) -> bool:
-    """Whether the whole text is one quoted string of Hydra's grammar."""
-    return bool(re.fullmatch(r"'(?:\\'|[^'])*'|\"(?:\\\"|[^\"])*\"", text, re.DOTALL)) and not text.endswith(("\\'", '\\"'))
-
-
-def hydra_quoted(text: str) -> str:
-    """``text`` as a quoted string that Hydra reads, and OmegaConf resolves, back to ``text``.
-
-    OmegaConf takes ``${`` for an interpolation unless a backslash is before it, and then halves the backslashes before
-    that; Hydra's grammar halves the backslashes before a quote.
-    """
-    plain = re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", text) if "${" in text else text
-    escaped = re.sub(r"(\\*)'", lambda m: m[1] * 2 + r"\'", plain)
-    return "'" + re.sub(r"(\\+)\Z", lambda m: m[1] * 2, escaped) + "'"

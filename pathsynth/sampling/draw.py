@@ -17,6 +17,7 @@ from pathsynth.config import SamplingConfig
 from pathsynth.data.tensors import crop_to, to_uint8
 from pathsynth.ledger.errors import StageError
 from pathsynth.models.base import Base
+from pathsynth.sampling.denoising import Denoising, Watch
 from pathsynth.sampling.scheduler import Scheduler, changes_told, scheduler_of
 from pathsynth.sampling.slots import Attempt
 from pathsynth.sampling.trajectory import Paused, Trajectory
@@ -53,6 +54,7 @@ class CandidateDrawer:
         fixed: batches are cut and padded to :data:`FIXED` candidates, so that an image has the same bits in any company.
         keeps: whether what was drawn is kept at hand, for attempts that start from it.
         look_after: the step after which :meth:`look` shows what becomes of a candidate.
+        watch: called with each batch on its way.
     """
 
     def __init__(
@@ -68,13 +70,14 @@ class CandidateDrawer:
         scheduler: str | None = None,
         keeps: bool = False,
         look_after: int | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._base, self._image_size, self._steps = base, image_size, steps
         self._guidance, self._varies, self._guidance_rescale = guidance, varies, guidance_rescale
         self.scheduler = base_scheduler(base, scheduler)
         self._ends = list(itertools.accumulate(self.scheduler.evaluations(steps), initial=0))
         self._half, self._fixed = half, fixed
-        self._keeps, self._look_after = keeps, look_after
+        self._keeps, self._look_after, self._watch = keeps, look_after, watch
         self._embeddings: dict[str, Tensor] = {}
         self._most: int | None = None
         self._waiting: dict[Attempt, Paused] = {}
@@ -168,7 +171,11 @@ class CandidateDrawer:
             steered = free + scale * (conditioned - free)
             return rescale_noise_cfg(steered, conditioned, self._guidance_rescale) if self._guidance_rescale else steered
 
-        way.advance(predict, self._ends[stop])
+        def tell(evaluations: int, predicted: Callable[[], Tensor]) -> None:
+            assert self._watch
+            self._watch(Denoising(attempts, evaluations, self._ends[-1], lambda: self._images(predicted())))
+
+        way.advance(predict, self._ends[stop], tell if self._watch else None)
         return way
 
     def _begun(self, attempts: Sequence[Attempt]) -> Trajectory:
@@ -245,8 +252,11 @@ def _tell(line: str) -> None:
     print(line, flush=True)
 
 
-def drawer(base: Base, image_size: int, sampling: SamplingConfig) -> CandidateDrawer:
-    """What draws as the settings of sampling say; it is told once where that is not at the timesteps that the base states."""
+def drawer(base: Base, image_size: int, sampling: SamplingConfig, watch: Watch | None = None) -> CandidateDrawer:
+    """What draws as the settings of sampling say; it is told once where that is not at the timesteps that the base states.
+
+    ``watch``: as of :class:`CandidateDrawer`.
+    """
     if told := changes_told(base_scheduler(base, sampling.scheduler)):
         _tell(told)
     return CandidateDrawer(
@@ -261,4 +271,5 @@ def drawer(base: Base, image_size: int, sampling: SamplingConfig) -> CandidateDr
         scheduler=sampling.scheduler,
         keeps=bool(sampling.revise or sampling.retry),
         look_after=sampling.look_after,
+        watch=watch,
     )

@@ -101,17 +101,28 @@ def _strategy(attempt: Attempt) -> Strategy:
 def _row(
     folder: Path, item: Judged, sampling: SamplingConfig, scheduler: Scheduler, space: LabelSpace, keep_rejected: bool
 ) -> AttemptRow:
-    attempt, verdict = item.attempt, item.verdict
-    slot, known = attempt.slot, space.classes[attempt.slot.label]
-    path = None
-    if item.image is not None and (verdict.accepted or (keep_rejected and item.stopped_at is None)):
-        name = f"{candidate_name(known.slug, slot.index, attempt.number)}.png"
-        path = str(Path("images" if verdict.accepted else "rejected", known.slug, name))
-        save_png(folder / path, item.image, attempt, known.name)
+    path, known = None, space.classes[item.attempt.slot.label]
+    if item.image is not None and (item.verdict.accepted or (keep_rejected and item.stopped_at is None)):
+        path = image_path(item.attempt, item.verdict.accepted, space)
+        save_png(folder / path, item.image, item.attempt, known.name)
+    return attempt_row(item, path, None if item.image is None else pixel_hash(item.image), sampling, scheduler, space)
+
+
+def image_path(attempt: Attempt, accepted: bool, space: LabelSpace) -> str:
+    """Where the image of an attempt lies in the folder of its set."""
+    slug = space.classes[attempt.slot.label].slug
+    return str(Path("images" if accepted else "rejected", slug, f"{candidate_name(slug, attempt.slot.index, attempt.number)}.png"))
+
+
+def attempt_row(
+    item: Judged, path: str | None, sha256: str | None, sampling: SamplingConfig, scheduler: Scheduler, space: LabelSpace
+) -> AttemptRow:
+    """The row of an attempt in the ledger. ``path``, ``sha256``: of its image, as :class:`AttemptRow` has them."""
+    attempt, verdict, slot = item.attempt, item.verdict, item.attempt.slot
     return AttemptRow(
         stream=str(slot.stream),
         label=slot.label,
-        class_slug=known.slug,
+        class_slug=space.classes[slot.label].slug,
         slot=slot.index,
         attempt=attempt.number,
         prompt=attempt.prompt,
@@ -126,7 +137,7 @@ def _row(
         reason=verdict.reason,
         near_margin=verdict.near_margin,
         image=path,
-        sha256=None if item.image is None else pixel_hash(item.image),
+        sha256=sha256,
         strategy=_strategy(attempt),
         stopped_at=item.stopped_at,
         scheduler=scheduler.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,12 @@ def pixel_hash(image: np.ndarray) -> str:
 
 def save_png(path: Path, image: np.ndarray, attempt: Attempt, class_name: str) -> None:
     """Write a uint8 image (H, W, 3) with its provenance in text chunks."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(png_bytes(image, attempt, class_name))
+
+
+def png_bytes(image: np.ndarray, attempt: Attempt, class_name: str) -> bytes:
+    """What :func:`save_png` writes."""
     info = PngInfo()
     provenance = {
         "Description": "synthetic: drawn by a text-to-image model, not a photograph of tissue",
@@ -38,8 +45,9 @@ def save_png(path: Path, image: np.ndarray, attempt: Attempt, class_name: str) -
     }
     for key, value in provenance.items():
         info.add_itxt(key, value)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path, pnginfo=info)
+    data = io.BytesIO()
+    Image.fromarray(image).save(data, format="png", pnginfo=info)
+    return data.getvalue()
 
 
 def read_png(path: Path) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from pathsynth.ledger.interruption import check
 
 Predict = Callable[[Tensor, Tensor], Tensor]
 """What the denoiser says of latents (N, C, h, w) at a time step."""
+OnEvaluation = Callable[[int, Callable[[], Tensor]], None]
+"""Called with how many evaluations lie behind, and a function that gives the clean latents (N, C, h, w) as the last one saw them."""
 _Memory = dict[str, Tensor | list[Tensor | None]]
 
 
@@ -61,19 +64,21 @@ class Trajectory:
             setattr(scheduler, name, _together([p.memory[name] for p in paused]))
         return cls(scheduler, torch.stack([p.latents for p in paused]), evaluations)
 
-    def advance(self, predict: Predict, stop: int) -> None:
-        """Take the steps up to the one that ends with the ``stop``-th evaluation.
+    def advance(self, predict: Predict, stop: int, on_evaluation: OnEvaluation | None = None) -> None:
+        """Take the steps up to the one that ends with the ``stop``-th evaluation. What ``on_evaluation`` raises ends it.
 
         Raises:
             Interrupted: the process was asked to stop.
         """
         scheduler = self._scheduler
-        for t in scheduler.timesteps[self.evaluations : stop]:
+        for number, t in enumerate(scheduler.timesteps[self.evaluations : stop], start=self.evaluations + 1):
             check()
             shown = scheduler.scale_model_input(self.latents, t)
             found = predict(shown, t)
             if stop < len(scheduler.timesteps):
                 self.predicted = _clean(scheduler, shown, found, t)
+            if on_evaluation:
+                on_evaluation(number, partial(_clean, scheduler, shown, found, t))
             self.latents = scheduler.step(found, t, self.latents, return_dict=False)[0]
         self.evaluations = stop
 

@@ -75,13 +75,14 @@ def word_notes(config: RunConfig, plan: Plan) -> tuple[str, ...]:
     elif config.data.name in ("folder", "own") and source.space is not COLORECTAL:
         texts += [c.canonical for c in source.prompts.classes]
     reader = text_reader(Path(plan.base.path_or_hub)) if plan.base and texts else None
-    notes += _reading_notes(reader, texts) if reader else []
+    notes += reading_notes(reader, texts) if reader else []
     if source.captions and plan.base and any(stage.name == "cache" for stage in plan.stages):
         notes += [*source.captions.notes, *_caption_notes(Path(plan.base.path_or_hub), source.captions.texts)]
     return tuple(notes)
 
 
-def _reading_notes(reader: TextReader, texts: Sequence[str]) -> list[str]:
+def reading_notes(reader: TextReader, texts: Sequence[str]) -> list[str]:
+    """Lines on what of some texts the text encoder does not read, or reads in pieces."""
     cut = [text for text in texts if reader.is_cut(text)]
     lines = [f"the text encoder reads {reader.length} tokens, and cuts off the end of: “{text[:60]}…”" for text in cut]
     pieces = list(dict.fromkeys(word for text in texts for word in reader.in_pieces(text)))

@@ -17,9 +17,11 @@ from pathlib import Path
 from types import FrameType
 
 from pathsynth.ledger.interruption import SIGNALS
-from pathsynth.study.outcomes import FOLDER_VARIABLE, read_outcomes
+from pathsynth.study.outcomes import FOLDER_VARIABLE, Outcome, read_outcomes
 from pathsynth.study.state import RUNNING, read_state
 
+JOBS = ".jobs"
+"""Of a study: a folder for the outcomes of each command."""
 _STOP, _KILL, _FAILURE = "stop", "kill", "failure"
 _KILL_SECONDS = 0.7
 _command: int | None = None
@@ -68,6 +70,18 @@ def raise_if_asked() -> None:
     """
     if asked_to_stop():
         raise KeyboardInterrupt
+
+
+def ask_commands_to_stop(study: Path) -> int:
+    """Leave the mark for every command that carries out a trial of a study now, in whichever process or machine; how many there are."""
+    running = [command for command in sorted((study / JOBS).glob("*")) if any(map(_carries_out, read_outcomes(command)))]
+    for command in running:
+        (command / _STOP).touch()
+    return len(running)
+
+
+def _carries_out(outcome: Outcome) -> bool:
+    return outcome.own and outcome.folder is not None and read_state(outcome.folder).state == RUNNING
 
 
 def _mark(name: str) -> None:

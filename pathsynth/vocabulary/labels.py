@@ -23,7 +23,11 @@ _BETWEEN = r"(?: (?!(?:and|but|with|or)\b)\w+){0,3}"
 
 
 class UnknownLabelError(ValueError):
-    """A text names no class of the label space, or more than one, or says that the class is not there."""
+    """A text names no class of the label space, or more than one (``candidates``), or says that the class is not there."""
+
+    def __init__(self, line: str, candidates: tuple[LabelClass, ...] = ()) -> None:
+        super().__init__(line)
+        self.candidates = candidates
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,8 @@ class LabelSpace:
                 f"the prompt names no class of {self.name}: '{prompt}'{near}; set label= to one of: {', '.join(self.slugs)}"
             )
         named = ", ".join(c.slug for c in found.values())
-        raise UnknownLabelError(f"the prompt names several classes of {self.name} ({named}); set label= to the one meant")
+        line = f"the prompt names several classes of {self.name} ({named}); set label= to the one meant"
+        raise UnknownLabelError(line, tuple(found.values()))
 
     def _nearest_word(self, text: str) -> str:
         """The class whose name is nearly a word of a normal text, as an addition to a refusal."""

@@ -218,3 +218,24 @@ def test_a_mixed_call_takes_each_from_where_it_is(base):
     fresh = CandidateDrawer(base, 28, 6, 2.0, keeps=True)
     expected = [fresh([a])[0] for a in (revising(one), three, two)]
     assert all(np.abs(a.astype(int) - b).max() <= 1 for a, b in zip(mixed, expected, strict=True))
+
+
+def test_who_watches_sees_the_way_changes_no_bit_and_can_end_it_after_any_evaluation(base):
+    wanted, told = attempts(0, 1, 2), []
+    plain = CandidateDrawer(base, 28, steps=4, guidance=2.0)(wanted)
+
+    def watch(way):
+        told.append((way.evaluations, way.total, [image.shape for image in way.images()]))
+
+    watched = CandidateDrawer(base, 28, steps=4, guidance=2.0, watch=watch)(wanted)
+    assert all((a == b).all() for a, b in zip(plain, watched, strict=True))
+    assert told == [(n, 4, [(28, 28, 3)] * 3) for n in (1, 2, 3, 4)]
+
+    def leave(way):
+        told.append(way.evaluations)
+        raise InterruptedError
+
+    told.clear()
+    with pytest.raises(InterruptedError):
+        CandidateDrawer(base, 28, steps=4, guidance=2.0, watch=leave)(wanted)
+    assert told == [1]

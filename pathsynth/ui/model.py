@@ -1,0 +1,130 @@
+"""What draws and judges for the page: a bundle on its base, loaded once. Torch is loaded by :func:`load_model` only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from pathsynth.config import RunConfig, SamplingConfig
+from pathsynth.ledger.errors import RequestError
+from pathsynth.sampling.acceptance_rules import Rule, needs_features
+from pathsynth.sampling.denoising import Watch
+from pathsynth.sampling.rejection import Draw, Judge
+from pathsynth.sampling.scheduler import Scheduler
+from pathsynth.study.prompt_check import TextReader, reading_notes, text_reader
+from pathsynth.vocabulary.prompts import PromptBook
+
+if TYPE_CHECKING:
+    from pathsynth.data.ready import ReadySet
+    from pathsynth.models.base import Base
+    from pathsynth.models.classifier import Classifier
+
+UNSUPPORTED = ("look_after", "calls", "seconds")
+"""Settings of sampling that the page has no place for."""
+
+
+class Model(Protocol):
+    """What the engine needs: the words it knows, and functions that draw and judge by settings of sampling."""
+
+    @property
+    def book(self) -> PromptBook: ...
+
+    @property
+    def sampling(self) -> SamplingConfig:
+        """The settings that visitors do not choose."""
+        ...
+
+    @property
+    def scheduler(self) -> Scheduler: ...
+
+    def drawer(self, sampling: SamplingConfig, watch: Watch) -> Draw: ...
+
+    def judge(self, sampling: SamplingConfig) -> Judge: ...
+
+    def rules(self, sampling: SamplingConfig) -> Sequence[Rule]: ...
+
+    def notes(self, prompt: str) -> Sequence[str]:
+        """Lines on what of a text it does not read, or reads in pieces."""
+        ...
+
+
+class LoadedModel:
+    """A base with an adapter, and the gate that was trained beside it."""
+
+    def __init__(self, config: RunConfig, ready: ReadySet, base: Base, classifier: Classifier, reader: TextReader | None) -> None:
+        from pathsynth.sampling.draw import base_scheduler
+
+        assert config.sampling
+        self.book, self.sampling = ready.prompts, config.sampling
+        self.scheduler = base_scheduler(base, config.sampling.scheduler)
+        self._data, self._base, self._classifier, self._size = ready.as_data(), base, classifier, ready.size
+        self._reader = reader
+
+    def drawer(self, sampling: SamplingConfig, watch: Watch) -> Draw:
+        from pathsynth.sampling.draw import drawer
+
+        return drawer(self._base, self._size, sampling, watch)
+
+    def judge(self, sampling: SamplingConfig) -> Judge:
+        from pathsynth.sampling.gate import Gate
+
+        return Gate(self._classifier, self.rules(sampling), sampling.deterministic)
+
+    def rules(self, sampling: SamplingConfig) -> Sequence[Rule]:
+        from pathsynth.study.acceptance import acceptance_rules
+
+        return acceptance_rules(self._classifier, self._data, sampling)
+
+    def notes(self, prompt: str) -> Sequence[str]:
+        return reading_notes(self._reader, [prompt]) if self._reader else ()
+
+
+def check_sampling(sampling: SamplingConfig) -> None:
+    """Refuse settings that the page cannot draw with.
+
+    Raises:
+        RequestError: one of them is set.
+    """
+    for key in UNSUPPORTED:
+        if getattr(sampling, key) is not None:
+            raise RequestError(f"sampling.{key} is for a generation on the command line; leave it out")
+
+
+def load_model(config: RunConfig) -> LoadedModel:
+    """Load what `pathsynth generate` draws with, as it does.
+
+    Args:
+        config: of that command, with ``data=ready``.
+
+    Raises:
+        RequestError: the bundle or its base is missing or damaged, they do not belong together, or a rule needs more than probabilities.
+    """
+    import torch
+
+    from pathsynth.data.catalogue import ready_set
+    from pathsynth.models.base import load_base
+    from pathsynth.models.classifier import load_classifier
+    from pathsynth.models.lora import load_adapter
+    from pathsynth.study.evaluation import named_class, placed
+    from pathsynth.stages.fingerprints import base_source
+    from pathsynth.study.supervise import trial_environment
+
+    assert config.data and config.base and config.sampling
+    check_sampling(config.sampling)
+    # bits depend on both; a trial has them so
+    torch.set_float32_matmul_precision("high")
+    torch.set_num_threads(int(trial_environment(config.trainer.threads, 1)["OMP_NUM_THREADS"]))
+    ready, source = ready_set(config.data), base_source(config.base)
+    base = load_base(source.path_or_hub, source.revision, source.identity, config.base.canvas, ready.size)
+    load_adapter(ready.adapter, base)
+    classifier = placed(load_classifier(ready.gate, ready.prompts.space, named_class(config.gate)))
+    model = LoadedModel(config, ready, base, classifier, text_reader(Path(source.path_or_hub)))
+    for name in needs_features(model.rules(config.sampling)):
+        raise RequestError(f"the rule {name} needs features, which the page does not keep; leave it out")
+    return model
+
+
+def is_bundle(place: Path) -> bool:
+    """Whether a folder is what `pathsynth export --ready` made."""
+    return (place / "ready.json").is_file()
