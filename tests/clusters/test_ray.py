@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.clusters.conftest import RayNodes
+from tests.clusters.conftest import RayNodes, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 
@@ -61,3 +64,29 @@ def test_a_study_runs_on_two_nodes_and_survives_the_loss_of_one(pathsynth, ray_n
         holding = [p for p in folder.rglob("*") if p.is_file() and not p.is_symlink() and SECRET.encode() in p.read_bytes()]
         assert holding == []
     ray_nodes.start()
+
+
+def test_ctrl_c_ends_the_trials_and_the_ray_of_the_commands_own(pathsynth, alive):
+    pathsynth.told = {"1": {"finetune": "wait"}}
+    pathsynth.variables = {"HOME": str(pathsynth.folder / "home")}
+    with started(pathsynth, "lora.rank=1,2,3", "hydra.launcher.num_cpus=0.5", "hydra.launcher.n_jobs=1") as command:
+        pathsynth.wait_for("finetune 1")
+        below = psutil.Process(command.pid).children(recursive=True)
+        folder = ray_folder(below)
+        os.killpg(command.pid, signal.SIGINT)
+        out, err = command.communicate(timeout=60)
+    assert command.returncode == 130, (out, err)
+    assert "Launching 3 jobs on Ray, 1 at once" in out
+    assert f"{pathsynth.trial('rank=1-').name}  interrupted" in out
+    assert pathsynth.state("rank=1-")["state"] == "interrupted"
+    assert not any(line.startswith("finetune 2") for line in pathsynth.made)
+    assert err.split("\n", 1)[0] == "" and "stopping; once more kills the running trials" in err and "ray" not in err.lower()
+    wait_until(lambda: not any(alive(process.pid) for process in below), "processes were left", seconds=10)
+    assert not folder.exists()
+    assert not (pathsynth.folder / "home" / ".ray").exists()
+
+
+def ray_folder(processes: list[psutil.Process]) -> Path:
+    """Where a Ray has its files, as the command line of its node says."""
+    words = next(words for words in (process.cmdline() for process in processes) if words and words[0].endswith("/raylet"))
+    return Path(next(word for word in words if word.startswith("--temp_dir=")).partition("=")[2])
