@@ -44,7 +44,7 @@ def commands(page: Path) -> list[list[str]]:
     return [shlex.split(re.sub(r"<[^>]*>", "X", line), comments=True)[1:] for line in lines]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/recipes.md", "docs/objects.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/recipes.md", "docs/objects.md", "docs/ray.md"])
 def test_every_key_of_a_command_is_one_of_the_program(page):
     found = commands(ROOT / page)
     assert found

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -170,3 +172,13 @@ def test_a_worker_shares_its_machine_with_as_many_as_have_room(composed, monkeyp
     for key, value in asked.items():
         composed.hydra.launcher[key] = value
     assert workers(composed.hydra) == expected
+
+
+def test_the_page_and_the_preset_name_the_settings_there_are():
+    page = (Path(__file__).parents[2] / "docs" / "ray.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    named = re.findall(r"hydra\.launcher\.(\w+)", page)
+    preset = OmegaConf.load(conf_folder() / "hydra" / "launcher" / "ray.yaml")
+    assert set(table) == set(RayConfig.model_fields) == {str(key) for key in preset if not str(key).startswith("_")}
+    assert set(named) <= set(table)
+    assert ray_config({key: value for key, value in preset.items() if key in table and key != "address"}) == RayConfig()
