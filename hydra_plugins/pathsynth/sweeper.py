@@ -51,11 +51,9 @@ class TrialSweeper(BasicSweeper):
             numbered = dict(enumerate(jobs))
             show_dry_run(numbered, check_jobs(numbered, lambda job: check(self._composed(job), job)), self._at_once())
             return []
-        before = sweep_plan(jobs, study, self._override_cache(), lambda job: check(self._composed(job), job))
+        before = sweep_plan(jobs, study, self._override_cache(), lambda job: check(self._composed(job), job), self._prepare_launcher)
         for number in before.to_do:
             self._composed(jobs[number])  # those that the cache knew are not composed yet
-        if before.to_do:
-            self._prepare_launcher()
         announce(before, self._at_once() if before.to_do else 1)
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)

@@ -156,14 +156,12 @@ def _look(place: Place, probe: Path, content: str) -> None:
     from ray.exceptions import GetTimeoutError, RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    looks = {}
+    looks = []
     for node in _alive():
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        looks[node["NodeManagerHostname"], node["NodeManagerAddress"]] = (
-            ray.remote(see).options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(place, str(probe), content)
-        )
-    for (host, address), look in looks.items():
-        name = f"node {host} ({address}) of the Ray cluster"
+        look = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(see).remote(place, str(probe), content)
+        looks.append((f"node {node['NodeManagerHostname']} ({node['NodeManagerAddress']}) of the Ray cluster", look))
+    for name, look in looks:
         try:
             unseen = ray.get(look, timeout=_PROBE_SECONDS)
         except GetTimeoutError as error:

@@ -17,7 +17,7 @@ from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, RayTaskErr
 from pathsynth.config.ray import RayConfig
 from pathsynth.study.outcomes import place_of, read_outcome
 from pathsynth.study.ray_cluster import RayCluster
-from pathsynth.study.ray_worker import OUTPUT, PackedJob, carry_out
+from pathsynth.study.ray_worker import OUTPUT, NotSharedError, PackedJob, carry_out
 from pathsynth.study.stopping import Urgency, urgency
 
 _POLL_SECONDS = 0.2
@@ -113,9 +113,9 @@ class RayJobs:
             completed, value = ray.get(task)
         except TaskCancelledError:
             return _returned(job, math.nan)
-        except RayTaskError as error:
-            return _returned(job, error.cause, JobStatus.FAILED)
         except RayError as error:
+            if isinstance(error, RayTaskError) and not isinstance(error.cause, NotSharedError):
+                return _returned(job, error.cause, JobStatus.FAILED)
             if not stopping and job.tries <= self._config.retries:
                 print(f"{job.name}: {_reason(error)}; submitted again ({job.tries} of {self._config.retries})", flush=True)
                 self._waiting.appendleft(job)
@@ -130,6 +130,8 @@ def _returned(job: Job, value: Any, status: JobStatus = JobStatus.COMPLETED) -> 
 
 
 def _reason(error: RayError) -> str:
+    if isinstance(error, RayTaskError):
+        return f"a node that has joined meanwhile cannot see {error.cause}"
     if isinstance(error, NodeDiedError):
         return "its node died"
     return "its node ran out of memory, and Ray ended its worker" if isinstance(error, OutOfMemoryError) else "its worker died"

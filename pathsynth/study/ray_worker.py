@@ -22,6 +22,10 @@ OUTPUT = "output.txt"
 """What a job prints, in its folder of the command's: the command reads it there and prints it."""
 
 
+class NotSharedError(Exception):
+    """This machine cannot see a folder of the command's, which is named."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a command was started, for its workers to be there, too: folder, module path, and variables that Ray must not write down."""
@@ -35,8 +39,11 @@ class Place:
         return cls(os.getcwd(), tuple(sys.path), secrets)
 
     def enter(self) -> None:
-        """Raises OSError where this machine has no such folder."""
-        os.chdir(self.folder)
+        """Raises NotSharedError where this machine has no such folder."""
+        try:
+            os.chdir(self.folder)
+        except OSError as error:
+            raise NotSharedError(self.folder) from error
         sys.path += [path for path in self.modules if path not in sys.path]
         os.environ.update(self.secrets)
 
@@ -76,8 +83,8 @@ def see(place: Place, file: str, content: str) -> str:
     """Whether this machine is one where the command's trials can run: empty, or the folder that it cannot see."""
     try:
         place.enter()
-    except OSError:
-        return place.folder
+    except NotSharedError as error:
+        return str(error)
     try:
         return "" if Path(file).read_text(encoding="utf-8") == content else str(Path(file).parent)
     except OSError:
@@ -88,9 +95,12 @@ def carry_out(function: Callable[[DictConfig], Any], job: PackedJob, place: Plac
     """Carry out a job; whether it came to its end, and then its value, else the exception that ended it.
 
     Raises:
+        NotSharedError: this machine joined after the command had looked at all, and is none for its trials.
         KeyboardInterrupt: the command stops, and the job had not begun.
     """
     place.enter()
+    if not Path(folder).parent.is_dir():
+        raise NotSharedError(str(Path(folder).parent))
     with _output_in(Path(folder) / OUTPUT):
         setup_globals()
         config = job.unpack()

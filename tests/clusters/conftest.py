@@ -112,17 +112,23 @@ class RayNodes:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        """Start one node more, the head first, and wait until it is up."""
+    def start(self, *before: str) -> None:
+        """Start one node more, the head first, and wait until it is up; ``before``: words before its command."""
         number, log = len(self.nodes), self.folder / f"{len(self.nodes)}.txt"
         head = ["--head", f"--port={self.port}", f"--temp-dir={self.folder}", "--include-dashboard=false"]
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", "--object-store-memory=83886080"]
+        command = [*before, sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
+        command += ["--num-cpus=1", "--object-store-memory=83886080"]
         command += [*(head if number == 0 else [f"--address={self.address}"]), "--min-worker-port=0", "--max-worker-port=0"]
         with log.open("wb") as out:
             self.nodes.append(
                 subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **self.variables}, start_new_session=True)
             )
-        wait_until(lambda: b"Ray runtime started" in log.read_bytes(), f"node {number} did not start: {log}", seconds=60)
+        wait_until(lambda: self._registered() > number, f"node {number} did not start: {log.read_text()}")
+
+    def _registered(self) -> int:
+        """How many nodes the head has known: `ray start` speaks a little before it does."""
+        logs = self.folder.glob("session_2*/logs/gcs_server*")
+        return sum(log.read_text(errors="replace").count("Registering new node") for log in logs)
 
     def node_of(self, pid: int) -> int:
         """The number of the node on which a process runs."""

@@ -19,7 +19,7 @@ from pathsynth.config.shipped import conf_folder
 from pathsynth.ledger.errors import RequestError
 from pathsynth.study.job import workers
 from pathsynth.study.ray_cluster import Variables, require_ray
-from pathsynth.study.ray_worker import PackedJob, Place, carry_out, see
+from pathsynth.study.ray_worker import NotSharedError, PackedJob, Place, carry_out, see
 
 PLAIN, BIG, WITH_GPUS = {"CPU": 2.0}, {"CPU": 16.0, "a100": 1.0}, {"CPU": 8.0, "GPU": 4.0}
 
@@ -146,6 +146,9 @@ def test_a_worker_carries_out_a_job_where_the_command_is(composed, tmp_path, mon
 
     monkeypatch.setenv("WANDB_API_KEY", "")
     output = tmp_path / "4" / "output.txt"
+    for elsewhere, folder in ((Place("/nowhere", (), {}), str(output.parent)), (place, "/nowhere/multirun/4")):
+        with pytest.raises(NotSharedError, match="/nowhere"):
+            carry_out(function, PackedJob.of(4, composed), elsewhere, folder)
     assert carry_out(function, PackedJob.of(4, composed), place, str(output.parent)) == (True, 0.7)
     assert output.read_text() == f"job 4 in {tmp_path} with 0123\n"
     completed, error = carry_out(function, PackedJob.of(5, composed), place, str(tmp_path / "5"))
