@@ -35,7 +35,7 @@ test-slow: setup  ## tests that take minutes: the whole loop at its smallest, a 
 	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadfile -m "slow and not browser" tests --deselect=tests/study/test_studies.py::test_a_study_runs_to_its_end_at_its_smallest --ignore=tests/study/test_sd15.py
 
 test-slurm: setup  ## trials as jobs of a real Slurm on this machine (apt-get install slurmctld slurmd slurm-client munge), as root, minutes
-	$(ONE_THREAD) $(BIN)/pytest -n 0 tests/clusters
+	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slurm tests/clusters
 
 test-browser: setup  ## the dashboard and the atlas in Chromium (apt-get install chromium), a minute
 	@command -v chromium > /dev/null || { echo "no chromium; install it: apt-get install chromium" >&2; exit 1; }

@@ -32,13 +32,14 @@ class OptunaSweeper(TrialSweeper):
         _require_optuna()
         from pathsynth.config import StudyConfig
         from pathsynth.config.search import search_config
-        from pathsynth.study.job import check, trials_at_once
+        from pathsynth.study.job import check
         from pathsynth.study.outcomes import pass_over_busy
         from pathsynth.study.search import Search, parse_space, refuse_idle_pruner
         from pathsynth.study.sweep_plan import check_jobs
         from pathsynth.study.swept_values import check_swept_values
 
         assert self.config is not None and self.hydra_context is not None
+        self._check_launcher()
         config = search_config(self._settings)
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
@@ -50,13 +51,14 @@ class OptunaSweeper(TrialSweeper):
         if study.dry_run:
             print(f"{study.name}: search over {space.describe()}; {config.n_trials} trials at most; nothing was started")
             return None
+        self._prepare_launcher()
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
         search = Search(config, space, Path(self.config.multirun) / study.name, study.lease_seconds)
         print(f"{study.name}: {search.describe()}", flush=True)
         pass_over_busy(True)
-        self._searched(search, space, config.n_jobs or trials_at_once(self.config.hydra))
+        self._searched(search, space, config.n_jobs or self._at_once())
         pass_over_busy(False)
         left = search.unfinished()
         if left and not self._stopped():

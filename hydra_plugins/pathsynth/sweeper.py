@@ -10,6 +10,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from hydra_plugins.pathsynth.prepared import PreparedLauncher
+
 if TYPE_CHECKING:
     from pathsynth.study.override_cache import OverrideCache
 
@@ -36,22 +38,23 @@ class TrialSweeper(BasicSweeper):
         from pathsynth.config import StudyConfig
         from pathsynth.study.composed import ComposedJobs
         from pathsynth.study.dry_run import show_dry_run
-        from pathsynth.study.job import check, trials_at_once
+        from pathsynth.study.job import check
         from pathsynth.study.outcomes import pass_over_busy
         from pathsynth.study.sweep_plan import announce, check_jobs, sweep_plan
 
         assert self.config is not None and self.hydra_context is not None
+        self._check_launcher()
         self.hydra_context.config_loader = ComposedJobs(self.hydra_context.config_loader)  # the launcher's, too
         jobs = self._jobs(arguments)
         study = StudyConfig.model_validate(OmegaConf.to_container(self.config.study, resolve=True))
         if study.dry_run:
             numbered = dict(enumerate(jobs))
-            show_dry_run(numbered, check_jobs(numbered, lambda job: check(self._composed(job), job)), trials_at_once(self.config.hydra))
+            show_dry_run(numbered, check_jobs(numbered, lambda job: check(self._composed(job), job)), self._at_once())
             return []
-        before = sweep_plan(jobs, study, self._override_cache(), lambda job: check(self._composed(job), job))
+        before = sweep_plan(jobs, study, self._override_cache(), lambda job: check(self._composed(job), job), self._prepare_launcher)
         for number in before.to_do:
             self._composed(jobs[number])  # those that the cache knew are not composed yet
-        announce(before, trials_at_once(self.config.hydra))
+        announce(before, self._at_once() if before.to_do else 1)
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
@@ -64,6 +67,23 @@ class TrialSweeper(BasicSweeper):
             print(f"{held} being carried out by another process; waiting for the end", flush=True)
             returns += self._launched(jobs, left)[0]
         return returns
+
+    def _check_launcher(self) -> None:
+        """Raises RequestError where the launcher cannot be used."""
+        if isinstance(self.launcher, PreparedLauncher):
+            self.launcher.check()
+
+    def _prepare_launcher(self) -> None:
+        """Raises RequestError where the launcher finds that no job could be carried out."""
+        if isinstance(self.launcher, PreparedLauncher):
+            self.launcher.prepare()
+
+    def _at_once(self) -> int:
+        """How many trials the launcher runs at once."""
+        from pathsynth.study.job import trials_at_once
+
+        assert self.config is not None
+        return self.launcher.at_once() if isinstance(self.launcher, PreparedLauncher) else trials_at_once(self.config.hydra)
 
     def _jobs(self, arguments: list[str]) -> list[Job]:
         """The overrides of every job.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from pathsynth.ledger.errors import RequestError
+from pathsynth.config.plugin import plugin_settings
 
 Direction = Literal["maximize", "minimize"]
 SAMPLERS = ("tpe", "gp", "random", "qmc", "grid")
@@ -107,16 +106,4 @@ def search_config(values: Mapping[str, Any]) -> SearchConfig:
     Raises:
         RequestError: a key is unknown, or its value wrong; the message names it.
     """
-    try:
-        return SearchConfig.model_validate(values)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        key = str(fault["loc"][0]) if fault["loc"] else ""
-        if fault["type"] == "value_error":
-            line = str(fault["msg"]).removeprefix("Value error, ")
-        elif fault["type"] == "extra_forbidden":
-            close = difflib.get_close_matches(key, list(SearchConfig.model_fields), n=1)
-            line = f"unknown key hydra.sweeper.{key}" + (f"; nearest: hydra.sweeper.{close[0]}" if close else "")
-        else:
-            line = f"hydra.sweeper.{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}"
-        raise RequestError(line) from error
+    return plugin_settings(SearchConfig, "hydra.sweeper", values)

@@ -259,9 +259,12 @@ def objective(folder: Path) -> float:
 
 
 def workers(hydra: HydraConf) -> int:
-    """How many trials run at once on this machine: what a launcher calls ``n_jobs`` (-1: one for each core), or processes of torchrun."""
+    """How many trials run at once on this machine: what a launcher calls ``n_jobs`` (-1: one for each core), or processes of torchrun.
+
+    Of a launcher that gives each trial ``num_cpus``, as Ray's, so many as have room.
+    """
     jobs = hydra.launcher.get("n_jobs", 1) if hydra.mode == RunMode.MULTIRUN else ranks_here()
-    return cores() if jobs in (None, -1) else max(1, int(jobs))
+    return max(1, int(cores() / hydra.launcher.get("num_cpus", 1)) if jobs in (None, -1) else int(jobs))
 
 
 def trials_at_once(hydra: HydraConf) -> int:

@@ -38,6 +38,11 @@ def shareable(path: Path) -> bytes:
     return content
 
 
+def has_secret(text: str) -> bool:
+    """Whether a text holds what looks like a key, or a password within a URL."""
+    return _SECRET_TEXT.search(text.encode()) is not None
+
+
 def shareable_value(value: Any, key: str = "") -> Any:
     """A value of JSON as others may have it: ``key`` names it where it is a setting or a sentence."""
     if isinstance(value, Mapping):

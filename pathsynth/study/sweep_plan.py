@@ -59,21 +59,29 @@ class SweepPlan:
 
 
 def sweep_plan(
-    jobs: Sequence[Sequence[str]], study: StudyConfig, cache: OverrideCache, checked: Callable[[Sequence[str]], Checked]
+    jobs: Sequence[Sequence[str]],
+    study: StudyConfig,
+    cache: OverrideCache,
+    checked: Callable[[Sequence[str]], Checked],
+    prepare: Callable[[], None] = lambda: None,
 ) -> SweepPlan:
     """Look every job up in the cache; compose and check (``checked``) those that it does not know.
 
+    Where jobs are to be carried out, ``prepare`` is called before anything is written.
+
     Raises:
-        RequestError: a job's request is wrong.
+        RequestError: a job's request is wrong, or ``prepare`` raised it.
     """
     found = [cache.find(job) for job in jobs]
     composed = check_jobs({number: job for number, (job, known) in enumerate(zip(jobs, found, strict=True)) if known is None}, checked)
     learnt = {number: _known(jobs[number], one) for number, one in composed.items()}
+    trials = [known or learnt[number] for number, known in enumerate(found)]
+    plan = SweepPlan(study.name, tuple(Entry(known, standing(read_state(known.folder), known.identity, study)) for known in trials))
+    if plan.to_do:
+        prepare()
     for number, known in learnt.items():  # not before every request has been found right
         cache.note(jobs[number], known, composed[number].config)
-    trials = [known or learnt[number] for number, known in enumerate(found)]
-    entries = (Entry(known, standing(read_state(known.folder), known.identity, study)) for known in trials)
-    return SweepPlan(study.name, tuple(entries))
+    return plan
 
 
 def check_jobs(jobs: Mapping[int, Sequence[str]], check: Callable[[Sequence[str]], Checked]) -> dict[int, Checked]:

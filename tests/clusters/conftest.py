@@ -1,15 +1,21 @@
-"""A real Slurm of one node on this machine: munge, its controller and its daemon, in a folder of their own."""
+"""Real clusters on this machine, in folders of their own: a Slurm of one node (munge, controller, daemon), a Ray of two."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.commands.conftest import pathsynth  # noqa: F401 - a fixture, used by its name
@@ -91,3 +97,65 @@ def slurm(tmp_path_factory) -> Iterator[Path]:
         daemon.terminate()
         daemon.wait(30)
     del os.environ["SLURM_CONF"]
+
+
+@dataclass
+class RayNodes:
+    """The nodes of a Ray, of one core each, by their `ray start`; ``folder`` is short, for the paths of Ray's sockets are below it."""
+
+    folder: Path
+    port: int
+    nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self, *before: str) -> None:
+        """Start one node more, the head first, and wait until it is up; ``before``: words before its command."""
+        number, log = len(self.nodes), self.folder / f"{len(self.nodes)}.txt"
+        head = ["--head", f"--port={self.port}", f"--temp-dir={self.folder}", "--include-dashboard=false"]
+        command = [*before, sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
+        command += ["--num-cpus=1", "--object-store-memory=83886080"]
+        command += [*(head if number == 0 else [f"--address={self.address}"]), "--min-worker-port=0", "--max-worker-port=0"]
+        with log.open("wb") as out:
+            self.nodes.append(
+                subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **self.variables}, start_new_session=True)
+            )
+        wait_until(lambda: self._registered() > number, f"node {number} did not start: {log.read_text()}")
+
+    def _registered(self) -> int:
+        """How many nodes the head has known: `ray start` speaks a little before it does."""
+        logs = self.folder.glob("session_2*/logs/gcs_server*")
+        return sum(log.read_text(errors="replace").count("Registering new node") for log in logs)
+
+    def node_of(self, pid: int) -> int:
+        """The number of the node on which a process runs."""
+        above = {process.pid for process in psutil.Process(pid).parents()}
+        return next(number for number, node in enumerate(self.nodes) if node.pid in above)
+
+    def kill(self, number: int) -> None:
+        """What a power cut does to a node, trials on it included."""
+        processes = [psutil.Process(self.nodes[number].pid), *psutil.Process(self.nodes[number].pid).children(recursive=True)]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL)
+        self.nodes[number].wait(30)
+
+
+@pytest.fixture(scope="session")
+def ray_nodes() -> Iterator[RayNodes]:
+    """Two nodes."""
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+    nodes = RayNodes(folder, _port())
+    nodes.variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "of-this-test-" * 4, "RAY_USAGE_STATS_ENABLED": "0"}
+    try:
+        nodes.start()
+        nodes.start()
+        yield nodes
+    finally:
+        for number, node in enumerate(nodes.nodes):
+            if node.poll() is None:
+                nodes.kill(number)
+        shutil.rmtree(folder, ignore_errors=True)

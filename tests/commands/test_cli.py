@@ -75,6 +75,8 @@ REFUSED = [
     (["run", "hydra/launcher=jobli"], "no choice 'jobli' for hydra/launcher; nearest: joblib; choices: basic, joblib"),
     (["run", "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0", "seed=0,1"], "hydra.launcher.n_jobs=0 runs nothing"),
     (["run", "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=two", "seed=0,1"], "'two' of type 'str' could not be converted"),
+    (["run", "-m", "hydra/launcher=ray", "hydra.launcher.num_cpus=0", "seed=0,1"], "hydra.launcher.num_cpus: input should be greater"),
+    (["run", "-m", "hydra/launcher=ray", "hydra.launcher.num_cpus=99999", "seed=0,1"], "no node of the Ray cluster has num_cpus=99999"),
     (["run", f"study.name={'n' * 300}"], "study.name has 300 bytes, and a folder's name has 255 at most"),
     (["run", "trainer.max_steps=1e18"], "trainer.max_steps: input should be less than or equal to 1000000000"),
     (["generate", "n=1e9", "sampling.calls=20"], "asks for 9,000,000,000 images, and the slots of"),
