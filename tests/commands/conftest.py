@@ -93,6 +93,7 @@ if os.environ.get("STAND_IN_NO_COMPOSING"):
 module = types.ModuleType("pathsynth.study.pipeline")
 module.run = run
 sys.modules["pathsynth.study.pipeline"] = module
+sys.modules["pathsynth.study.trial_libraries"] = types.ModuleType("pathsynth.study.trial_libraries")
 '''
 
 
