@@ -195,9 +195,10 @@ def test_sigterm_stops_a_trial_in_every_stage(pathsynth):
     assert leftovers(pathsynth) == []
 
 
-def test_a_trial_whose_supervisor_is_killed_stops_by_itself(pathsynth, alive):
+@pytest.mark.parametrize("words", [["lora.rank=1"], ["-m", "lora.rank=1,4"]], ids=["afresh", "forked"])
+def test_a_trial_whose_supervisor_is_killed_stops_by_itself(pathsynth, alive, words):
     pathsynth.told = {"1": {"finetune": "wait"}}
-    process = pathsynth.start("run", f"base.path={pathsynth.base}", "tracking=none", "lora.rank=1")
+    process = pathsynth.start("run", f"base.path={pathsynth.base}", "tracking=none", *words)
     pathsynth.wait_for("finetune 1")
     pid = pathsynth.state("rank=1-")["pid"]
     process.kill()
