@@ -279,3 +279,16 @@ def test_trials_on_a_gpu_are_started_afresh(monkeypatch):
     assert can_fork()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert not can_fork()
+
+
+@pytest.mark.slow
+def test_all_that_a_trial_needs_is_loaded_before_it_is_forked(tmp_path):
+    """What is loaded later is loaded by each trial anew; and a thread that a library starts would end forks in silence."""
+    server = TrialServer({**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"})
+    assert server.wait_until_ready(never)
+    server.end()
+    list_modules = "import sys, pathsynth.study.trial_libraries; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", list_modules], capture_output=True, text=True, check=True).stdout.split()
+    libraries = {"torch", "torchvision", "pytorch_lightning", "diffusers", "peft", "timm", "torchmetrics", "scipy", "pyarrow", "wandb"}
+    own = {"training.finetune", "training.classifier", "training.regeneration", "sampling.generation", "metrics.protocol"}
+    assert libraries | {f"pathsynth.{name}" for name in own} <= set(loaded)
