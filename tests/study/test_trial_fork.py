@@ -52,13 +52,13 @@ def main(arguments, is_alone):
     return 0
 
 trial.main = main
-import numpy
+import numpy.random
 """,
     "with_a_thread": "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n",
     "with_a_gpu": "import sys, types\nis_there = types.SimpleNamespace(is_available=lambda: True)\n"
     "sys.modules['torch'] = types.SimpleNamespace(accelerator=is_there)\n",
     "broken": "raise OSError('a library is damaged')\n",
-    "sluggish": "import time\ntime.sleep(60)\n",
+    "sluggish": "import os, time\nopen(os.environ.get('LOADS', os.devnull), 'w').close()\ntime.sleep(60)\n",
     "late": "import time\ntime.sleep(1.5)\nimport fast_trials\n",
 }
 ENVIRONMENT_OF_ONE = {"WHAT": "done"}
@@ -263,10 +263,11 @@ time.sleep(60)
 @pytest.mark.parametrize("module", ["fast_trials", "sluggish"])
 def test_no_process_is_left_where_the_supervisor_is_killed(environment, tmp_path, module):
     """While a trial runs, and while the server still loads."""
-    supervisor = subprocess.Popen([sys.executable, "-c", SUPERVISOR, module, str(tmp_path)], env=environment)
+    begun = tmp_path / "waits"
+    variables = environment if module == "fast_trials" else {**environment, "LOADS": str(begun)}
+    supervisor = subprocess.Popen([sys.executable, "-c", SUPERVISOR, module, str(tmp_path)], env=variables)
     wait_for(lambda: (tmp_path / "server").exists() and (tmp_path / "server").read_text())
-    if module == "fast_trials":
-        wait_for((tmp_path / "waits").exists)
+    wait_for(begun.exists)
     left = [int((tmp_path / "server").read_text()), *(p.pid for p in psutil.Process(supervisor.pid).children(recursive=True))]
     assert len(set(left)) == (2 if module == "fast_trials" else 1)
     supervisor.kill()
