@@ -53,7 +53,7 @@ def can_fork() -> bool:
 class TrialServer:
     """A server that this process has started, to fork trials one after the other.
 
-    ``environment``, the working folder and ``modules`` are what they are for as long as it lives.
+    ``environment``, the working folder and ``modules`` are what they are for as long as it lives: no longer than the thread that makes it.
 
     Raises:
         ServerLost: it cannot be started.
@@ -99,7 +99,14 @@ class TrialServer:
         Raises:
             ServerLost: nothing was started.
         """
-        return int(self._ask({"folder": str(folder), "variables": dict(variables)}, streams=[1, 2])["pid"])
+        begin, go = os.pipe()
+        try:
+            answer = self._ask({"folder": str(folder), "variables": dict(variables)}, descriptors=[1, 2, begin])
+            os.write(go, b"1")  # a fork of which this process does not hear does not begin
+        finally:
+            os.close(begin)
+            os.close(go)
+        return int(answer["pid"])
 
     def status(self, pid: int) -> int:
         """The exit status of a fork that has ended, negative for a signal. Its number is free again afterwards.
@@ -115,9 +122,9 @@ class TrialServer:
         self._process.kill()
         self._process.wait()
 
-    def _ask(self, message: Mapping[str, Any], streams: Sequence[int] = ()) -> dict[str, Any]:
+    def _ask(self, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> dict[str, Any]:
         try:
-            socket.send_fds(self._channel, [json.dumps(message).encode()], streams)
+            socket.send_fds(self._channel, [json.dumps(message).encode()], descriptors)
         except OSError as error:
             raise ServerLost(str(error)) from error
         return self._answer()

@@ -4,8 +4,8 @@
 message is one JSON object. ``study/trial_fork.py`` is the other end.
 
     server      {"ready": true}, or {"refused": reason}
-    supervisor  {"folder": …, "variables": {…}}, with the descriptors of the trial's standard output and error
-    server      {"pid": …}, or {"refused": reason}
+    supervisor  {"folder": …, "variables": {…}}, with descriptors: of the trial's standard output and error, and of a pipe
+    server      {"pid": …}, or {"refused": reason}; the trial begins when a byte comes through the pipe, and ends when none can come
     supervisor  {"wait": pid}, once the trial has ended
     server      {"status": …}, as of :class:`subprocess.Popen`
 
@@ -31,6 +31,7 @@ from typing import Any
 from pathsynth.ledger.interruption import SIGNALS
 from pathsynth.study import trial
 from pathsynth.study.own_classes import is_installed
+from pathsynth.study.state import EXIT_STOPPED
 
 _MESSAGE_BYTES = 1 << 17
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         _empty_input()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # while modules are loaded nothing else notices that it is gone
-        descriptor = os.pidfd_open(supervisor)
+        watched = os.pidfd_open(supervisor)
         if os.getppid() != supervisor:
             return 0
         _load(arguments[1:])
@@ -62,15 +63,15 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     _send(channel, {"ready": True})
     while True:
-        message, streams, _, _ = socket.recv_fds(channel, _MESSAGE_BYTES, 2)
+        message, descriptors, _, _ = socket.recv_fds(channel, _MESSAGE_BYTES, 3)
         if not message:
             os._exit(0)  # there is nothing to tidy up, and libraries would take their time for it
         request = json.loads(message)
         if "wait" in request:
             _send(channel, {"status": os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])})
-        elif _fork(channel, streams) == 0:
+        elif _fork(channel, descriptors) == 0:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            return _carry_out(request["folder"], request["variables"], descriptor)
+            return _carry_out(request["folder"], request["variables"], watched)
 
 
 def _empty_input() -> None:
@@ -120,25 +121,32 @@ def _other_threads() -> list[str]:
     return [name for name in names if name not in _FORK_SAFE_THREADS]
 
 
-def _fork(channel: socket.socket, streams: Sequence[int]) -> int:
-    """Fork, and tell the supervisor; what :func:`os.fork` returns. The child has a session of its own before anybody hears of it."""
+def _fork(channel: socket.socket, descriptors: Sequence[int]) -> int:
+    """Fork, and tell the supervisor; what :func:`os.fork` returns.
+
+    The child has a session of its own before anybody hears of it, and begins when the supervisor has heard.
+    """
+    output, error, go = descriptors
     ready, begun = os.pipe()
     try:
         pid = os.fork()
-    except OSError as error:
-        _send(channel, {"refused": str(error)})
+    except OSError as failure:
+        _send(channel, {"refused": str(failure)})
         pid = -1
     if pid == 0:
         os.setsid()
-        for stream, place in zip(streams, (1, 2), strict=True):
-            os.dup2(stream, place)
+        os.dup2(output, 1)
+        os.dup2(error, 2)
         channel.close()
-    for descriptor in (*streams, begun):
+    for descriptor in (output, error, begun):
         os.close(descriptor)
     if pid > 0:
         os.read(ready, 1)  # nothing comes: its end is the sign
         _send(channel, {"pid": pid})
     os.close(ready)
+    if pid == 0 and not os.read(go, 1):  # the supervisor has given the server up, and starts the trial afresh
+        os._exit(EXIT_STOPPED)
+    os.close(go)
     return pid
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pathsynth.study import trial_fork
 from pathsynth.study.manifest import claim
 from pathsynth.study.outcomes import FOLDER_VARIABLE
 from pathsynth.study.state import DONE, INTERRUPTED, read_state
@@ -219,6 +220,21 @@ from pathsynth.study.state import TrialState, write_state
 (Path(sys.argv[1]) / "afresh").touch()
 write_state(Path(sys.argv[1]), TrialState("done", pid=os.getpid()))
 """
+
+
+def test_a_trial_whose_server_answers_too_late_does_not_begin(environment, tmp_path, monkeypatch):
+    """It has been started afresh by then."""
+    monkeypatch.setattr(trial_fork, "_ANSWER_SECONDS", 0.3)
+    server = TrialServer(environment, ["fast_trials"])
+    assert server.wait_until_ready(never)
+    process = psutil.Process(server.pid)
+    process.suspend()
+    with pytest.raises(ServerLost):
+        server.fork(tmp_path, {"WHAT": "wait"})
+    process.resume()
+    wait_for(lambda: [child.status() for child in process.children()] == [psutil.STATUS_ZOMBIE])
+    assert not (tmp_path / "waits").exists()
+    server.end()
 
 
 def test_a_request_to_stop_while_a_server_loads_leaves_no_process(environment, tmp_path, monkeypatch):
