@@ -57,7 +57,7 @@ def class_files(name: str) -> list[Path]:
     """The files of a user's own class; none where it is installed, or not to be found."""
     spec = _module(name.split("."))
     origin = Path(spec.origin) if spec and spec.has_location and spec.origin else None
-    if origin is None or _is_installed(origin) or origin.suffix != ".py":
+    if origin is None or is_installed(origin) or origin.suffix != ".py":
         return []
     return sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
 
@@ -82,7 +82,7 @@ def _top_level(name: str) -> ModuleSpec | None:
         return None
 
 
-def _is_installed(path: Path) -> bool:
+def is_installed(path: Path) -> bool:
     """Whether a file belongs to Python, an installed package or this program."""
     here = Path(pathsynth.__file__).parent
     homes = [here, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")), Path(sys.base_prefix, "lib")]

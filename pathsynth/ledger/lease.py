@@ -16,8 +16,8 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -97,8 +97,20 @@ class Lease:
     def beat(self, on_lost: Callable[[], None] = lambda: None) -> Lease:
         """Start showing that the holder works."""
         self._on_lost = on_lost
-        threading.Thread(target=self._show, daemon=True).start()
+        threading.Thread(target=self._show, args=(self._ended,), daemon=True).start()
         return self
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show it as :meth:`beat` does, while active only: before another process adopts it."""
+        over = threading.Event()
+        thread = threading.Thread(target=self._show, args=(over,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     @property
     def current(self) -> bool:
@@ -122,11 +134,11 @@ class Lease:
     def __exit__(self, *_: object) -> None:
         self.release()
 
-    def _show(self) -> None:
-        while not self._ended.wait(self._holder.seconds / 4):
+    def _show(self, over: threading.Event) -> None:
+        while not over.wait(self._holder.seconds / 4):
             with suppress(OSError):  # a network file system that is away for a moment is no takeover
                 os.utime(_file(self._place, self.number, _HELD))
-            if not self._ended.is_set() and not self.current:
+            if not over.is_set() and not self.current:
                 self._on_lost()
                 return
 

@@ -34,6 +34,7 @@ from pathsynth.study.state import DONE, FAILED, PRUNED, WAITING, TrialState, rea
 from pathsynth.study.stopping import ask_to_stop, in_command, raise_if_asked, stop_after_failure, stopped_by_failure
 from pathsynth.study.supervise import ranks_here, supervise, trial_command, trial_environment
 from pathsynth.study.trial import carry_out_here
+from pathsynth.study.trial_fork import can_fork, forked_trials
 from pathsynth.training import pruning
 from pathsynth.vocabulary.labels import UnknownLabelError
 
@@ -236,10 +237,16 @@ def _supervised(
         if checked.config.study.isolation == "inline":
             state = carry_out_here(folder, lease, environment)
         else:
-            state = supervise(trial_command(folder), folder, environment, lease, checked.config.study.stop_seconds)
+            forks = forked_trials if one_of_several(devices) and can_fork() else None
+            state = supervise(trial_command(folder), folder, environment, lease, checked.config.study.stop_seconds, forks)
     if state.state != FAILED:
         print(f"{folder.name}: {state.reason if state.state == PRUNED else state.state}", flush=True)
     return state
+
+
+def one_of_several(devices: int) -> bool:
+    """Whether this process carries out other trials like this one, for which a server is worth its memory; each a single process."""
+    return HydraConfig.get().mode == RunMode.MULTIRUN and devices == 1
 
 
 def _write_hydra_files(folder: Path, composed: DictConfig) -> None:

@@ -23,10 +23,10 @@ from pathsynth.config.ray import RayConfig
 from pathsynth.config.secrets import is_secret
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.interruption import SIGNALS
+from pathsynth.ledger.versions import cores
 from pathsynth.study.gpus import visible_gpus
 from pathsynth.study.ray_worker import Place, see
 from pathsynth.study.redaction import has_secret
-from pathsynth.study.supervise import cores
 
 _FORWARDED = ("PATHSYNTH_", "WANDB_", "HF_", "HUGGING_FACE_")
 _THREADS = "_NUM_THREADS"

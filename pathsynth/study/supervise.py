@@ -8,12 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Protocol
 
 from pathsynth.ledger.interruption import SIGNALS
 from pathsynth.ledger.lease import Lease
@@ -21,6 +21,7 @@ from pathsynth.ledger.versions import cores
 from pathsynth.study import gpus
 from pathsynth.study.state import DONE, EXIT_STOPPED, FAILED, INTERRUPTED, TrialState, last_lines, now, read_state, write_state
 from pathsynth.study.stopping import Urgency, urgency
+from pathsynth.study.trial_fork import ForkedTrials
 
 LEASE_VARIABLE = "PATHSYNTH_LEASE"
 """Names the number of the lease that a trial's process adopts."""
@@ -64,10 +65,33 @@ def ranks_here() -> int:
     return int(os.environ.get(_RANKS_VARIABLE, "1"))
 
 
+class TrialProcess(Protocol):
+    """What a supervisor does with the process of a trial; :class:`subprocess.Popen` is one."""
+
+    pid: int
+
+    def wait(self, timeout: float, /) -> int | None:
+        """Its exit status, negative for a signal; None where nobody can tell.
+
+        Raises:
+            subprocess.TimeoutExpired: it has not ended.
+        """
+
+    def send_signal(self, number: int, /) -> None:
+        """Send a signal to this one process."""
+
+
 def supervise(
-    command: Sequence[str], folder: Path, environment: Mapping[str, str], lease: Lease, stop_seconds: float = STOP_SECONDS
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    lease: Lease,
+    stop_seconds: float = STOP_SECONDS,
+    forks: ForkedTrials | None = None,
 ) -> TrialState:
     """Start ``command``, wait for its end, and return the state in which it left the trial of ``folder``.
+
+    With ``forks`` the trial is a fork of their server instead, if that is possible.
 
     The process has a session of its own: the terminal's Ctrl-C reaches only the supervisor. The first signal, or a mark that the
     command's jobs are to stop, is passed on as one SIGTERM; the second, or ``stop_seconds`` after the first, kills the whole
@@ -77,19 +101,37 @@ def supervise(
     Raises:
         KeyboardInterrupt: this very process was asked to stop; the trial has ended by then and its state is written.
     """
-    handed = {**environment, LEASE_VARIABLE: str(lease.number), SUPERVISOR_VARIABLE: str(os.getpid())}
     with _signals() as asked:
-        child = subprocess.Popen(command, env=handed, stdin=subprocess.DEVNULL, start_new_session=True)
-        code, stopped = _wait(child, asked, stop_seconds)
-    state = read_state(folder)
-    if lease.current and not (state.over and state.pid == child.pid) and not (code == 0 and state.state == DONE):
-        state = _ending(state, child.pid, code, stopped)
+        child = _start(command, folder, environment, lease, forks, lambda: max(asked.urgency, urgency()))
+        code, stopped = _wait(child, asked, stop_seconds) if child else (EXIT_STOPPED, True)
+    state, pid = read_state(folder), child.pid if child else None
+    if lease.current and not (state.over and state.pid == pid) and not (code == 0 and state.state == DONE):
+        state = _ending(state, pid, code, stopped)
         write_state(folder, state)
-    if state.state == FAILED and state.pid == child.pid:
+    if state.state == FAILED and state.pid == pid:
         tell_failure(folder, state)
     if asked.times:
         raise KeyboardInterrupt
     return state
+
+
+def _start(
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    lease: Lease,
+    forks: ForkedTrials | None,
+    stop: Callable[[], object],
+) -> TrialProcess | None:
+    """The trial's process; None if ``stop`` became true before there was one."""
+    handed = {LEASE_VARIABLE: str(lease.number)}
+    if forks:
+        with lease.shown():  # the trial shows it from its start, but its server may take longer than a term
+            forked = forks.start(folder, environment, handed, stop)
+        if forked or stop():
+            return forked
+    handed[SUPERVISOR_VARIABLE] = str(os.getpid())
+    return subprocess.Popen(command, env={**environment, **handed}, stdin=subprocess.DEVNULL, start_new_session=True)
 
 
 @dataclass
@@ -126,7 +168,7 @@ def _signals() -> Iterator[_Asked]:
             signal.signal(number, handler)
 
 
-def _wait(child: subprocess.Popen[Any], asked: _Asked, stop_seconds: float) -> tuple[int, bool]:
+def _wait(child: TrialProcess, asked: _Asked, stop_seconds: float) -> tuple[int | None, bool]:
     """Wait for the end of the child, and stop it when that is asked for; its exit status, and whether it was asked."""
     since: float | None = None
     killed = False
@@ -145,10 +187,12 @@ def _wait(child: subprocess.Popen[Any], asked: _Asked, stop_seconds: float) -> t
                 os.killpg(child.pid, signal.SIGKILL)
 
 
-def _ending(state: TrialState, pid: int, code: int, stopped: bool) -> TrialState:
-    if stopped or code == EXIT_STOPPED or -code in SIGNALS:
+def _ending(state: TrialState, pid: int | None, code: int | None, stopped: bool) -> TrialState:
+    if stopped or code == EXIT_STOPPED or (code is not None and -code in SIGNALS):
         return replace(state, state=INTERRUPTED, reason="stopped on request", pid=pid, ended=now())
-    if code < 0:
+    if code is None:
+        reason = "the trial's process ended without a last word"
+    elif code < 0:
         hint = " (out of memory?)" if code == -signal.SIGKILL else ""
         reason = f"killed by signal {-code}{hint}" + (f" in stage {state.stage}" if state.stage else "")
     else:

@@ -47,8 +47,11 @@ _DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
-def main(arguments: list[str]) -> int:
-    """Carry out the trial in the folder named; 0 done, 1 failed, 2 refused, 130 interrupted."""
+def main(arguments: list[str], is_alone: Callable[[], bool] | None = None) -> int:
+    """Carry out the trial in the folder named; 0 done, 1 failed, 2 refused, 130 interrupted.
+
+    ``is_alone`` tells whether the supervisor is gone, where that is not the parent process.
+    """
     folder = Path(arguments[0])
     drop_unread_output()
     name = os.environ.pop(LINES_VARIABLE, "")
@@ -56,7 +59,7 @@ def main(arguments: list[str]) -> int:
         name_lines(name)
     try:
         interruption.listen()
-        return _begin(folder)
+        return _begin(folder, is_alone or _parent_is_gone())
     except StaleLease as error:
         print(error, file=sys.stderr)
         return 1
@@ -64,16 +67,20 @@ def main(arguments: list[str]) -> int:
         return EXIT_STOPPED
 
 
-def _begin(folder: Path) -> int:
+def _parent_is_gone() -> Callable[[], bool]:
     parent = int(os.environ.pop(SUPERVISOR_VARIABLE, os.getppid()))
+    return lambda: os.getppid() != parent
+
+
+def _begin(folder: Path, is_alone: Callable[[], bool]) -> int:
     manifest = read_manifest(folder)
     study = manifest.config.study
     if os.environ.get("LOCAL_RANK", "0") != "0":
-        _watch(parent, study.stop_seconds, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        _watch(is_alone, study.stop_seconds, lambda: os.kill(os.getpid(), signal.SIGKILL))
         return _help(folder, manifest)
     lease = _lease(folder, study.lease_seconds)
     reporter = _Reporter(folder, lease, read_state(folder))
-    _watch(parent, study.stop_seconds, reporter.give_up)
+    _watch(is_alone, study.stop_seconds, reporter.give_up)
     return _carry_out(folder, manifest, reporter)
 
 
@@ -92,7 +99,7 @@ def carry_out_here(folder: Path, lease: Lease, environment: Mapping[str, str]) -
     try:
         reporter = _Reporter(folder, lease.beat(_die), read_state(folder))
         with interruption.listening(), _log_of_its_own(), modules_of_this_folder():
-            _watch(None, manifest.config.study.stop_seconds, reporter.give_up, over)
+            _watch(_never, manifest.config.study.stop_seconds, reporter.give_up, over)
             try:
                 _carry_out(folder, manifest, reporter)
             except Interrupted:  # after the state was settled
@@ -270,10 +277,15 @@ def _threads() -> int | None:
     return int(told) if told.isdigit() else None
 
 
-def _watch(parent: int | None, stop_seconds: float, give_up: Callable[[], None], over: threading.Event | None = None) -> None:
+def _never() -> bool:
+    """Of a trial that nobody supervises: it is not alone all of a sudden."""
+    return False
+
+
+def _watch(is_alone: Callable[[], bool], stop_seconds: float, give_up: Callable[[], None], over: threading.Event | None = None) -> None:
     """Start the thread that sees to it that the trial stops.
 
-    It ends when the trial is ``over``. ``parent`` is the supervisor's process; None: nobody supervises.
+    It ends when the trial is ``over``. ``is_alone``: whether the supervisor is gone.
 
     A supervisor that is gone (killed, so that it could ask for nothing) counts as a request to stop. A request that Python
     dropped is raised again; so is one that has waited for half of ``stop_seconds``, and after all of them the process gives up.
@@ -285,7 +297,7 @@ def _watch(parent: int | None, stop_seconds: float, give_up: Callable[[], None],
     def watch() -> None:
         again = False
         while not ended.wait(_WATCH_SECONDS):
-            if parent is not None and os.getppid() != parent and not interruption.requested():
+            if is_alone() and not interruption.requested():
                 os.kill(os.getpid(), signal.SIGTERM)
             waited = interruption.unserved_seconds()
             if waited > stop_seconds:

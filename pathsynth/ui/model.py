@@ -106,8 +106,8 @@ def load_model(config: RunConfig) -> LoadedModel:
     from pathsynth.models.base import load_base
     from pathsynth.models.classifier import load_classifier
     from pathsynth.models.lora import load_adapter
-    from pathsynth.study.evaluation import named_class, placed
     from pathsynth.stages.fingerprints import base_source
+    from pathsynth.study.evaluation import named_class, placed
     from pathsynth.study.supervise import trial_environment
 
     assert config.data and config.base and config.sampling

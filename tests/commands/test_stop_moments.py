@@ -39,11 +39,13 @@ class Command:
 
     pathsynth: Any
     folder: Path
+    more: tuple[str, ...] = ()
+    """``-m`` makes the trial a fork of a server; else its process is started afresh."""
 
     def start(self, *before: str, **options: Any) -> subprocess.Popen[bytes]:
         path = os.pathsep.join(filter(None, [str(self.pathsynth.folder / "stand_in"), os.environ.get("PYTHONPATH")]))
         environment = {**os.environ, "PYTHONPATH": path, "STAND_IN": json.dumps(STEPS), MARK: str(self.folder)}
-        words = ["run", f"base.path={self.pathsynth.base}", "tracking=none", "lora.rank=1"]
+        words = ["run", f"base.path={self.pathsynth.base}", "tracking=none", "lora.rank=1", *self.more]
         with (self.folder / "log.txt").open("ab") as log:
             streams = {"stdout": log, "stderr": log, "stdin": subprocess.DEVNULL, **options}
             return subprocess.Popen([*before, sys.executable, "-m", "pathsynth", *words], cwd=self.folder, env=environment, **streams)
@@ -138,6 +140,7 @@ def test_a_command_that_is_stopped_at_any_moment_goes_on_to_the_same_bits(pathsy
     before = ""
     for number in range(MOMENTS):
         way = list(WAYS)[number % len(WAYS)]
+        command.more = ("-m",) if number // len(WAYS) % 2 else ()
         process = WAYS[way](command, dice.uniform(0, whole))
         asked = time.monotonic()
         code = process.wait(STOP_SECONDS + MARGIN)

@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import time
-from pathlib import Path
 
+import psutil
 import pytest
 
 STAGES = ["cache", "gate", "judge", "finetune", "generate", "reference", "evaluate"]
@@ -196,9 +196,10 @@ def test_sigterm_stops_a_trial_in_every_stage(pathsynth):
     assert leftovers(pathsynth) == []
 
 
-def test_a_trial_whose_supervisor_is_killed_stops_by_itself(pathsynth, alive):
+@pytest.mark.parametrize("words", [["lora.rank=1"], ["-m", "lora.rank=1,4"]], ids=["afresh", "forked"])
+def test_a_trial_whose_supervisor_is_killed_stops_by_itself(pathsynth, alive, words):
     pathsynth.told = {"1": {"finetune": "wait"}}
-    process = pathsynth.start("run", f"base.path={pathsynth.base}", "tracking=none", "lora.rank=1")
+    process = pathsynth.start("run", f"base.path={pathsynth.base}", "tracking=none", *words)
     pathsynth.wait_for("finetune 1")
     pid = pathsynth.state("rank=1-")["pid"]
     process.kill()
@@ -300,10 +301,10 @@ def test_a_signal_to_one_worker_stops_its_trial_only(pathsynth):
     process = pathsynth.start(*arguments, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     pathsynth.wait_for("finetune 1")
     pathsynth.wait_for("finetune 4")
-    status = Path(f"/proc/{pathsynth.state('rank=1-')['pid']}/status").read_text()
-    worker = int(next(line for line in status.splitlines() if line.startswith("PPid")).split()[1])
-    assert worker != process.pid
-    os.kill(worker, signal.SIGTERM)
+    server, worker, *_ = psutil.Process(pathsynth.state("rank=1-")["pid"]).parents()
+    assert "pathsynth.study.trial_server" in server.cmdline()
+    assert worker.pid != process.pid
+    worker.send_signal(signal.SIGTERM)
     pathsynth.wait_for("evaluate 16")
     (pathsynth.folder / "open").touch()
     process.communicate(timeout=60)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -71,11 +72,11 @@ def home(tmp_path_factory, small_base_folder) -> Path:
     return folder
 
 
-def start(folder: Path, **variables: str) -> subprocess.Popen[bytes]:
+def start(folder: Path, study: Sequence[str] = STUDY, **variables: str) -> subprocess.Popen[bytes]:
     folder.mkdir(exist_ok=True)
     path = os.pathsep.join(filter(None, [str(folder.parent / "hook"), os.environ.get("PYTHONPATH", "")]))
     environment = {**os.environ, "PYTHONPATH": path, **variables}
-    command = [sys.executable, "-m", "pathsynth", *STUDY, f"base.path={folder.parent / 'base'}"]
+    command = [sys.executable, "-m", "pathsynth", *study, f"base.path={folder.parent / 'base'}"]
     log = (folder / "log.txt").open("ab")
     return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment, start_new_session=True)
 
@@ -118,6 +119,17 @@ def undisturbed(home) -> dict[str, object]:
     assert len(found) == 3
     assert all(Path(name).suffix == "" for name in found["stages"])
     return found
+
+
+def test_a_trial_that_is_started_afresh_gives_the_bits_of_one_that_is_forked(home, undisturbed):
+    """The trials of a sweep are forks of a server that has loaded torch; a single one is not."""
+    single = [{"lora.rank=1,2": "lora.rank=2"}.get(word, word) for word in STUDY if word != "-m"]
+    assert start(home / "single", single).wait(300) == 0
+    found = outcome(home / "single")
+    stages = set(found.pop("stages"))
+    assert found == {name: undisturbed[name] for name in found}
+    assert len(found) == 1
+    assert stages < set(undisturbed["stages"])
 
 
 def test_killed_at_random_moments(home, undisturbed, signal_tree):
