@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pathsynth import __version__
 from pathsynth.ledger.errors import RequestError, StageError
@@ -16,6 +16,7 @@ from pathsynth.study.output import drop_unread_output
 
 if TYPE_CHECKING:
     import typer
+    import typer.core
 
 CONFIG_COMMANDS = {
     "run": "The whole loop: gate, judge, fine-tune, generate, evaluate.",
@@ -39,9 +40,10 @@ def _application(name: str) -> typer.Typer:
     """
     global typer  # the signatures below name it
     import typer
+    import typer.core
 
     flags = {"help_option_names": ["-h", "--help"]}
-    app = typer.Typer(add_completion=False, epilog=_epilogue(name), rich_markup_mode=None, context_settings=flags)
+    app = typer.Typer(cls=_panels(), add_completion=False, epilog=_epilogue(name), rich_markup_mode=None, context_settings=flags)
 
     @app.callback()
     def about() -> None:
@@ -61,6 +63,31 @@ def _epilogue(name: str) -> str:
     from pathsynth.commands.extras import missing_extras
 
     return "\n\n".join(filter(None, (_EPILOGUE, missing_extras())))
+
+
+_PANELS = {
+    "make": ("run", "generate", "finetune", "classify", "evaluate", "pretrain"),
+    "look": ("status", "report", "ui", "atlas", "check", "doctor"),
+    "share": ("publish", "export", "join", "workspace"),
+    "maintain": ("rerun", "replay", "gc", "init", "completion"),
+}
+"""The commands as the help lists them; one that is not here comes last."""
+
+
+def _panels() -> type[typer.core.TyperGroup]:
+    """The group of commands whose help has a heading for each kind of work."""
+
+    class Panels(typer.core.TyperGroup):
+        def format_commands(self, ctx: Any, formatter: Any) -> None:
+            names = self.list_commands(ctx)
+            others = tuple(name for name in names if not any(name in known for known in _PANELS.values()))
+            for heading, known in (*_PANELS.items(), ("do more", others)):
+                lines = [(name, (self.get_command(ctx, name) or self).get_short_help_str(100)) for name in known if name in names]
+                if lines:
+                    with formatter.section(f"Commands to {heading}"):
+                        formatter.write_dl(lines)
+
+    return Panels
 
 
 def _listed_only() -> None:

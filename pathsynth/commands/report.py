@@ -21,7 +21,7 @@ from pathsynth.report.answer import headline
 from pathsynth.report.collect import TrialSummary, collect_trials, is_trial, merge_trials
 from pathsynth.report.comparison import study_verdict
 from pathsynth.report.overview import has_page
-from pathsynth.report.page import is_image_set, write_merged, write_report, write_trial_page
+from pathsynth.report.page import is_image_set, write_collection, write_merged, write_report, write_trial_page
 from pathsynth.report.table import demo_table, overview_table
 from pathsynth.study.state import RUNNING, WAITING
 
@@ -124,7 +124,13 @@ def _merged(folders: Sequence[Path], form: str, into: Path | None, real: bool, w
         raise RequestError("several studies or a bundle need a folder for their page; make one and name it with --into")
     with tempfile.TemporaryDirectory() as scratch:
         opened = [_opened(f, Path(scratch) / str(i)) if f.suffix == ".zip" else f for i, f in enumerate(folders)]
-        return write_merged(merge_trials(opened), into, real)
+        return write_collection(merge_trials(dict(zip(_source_names(folders), opened, strict=True))), into, real)
+
+
+def _source_names(folders: Sequence[Path]) -> list[str]:
+    """What each bundle or study is called on the page: its name, and of those with one name the whole path as it was given."""
+    names = [folder.name for folder in folders]
+    return [name if names.count(name) == 1 else str(folder) for name, folder in zip(names, folders, strict=True)]
 
 
 def _opened(bundle: Path, scratch: Path) -> Path:

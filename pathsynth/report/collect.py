@@ -26,7 +26,8 @@ class TrialSummary:
 
     ``differing`` are the settings, as ``key=value``, in which it differs from the other trials that were collected with it;
     ``address`` is where its run can be seen online, empty if it is not. ``state`` is one of waiting, running, done, failed, interrupted,
-    unreadable; ``problem`` says why where something is wrong.
+    unreadable; ``problem`` says why where something is wrong. Of several studies, ``source`` is the bundle or folder that it came with, and
+    ``page`` where its page lies if that is not in its folder.
     """
 
     folder: Path
@@ -44,6 +45,8 @@ class TrialSummary:
     acceptance: Metric | None
     accepted_judge: Metric | None
     address: str = ""
+    source: str = ""
+    page: Path | None = None
 
     @property
     def finished(self) -> bool:
@@ -81,19 +84,44 @@ def collect_scores(folders: Iterable[Path]) -> list[TrialSummary]:
     return _in_order(_with_differences([_readable(folder, whole=False) for folder in folders]))
 
 
-def merge_trials(folders: Sequence[Path]) -> list[TrialSummary]:
-    """The trials of several studies as one; of trials of the same identity the first that finished counts, and the others do not.
+def merge_trials(sources: Mapping[str, Path]) -> list[TrialSummary]:
+    """The trials of several studies, each under the name of its source, as one.
+
+    Of trials of the same identity the first that finished counts; where another has other scores, its problem says so.
 
     Raises:
         RequestError: as :func:`collect_trials`.
     """
-    found: dict[str, TrialSummary] = {}
-    for trial in (t for folder in folders for t in collect_trials(folder)):
+    found: dict[str, list[TrialSummary]] = {}
+    for trial in (replace(t, source=name) for name, folder in sources.items() for t in collect_trials(folder)):
         identity = trial.result.identity if trial.result else _object(trial.folder / "manifest.json", []).get("identity")
-        key = str(identity or trial.folder.absolute())
-        if key not in found or (trial.finished and not found[key].finished):
-            found[key] = trial
-    return _in_order(_with_differences(list(found.values())))
+        found.setdefault(str(identity or trial.folder.absolute()), []).append(trial)
+    return _in_order(_with_differences([_merged(same) for same in found.values()]))
+
+
+def _merged(same: Sequence[TrialSummary]) -> TrialSummary:
+    """The one of several trials of one identity that counts."""
+    chosen = next((t for t in same if t.finished), same[0])
+    others = [t for t in same if t.finished and t is not chosen]
+    conflicts = [f"{t.source} has another result of the same identity: {told}" for t in others if (told := _conflict(chosen, t))]
+    return replace(chosen, problem="; ".join([chosen.problem, *conflicts] if chosen.problem else conflicts))
+
+
+_COMPARED = {
+    "f1_judge": "macro-F1 before filtering, judge",
+    "f1_gate": "macro-F1 before filtering, gate",
+    "acceptance": "first attempts that the gate accepts",
+    "accepted_judge": "judge accuracy of the accepted",
+}
+
+
+def _conflict(one: TrialSummary, other: TrialSummary) -> str:
+    """The first main score in which they differ as it is shown; empty where they do not."""
+    for name, words in _COMPARED.items():
+        own, theirs = (f"{m.value:.3f}" if (m := getattr(t, name)) else "not measured" for t in (one, other))
+        if own != theirs:
+            return f"{words} {theirs} instead of {own}"
+    return ""
 
 
 def is_trial(folder: Path) -> bool:

@@ -99,5 +99,5 @@ def _classifier_line(trial: TrialSummary, home: Path) -> ClassifierLine:
 
 
 def _link(trial: TrialSummary, home: Path) -> str:
-    page = trial.folder / "report.html"
+    page = trial.page or trial.folder / "report.html"
     return quote(os.path.relpath(page, home)) if page.is_file() else ""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +24,8 @@ from pathsynth.report.trial_view import TrialView, trial_view
 from pathsynth.study.state import DONE
 
 _NAME = "report.html"
+_TRIALS = "report_trials"
+"""The folder beside the page of several studies that holds the pages of their trials."""
 _KEPT = {
     "finetune": "adapter and history.csv",
     "pretrain": "base and result.json",
@@ -44,7 +48,7 @@ def write_report(folder: Path, real: bool = False) -> Path:
         RequestError: there is no such folder, or it holds nothing that has a page.
     """
     if is_image_set(folder):
-        return _write(folder, "set.html", _sound(folder, lambda: set_view(folder, None)))
+        return _write(folder / _NAME, "set.html", _sound(folder, lambda: set_view(folder, None)))
     trials = collect_trials(folder)
     if not any(map(has_page, trials)):
         raise RequestError(_without_page(folder, trials))
@@ -76,17 +80,20 @@ def _with_page(trial: TrialSummary, real: bool) -> TrialSummary:
 
 
 def write_trial_page(trial: TrialSummary, real: bool = False, in_study: bool = False) -> Path:
-    """Write the page of a trial that has one into its folder; its path. ``in_study``: the page of its study lies in the folder above.
+    """Write the page of a trial that has one, into its folder or where its ``page`` is to lie; its path.
+
+    ``in_study``: the page of its study lies in the folder above.
 
     Raises:
         RequestError: something that it shows is damaged.
     """
     study_page = f"../{_NAME}" if in_study else ""
+    path = trial.page or trial.folder / _NAME
     if is_set(trial):
-        return _write(trial.folder, "set.html", _sound(trial.folder, lambda: set_view(trial.folder, trial, study_page)))
+        return _write(path, "set.html", _sound(trial.folder, lambda: set_view(trial.folder, trial, study_page)))
     if is_classifier(trial):
-        return _write(trial.folder, "classifier.html", _sound(trial.folder, lambda: classifier_view(trial, study_page)))
-    return _write(trial.folder, "trial.html", _sound(trial.folder, lambda: trial_view(trial, real, study_page)))
+        return _write(path, "classifier.html", _sound(trial.folder, lambda: classifier_view(trial, study_page)))
+    return _write(path, "trial.html", _sound(trial.folder, lambda: trial_view(trial, real, study_page)))
 
 
 _View = TypeVar("_View")
@@ -123,12 +130,31 @@ def write_merged(trials: Sequence[TrialSummary], folder: Path, real: bool = Fals
     if not any(map(has_page, trials)):
         raise RequestError(f"no trial is finished ({_states(trials)}); run one to its end first")
     if not any(t.finished for t in trials):
-        return _write(folder, "overview.html", _sound(folder, lambda: overview_view(trials, folder)), refresh=refresh)
+        return _write(folder / _NAME, "overview.html", _sound(folder, lambda: overview_view(trials, folder)), refresh=refresh)
     view = study_view(trials, folder, real)
     for name, content in view.beside:
         (folder / name).parent.mkdir(exist_ok=True)
         write_bytes(folder / name, content)
-    return _write(folder, "study.html", view, script=_script(), refresh=refresh)
+    return _write(folder / _NAME, "study.html", view, script=_script(), refresh=refresh)
+
+
+def write_collection(trials: Sequence[TrialSummary], folder: Path, real: bool = False) -> Path:
+    """Write the page of trials of several studies into ``folder``, and below it a page for each trial, wherever the trial lies; its path.
+
+    Raises:
+        RequestError: there is nothing to show of any of them.
+    """
+    below = folder / _TRIALS
+    is_new = not below.exists()
+    named = [replace(t, page=below / f"{i:03d}-{t.folder.name}.html") if has_page(t) else t for i, t in enumerate(trials)]
+    try:
+        if any(t.page for t in named):
+            below.mkdir(exist_ok=True)
+        return write_merged([_with_page(t, real) if t.page else t for t in named], folder, real)
+    except BaseException:
+        if is_new:
+            shutil.rmtree(below, ignore_errors=True)  # without the study's page nothing leads to them
+        raise
 
 
 def _script() -> str:
@@ -140,9 +166,8 @@ def _states(trials: Sequence[TrialSummary]) -> str:
     return "; ".join(f"{t.name}: {t.state}" + (f", {t.problem}" if t.problem else "") for t in trials)
 
 
-def _write(folder: Path, template: str, view: TrialView | SetView | ClassifierView | OverviewView | StudyView, **parts: str | int) -> Path:
+def _write(path: Path, template: str, view: TrialView | SetView | ClassifierView | OverviewView | StudyView, **parts: str | int) -> Path:
     """Render in memory, then put the page in place at once, so that a reader never sees half of it."""
-    path = folder / _NAME
     write_text(path, _templates().get_template(template).render(view=view, words=Words(), **parts))
     return path
 

@@ -375,10 +375,11 @@ class _Payload:
 
     def _trial(self, shown: _Shown, url: str, state: TrialState, configuration: int) -> dict[str, Any]:
         trial = shown.trial
-        page = trial.folder / "report.html"
+        page = trial.page or trial.folder / "report.html"
         most = max(2, _MOST_POINTS // max(1, len(self.finished)) // len(_CURVES))
         return {
             "name": trial.name,
+            "source": trial.source,
             "link": quote(os.path.relpath(page, self.home)) if page.is_file() else "",
             "address": trial.address,
             "configuration": configuration,
@@ -402,7 +403,7 @@ class _Payload:
     def _missing(self, missing: MissingTrial, configuration: int) -> dict[str, Any]:
         empty = dict.fromkeys(("command", "readings", "curves", "attempts", "real"), ())
         known = {"name": missing.name, "seed": missing.seed, "problem": missing.reason, "state": MISSING}
-        return {**empty, **known, "link": "", "address": "", "configuration": configuration, "sprite": None}
+        return {**empty, **known, "link": "", "address": "", "source": "", "configuration": configuration, "sprite": None}
 
     def _attempts(self, shown: _Shown) -> list[int]:
         """Four numbers for each attempt: its draw, the class named by the gate and its probability in thousandths (−1: not known), and

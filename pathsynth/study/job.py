@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shutil
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -232,8 +233,8 @@ def _supervised(
         environment = trial_environment(checked.config.trainer.threads, side_by_side, gpu, devices)
         if searched:
             environment[pruning.VARIABLE] = searched
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            environment[LINES_VARIABLE] = folder.name
+        if HydraConfig.get().mode == RunMode.MULTIRUN and (side_by_side > 1 or not sys.stdout.isatty()):
+            environment[LINES_VARIABLE] = folder.name  # bars of several trials would overwrite each other
         if checked.config.study.isolation == "inline":
             state = carry_out_here(folder, lease, environment)
         else:

@@ -36,11 +36,11 @@ def drop_unread_output() -> None:
 
 
 LINES_VARIABLE = "PATHSYNTH_LINES"
-"""What each line of a trial's process begins with where it does not go to a terminal."""
+"""What each line of a trial's process begins with, where its lines mix with those of other trials or go to a log."""
 
 
 class _NamedLines(io.TextIOWrapper):
-    """A stream whose lines begin with a name."""
+    """A stream whose lines begin with a name; it is no terminal to those who would draw bars on it."""
 
     line_name = ""
     _begins = True
@@ -52,18 +52,21 @@ class _NamedLines(io.TextIOWrapper):
         self._begins = not others[-1] if others else self._begins and not first
         return len(text)
 
+    def isatty(self) -> bool:
+        return False
+
     def _named(self, line: str) -> str:
         return f"{self.line_name}: {line}" if line else line
 
 
 def name_lines(name: str) -> None:
-    """Make each line of the standard streams begin with the name, where they go to a file or a pipe: lines of several trials mix there."""
+    """Make each line of the standard streams begin with the name."""
     sys.stdout = _with_name(sys.stdout, name)
     sys.stderr = _with_name(sys.stderr, name)
 
 
 def _with_name(stream: TextIO, name: str) -> TextIO:
-    if not isinstance(stream, io.TextIOWrapper) or stream.isatty():
+    if not isinstance(stream, io.TextIOWrapper):
         return stream
     options = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
     encoding, errors = stream.encoding, stream.errors

@@ -8,6 +8,26 @@ import fastjsonschema
 import pyarrow.parquet
 import torch.utils.checkpoint
 
+import pathsynth.data.dataset
+import pathsynth.data.own
+import pathsynth.data.survey
+import pathsynth.models.base
+import pathsynth.models.classifier
+import pathsynth.models.lora
+import pathsynth.sampling.draw
+import pathsynth.sampling.early_rejection
+import pathsynth.sampling.gate
+import pathsynth.sampling.generation
+import pathsynth.sampling.image_set
+import pathsynth.study.evaluation
+import pathsynth.study.panel
 import pathsynth.study.pipeline
+import pathsynth.training.callbacks
+import pathsynth.training.classifier
+import pathsynth.training.finetune
+import pathsynth.training.latent_cache
+import pathsynth.training.loggers
+import pathsynth.training.pretrain
+import pathsynth.training.progress
 
 __all__ = ["diffusers", "fastjsonschema", "pathsynth", "pyarrow", "torch"]

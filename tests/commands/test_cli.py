@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -217,6 +218,9 @@ def test_help_lists_every_command_and_version_is_told(here, capsys):
     out = capsys.readouterr().out
     for command in (*CONFIG_COMMANDS, *FILE_COMMANDS):
         assert f"\n  {command} " in out
+    panels = dict(re.findall(r"^Commands to (\w+):\n((?:  .*\n)+)", out, re.MULTILINE))
+    assert list(panels) == ["make", "look", "share", "maintain"]
+    assert [f"  {name} " in panel for name, panel in zip(("run", "report", "publish", "gc"), panels.values(), strict=True)] == [True] * 4
     assert dispatch(["--version"]) == 0
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert capsys.readouterr().out == f"pathsynth {project['version']}\n"

@@ -112,15 +112,31 @@ def test_what_looks_like_a_secret_is_refused(make_sweep: Callable[..., Path], tm
 def test_same_trial_from_two_people_counts_once(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
     mine = make_sweep(tmp_path / "mine", ranks=(1, 4), seeds=1, failed=0)
     theirs = make_sweep(tmp_path / "theirs", ranks=(4, 16), seeds=1, failed=0)
-    assert [t.settings["lora.rank"] for t in merge_trials([mine, theirs])] == ["1", "4", "16"]
+    assert [(t.settings["lora.rank"], t.source) for t in merge_trials({"A": mine, "B": theirs})] == [("1", "A"), ("4", "A"), ("16", "B")]
     (tmp_path / "both").mkdir()
     write_report(mine)
     make_report([mine, publish_study(theirs)], into=tmp_path / "both")
     text = (tmp_path / "both" / "report.html").read_text(encoding="utf-8")
     assert states(text) == ["done"] * 3
     links = re.findall(r'"link": ?"([^"]+)"', text)
-    assert len(links) == 2, "to the pages of the study that lies there"
-    assert all((tmp_path / "both" / link).is_file() for link in links), "no link leads to where the bundle was opened"
+    assert len(links) == 3 and all((tmp_path / "both" / link).is_file() for link in links), "none leads to where the bundle was opened"
+    assert re.findall(r'"source": ?"([^"]+)"', text) == ["mine", "mine", "theirs.zip"]
+    page = (tmp_path / "both" / links[2]).read_text(encoding="utf-8")
+    assert 'href="../report.html"' in page and "data:image/png" in page
+
+
+def test_conflicting_results_of_one_identity_are_shown_as_such(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
+    mine = make_sweep(tmp_path / "mine", ranks=(1, 4), seeds=1, failed=0)
+    theirs = make_sweep(tmp_path / "theirs", ranks=(1, 4), seeds=1, failed=0)
+    path = theirs / "rank-4-0" / "result.json"
+    record = json.loads(path.read_text())
+    for metric in record["metrics"]:
+        if (metric["metric"], metric["scorer"], metric["stage"], metric["class"]) == ("macro_f1", "gate", "before filtering", None):
+            metric["value"], own = 0.25, metric["value"]
+    path.write_text(json.dumps(record))
+    one, four = merge_trials({"A": mine, "B.zip": theirs})
+    assert one.problem == "" and four.f1_gate and four.f1_gate.value == own
+    assert four.problem == f"B.zip has another result of the same identity: macro-F1 before filtering, gate 0.250 instead of {own:.3f}"
 
 
 def test_an_image_that_was_changed_since_its_stage_made_it_is_not_published(make_sweep: Callable[..., Path], tmp_path: Path) -> None:

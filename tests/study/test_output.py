@@ -66,9 +66,11 @@ def test_in_a_log_each_line_names_its_trial():
     assert ended.stderr == "rank=4: to whom it concerns\n"
 
 
-def test_on_a_terminal_lines_stay_as_they_are():
+def test_lines_with_names_get_no_bars_of_progress_on_a_terminal():
+    """Bars of trials side by side would overwrite each other."""
+    code = "from rich.console import Console; print(Console().is_terminal)"
     leader, follower = os.openpty()
-    subprocess.run([sys.executable, "-c", NAMED], stdout=follower, stderr=follower, stdin=subprocess.DEVNULL, check=True)
+    subprocess.run([sys.executable, "-c", NAMED + code], stdout=follower, stderr=follower, stdin=subprocess.DEVNULL, check=True)
     os.close(follower)
-    assert os.read(leader, 1000).startswith(b"one 1\r\n")
+    assert os.read(leader, 1000).splitlines()[-1] == b"rank=4: False"
     os.close(leader)

@@ -94,6 +94,7 @@
       const trial = {
         index,
         name: t.name,
+        source: t.source,
         link: t.link,
         address: t.address,
         configuration,
@@ -835,7 +836,7 @@
       "tr",
       { class: "trial", "data-c": t.configuration.index, "aria-rowindex": at, title: t.name },
       h("th", { class: "first", scope: "row" }, `seed ${t.seed || "unknown"}`),
-      h("td", { colspan: settings2, class: "links" }, name, " ", online),
+      h("td", { colspan: settings2, class: "links" }, name, " ", online, t.source ? h("small", {}, ` from ${t.source}`) : null),
       ...cells
     );
   }

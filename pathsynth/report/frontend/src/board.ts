@@ -348,7 +348,7 @@ function trialRow(t: Trial, all: Column[], at: number): HTMLElement {
     "tr",
     {class: "trial", "data-c": t.configuration.index, "aria-rowindex": at, title: t.name},
     h("th", {class: "first", scope: "row"}, `seed ${t.seed || "unknown"}`),
-    h("td", {colspan: settings, class: "links"}, name, " ", online),
+    h("td", {colspan: settings, class: "links"}, name, " ", online, t.source ? h("small", {}, ` from ${t.source}`) : null),
     ...cells,
   );
 }

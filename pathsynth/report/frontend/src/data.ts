@@ -43,6 +43,7 @@ export type RawConfiguration = {
 };
 export type RawTrial = {
   name: string;
+  source: string;
   link: string;
   address: string;
   configuration: number;
@@ -96,6 +97,7 @@ export type Attempt = {
 export type Trial = {
   index: number;
   name: string;
+  source: string;
   link: string;
   address: string;
   configuration: Configuration;
@@ -245,6 +247,7 @@ export function study(payload: Payload): Study {
     const trial: Trial = {
       index,
       name: t.name,
+      source: t.source,
       link: t.link,
       address: t.address,
       configuration,
