@@ -57,7 +57,7 @@ STUDIES = [str(page.relative_to(ROOT)) for page in PAGES if page.parent.name == 
 @pytest.mark.parametrize("page", SHOWN)
 def test_every_key_of_a_command_is_one_of_the_program(page):
     found = commands(ROOT / page)
-    known, groups = setting_keys(), {path.name for path in (ROOT / "conf").iterdir()}
+    known, groups = setting_keys(), {str(path.relative_to(ROOT / "conf")) for path in (ROOT / "conf").rglob("*") if path.is_dir()}
     wrong = []
     for words in found:
         keys = [word.partition("=")[0].lstrip("+~") for word in words[1:] if "=" in word and not word.startswith("-")]
