@@ -29,6 +29,8 @@ JOBS = {
     "fast": 1,
     "best": 1,
 }
+OF_CLASSIFIERS = ("gate", "panel")
+"""Studies of the command classify."""
 ONE_SEED = ("demo", "pathmnist", "sampling", "retries", "paper", "fast", "best")
 PATHMNIST = ("pathmnist", "paper", "paper_grid")
 
@@ -63,12 +65,13 @@ def given(study: str, base: Path, data: Path) -> list[str]:
 
 def test_every_study_is_tested_and_recorded():
     files = {path.stem for path in (studies_folder() / "study").glob("*.yaml")}
-    assert files == {*JOBS, "gate"}
-    record = (studies_folder() / "README.md").read_text(encoding="utf-8")
+    assert files == {*JOBS, *OF_CLASSIFIERS}
+    index = (studies_folder() / "README.md").read_text(encoding="utf-8")
     for study in files:
-        section = record.split(f"\n## `{study}`:")[1].split("\n## ")[0]
-        assert f"study={study}" in section or "make demo" in section
-        assert "Expected" in section or "Seconds by stage" in section
+        page = (studies_folder() / f"{study}.md").read_text(encoding="utf-8")
+        assert f"| [{study}]({study}.md) |" in index
+        assert f"study={study}" in page or "make demo" in page
+        assert "**Question.**" in page and "**Answer.**" in page
 
 
 @pytest.mark.parametrize("study", [pytest.param(study, marks=pytest.mark.slow if jobs > 20 else ()) for study, jobs in JOBS.items()])
@@ -90,6 +93,14 @@ def test_the_study_of_the_gate_trains_each_recipe_with_three_seeds(data, swept):
     assert swept_over == [(name, s) for name in ("muon", "adamw") for s in (1, 2, 3)]
     recipes = {c.config.classifier.model_copy(update={"optimizer": "adamw", "seed": 0}) for c in checked}
     assert [(recipe.architecture, recipe.part, recipe.test) for recipe in recipes] == [("resnet18", "all", True)]
+
+
+def test_the_judges_of_a_panel_see_what_the_gate_has_not_and_are_of_families_and_seeds_of_their_own(data, swept):
+    checked = swept("study=panel", f"data.root={data}", "data.allow_subset=true", command="classify")
+    judges = [c.config.classifier for c in checked]
+    assert {(judge.part, judge.epochs, judge.test) for judge in judges} == {("b", 60, True)}
+    assert len({judge.architecture for judge in judges} | {"resnet18", "cs3darknet_s"}) == 6
+    assert len({judge.seed for judge in judges} | {1, 2}) == 6
 
 
 def test_the_paper_without_its_images_says_which_file_is_missing(tmp_path, monkeypatch, capsys):
