@@ -26,7 +26,7 @@ import sys
 from collections.abc import Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pathsynth.ledger.interruption import SIGNALS
@@ -99,9 +99,8 @@ def _load(modules: Sequence[str]) -> list[TemporaryDirectory[str]]:
         path = getattr(sys.modules[name], "__file__", None)
         if path and Path(path).is_relative_to(here) and not is_installed(Path(path)):
             raise ForkRefused(f"{name} is a module of {here}")
-    for name in set(os.environ) - variables:
-        if Path(os.environ[name]).is_relative_to(gettempdir()):
-            raise ForkRefused(f"{name} is a temporary folder")
+    if "MPLCONFIGDIR" in set(os.environ) - variables:
+        raise ForkRefused("MPLCONFIGDIR is a temporary folder")
     gc.collect()
     folders = [thing for thing in gc.get_objects() if isinstance(thing, TemporaryDirectory)]
     for folder in folders:
