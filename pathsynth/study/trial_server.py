@@ -26,6 +26,7 @@ import sys
 from collections.abc import Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pathsynth.config.own_classes import is_installed
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
         watched = os.pidfd_open(supervisor)
         if os.getppid() != supervisor:
             return 0
-        _load(arguments[1:])
+        folders = _load(arguments[1:])
         _check_fork()
     except Exception as error:
         _send(channel, {"refused": f"{type(error).__name__}: {error}"})
@@ -71,6 +72,8 @@ def main(arguments: Sequence[str]) -> int:
             _send(channel, {"status": os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])})
         elif _fork(channel, descriptors) == 0:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            for folder in folders:
+                folder.__init__()  # type: ignore[misc]  # a new place for who holds it
             return _carry_out(request["folder"], request["variables"], watched)
 
 
@@ -81,13 +84,14 @@ def _empty_input() -> None:
     os.close(nothing)
 
 
-def _load(modules: Sequence[str]) -> None:
-    """Import what trials will need.
+def _load(modules: Sequence[str]) -> list[TemporaryDirectory[str]]:
+    """Import what trials will need; the temporary folders that modules made for themselves (W&B does), removed: each trial has its own.
 
     Raises:
-        ForkRefused: a module of the folder where the command started came along, which may be another one when the next trial begins.
+        ForkRefused: a module of the folder where the command started came along, which may be another one when the next trial begins;
+            or a library uses a temporary folder that it removes at its end (matplotlib, where the home cannot be written).
     """
-    before = set(sys.modules)
+    before, variables = set(sys.modules), set(os.environ)
     for name in modules:
         importlib.import_module(name)
     here = Path.cwd()
@@ -95,8 +99,14 @@ def _load(modules: Sequence[str]) -> None:
         path = getattr(sys.modules[name], "__file__", None)
         if path and Path(path).is_relative_to(here) and not is_installed(Path(path)):
             raise ForkRefused(f"{name} is a module of {here}")
+    if "MPLCONFIGDIR" in set(os.environ) - variables:
+        raise ForkRefused("MPLCONFIGDIR is a temporary folder")
     gc.collect()
+    folders = [thing for thing in gc.get_objects() if isinstance(thing, TemporaryDirectory)]
+    for folder in folders:
+        folder.cleanup()
     gc.freeze()  # what is there now stays in memory that all trials share
+    return folders
 
 
 def _check_fork() -> None:

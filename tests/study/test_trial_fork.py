@@ -24,7 +24,7 @@ from pathsynth.study.trial_fork import ForkedTrials, ServerLost, TrialServer, ca
 
 MODULES = {
     "fast_trials": """
-import ctypes, os, signal, sys, time
+import ctypes, os, signal, sys, tempfile, time
 from pathlib import Path
 from pathsynth.study import trial
 from pathsynth.study.state import TrialState, write_state
@@ -40,6 +40,9 @@ def main(arguments, is_alone):
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "crash":
         ctypes.string_at(0)
+    if what == "media":
+        with (folder / "places").open("a") as log:
+            print(place.name, Path(place.name).is_dir(), file=log)
     if what == "draw":
         import random
         import numpy
@@ -53,11 +56,13 @@ def main(arguments, is_alone):
     return 0
 
 trial.main = main
+place = tempfile.TemporaryDirectory()
 import numpy.random
 """,
     "with_a_thread": "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n",
     "with_a_gpu": "import sys, types\nis_there = types.SimpleNamespace(is_available=lambda: True)\n"
     "sys.modules['torch'] = types.SimpleNamespace(accelerator=is_there)\n",
+    "with_a_temporary_home": "import os, tempfile\nos.environ['MPLCONFIGDIR'] = tempfile.mkdtemp()\n",
     "broken": "raise OSError('a library is damaged')\n",
     "sluggish": "import os, time\nopen(os.environ.get('LOADS', os.devnull), 'w').close()\ntime.sleep(60)\n",
     "late": "import time\ntime.sleep(1.5)\nimport fast_trials\n",
@@ -129,6 +134,16 @@ def test_trials_of_one_server_draw_other_numbers_where_nothing_seeds_them(server
     assert len(set(drawn)) == 4
 
 
+def test_a_temporary_folder_that_a_library_makes_as_it_is_loaded_is_each_trials_own(server, tmp_path):
+    """W&B keeps media in one, and the first trial that ends removes it."""
+    for _ in range(2):
+        assert status_of(server, tmp_path, "media") == 0
+    (first, is_there), (second, is_there_again) = (line.split() for line in (tmp_path / "places").read_text().splitlines())
+    assert (is_there, is_there_again) == ("True", "True")
+    assert first != second
+    assert not Path(first).exists() and not Path(second).exists()
+
+
 def test_output_goes_where_that_of_the_supervisor_goes_by_then(server, tmp_path):
     before = os.dup(1)
     with (tmp_path / "output").open("w") as log:
@@ -155,6 +170,7 @@ def test_a_server_does_not_hear_requests_to_stop_and_its_trials_do(server, tmp_p
     [
         ("with_a_thread", "other threads run"),
         ("with_a_gpu", "there is a GPU"),
+        ("with_a_temporary_home", "MPLCONFIGDIR is a temporary folder"),
         ("broken", "a library is damaged"),
         ("no_such_module", "No module named"),
     ],
