@@ -169,7 +169,10 @@ def _carry_out(folder: str, variables: dict[str, str], supervisor: int) -> int:
     for name, generator in (("numpy.random", "seed"), ("torch.random", "seed")):
         if name in sys.modules:
             getattr(sys.modules[name], generator)()  # unforeseeable, as in any process, and not the same in all forks
-    return trial.main([folder], lambda: bool(wait([supervisor], 0)))
+    try:
+        return trial.main([folder], lambda: bool(wait([supervisor], 0)))
+    finally:
+        gc.unfreeze()  # else libraries that count what is left at the end (Triton's binding) print hundreds of lines into the log
 
 
 def _send(channel: socket.socket, message: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from pathsynth.study.trial_fork import ForkedTrials, ServerLost, TrialServer, ca
 
 MODULES = {
     "fast_trials": """
-import ctypes, os, signal, sys, tempfile, time
+import atexit, ctypes, gc, os, signal, sys, tempfile, time
 from pathlib import Path
 from pathsynth.study import trial
 from pathsynth.study.state import TrialState, write_state
@@ -43,6 +43,8 @@ def main(arguments, is_alone):
     if what == "media":
         with (folder / "places").open("a") as log:
             print(place.name, Path(place.name).is_dir(), file=log)
+    if what == "frozen":
+        atexit.register(lambda: (folder / "frozen").write_text(str(gc.get_freeze_count())))
     if what == "draw":
         import random
         import numpy
@@ -132,6 +134,12 @@ def test_trials_of_one_server_draw_other_numbers_where_nothing_seeds_them(server
         assert status_of(server, tmp_path, "draw") == 0
         drawn += (tmp_path / "drawn").read_text().split()
     assert len(set(drawn)) == 4
+
+
+def test_a_trial_frees_at_its_end_what_its_server_had_frozen(server, tmp_path):
+    """Libraries that count what is left then would print hundreds of lines."""
+    assert status_of(server, tmp_path, "frozen") == 0
+    assert (tmp_path / "frozen").read_text() == "0"
 
 
 def test_a_temporary_folder_that_a_library_makes_as_it_is_loaded_is_each_trials_own(server, tmp_path):
