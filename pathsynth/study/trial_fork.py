@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.study.gpus import visible_gpus
+from pathsynth.study.output import LINES_VARIABLE
 from pathsynth.training import pruning
 
 LIBRARIES = ("pathsynth.study.trial_libraries",)
 """What a server loads."""
 
 _log = logging.getLogger(__name__)
-_OF_ONE_TRIAL = (pruning.VARIABLE,)
+_OF_ONE_TRIAL = (pruning.VARIABLE, LINES_VARIABLE)
 """Variables that differ from trial to trial and that no library reads as it is loaded; a server serves one environment without them."""
 _POLL_SECONDS = 0.1
 _ANSWER_SECONDS = 10.0

@@ -205,7 +205,7 @@ def test_a_server_is_kept_for_trials_of_its_environment(forks, environment, tmp_
     for threads, searched in (("1", "a"), ("1", "b"), ("3", "b")):
         folder = tmp_path / f"{threads}-{searched}"
         folder.mkdir()
-        mine = {**environment, "OMP_NUM_THREADS": threads, "PATHSYNTH_SEARCH": searched}
+        mine = {**environment, "OMP_NUM_THREADS": threads, "PATHSYNTH_SEARCH": searched, "PATHSYNTH_LINES": folder.name}
         trial = forks.start(folder, mine, {"WHAT": "wait"}, never)
         assert trial
         wait_for((folder / "waits").exists)
