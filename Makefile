@@ -37,9 +37,9 @@ test-slow: setup  ## tests that take minutes: the whole loop at its smallest, a 
 test-slurm: setup  ## trials as jobs of a real Slurm on this machine (apt-get install slurmctld slurmd slurm-client munge), as root, minutes
 	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slurm tests/clusters
 
-test-browser: setup  ## the dashboard and the atlas in Chromium (apt-get install chromium), a minute
+test-browser: setup  ## pages, atlas and the live page in Chromium (apt-get install chromium), a minute
 	@command -v chromium > /dev/null || { echo "no chromium; install it: apt-get install chromium" >&2; exit 1; }
-	$(ONE_THREAD) $(BIN)/pytest -n 0 -m browser tests/report
+	$(ONE_THREAD) $(BIN)/pytest -n 0 -m browser tests
 
 frontend:  ## check, test and build the script of the study page (needs Node 20 or newer and npm)
 	@command -v npm > /dev/null || { echo "no npm; install Node 20 or newer" >&2; exit 1; }
