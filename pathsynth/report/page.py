@@ -63,11 +63,14 @@ def is_image_set(folder: Path) -> bool:
 
 
 def _without_page(folder: Path, trials: Sequence[TrialSummary]) -> str:
-    """Why there is no page: nothing is done yet, or what is done is of a command that has nothing to show."""
+    """Why there is no page: nothing is done yet, what is done is of a command that has nothing to show, or its files are gone."""
     commands = {trial.settings.get("command", "") for trial in trials if trial.state == DONE}
     kept = [f"{command}: see {_KEPT[command]} in each trial's folder" for command in sorted(commands & _KEPT.keys())]
     if kept:
         return f"{folder} has no trial of run, evaluate, generate or classify, of which pages are made; {'; '.join(kept)}"
+    if any(trial.state == DONE for trial in trials):
+        lost = f"{LEDGER} of a generation or scores.json of a classifier is not in the folder of a trial that is done"
+        return f"{folder} has no page: {lost}; give the trial's command again with study.force=true"
     return f"{folder} holds no finished trial ({_states(trials)}); run it to its end first"
 
 

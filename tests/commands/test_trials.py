@@ -146,13 +146,17 @@ def test_data_that_changed_while_a_sweep_ran_is_said_and_nothing_stays_waiting(p
 
 
 def test_a_report_of_what_measures_no_agreement_says_where_to_look(pathsynth):
-    assert pathsynth("generate", f"base.path={pathsynth.base}", "data=phantom", "tracking=none", "n=1", "study.name=drawn").code == 0
-    ended = pathsynth("report", "multirun/drawn")
+    asked = (f"base.path={pathsynth.base}", "data=phantom", "tracking=none")
+    assert pathsynth("finetune", *asked, "study.name=trained").code == 0
+    ended = pathsynth("report", "multirun/trained")
     assert (ended.code, ended.err) == (
         2,
-        "pathsynth: multirun/drawn has no trial of run or evaluate, of which pages are made; "
-        "generate: see images, sheet.png and attempts.parquet in each trial's folder\n",
+        "pathsynth: multirun/trained has no trial of run, evaluate, generate or classify, of which pages are made; "
+        "finetune: see adapter and history.csv in each trial's folder\n",
     )
+    assert pathsynth("generate", *asked, "n=1", "study.name=drawn").code == 0
+    ended = pathsynth("report", "multirun/drawn")  # what stands in for a trial leaves no attempts
+    assert ended.code == 2 and "attempts.parquet of a generation" in ended.err and "study.force=true" in ended.err
 
 
 def test_hydras_own_sweeper_refuses_one_job_and_runs_the_others(pathsynth):
