@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hydra import compose, initialize_config_dir
 
 from benchmarks.machine import machine
@@ -32,8 +33,9 @@ from pathsynth.data.dataset import DataSet, LabelledImages
 from pathsynth.data.ready import ReadySet
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.records import PANEL_JUDGE
-from pathsynth.metrics.agreement import Interval, wilson
+from pathsynth.metrics.agreement import Interval, panel_accuracy, wilson
 from pathsynth.metrics.protocol import evaluate_set, real_reference
+from pathsynth.metrics.thresholds import precision_thresholds
 from pathsynth.models.base import Base, load_base, reconstructed
 from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.models.lora import load_adapter
@@ -43,11 +45,15 @@ from pathsynth.sampling.attempts import AttemptRow, read_attempts
 from pathsynth.sampling.draw import drawer
 from pathsynth.sampling.gate import Gate, class_probabilities
 from pathsynth.sampling.generation import generate_set
+from pathsynth.sampling.pictures import read_png
 from pathsynth.sampling.slots import Stream, slots_of
 from pathsynth.study.acceptance import acceptance_rules
 from pathsynth.study.evaluation import ImageSet
 from pathsynth.study.job import check
 from pathsynth.study.panel import score_by_panel
+
+_TARGETS = (0, 0.9, 0.95, 0.98)
+"""Wanted precisions of the gate; 0: none."""
 
 
 def main() -> None:
@@ -123,7 +129,7 @@ def measure(
         "machine": machine(),
         "sampling": config.sampling.model_dump(mode="json"),
         "metrics": [m.to_json() for m in metrics],
-        "figures": _of_real_images(classifiers, base, data, split),
+        "figures": {**_of_real_images(classifiers, base, data, split), **_of_precision(rows, folder, classifiers["gate"], panel, data)},
     }
     return report, score_tables(Scores(metrics))
 
@@ -154,6 +160,38 @@ def _of_real_images(classifiers: dict[str, Classifier], base: Base, data: DataSe
             for one in data.space.classes:
                 own = right[images.labels == one.index]
                 figures[f"recall on {kind}, {role}, {one.slug}"] = _figure(wilson(int(own.sum()), len(own)), len(own), data.name)
+    return figures
+
+
+def _of_precision(
+    rows: Sequence[AttemptRow], folder: Path, gate: Classifier, panel: dict[str, Classifier], data: DataSet
+) -> dict[str, Any]:
+    """What ``sampling.precision_target`` would buy and cost: the share of first attempts that it accepts, and what the panel says of them.
+
+    The limits are those of :func:`pathsynth.metrics.thresholds.precision_thresholds` on the half of val that chose nothing.
+    """
+    held_out, first = data.assessment("val"), [r for r in rows if r.attempt == 0 and r.image]
+    if not panel or held_out is None:
+        return {}
+    known = class_probabilities(gate, held_out.images)
+    labels, pictures = np.array([r.label for r in first]), np.stack([read_png(folder / r.image) for r in first if r.image])
+    votes = np.stack([class_probabilities(judge, pictures).argmax(axis=1) for judge in panel.values()])
+    sureness = np.array([r.probabilities for r in first])
+    figures = {}
+    for target in _TARGETS:
+        limits = precision_thresholds(known, held_out.labels, target) if target else np.zeros(len(data.space))
+        taken = (sureness.argmax(axis=1) == labels) & (sureness[np.arange(len(first)), labels] >= limits[labels])
+        rule = f"precision_target={target}" if target else "no limit by class"
+        figures[f"first attempts accepted, {rule}"] = _figure(wilson(int(taken.sum()), len(first)), len(first), data.name)
+        figures[f"accuracy of these, mean of the panel, {rule}"] = _figure(
+            panel_accuracy(labels[taken], votes[:, taken]), int(taken.sum()), data.name
+        )
+        shares = [float(taken[labels == c.index].mean()) for c in data.space.classes]
+        rarest = data.space.classes[int(np.argmin(shares))]
+        own = taken[labels == rarest.index]
+        figures[f"first attempts accepted of the class accepted least ({rarest.slug}), {rule}"] = _figure(
+            wilson(int(own.sum()), len(own)), len(own), data.name
+        )
     return figures
 
 
