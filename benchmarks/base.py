@@ -71,7 +71,7 @@ def proportion(figure: str, hits: np.ndarray, data: str) -> Figure:
 
 
 def drawn(base: Base, prompts: dict[int, str], n: int, size: int, guidance: float) -> tuple[np.ndarray, np.ndarray]:
-    """n images of each prompt, uint8 (N, size, size, 3), and the keys they were asked for; 20 steps, fixed seeds."""
+    """Images, n of each prompt: uint8 (N, size, size, 3), and the keys they were asked for; 20 steps, fixed seeds."""
     attempts = [attempt_at(slot, 0, 0) for slot in slots_of(Stream.EVAL, prompts, n)]
     draw = CandidateDrawer(base, size, 20, guidance)
     images = [image for i in range(0, len(attempts), _BATCH) for image in draw(attempts[i : i + _BATCH])]
@@ -211,6 +211,11 @@ def cifar_classifier(epochs: int) -> ClassifierConfig:
 
 
 def measure(arguments: argparse.Namespace) -> list[Figure]:
+    """The figures of the parts that ``arguments.only`` names; those of tissue need both classifiers, those of CIFAR classes need epochs.
+
+    Raises:
+        RequestError: the base, a classifier or a data file is missing or damaged.
+    """
     base, parts = load_base(str(arguments.base), None, "base", 32, 32), arguments.only
     figures = colour_figures(base, arguments.n) if "colours" in parts else []
     figures += time_figures(base) if "time" in parts else []
@@ -245,6 +250,7 @@ def base_for(folder: Path, size: int) -> Base:
 
 
 def main(words: Sequence[str] | None = None) -> None:
+    """Read the command line, measure, write the figures to ``--out`` and print a line for each. A wrong request ends with status 2."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.base", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--base", type=Path, default=assets_folder() / "tiny", help="a folder in diffusers layout")
     parser.add_argument("--cifar", type=Path, required=True, help="cifar10.tar")

@@ -44,6 +44,7 @@ _ITSELF = [sys.executable, "-m", "benchmarks.decoding"]
 
 
 def main() -> None:
+    """Read the command line, measure, write the figures to ``--out`` and print them; ``--part`` is for the processes it starts itself."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.add_argument("--n", type=int, default=5000, help="tiles (default: 5000)")

@@ -39,6 +39,7 @@ from pathsynth.training.lora_module import FinetuneParts, LoraFinetuning
 
 
 def main(words: Sequence[str] | None = None) -> None:
+    """Read the command line, train the whole UNet, write the figures to ``--out`` and print the scores of each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trial", type=Path, help="folder of a finished trial of `pathsynth run`")
     parser.add_argument("--lr", type=float, default=1e-3, help="AdamW's learning rate for the whole UNet (default: 1e-3)")

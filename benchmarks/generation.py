@@ -52,6 +52,7 @@ OURS, PAPER, FILTER = "ours", "paper", "batched_filter"
 
 
 def main() -> None:
+    """Read the command line, time each way, write the figures to ``--out`` and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trial", type=Path, help="folder of a finished trial of `pathsynth run`")
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")

@@ -65,6 +65,7 @@ Step = Callable[[], object]
 
 
 def main() -> None:
+    """Read the command line, time each way, write the figures to ``--out`` and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--turns", type=int, default=60, help="steps of each way that count (default: 60)")

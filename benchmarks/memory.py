@@ -30,6 +30,7 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 def main() -> None:
+    """Read the command line, measure, write the figures to ``--out`` and print them; other words go to ``pathsynth generate``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--n", default="200,5000", help="images of each generation (default: 200,5000)")

@@ -28,6 +28,7 @@ _DIMENSIONS = 16
 
 
 def main() -> None:
+    """Read the command line, measure each size in a process of its own, write the figures to ``--out`` and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--n", default="900,47280", help="real images of each measurement (default: 900,47280)")

@@ -28,6 +28,7 @@ COUNTS = {32: 900, 224: 18}
 
 
 def main() -> None:
+    """Read the command line, then write the contact sheet, the figures, or both. A request for neither ends with status 2."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.add_argument("--sheet", type=Path, help="PNG file to write: phantoms of all classes at 28, 64 and 224 px")

@@ -1,7 +1,7 @@
-"""Bases that were pretrained for fewer steps, to see what an adapter learns on them.
+r"""Bases that were pretrained for fewer steps, to see what an adapter learns on them.
 
     python -m benchmarks.pretraining --cifar ../shared/data/cifar10.tar --out FOLDER [--at 250 500 1000 2100]
-    pathsynth run -m study=best base.path=FOLDER/250,FOLDER/500,FOLDER/1000,FOLDER/2100 trainer.max_steps=200 \\
+    pathsynth run -m study=best base.path=FOLDER/250,FOLDER/500,FOLDER/1000,FOLDER/2100 trainer.max_steps=200 \
         evaluate.n=20 sampling.attempts=1 study.name=pretraining
 
 The denoiser is pretrained as ``pathsynth pretrain`` does it, on the latents of the shipped autoencoder, so that the bases differ in nothing
@@ -53,6 +53,7 @@ def pretrain(config: PretrainConfig, archive: Path, steps: Sequence[int], folder
 
 
 def main(words: Sequence[str] | None = None) -> None:
+    """Read the command line and pretrain with the shipped settings, as long as the last step of ``--at``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pretraining", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cifar", type=Path, required=True, help="cifar10.tar")
     parser.add_argument(

@@ -34,6 +34,7 @@ _SHARED = ("gate", "judge")
 
 
 def main() -> None:
+    """Read the command line, time the study in each way, write the figures to ``--out`` and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--steps", type=int, default=120, help="training steps of a trial (default: 120)")

@@ -38,6 +38,7 @@ from pathsynth.training.classifier import train_classifier
 
 
 def main() -> None:
+    """Read the command line, measure, and write the figures to ``--out``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", type=Path, help="folder of a finished trial of `pathsynth run`, or of `benchmarks.ready --keep`")
     parser.add_argument("--real", help="folder of pathmnist.npz, whole or a subset, for images of the shipped set")
