@@ -1,5 +1,6 @@
-"""`pathsynth report <trial, study folder or bundle> … [--format html|md|csv|parquet|latex|svg] [--into folder]
-[--include-real] [--watch] [--open]`.
+"""`pathsynth report <trial, study folder or bundle> … [flags]`.
+
+Flags: ``--format html|md|csv|parquet|latex|svg``, ``--into folder``, ``--include-real``, ``--watch``, ``--open``.
 """
 
 from __future__ import annotations

@@ -32,11 +32,13 @@ class ImageCaptions:
 
 
 def read_captions(source: str, root: Path, images: Sequence[Path]) -> ImageCaptions:
-    """The captions of the training ``images``, which lie below ``root``.
+    """The captions of training images, one each.
 
     Args:
         source: ``txt`` (the first line of the file with the image's stem and the ending .txt, as kohya's trainers read it), or the path of
             a ``.jsonl`` or ``.csv`` file with ``file_name`` (the path below ``root``, with forward slashes) and ``text``. All in UTF-8.
+        root: the folder that they lie below.
+        images: the files, in the order of the captions.
 
     Raises:
         RequestError: a file cannot be read; an image has no caption, or an empty one.

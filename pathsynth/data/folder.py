@@ -64,8 +64,10 @@ def folder_data(
     classes: Sequence[str] = (),
     group: str | None = None,
 ) -> DataSet:
-    """The images of :func:`folder_splits`, each made RGB (:func:`pathsynth.data.decode.decode`), cut to its middle square and resized to
-    ``size`` pixels where it has another size.
+    """The images of :func:`folder_splits`, read when asked for.
+
+    Each is made RGB (:func:`pathsynth.data.decode.decode`), cut to its middle square and resized to ``size`` pixels where it has another
+    size.
 
     Raises:
         RequestError: as :func:`folder_splits`; when a split is read: an image that cannot be.
@@ -93,7 +95,10 @@ def decoded_folder_data(
     """The data set that :func:`folder_data` gives, from its images as they were decoded before; no file of the folder is read.
 
     Args:
-        root, size, symmetry, classes: as for :func:`folder_data`; the folder's names say what classes are called.
+        root: as for :func:`folder_data`; the folder's names say what classes are called.
+        size: pixels, those of the decoded images.
+        symmetry: as for :func:`folder_data`.
+        classes: likewise.
         by_group: whether groups are kept together.
         decoded: where the splits are, as :func:`pathsynth.data.decoded.read_split` reads them.
         identity: of the data that was decoded.

@@ -59,8 +59,10 @@ def pathmnist_identity(root: Path | None = None, size: int = 28, allow_subset: b
 def medmnist_data(
     source: MedSet, root: Path | None = None, size: int = 28, allow_subset: bool = False, download: bool = False, counts: Counts = ALL
 ) -> DataSet:
-    """A set at 28, 64, 128 or 224 pixels. Labels and array headers are checked now, images are read when asked for: large
-    arrays stay on the disk, and memory holds the rows that are in use (:func:`open_array`).
+    """A set at 28, 64, 128 or 224 pixels.
+
+    Labels and array headers are checked now, images are read when asked for: large arrays stay on the disk, and memory holds the rows
+    that are in use (:func:`open_array`).
 
     Grey images are given three equal channels.
 

@@ -28,8 +28,9 @@ _DESCRIPTION = "description.json"
 
 
 class OwnData(Protocol):
-    """What a class needs to be a data set. Its constructor gets ``size`` (pixels) by keyword, ``root`` where data.root is set, and
-    whatever other keys the group data has.
+    """What a class needs to be a data set.
+
+    Its constructor gets ``size`` (pixels) by keyword, ``root`` where data.root is set, and whatever other keys the group data has.
 
     ``classes``: their names, in the order of the labels; images are asked for by these words.
     """

@@ -123,6 +123,7 @@ def _reason(error: BaseException) -> str:
 
 
 def main() -> None:
+    """Read an order from the input, carry it out, and print what was read or the fault as the last line of the output."""
     order = json.load(sys.stdin)
     with contextlib.redirect_stdout(sys.stderr):  # whatever the user's code prints
         try:

@@ -35,7 +35,8 @@ def group_half(labels: np.ndarray, groups: np.ndarray, purpose: str, identity: s
     """Boolean (N,): about half of the rows of each class, whole groups alone.
 
     Args:
-        labels, groups: int64 (N,).
+        labels: int64 (N,).
+        groups: int64 (N,), the number of each row's group.
         purpose: what is halved: "part" for train's halves, "val" for those of val.
         identity: of the data; the halves depend on it, on the purpose and on the groups alone.
 
@@ -102,8 +103,13 @@ def _folds(labels: np.ndarray, groups: np.ndarray, share: Fraction, seed: int) -
 
 
 def file_groups(spec: str, root: Path, files: Sequence[Path]) -> dict[Path, str]:
-    """The group of each file, by ``regex:<pattern>`` (searched in its path below ``root``; the first parenthesis, if any, is the group) or
-    ``csv:<file>`` with the columns ``file`` (the path below ``root``) and ``group``.
+    """The group of each file, as ``spec`` says.
+
+    Args:
+        spec: ``regex:<pattern>`` (searched in a file's path below ``root``; the first parenthesis, if any, is the group), or ``csv:<file>``
+            with the columns ``file`` (the path below ``root``) and ``group``.
+        root: the folder that the files lie below.
+        files: which.
 
     Raises:
         RequestError: the table cannot be read, or a file has no group.

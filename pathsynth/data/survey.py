@@ -157,7 +157,10 @@ def decode_folder(
     Args:
         config: of the data.
         identity: of the data when the trial was planned.
-        folder, work, workers, count: as for :func:`pathsynth.data.decoded.decode_images`.
+        folder: where the decoded images go.
+        work: where they are on the way; a killed attempt goes on from there.
+        workers: processes.
+        count: called with the images done and those in all.
 
     Raises:
         RequestError: a run refuses the images (nothing is left in ``work``), they are others than those that were planned, or the disk

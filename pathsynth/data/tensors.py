@@ -14,7 +14,7 @@ def to_float(images: np.ndarray) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> np.ndarray:
-    """float (N, 3, H, W) → uint8 (N, H, W, 3), clipped to [0, 1] and rounded: the inverse of ``to_float``."""
+    """Images float (N, 3, H, W) → uint8 (N, H, W, 3), clipped to [0, 1] and rounded: the inverse of ``to_float``."""
     levels = (images.detach().float().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
     return np.ascontiguousarray(levels.permute(0, 2, 3, 1).numpy())
 

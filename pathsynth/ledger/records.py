@@ -114,7 +114,10 @@ class Result:
     schema_version: int = SCHEMA_VERSION
 
     def table(self) -> pd.DataFrame:
-        """The metrics, a row each, with the columns of the file: metric, value, low, high, n, unit, class, split, stage, scorer, …"""
+        """The metrics, a row each, with the columns of the file.
+
+        They are metric, value, low, high, n, unit, class, split, stage, scorer, prompts, data and seed.
+        """
         return metrics_table(self.metrics)
 
     def find(

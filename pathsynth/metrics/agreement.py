@@ -110,8 +110,12 @@ def macro_interval(
     A percentile bootstrap is too narrow where few predictions are wrong, and has no width where none is.
 
     Args:
-        labels, predictions, classes: as for :func:`agreement`.
+        labels: int (N,) in 0..classes−1.
+        predictions: int (N,), likewise, or −1, which is always wrong.
+        classes: how many there are.
         seed: of the draws.
+        resamples: how many are drawn.
+        level: of the interval, in (0, 1).
     """
     counts = _counts(labels, predictions, classes)
     rng = np.random.default_rng(seed)
@@ -148,7 +152,10 @@ def panel_macro_interval(
     Args:
         labels: int (N,).
         predictions: int (J, N), a row a judge; −1 is always wrong.
-        classes, seed: as for :func:`macro_interval`.
+        classes: how many there are.
+        seed: of the draws.
+        resamples: how many are drawn.
+        level: of the interval, in (0, 1).
     """
     rng = np.random.default_rng(seed)
     asked = np.bincount(labels, minlength=classes)

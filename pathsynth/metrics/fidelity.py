@@ -23,6 +23,8 @@ def kid(real_features: np.ndarray, fake_features: np.ndarray, seed: int, resampl
         real_features: float (N, d), at least two rows; of more than ``MOST`` a random ``MOST`` are used.
         fake_features: float (M, d), likewise.
         seed: of the resampling and of that choice.
+        resamples: how many are drawn for the interval.
+        level: of the interval, in (0, 1).
 
     Raises:
         ValueError: fewer than two images in a set, or features of different widths.

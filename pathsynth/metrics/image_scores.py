@@ -42,9 +42,9 @@ class _NamedClasses:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metric records, what could not be measured and why, and confusion matrices (rows: asked for) by "stage/scorer"
-    (or the scorer alone).
+    """Metric records, and what could not be measured and why.
 
+    ``confusions``: matrices of counts (rows: asked for), by "stage/scorer" or the scorer alone.
     ``judged``: the judge's probabilities, float (C,), of each image of a generated set, by class asked for, slot and attempt.
     """
 
@@ -192,8 +192,14 @@ def _without_interval(value: float) -> Interval:
 
 
 def interval_ends(interval: Interval) -> tuple[float | None, float | None]:
+    """The lower and the upper end; both None where they are NaN, for a record cannot hold that."""
     return (None, None) if np.isnan(interval.low) else (interval.low, interval.high)
 
 
 def confusion_counts(scored: Scored, space: LabelSpace) -> list[list[int]]:
+    """How often images of a class (row) were predicted as each class (column), C rows of C; those without a prediction are in none.
+
+    Raises:
+        ValueError: as :func:`pathsynth.metrics.agreement.agreement`.
+    """
     return agreement(scored.labels, scored.predictions, len(space)).confusion.tolist()

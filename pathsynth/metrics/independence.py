@@ -15,12 +15,15 @@ def error_correlation(
     0: one's errors tell nothing of the other's, so a judge that confirms what a gate accepted adds evidence; 1: they err on the
     same images, and the judge confirms the gate's mistakes. It bounds from real images how independent the judging is.
 
-    The interval holds 95% of the coefficients of a Bayesian bootstrap (Rubin 1981) with Jeffreys' prior, half an image in each cell of
-    the table: few images are wrong, and cells that are empty by chance would make a plain bootstrap too narrow.
+    The interval holds ``level`` of the coefficients of a Bayesian bootstrap (Rubin 1981) with Jeffreys' prior, half an image in each cell
+    of the table: few images are wrong, and cells that are empty by chance would make a plain bootstrap too narrow.
 
     Args:
-        first_wrong, second_wrong: bool (N,), where each classifier is wrong on the same N ≥ 1 images.
+        first_wrong: bool (N,), N ≥ 1, the images on which the first classifier is wrong.
+        second_wrong: bool (N,), those of the same images on which the second one is.
         seed: of the resampling.
+        resamples: how many coefficients are drawn.
+        level: of the interval, in (0, 1).
 
     Returns:
         The coefficient in [−1, 1], or None where it is not defined: a classifier errs on no image, or on all.

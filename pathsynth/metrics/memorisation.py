@@ -27,14 +27,16 @@ def near_copies(
     that draws typical images makes it larger, too: it tells that a look is due, not that something was copied.
 
     The interval carries both noises. Bounds are drawn by a Bayesian bootstrap of the held-out distances (Rubin 1981), the share below
-    each of them from its posterior with Jeffreys' prior (Brown, Cai and DasGupta 2001, section 3.1.1); the interval holds 95% of these
-    shares. It is too wide, never too narrow, while fewer than about twenty images, generated or held out, lie below the bound.
+    each of them from its posterior with Jeffreys' prior (Brown, Cai and DasGupta 2001, section 3.1.1); the interval holds ``level`` of
+    these shares. It is too wide, never too narrow, while fewer than about twenty images, generated or held out, lie below the bound.
 
     Args:
         features: float (N, d) of generated images, N ≥ 1.
         train_features: float (M, d), M ≥ 1.
         held_out_distances: see :func:`copy_bound`.
         seed: of the draws.
+        draws: how many shares are drawn.
+        level: of the interval, in (0, 1).
     """
     rng = np.random.default_rng(seed)
     distances = np.sort(nearest(features, train_features)[0])

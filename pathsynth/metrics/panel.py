@@ -34,7 +34,9 @@ def evaluate_panel(
         answers: of each judge, by its name as a scorer, calibrated probabilities float (N, C), a row of NaN for an image without a picture.
         data: what the images stand for.
         seed: of the resampling, and recorded with every metric.
-        stage, split, prompts: as in the records.
+        stage: of the records: before or after filtering; None for real images.
+        split: of the records.
+        prompts: of the records; None for real images.
     """
     votes = {name: _predictions(rows) for name, rows in answers.items()}
     each = [Scored(stage, name, labels, predicted) for name, predicted in votes.items()]

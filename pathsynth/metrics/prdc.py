@@ -42,8 +42,10 @@ class _Balls:
 
 
 def prdc(real_features: np.ndarray, fake_features: np.ndarray, seed: int) -> Prdc:
-    """Improved precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991, equation 1), density and coverage (Naeem et al. 2020,
-    arXiv 2002.09797, equations 8 and 9).
+    """Improved precision and recall, density and coverage.
+
+    The former two are those of Kynkäänniemi et al. 2019 (arXiv 1904.06991, equation 1), the latter of Naeem et al. 2020 (arXiv 2002.09797,
+    equations 8 and 9).
 
     Around each image of a set lies a ball that reaches to its fifth neighbour in that set. Precision: the share of generated images
     inside some real image's ball. Recall: the share of real images inside some generated one's. Coverage: the share of real balls that
@@ -81,7 +83,7 @@ def prdc(real_features: np.ndarray, fake_features: np.ndarray, seed: int) -> Prd
 
 
 def _halves(n: int, rng: np.random.Generator) -> np.ndarray:
-    """bool (1 + SPLITS, n): which images are in the first half; in row 0 all are."""
+    """Random halves, bool (1 + SPLITS, n): which images are in the first half; in row 0 all are."""
     first = rng.permuted(np.tile(np.arange(n) < n // 2, (SPLITS, 1)), axis=1)
     return np.concatenate([np.ones((1, n), dtype=bool), first])
 

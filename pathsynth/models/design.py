@@ -41,6 +41,7 @@ class AdapterDesign:
 
 
 def design(lora: LoraConfig) -> AdapterDesign:
+    """The design that the settings ask for; without an alpha it is as large as the rank."""
     options = (lora.dropout, lora.targets, lora.dora, lora.rslora, lora.init, lora.text_encoder)
     return AdapterDesign(lora.rank, lora.alpha or lora.rank, *options)
 

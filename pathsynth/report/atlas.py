@@ -109,9 +109,10 @@ def _size(path: Path) -> tuple[int, int]:
 def write_atlas(
     folder: Path, images: GeneratedImages, judge: np.ndarray | None, texts: Mapping[int, TissueText], most: int, title: str
 ) -> None:
-    """Write the site into ``folder``, which is empty.
+    """Write the site.
 
     Args:
+        folder: an empty one.
         images: what it shows.
         judge: probabilities, float (N, C), of all accepted images in their order; None: there is no judge.
         texts: by label.
@@ -185,14 +186,14 @@ def _class(c: LabelClass, text: TissueText | None) -> dict[str, Any]:
 
 
 def _counts(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """int (C, C): how often images of a class (row) were taken for each class."""
+    """Counts, int (C, C): how often images of a class (row) were taken for each class."""
     counts = np.zeros((classes, classes), dtype=int)
     np.add.at(counts, (labels, predicted), 1)
     return counts
 
 
 def _mean_probabilities(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """float (C, C): mean probabilities of the images of each class; zeros for a class without images."""
+    """Mean probabilities, float (C, C), of the images of each class; zeros for a class without images."""
     sums = np.zeros((probabilities.shape[1],) * 2)
     np.add.at(sums, labels, probabilities)
     return sums / np.maximum(np.bincount(labels, minlength=len(sums)), 1)[:, None]

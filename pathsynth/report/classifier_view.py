@@ -55,6 +55,7 @@ def classifier_view(trial: TrialSummary, study_page: str = "") -> ClassifierView
     """The view of a trial of ``classify``.
 
     Args:
+        trial: the trial.
         study_page: what leads to the page of its study; empty where there is none.
 
     Raises:

@@ -101,6 +101,7 @@ def main_score(trials: Iterable[TrialSummary]) -> str:
 
 
 def score_of(trial: TrialSummary, scorer: str) -> Metric | None:
+    """A trial's macro-F1 before filtering by the judge (``scorer`` is "judge") or else by the gate; None where there is none."""
     return trial.f1_judge if scorer == "judge" else trial.f1_gate
 
 
@@ -120,7 +121,7 @@ def _configurations(trials: Sequence[TrialSummary], scorer: str) -> tuple[Config
 
 
 def _table(configurations: Sequence[Configuration]) -> np.ndarray:
-    """float (K, S): a row for each configuration, a column for each seed, NaN where there is no score."""
+    """Scores, float (K, S): a row for each configuration, a column for each seed, NaN where there is no score."""
     return np.array([[c.scores.get(seed, np.nan) for seed in _seeds(configurations)] for c in configurations])
 
 

@@ -63,6 +63,7 @@ def is_classifier(trial: TrialSummary) -> bool:
 
 
 def has_page(trial: TrialSummary) -> bool:
+    """Whether the trial has a page of its own: it was evaluated, or it is a generated set or a classifier."""
     return trial.finished or is_set(trial) or is_classifier(trial)
 
 

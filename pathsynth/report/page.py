@@ -42,6 +42,7 @@ def write_report(folder: Path, real: bool = False) -> Path:
     network for anything.
 
     Args:
+        folder: of the trial, the set or the study.
         real: show real reference images, where the data are not phantoms too.
 
     Raises:

@@ -22,7 +22,9 @@ class PanelRow:
 
 @dataclass(frozen=True)
 class PanelView:
-    """``rows``: accuracy and macro F1 before and after filtering, and accuracy on real images, by scorer. ``classes``: of each class the
+    """The tables of a panel.
+
+    ``rows``: accuracy and macro F1 before and after filtering, and accuracy on real images, by scorer. ``classes``: of each class the
     share of accepted images that a judge takes for what was asked, with a column for each of ``judges`` behind mean and worst. ``pairs``:
     the correlation of the errors of two classifiers on real images.
     """

@@ -49,8 +49,11 @@ _SETTINGS = (
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """Of one class (or all): images asked for, accepted, exhausted (every attempt was rejected), not tried (None: not known), attempts
-    made, and the judge's word on the accepted ones (None: not known). ``over_all``: the line of all classes."""
+    """How many images of a class were asked for and what became of them.
+
+    ``exhausted``: those whose every attempt was rejected. ``not_tried``: None where it is not known. ``confirmed``: the judge's word on the
+    accepted ones; None where it is not known. ``over_all``: the line of all classes.
+    """
 
     name: str
     asked: int
@@ -92,9 +95,10 @@ class SetView:
 
 
 def set_view(folder: Path, trial: TrialSummary | None, study_page: str = "") -> SetView:
-    """The view of the set in a folder with an attempt log.
+    """The view of a generated set.
 
     Args:
+        folder: of the set, with its attempt log.
         trial: the trial that drew it; None for a set that ``join`` or a user put together.
         study_page: what leads to the page of its study; empty where there is none.
 

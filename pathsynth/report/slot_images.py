@@ -69,9 +69,11 @@ def class_images(
     named: Callable[[str], str],
     real: Mapping[str, Sequence[str]],
 ) -> tuple[ClassImages, ...]:
-    """The images of the classes ``slugs``, in their order, of those that have an attempt or a real image.
+    """The images of the classes that have an attempt or a real image.
 
     Args:
+        attempts: of any class, in any order of classes.
+        slugs: the classes that are shown, in their order.
         names: of classes by their labels, as gate and judge name them.
         named: the name of a class by its slug.
         real: data URIs of real images by class.

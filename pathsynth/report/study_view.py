@@ -88,6 +88,7 @@ def study_view(trials: Sequence[TrialSummary], home: Path, real: bool = False) -
     """The view of a study with at least one finished trial. Of one that is damaged it has the reason.
 
     Args:
+        trials: of the study, the damaged and the unfinished ones, too.
         home: the folder that the page will lie in.
         real: whether real reference images are shown.
 
@@ -406,8 +407,11 @@ class _Payload:
         return {**empty, **known, "link": "", "address": "", "source": "", "configuration": configuration, "sprite": None}
 
     def _attempts(self, shown: _Shown) -> list[int]:
-        """Four numbers for each attempt: its draw, the class named by the gate and its probability in thousandths (−1: not known), and
-        1 for accepted plus 2 for an image plus 4 times the number of the reason's text."""
+        """Four numbers for each attempt.
+
+        They are its draw, the class named by the gate, the probability of that class in thousandths (−1: not known), and 1 for accepted
+        plus 2 for an image plus 4 times the number of the reason's text.
+        """
         flat: list[int] = []
         for a in shown.attempts:
             draw = self.draws.number((self.places[a.slug], a.slot, a.attempt, self.texts.number(a.seed), self.texts.number(a.prompt)))

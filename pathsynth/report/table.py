@@ -17,8 +17,10 @@ from pathsynth.report.set_view import set_counts
 
 
 def demo_table(trials: Sequence[TrialSummary]) -> Table:
-    """A line for each trial: what differs, macro-F1 before filtering by gate and by judge, acceptance, judge accuracy of the accepted,
-    and the user's own metrics."""
+    """A line for each trial: what differs, and its scores.
+
+    These are macro-F1 before filtering by gate and by judge, acceptance, judge accuracy of the accepted, and the user's own metrics.
+    """
     own = {key: column for key, column in score_columns(trials).items() if key not in SCORES}
     table = Table(title="Asked for, and given?", caption="value [95% interval] n", title_justify="left", caption_justify="left")
     table.add_column("trial")

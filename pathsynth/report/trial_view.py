@@ -215,6 +215,7 @@ def class_name(slug: str) -> str:
 
 
 def short_name(slug: str) -> str:
+    """The name of a class for narrow places: its slug's words, as in "smooth muscle"."""
     return slug_words(slug)
 
 
@@ -334,7 +335,7 @@ def _matrix(title: str, counts: Sequence[Sequence[int]], names: Sequence[str]) -
 
 
 def _heat(shares: np.ndarray) -> str:
-    """float (K, K) of shares in [0, 1] as a picture of a pixel an entry, white to the gate's colour; a data URI.
+    """Shares, float (K, K) in [0, 1], as a picture of a pixel an entry, white to the gate's colour; a data URI.
 
     Shares are shown by their square root, so that small ones can be seen.
     """

@@ -19,8 +19,11 @@ class Stream(StrEnum):
 
 
 class Strategy(StrEnum):
-    """How an attempt differs from the first one at its slot, beside the seed, the first that holds: the rejected image noised and denoised
-    again; another guidance; another prompt; nothing else."""
+    """How an attempt differs from the first one at its slot, beside the seed.
+
+    The first of these that holds: REVISE, the rejected image is noised and denoised again; GUIDANCE, another guidance; PROMPT, another
+    prompt; FRESH, nothing else.
+    """
 
     FRESH = "fresh"
     GUIDANCE = "guidance"

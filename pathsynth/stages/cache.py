@@ -14,6 +14,11 @@ NEUTRAL = {"canvas": None, "captions": None}
 
 
 def settings(context: PlanContext) -> dict[str, Any]:
+    """What the cache depends on besides data and base: orientations, canvas, prompts, and captions that images have of their own.
+
+    Raises:
+        RequestError: the group objective or base is missing.
+    """
     data, book = context.data, context.data.prompts
     return {
         "augment": require_group(context.config.objective, "objective").augment,
@@ -24,10 +29,12 @@ def settings(context: PlanContext) -> dict[str, Any]:
 
 
 def parents(context: PlanContext) -> dict[str, str]:
+    """Data and base."""
     return {"data": context.data.identity, "base": context.base.identity}
 
 
 def build(context: BuildContext, folder: Path) -> None:
+    """Encode the images and the prompts into ``folder``."""
     from pathsynth.training.latent_cache import build_cache
 
     objective = require_group(context.config.objective, "objective")

@@ -24,6 +24,7 @@ def trains_classifier(stage: str) -> bool:
 
 
 def is_panel_judge(stage: str) -> bool:
+    """Whether a stage of this name trains a judge of a panel; ``judge_test`` scores the judge and trains none."""
     return stage.startswith(PANEL_JUDGE) and stage != "judge_test"
 
 

@@ -18,14 +18,17 @@ PROTOCOL = 1
 
 
 def wanted(config: RunConfig) -> bool:
+    """Whether the data are a folder of the user's or given by a class of theirs; all others need no decoding."""
     return config.data is not None and config.data.name in ("folder", "own")
 
 
 def settings(context: PlanContext) -> dict[str, Any]:
+    """Only the protocol: what is decoded is told by the data."""
     return {"protocol": PROTOCOL}
 
 
 def parents(context: PlanContext) -> dict[str, str]:
+    """The data."""
     return {"data": context.data.identity}
 
 

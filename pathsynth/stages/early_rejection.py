@@ -15,15 +15,18 @@ NEUTRAL: dict[str, Any] = {"classes": {}}
 
 
 def wanted(config: RunConfig) -> bool:
+    """Whether the configuration samples with early rejection."""
     return config.sampling is not None and bool(config.sampling.look_after)
 
 
 def settings(context: PlanContext) -> dict[str, Any]:
+    """What decides first attempts, and the source of the user's own acceptance rules."""
     sampling = require_group(context.config.sampling, "sampling")
     return {**first_attempts(context, OF_SLOTS), "classes": class_digests(targets(sampling.rules))}
 
 
 def parents(context: PlanContext) -> dict[str, str]:
+    """Adapter and gate."""
     return {name: context.identities[name] for name in ("finetune", "gate")}
 
 

@@ -20,17 +20,20 @@ NEUTRAL: dict[str, Any] = {"protocol": 1, "prompts": "canonical", "metrics": {},
 
 
 def settings(context: PlanContext) -> dict[str, Any]:
+    """How images are scored: the group evaluate without its judges, the protocol, and the source of the user's own metrics."""
     evaluate = require_group(context.config.evaluate, "evaluate")
     scored = evaluate.model_dump(mode="json", exclude={"judges"})  # they are parents
     return {**scored, "protocol": PROTOCOL, "classes": class_digests(targets(evaluate.metrics))}
 
 
 def parents(context: PlanContext) -> dict[str, str]:
+    """The data, the images, and every classifier that scores them."""
     scorers = ("judge", "gate", *panel_of(context.config))
     return {"data": context.data.identity, **{name: context.identities[name] for name in ("generate", *scorers)}}
 
 
 def build(context: BuildContext, folder: Path) -> None:
+    """Write ``result.json`` and the contact sheets to ``folder``."""
     from pathsynth.study.evaluation import ImageSet, write_evaluation, write_sheets
     from pathsynth.study.panel import panel_evaluation
 

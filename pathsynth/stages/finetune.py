@@ -49,6 +49,11 @@ _OF_RETRIES = ("retries", "retry_factor", "explosion", "checkpoint_every", "keep
 
 
 def settings(context: PlanContext) -> dict[str, Any]:
+    """What decides the adapter: objective, adapter, optimizer, schedule, trainer, callbacks that change a training, and validation.
+
+    Raises:
+        RequestError: a group of the configuration that it needs is missing.
+    """
     config = context.config
     lora = require_group(config.lora, "lora")
     trainer = require_group(config.trainer, "trainer")
@@ -107,6 +112,11 @@ def parents(context: PlanContext) -> dict[str, str]:
 
 
 def build(context: BuildContext, folder: Path) -> None:
+    """Train the adapter into ``folder``; the base is left without one.
+
+    Raises:
+        RequestError, StageError: as :func:`pathsynth.training.finetune.finetune`.
+    """
     from pathsynth.models.lora import unload_adapter
     from pathsynth.training.callbacks import named_callbacks
     from pathsynth.training.finetune import finetune

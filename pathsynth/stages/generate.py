@@ -23,6 +23,13 @@ NEUTRAL: dict[str, Any] = {"threshold": 0.0, "classes": {}}
 
 
 def settings(context: PlanContext) -> dict[str, Any]:
+    """How images are drawn, which ones are asked for, and the source of the user's own rules and retries.
+
+    Raises:
+        UnknownLabelError: a name or prompt fits no class, or several.
+        RequestError: a class lacks prompts of the kind asked for, there are more shards than images, or the scheduler cannot do what the
+            settings say.
+    """
     sampling = require_group(context.config.sampling, "sampling")
     classes = class_digests(targets([sampling.rules, sampling.retry]))
     return {**sampling_settings(context), "request": _request(context), "classes": classes}
@@ -114,8 +121,10 @@ def _early_look(context: BuildContext, draw: CandidateDrawer) -> EarlyLook:
 
 
 def _confirmation(context: BuildContext, folder: Path, judge: Path, images: ImageSet) -> str:
-    """What the judge says of the accepted images, each one's in a file of ``folder``; of a bundle's judge that the configuration does
-    not name, why it is not asked."""
+    """What the judge says of the accepted images, each one's in a file of ``folder``.
+
+    Of a bundle's judge that the configuration does not name: why it is not asked.
+    """
     from pathsynth.models.classifier import load_classifier
     from pathsynth.study.evaluation import judge_accepted, named_class, placed
 

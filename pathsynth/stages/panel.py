@@ -11,15 +11,18 @@ from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_gro
 
 
 def settings(context: PlanContext) -> dict[str, Any]:
+    """The split of real images that is scored, and the protocol."""
     return {"split": require_group(context.config.evaluate, "evaluate").split, "protocol": PROTOCOL}
 
 
 def parents(context: PlanContext) -> dict[str, str]:
+    """The data, the gate, the judge and the panel's judges."""
     classifiers = {name: context.identities[name] for name in ("gate", "judge", *panel_of(context.config))}
     return {"data": context.data.identity, **classifiers}
 
 
 def build(context: BuildContext, folder: Path) -> None:
+    """Write the scores of each classifier and the correlations of their errors to ``folder``."""
     from pathsynth.study.panel import write_panel_scores
 
     write_panel_scores(folder, context.built, context.data, context.config, panel_of(context.config))

@@ -13,14 +13,21 @@ from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_gro
 
 
 def settings(context: PlanContext) -> dict[str, Any]:
+    """All of the group pretrain but where its images are."""
     return require_group(context.config.pretrain, "pretrain").model_dump(mode="json", exclude={"root"})
 
 
 def parents(context: PlanContext) -> dict[str, str]:
+    """None: everything starts here."""
     return {}
 
 
 def build(context: BuildContext, folder: Path) -> None:
+    """Train the base into ``folder/base`` and write ``folder/result.json``.
+
+    Raises:
+        RequestError: ``cifar10.tar`` is missing in ``pretrain.root`` (else ``PATHSYNTH_DATA``, else the current folder), or damaged.
+    """
     from pathsynth.training.pretrain import pretrain_base, pretrain_metrics
 
     config = require_group(context.config.pretrain, "pretrain")

@@ -12,16 +12,19 @@ NEUTRAL: dict[str, Any] = {"canvas": None}
 
 
 def settings(context: PlanContext) -> dict[str, Any]:
+    """How real images are scored: the group evaluate without prompts, own metrics and panel, the canvas, and the protocol."""
     compared = require_group(context.config.evaluate, "evaluate").model_dump(mode="json", exclude={"prompts", "metrics", "judges"})
     return {**compared, "canvas": require_group(context.config.base, "base").canvas, "protocol": PROTOCOL}
 
 
 def parents(context: PlanContext) -> dict[str, str]:
+    """The data, the base, the judge and the gate."""
     classifiers = {name: context.identities[name] for name in ("judge", "gate")}
     return {"data": context.data.identity, "base": context.base.identity, **classifiers}
 
 
 def build(context: BuildContext, folder: Path) -> None:
+    """Write the judge's features of real images and the scores of both classifiers to ``folder``."""
     from pathsynth.study.evaluation import write_reference
 
     write_reference(folder, context.built["gate"], context.built["judge"], context.data, context.base, context.config)

@@ -161,4 +161,5 @@ def require_group(settings: _Settings | None, group: str) -> _Settings:
 
 
 def missing_group(group: str) -> RequestError:
+    """The error, for the caller to raise, of a configuration without ``group``; it names the remedy."""
     return RequestError(f"the configuration has no group {group}; choose one, as in {group}=<option>")

@@ -16,8 +16,10 @@ from pathsynth.sampling.gate import class_features, class_probabilities
 
 
 def acceptance_rules(gate: Classifier, data: DataSet, sampling: SamplingConfig) -> tuple[Rule, ...]:
-    """In the order in which they are asked: the class is the most probable; probable enough; above its own limit; far enough ahead;
-    no copy; the user's own.
+    """The rules, in the order in which they are asked.
+
+    The class is the most probable; it is probable enough, above its own limit, and far enough ahead; the image is no copy; and the user's
+    own rules.
 
     The bound of a copy is the distance below which 1% of the real val images lie to their nearest training image.
 

@@ -91,6 +91,7 @@ def _logger_faults(arguments: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
+    """Read a request from the input, check its classes, and print the faults as the last line of the output."""
     fields = json.load(sys.stdin)
     request = ClassRequest(**{**fields, "objects": [ObjectRequest(**named) for named in fields["objects"]]})
     with contextlib.redirect_stdout(sys.stderr):  # whatever a module prints as it is loaded

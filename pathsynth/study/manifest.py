@@ -177,6 +177,12 @@ def claim(folder: Path, seconds: float, wait: bool, check: Callable[[], None] = 
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest of a trial into its folder, in one step.
+
+    Raises:
+        OSError: the folder cannot be written.
+        ValueError: a number is not finite.
+    """
     write_json(folder / MANIFEST, manifest.to_json())
 
 

@@ -110,6 +110,7 @@ def lease_folder(folder: Path) -> Path:
 
 
 def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

@@ -57,6 +57,7 @@ class TrialRow:
 
 
 def trial_row(folder: Path) -> TrialRow:
+    """The line of a trial, from its state and its result. A result that cannot be read is the reason where there is no other."""
     state = read_state(folder)
     stage = state.stage if state.state != DONE else ""
     found, reason = {}, state.reason
@@ -110,6 +111,7 @@ def most_urgent(rows: Sequence[TrialRow], count: int) -> list[TrialRow]:
 
 
 def table_of(rows: Sequence[TrialRow]) -> Table:
+    """The table of the rows; a column of studies where there are several, and the scorer in the heading where there is one for all."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     several = len({row.study for row in rows}) > 1
     scorers = study_scorers(rows)

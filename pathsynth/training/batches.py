@@ -15,7 +15,9 @@ from pathsynth.training.steps import step_generator
 
 
 class LatentBatch(NamedTuple):
-    """``latents`` and ``noise`` float (N, C, h, w); ``captions`` int64 (N,), rows of the cache's prompts, or float (N, T, D), their
+    """What one training step learns from.
+
+    ``latents`` and ``noise`` float (N, C, h, w); ``captions`` int64 (N,), rows of the cache's prompts, or float (N, T, D), their
     embeddings; ``timesteps`` int64 (N,).
     """
 

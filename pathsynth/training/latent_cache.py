@@ -26,8 +26,10 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class CaptionTable:
-    """Captions that training images have of their own: ``rows`` int64 (N,), the place of each image's caption among
-    :attr:`LatentCache.prompts`; ``embeddings`` float32 (Q, T, D), mapped: of the Q prompts that follow those of the prompt book.
+    """Captions that training images have of their own.
+
+    ``rows`` int64 (N,): the place of each image's caption among :attr:`LatentCache.prompts`. ``embeddings`` float32 (Q, T, D), mapped: of
+    the Q prompts that follow those of the prompt book.
     """
 
     rows: Tensor

@@ -94,6 +94,7 @@ def check_optimizer(settings: Mapping[str, Any], *, magnitudes: bool, text_encod
     """Build the optimizer on small stand-ins for an adapter's tensors, so that a wrong setting is found before anything is trained.
 
     Args:
+        settings: as for :func:`build_optimizer`.
         magnitudes: the adapter has DoRA's vectors.
         text_encoder: the text encoder has an adapter, too.
 

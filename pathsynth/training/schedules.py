@@ -38,10 +38,11 @@ def constant(optimizer: Optimizer, warmup_steps: int = 0) -> LambdaLR:
 
 
 def build_schedule(settings: Mapping[str, Any], optimizer: Optimizer, slowed: float = 1.0) -> Schedule:
-    """The schedule that ``settings`` name, over an optimizer.
+    """The schedule that ``settings`` name.
 
     Args:
         settings: ``_target_`` and the class's arguments but its optimizer.
+        optimizer: whose rates it sets.
         slowed: factor of every rate, after a training that diverged.
 
     Raises:

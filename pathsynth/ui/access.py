@@ -41,6 +41,7 @@ def is_loopback(host: str) -> bool:
 
 
 def new_token() -> str:
+    """A random secret of 192 bits, safe in an address."""
     return secrets.token_urlsafe(24)
 
 

@@ -45,10 +45,13 @@ Key = tuple[int, int]
 
 
 def key_of(attempt: Attempt) -> Key:
+    """The index of its slot, and its number."""
     return attempt.slot.index, attempt.number
 
 
 class JobState(StrEnum):
+    """How far a job came. Waiting and drawing go on; the others are final."""
+
     WAITING = "waiting"
     DRAWING = "drawing"
     DONE = "done"
