@@ -57,6 +57,7 @@ _TARGETS = (0, 0.9, 0.95, 0.98)
 
 
 def main() -> None:
+    """Score what a pretrained set draws, write the file, and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--real", required=True, help="folder of pathmnist.npz, a subset or whole")
