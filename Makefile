@@ -3,7 +3,7 @@ BIN := .venv/bin
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 WANDB_MODE=offline
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test test-slow test-slurm test-browser test-sd15 frontend screenshots test-studies check clean
+.PHONY: help setup demo docs test test-slow test-ray test-slurm test-browser test-sd15 frontend screenshots test-studies check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -29,13 +29,16 @@ docs: setup  ## the documentation as a site, with references made from the progr
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 test: setup  ## tests that take seconds, two processes
-	$(ONE_THREAD) $(BIN)/pytest -n 2 -m "not slow and not browser and not slurm"
+	$(ONE_THREAD) $(BIN)/pytest -n 2 -m "not slow and not browser and not slurm and not ray"
 
 test-slow: setup  ## tests that take minutes: the whole loop at its smallest, a study killed at many moments
 	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadfile -m "slow and not browser" tests --deselect=tests/study/test_studies.py::test_a_study_runs_to_its_end_at_its_smallest --ignore=tests/study/test_sd15.py
 
 test-slurm: setup  ## trials as jobs of a real Slurm on this machine (apt-get install slurmctld slurmd slurm-client munge), as root, minutes
 	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slurm tests/clusters
+
+test-ray: setup  ## trials on two nodes of Ray on this machine, one of which is killed, two minutes
+	$(ONE_THREAD) $(BIN)/pytest -n 0 -m ray tests/clusters
 
 test-browser: setup  ## pages, atlas and the live page in Chromium (apt-get install chromium), a minute
 	@command -v chromium > /dev/null || { echo "no chromium; install it: apt-get install chromium" >&2; exit 1; }

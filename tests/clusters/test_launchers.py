@@ -59,6 +59,6 @@ def test_a_failure_stops_a_sweep_ctrl_c_stops_it_and_the_same_command_goes_on(pa
     pathsynth.told = {}
     ended = pathsynth.run(*sweep)
     assert ended.code == 0, ended.err
-    table = [line.split()[:2] for line in ended.out.splitlines() if line.startswith("rank=") and "n = 90" in line]
+    table = [line.split()[:2] for line in ended.out.splitlines() if line.startswith("rank=") and "n=90" in line]
     assert [(trial.partition("-")[0], state) for trial, state in table] == [("rank=4", "done"), ("rank=1", "done"), ("rank=16", "done")]
     assert len([line for line in pathsynth.made if line.startswith("gate")]) == 1
