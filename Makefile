@@ -37,7 +37,7 @@ test-slow: setup  ## tests that take minutes: the whole loop at its smallest, a 
 test-slurm: setup  ## trials as jobs of a real Slurm on this machine (apt-get install slurmctld slurmd slurm-client munge), as root, minutes
 	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slurm tests/clusters
 
-test-ray: setup  ## trials on two nodes of Ray on this machine, one of which is killed, two minutes
+test-ray: setup  ## one scenario under four launchers, and trials on two nodes of Ray of which one is killed, four minutes
 	$(ONE_THREAD) $(BIN)/pytest -n 0 -m ray tests/clusters
 
 test-browser: setup  ## pages, atlas and the live page in Chromium (apt-get install chromium), a minute

@@ -11,7 +11,7 @@ import pytest
 from pathsynth.study.state import read_state
 from tests.clusters.conftest import RayNodes, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
 
 LAUNCHERS = {
     "basic": [],
