@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.records import format_score
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.study.eta import study_progress
 from pathsynth.study.manifest import manifest_of
@@ -89,7 +90,6 @@ def cells(row: TrialRow, scorer: str) -> tuple[str, ...]:
     came = row.came
     counts = row.state == RUNNING and came.step is not None
     score = row.score(scorer)
-    shown = "" if not score else f"{score.value:.3f}" if score.low is None else f"{score.value:.3f} ({score.low:.3f}–{score.high:.3f})"
     left = row.stage_seconds_left
     return (
         row.name,
@@ -98,12 +98,12 @@ def cells(row: TrialRow, scorer: str) -> tuple[str, ...]:
         f"{came.step} of {came.steps} {came.detail}" if counts else "",
         f"{came.rate:.3g}/s" if counts and came.rate else "",
         duration(left) if left is not None else "",
-        shown,
+        format_score(score) if score else "",
         row.reason,
     )
 
 
-HEADINGS = ("trial", "state", "stage", "step", "rate", "left in the stage", "before-filter F1", "reason")
+HEADINGS = ("trial", "state", "stage", "step", "rate", "left in the stage", "macro-F1 before filtering", "reason")
 
 
 def scorer_of(study: WatchedStudy) -> str:

@@ -54,7 +54,7 @@ def test_each_study_has_its_trials_with_step_rate_and_time_left(root: Path):
     assert (other.name, other.running, other.has_scores) == ("other", False, False)
     assert (rank.name, rank.running, rank.has_scores) == ("rank", True, True)
     done, running = (cells(row, scorer_of(rank)) for row in rank.rows)
-    assert done == ("a", "done", "", "", "", "", "0.500 (0.400–0.600)", "")
+    assert done == ("a", "done", "", "", "", "", "0.500 [0.400, 0.600] n=90", "")
     assert running == ("b", "running", "finetune", "30 of 90 steps", "0.5/s", "2 min", "", "")
     assert cells(other.rows[0], "gate")[-1] == "out of memory" and "1 of 2 done, 1 running" in rank.line
     assert watched(root / "nothing") == [] and [s.name for s in watched(root / "rank")] == ["rank"]
