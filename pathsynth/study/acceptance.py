@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
 from pathsynth.config import SamplingConfig
 from pathsynth.config.objects import build_object
@@ -13,6 +13,7 @@ from pathsynth.metrics.thresholds import precision_thresholds
 from pathsynth.models.classifier import Classifier
 from pathsynth.sampling.acceptance_rules import AtLeast, AtLeastByClass, Leads, MostProbable, NoCopy, Rule
 from pathsynth.sampling.gate import class_features, class_probabilities
+from pathsynth.vocabulary.labels import LabelSpace
 
 
 def acceptance_rules(gate: Classifier, data: DataSet, sampling: SamplingConfig) -> tuple[Rule, ...]:
@@ -43,13 +44,18 @@ def _precise(gate: Classifier, data: DataSet, target: float) -> AtLeastByClass:
     """Limits set on the half of val that chose nothing, or on all of it where it is too small to be halved."""
     held_out = data.assessment("val") or data.split("val")
     limits = precision_thresholds(class_probabilities(gate, held_out.images), held_out.labels, target)
-    print(_line(limits, data, len(held_out), target), flush=True)
     return AtLeastByClass(tuple(float(limit) for limit in limits), target)
 
 
-def _line(limits: np.ndarray, data: DataSet, images: int, target: float) -> str:
-    limited = ", ".join(f"{c.slug} {limits[c.index]:.2f}" for c in data.space.classes if limits[c.index] > 0)
-    return f"gate: least probabilities for a precision of {target:g} on {images} real val images: {limited or 'none is needed'}"
+def format_limits(rules: Sequence[Rule], space: LabelSpace) -> list[str]:
+    """A line on the limits that a wanted precision gave each class, where there are any."""
+    found = [rule for rule in rules if isinstance(rule, AtLeastByClass)]
+    return [f"gate: least probabilities for a precision of {rule.target:g} on real val images: {_limited(rule, space)}" for rule in found]
+
+
+def _limited(rule: AtLeastByClass, space: LabelSpace) -> str:
+    limited = [f"{c.slug} {rule.thresholds[c.index]:.2f}" for c in space.classes if rule.thresholds[c.index] > 0]
+    return ", ".join(limited) or "none is needed"
 
 
 def own_rules(sampling: SamplingConfig) -> tuple[Rule, ...]:

@@ -33,7 +33,7 @@ from pathsynth.sampling.generation import retry_strategy
 from pathsynth.stages.classifier import trains_classifier
 from pathsynth.stages.finetune import finetune_job
 from pathsynth.stages.stage import StagePlan, require_group
-from pathsynth.study.acceptance import acceptance_rules, own_rules
+from pathsynth.study.acceptance import acceptance_rules, format_limits, own_rules
 from pathsynth.study.evaluation import ImageSet, first_rejected, format_scores, log_result, named_class, named_metrics, placed
 from pathsynth.study.manifest import add_optimizer
 from pathsynth.study.plan import Plan, listed_stages, next_stage
@@ -162,7 +162,11 @@ class Trial:
     def gate(self) -> Gate:
         sampling = require_group(self.config.sampling, "sampling")
         classifier = load_classifier(self.made("gate"), self.data.space, named_class(self.config.gate))
-        return Gate(placed(classifier), acceptance_rules(classifier, self.data, sampling), sampling.deterministic)
+        placed(classifier)
+        rules = acceptance_rules(classifier, self.data, sampling)
+        for line in format_limits(rules, self.data.space):
+            print(line, flush=True)
+        return Gate(classifier, rules, sampling.deterministic)
 
     @cached_property
     def logger(self) -> Logger | None:

@@ -9,10 +9,10 @@ from pathsynth.config import DataConfig, SamplingConfig
 from pathsynth.data.catalogue import open_data
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.classifier import Classifier, ClassifierSpec
-from pathsynth.sampling.acceptance_rules import AtLeast, Leads, MostProbable, NoCopy, Seen
+from pathsynth.sampling.acceptance_rules import AtLeast, AtLeastByClass, Leads, MostProbable, NoCopy, Seen
 from pathsynth.sampling.gate import Gate, class_probabilities
 from pathsynth.sampling.slots import Slot, Stream, attempt_at
-from pathsynth.study.acceptance import acceptance_rules
+from pathsynth.study.acceptance import acceptance_rules, format_limits
 
 PLAIN = SamplingConfig(steps=2, guidance=2.0, batch_size=8, seed=0, attempts=2, threshold=0.0)
 
@@ -31,7 +31,7 @@ def test_a_planted_copy_is_rejected_and_most_real_images_are_not():
     assert sum(reason is not None for reason in reasons[3:]) <= 1
 
 
-def test_a_wanted_precision_sets_a_limit_for_each_class_on_real_val_images(capsys):
+def test_a_wanted_precision_sets_a_limit_for_each_class_on_real_val_images():
     data = open_data(DataConfig(name="phantom", size=32, seed=0, n_train=60, n_val=90, n_test=9))
     gate = Classifier(ClassifierSpec("resnet10t", 32, "stock", data.space.slugs, data.space.name)).eval()
     rule = acceptance_rules(gate, data, PLAIN.model_copy(update={"precision_target": 0.9}))[1]
@@ -42,7 +42,11 @@ def test_a_wanted_precision_sets_a_limit_for_each_class_on_real_val_images(capsy
     for label in np.unique(answers):
         own = kept & (answers == label)
         assert not own.any() or right[own].mean() >= 0.9
-    assert "least probabilities for a precision of 0.9 on 45 real val images" in capsys.readouterr().out
+    (line,) = format_limits([MostProbable(), rule], data.space)
+    assert line.startswith("gate: least probabilities for a precision of 0.9 on real val images: ")
+    assert all((c.slug in line) == (rule.thresholds[c.index] > 0) for c in data.space.classes)
+    assert format_limits([AtLeastByClass((0.0,) * 9, 0.9)], data.space)[0].endswith("none is needed")
+    assert format_limits([MostProbable()], data.space) == []
     sure = Seen(np.full(9, 0.1))
     assert rule.slack(sure, 3) == pytest.approx(0.1 - rule.thresholds[3])
     assert rule.reason == "probability below what a precision of 0.9 needs"
