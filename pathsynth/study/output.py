@@ -68,9 +68,8 @@ def name_lines(name: str) -> None:
 def _with_name(stream: TextIO, name: str) -> TextIO:
     if not isinstance(stream, io.TextIOWrapper):
         return stream
-    options = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
-    encoding, errors = stream.encoding, stream.errors
-    named = _NamedLines(stream.detach(), encoding=encoding, errors=errors, **options)  # type: ignore[arg-type]
+    encoding, errors, by_line, at_once = stream.encoding, stream.errors, stream.line_buffering, stream.write_through
+    named = _NamedLines(stream.detach(), encoding=encoding, errors=errors, line_buffering=by_line, write_through=at_once)
     named.line_name = name
     return named
 
@@ -82,8 +81,8 @@ def _dropping(stream: TextIO | None, descriptor: int) -> TextIO:
         stream.flush()
     raw = _Dropping(descriptor)
     buffer = raw if stream.write_through else io.BufferedWriter(raw)
-    options = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
-    return io.TextIOWrapper(buffer, encoding=stream.encoding, errors=stream.errors, **options)  # type: ignore[arg-type]
+    by_line, at_once = stream.line_buffering, stream.write_through
+    return io.TextIOWrapper(buffer, encoding=stream.encoding, errors=stream.errors, line_buffering=by_line, write_through=at_once)
 
 
 def _raw(stream: io.TextIOWrapper) -> object:

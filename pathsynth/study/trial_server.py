@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
         elif _fork(channel, descriptors) == 0:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             for folder in folders:
-                folder.__init__()  # type: ignore[misc]  # a new place for who holds it
+                TemporaryDirectory.__init__(folder)  # a new place for who holds it
             return _carry_out(request["folder"], request["variables"], watched)
 
 

@@ -26,7 +26,7 @@ def arrays(size: int = 28) -> Arrays:
 
 
 def write(folder: Path, content: Arrays, name: str = "pathmnist.npz") -> Path:
-    np.savez_compressed(folder / name, **content)  # type: ignore[arg-type]
+    np.savez_compressed(folder / name, **content)
     return folder / name
 
 

@@ -32,7 +32,7 @@ def described(folder: Path, command: str, overrides: list[str], **config: dict) 
 
 def generated(folder: Path, judged: bool = True, **kinds: object) -> Path:
     """A set of three images of each class, the first after a rejected attempt; of mucus none. The judge names one of debris otherwise."""
-    write_set(folder, SLUGS, empty=("mucus",), **kinds)  # type: ignore[arg-type]
+    write_set(folder, SLUGS, empty=("mucus",), **kinds)
     if judged:
         table = pd.read_parquet(folder / "attempts.parquet")
         table = table[table.accepted]

@@ -27,7 +27,7 @@ def ask(access: Access, kind: str = "http", path: str = "/", query: str = "", **
 
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": kind, "path": path, "query_string": query.encode(), "headers": pairs}
-    asyncio.run(Guard(reached, access)(scope, None, send))  # type: ignore[arg-type]
+    asyncio.run(Guard(reached, access)(scope, None, send))
     first = sent[0]
     if first["type"] == "websocket.accept":
         return 101, {}

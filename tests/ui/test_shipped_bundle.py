@@ -86,7 +86,7 @@ def test_a_preview_comes_near_to_the_image(engine: Engine):
     name = engine.open_session()
     engine.submit(name, DrawRequest(MUSCLE.prompt, "smooth-muscle", n=1, attempts=1, seed=3))
     preview, end = None, time.monotonic() + PATIENCE
-    while not (told := engine.snapshot(name)).state.over and time.monotonic() < end:  # type: ignore[union-attr]
+    while not (told := engine.snapshot(name)).state.over and time.monotonic() < end:
         preview = engine.image(name, (0, 0)) if told.progress and told.progress.evaluations == 9 else preview
         time.sleep(0.01)
     (drawn,) = engine.wait(name, PATIENCE).drawn
