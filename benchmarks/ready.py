@@ -45,12 +45,11 @@ from pathsynth.sampling.attempts import AttemptRow, read_attempts
 from pathsynth.sampling.draw import drawer
 from pathsynth.sampling.gate import Gate, class_probabilities
 from pathsynth.sampling.generation import generate_set
-from pathsynth.sampling.pictures import read_png
 from pathsynth.sampling.slots import Stream, slots_of
 from pathsynth.study.acceptance import acceptance_rules
 from pathsynth.study.evaluation import ImageSet
 from pathsynth.study.job import check
-from pathsynth.study.panel import score_by_panel
+from pathsynth.study.panel import answers_of, score_by_panel
 
 _TARGETS = (0, 0.9, 0.95, 0.98)
 """Wanted precisions of the gate; 0: none."""
@@ -121,10 +120,9 @@ def measure(
     metrics = evaluate_set(rows, folder, classifiers["judge"], data, reference, config.seed).metrics
     panel, last = judges.loaded(data)
     images = ImageSet(tuple(rows), folder)
-    if panel:
-        metrics += score_by_panel(images, panel, data, config.seed, "canonical").metrics
-    if last:
-        metrics += tuple(m for m in score_by_panel(images, last, data, config.seed, "canonical").metrics if m.scorer in last)
+    for some in filter(None, (panel, last)):
+        scored = score_by_panel(images, some, data, config.seed, "canonical").metrics
+        metrics += tuple(m for m in scored if some is panel or m.scorer in last)  # one judge alone is no panel
     classifiers |= panel | last
     report = {
         "machine": machine(),
@@ -175,8 +173,8 @@ def _of_precision(
     if not panel or held_out is None:
         return {}
     known = class_probabilities(gate, held_out.images)
-    labels, pictures = np.array([r.label for r in first]), np.stack([read_png(folder / r.image) for r in first if r.image])
-    votes = np.stack([class_probabilities(judge, pictures).argmax(axis=1) for judge in panel.values()])
+    labels = np.array([r.label for r in first])
+    votes = np.stack([said.argmax(axis=1) for said in answers_of(panel, first, folder, len(data.space)).values()])
     sureness = np.array([r.probabilities for r in first])
     figures = {}
     for target in _TARGETS:

@@ -69,22 +69,17 @@ def panel_evaluation(
 
 
 def score_by_panel(images: ImageSet, judges: Mapping[str, Classifier], data: DataSet, seed: int, prompts: str) -> Evaluation:
-    """First attempts and accepted images by every judge, and by the panel as a whole.
+    """First attempts and accepted images by every judge, and by the panel as a whole; most are both, and each is judged once.
 
     ``judges``: by their names as scorers, one at least.
     """
-    first, accepted = [r for r in images.rows if r.attempt == 0], [r for r in images.rows if r.accepted]
+    rows = [r for r in images.rows if r.attempt == 0 or r.accepted]
+    labels, answers = np.array([r.label for r in rows], dtype=np.int64), answers_of(judges, rows, images.folder, len(data.space))
+    sets = {BEFORE: np.array([r.attempt == 0 for r in rows], dtype=bool), AFTER: np.array([r.accepted for r in rows], dtype=bool)}
     found = [
-        evaluate_panel(
-            np.array([r.label for r in rows], dtype=np.int64),
-            {name: _answers(judge, rows, images.folder, len(data.space)) for name, judge in judges.items()},
-            data,
-            seed,
-            stage=stage,
-            prompts=prompts,
-        )
-        for stage, rows in ((BEFORE, first), (AFTER, accepted))
-        if rows
+        evaluate_panel(labels[own], {name: said[own] for name, said in answers.items()}, data, seed, stage=stage, prompts=prompts)
+        for stage, own in sets.items()
+        if own.any()
     ]
     metrics = tuple(metric for evaluation in found for metric in evaluation.metrics)
     return Evaluation(metrics, (), {key: matrix for evaluation in found for key, matrix in evaluation.confusions.items()})
@@ -95,14 +90,23 @@ def _score(folder: Path, config: AnyClassifier, data: DataSet, splits: Sequence[
     return score_classifier(classifier, data, dict.fromkeys(splits), config.seed)
 
 
-def _answers(judge: Classifier, rows: Sequence[AttemptRow], folder: Path, classes: int) -> np.ndarray:
-    """Float64 (N, C): a judge's probabilities, NaN for an attempt without a picture."""
-    found = np.full((len(rows), classes), np.nan)
-    whole = [place for place, row in enumerate(rows) if row.image]
-    if whole:
-        pictures = np.stack([read_png(folder / path) for row in rows if (path := row.image)])
-        found[whole] = class_probabilities(judge, pictures)
-    return found
+def answers_of(
+    judges: Mapping[str, Classifier], rows: Sequence[AttemptRow], folder: Path, classes: int
+) -> dict[str, np.ndarray]:
+    """Each judge's probabilities of N attempts, float64 (N, C), by its name; a row of NaN for an attempt without a picture.
+
+    Args:
+        judges: by their names.
+        rows: the attempts.
+        folder: where the rows' image paths start.
+        classes: C.
+    """
+    whole = np.array([bool(row.image) for row in rows], dtype=bool)
+    pictures = [read_png(folder / path) for row in rows if (path := row.image)]
+    answers = {name: np.full((len(rows), classes), np.nan) for name in judges}
+    for name, judge in judges.items() if pictures else ():
+        answers[name][whole] = class_probabilities(judge, np.stack(pictures))
+    return answers
 
 
 def _common_errors(scores: Mapping[str, ClassifierScores], split: str, data: str, seed: int) -> list[Metric]:

@@ -15,6 +15,8 @@ from pathsynth.models.classifier import ClassifierSpec
 from pathsynth.report.glossary import metric_terms
 from pathsynth.sampling.attempts import AttemptRow
 from pathsynth.sampling.pictures import save_png
+from pathsynth.study.evaluation import ImageSet
+from pathsynth.study.panel import score_by_panel
 from pathsynth.vocabulary.labels import COLORECTAL
 from pathsynth.vocabulary.prompts import colorectal_prompts
 
@@ -227,3 +229,29 @@ def test_a_class_is_compared_with_the_real_images_of_that_class(tmp_path, real):
 def test_a_class_with_few_images_is_not_compared(found):
     metrics, _ = found
     assert ("kid", BEFORE, "judge", "adipose") in metrics and ("kid", AFTER, "judge", "background") not in metrics
+
+
+def test_a_panel_judges_each_image_once_and_scores_first_attempts_and_accepted_ones_apart(tmp_path, real):
+    shown = []
+
+    class Counting(BrightnessJudge):
+        def probabilities(self, images):
+            shown.append(len(images))
+            return super().probabilities(images)
+
+    class Contrary(BrightnessJudge):
+        def forward(self, images):
+            return -super().forward(images)
+
+    # the first slot is right at once, the second at its second attempt, the third never; one image is broken
+    plan = [(0, 0, 0, 50, 0), (0, 1, 0, 200, 1), (0, 1, 1, 60, 0), (1, 0, 0, 90, 0), (1, 1, 0, None, -1)]
+    images = ImageSet(tuple(rows(tmp_path, plan)), tmp_path)
+    found = score_by_panel(images, {"judge_a": Counting(), "judge_b": Contrary()}, real, 0, "canonical")
+    assert shown == [4], "three first attempts and a second one have a picture"
+    accuracy = {(m.stage, m.scorer): (m.value, m.n) for m in found.metrics if m.metric == "accuracy"}
+    assert accuracy[BEFORE, "judge_a"] == (0.25, 4)
+    assert accuracy[BEFORE, "judge_b"] == (0.5, 4)
+    assert accuracy[BEFORE, "panel_mean"] == (0.375, 4)
+    assert accuracy[AFTER, "judge_a"] == (1.0, 2)
+    assert accuracy[AFTER, "panel_worst"] == (0.0, 2)
+    assert set(found.confusions) == {f"{stage}/{who}" for stage in (BEFORE, AFTER) for who in ("judge_a", "judge_b", "panel_majority")}
