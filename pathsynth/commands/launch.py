@@ -7,6 +7,7 @@ import sys
 import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
@@ -97,6 +98,9 @@ def _launch(command: str, arguments: Sequence[str]) -> int:
         application()
     except KeyboardInterrupt:
         ask_to_stop()
+    except BrokenExecutor:  # Ctrl-C reaches joblib's workers, too, and breaks one that is just taking its job
+        if not asked_to_stop():
+            raise
     return close(outcomes, asked_to_stop())
 
 

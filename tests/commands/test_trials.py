@@ -189,6 +189,24 @@ def test_ctrl_c_stops_a_multirun_and_the_same_command_goes_on(pathsynth):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.1, 0.3, 0.5, 0.6, 0.7])
+def test_ctrl_c_that_reaches_joblibs_worker_as_it_takes_a_job_is_an_interruption(pathsynth, seconds):
+    """A terminal sends it to all of its processes, and a worker that is just taking its job breaks by it."""
+    sweep = ("-m", "lora.rank=4,1,16,8", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    pathsynth.told = {"1": {"finetune": "wait"}}
+    process = pathsynth.start("run", f"base.path={pathsynth.base}", "tracking=none", *sweep)
+    pathsynth.wait_for("finetune 1")
+    pathsynth.wait_for("evaluate 4")
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, (out, err)
+    assert pathsynth.state("rank=1-")["state"] == "interrupted"
+    pathsynth.told = {}
+    assert pathsynth.run(*sweep).code == 0
+
+
+@pytest.mark.slow
 def test_sigterm_stops_a_trial_in_every_stage(pathsynth):
     for rank, stage in enumerate(STAGES, start=1):
         pathsynth.told = {str(rank): {stage: "wait"}}
