@@ -32,7 +32,7 @@ test: setup  ## tests that take seconds, two processes
 	$(ONE_THREAD) $(BIN)/pytest -n 2 -m "not slow and not browser and not slurm and not ray"
 
 test-slow: setup  ## tests that take minutes: the whole loop at its smallest, a study killed at many moments
-	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadfile -m "slow and not browser" tests --deselect=tests/study/test_studies.py::test_a_study_runs_to_its_end_at_its_smallest --ignore=tests/study/test_sd15.py
+	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadfile -m "slow and not browser" tests --deselect=tests/studies/test_studies.py::test_a_study_runs_to_its_end_at_its_smallest --ignore=tests/studies/test_sd15.py
 
 test-slurm: setup  ## trials as jobs of a real Slurm on this machine (apt-get install slurmctld slurmd slurm-client munge), as root, minutes
 	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slurm tests/clusters
@@ -52,10 +52,10 @@ screenshots: setup  ## README's pictures of the dashboard; FOLDER=multirun/<stud
 	$(BIN)/python tests/report/screenshots.py $(FOLDER)
 
 test-sd15: setup  ## the real path at the size of Stable Diffusion 1.5, random weights, about 10 GB; TILES=<folder of 224 px tiles>
-	WANDB_MODE=offline TILES=$(TILES) $(BIN)/pytest -n 0 -s tests/study/test_sd15.py
+	WANDB_MODE=offline TILES=$(TILES) $(BIN)/pytest -n 0 -s tests/studies/test_sd15.py
 
 test-studies: setup  ## every shipped study at its smallest, minutes each
-	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slow tests/study/test_studies.py
+	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slow tests/studies/test_studies.py
 
 check: setup  ## lint and type check
 	$(BIN)/ruff check .

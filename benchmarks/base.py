@@ -26,16 +26,16 @@ from torch import Tensor
 from benchmarks.machine import machine
 from pathsynth.config import ClassifierConfig, DataConfig
 from pathsynth.config.shipped import assets_folder
-from pathsynth.data.captions import HUES, hue_degrees
 from pathsynth.data.catalogue import open_data
-from pathsynth.data.cifar import CIFAR_CLASSES, read_cifar
 from pathsynth.data.dataset import DataSet, LabelledImages
 from pathsynth.data.tensors import crop_to, pad_to, to_float, to_uint8
 from pathsynth.ledger.atomic import write_json
 from pathsynth.metrics.agreement import agreement, wilson
-from pathsynth.models.autoencoder import PatchProjection, fit_projection, reconstruct_linearly
 from pathsynth.models.base import Base, load_base
 from pathsynth.models.classifier import Classifier, load_classifier
+from pathsynth.pretraining.autoencoder import PatchProjection, fit_projection, reconstruct_linearly
+from pathsynth.pretraining.captions import HUES, hue_degrees
+from pathsynth.pretraining.cifar import CIFAR_CLASSES, read_cifar
 from pathsynth.sampling.draw import CandidateDrawer
 from pathsynth.sampling.gate import class_probabilities
 from pathsynth.sampling.slots import Stream, attempt_at, slots_of

@@ -32,7 +32,7 @@ from pathsynth.models.classifier import load_classifier
 from pathsynth.sampling.draw import drawer
 from pathsynth.sampling.gate import class_features, class_probabilities
 from pathsynth.sampling.slots import Stream, attempt_at, slots_of
-from pathsynth.study.manifest import read_manifest
+from pathsynth.studies.trials.manifest import read_manifest
 from pathsynth.training.batches import BatchPlan
 from pathsynth.training.latent_cache import LatentCache, load_cache
 from pathsynth.training.lora_module import FinetuneParts, LoraFinetuning

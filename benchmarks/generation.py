@@ -45,8 +45,8 @@ from pathsynth.sampling.gate import Gate
 from pathsynth.sampling.generation import route_of
 from pathsynth.sampling.rejection import sample_until_accepted
 from pathsynth.sampling.slots import Slot, Stream, attempt_at, slots_of
-from pathsynth.study.acceptance import acceptance_rules
-from pathsynth.study.manifest import read_manifest
+from pathsynth.studies.execution.acceptance import acceptance_rules
+from pathsynth.studies.trials.manifest import read_manifest
 
 OURS, PAPER, FILTER = "ours", "paper", "batched_filter"
 

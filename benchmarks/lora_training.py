@@ -53,7 +53,7 @@ from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import write_json
 from pathsynth.models.base import Base, load_base
 from pathsynth.models.lora import attach
-from pathsynth.study.job import Checked, check
+from pathsynth.studies.planning.check import Checked, check
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, design, finetune
 from pathsynth.training.latent_cache import LatentCache, build_cache, load_cache
 

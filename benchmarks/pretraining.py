@@ -24,9 +24,9 @@ from omegaconf import OmegaConf
 
 from pathsynth.config import PretrainConfig
 from pathsynth.config.shipped import assets_folder, conf_folder
-from pathsynth.data.cifar import read_cifar
-from pathsynth.models.tiny import save_pipeline
-from pathsynth.training.pretrain import BaseParts, autoencoder_phantoms, denoiser_of, fit_averaged, fresh_parts
+from pathsynth.pretraining.cifar import read_cifar
+from pathsynth.pretraining.pipeline import save_pipeline
+from pathsynth.pretraining.pretrain import BaseParts, autoencoder_phantoms, denoiser_of, fit_averaged, fresh_parts
 
 
 class KeepBases(pl.Callback):

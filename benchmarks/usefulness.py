@@ -33,7 +33,7 @@ from pathsynth.ledger.records import read_result
 from pathsynth.metrics.colour import fit_colour
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
 from pathsynth.sampling.pictures import read_png
-from pathsynth.study.manifest import read_manifest
+from pathsynth.studies.trials.manifest import read_manifest
 from pathsynth.training.classifier import train_classifier
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pathsynth import __version__
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.interruption import SIGNALS
-from pathsynth.study.output import drop_unread_output
+from pathsynth.studies.execution.output import drop_unread_output
 
 if TYPE_CHECKING:
     import typer

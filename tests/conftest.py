@@ -69,9 +69,9 @@ def small_base_folder(tmp_path_factory) -> Path:
     """A base of the embedded architecture at its smallest, with random weights, in diffusers layout."""
     import torch
 
-    from pathsynth.models.autoencoder import fit_projection, linear_autoencoder
-    from pathsynth.models.text import text_encoder, word_tokenizer
-    from pathsynth.models.tiny import TEXT_WIDTH, save_pipeline, tiny_unet
+    from pathsynth.pretraining.autoencoder import fit_projection, linear_autoencoder
+    from pathsynth.pretraining.pipeline import TEXT_WIDTH, save_pipeline, tiny_unet
+    from pathsynth.pretraining.text_encoder import text_encoder, word_tokenizer
     from pathsynth.vocabulary.words import whole_words
 
     torch.manual_seed(0)
@@ -237,7 +237,7 @@ def swept(tmp_path, monkeypatch):
     from hydra.core.plugins import Plugins
 
     from pathsynth.__main__ import dispatch
-    from pathsynth.study import job
+    from pathsynth.studies.execution import job
 
     Plugins.instance()  # loads the plugins' modules anew, so it comes before the class is looked up
     from hydra_plugins.pathsynth.sweeper import TrialSweeper

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from hydra_plugins.pathsynth.sweeper import Job, TrialSweeper
 
 if TYPE_CHECKING:
-    from pathsynth.study.search import Proposal, Search, Space
+    from pathsynth.studies.planning.search import Proposal, Search, Space
 
 
 class OptunaSweeper(TrialSweeper):
@@ -32,11 +32,11 @@ class OptunaSweeper(TrialSweeper):
         _require_optuna()
         from pathsynth.config import StudyConfig
         from pathsynth.config.search import search_config
-        from pathsynth.study.job import check
-        from pathsynth.study.outcomes import pass_over_busy
-        from pathsynth.study.search import Search, parse_space, refuse_idle_pruner
-        from pathsynth.study.sweep_plan import check_jobs
-        from pathsynth.study.swept_values import check_swept_values
+        from pathsynth.studies.planning.check import check
+        from pathsynth.studies.planning.search import Search, parse_space, refuse_idle_pruner
+        from pathsynth.studies.planning.sweep_plan import check_jobs
+        from pathsynth.studies.planning.swept_values import check_swept_values
+        from pathsynth.studies.trials.outcomes import pass_over_busy
 
         assert self.config is not None and self.hydra_context is not None
         self._check_launcher()
@@ -91,7 +91,7 @@ class OptunaSweeper(TrialSweeper):
 
     def _carried_out(self, proposals: Sequence[Proposal], jobs: Sequence[Job], search: Search, turn: int) -> list[Any]:
         """What became of each job; None for one that another process carries out, or that was not begun."""
-        from pathsynth.study.outcomes import read_outcome, write_searched
+        from pathsynth.studies.trials.outcomes import read_outcome, write_searched
 
         places = range(len(self._made), len(self._made) + len(jobs))
         self._made += jobs
@@ -102,7 +102,7 @@ class OptunaSweeper(TrialSweeper):
 
     def _goes_on(self, proposal: Proposal, outcome: Any, folders: dict[int, list[Path]], search: Search, turn: int, last: bool) -> bool:
         """Whether the proposal's next seed is to be tried; where not, and its end is known, the search is told."""
-        from pathsynth.study.state import DONE, FAILED, PRUNED, read_state
+        from pathsynth.studies.trials.state import DONE, FAILED, PRUNED, read_state
 
         if outcome is None or outcome.busy:
             return False
@@ -131,7 +131,7 @@ class OptunaSweeper(TrialSweeper):
         return True
 
     def _stopped(self) -> bool:
-        from pathsynth.study.stopping import raise_if_asked, stopped_by_failure
+        from pathsynth.studies.trials.stopping import raise_if_asked, stopped_by_failure
 
         raise_if_asked()
         return stopped_by_failure()

@@ -16,7 +16,7 @@ from hydra_plugins.pathsynth.prepared import PreparedLauncher
 
 if TYPE_CHECKING:
     from pathsynth.config.ray import RayConfig
-    from pathsynth.study.ray_cluster import RayCluster
+    from pathsynth.studies.execution.ray_cluster import RayCluster
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class RayLauncher(PreparedLauncher):
         self.config, self.hydra_context, self.task_function = config, hydra_context, task_function
 
     def check(self) -> None:
-        from pathsynth.study.ray_cluster import require_ray, this_machine
+        from pathsynth.studies.execution.ray_cluster import require_ray, this_machine
 
         config = self._ray
         require_ray()
@@ -54,14 +54,14 @@ class RayLauncher(PreparedLauncher):
         self._prepared = True
 
     def at_once(self) -> int:
-        from pathsynth.study.ray_cluster import this_machine
+        from pathsynth.studies.execution.ray_cluster import this_machine
 
         known = self._connected or self._ray.address
         return self._ray.at_once(self._cluster().nodes() if known else [this_machine()])
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         self.prepare()
-        from pathsynth.study.ray_jobs import Job, RayJobs
+        from pathsynth.studies.execution.ray_jobs import Job, RayJobs
 
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
@@ -77,7 +77,7 @@ class RayLauncher(PreparedLauncher):
         return self.hydra_context.config_loader.load_sweep_config(self.config, list(job.overrides))
 
     def _cluster(self) -> RayCluster:
-        from pathsynth.study.ray_cluster import RayCluster
+        from pathsynth.studies.execution.ray_cluster import RayCluster
 
         if self._connected is None:
             self._connected = RayCluster(self._ray, verbose=self.config.hydra.verbose is not False)

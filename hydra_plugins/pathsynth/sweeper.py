@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from hydra_plugins.pathsynth.prepared import PreparedLauncher
 
 if TYPE_CHECKING:
-    from pathsynth.study.override_cache import OverrideCache
+    from pathsynth.studies.planning.override_cache import OverrideCache
 
 Job = Sequence[str]
 
@@ -36,11 +36,11 @@ class TrialSweeper(BasicSweeper):
 
     def _swept(self, arguments: list[str]) -> Any:
         from pathsynth.config import StudyConfig
-        from pathsynth.study.composed import ComposedJobs
-        from pathsynth.study.dry_run import show_dry_run
-        from pathsynth.study.job import check
-        from pathsynth.study.outcomes import pass_over_busy
-        from pathsynth.study.sweep_plan import announce, check_jobs, sweep_plan
+        from pathsynth.studies.planning.check import check
+        from pathsynth.studies.planning.composed import ComposedJobs
+        from pathsynth.studies.planning.dry_run import show_dry_run
+        from pathsynth.studies.planning.sweep_plan import announce, check_jobs, sweep_plan
+        from pathsynth.studies.trials.outcomes import pass_over_busy
 
         assert self.config is not None and self.hydra_context is not None
         self._check_launcher()
@@ -80,7 +80,7 @@ class TrialSweeper(BasicSweeper):
 
     def _at_once(self) -> int:
         """How many trials the launcher runs at once."""
-        from pathsynth.study.job import trials_at_once
+        from pathsynth.studies.planning.workers import trials_at_once
 
         assert self.config is not None
         return self.launcher.at_once() if isinstance(self.launcher, PreparedLauncher) else trials_at_once(self.config.hydra)
@@ -91,7 +91,7 @@ class TrialSweeper(BasicSweeper):
         Raises:
             RequestError: an override sweeps over nothing, or over other values than it names.
         """
-        from pathsynth.study.swept_values import check_swept_values
+        from pathsynth.studies.planning.swept_values import check_swept_values
 
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
@@ -106,7 +106,7 @@ class TrialSweeper(BasicSweeper):
         return accept_plus(super()._parse_config())
 
     def _override_cache(self) -> OverrideCache:
-        from pathsynth.study.override_cache import OverrideCache, tree_digest
+        from pathsynth.studies.planning.override_cache import OverrideCache, tree_digest
 
         assert self.config is not None and self.hydra_context is not None
         elements = self.hydra_context.config_loader.get_search_path().get_path()
@@ -115,7 +115,7 @@ class TrialSweeper(BasicSweeper):
 
     def _launched(self, jobs: Sequence[Job], places: Sequence[int]) -> tuple[list[Any], list[int]]:
         """Launch the jobs at those places in the sweep; what the launcher returned for each batch, and the places of busy trials."""
-        from pathsynth.study.outcomes import number_jobs, read_outcome
+        from pathsynth.studies.trials.outcomes import number_jobs, read_outcome
 
         assert self.launcher is not None
         returns: list[Any] = []

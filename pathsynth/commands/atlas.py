@@ -15,8 +15,8 @@ from pathsynth.report.atlas import PAGE, GeneratedImages, read_generated, write_
 from pathsynth.report.collect import is_trial
 from pathsynth.report.tissue_texts import read_texts, shipped_texts
 from pathsynth.stages.fingerprints import data_source
-from pathsynth.study.judging import judge_of
-from pathsynth.study.manifest import manifest_of
+from pathsynth.studies.trials.judging import judge_of
+from pathsynth.studies.trials.manifest import manifest_of
 from pathsynth.vocabulary.labels import LabelSpace
 
 _LOG = "attempts.parquet"

@@ -15,7 +15,7 @@ from pathsynth.config import DataConfig, from_hydra
 from pathsynth.data.survey import Survey, survey
 from pathsynth.ledger.versions import cores
 from pathsynth.stages.decode import decoding_progress
-from pathsynth.study.closing import EXIT_DONE, EXIT_FAILED
+from pathsynth.studies.trials.closing import EXIT_DONE, EXIT_FAILED
 from pathsynth.vocabulary.labels import slug_words
 
 _COMPOSED = "classify"

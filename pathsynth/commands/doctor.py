@@ -23,9 +23,9 @@ from pathsynth.ledger.atomic import read_json
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.lease import acquire
 from pathsynth.ledger.versions import cores, processor
-from pathsynth.study.closing import EXIT_DONE, EXIT_FAILED
-from pathsynth.study.trial_table import MANIFEST, trial_folders
-from pathsynth.training.reachability import WANDB, answers, wandb_key_place
+from pathsynth.studies.trials.closing import EXIT_DONE, EXIT_FAILED
+from pathsynth.studies.trials.trial_table import MANIFEST, trial_folders
+from pathsynth.tracking.reachability import WANDB, answers, wandb_key_place
 
 OK, NOTE, MISSING = "ok", "note", "missing"
 _COLOURS = {OK: "green", NOTE: "yellow", MISSING: "red"}

@@ -13,9 +13,9 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.report.adapter_card import adapter_card
 from pathsynth.report.collect import collect_trials, is_trial
-from pathsynth.study.manifest import manifest_of
-from pathsynth.study.originals import refuse_changed
-from pathsynth.study.redaction import shareable
+from pathsynth.studies.trials.manifest import manifest_of
+from pathsynth.studies.trials.originals import refuse_changed
+from pathsynth.studies.trials.redaction import shareable
 
 _CARD = "README.md"
 _COPIED = ("decode", "gate", "judge")

@@ -12,8 +12,8 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from pathsynth.study.closing import EXIT_DONE, EXIT_FAILED
-from pathsynth.study.garbage import Garbage, find_garbage, freed, remove
+from pathsynth.studies.trials.closing import EXIT_DONE, EXIT_FAILED
+from pathsynth.studies.trials.garbage import Garbage, find_garbage, freed, remove
 
 _WIDE = 160
 
@@ -22,7 +22,7 @@ def collect_garbage(multirun: Path, yes: bool) -> int:
     """List what can go, and remove it after a yes (asked for on a terminal, or given as ``--yes``); 1 if some of it could not go.
 
     Raises:
-        RequestError: as :func:`pathsynth.study.garbage.find_garbage`.
+        RequestError: as :func:`pathsynth.studies.trials.garbage.find_garbage`.
     """
     garbage = find_garbage(multirun)
     if not garbage:

@@ -10,8 +10,8 @@ from pathsynth.config import RunConfig
 from pathsynth.ledger.atomic import sync_tree
 from pathsynth.ledger.errors import RequestError
 from pathsynth.report.collect import collect_trials
-from pathsynth.study.manifest import manifest_of
-from pathsynth.study.state import DONE, read_state
+from pathsynth.studies.trials.manifest import manifest_of
+from pathsynth.studies.trials.state import DONE, read_state
 
 
 def join_study(study: Path, folder: Path) -> None:

@@ -27,12 +27,13 @@ from pathsynth.config import from_hydra
 from pathsynth.config.hydra_node import hydra_node_of
 from pathsynth.config.shipped import conf_folder, prefer_own_folder
 from pathsynth.ledger.errors import RequestError
-from pathsynth.study.closing import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, close
-from pathsynth.study.dry_run import show_dry_run
-from pathsynth.study.job import check, run_trial, without_hydra
-from pathsynth.study.outcomes import FOLDER_VARIABLE, has_own_trial
-from pathsynth.study.resolution import resolution
-from pathsynth.study.stopping import JOBS, ask_to_stop, asked_to_stop, stop_in_good_order
+from pathsynth.studies.execution.job import run_trial
+from pathsynth.studies.planning.check import check, without_hydra
+from pathsynth.studies.planning.dry_run import show_dry_run
+from pathsynth.studies.planning.resolution import resolution
+from pathsynth.studies.trials.closing import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, close
+from pathsynth.studies.trials.outcomes import FOLDER_VARIABLE, has_own_trial
+from pathsynth.studies.trials.stopping import JOBS, ask_to_stop, asked_to_stop, stop_in_good_order
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"

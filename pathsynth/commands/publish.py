@@ -14,8 +14,8 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.report.collect import collect_trials, is_trial
 from pathsynth.report.overview import has_page
 from pathsynth.report.page import write_report
-from pathsynth.study.originals import refuse_changed
-from pathsynth.study.redaction import shareable
+from pathsynth.studies.trials.originals import refuse_changed
+from pathsynth.studies.trials.redaction import shareable
 
 _FILES = ("manifest.json", "state.json", "result.json", "attempts.parquet", "judged.parquet", "history.csv")
 _SHEETS = ("grids/first_attempts.png", "grids/accepted.png")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from pathsynth.ledger.errors import RequestError
-from pathsynth.study.closing import EXIT_DONE, EXIT_FAILED
+from pathsynth.studies.trials.closing import EXIT_DONE, EXIT_FAILED
 
 if TYPE_CHECKING:
-    from pathsynth.study.replay import Replayed
+    from pathsynth.studies.trials.replay import Replayed
 
 _MANIFEST = "manifest.json"
 
@@ -24,12 +24,12 @@ def replay_candidate(place: Path, candidate: str | None, save: Path | None) -> i
     ``place`` is an image below a trial's folder, or with ``candidate`` (class, slot and attempt, as in mucus-00003-1) the folder.
 
     Raises:
-        RequestError: as :func:`pathsynth.study.replay.replay`; or the image lies in no trial's folder; or ``save`` is there.
+        RequestError: as :func:`pathsynth.studies.trials.replay.replay`; or the image lies in no trial's folder; or ``save`` is there.
     """
     folder, name, stored = (place, candidate, None) if candidate else (_trial_of(place), place.stem, place)
     if save and save.exists():
         raise RequestError(f"{save} is there already and is not overwritten; name another file")
-    from pathsynth.study.replay import replay  # loads torch
+    from pathsynth.studies.trials.replay import replay  # loads torch
 
     replayed = replay(folder, name, stored)
     row = replayed.row

@@ -24,7 +24,7 @@ from pathsynth.report.comparison import study_verdict
 from pathsynth.report.overview import has_page
 from pathsynth.report.page import is_image_set, write_collection, write_merged, write_report, write_trial_page
 from pathsynth.report.table import demo_table, overview_table
-from pathsynth.study.state import RUNNING, WAITING
+from pathsynth.studies.trials.state import RUNNING, WAITING
 
 _WIDE = 160
 _WATCH_SECONDS = 10

@@ -13,9 +13,9 @@ from rich.text import Text
 
 from pathsynth.commands.interrupt import ctrl_c
 from pathsynth.ledger.errors import RequestError
-from pathsynth.study.eta import progress_by_study, status_record
-from pathsynth.study.trial_table import TrialRow, most_urgent, print_rows, table_of, trial_folders, trial_row
-from pathsynth.study.variants import variants
+from pathsynth.studies.trials.eta import progress_by_study, status_record
+from pathsynth.studies.trials.trial_table import TrialRow, most_urgent, print_rows, table_of, trial_folders, trial_row
+from pathsynth.studies.trials.variants import variants
 
 _EVERY_SECONDS = 2.0
 

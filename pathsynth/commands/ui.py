@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from pathsynth.config import RunConfig, from_hydra
 from pathsynth.ledger.errors import RequestError
-from pathsynth.study.closing import EXIT_DONE
-from pathsynth.study.trial_table import trial_folders
+from pathsynth.studies.trials.closing import EXIT_DONE
+from pathsynth.studies.trials.trial_table import trial_folders
 
 if TYPE_CHECKING:
     from pathsynth.ui.engine import Engine
@@ -73,7 +73,7 @@ def bundle_config(bundle: Path | None, overrides: Sequence[str]) -> tuple[RunCon
     """
     from pathsynth.commands.composition import composed
     from pathsynth.data.ready import read_ready
-    from pathsynth.study.job import check
+    from pathsynth.studies.planning.check import check
     from pathsynth.ui.model import check_sampling
 
     for override in overrides:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pathsynth.report.collect import TrialSummary, is_trial
 from pathsynth.report.comparison import SEED, configuration_label
-from pathsynth.study.outcomes import Outcome, read_outcomes
+from pathsynth.studies.trials.outcomes import Outcome, read_outcomes
 
 _JOBS = ".jobs"
 _PART = re.compile(r"(?:^|,)([^=,]+)=([^,]*)")

@@ -13,7 +13,7 @@ from pathsynth.report.collect import TrialSummary
 from pathsynth.report.scores import Cell, cell
 from pathsynth.report.set_view import given
 from pathsynth.report.trial_view import ClassTable, Row, class_name, duration
-from pathsynth.study.state import read_state
+from pathsynth.studies.trials.state import read_state
 
 SCORES, CARD = "scores.json", "classifier.json"
 _SPLITS = {"val": "validation images", "test": "test images", "train": "training images"}

@@ -13,7 +13,7 @@ from pathsynth.ledger.earlier import current_form
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import Metric, Result, read_metrics, read_result
 from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Scores
-from pathsynth.study.state import ADDRESS, read_state
+from pathsynth.studies.trials.state import ADDRESS, read_state
 
 _WEB = re.compile(r"https?://[^\s<>\"']+")
 _WITHOUT_EFFECT = ("name", "multirun", "study.", "tracking.", "trainer.threads", "data.root", "data.download")

@@ -12,7 +12,7 @@ from pathsynth.ledger.records import Metric
 from pathsynth.metrics.comparison import Comparison, Effect, compare, effects
 from pathsynth.report.collect import TrialSummary
 from pathsynth.report.scores import BEFORE, GATE, Scores
-from pathsynth.study.trial_table import main_scorer
+from pathsynth.studies.trials.trial_table import main_scorer
 
 SEED = "seed"
 

@@ -15,7 +15,7 @@ from pathsynth.report.images import LEDGER
 from pathsynth.report.scores import Cell
 from pathsynth.report.set_view import ClassCounts, accepted_images, set_counts
 from pathsynth.report.strips import Strip, image_strip
-from pathsynth.study.state import DONE
+from pathsynth.studies.trials.state import DONE
 
 _STRIP, _LARGEST = 9, 64
 

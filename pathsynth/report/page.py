@@ -21,7 +21,7 @@ from pathsynth.report.overview import OverviewView, has_page, is_classifier, is_
 from pathsynth.report.set_view import SetView, set_view
 from pathsynth.report.study_view import StudyView, study_view
 from pathsynth.report.trial_view import TrialView, trial_view
-from pathsynth.study.state import DONE
+from pathsynth.studies.trials.state import DONE
 
 _NAME = "report.html"
 _TRIALS = "report_trials"

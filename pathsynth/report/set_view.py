@@ -25,7 +25,7 @@ from pathsynth.report.images import (
 from pathsynth.report.scores import Cell
 from pathsynth.report.slot_images import ClassImages, class_images
 from pathsynth.report.trial_view import class_name
-from pathsynth.study.state import read_state
+from pathsynth.studies.trials.state import read_state
 from pathsynth.vocabulary.labels import COLORECTAL
 
 _MOST_IMAGES, _SLOTS = 600, 40

@@ -41,7 +41,7 @@ from pathsynth.report.measures import CLASS_MEASURES, NEEDED_CLASS_MEASURES, Cla
 from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Scores
 from pathsynth.report.sprites import Sprite, image_sprite
 from pathsynth.report.trial_view import class_name
-from pathsynth.study.state import RUNNING, TrialState, read_state
+from pathsynth.studies.trials.state import RUNNING, TrialState, read_state
 
 IMAGES = "report_images"
 """The folder beside the page that holds the images which would make it too large."""

@@ -93,9 +93,9 @@ def _settings(role: str, config: AnyClassifier | None) -> dict[str, Any]:
 
 
 def _train(context: BuildContext, folder: Path, role: str, config: AnyClassifier | None) -> None:
-    from pathsynth.study.evaluation import log_classifier
+    from pathsynth.evaluation.trial_scores import log_classifier
+    from pathsynth.tracking.loggers import close
     from pathsynth.training.classifier import train_classifier
-    from pathsynth.training.loggers import close
 
     own = _required(role, config)
     run = context.classifier_run(role, own)
@@ -112,8 +112,8 @@ def _train(context: BuildContext, folder: Path, role: str, config: AnyClassifier
 
 def _score(context: BuildContext, folder: Path, role: str, config: AnyClassifier | None) -> None:
     """The run of the classifier goes on with its scores on the test split."""
-    from pathsynth.study.evaluation import log_classifier, write_test_scores
-    from pathsynth.training.loggers import close
+    from pathsynth.evaluation.trial_scores import log_classifier, write_test_scores
+    from pathsynth.tracking.loggers import close
 
     own = _required(role, config)
     scores = write_test_scores(folder, context.built[role], context.data, own)

@@ -15,9 +15,9 @@ from pathsynth.stages.sampling_settings import sampling_settings
 from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
 
 if TYPE_CHECKING:
+    from pathsynth.evaluation.trial_scores import ImageSet
     from pathsynth.sampling.draw import CandidateDrawer
     from pathsynth.sampling.early_rejection import EarlyLook
-    from pathsynth.study.evaluation import ImageSet
 
 NEUTRAL: dict[str, Any] = {"threshold": 0.0, "classes": {}}
 
@@ -66,11 +66,11 @@ def _own_held_out(context: PlanContext, kind: str) -> dict[str, Any]:
 
 def build(context: BuildContext, folder: Path) -> None:
     """Fill the slots of the request (or, for an evaluation, n slots of every class) from the finished adapter."""
+    from pathsynth.evaluation.trial_scores import ImageSet, write_sheet
     from pathsynth.models.lora import load_adapter, unload_adapter
     from pathsynth.sampling.draw import drawer
     from pathsynth.sampling.generation import generate_set
     from pathsynth.sampling.image_set import class_counts, unreachable_told
-    from pathsynth.study.evaluation import ImageSet, write_sheet
     from pathsynth.training.progress import sampling_progress
 
     sampling, data = require_group(context.config.sampling, "sampling"), context.data
@@ -125,8 +125,8 @@ def _confirmation(context: BuildContext, folder: Path, judge: Path, images: Imag
 
     Of a bundle's judge that the configuration does not name: why it is not asked.
     """
+    from pathsynth.evaluation.trial_scores import judge_accepted, named_class, placed
     from pathsynth.models.classifier import load_classifier
-    from pathsynth.study.evaluation import judge_accepted, named_class, placed
 
     try:
         judge_of_set = placed(load_classifier(judge, context.data.space, named_class(context.config.judge)))

@@ -23,7 +23,7 @@ def parents(context: PlanContext) -> dict[str, str]:
 
 def build(context: BuildContext, folder: Path) -> None:
     """Write the scores of each classifier and the correlations of their errors to ``folder``."""
-    from pathsynth.study.panel import write_panel_scores
+    from pathsynth.evaluation.panel_scores import write_panel_scores
 
     write_panel_scores(folder, context.built, context.data, context.config, panel_of(context.config))
 

@@ -28,7 +28,7 @@ def build(context: BuildContext, folder: Path) -> None:
     Raises:
         RequestError: ``cifar10.tar`` is missing in ``pretrain.root`` (else ``PATHSYNTH_DATA``, else the current folder), or damaged.
     """
-    from pathsynth.training.pretrain import pretrain_base, pretrain_metrics
+    from pathsynth.pretraining.pretrain import pretrain_base, pretrain_metrics
 
     config = require_group(context.config.pretrain, "pretrain")
     root = config.root or os.environ.get("PATHSYNTH_DATA", ".")

@@ -17,10 +17,10 @@ from pathsynth.config import TrainerConfig
 from pathsynth.ledger.seeds import derive_seed
 from pathsynth.models.base import Base
 from pathsynth.models.diffusion import denoising_loss, encode_prompts, training_scheduler
+from pathsynth.tracking.metric_names import HELD_OUT_LOSS, LOSS
 from pathsynth.training.batches import BatchPlan, LatentBatch
 from pathsynth.training.distributed import mean_over_ranks, share
 from pathsynth.training.divergence import LossWatch
-from pathsynth.training.metric_names import HELD_OUT_LOSS, LOSS
 from pathsynth.training.optimizer import adapter_groups, build_optimizer
 from pathsynth.training.schedules import build_schedule, step_schedule
 from pathsynth.training.steps import step_loader

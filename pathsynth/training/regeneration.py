@@ -25,10 +25,10 @@ from pathsynth.sampling.rejection import Draw, Judge, Judged, SlotOutcome, SlotS
 from pathsynth.sampling.sampler import RejectionSampler
 from pathsynth.sampling.scheduler import Scheduler
 from pathsynth.sampling.slots import Slot, Stream
+from pathsynth.tracking.loggers import VALIDATION_STEP
+from pathsynth.tracking.media import show_attempts, show_pictures
+from pathsynth.tracking.metric_names import HELD_OUT_LOSS, LOSS, VALIDATION, acceptance
 from pathsynth.training.distributed import gathered
-from pathsynth.training.loggers import VALIDATION_STEP
-from pathsynth.training.media import show_attempts, show_pictures
-from pathsynth.training.metric_names import HELD_OUT_LOSS, LOSS, VALIDATION, acceptance
 from pathsynth.vocabulary.labels import LabelSpace
 
 _COLUMN = "val_"

@@ -12,7 +12,7 @@ from pathsynth.sampling.acceptance_rules import Rule, needs_features
 from pathsynth.sampling.denoising import Watch
 from pathsynth.sampling.rejection import Draw, Judge
 from pathsynth.sampling.scheduler import Scheduler
-from pathsynth.study.prompt_check import TextReader, reading_notes, text_reader
+from pathsynth.studies.planning.prompt_check import TextReader, reading_notes, text_reader
 from pathsynth.vocabulary.prompts import PromptBook
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class LoadedModel:
         return Gate(self._classifier, self.rules(sampling), sampling.deterministic)
 
     def rules(self, sampling: SamplingConfig) -> Sequence[Rule]:
-        from pathsynth.study.acceptance import acceptance_rules
+        from pathsynth.studies.execution.acceptance import acceptance_rules
 
         return acceptance_rules(self._classifier, self._data, sampling)
 
@@ -103,12 +103,12 @@ def load_model(config: RunConfig) -> LoadedModel:
     import torch
 
     from pathsynth.data.catalogue import ready_set
+    from pathsynth.evaluation.trial_scores import named_class, placed
     from pathsynth.models.base import load_base
     from pathsynth.models.classifier import load_classifier
     from pathsynth.models.lora import load_adapter
     from pathsynth.stages.fingerprints import base_source
-    from pathsynth.study.evaluation import named_class, placed
-    from pathsynth.study.supervise import trial_environment
+    from pathsynth.studies.execution.supervise import trial_environment
 
     assert config.data and config.base and config.sampling
     check_sampling(config.sampling)

@@ -11,7 +11,7 @@ from nicegui import run, ui
 from nicegui.elements.mixins.text_element import TextElement
 
 from pathsynth.ledger.errors import RequestError
-from pathsynth.study.stopping import ask_commands_to_stop
+from pathsynth.studies.trials.stopping import ask_commands_to_stop
 from pathsynth.ui.elements import text
 from pathsynth.ui.watching import (
     HEADINGS,

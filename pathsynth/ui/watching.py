@@ -11,10 +11,10 @@ from pathlib import Path
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import format_score
 from pathsynth.ledger.stages import STAGES, StageStore
-from pathsynth.study.eta import study_progress
-from pathsynth.study.manifest import manifest_of
-from pathsynth.study.state import DONE, RUNNING
-from pathsynth.study.trial_table import TrialRow, duration, study_scorers, trial_folders, trial_row
+from pathsynth.studies.trials.eta import study_progress
+from pathsynth.studies.trials.manifest import manifest_of
+from pathsynth.studies.trials.state import DONE, RUNNING
+from pathsynth.studies.trials.trial_table import TrialRow, duration, study_scorers, trial_folders, trial_row
 
 _SHEETS = ("after_regeneration-*.png", "first_attempts-*.png")
 _ENDED_SHEETS = ("grids/accepted.png", "sheet.png")

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pathsynth.study.state import read_state
+from pathsynth.studies.trials.state import read_state
 from tests.clusters.conftest import RayNodes, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pathsynth.study.state import read_state
+from pathsynth.studies.trials.state import read_state
 from tests.clusters.conftest import wait_until, words
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400), pytest.mark.usefixtures("slurm")]

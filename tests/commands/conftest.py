@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 STAND_IN = '''
-"""Put in the place of pathsynth.study.pipeline before anything is imported."""
+"""Put in the place of pathsynth.studies.execution.pipeline before anything is imported."""
 import json, os, signal, sys, time, types
 from pathlib import Path
 
@@ -115,10 +115,10 @@ if os.environ.get("STAND_IN_NO_COMPOSING"):
 
     ConfigLoaderImpl.load_sweep_config = refuse
 
-module = types.ModuleType("pathsynth.study.pipeline")
+module = types.ModuleType("pathsynth.studies.execution.pipeline")
 module.run = run
-sys.modules["pathsynth.study.pipeline"] = module
-sys.modules["pathsynth.study.trial_libraries"] = types.ModuleType("pathsynth.study.trial_libraries")
+sys.modules["pathsynth.studies.execution.pipeline"] = module
+sys.modules["pathsynth.studies.execution.trial_libraries"] = types.ModuleType("pathsynth.studies.execution.trial_libraries")
 '''
 
 

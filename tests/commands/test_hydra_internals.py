@@ -13,7 +13,7 @@ PRIVATE = {
     "hydra_plugins/pathsynth/sweeper.py": {"core_plugins.basic_sweeper"},
     "pathsynth/commands/faults.py": {"hydra", "utils"},
     "pathsynth/commands/launch.py": {"hydra", "utils"},
-    "pathsynth/study/ray_worker.py": {"callbacks"},
+    "pathsynth/studies/execution/ray_worker.py": {"callbacks"},
 }
 
 

@@ -1,4 +1,4 @@
-"""`pathsynth replay`: what is refused, without loading torch, and how pixels are compared. What is drawn: tests/study/test_pipeline.py."""
+"""`pathsynth replay`: what is refused, without torch, and how pixels are compared. What is drawn: tests/studies/test_pipeline.py."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_wrong_request_is_told_in_one_line(tmp_path, monkeypatch, capsys, word
 @pytest.fixture
 def image(tmp_path, monkeypatch) -> Path:
     """The only image of a trial, as it was drawn; drawing it again gives what ``again`` of the module holds."""
-    from pathsynth.study import replay
+    from pathsynth.studies.trials import replay
 
     trial = tmp_path / "multirun" / "runs" / "n=1"
     name = "images/mucus/mucus-00000-0.png"
@@ -84,7 +84,7 @@ def test_a_file_that_was_changed_is_not_said_to_be_the_same(image, capsys, harm:
 
 
 def test_what_is_drawn_otherwise_now_is_compared_with_a_sound_file_only(image, capsys, monkeypatch):
-    from pathsynth.study import replay
+    from pathsynth.studies.trials import replay
 
     monkeypatch.setattr(replay, "_drawn", lambda *_: changed())
     assert dispatch(["replay", str(image)]) == 1

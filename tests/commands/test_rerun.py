@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pathsynth.__main__ import dispatch
-from pathsynth.study.state import DONE, TrialState
+from pathsynth.studies.trials.state import DONE, TrialState
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 
 from pathsynth.__main__ import dispatch
 from pathsynth.ledger.records import Metric, Result, write_result
-from pathsynth.study.manifest import claim
+from pathsynth.studies.trials.manifest import claim
 
 
 def trial(root: Path, name: str, study: str = "rank", **state) -> Path:

@@ -22,8 +22,8 @@ from typing import Any
 
 import pytest
 
-from pathsynth.study.state import DONE, INTERRUPTED, read_state
-from pathsynth.study.supervise import STOP_SECONDS
+from pathsynth.studies.execution.supervise import STOP_SECONDS
+from pathsynth.studies.trials.state import DONE, INTERRUPTED, read_state
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

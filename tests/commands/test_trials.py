@@ -324,7 +324,7 @@ def test_a_signal_to_one_worker_stops_its_trial_only(pathsynth):
     pathsynth.wait_for("finetune 1")
     pathsynth.wait_for("finetune 4")
     server, worker, *_ = psutil.Process(pathsynth.state("rank=1-")["pid"]).parents()
-    assert "pathsynth.study.trial_server" in server.cmdline()
+    assert "pathsynth.studies.execution.trial_server" in server.cmdline()
     assert worker.pid != process.pid
     worker.send_signal(signal.SIGTERM)
     pathsynth.wait_for("evaluate 16")

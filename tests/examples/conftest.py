@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from pathsynth.commands.quoting import choose_own_options
 from pathsynth.config import RunConfig, from_hydra
 from pathsynth.config.shipped import conf_folder
-from pathsynth.study.plan import Plan, plan
+from pathsynth.stages.plan import Plan, plan
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SMALL = (

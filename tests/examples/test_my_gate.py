@@ -14,11 +14,11 @@ from pathsynth.__main__ import dispatch
 from pathsynth.config.shipped import assets_folder
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import read_result
-from pathsynth.study.classes import object_requests
-from pathsynth.study.manifest import Manifest, manifest_of, write_manifest
-from pathsynth.study.plan import Plan
-from pathsynth.study.rerun import foreign_targets
-from pathsynth.study.source_files import source_files
+from pathsynth.stages.plan import Plan
+from pathsynth.studies.execution.rerun import foreign_targets
+from pathsynth.studies.planning.classes import object_requests
+from pathsynth.studies.planning.source_files import source_files
+from pathsynth.studies.trials.manifest import Manifest, manifest_of, write_manifest
 from tests.examples.conftest import EXAMPLES, SMALL, changed, configured, planned, run
 
 OWN = "gate._target_=my_gate.MyGate"

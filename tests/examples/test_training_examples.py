@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from pathsynth.__main__ import dispatch
 from pathsynth.config import from_hydra
 from pathsynth.config.shipped import conf_folder
-from pathsynth.study.plan import plan
+from pathsynth.stages.plan import plan
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CALLBACK = ("callbacks.regeneration._target_=my_callback.WorstClasses", "+callbacks.regeneration.worst=2")

@@ -18,13 +18,13 @@ from pathsynth.ledger.atomic import read_json, write_json
 from pathsynth.ledger.records import Result, write_result
 from pathsynth.ledger.stages import StageStore
 from pathsynth.sampling.attempts import AttemptRow, write_attempts
-from pathsynth.study import trial as trial_process
-from pathsynth.study.garbage import find_garbage, remove
-from pathsynth.study.manifest import MANIFEST, Manifest, claim, write_manifest
-from pathsynth.study.outcomes import FOLDER_VARIABLE, Outcome, write_outcome
-from pathsynth.study.pipeline import Trial
-from pathsynth.study.plan import Plan
-from pathsynth.study.state import DONE, WAITING, TrialState, read_state, write_state
+from pathsynth.stages.plan import Plan
+from pathsynth.studies.execution import trial as trial_process
+from pathsynth.studies.execution.pipeline import Trial
+from pathsynth.studies.trials.garbage import find_garbage, remove
+from pathsynth.studies.trials.manifest import MANIFEST, Manifest, claim, write_manifest
+from pathsynth.studies.trials.outcomes import FOLDER_VARIABLE, Outcome, write_outcome
+from pathsynth.studies.trials.state import DONE, WAITING, TrialState, read_state, write_state
 
 IDENTITIES = ("0123456789ab", "ba9876543210")
 CONTENT = {"weights": b"whole" * 50, "images/mucus/0.png": b"picture", "attempts.parquet": b"rows"}

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from pathsynth.data.dataset import DataSet, LabelledImages
+from pathsynth.evaluation.panel_scores import score_by_panel
+from pathsynth.evaluation.trial_scores import ImageSet
 from pathsynth.metrics.agreement import wilson
 from pathsynth.metrics.protocol import AFTER, BEFORE, evaluate_set, real_reference
 from pathsynth.models.classifier import ClassifierSpec
 from pathsynth.report.glossary import metric_terms
 from pathsynth.sampling.attempts import AttemptRow
 from pathsynth.sampling.pictures import save_png
-from pathsynth.study.evaluation import ImageSet
-from pathsynth.study.panel import score_by_panel
 from pathsynth.vocabulary.labels import COLORECTAL
 from pathsynth.vocabulary.prompts import colorectal_prompts
 

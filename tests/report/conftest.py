@@ -15,7 +15,7 @@ from PIL import Image
 
 from pathsynth.ledger.lease import acquire
 from pathsynth.ledger.records import Metric, Missing, Result, write_result
-from pathsynth.study.state import lease_folder
+from pathsynth.studies.trials.state import lease_folder
 from pathsynth.vocabulary.labels import COLORECTAL
 
 BEFORE, AFTER = "before filtering", "after filtering"

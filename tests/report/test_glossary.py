@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pathsynth.evaluation.trial_scores import _common_errors
 from pathsynth.ledger.records import load_result
 from pathsynth.metrics.agreement import agreement, macro_interval, wilson
 from pathsynth.report.glossary import load_glossary, metric_terms
 from pathsynth.report.measures import CLASS_MEASURES, MEASURES, PANEL_MEASURES
-from pathsynth.study.evaluation import _common_errors
 from pathsynth.training.classifier import ClassifierScores
 from pathsynth.vocabulary.labels import COLORECTAL
 

@@ -16,7 +16,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.report.collect import merge_trials
 from pathsynth.report.page import write_report
-from pathsynth.study.redaction import sentence_without_places, setting_without_place
+from pathsynth.studies.trials.redaction import sentence_without_places, setting_without_place
 
 
 def states(page: str) -> list[str]:

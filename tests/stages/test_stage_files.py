@@ -16,8 +16,8 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import stage_identity
 from pathsynth.stages.classifier import NEUTRAL, classifier_stage, score_stage
 from pathsynth.stages.fingerprints import data_source
+from pathsynth.stages.plan import listed_stages
 from pathsynth.stages.stage import PlanContext
-from pathsynth.study.plan import listed_stages
 
 SHARED = {"__init__", "stage", "fingerprints", "sampling_settings"}
 """What the stages share."""
@@ -49,6 +49,6 @@ def test_a_judge_more_is_a_role_more(config):
 
 def test_the_stages_are_listed_without_what_builds_them():
     heavy = "{'torch', 'pytorch_lightning', 'diffusers', 'pandas', 'pyarrow', 'scipy', 'rich.progress'}"
-    program = f"import sys, pathsynth.study.plan; print(sorted({heavy} & set(sys.modules)))"
+    program = f"import sys, pathsynth.stages.plan; print(sorted({heavy} & set(sys.modules)))"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"

@@ -6,8 +6,8 @@ import pytest
 from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor
 
 from pathsynth.ledger.errors import RequestError
+from pathsynth.tracking.metric_names import monitored_names
 from pathsynth.training.callbacks import callback_faults, named_callbacks
-from pathsynth.training.metric_names import monitored_names
 
 MONITOR = {"_target_": "pytorch_lightning.callbacks.LearningRateMonitor", "logging_interval": "step"}
 STOP = {"_target_": "pytorch_lightning.callbacks.EarlyStopping", "monitor": "finetune/loss", "patience": 7}

@@ -1,4 +1,4 @@
-"""Ranks: whose environment a fine-tune keeps out of, and what it leaves behind. The two-process runs are in tests/study/test_devices.py."""
+"""Ranks: whose environment a fine-tune keeps out of, and what it leaves behind. Two-process runs: tests/studies/test_devices.py."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from pathsynth.sampling.attempts import read_attempts
 from pathsynth.sampling.generation import generate_set
 from pathsynth.sampling.scheduler import scheduler_of
 from pathsynth.sampling.slots import Attempt, Stream, slots_of
-from pathsynth.training.metric_names import VALIDATION, monitored_names
+from pathsynth.tracking.metric_names import VALIDATION, monitored_names
 from pathsynth.training.regeneration import RegenerationCallback, ValidationParts
 from pathsynth.vocabulary.prompts import colorectal_prompts
 

@@ -18,7 +18,7 @@ import pytest
 
 from pathsynth.__main__ import dispatch
 from pathsynth.commands import ui
-from pathsynth.study.outcomes import Outcome
+from pathsynth.studies.trials.outcomes import Outcome
 from pathsynth.ui import server
 
 
@@ -153,8 +153,8 @@ def test_an_address_is_told_that_a_browser_can_open():
 def test_stopping_marks_the_commands_that_carry_out_a_trial_now(study: Path):
     from dataclasses import asdict
 
-    from pathsynth.study.manifest import claim
-    from pathsynth.study.stopping import JOBS, ask_commands_to_stop
+    from pathsynth.studies.trials.manifest import claim
+    from pathsynth.studies.trials.stopping import JOBS, ask_commands_to_stop
 
     def command(name: str, trial: str, own: bool = True) -> Path:
         folder = study / JOBS / name

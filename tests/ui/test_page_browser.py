@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pathsynth.study.manifest import claim
+from pathsynth.studies.trials.manifest import claim
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")

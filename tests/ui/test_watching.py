@@ -13,8 +13,8 @@ from pathsynth.config import from_hydra
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import Metric, Result, write_result
 from pathsynth.ledger.stages import STAGES, StageStore
-from pathsynth.study.manifest import Manifest, claim, write_manifest
-from pathsynth.study.plan import plan
+from pathsynth.stages.plan import plan
+from pathsynth.studies.trials.manifest import Manifest, claim, write_manifest
 from pathsynth.ui.watching import (
     PAGE,
     cells,

@@ -1,0 +1,294 @@
+"""The runner of a trial's stages (``pathsynth/stages/``), with what they share in memory: data, base, gate, loggers. Torch is loaded here.
+
+Each stage is built once under its identity and found again by every trial that needs it; the trial's own folder gets
+copies of what people want to look at.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import Logger
+
+from pathsynth.config import AnyClassifier, RunConfig
+from pathsynth.data.catalogue import Decoded, open_data, ready_set
+from pathsynth.data.dataset import DataSet
+from pathsynth.evaluation.trial_scores import ImageSet, first_rejected, format_scores, log_result, named_class, named_metrics, placed
+from pathsynth.ledger.atomic import copy_file, sync, sync_names, sync_tree, write_text
+from pathsynth.ledger.records import read_optimizer, read_result
+from pathsynth.ledger.stages import StageStore
+from pathsynth.ledger.versions import Provenance, processor, provenance
+from pathsynth.models.base import Base, load_base
+from pathsynth.models.classifier import load_classifier
+from pathsynth.sampling.gate import Gate
+from pathsynth.sampling.generation import retry_strategy
+from pathsynth.stages.classifier import trains_classifier
+from pathsynth.stages.finetune import finetune_job
+from pathsynth.stages.plan import Plan, listed_stages, next_stage
+from pathsynth.stages.stage import StagePlan, require_group
+from pathsynth.studies.execution.acceptance import acceptance_rules, format_limits, own_rules
+from pathsynth.studies.trials.manifest import add_optimizer
+from pathsynth.studies.trials.run_metadata import artifact_card, artifact_names, classifier_card, trial_card
+from pathsynth.studies.trials.state import ADDRESS
+from pathsynth.tracking.loggers import close, online_address, open_logger, require_logger
+from pathsynth.tracking.media import keep_artifact, show_numbers, use_artifacts
+from pathsynth.training.callbacks import named_callbacks
+from pathsynth.training.classifier import SCORES
+from pathsynth.training.distributed import local_rank
+from pathsynth.training.finetune import finetune
+from pathsynth.training.latent_cache import DamagedCache, LatentCache, load_cache
+from pathsynth.training.optimizer import check_optimizer
+from pathsynth.training.progress import Advance, training_progress
+from pathsynth.training.regeneration import log_history
+
+
+class Progress(Protocol):
+    """Called with a stage's name and what it is doing; while it counts, with step, steps and rate (a second) too."""
+
+    def __call__(self, stage: str, detail: str, step: int | None = None, steps: int | None = None, rate: float | None = None) -> None: ...
+
+
+def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress: Progress) -> None:
+    """Build or find every stage of the plan, then show the results in the trial's folder.
+
+    Raises:
+        RequestError: data, base or adapter do not fit the request.
+        StageError: a stage failed for a reason that has a name.
+    """
+    torch.set_float32_matmul_precision("high")
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())
+    require_logger(config.tracking, folder)
+    trial = Trial(config, plan, store, folder, progress)
+    named_callbacks(config.other_callbacks, has_logger=False)  # a wrong one is told before gate and judge are trained
+    if config.sampling:
+        own_rules(config.sampling)
+        retry_strategy(config.sampling)
+    if config.evaluate:
+        named_metrics(config.evaluate)
+    if config.lora and any(stage.name == "finetune" for stage in plan.stages):
+        check_optimizer(config.optimizer, magnitudes=config.lora.dora, text_encoder=config.lora.text_encoder)
+    waiting = list(plan.stages)
+    while waiting:
+        stage = next_stage(waiting, lambda stage: store.busy(stage.name, stage.identity))
+        waiting.remove(stage)
+        progress(stage.name, "reused" if store.find(stage.name, stage.identity) else "building")
+        trial.build(stage)
+    trial.show()
+
+
+def help_to_train(config: RunConfig, plan: Plan, store: StageStore, folder: Path) -> None:
+    """Take part in a trial's fine-tune as one of its further ranks, of which Lightning started each as the trial was started.
+
+    Cache and gate are there: the trial's own process made them before it came to the fine-tune.
+    """
+    torch.set_float32_matmul_precision("high")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local_rank())
+    found = {stage.name: store.find(stage.name, stage.identity) for stage in plan.stages}
+    trial = Trial(config, plan, store, folder, lambda *_: None, {name: place for name, place in found.items() if place})
+    work = trial.work("finetune")
+    finetune(finetune_job(trial), work, work, named_callbacks(config.other_callbacks, has_logger=False), None)
+
+
+@dataclass
+class Trial:
+    """One trial while it runs: its settings, the stages built so far, and what they share in memory."""
+
+    config: RunConfig
+    plan: Plan
+    store: StageStore
+    folder: Path
+    progress: Progress
+    built: dict[str, Path] = field(default_factory=dict)
+    trained: dict[str, Logger] = field(default_factory=dict)
+    """The open runs of classifiers that were trained here and are not in their place yet."""
+    built_here: set[str] = field(default_factory=set)
+    """Stages that this process built; others were found. The trial's logger saw the curves of a fine-tune that was trained here."""
+
+    def build(self, stage: StagePlan) -> None:
+        """Find the stage under its identity, or build it there."""
+        made_by = next(own for own, _ in listed_stages(self.config) if own.name == stage.name)
+
+        def make(folder: Path) -> None:
+            made_by.build(self, folder)
+            self.built_here.add(stage.name)
+
+        record = {**stage.settings, "parents": stage.parents}
+        self.built[stage.name] = self.store.build(stage.name, stage.identity, record, make, self.provenance(stage.name))
+        self.keep(stage)
+
+    def provenance(self, stage: str) -> Provenance:
+        """What computes a stage here: the GPU, unless there is none or a fine-tune is told to pass it over."""
+        on_cpu = stage == "finetune" and self.config.trainer.accelerator == "cpu"
+        return provenance(torch.cuda.get_device_name() if torch.cuda.is_available() and not on_cpu else processor())
+
+    def keep(self, stage: StagePlan) -> None:
+        """Log what a finished stage made as an artifact: a classifier by its own run (if it was trained here), else by the trial's."""
+        card = artifact_card(stage, self.built[stage.name])
+        if card and trains_classifier(stage.name):
+            own = self.trained.pop(stage.name, None)
+            keep_artifact([own] if own else [], card)
+            close(own)
+        elif card:
+            keep_artifact(self.loggers, card)
+        if stage.name == "finetune" and stage.name not in self.built_here:
+            log_history(self.loggers, self.built[stage.name] / "history.csv")
+
+    @property
+    def identity(self) -> str:
+        return self.plan.identity
+
+    @cached_property
+    def data(self) -> DataSet:
+        decoded = self.built.get("decode")
+        images = Decoded(decoded, self.stage("decode").parents["data"]) if decoded else None
+        return open_data(require_group(self.config.data, "data"), images)
+
+    @cached_property
+    def base(self) -> Base:
+        source, config = require_group(self.plan.base, "base"), require_group(self.config.base, "base")
+        return load_base(source.path_or_hub, source.revision, source.identity, config.canvas, self.data.size)
+
+    @cached_property
+    def gate(self) -> Gate:
+        sampling = require_group(self.config.sampling, "sampling")
+        classifier = load_classifier(self.made("gate"), self.data.space, named_class(self.config.gate))
+        placed(classifier)
+        rules = acceptance_rules(classifier, self.data, sampling)
+        for line in format_limits(rules, self.data.space):
+            print(line, flush=True)
+        return Gate(classifier, rules, sampling.deterministic)
+
+    @cached_property
+    def logger(self) -> Logger | None:
+        """The trial's own run; it begins when the classifiers are there, and is told that it uses them."""
+        logger = open_logger(self.config.tracking, self.folder, trial_card(self.config, self.plan, self.folder.name))
+        if logger:
+            use_artifacts([logger], artifact_names({s.name: s.identity for s in self.plan.stages if trains_classifier(s.name)}))
+        address = online_address(logger)
+        if address:
+            write_text(self.folder / ADDRESS, f"{address}\n")
+        return logger
+
+    @property
+    def loggers(self) -> list[Logger]:
+        return [self.logger] if self.logger else []
+
+    def classifier_run(self, role: str, config: AnyClassifier) -> Logger | None:
+        """Open the run that a classifier has of its own in a tracker, or go on with it."""
+        return open_logger(self.config.tracking, self.folder, classifier_card(self.config, self.stage(role), config))
+
+    def keep_open(self, role: str, run: Logger) -> None:
+        """Leave a classifier's run open until what it trained is in its place, and can be logged as an artifact."""
+        self.trained[role] = run
+
+    def work(self, name: str) -> Path:
+        """Where an unfinished stage of this trial keeps what it goes on from."""
+        return self.store.work(name, self.stage(name).identity)
+
+    def stage(self, name: str) -> StagePlan:
+        return next(s for s in self.plan.stages if s.name == name)
+
+    def made(self, stage: str) -> Path:
+        """The folder of a finished stage; a ready set has one for those that a trial on it lacks."""
+        data = require_group(self.config.data, "data")
+        if data.name != "ready":
+            return self.built[stage]
+        ready = ready_set(data)
+        return ready.gate if stage == "gate" else ready.folder
+
+    @property
+    def judge(self) -> Path | None:
+        """The folder of the classifier that confirms what the gate accepted, where there is one."""
+        data = require_group(self.config.data, "data")
+        return ready_set(data).judge if data.name == "ready" else self.built.get("judge")
+
+    def advance(self, stage: str, detail: str) -> Advance:
+        """Tells the trial's state how far a stage's count came."""
+        return lambda step, steps, rate: self.progress(stage, detail, step, steps, rate)
+
+    def shown(self, stage: str, part: str = "") -> list[pl.Callback]:
+        """What shows the progress of a stage's training, or of a part of it."""
+        return training_progress(part or stage, self.advance(stage, f"{part} steps".strip()))
+
+    def cache(self) -> LatentCache:
+        """The finished cache; one that was damaged since is built again."""
+        stage = self.stage("cache")
+        stamp = self.store.stamp(stage.name, stage.identity)
+        try:
+            return load_cache(self.built["cache"], self.data, self.base)
+        except DamagedCache as error:
+            print(f"{error}; building it again", flush=True)
+        self.store.discard(stage.name, stage.identity, stamp)
+        self.build(stage)
+        return load_cache(self.built["cache"], self.data, self.base)
+
+    def show(self) -> None:
+        """Give the trial's folder its adapter, images, sheets, history and, last, its result."""
+        for own, _ in listed_stages(self.config):
+            for name in own.shown if own.name in self.built else ():
+                _show(self.built[own.name] / name, self.folder / name)
+        if "evaluate" in self.built:
+            _show_some(first_rejected(ImageSet.read(self.built["generate"])), self.built["generate"], self.folder)
+        if "finetune" in self.built:
+            add_optimizer(self.folder, read_optimizer(self.built["finetune"]))
+        self.log()
+        if "evaluate" in self.built:
+            _show(self.built["evaluate"] / "result.json", self.folder / "result.json")
+        sync_names(self.folder)
+        if "generate" in self.built and "evaluate" not in self.built:
+            print(self._format_images(), flush=True)
+        for stage in ("classifier", "classifier_test"):
+            if stage in self.built:
+                print(format_scores(self.built[stage] / SCORES), flush=True)
+
+    def _format_images(self) -> str:
+        """Where the accepted images are; without one there is no sheet."""
+        sheet = self.folder / "sheet.png"
+        if sheet.exists():
+            return f"images: {self.folder / 'images'}; on one sheet: {sheet}"
+        return f"no image was accepted; every attempt is in {self.folder / 'attempts.parquet'}"
+
+    def log(self) -> None:
+        """Show the result in the trial's run, if it has one, and end the run."""
+        if "evaluate" in self.built:
+            log_result(self.loggers, self.built["evaluate"], self.data.space)
+        elif "pretrain" in self.built:
+            show_numbers(self.loggers, read_result(self.built["pretrain"] / "result.json").metrics)
+        if "classifier" not in self.built:
+            close(self.logger)
+
+
+def _show_some(names: Sequence[str], source: Path, target: Path) -> None:
+    """:func:`_show` files of a stage's folder, each under the path that it has there."""
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        _show(source / name, target / name)
+    for folder in {(target / name).parent for name in names}:
+        sync_names(folder)
+
+
+def _show(source: Path, target: Path) -> None:
+    """Copy ``source`` to ``target``, and have it on the disk: whoever changes the copy leaves the store as it is."""
+    if not source.exists():
+        return
+    if target.is_dir():
+        shutil.rmtree(target)
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=copy_file)
+        sync_tree(target)
+    else:
+        partial = target.with_name(f".{target.name}.partial")
+        copy_file(source, partial)
+        sync(partial)
+        os.replace(partial, target)
+    sync(target.parent)

@@ -1,0 +1,141 @@
+"""How long stages may take that are still to be built: what finished ones of their kind took, by the amount of work. No torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from pathsynth.ledger.contents import RECORD
+from pathsynth.stages.classifier import trains_classifier
+from pathsynth.stages.stage import StagePlan
+from pathsynth.studies.trials.trial_table import duration
+
+_CLASSES = 9
+"""Of an evaluation or validation, whose settings count images a class; only the share of validations in a fine-tune depends on it."""
+_STEP = 3
+"""A training step of an image costs about as much as three passes of the denoiser: forwards, and twice that backwards."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of work, one stage after another, and the stages of which nothing tells how long they take."""
+
+    seconds: float
+    unknown: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if not self.unknown:
+            return f"about {duration(self.seconds)}"
+        known = f"about {duration(self.seconds)}, and " if self.seconds else ""
+        return f"{known}an unknown time for {', '.join(self.unknown)}"
+
+    def shared_among(self, workers: int) -> Estimate:
+        return Estimate(self.seconds / max(1, workers), self.unknown)
+
+
+def estimate(store: Path, stages: Iterable[StagePlan]) -> Estimate:
+    """How long the stages take that are not in the store, each once however many trials need it.
+
+    A stage takes as long for its work as the median of the finished ones of its kind: of the same name, and on the same data or base.
+    """
+    planned = {(stage.name, stage.identity): stage for stage in stages}
+    missing = [stage for key, stage in planned.items() if not (store / key[0] / key[1] / RECORD).is_file()]
+    rates = _Rates(store, planned)
+    seconds = [(stage.name, rates.seconds(stage)) for stage in missing]
+    return Estimate(sum(taken or 0.0 for _, taken in seconds), tuple(dict.fromkeys(name for name, taken in seconds if taken is None)))
+
+
+class _Rates:
+    """Seconds of a unit of work, by the kind of stage."""
+
+    def __init__(self, store: Path, planned: Mapping[tuple[str, str], StagePlan]) -> None:
+        self._store, self._planned = store, planned
+        self._known: dict[str, dict[tuple[str | None, ...], list[float]]] = {}
+
+    def seconds(self, stage: StagePlan) -> float | None:
+        """How long a stage may take; None if no finished one tells."""
+        if stage.name not in self._known:
+            self._known[stage.name] = self._read(stage.name)
+        rates = self._known[stage.name].get(self._kind(stage.name, stage.settings, stage.parents))
+        return median(rates) * work(stage.name, stage.settings) if rates else None
+
+    def _read(self, name: str) -> dict[tuple[str | None, ...], list[float]]:
+        rates: dict[tuple[str | None, ...], list[float]] = {}
+        for path in sorted((self._store / name).glob(f"*/{RECORD}")):
+            try:
+                record = json.loads(path.read_text(encoding="utf-8"))
+                settings, parents = record["settings"], record["settings"]["parents"]
+                rate = float(record["seconds"]) / work(name, settings)
+            except (OSError, ValueError, KeyError, TypeError):  # one that tells nothing
+                continue
+            rates.setdefault(self._kind(name, settings, parents), []).append(rate)
+        return rates
+
+    def _kind(self, name: str, settings: Mapping[str, Any], parents: Mapping[str, str]) -> tuple[str | None, ...]:
+        """What stages have in common whose times can be compared."""
+        if trains_classifier(name):
+            return (parents.get("data"), settings.get("architecture") or settings.get("module", {}).get("_target_"))
+        return (self._base(parents),)
+
+    def _base(self, parents: Mapping[str, str]) -> str | None:
+        """The base that a stage draws or trains with, its own parent or one of those above; else what it has in place of one."""
+        if "base" in parents:
+            return parents["base"]
+        above = next(((name, parents[name]) for name in ("generate", "finetune") if name in parents), None)
+        if above is None:
+            return parents.get("data")
+        return self._base(self._parents(*above) or {"data": above[1]})
+
+    def _parents(self, name: str, identity: str) -> Mapping[str, str]:
+        if (name, identity) in self._planned:
+            return self._planned[name, identity].parents
+        try:
+            record = json.loads((self._store / name / identity / RECORD).read_text(encoding="utf-8"))
+            return dict(record["settings"]["parents"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+
+def work(name: str, settings: Mapping[str, Any]) -> float:
+    """How much a stage has to do, in units that only stages of its name share; 1 where nothing in its settings tells.
+
+    A fine-tune's are passes of the denoiser in training and in validations, a generation's at its whole budget of attempts.
+    """
+    if trains_classifier(name):
+        return float(settings["epochs"])
+    if name == "finetune":
+        images = settings["max_steps"] * settings["batch_size"] * settings.get("accumulate", 1)
+        return float(_STEP * images + _validation_work(settings))
+    if name == "generate":
+        request = settings["request"]
+        slots = request["n"] * _classes(request) / request.get("shards", 1)
+        full = slots * settings["attempts"] * _passes(settings)
+        return float(min(full, settings["calls"]) if settings.get("calls") else full)
+    if name == "evaluate":
+        return float(settings["n"])
+    if name == "pretrain":
+        return float(settings["steps"] * settings["batch_size"])
+    return 1.0
+
+
+def _validation_work(settings: Mapping[str, Any]) -> float:
+    validation: Mapping[str, Any] = settings.get("validation") or {}
+    if not validation.get("every"):
+        return 0.0
+    times = settings["max_steps"] // validation["every"]
+    return float(times * validation["n"] * _CLASSES * _passes(settings["sampling"]))
+
+
+def _passes(sampling: Mapping[str, Any]) -> int:
+    """Passes of the denoiser for one image."""
+    guided = sampling["guidance"] > 1 or any(sampling.get(key) for key in ("guidance_step", "retry", "guided"))
+    return int(sampling.get("evaluations", sampling["steps"])) * (2 if guided else 1)
+
+
+def _classes(request: Mapping[str, Any]) -> int:
+    prompts: Sequence[Any] | Mapping[str, Any] | str | None = request.get("prompts")
+    return len(prompts) if isinstance(prompts, Mapping) else _CLASSES

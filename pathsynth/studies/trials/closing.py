@@ -1,0 +1,91 @@
+"""The end of a command: what became of its trials, as a table and as an exit status."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pathsynth.ledger.atomic import read_json
+from pathsynth.ledger.records import Metric, format_score
+from pathsynth.studies.trials.outcomes import Outcome, read_outcomes
+from pathsynth.studies.trials.state import DONE, INTERRUPTED, PRUNED, RUNNING, read_state, write_state
+from pathsynth.studies.trials.trial_table import RESULT, TrialRow, print_rows, trial_row
+from pathsynth.tracking.syncing import sync_hint
+
+_PATIENCE_SECONDS = 20.0
+_REFUSED = "refused"
+_ATTEMPTS, _SCORES = "attempts.parquet", "scores.json"
+
+EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+def close(outcomes_folder: Path, interrupted: bool) -> int:
+    """Print the closing table and return the exit status.
+
+    After an interruption, own trials that are still stopping are waited for, so that the table tells the truth; those that
+    another process carries out are left to it, and a line says which.
+    """
+    outcomes = read_outcomes(outcomes_folder)
+    if interrupted:
+        _wait_for([outcome.folder for outcome in outcomes if outcome.own and outcome.folder])
+    rows = [_row(outcome) for outcome in outcomes]
+    if rows:
+        print()
+        print_rows(rows)
+    if interrupted:
+        _tell_left([outcome.folder for outcome in outcomes if outcome.folder and not outcome.own])
+    hint = sync_hint(outcome.folder for outcome in outcomes if outcome.folder)
+    if hint:
+        print(hint)
+    if interrupted:
+        return EXIT_INTERRUPTED
+    return _status(rows)
+
+
+def _status(rows: Sequence[TrialRow]) -> int:
+    states = {row.state for row in rows}
+    if states <= {DONE, PRUNED}:
+        return EXIT_DONE
+    return EXIT_REFUSED if states == {_REFUSED} else EXIT_FAILED
+
+
+def _row(outcome: Outcome) -> TrialRow:
+    if outcome.folder is None:
+        return TrialRow("", outcome.name, _REFUSED, "", None, outcome.refused)
+    row = trial_row(outcome.folder)
+    return replace(row, made=format_product(outcome.folder)) if row.state == DONE else row
+
+
+def format_product(folder: Path) -> str:
+    """What a trial without agreement scores made: "35 images of 36 in 40 attempts", "accuracy 0.913 [0.890, 0.932] n=450"; else nothing."""
+    if (folder / RESULT).is_file():
+        return ""
+    if (folder / _ATTEMPTS).is_file():
+        import pyarrow.parquet  # loads slowly
+
+        rows = pyarrow.parquet.read_table(folder / _ATTEMPTS, columns=["class_slug", "slot", "accepted"]).to_pylist()
+        slots = {(row["class_slug"], row["slot"]) for row in rows}
+        return f"{sum(row['accepted'] for row in rows):,} images of {len(slots):,} in {len(rows):,} attempts"
+    if (folder / _SCORES).is_file():
+        records = [Metric.from_json(record) for record in read_json(folder / _SCORES)]
+        overall = [m for m in records if m.metric == "accuracy" and m.class_ is None]
+        return f"accuracy {format_score(overall[-1])} on {overall[-1].split}" if overall else ""
+    return ""
+
+
+def _wait_for(folders: Sequence[Path]) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while any(read_state(folder).state == RUNNING for folder in folders) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for folder in folders:
+        state = read_state(folder)
+        if state.state == INTERRUPTED:  # one that was killed could not say so itself
+            write_state(folder, state)
+
+
+def _tell_left(folders: Sequence[Path]) -> None:
+    left = [folder.name for folder in folders if read_state(folder).state == RUNNING]
+    if left:
+        print(f"left to the other processes that are at them: {', '.join(left)}")

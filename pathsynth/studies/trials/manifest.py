@@ -1,0 +1,192 @@
+"""A trial's folder: its name, its manifest, and what became of it. Readers need no torch and no schema."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pathsynth.config import RunConfig, parse_config
+from pathsynth.ledger.atomic import read_json, write_json
+from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.lease import Lease, acquire
+from pathsynth.ledger.records import OptimizerGroup
+from pathsynth.ledger.versions import commit, versions
+from pathsynth.stages.plan import Plan
+from pathsynth.studies.trials.state import lease_folder
+
+MANIFEST = "manifest.json"
+_HEX = 6
+_CLASS_KEY = "._target_"
+_NAME_LENGTH = 60
+_SILENT = re.compile(
+    r"^(study|study\..*|multirun|tracking.*|hydra.*|data\.(root|allow_subset|download)|base\.path|pretrain\.root|trainer\.threads)$"
+)
+_OF_OWN_CLASSES = ("own", "own_gate", "own_judge")
+"""Options that a class of the user's stands for, which is told by its name."""
+_DECIMAL = re.compile(r"\d+\.\d{6,}(e-?\d+)?")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The frozen order of a trial: what is read back by the process that carries it out."""
+
+    name: str
+    config: RunConfig
+    plan: Plan
+    overrides: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "identity": self.plan.identity,
+            "command": self.config.command,
+            "study": self.config.study.model_dump(mode="json"),
+            "overrides": list(self.overrides),
+            "config": self.config.model_dump(mode="json", exclude_none=True),
+            "plan": self.plan.to_json(),
+            "versions": versions(),
+            "commit": commit(),
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a trial's manifest.
+
+    Raises:
+        OSError, ValueError, KeyError: there is none, or it is damaged.
+        RequestError: a setting in it is not valid (any more).
+    """
+    record = read_json(folder / MANIFEST)
+    return Manifest(record["name"], parse_config(record["config"]), Plan.from_json(record["plan"]), tuple(record["overrides"]))
+
+
+def manifest_of(folder: Path) -> Manifest:
+    """The manifest of a trial that somebody named.
+
+    Raises:
+        RequestError: the folder is no trial's, or its manifest is damaged.
+    """
+    try:
+        return read_manifest(folder)
+    except FileNotFoundError as error:
+        raise RequestError(f"{folder} is no trial's folder; pathsynth status lists them") from error
+    except (OSError, ValueError, KeyError, TypeError, RequestError) as error:
+        raise RequestError(f"the manifest of {folder} cannot be read ({error}); run the trial again") from error
+
+
+def computed_by(folder: Path) -> dict[str, str]:
+    """Versions of the libraries, and the commit, that a trial's manifest names.
+
+    Raises:
+        RequestError: there is no manifest, or it is damaged.
+    """
+    try:
+        record = read_json(folder / MANIFEST)
+        told = {**record.get("versions", {}), "commit": record.get("commit")}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise RequestError(f"{folder / MANIFEST} cannot be read ({error}); run the trial again") from error
+    return {name: str(value) for name, value in told.items() if value}
+
+
+def trial_folder(config: RunConfig, made: Plan, overrides: Sequence[str]) -> Path:
+    """``<multirun>/<study>/<name>-<hash6>``; a trial that was once claimed under another name is found under that.
+
+    Where the six digits are another trial's, too, there are as many more as it takes.
+    """
+    study = Path(config.multirun) / config.study.name
+    endings = [made.identity[:digits] for digits in range(_HEX, len(made.identity) + 1)]
+    alike = [folder for folder in sorted(study.glob(f"*-{endings[0]}*")) if _ending(folder) in endings]
+    told = {folder: _identity_of(folder) for folder in alike}
+    own = [folder for folder in alike if told[folder] == made.identity]
+    own += [folder for folder in alike if told[folder] is None]  # claimed, or damaged: its manifest is still to be written
+    if own:
+        return own[0]
+    free = next(ending for ending in endings if ending not in {_ending(folder) for folder in alike})
+    return study / f"{trial_name(config, overrides)}-{free}"
+
+
+def _ending(folder: Path) -> str:
+    return folder.name.rpartition("-")[2]
+
+
+def _identity_of(folder: Path) -> str | None:
+    """The identity of the trial that a folder belongs to; None where no manifest tells."""
+    try:
+        return str(read_json(folder / MANIFEST)["identity"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def trial_name(config: RunConfig, overrides: Sequence[str]) -> str:
+    """A name for people, from what was asked for beyond the defaults: "rank=16,seed=1"; else the command's.
+
+    Of a class the name alone is shown, behind that of its group or callback ("stop=EarlyStopping"); of a folder of the user's own
+    images, or of a base of theirs, the last part.
+    """
+    ends: dict[str, int] = {}
+    for key in _setting_keys(config.model_dump()):
+        ends[key.rsplit(".", 1)[-1]] = ends.get(key.rsplit(".", 1)[-1], 0) + 1
+    told = []
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        place = _named_place(config, key)
+        if place:
+            told.append(f"{key.rsplit('.', 1)[-1]}={Path(place).name}")
+        elif key.endswith(_CLASS_KEY):
+            told.append(f"{key.removesuffix(_CLASS_KEY).rsplit('.', 1)[-1]}={value.rsplit('.', 1)[-1]}")
+        elif not _SILENT.match(key) and value not in _OF_OWN_CLASSES:
+            end = key.rsplit(".", 1)[-1]
+            told.append(f"{end if ends.get(end, 0) <= 1 else key}={_short(value)}")
+    name = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", ",".join(told)).strip("_.,-")
+    return name[:_NAME_LENGTH].rstrip("_.,-=") or config.command
+
+
+def _short(value: str) -> str:
+    """A long decimal number with four digits that count, as a search proposes them; anything else as it is."""
+    return f"{float(value):.4g}" if _DECIMAL.fullmatch(value) else value
+
+
+def _named_place(config: RunConfig, key: str) -> str | None:
+    """The folder under a key whose name tells trials apart, for it is all that people call those images or that base."""
+    if key == "data.root" and config.data and config.data.name in ("folder", "ready"):
+        return config.data.root
+    return config.base.path if key == "base.path" and config.base and config.base.name == "local" else None
+
+
+def _setting_keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Every key of settings, groups with dots."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _setting_keys(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def claim(folder: Path, seconds: float, wait: bool, check: Callable[[], None] = lambda: None) -> Lease | None:
+    """The lease of a trial's folder: one process supervises it at a time. None if another holds it and ``wait`` is false.
+
+    ``check`` is called again and again while this process waits; what it raises ends the wait.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    return acquire(lease_folder(folder), seconds, wait, check)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest of a trial into its folder, in one step.
+
+    Raises:
+        OSError: the folder cannot be written.
+        ValueError: a number is not finite.
+    """
+    write_json(folder / MANIFEST, manifest.to_json())
+
+
+def add_optimizer(folder: Path, groups: Sequence[OptimizerGroup]) -> None:
+    """Add to a trial's manifest which rule and rate each tensor of the adapter had: known when the base was loaded, not when planned."""
+    record = read_json(folder / MANIFEST)
+    write_json(folder / MANIFEST, {**record, "optimizer": [asdict(group) for group in groups]})

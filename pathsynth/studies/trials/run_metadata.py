@@ -1,0 +1,83 @@
+"""What a trial's runs and artifacts are called in a tracker, and what they tell of how they came about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pathsynth.config import AnyClassifier, RunConfig
+from pathsynth.stages.classifier import trains_classifier
+from pathsynth.stages.plan import Plan
+from pathsynth.stages.stage import StagePlan
+from pathsynth.studies.trials.redaction import shareable_value
+from pathsynth.tracking.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard, flat
+from pathsynth.tracking.media import ArtifactCard
+
+_JOB_TYPES = {"run": "evaluate"}
+"""Of commands whose runs are of another's kind: both end with the same numbers."""
+_CLASSIFIER_FILES = ("classifier.safetensors", "classifier.json", "scores.json")
+_KEPT: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
+    "finetune": ("adapter", "adapter", ("adapter", "history.csv")),
+    "generate": ("images", "images", ("images", "rejected", "attempts.parquet")),
+}
+_TAG_LENGTH = 64
+
+
+def trial_card(config: RunConfig, plan: Plan, name: str) -> RunCard:
+    """The run of a trial: its own identity, its folder's name, every setting, and the identity of each of its stages."""
+    settings = config.model_dump(mode="json", exclude={"multirun", "tracking"}, exclude_none=True)
+    stages = {stage.name: stage.identity for stage in plan.stages}
+    columns = flat(shareable_value({**settings, "identity": plan.identity, "stage": stages}))
+    return RunCard(
+        identity=plan.identity,
+        name=name,
+        group=config.study.name,
+        job_type=_JOB_TYPES.get(config.command, config.command),
+        tags=_tags(columns.get(key) for key in ("command", "data.name", "base.name", "lora.targets")),
+        config=columns,
+        curves={"finetune/*": GLOBAL_STEP, "epoch": GLOBAL_STEP, "validation/*": VALIDATION_STEP},
+        best={"validation/macro_f1": VALIDATION_STEP},
+    )
+
+
+def classifier_card(config: RunConfig, stage: StagePlan, classifier: AnyClassifier) -> RunCard:
+    """The run of a gate, a judge or another classifier, under its stage's identity; its settings have no group before them."""
+    title = classifier.title
+    data = config.data.model_dump(mode="json", exclude_none=True) if config.data else {}
+    columns = flat(shareable_value({**stage.settings, "data": data, "identity": stage.identity}))
+    return RunCard(
+        identity=stage.identity,
+        name=f"{stage.name} {title} {stage.identity[:6]}",
+        group=config.study.name,
+        job_type=stage.name,
+        tags=_tags((config.command, columns.get("data.name"), title)),
+        config=columns,
+        curves={f"{title}/*": GLOBAL_STEP, "epoch": GLOBAL_STEP},
+        best={f"{title}/macro_f1": GLOBAL_STEP},
+    )
+
+
+def artifact_card(stage: StagePlan, folder: Path) -> ArtifactCard | None:
+    """What of a finished stage is kept as an artifact; None: nothing."""
+    kept = _kept(stage.name)
+    if kept is None:
+        return None
+    kind, name, files = kept
+    made_from = artifact_names(stage.parents)
+    lineage: dict[str, Any] = {"settings": shareable_value(stage.settings), "parents": stage.parents, "made_from": made_from}
+    return ArtifactCard(kind, f"{name}-{stage.identity}", folder, files, lineage)
+
+
+def artifact_names(identities: Mapping[str, str]) -> list[str]:
+    """The artifacts' names of those stages (stage → identity) that have one."""
+    return [f"{kept[1]}-{identity}" for stage, identity in identities.items() if (kept := _kept(stage))]
+
+
+def _kept(stage: str) -> tuple[str, str, tuple[str, ...]] | None:
+    """Kind and name of the artifact that a stage leaves, and its files; None: it leaves none."""
+    return ("classifier", stage, _CLASSIFIER_FILES) if trains_classifier(stage) else _KEPT.get(stage)
+
+
+def _tags(words: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word[:_TAG_LENGTH] for word in words if word))

@@ -1,0 +1,152 @@
+"""The table of trials: how far each came, its first score, and what went wrong. Reads files only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.records import Metric, format_score, read_metrics
+from pathsynth.studies.trials.state import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, WAITING, TrialState, read_state
+
+MANIFEST, RESULT = "manifest.json", "result.json"
+GATE, JUDGE = "gate", "judge"
+SCORE = "macro-F1 before filtering"
+"""The main score, as people read it everywhere."""
+_WIDE = 200
+_COLOURS = {DONE: "green", RUNNING: "cyan", FAILED: "red", INTERRUPTED: "yellow", PRUNED: "magenta"}
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """A line of the table. ``f1_gate``, ``f1_judge``: macro-F1 before filtering by each; ``came``: how far the process came.
+
+    ``made``: of a trial without these scores, what it made.
+    """
+
+    study: str
+    name: str
+    state: str
+    stage: str
+    f1_gate: Metric | None
+    reason: str
+    came: TrialState = field(default_factory=lambda: TrialState(WAITING))
+    f1_judge: Metric | None = None
+    made: str = ""
+
+    def score(self, scorer: str) -> Metric | None:
+        return self.f1_judge if scorer == JUDGE else self.f1_gate
+
+    @property
+    def stage_seconds_left(self) -> float | None:
+        """Of the stage that is running, at the rate so far; None where it does not count or the rate is not known."""
+        came = self.came
+        if self.state != RUNNING or came.step is None or came.steps is None or not came.rate:
+            return None
+        return max(0, came.steps - came.step) / came.rate
+
+    def seconds(self, now: datetime | None = None) -> float | None:
+        """From the trial's start to its end, or to ``now`` while it runs; None where either is not known."""
+        return self.came.seconds(now)
+
+
+def trial_row(folder: Path) -> TrialRow:
+    """The line of a trial, from its state and its result. A result that cannot be read is the reason where there is no other."""
+    state = read_state(folder)
+    stage = state.stage if state.state != DONE else ""
+    found, reason = {}, state.reason
+    if (folder / RESULT).is_file():
+        try:
+            found = {m.scorer: m for m in read_metrics(folder / RESULT, "macro_f1", "before filtering")}
+        except RequestError as error:
+            reason = reason or str(error)
+    named = folder.absolute()
+    return TrialRow(named.parent.name, named.name, state.state, stage, found.get(GATE), reason, state, found.get(JUDGE))
+
+
+def main_scorer(scores: Iterable[tuple[Metric | None, Metric | None]]) -> str:
+    """Whose macro-F1 the trials of a study are ranked by, of each one's by gate and judge: the judge's where all that have one have it."""
+    return JUDGE if all(judge for gate, judge in scores if gate or judge) else GATE
+
+
+def study_scorers(rows: Sequence[TrialRow]) -> dict[str, str]:
+    """The main scorer of each study, by its name."""
+    return {study: main_scorer((r.f1_gate, r.f1_judge) for r in rows if r.study == study) for study in dict.fromkeys(r.study for r in rows)}
+
+
+def trial_folders(root: Path) -> list[Path]:
+    """The trials in ``root``: a trial's own folder, a study's, or the folder of all studies.
+
+    Raises:
+        RequestError: there is no such folder.
+    """
+    if not root.is_dir():
+        raise RequestError(f"no folder {root}; trials appear there after `pathsynth run`, or name another folder")
+    if (root / MANIFEST).is_file():
+        return [root]
+    found = [path.parent for path in (*root.glob(f"*/{MANIFEST}"), *root.glob(f"*/*/{MANIFEST}"))]
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts))
+
+
+def print_rows(rows: Iterable[TrialRow], console: Console | None = None) -> None:
+    """Print the table; away from a terminal it is as wide as it needs to be."""
+    console = console or Console()
+    if not console.is_terminal:
+        console = Console(file=console.file, width=_WIDE)
+    console.print(table_of(list(rows)))
+
+
+def most_urgent(rows: Sequence[TrialRow], count: int) -> list[TrialRow]:
+    """At most ``count`` rows in their order: running ones, then what went wrong, what waits, and what is done."""
+    order = (RUNNING, FAILED, INTERRUPTED, WAITING, PRUNED, DONE)
+    ranks = {state: rank for rank, state in enumerate(order)}
+    chosen = sorted(range(len(rows)), key=lambda i: ranks.get(rows[i].state, 0))[:count]
+    return [rows[i] for i in sorted(chosen)]
+
+
+def table_of(rows: Sequence[TrialRow]) -> Table:
+    """The table of the rows; a column of studies where there are several, and the scorer in the heading where there is one for all."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    several = len({row.study for row in rows}) > 1
+    scorers = study_scorers(rows)
+    used = {scorers[row.study] for row in rows if row.f1_gate or row.f1_judge}
+    one_scorer = next(iter(used)) if len(used) == 1 else ""
+    score = f"{SCORE}, {one_scorer}" if one_scorer else SCORE if used or not any(row.made for row in rows) else "made"
+    headings = [*(["study"] if several else []), "trial", "state", score, "reason or stage"]
+    for heading in headings:
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("trial", "state"))
+    for row in rows:
+        colour = _COLOURS.get(row.state, "dim")
+        scorer = scorers[row.study]
+        found = row.score(scorer)
+        told = format_score(found) + ("" if one_scorer else f" by the {scorer}") if found else row.made or "–"
+        study = [escape(row.study)] if several else []
+        table.add_row(*study, escape(row.name), f"[{colour}]{row.state}[/]", escape(told), escape(_told(row)))
+    return table
+
+
+def _told(row: TrialRow) -> str:
+    """The reason of what went wrong, or the stage: "finetune: 120 of 600 steps, 3.1/s, 3 min left"."""
+    came = row.came
+    if row.reason or row.state != RUNNING or came.step is None:
+        return row.reason or row.stage
+    rate = f", {came.rate:.3g}/s" if came.rate else ""
+    left = row.stage_seconds_left
+    return f"{row.stage}: {came.step} of {came.steps} {came.detail}{rate}" + (f", {duration(left)} left" if left is not None else "")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: "40 s", "12 min", "3 h 20 min", "2 d 4 h"."""
+    if seconds < 60:
+        return f"{round(seconds)} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    return f"{hours} h {rest} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"

@@ -1,0 +1,61 @@
+"""Trials of one name in a study: which settings make them differ. Reads manifests only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from pathsynth.ledger.atomic import read_json
+from pathsynth.studies.trials.trial_table import MANIFEST
+
+_SHOWN = 4
+
+
+def variants(folders: Iterable[Path]) -> list[str]:
+    """A line for each trial that has an older one of its name beside it: "rank=1-ab12cd: finetune.max_steps 240 → 300".
+
+    The settings are those that a stage's result depends on, and the identities of data and base; what cannot be read is left
+    out.
+    """
+    told = []
+    for group in _same_named(folders):
+        trials = sorted((read for folder in group if (read := _read(folder))), key=lambda trial: trial[1])
+        for (before, _, old), (after, _, new) in pairwise(trials):
+            told.append(f"{after} differs from {before}: {_difference(old, new)}")
+    return told
+
+
+def _same_named(folders: Iterable[Path]) -> Iterator[list[Path]]:
+    groups: dict[tuple[Path, str], list[Path]] = {}
+    for folder in folders:
+        groups.setdefault((folder.parent, folder.name.rpartition("-")[0]), []).append(folder)
+    return (group for group in groups.values() if len(group) > 1)
+
+
+def _read(folder: Path) -> tuple[str, str, dict[str, str]] | None:
+    """A trial's name, when it was written, and what determines its stages; None where the manifest cannot be read."""
+    try:
+        record = read_json(folder / MANIFEST)
+        stages = record["plan"]["stages"]
+        settings = {key: value for stage in stages for key, value in _flat(stage["name"], stage["settings"])}
+        sources = {f"{name} files": stage["parents"][name] for stage in stages for name in ("data", "base") if name in stage["parents"]}
+        return folder.name, str(record["written"]), {**settings, **sources}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(f"{prefix}.{key}", inner)
+    else:
+        yield prefix, json.dumps(value)
+
+
+def _difference(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    keys = [key for key in dict.fromkeys((*old, *new)) if old.get(key) != new.get(key)]
+    told = [f"{key} {old.get(key, 'unset')} → {new.get(key, 'unset')}" for key in keys[:_SHOWN]]
+    return ", ".join([*told, *([f"and {len(keys) - _SHOWN} more"] if len(keys) > _SHOWN else [])]) or "the program's version"

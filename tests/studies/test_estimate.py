@@ -1,0 +1,77 @@
+"""A stage's time is that of finished ones of its kind, by how much there is to do; what nothing tells is unknown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pathsynth.stages.stage import StagePlan
+from pathsynth.studies.planning.estimate import estimate, work
+
+SAMPLING = {"steps": 10, "guidance": 2.0, "attempts": 4, "request": {"stream": "eval", "n": 10}}
+TRAINING = {"max_steps": 100, "batch_size": 8, "accumulate": 1}
+
+
+def stage(name: str, settings: dict, identity: str = "new", **parents: str) -> StagePlan:
+    return StagePlan(name, identity, settings, parents)
+
+
+def finish(store: Path, one: StagePlan, seconds: float | None) -> StagePlan:
+    folder = store / one.name / one.identity
+    folder.mkdir(parents=True)
+    (folder / "stage.json").write_text(json.dumps({"settings": {**one.settings, "parents": one.parents}, "seconds": seconds}))
+    return one
+
+
+def test_a_fine_tune_of_more_steps_takes_longer_in_proportion(tmp_path):
+    finish(tmp_path, stage("finetune", TRAINING, "old", base="b"), 60)
+    told = estimate(tmp_path, [stage("finetune", {**TRAINING, "max_steps": 6000}, base="b")])
+    assert (told.seconds, told.unknown) == (pytest.approx(3600), ())
+    assert str(told) == "about 1 h 0 min"
+
+
+@pytest.mark.parametrize(
+    "change, times",
+    [
+        ({"steps": 30}, 3),
+        ({"attempts": 8}, 2),
+        ({"guidance": 1.0}, 0.5),
+        ({"request": {"stream": "eval", "n": 50}}, 5),
+        ({"request": {"stream": "eval", "n": 10, "shards": 2}}, 0.5),
+        ({"evaluations": 20}, 2),
+        ({"calls": 72}, 0.01),
+    ],
+)
+def test_a_generation_takes_as_long_as_its_slots_attempts_and_steps(tmp_path, change, times):
+    finish(tmp_path, stage("finetune", TRAINING, "adapter", base="b"), 60)
+    finish(tmp_path, stage("generate", SAMPLING, "old", finetune="adapter"), 100)
+    told = estimate(tmp_path, [stage("generate", {**SAMPLING, **change}, finetune="adapter")])
+    assert told.seconds == pytest.approx(100 * times)
+
+
+def test_validations_count_among_the_steps_of_a_fine_tune():
+    watched = {**TRAINING, "validation": {"every": 50, "n": 2}, "sampling": SAMPLING}
+    assert work("finetune", watched) - work("finetune", TRAINING) == 2 * 2 * 9 * 20
+
+
+def test_what_nothing_tells_is_unknown_and_said_so(tmp_path):
+    finish(tmp_path, stage("finetune", TRAINING, "old", base="other base"), 60)
+    finish(tmp_path, stage("gate", {"epochs": 2, "architecture": "resnet18"}, "old", data="d"), 10)
+    finish(tmp_path, stage("cache", {}, "old", base="b"), None)
+    stages = [
+        stage("cache", {}, base="b"),
+        stage("finetune", TRAINING, base="b"),
+        stage("gate", {"epochs": 4, "architecture": "resnet18"}, data="d"),
+    ]
+    assert str(estimate(tmp_path, stages)) == "about 20 s, and an unknown time for cache, finetune"
+    assert str(estimate(tmp_path, stages[:1])) == "an unknown time for cache"
+
+
+def test_shared_and_finished_stages_count_once_or_not_at_all(tmp_path):
+    done = finish(tmp_path, stage("gate", {"epochs": 2, "architecture": "resnet18"}, "old", data="d"), 10)
+    other = stage("gate", {"epochs": 2, "architecture": "resnet18"}, data="d")
+    told = estimate(tmp_path, [done, other, other])
+    assert told.seconds == pytest.approx(10)
+    assert str(told.shared_among(2)) == "about 5 s"
