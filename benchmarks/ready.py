@@ -116,7 +116,8 @@ def measure(
         raise SystemExit(f"the set in {ready.folder} has no judge")
     classifiers = {role: load_classifier(place, data.space) for role, place in (("gate", ready.gate), ("judge", ready.judge))}
     reference = real_reference(classifiers["judge"], data, split, n * len(data.space), config.seed, partial(reconstructed, base))
-    rows = _drawn(ready, base, classifiers["gate"], data, n, config.sampling, folder)
+    rules = acceptance_rules(classifiers["gate"], data, config.sampling)
+    rows = draw_slots(ready, base, Gate(classifiers["gate"], rules, config.sampling.deterministic), data, n, config.sampling, folder)
     metrics = evaluate_set(rows, folder, classifiers["judge"], data, reference, config.seed).metrics
     panel, last = judges.loaded(data)
     images = ImageSet(tuple(rows), folder)
@@ -133,16 +134,16 @@ def measure(
     return report, score_tables(Scores(metrics))
 
 
-def _drawn(
-    ready: ReadySet, base: Base, gate: Classifier, data: DataSet, n: int, sampling: SamplingConfig, folder: Path
+def draw_slots(
+    ready: ReadySet, base: Base, gate: Gate, data: DataSet, n: int, sampling: SamplingConfig, folder: Path
 ) -> list[AttemptRow]:
+    """Draw ``n`` slots of every class on an evaluation's seeds into ``folder``, which may be new; every attempt, rejected ones too."""
     load_adapter(ready.adapter, base)
-    rules = acceptance_rules(gate, data, sampling)
     slots = slots_of(Stream.EVAL, {c.index: data.prompts.canonical(c.index) for c in data.space.classes}, n)
-    draw, judge = drawer(base, ready.size, sampling), Gate(gate, rules, sampling.deterministic)
+    draw = drawer(base, ready.size, sampling)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
-        own = (draw, judge, sampling, draw.scheduler, data.space)
+        own = (draw, gate, sampling, draw.scheduler, data.space)
         generate_set(folder, Path(work), slots, *own, keep_rejected=True, on_attempt=lambda _: None)
     return list(read_attempts(folder))
 
