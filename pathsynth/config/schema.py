@@ -191,6 +191,8 @@ class ClassifierTraining(_Group):
     """Epochs without a better macro-F1 on val after which training ends."""
     seed: int = Field(ge=0)
     """Of its weights and of the order of its images."""
+    members: int = Field(1, ge=1, le=16)
+    """Networks that are trained, each from a seed of its own, and answer together: the mean of their probabilities. 1: a single one."""
     test: bool = False
     """Score the test split, too, once, when training has ended; the classifier stays the same."""
 

@@ -7,7 +7,7 @@ import json
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class ClassifierSpec:
     ``stem`` is ``"stock"`` (timm's own, made for 224 px) or ``"small"``: the first convolution is 3×3 with stride 1, for 28
     to 64 px. ``classes`` are the slugs of the label space called ``space``, in order. ``width`` multiplies the channels of a
     residual network's stages. ``tta_d4``: probabilities are those of the mean logits over the eight orientations of an image.
+    ``members``: of an :class:`Ensemble` of such networks; 1: a single one.
     """
 
     architecture: str
@@ -58,6 +59,7 @@ class ClassifierSpec:
     space: str
     width: float = 1.0
     tta_d4: bool = False
+    members: int = 1
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ def save_classifier(folder: Path, classifier: Classifier, card: Mapping[str, str
     tensors = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in classifier.state_dict().items()}
     save_file(tensors, folder / WEIGHTS)  # each of its own memory, for a module may share some
     description = {"spec": asdict(classifier.spec), "temperature": classifier.temperature, "card": dict(card)}
+    if isinstance(classifier, Ensemble):
+        description["temperatures"] = classifier.temperatures
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
 
 
@@ -156,6 +160,39 @@ class OwnClassifier(Classifier):
 
     def features(self, images: Tensor) -> Tensor:
         return self.network.features(images) if hasattr(self.network, "features") else self.network(images)
+
+
+class Ensemble(Classifier):
+    """Classifiers of one kind, trained from seeds of their own, that answer together (Lakshminarayanan et al. 2017, arXiv 1612.01474).
+
+    Probabilities are the mean of the members', each calibrated by its own temperature, and then by the ensemble's, for a mean is less
+    sure than its members. Features are those of all members, side by side.
+    """
+
+    def __init__(self, members: Sequence[Classifier]) -> None:
+        nn.Module.__init__(self)
+        self.spec = replace(members[0].spec, members=len(members))
+        self.members = nn.ModuleList(members)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logarithms of the members' mean probabilities, float64 (N, C), of float images (N, 3, size, size) in [0, 1]."""
+        return torch.stack([member.probabilities(images) for member in self._each()]).mean(dim=0).log()
+
+    def logits(self, images: Tensor) -> Tensor:
+        return self(images)
+
+    def features(self, images: Tensor) -> Tensor:
+        return torch.cat([member.features(images) for member in self._each()], dim=1)
+
+    @property
+    def temperatures(self) -> list[float]:
+        """Of the members, in their order."""
+        return [member.temperature for member in self._each()]
+
+    def _each(self) -> Iterator[Classifier]:
+        for member in self.members:
+            assert isinstance(member, Classifier)
+            yield member
 
 
 def own_module(module: Mapping[str, Any], classes: Sequence[str], size: int) -> nn.Module:
@@ -193,6 +230,9 @@ def load_classifier(folder: Path, space: LabelSpace, own: str | None = None) -> 
         stored, temperature = description["spec"], float(description.get("temperature", 1.0))
         kind = OwnSpec if "module" in stored else ClassifierSpec
         spec = kind(**{**stored, "classes": tuple(stored["classes"])})
+        temperatures = [float(t) for t in description["temperatures"]] if spec.members > 1 else [temperature]
+        if len(temperatures) != spec.members:
+            raise ValueError(f"{len(temperatures)} temperatures of {spec.members} members")
         weights = load_file(folder / WEIGHTS)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise RequestError(f"no usable classifier in {folder} ({error}); train one with `pathsynth classify`") from error
@@ -201,7 +241,11 @@ def load_classifier(folder: Path, space: LabelSpace, own: str | None = None) -> 
             f"the classifier in {folder} was trained on '{spec.space}' ({', '.join(spec.classes)}), "
             f"not on '{space.name}' ({', '.join(space.slugs)}); train one on this data with `pathsynth classify`"
         )
-    classifier = _own(spec, own, folder) if isinstance(spec, OwnSpec) else Classifier(spec)
+    single = replace(spec, members=1)
+    made = [_own(single, own, folder) if isinstance(single, OwnSpec) else Classifier(single) for _ in temperatures]
+    for member, of_member in zip(made, temperatures, strict=True):
+        member.temperature = of_member
+    classifier = made[0] if spec.members == 1 else Ensemble(made)
     try:
         classifier.load_state_dict(weights)
     except RuntimeError as error:

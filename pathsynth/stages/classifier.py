@@ -45,6 +45,7 @@ NEUTRAL = {
     "width": 1.0,
     "ema_decay": 0.0,
     "tta_d4": False,
+    "members": 1,
     "protocol": 1,
 }
 

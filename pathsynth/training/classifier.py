@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,13 +25,23 @@ from pathsynth.data.dataset import DataSet, LabelledImages
 from pathsynth.data.degrade import degrade
 from pathsynth.data.stain import stain_jitter
 from pathsynth.data.tensors import dihedral, to_float
-from pathsynth.ledger.atomic import write_json
+from pathsynth.ledger.atomic import sync_tree, write_json
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.records import Metric
 from pathsynth.ledger.seeds import derive_seed
 from pathsynth.metrics.agreement import Agreement, Interval, accuracy_auc, agreement, macro_interval, wilson
 from pathsynth.metrics.calibration import ConfidenceBin, expected_calibration_error, fit_temperature, reliability
-from pathsynth.models.classifier import Classifier, ClassifierSpec, OwnClassifier, OwnSpec, own_module, save_classifier
+from pathsynth.models.classifier import (
+    DESCRIPTION,
+    Classifier,
+    ClassifierSpec,
+    Ensemble,
+    OwnClassifier,
+    OwnSpec,
+    load_classifier,
+    own_module,
+    save_classifier,
+)
 from pathsynth.training.distributed import own_environment
 from pathsynth.training.optimizer import build_optimizer
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
@@ -310,13 +322,78 @@ def train_classifier(
         RequestError: the architecture does not exist or does not fit the images, or its pretrained weights cannot be fetched.
         StageError: the loss stopped being finite, or the checkpoint cannot be read.
     """
-    symmetric = data.space.symmetry == "d4"
+    members = [_trained_member(config, number, data, folder, callbacks, logger, work, revision) for number in range(config.members)]
+    if len(members) > 1:
+        classifier: Classifier = Ensemble([member.classifier for member in members])
+        selection = data.selection()
+        classifier.temperature = fit_temperature(_logits(classifier, selection), selection.labels)
+    else:
+        classifier = members[0].classifier
+    scores = score_classifier(classifier, data, splits, config.seed)
+    save_classifier(folder, classifier, _card(config, data, members))
+    write_json(folder / SCORES, [m.to_json() for s in scores for m in s.records(data.space, data.name, config.seed)])
+    return scores
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A trained network with its temperature; the step of its best weights, and their macro-F1 on the selection half of val."""
+
+    classifier: Classifier
+    best_step: int
+    macro_f1: float
+
+
+def _trained_member(
+    config: AnyClassifier,
+    number: int,
+    data: DataSet,
+    folder: Path,
+    callbacks: list[pl.Callback],
+    logger: Logger | None,
+    work: Path | None,
+    revision: str | None,
+) -> _Member:
+    """The ``number``-th network of an ensemble, or the only one. Of several, each that is finished stays in ``work`` until all are."""
+    if config.members == 1:
+        return _train_member(config, config.title, data, folder, callbacks, logger, work, revision)
+    kept = work / f"member-{number}" if work else None
+    if kept and kept.is_dir():
+        card = json.loads((kept / DESCRIPTION).read_text(encoding="utf-8"))["card"]
+        return _Member(load_classifier(kept, data.space, config.architecture), card["best_step"], card["selection_macro_f1"])
+    of_member = config.model_copy(update={"members": 1, "seed": member_seed(config.seed, number)})
+    place = work / f"member-{number}-training" if work else None
+    title = f"{config.title} {number + 1} of {config.members}"
+    made = _train_member(of_member, title, data, folder, callbacks, logger, place, revision)
+    if kept and place:
+        save_classifier(place / "finished", made.classifier, _card(of_member, data, [made]))
+        sync_tree(place / "finished")
+        (place / "finished").rename(kept)
+        shutil.rmtree(place, ignore_errors=True)
+    return made
+
+
+def member_seed(seed: int, number: int) -> int:
+    """The seed of an ensemble's ``number``-th network; the first is the network that is trained alone."""
+    return derive_seed(seed, "ensemble", number) if number else seed
+
+
+def _train_member(
+    config: AnyClassifier,
+    title: str,
+    data: DataSet,
+    folder: Path,
+    callbacks: list[pl.Callback],
+    logger: Logger | None,
+    work: Path | None,
+    revision: str | None,
+) -> _Member:
     batches = ClassifierBatches(
         train=data.part(config.part),
         selection=data.selection(),
         batch_size=config.batch_size,
         seed=config.seed,
-        orientations=config.augment_d4 and symmetric,
+        orientations=config.augment_d4 and data.space.symmetry == "d4",
         stains=config.augment_stain,
         noise=config.augment_noise,
     )
@@ -324,17 +401,14 @@ def train_classifier(
     points = ResumePoints(work, _CHECKPOINT_EVERY) if work else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "classifier weights"))
-        module = add_scores(_module(config, data, revision), config.title, len(data.space))
+        module = add_scores(_module(config, data, revision), title, len(data.space))
         stop = EarlyStopping(f"{module.title}/macro_f1", mode="max", patience=config.patience)
         steps = FiniteSteps(config.seed, module.title)
         _fit(module, ClassifierData(batches, config.epochs), batches.an_epoch, [steps, *callbacks, best, stop], points, logger, folder)
     classifier = _classifier(module, config, data)
     classifier.load_state_dict(best.state) if isinstance(module, ClassifierModule) else module.load_state_dict(best.state)
     classifier.temperature = fit_temperature(_logits(classifier, batches.selection), batches.selection.labels)
-    scores = score_classifier(classifier, data, splits, config.seed)
-    save_classifier(folder, classifier, _card(config, data, batches, best))
-    write_json(folder / SCORES, [m.to_json() for s in scores for m in s.records(data.space, data.name, config.seed)])
-    return scores
+    return _Member(classifier, best.step, round(best.score[0], 4))
 
 
 def _module(config: AnyClassifier, data: DataSet, revision: str | None) -> pl.LightningModule:
@@ -421,14 +495,16 @@ def _fit(
     trainer.fit(module, datamodule=data, ckpt_path=points.checkpoint if points else None, weights_only=True)
 
 
-def _card(config: AnyClassifier, data: DataSet, batches: ClassifierBatches, best: BestWeights) -> dict[str, str | int | float]:
-    return {
+def _card(config: AnyClassifier, data: DataSet, members: Sequence[_Member]) -> dict[str, str | int | float]:
+    """Of an ensemble: the first member's best step, and the mean of their scores."""
+    card: dict[str, str | int | float] = {
         "data": data.name,
         "data_identity": data.identity,
         "part": config.part,
-        "images": len(batches.train),
+        "images": len(data.part(config.part)),
         "seed": config.seed,
-        "best_step": best.step,
-        "selection_images": len(batches.selection),
-        "selection_macro_f1": round(best.score[0], 4),
+        "best_step": members[0].best_step,
+        "selection_images": len(data.selection()),
+        "selection_macro_f1": round(sum(member.macro_f1 for member in members) / len(members), 4),
     }
+    return card if len(members) == 1 else {**card, "members": len(members)}

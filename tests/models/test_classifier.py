@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from pathsynth.data.tensors import dihedral
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models import classifier as module
-from pathsynth.models.classifier import Classifier, ClassifierSpec, load_classifier, save_classifier
+from pathsynth.models.classifier import Classifier, ClassifierSpec, Ensemble, load_classifier, save_classifier
 from pathsynth.vocabulary.labels import COLORECTAL, LabelSpace
 
 
@@ -188,3 +188,42 @@ def test_a_mean_over_orientations_is_the_same_for_each_of_them(small):
         torch.testing.assert_close(means, means[:1].expand(8, -1))
         torch.testing.assert_close(turning.logits(images(1))[0], small.logits(turned).mean(dim=0))
     assert (plain - plain[:1]).abs().max() > 1e-4
+
+
+@pytest.fixture
+def ensemble() -> Ensemble:
+    members = []
+    for seed, temperature in enumerate((0.7, 1.4, 1.0)):
+        torch.manual_seed(seed)
+        members.append(Classifier(spec("regnetx_002")).eval())
+        members[-1].temperature = temperature
+    found = Ensemble(members).eval()
+    found.temperature = 0.9
+    return found
+
+
+def test_an_ensemble_answers_with_the_mean_of_its_members_calibrated_probabilities(ensemble):
+    with torch.no_grad():
+        expected = torch.stack([(member(images()).double() / member.temperature).softmax(dim=1) for member in ensemble.members]).mean(dim=0)
+        torch.testing.assert_close(ensemble(images()).exp(), expected)
+        sharpened = expected ** (1 / 0.9)
+        torch.testing.assert_close(ensemble.probabilities(images()), sharpened / sharpened.sum(dim=1, keepdim=True))
+        widths = [member.features(images()).shape[1] for member in ensemble.members]
+        assert ensemble.features(images()).shape == (2, sum(widths))
+
+
+def test_an_ensemble_comes_back_from_its_folder_to_the_bit(ensemble, tmp_path):
+    save_classifier(tmp_path, ensemble, {"seed": 0})
+    again = load_classifier(tmp_path, COLORECTAL)
+    assert isinstance(again, Ensemble)
+    assert (again.spec.members, again.temperatures, again.temperature) == (3, [0.7, 1.4, 1.0], 0.9)
+    with torch.no_grad():
+        assert torch.equal(again.probabilities(images()), ensemble.probabilities(images()))
+
+
+def test_an_ensemble_whose_description_was_changed_is_refused(ensemble, tmp_path):
+    save_classifier(tmp_path, ensemble, {"seed": 0})
+    path = tmp_path / "classifier.json"
+    path.write_text(path.read_text().replace('"members": 3', '"members": 1000000000'))
+    with pytest.raises(RequestError, match="no usable classifier .*3 temperatures of 1000000000 members"):
+        load_classifier(tmp_path, COLORECTAL)

@@ -94,7 +94,7 @@ WIDER = {"_target_": "my_gate.MyGate", "width": 16}
 _OF_A_CLASSIFIER: Mapping[str, Any] = {
     "architecture": "resnet10t", "stem": "stock", "part": "all", "pretrained": True, "epochs": 2, "batch_size": 8, "optimizer": "muon",
     "lr": 1e-4, "weight_decay": 0.5, "augment_d4": False, "augment_stain": False, "augment_noise": False, "width": 0.5,
-    "ema_decay": 0.5, "tta_d4": True, "patience": 1, "seed": 7,
+    "ema_decay": 0.5, "tta_d4": True, "patience": 1, "seed": 7, "members": 2,
 }
 _OF_PRETRAINING: Mapping[str, Any] = {
     "seed": 1, "latent_channels": 4, "channels": (8,), "decoder_steps": 1, "decoder_lr": 1e-5, "steps": 1, "batch_size": 1, "lr": 1e-5,

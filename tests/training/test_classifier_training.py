@@ -180,6 +180,42 @@ def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(tmp_path, monke
     assert resumed[0].macro == whole[0].macro
 
 
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
+def test_an_ensemble_that_was_cut_off_in_its_second_member_ends_as_the_undisturbed_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_CHECKPOINT_EVERY", 3)
+    chosen = config(epochs=2, architecture="resnet10t", members=2)
+    train_classifier(chosen, data(), tmp_path / "whole", [], None)
+    seen = CutInMember("resnet10t 2 of 2", 8)
+    with pytest.raises(RuntimeError, match="cut"):
+        train_classifier(chosen, data(), tmp_path / "cut", [seen], None, work=tmp_path / "work")
+    again = CutInMember("none", 0)
+    train_classifier(chosen, data(), tmp_path / "cut", [again], None, work=tmp_path / "work")
+    for name in ("classifier.safetensors", "classifier.json", "scores.json"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+    assert (seen.members, again.members) == (["resnet10t 1 of 2", "resnet10t 2 of 2"], ["resnet10t 2 of 2"])  # the first is trained once
+
+    train_classifier(chosen.model_copy(update={"members": 1}), data(), tmp_path / "single", [], None)
+    single, ensemble = load_classifier(tmp_path / "single", SPACE), load_classifier(tmp_path / "whole", SPACE)
+    first, second = ensemble.members
+    assert all(torch.equal(a, b) for a, b in zip(single.parameters(), first.parameters(), strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(first.network.fc.parameters(), second.network.fc.parameters(), strict=True))
+
+
+class CutInMember(pl.Callback):
+    """Breaks off at a step of one network of an ensemble; notes which ones were trained."""
+
+    def __init__(self, title: str, step: int) -> None:
+        self.title, self.step = title, step
+        self.members: list[str] = []
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module) -> None:
+        self.members.append(pl_module.title)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module, *_) -> None:
+        if (pl_module.title, trainer.global_step) == (self.title, self.step):
+            raise RuntimeError("cut")
+
+
 def test_the_optimizer_is_the_one_asked_for(tmp_path):
     class Watch(pl.Callback):
         optimizer: str
