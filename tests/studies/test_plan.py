@@ -457,8 +457,8 @@ def test_evaluations_beyond_one_a_step_are_part_of_a_generation_but_not_of_an_ad
 def test_a_revision_by_the_bases_own_pndm_is_refused_before_anything_is_built(settings, base, command):
     stated(base, _class_name="PNDMScheduler", skip_prk_steps=True)
     with pytest.raises(RequestError, match=r"the base's own scheduler, PNDMScheduler.*set sampling\.scheduler=DDIMScheduler"):
-        plan(settings(command, "callbacks.regeneration.every=2", "sampling.scheduler=null", "sampling.revise=0.5"))
-    plan(settings(command, "callbacks.regeneration.every=2", "sampling.revise=0.5"))
+        plan(settings(command, "callbacks.regeneration.every=2", "sampling.scheduler=null", "sampling.image_to_image=0.5"))
+    plan(settings(command, "callbacks.regeneration.every=2", "sampling.image_to_image=0.5"))
 
 
 @pytest.mark.parametrize("content", ["{", "[]"])
