@@ -9,15 +9,10 @@ from collections.abc import Iterable
 from omegaconf import OmegaConf
 
 from pathsynth.commands.quoting import hydra_quoted
-from pathsynth.config.parse import RENAMED, nearest_word
+from pathsynth.config.parse import RENAMED
 from pathsynth.config.shipped import conf_folder, own_folder, studies_folder
 from pathsynth.data.medmnist_sets import known_flags
-
-
-def nearest(wrong: str, known: Iterable[str]) -> str:
-    """What to add to a refusal: the nearest word, or nothing where nothing is near."""
-    close = nearest_word(wrong, known)
-    return f"; nearest: {close}" if close else ""
+from pathsynth.vocabulary.spelling import nearest_hint
 
 
 def explain(error: BaseException, command: str) -> str:
@@ -29,14 +24,14 @@ def explain(error: BaseException, command: str) -> str:
         options = choices(group)
         if group == "data" and wrong.lower() in known_flags():
             return f"no choice '{wrong}' for data; a set of MedMNIST is data=medmnist data.flag={wrong.lower()}"
-        return f"no choice '{wrong}' for {group}{nearest(wrong, options)}; choices: {', '.join(options) or 'none'}"
+        return f"no choice '{wrong}' for {group}{nearest_hint(wrong, options)}; choices: {', '.join(options) or 'none'}"
     key = re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", text)
     if key:
         full = re.search(r"full_key: (\S+)", text)
         wrong = full[1] if full else key[1] or key[2]
         if wrong in RENAMED:
             return f"no key '{wrong}' in {command}; it is {RENAMED[wrong]}"
-        return f"no key '{wrong}' in {command}{nearest(wrong, known_keys(command))}"
+        return f"no key '{wrong}' in {command}{nearest_hint(wrong, known_keys(command))}"
     added = re.search(r"Could not append to config. An item is already at '([^']+)'", text)
     if added:
         return f"{added[1]} has a value already, so nothing can be added there; leave out the plus: {added[1]}=…"

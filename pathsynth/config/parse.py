@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Any
@@ -18,6 +17,7 @@ from pathsynth.config.schema import CAPTIONS_BESIDE, REGENERATION, RunConfig
 from pathsynth.config.secrets import is_secret
 from pathsynth.ledger.earlier import current_form
 from pathsynth.ledger.errors import RequestError
+from pathsynth.vocabulary.spelling import nearest_hint, nearest_words
 
 REQUEST_KEYS = ("prompt", "label", "labels", "n", "shard", "shards")
 """Keys of ``generate`` that people type at the top level."""
@@ -142,8 +142,7 @@ def _line(fault: ErrorDetails) -> str:
         return f"{key}: should be a list, as in {key}=[{fault['input']}]; got {fault['input']!r}"
     if fault["type"] == "literal_error":
         choices = [word.strip("'") for word in re.split(r", | or ", fault["ctx"]["expected"])]
-        close = nearest_word(str(fault["input"]), choices)
-        return f"{key}: should be one of {', '.join(choices)}, got {fault['input']!r}" + (f"; nearest: {close}" if close else "")
+        return f"{key}: should be one of {', '.join(choices)}, got {fault['input']!r}{nearest_hint(str(fault['input']), choices)}"
     return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}; set {key}"
 
 
@@ -161,16 +160,8 @@ def _nearest_key(loc: tuple[int | str, ...]) -> str:
         group = next((kind.model_fields[name] for kind in _models(groups) if name in kind.model_fields), None)
         groups = group.annotation if group else groups
     known = _fields_of(groups)
-    close = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    close = nearest_words(str(loc[-1]), known)
     return f"; nearest: {'.'.join([*map(str, loc[:-1]), close[0]])}" if close else ""
-
-
-def nearest_word(wrong: str, known: Iterable[str]) -> str | None:
-    """The known word that is nearest to a wrong one, whatever their case; first of all one that begins with it. None where none is near."""
-    by_lower = {word.lower(): word for word in known}
-    begun = [word for lower, word in by_lower.items() if wrong and lower.startswith(wrong.lower())]
-    close = begun or [by_lower[lower] for lower in difflib.get_close_matches(wrong.lower(), by_lower, n=1, cutoff=0.5)]
-    return close[0] if close else None
 
 
 OF_OWN_CLASSES = {"tracking.logger", "gate.module", "judge.module", "classifier.module", "data.module"}

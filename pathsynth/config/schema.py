@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
@@ -11,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from pathsynth.config.lightning import why_refused
 from pathsynth.config.objects import require_target
+from pathsynth.vocabulary.spelling import nearest_hint
 
 TARGET_GROUPS = ("attention", "attention+conv", "all-linear", "all")
 """Groups of a UNet's layers that ``lora.targets`` can name; ``all`` are attention, convolutions and the linear layers between."""
@@ -322,9 +322,8 @@ class LoraConfig(_Group):
             except re.error as error:
                 raise ValueError(f"lora.targets={targets} is no regular expression: {error}") from error
         elif targets not in TARGET_GROUPS:
-            close = difflib.get_close_matches(targets, TARGET_GROUPS, n=1)
-            nearest = f"; nearest: {close[0]}" if close else ""
-            raise ValueError(f"lora.targets should be {', '.join(TARGET_GROUPS)}, a list of modules or regex:…, got {targets!r}{nearest}")
+            hint = nearest_hint(targets, TARGET_GROUPS)
+            raise ValueError(f"lora.targets should be {', '.join(TARGET_GROUPS)}, a list of modules or regex:…, got {targets!r}{hint}")
         return targets
 
     @model_validator(mode="after")

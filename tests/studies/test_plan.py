@@ -120,7 +120,7 @@ def test_pretrained_weights_count_by_repository_and_commit(settings, monkeypatch
 
 def test_pretrained_weights_that_nobody_can_name_are_refused_before_anything_starts(settings, monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(RequestError, match=r"^the pretrained weights of resnet18 .*set pretrained=false"):
         plan(settings("run", "gate.pretrained=true"))
 
