@@ -1,14 +1,14 @@
 """Accepted images a second of the rejection sampler beside two ways of doing without it.
 
     python -m benchmarks.generation TRIAL --out FILE.json [--n 6] [--attempts 8] [--batch-size 64] [--repeats 3] [--half] [--threads 1]
-        [--threshold P] [--speculate] [--look-after STEPS]
+        [--threshold P] [--speculate] [--reject-early-after STEPS]
 
 TRIAL is the folder of a finished trial of ``pathsynth run``: its base, adapter, gate, denoising steps and guidance serve all, and the
 rule, of which ``--threshold`` may raise the least probability. Each way fills n slots of every class, with at most so many attempts
 a slot, and they take turns in one process:
 
-- ``ours``: the sampler, classes mixed in full batches. Beside it, if asked for, ``ours_speculate`` and ``ours_look``: with early
-  rejection, whose cut is fitted before the clock starts, on 20 candidates of each class (``cut`` says what it loses and saves).
+- ``ours``: the sampler, classes mixed in full batches. Beside it, if asked for, ``ours_speculate`` and ``ours_early_rejection``:
+  its threshold is fitted before the clock starts, on 20 candidates of each class (``early_rejection`` says what it loses and saves).
 - ``paper``: one prompt at a time with diffusers' pipeline: generate, classify, discard, again (arXiv 2506.00786, by its description).
 - ``batched_filter``: the pipeline, class by class, in batches of as many as the class still lacks, until it has its n.
 
@@ -40,7 +40,7 @@ from pathsynth.models.base import Base, load_base
 from pathsynth.models.classifier import load_classifier
 from pathsynth.models.lora import load_adapter
 from pathsynth.sampling.draw import CandidateDrawer, base_scheduler, new_scheduler
-from pathsynth.sampling.early_rejection import Cut, EarlyLook, calibrate, fit_cut
+from pathsynth.sampling.early_rejection import EarlyRejection, Threshold, calibrate, fit_threshold
 from pathsynth.sampling.gate import Gate
 from pathsynth.sampling.generation import route_of
 from pathsynth.sampling.rejection import sample_until_accepted
@@ -64,10 +64,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of the CPU (default: 1)")
     parser.add_argument("--threshold", type=float, default=0.0, help="the least probability that the gate must give (default: the trial's)")
     parser.add_argument("--speculate", action="store_true", help="also ours with speculation")
-    parser.add_argument("--look-after", type=int, help="also ours with early rejection after so many steps")
+    parser.add_argument("--reject-early-after", type=int, help="also ours with early rejection after so many steps")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    named = ("n", "attempts", "batch_size", "half", "threads", "threshold", "speculate", "look_after")
+    named = ("n", "attempts", "batch_size", "half", "threads", "threshold", "speculate", "reject_early_after")
     request = _Request(**{name: getattr(arguments, name) for name in named})
     report = measure(arguments.trial, request, arguments.repeats)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ class _Request:
     threads: int
     threshold: float
     speculate: bool
-    look_after: int | None
+    reject_early_after: int | None
 
 
 @dataclass
@@ -96,7 +96,7 @@ class _Bench:
     gate: Gate
     config: RunConfig
     request: _Request
-    cut: Cut | None = None
+    threshold: Threshold | None = None
     in_unet: float = field(default=0.0)
 
     def slots(self) -> list[Slot]:
@@ -123,9 +123,9 @@ def measure(trial: Path, request: _Request, repeats: int) -> dict[str, object]:
     ways: dict[str, Callable[[_Bench, int], _Run]] = {OURS: _ours, PAPER: _paper, FILTER: _batched_filter}
     if request.speculate:
         ways["ours_speculate"] = partial(_ours, speculate=True)
-    if request.look_after:
-        bench.cut = _cut(bench)
-        ways["ours_look"] = partial(_ours, looks=True)
+    if request.reject_early_after:
+        bench.threshold = _threshold(bench)
+        ways["ours_early_rejection"] = partial(_ours, early=True)
     _draw_once(bench)
     runs: dict[str, list[_Run]] = {way: [] for way in ways}
     outside = []
@@ -148,7 +148,7 @@ def measure(trial: Path, request: _Request, repeats: int) -> dict[str, object]:
         "half": request.half,
         "threads": request.threads,
         "threshold": request.threshold,
-        "cut": bench.cut and asdict(bench.cut),
+        "early_rejection": bench.threshold and asdict(bench.threshold),
         "accepted_a_second": {way: summary(some) for way, some in rates.items()},
         **{
             f"{own.removeprefix(OURS).removeprefix('_')}{'_' if own != OURS else ''}vs_{other}": _ratio(rates[own], rates[other])
@@ -221,29 +221,29 @@ def _drawer(bench: _Bench) -> CandidateDrawer:
         sampling.guidance,
         half=bench.request.half,
         guidance_rescale=sampling.guidance_rescale,
-        look_after=bench.request.look_after,
+        preview_step=bench.request.reject_early_after,
     )
 
 
-def _cut(bench: _Bench) -> Cut:
-    sampling, after = bench.config.sampling, bench.request.look_after
+def _threshold(bench: _Bench) -> Threshold:
+    sampling, after = bench.config.sampling, bench.request.reject_early_after
     assert sampling and after
     prompts = {c.index: bench.data.prompts.canonical(c.index) for c in bench.data.space.classes}
-    attempts = [attempt_at(slot, 0, 0) for slot in slots_of(Stream.CALIBRATE, prompts, sampling.look_n)]
+    attempts = [attempt_at(slot, 0, 0) for slot in slots_of(Stream.CALIBRATE, prompts, sampling.early_rejection.n)]
     found = calibrate(attempts, _drawer(bench), bench.gate, bench.request.batch_size, lambda: None)
-    return fit_cut(found, sampling.look_loss, after, sampling.steps)
+    return fit_threshold(found, sampling.early_rejection.max_lost, after, sampling.steps)
 
 
-def _ours(bench: _Bench, seed: int, speculate: bool = False, looks: bool = False) -> _Run:
+def _ours(bench: _Bench, seed: int, speculate: bool = False, early: bool = False) -> _Run:
     request, sampling, started = bench.request, bench.config.sampling, now()
     assert sampling
     draw = _drawer(bench)
-    look = EarlyLook(draw, bench.gate, bench.cut) if looks and bench.cut else None
-    route = replace(route_of(sampling, draw.scheduler), look_after=request.look_after if look else None)
+    reject_early = EarlyRejection(draw, bench.gate, bench.threshold) if early and bench.threshold else None
+    route = replace(route_of(sampling, draw.scheduler), preview_step=request.reject_early_after if reject_early else None)
     budget = (request.attempts, request.batch_size, seed)
     accepted: dict[int, int] = {}
     attempts: dict[int, int] = {}
-    stream = sample_until_accepted(bench.slots(), draw, bench.gate, *budget, speculate=speculate, route=route, look=look)
+    stream = sample_until_accepted(bench.slots(), draw, bench.gate, *budget, speculate=speculate, route=route, reject_early=reject_early)
     for item in stream:
         label = item.attempt.slot.label
         attempts[label] = attempts.get(label, 0) + 1

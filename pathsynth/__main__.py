@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import signal
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathsynth import __version__
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.interruption import SIGNALS
 from pathsynth.studies.execution.output import drop_unread_output
+from pathsynth.vocabulary.spelling import nearest_words
 
 if TYPE_CHECKING:
     import typer
@@ -291,7 +291,7 @@ def dispatch(arguments: list[str]) -> int:
         return 0
     known = [*CONFIG_COMMANDS, *FILE_COMMANDS]
     if name and not name.startswith("-") and name not in known:
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        close = nearest_words(name, known, likeness=0.4)
         return _refuse(f"no command '{name}'" + (f"; nearest: {close[0]}" if close else f"; commands: {', '.join(known)}"))
     try:
         if name == "status" and not any(argument.startswith("-") for argument in arguments) and len(arguments) <= 2:

@@ -57,7 +57,7 @@ def test_another_name_is_refused():
         from pathsynth import Sampler  # noqa: F401 - the import itself is what fails
 
 
-@pytest.mark.parametrize("module", ["sampling.sampler", "data.phantom", "metrics.image_scores"])
+@pytest.mark.parametrize("module", ["sampling.sampler", "data.phantom.images", "metrics.image_scores"])
 def test_examples_of_docstrings_run(module):
     result = doctest.testmod(importlib.import_module(f"pathsynth.{module}"))
     assert result.attempted and not result.failed

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.pathsynth.prepared import PreparedLauncher
+from pathsynth.hydra_internals import BasicSweeper
 
 if TYPE_CHECKING:
     from pathsynth.studies.planning.override_cache import OverrideCache

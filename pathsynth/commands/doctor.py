@@ -21,6 +21,7 @@ from rich.table import Table
 from pathsynth.commands.extras import extra_libraries, installed_version, requirements
 from pathsynth.ledger.atomic import read_json
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.hub import hub_is_offline
 from pathsynth.ledger.lease import acquire
 from pathsynth.ledger.versions import cores, processor
 from pathsynth.studies.trials.closing import EXIT_DONE, EXIT_FAILED
@@ -155,7 +156,7 @@ def _touched(path: Path) -> Path:
 
 
 def _network() -> Iterator[Finding]:
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+    if hub_is_offline():
         yield Finding("hub", "HF_HUB_OFFLINE is set", NOTE, "only files in its cache are found; the embedded base needs no hub")
     else:
         yield _reachable("hub", os.environ.get("HF_ENDPOINT", _HUB), "the embedded base needs no hub")

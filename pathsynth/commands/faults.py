@@ -2,51 +2,40 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterable
 
 from omegaconf import OmegaConf
 
 from pathsynth.commands.quoting import hydra_quoted
-from pathsynth.config.parse import RENAMED, nearest_word
+from pathsynth.config.parse import RENAMED
 from pathsynth.config.shipped import conf_folder, own_folder, studies_folder
 from pathsynth.data.medmnist_sets import known_flags
-
-
-def nearest(wrong: str, known: Iterable[str]) -> str:
-    """What to add to a refusal: the nearest word, or nothing where nothing is near."""
-    close = nearest_word(wrong, known)
-    return f"; nearest: {close}" if close else ""
+from pathsynth.hydra_internals import added_twice, group_options, merge_fault, swept_without_multirun, unknown_key, unknown_option
+from pathsynth.vocabulary.spelling import nearest_hint
 
 
 def explain(error: BaseException, command: str) -> str:
     """What Hydra, its parser or OmegaConf say, in one line with a remedy."""
     text = str(error)
-    choice = re.search(r"Could not find '([^']+)/([^'/]+)'", text)
-    if choice:
-        group, wrong = choice.groups()
+    if option := unknown_option(text):
+        group, wrong = option
         options = choices(group)
         if group == "data" and wrong.lower() in known_flags():
             return f"no choice '{wrong}' for data; a set of MedMNIST is data=medmnist data.flag={wrong.lower()}"
-        return f"no choice '{wrong}' for {group}{nearest(wrong, options)}; choices: {', '.join(options) or 'none'}"
-    key = re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", text)
-    if key:
-        full = re.search(r"full_key: (\S+)", text)
-        wrong = full[1] if full else key[1] or key[2]
-        if wrong in RENAMED:
-            return f"no key '{wrong}' in {command}; it is {RENAMED[wrong]}"
-        return f"no key '{wrong}' in {command}{nearest(wrong, known_keys(command))}"
-    added = re.search(r"Could not append to config. An item is already at '([^']+)'", text)
-    if added:
-        return f"{added[1]} has a value already, so nothing can be added there; leave out the plus: {added[1]}=…"
-    several = re.search(r"Ambiguous value for argument '(.+?)'\n", text, re.DOTALL)
-    if several:
-        return f"{several[1]} names several values; add -m for one trial each, or write [a,b] for a list"
+        return f"no choice '{wrong}' for {group}{nearest_hint(wrong, options)}; choices: {', '.join(options) or 'none'}"
+    if key := unknown_key(text):
+        hint = f"; it is {RENAMED[key]}" if key in RENAMED else nearest_hint(key, known_keys(command))
+        return f"no key '{key}' in {command}{hint}"
+    if key := added_twice(text):
+        return f"{key} has a value already, so nothing can be added there; leave out the plus: {key}=…"
+    if several := swept_without_multirun(text):
+        return f"{several} names several values; add -m for one trial each, or write [a,b] for a list"
     override = getattr(error, "override", None)
     line = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
-    if line.startswith("Error merging override") and error.__cause__:
-        line = f"{line.removeprefix('Error merging override ')}: {str(error.__cause__).splitlines()[0]}; correct it"
+    unmerged = merge_fault(line)
+    if unmerged and error.__cause__:
+        line = f"{unmerged}: {str(error.__cause__).splitlines()[0]}; correct it"
     return f"{override} cannot be read as Hydra's grammar; type it quoted: {_quoted(str(override))}" if override else line
 
 
@@ -59,23 +48,9 @@ def _quoted(override: str) -> str:
 def choices(group: str) -> list[str]:
     """The options of a configuration group."""
     if group.startswith("hydra/"):
-        return _options_of_hydra(group)
+        return group_options(conf_folder(), group)
     folders = [root / group for root in (conf_folder(), studies_folder(), own_folder()) if root]
     return sorted({path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.yaml")})
-
-
-def _options_of_hydra(group: str) -> list[str]:
-    """The options of a group of Hydra's own, its plugins' among them."""
-    from hydra._internal.hydra import Hydra
-    from hydra._internal.utils import create_config_search_path
-    from hydra.core.global_hydra import GlobalHydra
-
-    GlobalHydra.instance().clear()
-    try:
-        loader = Hydra.create_main_hydra2("pathsynth", create_config_search_path(str(conf_folder()))).config_loader
-        return sorted(loader.get_group_options(group))
-    finally:
-        GlobalHydra.instance().clear()
 
 
 def known_keys(command: str) -> list[str]:

@@ -13,9 +13,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import hydra
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path, get_args_parser
-from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -26,6 +23,7 @@ from pathsynth.commands.quoting import accept_plus, choose_own_options, quote_fr
 from pathsynth.config import from_hydra
 from pathsynth.config.hydra_node import hydra_node_of
 from pathsynth.config.shipped import conf_folder, prefer_own_folder
+from pathsynth.hydra_internals import compose_job, flag_parser, lacks_assertions
 from pathsynth.ledger.errors import RequestError
 from pathsynth.studies.execution.job import run_trial
 from pathsynth.studies.planning.check import check, without_hydra
@@ -66,8 +64,7 @@ def _told(error: Exception, command: str) -> tuple[bool, str]:
         return True, explain(error, command)
     if isinstance(error, OSError):
         return is_wrong_request(error) and not has_own_trial(), disk_fault(error)
-    if isinstance(error, AttributeError) and sys.flags.optimize and "TerminalNodeImpl" in str(error):
-        # hydra #2570: its grammar matches in assertions, which Python then leaves out
+    if sys.flags.optimize and lacks_assertions(error):
         return True, "PYTHONOPTIMIZE (or python -O) keeps Hydra from reading range(…), choice(…) and the like; unset it"
     return isinstance(error, (RequestError, UnknownLabelError)), str(error) or type(error).__name__
 
@@ -86,7 +83,7 @@ def _launch(command: str, arguments: Sequence[str]) -> int:
     sys.argv = ["pathsynth", *flags, *asked.overrides]
     application = _application(command)
     if asked.cfg:
-        _refuse_wrong_settings(_composed(asked.config_name or command, asked.overrides, RunMode.RUN))
+        _refuse_wrong_settings(compose_job(conf_folder(), asked.config_name or command, asked.overrides, RunMode.RUN))
     if asked.help or asked.hydra_help or asked.cfg or asked.info or asked.shell_completion:
         return _shown(application)
     os.environ["PATHSYNTH_STARTED"] = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid()}"
@@ -145,7 +142,7 @@ def _application(command: str) -> Callable[[], object]:
 
 def _parser() -> ArgumentParser:
     """Hydra's own flags; an unknown one is told in one line, too."""
-    parser = get_args_parser()
+    parser = flag_parser()
 
     def refuse(message: str) -> NoReturn:
         raise RequestError(f"{message}; --hydra-help lists the flags")
@@ -172,11 +169,11 @@ def _outcomes_folder(config_name: str, overrides: Sequence[str], multirun: bool)
 
     A single job is checked on the way; the sweeper checks the jobs of many.
     """
-    config = _composed(config_name, overrides, RunMode.MULTIRUN)
+    config = compose_job(conf_folder(), config_name, overrides, RunMode.MULTIRUN)
     if config.hydra.launcher.get("n_jobs") == 0:
         raise RequestError("hydra.launcher.n_jobs=0 runs nothing; set the number of trials side by side, or -1 for one a core")
     if not multirun and config.hydra.mode != RunMode.MULTIRUN:
-        config = _composed(config_name, overrides, RunMode.RUN)
+        config = compose_job(conf_folder(), config_name, overrides, RunMode.RUN)
         checked = check(config, overrides)
         for line in checked.notes:
             print(f"note: {line}", flush=True)
@@ -188,14 +185,3 @@ def _outcomes_folder(config_name: str, overrides: Sequence[str], multirun: bool)
         raise RequestError("study.dry_run=true needs a sweeper of pathsynth; set hydra/sweeper=trials or optuna")
     with hydra_node_of(config):
         return Path(config.multirun).expanduser().absolute() / config.study.name / JOBS / os.environ["PATHSYNTH_STARTED"]
-
-
-def _composed(config_name: str, overrides: Sequence[str], mode: RunMode) -> DictConfig:
-    """What Hydra itself will compose, its own node included."""
-    search_path = create_config_search_path(str(conf_folder()))
-    GlobalHydra.instance().clear()
-    try:
-        loader = Hydra.create_main_hydra2("pathsynth", search_path).config_loader
-        return loader.load_configuration(config_name, list(overrides), run_mode=mode, validate_sweep_overrides=mode == RunMode.RUN)
-    finally:
-        GlobalHydra.instance().clear()

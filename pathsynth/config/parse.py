@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pathsynth.config.schema import CAPTIONS_BESIDE, REGENERATION, RunConfig
 from pathsynth.config.secrets import is_secret
 from pathsynth.ledger.earlier import current_form
 from pathsynth.ledger.errors import RequestError
+from pathsynth.vocabulary.spelling import nearest_hint, nearest_words
 
 REQUEST_KEYS = ("prompt", "label", "labels", "n", "shard", "shards")
 """Keys of ``generate`` that people type at the top level."""
@@ -27,6 +28,10 @@ RENAMED: Mapping[str, str] = {
     "validation": f"callbacks.{REGENERATION}",
     "validation.every": f"callbacks.{REGENERATION}.every",
     "validation.n": f"callbacks.{REGENERATION}.n",
+    "sampling.look_after": "sampling.early_rejection.after_step",
+    "sampling.look_loss": "sampling.early_rejection.max_lost",
+    "sampling.look_n": "sampling.early_rejection.n",
+    "sampling.revise": "sampling.image_to_image",
     "trainer.schedule": "the group schedule, as in schedule=constant",
     "trainer.restart_steps": "schedule.restart_steps",
 }
@@ -112,6 +117,10 @@ def _secrets(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
                 yield from _secrets(inner, f"{name}.")
 
 
+_DEPTHS = {"evaluate.judges": 4, "sampling.early_rejection": 3}
+"""How many words the keys of a group in a group have."""
+
+
 def _faults(error: ValidationError) -> list[str]:
     """A line for each fault; what is missing is told where nothing else is wrong, for it may follow from that."""
     faults = error.errors()
@@ -133,32 +142,26 @@ def _line(fault: ErrorDetails) -> str:
         return f"{key}: should be a list, as in {key}=[{fault['input']}]; got {fault['input']!r}"
     if fault["type"] == "literal_error":
         choices = [word.strip("'") for word in re.split(r", | or ", fault["ctx"]["expected"])]
-        close = nearest_word(str(fault["input"]), choices)
-        return f"{key}: should be one of {', '.join(choices)}, got {fault['input']!r}" + (f"; nearest: {close}" if close else "")
+        return f"{key}: should be one of {', '.join(choices)}, got {fault['input']!r}{nearest_hint(str(fault['input']), choices)}"
     return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}; set {key}"
 
 
 def _typed_key(loc: tuple[int | str, ...]) -> str:
     """The key as people type it; pydantic adds the members of a union and places in a list to it."""
     parts = [part for part in loc if isinstance(part, str) and re.fullmatch(r"[a-z_0-9]+", part)]
-    depth = 4 if parts[:2] == ["evaluate", "judges"] else 2
+    depth = _DEPTHS.get(".".join(parts[:2]), 2)
     kept = parts[:depth] or [".".join(map(str, loc))]  # a name that is none of ours is told as it is
     return kept[1] if kept[0] == "generate" and len(kept) == 2 else ".".join(kept)
 
 
 def _nearest_key(loc: tuple[int | str, ...]) -> str:
-    group = RunConfig.model_fields.get(str(loc[0])) if len(loc) > 1 else None
-    known = _fields_of(group.annotation) if group else list(RunConfig.model_fields)
-    close = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    groups: Any = RunConfig
+    for name in loc[:-1]:
+        group = next((kind.model_fields[name] for kind in _models(groups) if name in kind.model_fields), None)
+        groups = group.annotation if group else groups
+    known = _fields_of(groups)
+    close = nearest_words(str(loc[-1]), known)
     return f"; nearest: {'.'.join([*map(str, loc[:-1]), close[0]])}" if close else ""
-
-
-def nearest_word(wrong: str, known: Iterable[str]) -> str | None:
-    """The known word that is nearest to a wrong one, whatever their case; first of all one that begins with it. None where none is near."""
-    by_lower = {word.lower(): word for word in known}
-    begun = [word for lower, word in by_lower.items() if wrong and lower.startswith(wrong.lower())]
-    close = begun or [by_lower[lower] for lower in difflib.get_close_matches(wrong.lower(), by_lower, n=1, cutoff=0.5)]
-    return close[0] if close else None
 
 
 OF_OWN_CLASSES = {"tracking.logger", "gate.module", "judge.module", "classifier.module", "data.module"}
@@ -167,11 +170,23 @@ OF_OWN_CLASSES = {"tracking.logger", "gate.module", "judge.module", "classifier.
 
 def setting_keys() -> frozenset[str]:
     """The keys that people can set, as they are typed; not those of ``optimizer`` and ``callbacks``, which are their classes' own."""
-    groups = {name: _fields_of(field.annotation) for name, field in RunConfig.model_fields.items()}
-    inner = {f"{group}.{key}" for group, keys in groups.items() for key in keys if group != "generate"}
+    inner = {key for key in _inner_keys(RunConfig) if "." in key and not key.startswith("generate.")}
     return frozenset({*inner, *REQUEST_KEYS, "seed", "multirun"} - OF_OWN_CLASSES)
 
 
+def _inner_keys(annotation: Any, prefix: str = "") -> Iterator[str]:
+    """The keys of a group and of the groups in it, with dots."""
+    for kind in _models(annotation):
+        for name, field in kind.model_fields.items():
+            key = f"{prefix}{field.alias or name}"
+            yield from _inner_keys(field.annotation, f"{key}.") if _models(field.annotation) else [key]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The records that a field holds one of."""
+    kinds = annotation.__args__ if isinstance(annotation, UnionType) else (annotation,)
+    return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+
+
 def _fields_of(annotation: Any) -> list[str]:
-    kinds = getattr(annotation, "__args__", (annotation,))
-    return [field.alias or name for kind in kinds if hasattr(kind, "model_fields") for name, field in kind.model_fields.items()]
+    return [field.alias or name for kind in _models(annotation) for name, field in kind.model_fields.items()]

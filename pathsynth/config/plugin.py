@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from pathsynth.ledger.errors import RequestError
+from pathsynth.vocabulary.spelling import nearest_hint
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -27,8 +27,7 @@ def plugin_settings(model: type[Settings], node: str, values: Mapping[str, Any])
         if fault["type"] == "value_error":
             line = str(fault["msg"]).removeprefix("Value error, ")
         elif fault["type"] == "extra_forbidden":
-            close = difflib.get_close_matches(key, list(model.model_fields), n=1)
-            line = f"unknown key {node}.{key}" + (f"; nearest: {node}.{close[0]}" if close else "")
+            line = f"unknown key {node}.{key}{nearest_hint(f'{node}.{key}', [f'{node}.{field}' for field in model.model_fields])}"
         else:
             line = f"{node}.{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}"
         raise RequestError(line) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
@@ -11,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from pathsynth.config.lightning import why_refused
 from pathsynth.config.objects import require_target
+from pathsynth.vocabulary.spelling import nearest_hint
 
 TARGET_GROUPS = ("attention", "attention+conv", "all-linear", "all")
 """Groups of a UNet's layers that ``lora.targets`` can name; ``all`` are attention, convolutions and the linear layers between."""
@@ -324,9 +324,8 @@ class LoraConfig(_Group):
             except re.error as error:
                 raise ValueError(f"lora.targets={targets} is no regular expression: {error}") from error
         elif targets not in TARGET_GROUPS:
-            close = difflib.get_close_matches(targets, TARGET_GROUPS, n=1)
-            nearest = f"; nearest: {close[0]}" if close else ""
-            raise ValueError(f"lora.targets should be {', '.join(TARGET_GROUPS)}, a list of modules or regex:…, got {targets!r}{nearest}")
+            hint = nearest_hint(targets, TARGET_GROUPS)
+            raise ValueError(f"lora.targets should be {', '.join(TARGET_GROUPS)}, a list of modules or regex:…, got {targets!r}{hint}")
         return targets
 
     @model_validator(mode="after")
@@ -502,11 +501,21 @@ class ValidationConfig(_Group):
         return self.callback == {"_target_": _REGENERATION_TARGET}
 
 
+class EarlyRejectionConfig(_Group):
+    """Candidates that the gate would hardly accept are rejected before their last step."""
+
+    after_step: int | None = Field(None, ge=1)
+    """The step after which `generate` rejects them; null: all candidates take all steps."""
+    max_lost: float = Field(0.02, ge=0, lt=1)
+    """Share of the images that the gate would accept which may be lost by this, at most."""
+    n: int = Field(20, ge=2)
+    """Slots of each class on which the threshold is fitted."""
+
+
 class SamplingConfig(_Group):
     """How images are drawn, and the rejection sampler's rules and budget.
 
-    An image is accepted where the gate gives the class asked for first, with ``threshold`` probability, ``margin`` above the next. Early
-    rejection takes for hopeless what few of those that the gate would accept are: ``look_loss`` of them at most.
+    An image is accepted where the gate gives its class first, with ``threshold`` probability, ``margin`` above the next.
     """
 
     steps: int = Field(ge=1, le=1000)
@@ -545,19 +554,16 @@ class SamplingConfig(_Group):
     """Limit of seconds for a whole generation; null: none."""
     reject_copies: bool = False
     """Reject, too, what lies nearer to a training image, in the gate's features, than 99% of real val images do."""
-    revise: float = Field(0, ge=0, lt=1)
-    """Share of the steps that a further attempt takes again, from the rejected image noised anew; 0: it starts from noise."""
-    look_after: int | None = Field(None, ge=1)
-    """Steps after which `generate` gives up the candidates that are hopeless; null: none are given up."""
-    look_loss: float = Field(0.02, ge=0, lt=1)
-    """Share of those that the gate would accept which may be taken for hopeless, at most."""
-    look_n: int = Field(20, ge=2)
-    """Slots of each class by which it is learnt what is hopeless."""
+    image_to_image: float = Field(0, ge=0, lt=1)
+    """Image-to-image retry: share of the steps that a further attempt takes again, from the rejected image with new noise; 0: it starts
+    from noise alone."""
+    early_rejection: EarlyRejectionConfig = Field(default_factory=EarlyRejectionConfig)
+    """Rejection of candidates before their last step."""
     rules: dict[str, dict[str, Any]] = Field({})
     """Further rules of acceptance, each a class of your own under a name, with its arguments."""
     retry: dict[str, Any] = Field({"_target_": STANDARD_RETRY}, validate_default=True)
-    """The strategy of further attempts at a slot, with its arguments; a class of your own takes the place of `guidance_step` and `revise`.
-    """
+    """The strategy of further attempts at a slot, with its arguments; a class of your own takes the place of `guidance_step` and
+    `image_to_image`."""
 
     @field_validator("rules")
     @classmethod
@@ -577,18 +583,20 @@ class SamplingConfig(_Group):
 
     @model_validator(mode="after")
     def _go_together(self) -> SamplingConfig:
-        for key in ("guidance_step", "revise") if self.retry else ():
+        for key in ("guidance_step", "image_to_image") if self.retry else ():
             if getattr(self, key):
                 raise ValueError(f"sampling.{key} belongs to {STANDARD_RETRY}, and sampling.retry._target_ names another strategy; "
                                  f"set sampling.{key}=0, or leave sampling.retry out")
         if self.speculate and self.retry:
             raise ValueError("sampling.speculate=true starts an attempt before the one before it is judged, and a strategy of your own in "
                              "sampling.retry may depend on that; set sampling.speculate=false")
-        if self.look_after and self.look_after >= self.steps:
-            raise ValueError(f"sampling.look_after={self.look_after} is no step before the last of sampling.steps={self.steps}; lower it")
-        if self.speculate and (self.revise or self.look_after):
-            raise ValueError("sampling.speculate=true starts an attempt before the one is judged that it would revise or wait for; "
-                             "set it to false, or sampling.revise=0 and sampling.look_after=null")
+        after = self.early_rejection.after_step
+        if after and after >= self.steps:
+            key = f"sampling.early_rejection.after_step={after}"
+            raise ValueError(f"{key} is no step before the last of sampling.steps={self.steps}; lower it")
+        if self.speculate and (self.image_to_image or after):
+            raise ValueError("sampling.speculate=true starts an attempt before the one that it depends on is judged; "
+                             "set it to false, or sampling.image_to_image=0 and sampling.early_rejection.after_step=null")
         return self
 
     @property

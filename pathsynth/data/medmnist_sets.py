@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pathsynth.config.parse import nearest_word
 from pathsynth.ledger.errors import RequestError
 from pathsynth.vocabulary.labels import COLORECTAL, LabelClass, LabelSpace
 from pathsynth.vocabulary.prompts import PromptBook, colorectal_prompts, generic_prompts
+from pathsynth.vocabulary.spelling import nearest_hint
 
 SIZES = (28, 64, 128, 224)
 
@@ -52,9 +52,8 @@ def medmnist_set(flag: str) -> MedSet:
     """
     table = _info()
     if flag not in table:
-        close = nearest_word(flag, known_flags())
-        nearest = f"; nearest: {close}" if close else ""
-        raise RequestError(f"MedMNIST has no set {flag}{nearest}; set data.flag to one of: {', '.join(known_flags())}")
+        hint = nearest_hint(flag, known_flags())
+        raise RequestError(f"MedMNIST has no set {flag}{hint}; set data.flag to one of: {', '.join(known_flags())}")
     told = table[flag]
     if flag not in known_flags():
         why = "its images have several labels each" if "multi-label" in told["task"] else "its images have three dimensions"

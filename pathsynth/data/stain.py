@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pathsynth.data.phantom import EOSIN, HEMATOXYLIN
+from pathsynth.data.phantom.exposure import EOSIN, HEMATOXYLIN
 
 _DARKEST = 1 / 255
 """Added before the logarithm, so that black has a finite density, and taken off again afterwards."""

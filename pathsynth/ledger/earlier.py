@@ -8,11 +8,12 @@ from typing import Any
 _REGENERATION = "pathsynth.training.regeneration.RegenerationCallback"
 _MODULE = "pathsynth.training.lora_module.LoraFinetuning"
 _TRAINER = "pytorch_lightning.Trainer"
+_EARLY_REJECTION = {"look_after": "after_step", "look_loss": "max_lost", "look_n": "n"}
 
 
 def current_form(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a trial under the keys of this version; those of this version, and what is damaged, come back as they are."""
-    values = _with_regeneration(dict(values))
+    values = _with_early_rejection(_with_regeneration(dict(values)))
     if not values.get("optimizer") or not isinstance(values.get("trainer"), Mapping):
         return values  # no adapter is trained
     return {"finetune": {"_target_": _MODULE}, **_with_schedule(values)}
@@ -25,6 +26,18 @@ def _with_regeneration(values: dict[str, Any]) -> dict[str, Any]:
         return values
     kept = {key: value for key, value in values.items() if key != "validation"}
     return {**kept, "callbacks": {**callbacks, "regeneration": {"_target_": _REGENERATION, **validation}}}
+
+
+def _with_early_rejection(values: dict[str, Any]) -> dict[str, Any]:
+    """Keys of ``sampling`` became a group in it, and ``revise`` got the name of what it does."""
+    sampling = values.get("sampling")
+    if not isinstance(sampling, Mapping) or not {*_EARLY_REJECTION, "revise"} & set(sampling):
+        return values
+    kept = {key: value for key, value in sampling.items() if key not in _EARLY_REJECTION}
+    if "revise" in kept:
+        kept["image_to_image"] = kept.pop("revise")
+    early = {name: sampling[key] for key, name in _EARLY_REJECTION.items() if key in sampling}
+    return {**values, "sampling": {**kept, "early_rejection": early} if early else kept}
 
 
 def _with_schedule(values: dict[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -14,7 +12,7 @@ from typing import Any
 import hydra.utils
 import timm
 import torch
-from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from timm.models import get_pretrained_cfg
@@ -22,7 +20,9 @@ from torch import Tensor, nn
 
 from pathsynth.data.tensors import dihedral
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.hub import require_on_hub
 from pathsynth.vocabulary.labels import LabelSpace
+from pathsynth.vocabulary.spelling import nearest_words
 
 WEIGHTS, DESCRIPTION = "classifier.safetensors", "classifier.json"
 _HUB_FILE = "model.safetensors"
@@ -272,7 +272,7 @@ def _network(spec: ClassifierSpec, **arguments: Any) -> Any:
 
 def _require_architecture(name: str) -> None:
     if not timm.is_model(name):
-        close = difflib.get_close_matches(name, timm.list_models(), n=3)
+        close = nearest_words(name, timm.list_models(), most=3)
         raise RequestError(f"timm has no architecture '{name}'" + (f"; nearest: {', '.join(close)}" if close else ""))
 
 
@@ -308,7 +308,7 @@ def pretrained_weights(architecture: str) -> PretrainedWeights:
         return PretrainedWeights(repository, Path(cached).parent.name)  # the cache keeps a folder for each commit
     with _fetching(architecture, repository):
         address = hf_hub_url(repository, _HUB_FILE)
-        _require_hub(address)
+        require_on_hub(address, _HUB_SECONDS)
         revision = get_hf_file_metadata(address).commit_hash
         if not revision:
             raise OSError("the hub names no commit")
@@ -326,7 +326,7 @@ def _pretrained_file(architecture: str, revision: str | None) -> str:
     if isinstance(cached, str):
         return cached
     with _fetching(architecture, repository):
-        _require_hub(hf_hub_url(repository, _HUB_FILE))
+        require_on_hub(hf_hub_url(repository, _HUB_FILE), _HUB_SECONDS)
         return hf_hub_download(repository, _HUB_FILE, revision=revision)
 
 
@@ -347,14 +347,3 @@ def _fetching(architecture: str, repository: str) -> Iterator[None]:
             f"the pretrained weights of {architecture} ({repository}) are not in the hub's cache and cannot be fetched "
             f"({str(error).splitlines()[0]}); set pretrained=false, or run once with a network"
         ) from error
-
-
-def _require_hub(address: str) -> None:
-    """One quick request: the hub's client alone would retry for most of a minute.
-
-    Raises:
-        OSError: no answer, or none is to be asked for.
-    """
-    if constants.HF_HUB_OFFLINE:
-        raise OSError("HF_HUB_OFFLINE is set")
-    urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=_HUB_SECONDS).close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathsynth.config import LoraConfig
 from pathsynth.config.schema import REGEX
 from pathsynth.ledger.errors import RequestError
+from pathsynth.vocabulary.spelling import nearest_hint
 
 Shapes = Mapping[str, tuple[int, ...]]
 """A UNet's linear layers and convolutions by name: the shape of each one's weight, (out, in) or (out, in, k, k)."""
@@ -90,5 +90,4 @@ def largest_rank(layers: Shapes, names: list[str]) -> int:
 def _require_layer(layers: Shapes, end: str) -> None:
     if not any(True for _ in matching(layers, [end])):
         known = {name.rsplit(".", 1)[-1] for name in layers}
-        close = difflib.get_close_matches(end, sorted(known), n=1)
-        raise RequestError(f"lora.targets: no linear layer or convolution is called {end}" + (f"; nearest: {close[0]}" if close else ""))
+        raise RequestError(f"lora.targets: no linear layer or convolution is called {end}{nearest_hint(end, sorted(known))}")

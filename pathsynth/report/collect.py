@@ -11,6 +11,7 @@ from typing import Any
 from pathsynth.ledger.atomic import read_json
 from pathsynth.ledger.earlier import current_form
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.nesting import flat
 from pathsynth.ledger.records import Metric, Result, read_metrics, read_result
 from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Scores
 from pathsynth.studies.trials.state import ADDRESS, read_state
@@ -226,13 +227,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def flat_settings(settings: Mapping[str, Any]) -> dict[str, str]:
     """Nested settings as dotted keys and values as they would be typed."""
-    flat: dict[str, str] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{key}.{inner}": text for inner, text in flat_settings(value).items()}
-        else:
-            flat[str(key)] = _typed(value)
-    return flat
+    return {key: _typed(value) for key, value in flat(settings).items()}
 
 
 def _typed(value: Any) -> str:

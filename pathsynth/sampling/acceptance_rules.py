@@ -217,13 +217,13 @@ def superseded(verdict: Verdict) -> Verdict:
     return replace(verdict, accepted=False, reason="an earlier attempt was accepted")
 
 
-def hopeless(seen: Seen, label: int, cut: float, steps: int) -> Verdict | None:
-    """The verdict on a candidate that is given up after ``steps`` steps: its class has less than ``cut`` probability; None if not."""
+def hopeless(seen: Seen, label: int, threshold: float, steps: int) -> Verdict | None:
+    """The verdict on a candidate that is given up after ``steps`` steps: its class has less than ``threshold`` probability; None if not."""
     own = float(seen.probabilities[label])
-    if own >= cut:
+    if own >= threshold:
         return None
     probabilities = tuple(float(p) for p in seen.probabilities)
-    return Verdict(False, int(seen.probabilities.argmax()), own, probabilities, f"hopeless after {steps} steps", cut - own < MARGIN)
+    return Verdict(False, int(seen.probabilities.argmax()), own, probabilities, f"hopeless after {steps} steps", threshold - own < MARGIN)
 
 
 def broken(reason: str, classes: int) -> Verdict:

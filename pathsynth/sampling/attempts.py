@@ -18,6 +18,7 @@ from pathsynth.sampling.slots import Attempt, Slot, Strategy, Stream
 LINES, _TABLE = "attempts.jsonl", "attempts.parquet"
 _OPTIONAL = ("reason", "image", "sha256", "scheduler", "timestep_spacing")
 _STEPS = ("stopped_at", "start")
+_EARLIER_STRATEGIES = {"revise": Strategy.IMAGE_TO_IMAGE}
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class AttemptRow:
     hopeless; ``sha256`` is then that of the predicted image. None: it took all steps. ``scheduler`` and ``timestep_spacing``: the
     diffusers class, and how it spread the timesteps; None in a ledger of an earlier version, or where the scheduler states none.
     ``prompt``, ``guidance`` and ``start``, the step that it began at, are those of this very attempt: it began at ``start`` from the image
-    of the attempt before it where its strategy is "revise", else from noise. None: a ledger of an earlier version.
+    of the attempt before it where its strategy is "image_to_image", else from noise. None: a ledger of an earlier version.
     """
 
     stream: str
@@ -149,7 +150,9 @@ def read_attempts(folder: Path) -> Iterator[AttemptRow]:
         optional = {name: None if pd.isna(record.get(name)) else record[name] for name in _OPTIONAL}
         steps = {name: record.get(name) for name in _STEPS}  # a ledger of an earlier version has none
         numbers = {name: None if pd.isna(step) else int(step) for name, step in steps.items()}
-        yield AttemptRow(**{**record, **optional, **numbers, "probabilities": tuple(float(p) for p in record["probabilities"])})
+        strategy = _EARLIER_STRATEGIES.get(record.get("strategy", ""), record.get("strategy", Strategy.FRESH))
+        words = {**optional, "strategy": str(strategy)}
+        yield AttemptRow(**{**record, **words, **numbers, "probabilities": tuple(float(p) for p in record["probabilities"])})
 
 
 def load_attempts(path: str | Path) -> pd.DataFrame:

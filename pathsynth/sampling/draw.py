@@ -53,7 +53,7 @@ class CandidateDrawer:
         half: the UNet computes in bfloat16 where that is safe; the scheduler and the decoder stay in float32.
         fixed: batches are cut and padded to :data:`FIXED` candidates, so that an image has the same bits in any company.
         keeps: whether what was drawn is kept at hand, for attempts that start from it.
-        look_after: the step after which :meth:`look` shows what becomes of a candidate.
+        preview_step: the step after which :meth:`preview` shows what becomes of a candidate.
         watch: called with each batch on its way.
     """
 
@@ -69,7 +69,7 @@ class CandidateDrawer:
         guidance_rescale: float = 0.0,
         scheduler: str | None = None,
         keeps: bool = False,
-        look_after: int | None = None,
+        preview_step: int | None = None,
         watch: Watch | None = None,
     ) -> None:
         self._base, self._image_size, self._steps = base, image_size, steps
@@ -77,7 +77,7 @@ class CandidateDrawer:
         self.scheduler = base_scheduler(base, scheduler)
         self._ends = list(itertools.accumulate(self.scheduler.evaluations(steps), initial=0))
         self._half, self._fixed = half, fixed
-        self._keeps, self._look_after, self._watch = keeps, look_after, watch
+        self._keeps, self._preview_step, self._watch = keeps, preview_step, watch
         self._embeddings: dict[str, Tensor] = {}
         self._most: int | None = None
         self._waiting: dict[Attempt, Paused] = {}
@@ -86,13 +86,13 @@ class CandidateDrawer:
     def __call__(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
         """One uint8 image (H, W, 3) an attempt; None where the arithmetic left the finite numbers.
 
-        Attempts that were looked at go on from there. What one revises is drawn again if it is not at hand any more.
+        Attempts that were previewed go on from there. The image that one starts from is drawn again if it is no longer in memory.
         """
         return self._in_batches(attempts, lambda batch: self._images(self.latents(batch)))
 
-    def look(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
-        """The images, as above, that attempts are on the way to after ``look_after`` steps; a later call goes on with them."""
-        return self._in_batches(attempts, self._looked)
+    def preview(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
+        """The images, as above, that attempts are on the way to after ``preview_step`` steps; a later call goes on with them."""
+        return self._in_batches(attempts, self._previewed)
 
     def _in_batches(self, attempts: Sequence[Attempt], draw: _Images) -> list[np.ndarray | None]:
         """Draw batches in which all are at the same step."""
@@ -108,7 +108,7 @@ class CandidateDrawer:
     def _by_step(self, attempts: Sequence[Attempt]) -> Iterable[list[Attempt]]:
         groups: dict[tuple[bool, int | None], list[Attempt]] = {}
         for attempt in attempts:
-            start = attempt.start if attempt.revises else None
+            start = attempt.start if attempt.starts_from else None
             groups.setdefault((attempt in self._waiting, start), []).append(attempt)
         return groups.values()
 
@@ -128,9 +128,9 @@ class CandidateDrawer:
         print(f"out of memory while drawing {len(attempts)} images at once; going on with {self._most}", flush=True)
         return self._in_parts(attempts, draw)
 
-    def _looked(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
-        assert self._look_after is not None
-        way = self._advanced(attempts, self._look_after)
+    def _previewed(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
+        assert self._preview_step is not None
+        way = self._advanced(attempts, self._preview_step)
         _keep(self._waiting, dict(zip(attempts, way.paused(), strict=True)))
         assert way.predicted is not None
         return self._images(way.predicted)
@@ -179,20 +179,20 @@ class CandidateDrawer:
         return way
 
     def _begun(self, attempts: Sequence[Attempt]) -> Trajectory:
-        """Where attempts are: at the look, at the image that they revise, or at noise."""
+        """Where attempts are: at their preview, at the rejected image that they start from, or at noise."""
         if attempts[0] in self._waiting:
-            assert self._look_after is not None
+            assert self._preview_step is not None
             paused = {a: self._waiting.pop(a) for a in set(attempts)}
-            return Trajectory.resumed([paused[a] for a in attempts], self._ends[self._look_after])
+            return Trajectory.resumed([paused[a] for a in attempts], self._ends[self._preview_step])
         device = self._base.unet.device
         scheduler = new_scheduler(self._base, self.scheduler)
         scheduler.set_timesteps(self._steps, device=device)
         assert len(scheduler.timesteps) == self._ends[-1], "the calls that are planned are those that will be made"
         noise = torch.stack([self._noise(a.seed) for a in attempts]).to(device)
-        revised = [a.revises for a in attempts if a.revises]
-        if not revised:
+        rejected = [a.starts_from for a in attempts if a.starts_from]
+        if not rejected:
             return Trajectory.from_noise(scheduler, noise)
-        return Trajectory.from_image(scheduler, self._clean(revised), noise, self._ends[attempts[0].start])
+        return Trajectory.from_image(scheduler, self._clean(rejected), noise, self._ends[attempts[0].start])
 
     def _clean(self, attempts: Sequence[Attempt]) -> Tensor:
         """Latents (N, C, h, w) of attempts that were rejected."""
@@ -269,7 +269,7 @@ def drawer(base: Base, image_size: int, sampling: SamplingConfig, watch: Watch |
         varies=sampling.varies_guidance,
         guidance_rescale=sampling.guidance_rescale,
         scheduler=sampling.scheduler,
-        keeps=bool(sampling.revise or sampling.retry),
-        look_after=sampling.look_after,
+        keeps=bool(sampling.image_to_image or sampling.retry),
+        preview_step=sampling.early_rejection.after_step,
         watch=watch,
     )

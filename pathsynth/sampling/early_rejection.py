@@ -22,12 +22,12 @@ from pathsynth.sampling.gate import Gate
 from pathsynth.sampling.rejection import Hopeless, Route
 from pathsynth.sampling.slots import Attempt
 
-_CUT = "cut.json"
+_FILE = "early_rejection.json"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """The first attempt at a ``slot``, looked at and drawn to the end: its class's probability in [0, 1] at the look, and the verdict."""
+    """The first attempt at a ``slot``, drawn to the end: its class's probability in [0, 1] at the preview, and the final verdict."""
 
     slot: int
     probability: float
@@ -35,11 +35,11 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Cut:
+class Threshold:
     """Below which ``probability`` a candidate is hopeless ``after`` so many of the ``steps``, and what that did to other candidates.
 
-    The cut was fitted on ``fitted`` accepted candidates. Of ``candidates`` others, ``given_up`` lie below it; of the ``accepted`` among
-    these others, ``lost`` do.
+    The threshold was fitted on ``fitted`` accepted candidates. Of ``candidates`` others, ``given_up`` lie below it; of the ``accepted``
+    among these others, ``lost`` do.
     """
 
     probability: float
@@ -53,18 +53,18 @@ class Cut:
 
 
 def least_probability(accepted: Sequence[float], loss: float) -> float:
-    """The highest cut, in [0, 1], below which at most the share ``loss`` of the ``accepted`` probabilities lies; 0 if there are none."""
+    """The highest threshold, in [0, 1], with at most the share ``loss`` of the ``accepted`` probabilities below it; 0 if there are none."""
     ordered = np.sort(np.asarray(accepted, dtype=float))
     return float(ordered[int(loss * len(ordered))]) if len(ordered) else 0.0
 
 
-def fit_cut(candidates: Sequence[Candidate], loss: float, after: int, steps: int) -> Cut:
-    """Fit the cut on the candidates of even slots, and count what it does to those of odd ones."""
+def fit_threshold(candidates: Sequence[Candidate], loss: float, after: int, steps: int) -> Threshold:
+    """Fit the threshold on the candidates of even slots, and count what it does to those of odd ones."""
     chosen = [c.probability for c in candidates if c.accepted and c.slot % 2 == 0]
-    cut, others = least_probability(chosen, loss), [c for c in candidates if c.slot % 2]
-    below = [c for c in others if c.probability < cut]
-    found = {"candidates": len(others), "given_up": len(below), "accepted": sum(c.accepted for c in others)}
-    return Cut(cut, after, steps, len(chosen), **found, lost=sum(c.accepted for c in below))
+    threshold, others = least_probability(chosen, loss), [c for c in candidates if c.slot % 2]
+    below = [c for c in others if c.probability < threshold]
+    effect = {"candidates": len(others), "given_up": len(below), "accepted": sum(c.accepted for c in others)}
+    return Threshold(threshold, after, steps, len(chosen), **effect, lost=sum(c.accepted for c in below))
 
 
 def calibrate(
@@ -74,7 +74,7 @@ def calibrate(
     found = []
     for start in range(0, len(attempts), batch_size):
         batch = attempts[start : start + batch_size]
-        seen = gate.see(draw.look(batch))
+        seen = gate.see(draw.preview(batch))
         verdicts = gate(batch, draw(batch))
         found += [
             Candidate(a.slot.index, float(s.probabilities[a.slot.label]), v.accepted)
@@ -86,31 +86,32 @@ def calibrate(
     return found
 
 
-class EarlyLook:
-    """What the rejection sampler asks after some of the steps: the hopeless of a batch, with their predicted images."""
+class EarlyRejection:
+    """Finds the hopeless of a batch after some of the steps, with their predicted images."""
 
-    def __init__(self, draw: CandidateDrawer, gate: Gate, cut: Cut) -> None:
-        self._draw, self._gate, self._cut = draw, gate, cut
+    def __init__(self, draw: CandidateDrawer, gate: Gate, threshold: Threshold) -> None:
+        self._draw, self._gate, self._threshold = draw, gate, threshold
 
     def __call__(self, attempts: Sequence[Attempt]) -> list[Hopeless | None]:
-        images = self._draw.look(attempts)
+        images = self._draw.preview(attempts)
         return [self._given_up(a, i, s) for a, i, s in zip(attempts, images, self._gate.see(images), strict=True)]
 
     def _given_up(self, attempt: Attempt, image: np.ndarray | None, seen: Seen | Verdict) -> Hopeless | None:
         if isinstance(seen, Verdict):  # what is black may become an image yet, what is not finite will not
             return (None, seen) if image is None else None
-        verdict = hopeless(seen, attempt.slot.label, self._cut.probability, self._cut.after)
+        verdict = hopeless(seen, attempt.slot.label, self._threshold.probability, self._threshold.after)
         return (image, verdict) if verdict else None
 
 
-def cut_told(cut: Cut, route: Route) -> str:
+def format_threshold(threshold: Threshold, route: Route) -> str:
     """A line that says what is given up, and what that loses and saves on a ``route``, with 95% Wilson intervals."""
-    if not cut.fitted:
-        return "early rejection: no candidate was accepted where its cut is fitted, so none is given up"
-    told = f"early rejection: after {cut.after} of {cut.steps} steps, what has a probability below {cut.probability:.3g} is given up"
-    lost = _share(cut.lost, cut.accepted)
-    saved = _share(cut.given_up, cut.candidates, sum(route.calls[cut.after :]) / sum(route.calls))
-    return f"{told}; on candidates it was not fitted on: lost {lost} of the accepted, saved {saved} of the calls"
+    if not threshold.fitted:
+        return "early rejection: no candidate was accepted where its threshold is fitted, so none is given up"
+    when = f"after {threshold.after} of {threshold.steps} steps"
+    line = f"early rejection: {when}, what has a probability below {threshold.probability:.3g} is given up"
+    lost = _share(threshold.lost, threshold.accepted)
+    saved = _share(threshold.given_up, threshold.candidates, sum(route.calls[threshold.after :]) / sum(route.calls))
+    return f"{line}; on candidates it was not fitted on: lost {lost} of the accepted, saved {saved} of the calls"
 
 
 def _share(some: int, n: int, weight: float = 1.0) -> str:
@@ -120,18 +121,19 @@ def _share(some: int, n: int, weight: float = 1.0) -> str:
     return f"{weight * some / n:.3f} [{weight * interval.low:.3f}, {weight * interval.high:.3f}] (n = {n})"
 
 
-def write_cut(folder: Path, cut: Cut) -> None:
-    """Write ``cut.json``."""
-    write_json(folder / _CUT, asdict(cut))
+def write_threshold(folder: Path, threshold: Threshold) -> None:
+    """Write ``early_rejection.json``."""
+    write_json(folder / _FILE, asdict(threshold))
 
 
-def read_cut(folder: Path) -> Cut:
-    """The cut in a folder.
+def read_threshold(folder: Path) -> Threshold:
+    """The threshold in a folder.
 
     Raises:
         StageError: there is none, or it is damaged.
     """
     try:
-        return Cut(**json.loads((folder / _CUT).read_text(encoding="utf-8")))
+        return Threshold(**json.loads((folder / _FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise StageError(f"the cut of early rejection in {folder} cannot be read ({error}); remove that folder, generate again") from error
+        line = f"the threshold of early rejection in {folder} cannot be read ({error}); remove that folder, generate again"
+        raise StageError(line) from error

@@ -13,7 +13,7 @@ from pathsynth.sampling.acceptance_rules import Verdict
 from pathsynth.sampling.attempts import AttemptRow, AttemptsLedger, candidate_name, read_attempts
 from pathsynth.sampling.image_set import describe_images
 from pathsynth.sampling.pictures import picture_fault, pixel_hash, save_png
-from pathsynth.sampling.rejection import Draw, Judge, Judged, Look, Route, RunBudget, SlotOutcome, account, sample_until_accepted
+from pathsynth.sampling.rejection import Draw, Judge, Judged, RejectEarly, Route, RunBudget, SlotOutcome, account, sample_until_accepted
 from pathsynth.sampling.retry import RetryStrategy, StandardRetry
 from pathsynth.sampling.scheduler import Scheduler
 from pathsynth.sampling.slots import Attempt, Slot, Strategy
@@ -39,14 +39,14 @@ def generate_set(
     space: LabelSpace,
     keep_rejected: bool,
     on_attempt: Callable[[Judged], None],
-    look: Look | None = None,
+    reject_early: RejectEarly | None = None,
 ) -> GeneratedSet:
     """Fill the slots; write accepted images below ``images/<class>/``, rejected ones (if kept) below ``rejected/<class>/``.
 
     ``attempts.parquet`` has one row for each attempt, and ``images/`` is described as a data set. Images reach the disk as they
     are judged; memory holds one batch. Everything grows in ``work``, where a run that was cut off is gone on with, and appears in
-    ``folder`` when it is complete. ``scheduler`` is what ``draw`` samples with; ``look`` gives up
-    hopeless candidates where ``sampling.look_after`` says.
+    ``folder`` when it is complete. ``scheduler`` is what ``draw`` samples with; ``reject_early`` rejects
+    hopeless candidates where ``sampling.early_rejection.after_step`` says.
     """
     work.mkdir(parents=True, exist_ok=True)
     ledger = AttemptsLedger(work)
@@ -57,7 +57,7 @@ def generate_set(
     judged: list[tuple[Attempt, Verdict]] = []
     run_budget = RunBudget(sampling.calls, sampling.seconds)
     budget = (sampling.attempts, sampling.batch_size, sampling.seed)
-    way = (route_of(sampling, scheduler), look, retry_strategy(sampling))
+    way = (route_of(sampling, scheduler), reject_early, retry_strategy(sampling))
     stream = sample_until_accepted(slots, draw, judge, *budget, known, run_budget, sampling.speculate, *way)
     for item in stream:
         if item.image is not None or item.attempt not in known:
@@ -75,24 +75,24 @@ def route_of(sampling: SamplingConfig, scheduler: Scheduler) -> Route:
     """The way of candidates through the denoising steps."""
     calls = tuple(n * sampling.calls_an_evaluation for n in scheduler.evaluations(sampling.steps))
     never = scheduler.name if scheduler.starts_at_noise else ""
-    return Route(calls, sampling.look_after, guidance=sampling.guidance, from_the_start=never)
+    return Route(calls, sampling.early_rejection.after_step, guidance=sampling.guidance, from_the_start=never)
 
 
 def retry_strategy(sampling: SamplingConfig) -> RetryStrategy:
-    """How further attempts at a slot are drawn: the user's own strategy, or what ``guidance_step`` and ``revise`` ask for.
+    """How further attempts at a slot are drawn: the user's own strategy, or what ``guidance_step`` and ``image_to_image`` say.
 
     Raises:
         RequestError: the user's own cannot be made.
     """
     if not sampling.retry:
-        return StandardRetry(sampling.guidance_step, sampling.revise)
+        return StandardRetry(sampling.guidance_step, sampling.image_to_image)
     strategy: RetryStrategy = build_object("sampling.retry", sampling.retry, members=("retry",))
     return strategy
 
 
 def _strategy(attempt: Attempt) -> Strategy:
-    if attempt.revises:
-        return Strategy.REVISE
+    if attempt.starts_from:
+        return Strategy.IMAGE_TO_IMAGE
     if attempt.guidance is not None:
         return Strategy.GUIDANCE
     return Strategy.FRESH if attempt.wording is None else Strategy.PROMPT

@@ -44,8 +44,8 @@ Draw = Callable[[Sequence[Attempt]], list[np.ndarray | None]]
 Judge = Callable[[Sequence[Attempt], list[np.ndarray | None]], list[Verdict]]
 Hopeless = tuple[np.ndarray | None, Verdict]
 """The predicted image of a candidate that is given up, and the verdict on it."""
-Look = Callable[[Sequence[Attempt]], list[Hopeless | None]]
-"""Takes attempts to the step at which the gate looks; None for those that may go on."""
+RejectEarly = Callable[[Sequence[Attempt]], list[Hopeless | None]]
+"""Takes attempts to the step of early rejection; None for those that go on."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,14 @@ class Segment:
 class Route:
     """The way of candidates through the steps, each of which takes its own ``calls`` of the denoiser.
 
-    ``look_after``: the step after which hopeless candidates are given up; None: none is. An attempt that revises is not looked at,
+    ``preview_step``: the step after which hopeless candidates are given up; None: none is. An image-to-image attempt is not previewed,
     nor is a first one outside ``generate``: what the adapter draws before any filtering is measured by it. ``apart``: no batch mixes first
     attempts with later ones, so that the last bits of a first one do not depend on what was rejected before it. ``guidance``: the scale
     of first attempts. ``from_the_start``: the scheduler's, where it cannot start in the middle of the steps; else empty.
     """
 
     calls: tuple[int, ...] = (1,)
-    look_after: int | None = None
+    preview_step: int | None = None
     apart: bool = False
     guidance: float = 1.0
     from_the_start: str = ""
@@ -84,18 +84,18 @@ class Route:
 
     def first_segment(self, attempt: Attempt) -> Segment:
         """Where an attempt begins, and how far it goes then."""
-        if attempt.revises:
+        if attempt.starts_from:
             return Segment(attempt.start, self.steps, again=self.apart)
         again = self.apart and attempt.number > 0
-        if self.look_after is None or (attempt.number == 0 and attempt.slot.stream is not Stream.GENERATE):
+        if self.preview_step is None or (attempt.number == 0 and attempt.slot.stream is not Stream.GENERATE):
             return Segment(0, self.steps, again=again)
-        return Segment(0, self.look_after, again=again)
+        return Segment(0, self.preview_step, again=again)
 
     @property
-    def last_leg(self) -> Segment:
-        """Of those that the look lets go on."""
-        assert self.look_after is not None
-        return Segment(self.look_after, self.steps, begun=True)
+    def last_segment(self) -> Segment:
+        """The rest of the steps, for those that early rejection lets go on."""
+        assert self.preview_step is not None
+        return Segment(self.preview_step, self.steps, begun=True)
 
     def calls_of(self, attempt: Attempt, stop: int | None = None) -> int:
         """What an attempt costs to the step ``stop`` (None: the last)."""
@@ -110,14 +110,14 @@ class Route:
             StageError: the strategy fails, or gives what cannot be drawn.
         """
         wanted = retry_of(retry, slot, number, rejection, self.guidance)
-        revises = last.attempt if last and wanted.again and last.stopped_at is None and not last.verdict.failed else None
-        if revises and self.from_the_start:
+        source = last.attempt if last and wanted.again and last.stopped_at is None and not last.verdict.failed else None
+        if source and self.from_the_start:
             told = f"the retry strategy {type(retry).__qualname__} starts in the middle of the steps, where {self.from_the_start} cannot"
             raise StageError(f"{told}; set sampling.scheduler=DDIMScheduler, or have it give again=0")
         return replace(
             attempt_at(slot, number, sampling_seed),
-            revises=revises,
-            start=self.start_of(wanted.again) if revises else 0,
+            starts_from=source,
+            start=self.start_of(wanted.again) if source else 0,
             guidance=self.guidance + wanted.more_guidance if wanted.more_guidance else None,
             wording=None if wanted.prompt == slot.prompt else wanted.prompt,
         )
@@ -177,7 +177,7 @@ def sample_until_accepted(
     run_budget: RunBudget | None = None,
     speculate: bool = False,
     route: Route | None = None,
-    look: Look | None = None,
+    reject_early: RejectEarly | None = None,
     retry: RetryStrategy | None = None,
 ) -> Iterator[Judged]:
     """Yield every attempt as it is judged, until each slot is accepted or has used its ``attempts``.
@@ -187,7 +187,7 @@ def sample_until_accepted(
     undisturbed run, and its arithmetic gives the same bits. ``run_budget`` ends the whole run early. With ``speculate`` a batch that
     the open slots do not fill takes their next attempts, too. The lowest accepted one wins, so the same are accepted; a verdict on
     one beyond it is :func:`superseded`. ``route`` (None: all steps at once) says where attempts start, and after which step
-    ``look`` gives up the hopeless; those that may go on wait until they fill a batch. ``retry`` says how further attempts are drawn
+    ``reject_early`` rejects the hopeless; those that may go on wait until they fill a batch. ``retry`` says how further attempts are drawn
     (None: from a new seed alone).
 
     Raises:
@@ -199,10 +199,10 @@ def sample_until_accepted(
     if batch_size < 1:
         raise RequestError(f"sampling.batch_size is {batch_size}; it must be at least 1")
     route, run_budget, retry = route or Route(), run_budget or RunBudget(), retry or StandardRetry()
-    assert route.look_after is None or look
-    ahead = route.look_after is None and isinstance(retry, StandardRetry) and not retry.revise
+    assert route.preview_step is None or reject_early
+    ahead = route.preview_step is None and isinstance(retry, StandardRetry) and not retry.image_to_image
     assert not speculate or ahead, "the next attempt depends on what becomes of this one"
-    rounds = _Rounds(draw, judge, attempts, batch_size, sampling_seed, known or {}, run_budget, speculate, route, look, retry)
+    rounds = _Rounds(draw, judge, attempts, batch_size, sampling_seed, known or {}, run_budget, speculate, route, reject_early, retry)
     return rounds.carry_out(attempt_at(slot, 0, sampling_seed) for slot in slots)
 
 
@@ -217,7 +217,7 @@ class _Rounds:
     run_budget: RunBudget
     speculate: bool
     route: Route
-    look: Look | None
+    reject_early: RejectEarly | None
     retry: RetryStrategy
     queues: dict[Segment, deque[Attempt]] = field(default_factory=dict)
     committed: int = 0
@@ -228,7 +228,7 @@ class _Rounds:
             self._queue(self.route.first_segment(attempt)).append(attempt)
         while batch := self._next_batch():
             segment, starting = batch
-            judged = self._looked(starting, segment) if segment.stop < self.route.steps else self._judged(starting)
+            judged = self._rejected_early(starting, segment) if segment.stop < self.route.steps else self._judged(starting)
             yield from judged
             again = [self._after(last) for last in _still_open(judged, self.attempts)]
             for attempt in reversed(again):
@@ -282,16 +282,16 @@ class _Rounds:
         )
         return list(itertools.islice(further, room))
 
-    def _looked(self, batch: list[Attempt], segment: Segment) -> list[Judged]:
+    def _rejected_early(self, batch: list[Attempt], segment: Segment) -> list[Judged]:
         """Those of a batch that are hopeless; the others wait for the rest of their way."""
-        assert self.look
+        assert self.reject_early
         if all(a in self.known for a in batch):
             given_up = {a: self._known(a) for a in batch if self.known[a].stopped_at is not None}
         else:
-            found = zip(batch, self.look(batch), strict=True)
+            found = zip(batch, self.reject_early(batch), strict=True)
             given_up = {a: Judged(a, *hopeless, self.route.calls_of(a, segment.stop), segment.stop) for a, hopeless in found if hopeless}
         self.committed -= sum(self.route.calls_of(a) - given_up[a].calls for a in given_up)
-        self._queue(self.route.last_leg).extend(a for a in batch if a not in given_up)
+        self._queue(self.route.last_segment).extend(a for a in batch if a not in given_up)
         return list(given_up.values())
 
     def _judged(self, batch: list[Attempt]) -> list[Judged]:
@@ -308,7 +308,7 @@ class _Rounds:
         return judged
 
     def _known(self, attempt: Attempt) -> Judged:
-        """What is known of an attempt; a ledger does not tell which one it revises."""
+        """What is known of an attempt; a ledger does not tell which one it starts from."""
         return replace(self.known[attempt], attempt=attempt)
 
 

@@ -63,13 +63,13 @@ class RetryStrategy(Protocol):
 
 @dataclass(frozen=True)
 class StandardRetry:
-    """A new seed; ``guidance_step`` more guidance with each attempt; the share ``revise`` of the steps again, from the rejected image."""
+    """A new seed; ``guidance_step`` more guidance each time; from the rejected image, the share ``image_to_image`` of the steps again."""
 
     guidance_step: float = 0.0
-    revise: float = 0.0
+    image_to_image: float = 0.0
 
     def retry(self, slot: Slot, number: int, rejection: Rejection | None) -> Retry:
-        return Retry(more_guidance=number * self.guidance_step, again=self.revise)
+        return Retry(more_guidance=number * self.guidance_step, again=self.image_to_image)
 
 
 def retry_of(strategy: RetryStrategy, slot: Slot, number: int, rejection: Rejection | None, guidance: float) -> Retry:

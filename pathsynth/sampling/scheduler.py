@@ -86,10 +86,10 @@ class Scheduler:
         if self.name == "PNDMScheduler" and not self.config.get("skip_prk_steps") and sampling.steps <= _RUNGE_KUTTA:
             least = _RUNGE_KUTTA + 1
             raise RequestError(f"{whose} needs {least} steps, not sampling.steps={sampling.steps}; raise it, or name a sampling.scheduler")
-        if sampling.revise and self.starts_at_noise:
+        if sampling.image_to_image and self.starts_at_noise:
             raise RequestError(
-                f"sampling.revise={sampling.revise} starts in the middle of the steps, where {whose} lacks the steps before; "
-                "set sampling.scheduler=DDIMScheduler, or sampling.revise=0"
+                f"sampling.image_to_image={sampling.image_to_image} starts in the middle of the steps, and {whose} needs the steps before; "
+                "set sampling.scheduler=DDIMScheduler, or sampling.image_to_image=0"
             )
 
 

@@ -21,13 +21,13 @@ class Stream(StrEnum):
 class Strategy(StrEnum):
     """How an attempt differs from the first one at its slot, beside the seed.
 
-    The first of these that holds: REVISE, the rejected image is noised and denoised again; GUIDANCE, another guidance; PROMPT, another
-    prompt; FRESH, nothing else.
+    The first of these that holds: IMAGE_TO_IMAGE, the rejected image is noised and denoised again; GUIDANCE, another guidance; PROMPT,
+    another prompt; FRESH, nothing else.
     """
 
     FRESH = "fresh"
     GUIDANCE = "guidance"
-    REVISE = "revise"
+    IMAGE_TO_IMAGE = "image_to_image"
     PROMPT = "prompt"
 
 
@@ -45,14 +45,14 @@ class Slot:
 class Attempt:
     """Try ``number`` (from 0) at a slot. ``seed`` alone sets its noise.
 
-    ``revises`` is the rejected attempt whose image, noised again, it starts from, at the step ``start``; None: it starts from noise alone.
+    ``starts_from`` is the rejected attempt whose image gets new noise and is denoised from the step ``start`` on; None: noise alone.
     ``guidance``: its scale; None: that of first attempts. ``wording``: a prompt in place of the slot's; None: that one.
     """
 
     slot: Slot
     number: int
     seed: int
-    revises: Attempt | None = field(default=None, compare=False, repr=False)
+    starts_from: Attempt | None = field(default=None, compare=False, repr=False)
     start: int = field(default=0, compare=False)
     guidance: float | None = field(default=None, compare=False)
     wording: str | None = field(default=None, compare=False)

@@ -1,4 +1,4 @@
-"""The threshold of early rejection: which candidates are given up after some denoising steps. In the store the stage is called ``look``."""
+"""The threshold of early rejection: which candidates are given up after some denoising steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEUTRAL: dict[str, Any] = {"classes": {}}
 
 def wanted(config: RunConfig) -> bool:
     """Whether the configuration samples with early rejection."""
-    return config.sampling is not None and bool(config.sampling.look_after)
+    return config.sampling is not None and bool(config.sampling.early_rejection.after_step)
 
 
 def settings(context: PlanContext) -> dict[str, Any]:
@@ -34,19 +34,19 @@ def build(context: BuildContext, folder: Path) -> None:
     """Decide, on slots of their own, which candidates early rejection gives up."""
     from pathsynth.models.lora import load_adapter, unload_adapter
     from pathsynth.sampling.draw import drawer
-    from pathsynth.sampling.early_rejection import calibrate, fit_cut, write_cut
+    from pathsynth.sampling.early_rejection import calibrate, fit_threshold, write_threshold
     from pathsynth.training.progress import sampling_progress
 
     sampling, data = require_group(context.config.sampling, "sampling"), context.data
-    after = require_group(sampling.look_after, "sampling.look_after")
+    after = require_group(sampling.early_rejection.after_step, "sampling.early_rejection.after_step")
     prompts = {c.index: data.prompts.canonical(c.index) for c in data.space.classes}
-    attempts = [attempt_at(slot, 0, sampling.seed) for slot in slots_of(Stream.CALIBRATE, prompts, sampling.look_n)]
+    attempts = [attempt_at(slot, 0, sampling.seed) for slot in slots_of(Stream.CALIBRATE, prompts, sampling.early_rejection.n)]
     load_adapter(context.made("finetune") / "adapter", context.base)
-    with sampling_progress("look", len(attempts), context.advance("look", "candidates")) as shown:
+    with sampling_progress("early_rejection", len(attempts), context.advance("early_rejection", "candidates")) as shown:
         draw = drawer(context.base, data.size, sampling)
         candidates = calibrate(attempts, draw, context.gate, sampling.batch_size, lambda: shown.count(True))
     unload_adapter(context.base)
-    write_cut(folder, fit_cut(candidates, sampling.look_loss, after, sampling.steps))
+    write_threshold(folder, fit_threshold(candidates, sampling.early_rejection.max_lost, after, sampling.steps))
 
 
-STAGE = Stage("look", settings, parents, build, neutral=NEUTRAL, shown=("cut.json",), wanted=wanted)
+STAGE = Stage("early_rejection", settings, parents, build, neutral=NEUTRAL, shown=("early_rejection.json",), wanted=wanted)

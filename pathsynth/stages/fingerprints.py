@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import urllib.error
-import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ from pathsynth.data.medmnist import content_identity, medmnist_identity
 from pathsynth.data.prompt_file import read_prompts
 from pathsynth.ledger.adapters import CARD_FILE, adapter_files
 from pathsynth.ledger.errors import RequestError, StageError
+from pathsynth.ledger.hub import require_on_hub
 from pathsynth.ledger.identity import digest
 from pathsynth.ledger.local_cache import checksum
 from pathsynth.ledger.weights import weights_digest
@@ -200,12 +199,9 @@ def _cached(hub: str, revision: str) -> bool:
 
 
 def _reachable(hub: str, revision: str) -> bool:
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
-        return False
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    request = urllib.request.Request(f"{endpoint}/{hub}/resolve/{revision}/model_index.json", method="HEAD")
     try:
-        with urllib.request.urlopen(request, timeout=_PATIENCE_SECONDS):
-            return True
-    except (urllib.error.URLError, OSError, ValueError):
+        require_on_hub(f"{endpoint}/{hub}/resolve/{revision}/model_index.json", _PATIENCE_SECONDS)
+    except (OSError, ValueError):
         return False
+    return True

@@ -17,7 +17,7 @@ from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_gro
 if TYPE_CHECKING:
     from pathsynth.evaluation.trial_scores import ImageSet
     from pathsynth.sampling.draw import CandidateDrawer
-    from pathsynth.sampling.early_rejection import EarlyLook
+    from pathsynth.sampling.early_rejection import EarlyRejection
 
 NEUTRAL: dict[str, Any] = {"threshold": 0.0, "classes": {}}
 
@@ -37,7 +37,7 @@ def settings(context: PlanContext) -> dict[str, Any]:
 
 def parents(context: PlanContext) -> dict[str, str]:
     """Adapter and gate, and where there is one the threshold of early rejection."""
-    return {name: context.identities[name] for name in ("finetune", "gate", "look") if name in context.identities}
+    return {name: context.identities[name] for name in ("finetune", "gate", "early_rejection") if name in context.identities}
 
 
 def _request(context: PlanContext) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def build(context: BuildContext, folder: Path) -> None:
     load_adapter(context.made("finetune") / "adapter", context.base)
     slots = _slots(context)
     draw = drawer(context.base, data.size, sampling)
-    look = _early_look(context, draw) if sampling.look_after else None
+    reject_early = _early_rejection(context, draw) if sampling.early_rejection.after_step else None
     with sampling_progress("generate", len(slots), context.advance("generate", "slots")) as shown:
         generate_set(
             folder,
@@ -90,7 +90,7 @@ def build(context: BuildContext, folder: Path) -> None:
             space=data.space,
             keep_rejected=slots[0].stream is Stream.EVAL,
             on_attempt=lambda j: shown.count(j.verdict.accepted or j.attempt.number + 1 == sampling.attempts),
-            look=look,
+            reject_early=reject_early,
         )
     unload_adapter(context.base)
     images = ImageSet.read(folder)
@@ -110,14 +110,14 @@ def _slots(context: BuildContext) -> list[Slot]:
     return slots_of(Stream.EVAL, {c.index: book.wordings(c.index, evaluate.prompts) for c in book.space.classes}, evaluate.n)
 
 
-def _early_look(context: BuildContext, draw: CandidateDrawer) -> EarlyLook:
+def _early_rejection(context: BuildContext, draw: CandidateDrawer) -> EarlyRejection:
     """Early rejection, told with what its threshold cost and saved on candidates that it was not fitted on."""
-    from pathsynth.sampling.early_rejection import EarlyLook, cut_told, read_cut
+    from pathsynth.sampling.early_rejection import EarlyRejection, format_threshold, read_threshold
     from pathsynth.sampling.generation import route_of
 
-    cut = read_cut(context.built["look"])
-    print(cut_told(cut, route_of(require_group(context.config.sampling, "sampling"), draw.scheduler)), flush=True)
-    return EarlyLook(draw, context.gate, cut)
+    threshold = read_threshold(context.built["early_rejection"])
+    print(format_threshold(threshold, route_of(require_group(context.config.sampling, "sampling"), draw.scheduler)), flush=True)
+    return EarlyRejection(draw, context.gate, threshold)
 
 
 def _confirmation(context: BuildContext, folder: Path, judge: Path, images: ImageSet) -> str:

@@ -13,14 +13,14 @@ from pathsynth.ledger.identity import digest
 from pathsynth.stages import cache, decode, early_rejection, evaluate, finetune, generate, panel, pretrain, reference
 from pathsynth.stages.classifier import classifier_stage, panel_of, score_stage
 from pathsynth.stages.fingerprints import BaseSource, base_source, data_source
-from pathsynth.stages.stage import PlanContext, Stage, StagePlan, require_group
+from pathsynth.stages.stage import PlanContext, Stage, StagePlan, hashed_name, require_group
 
 _SCORING = ("run", "evaluate")
 _DRAWING = (*_SCORING, "generate")
 _TRAINING = (*_DRAWING, "finetune")
 """Commands whose trials score, draw and have an adapter trained."""
 
-_ON_A_BUNDLE = ("look", "generate")
+_ON_A_BUNDLE = ("early_rejection", "generate")
 """Stages of a trial that draws from a pretrained bundle."""
 
 _SOURCES = {"data", "base"}
@@ -88,7 +88,8 @@ def plan(config: RunConfig) -> Plan:
     for stage in needed:
         stages.append(stage.plan(context))
         context.identities[stage.name] = stages[-1].identity
-    identity = digest({"command": config.command, "stages": {s.name: context.identities[s.name] for s in needed if not s.derived}})
+    results = {hashed_name(s.name): context.identities[s.name] for s in needed if not s.derived}
+    identity = digest({"command": config.command, "stages": results})
     return Plan(identity, tuple(stages), context.base_source, config.model_dump(mode="json", exclude_none=True))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pathsynth.config import SamplingConfig
 from pathsynth.sampling.scheduler import scheduler_of
 from pathsynth.stages.fingerprints import scheduler_config
 from pathsynth.stages.stage import PlanContext, require_group
@@ -28,7 +29,7 @@ _USUAL_SAMPLING: Mapping[str, Any] = {
 }
 """As :attr:`~pathsynth.stages.stage.Stage.neutral`, of what ``generate`` and ``finetune`` both hold."""
 
-_OF_LOOK = ("look_loss", "look_n")
+_OF_THRESHOLD = ("look_loss", "look_n")
 """Of how early rejection's threshold is fitted; without one no result depends on them."""
 
 OF_SLOTS = ("attempts", "batch_size", "calls", "seconds", "speculate", "guidance_step", "revise", "retry")
@@ -37,7 +38,7 @@ OF_SLOTS = ("attempts", "batch_size", "calls", "seconds", "speculate", "guidance
 _OF_ACCEPTANCE = ("threshold", "precision_target", "margin", "reject_copies", "rules")
 """Of what is accepted. A validation chooses the adapter's step by what the gate takes first attempts for, accepted or not."""
 
-OF_FILLING = (*OF_SLOTS, *_OF_ACCEPTANCE, "look_after", "evaluations", *_OF_LOOK)
+OF_FILLING = (*OF_SLOTS, *_OF_ACCEPTANCE, "look_after", "evaluations", *_OF_THRESHOLD)
 """Of a whole generation; no result of a validation depends on them."""
 
 
@@ -53,17 +54,25 @@ def sampling_settings(context: PlanContext) -> dict[str, Any]:
     config = scheduler_config(context.base)
     scheduler = scheduler_of(sampling.scheduler, config.get("_class_name", ""), config)
     scheduler.check(sampling)
-    usual = {name for name, value in _USUAL_SAMPLING.items() if getattr(sampling, name) == value}
-    usual |= set() if sampling.look_after else set(_OF_LOOK)
+    settings = _hashed_form(sampling)
+    usual = {name for name, value in _USUAL_SAMPLING.items() if settings[name] == value}
+    usual |= set() if sampling.early_rejection.after_step else set(_OF_THRESHOLD)
     # which slots a limit leaves open, and what is tried ahead, depends on the batches
     usual |= set() if sampling.calls or sampling.seconds or sampling.speculate else {"batch_size"}
-    settings = sampling.model_dump(mode="json", exclude=usual)
+    settings = {name: value for name, value in settings.items() if name not in usual}
     if scheduler.changes:
         settings["scheduler_settings"] = dict(scheduler.changes)
     evaluations = sum(scheduler.evaluations(sampling.steps))
     if evaluations != sampling.steps:
         settings["evaluations"] = evaluations
     return settings
+
+
+def _hashed_form(sampling: SamplingConfig) -> dict[str, Any]:
+    """The settings under the names that they had when the first results were made, so that these keep their identities."""
+    settings = sampling.model_dump(mode="json")
+    early, again = settings.pop("early_rejection"), settings.pop("image_to_image")
+    return {**settings, "look_after": early["after_step"], "look_loss": early["max_lost"], "look_n": early["n"], "revise": again}
 
 
 def first_attempts(context: PlanContext, without: Sequence[str]) -> dict[str, Any]:

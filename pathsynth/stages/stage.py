@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathsynth.training.progress import Advance
 
 _Settings = TypeVar("_Settings")
+_FIRST_NAMES = {"early_rejection": "look"}
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,13 @@ class Stage:
             RequestError: a group of the configuration is missing, or two settings do not go together.
         """
         settings, parents = self.settings(context), self.parents(context)
-        return StagePlan(self.name, stage_identity(self.name, settings, parents, self.neutral), settings, parents)
+        hashed_parents = {hashed_name(name): identity for name, identity in parents.items()}
+        return StagePlan(self.name, stage_identity(hashed_name(self.name), settings, hashed_parents, self.neutral), settings, parents)
+
+
+def hashed_name(stage: str) -> str:
+    """The name of a stage in identities: that of its first version."""
+    return _FIRST_NAMES.get(stage, stage)
 
 
 def require_group(settings: _Settings | None, group: str) -> _Settings:

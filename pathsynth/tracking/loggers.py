@@ -43,14 +43,6 @@ class RunCard:
     best: Mapping[str, str] = field(default_factory=dict)
 
 
-def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings without groups: ``{"lora": {"rank": 4}}`` becomes ``{"lora.rank": 4}``."""
-    columns: dict[str, Any] = {}
-    for key, value in settings.items():
-        columns |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return columns
-
-
 def open_logger(tracking: TrackingConfig, folder: Path, card: RunCard) -> Logger | None:
     """A logger for one run, as the settings want it; None with ``tracking=none``. End it with :func:`close`.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, LearningRateM
 
 from pathsynth.config.objects import build_object
 from pathsynth.ledger.errors import RequestError
+from pathsynth.vocabulary.spelling import nearest_hint
 
 
 def named_callbacks(configured: Mapping[str, Mapping[str, Any]], has_logger: bool) -> list[pl.Callback]:
@@ -35,8 +35,7 @@ def callback_faults(configured: Mapping[str, Mapping[str, Any]], monitored: Sequ
             faults += error.faults
             continue
         if isinstance(made, EarlyStopping) and made.strict and made.monitor not in monitored:
-            close = difflib.get_close_matches(str(made.monitor), monitored, n=1)
-            remedy = f"; nearest: {close[0]}" if close else f"; set one of {', '.join(monitored)}"
+            remedy = nearest_hint(str(made.monitor), monitored) or f"; set one of {', '.join(monitored)}"
             faults.append(f"callbacks.{name} monitors {made.monitor}, which this fine-tune does not log{remedy}")
     return faults
 

@@ -93,7 +93,7 @@ class RegenerationCallback(pl.Callback):
 
     def __init__(self, parts: ValidationParts, every: int, n: int) -> None:
         self._slots, self._draw, self._judge, self._sampling = parts.slots(n), parts.draw, parts.judge, parts.sampling
-        self._route = replace(route_of(parts.sampling, parts.scheduler), look_after=None, apart=True)
+        self._route = replace(route_of(parts.sampling, parts.scheduler), preview_step=None, apart=True)
         self._retry = retry_strategy(parts.sampling)
         self._space, self._folder, self._keep_best, self._report = parts.space, parts.folder, parts.keep_best, parts.report
         self._every = every

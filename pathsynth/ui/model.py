@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pathsynth.models.base import Base
     from pathsynth.models.classifier import Classifier
 
-UNSUPPORTED = ("look_after", "calls", "seconds")
+UNSUPPORTED = ("early_rejection.after_step", "calls", "seconds")
 """Settings of sampling that the page has no place for."""
 
 
@@ -87,7 +88,7 @@ def check_sampling(sampling: SamplingConfig) -> None:
         RequestError: one of them is set.
     """
     for key in UNSUPPORTED:
-        if getattr(sampling, key) is not None:
+        if attrgetter(key)(sampling) is not None:
             raise RequestError(f"sampling.{key} is for a generation on the command line; leave it out")
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from pathsynth.vocabulary.spelling import nearest_words
 
 _ENCODED = "xn--"
 """Before a slug in Punycode, as in the names of hosts (RFC 5891)."""
@@ -113,7 +114,7 @@ class LabelSpace:
 
     def _nearest(self, wanted: str) -> str:
         spelled = {_normal(n): c.slug for c in self.classes for n in c.names}
-        close = difflib.get_close_matches(wanted, spelled, n=1)
+        close = nearest_words(wanted, spelled)
         return f" (nearest: {spelled[close[0]]})" if close else ""
 
 

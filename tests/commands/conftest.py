@@ -108,7 +108,7 @@ def run(config, plan, store, folder, progress):
         write_result(folder / "result.json", Result(plan.identity, {}, plan.settings, (f1,), ()))
 
 if os.environ.get("STAND_IN_NO_COMPOSING"):
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from pathsynth.hydra_internals import ConfigLoaderImpl
 
     def refuse(*_):
         raise AssertionError("a job was composed")

@@ -191,6 +191,8 @@ OLD_NAMES = {
     "validation.every=100": "no key 'validation.every' in finetune; it is callbacks.regeneration.every",
     "trainer.schedule=constant": "no key 'trainer.schedule' in finetune; it is the group schedule, as in schedule=constant",
     "trainer.restart_steps=5": "no key 'trainer.restart_steps' in finetune; it is schedule.restart_steps",
+    "sampling.look_after=5": "no key 'sampling.look_after' in finetune; it is sampling.early_rejection.after_step",
+    "sampling.revise=0.5": "no key 'sampling.revise' in finetune; it is sampling.image_to_image",
     "validation.n=2": "no key 'validation.n' in finetune; it is callbacks.regeneration.n",
 }
 

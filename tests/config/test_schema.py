@@ -121,6 +121,9 @@ WRONG: dict[str, list[Any]] = {
     "sampling.seed": [-1],
     "sampling.attempts": [0, -3],
     "sampling.threshold": [2, -0.1, NAN],
+    "sampling.early_rejection.after_step": [0],
+    "sampling.early_rejection.max_lost": [1],
+    "sampling.early_rejection.n": [1],
     "evaluate.n": [0],
     "evaluate.split": ["train"],
     "pretrain.latent_channels": [0, 49],
@@ -136,7 +139,7 @@ def _with(key: str, value: Any) -> dict[str, Any]:
     *groups, last = key.split(".")
     place = values
     for group in groups:
-        place = place[group]
+        place = place.setdefault(group, {})
     place[last] = value
     return values
 
@@ -216,6 +219,7 @@ def test_a_request_key_is_named_as_people_type_it(value: Any) -> None:
     [
         ("lora.rnak", "lora.rank"),
         ("sampling.attemps", "sampling.attempts"),
+        ("sampling.early_rejection.aftr_step", "sampling.early_rejection.after_step"),
         ("trainer.max_step", "trainer.max_steps"),
         ("judge.epoch", "judge.epochs"),
         ("smapling", "sampling"),
@@ -236,7 +240,7 @@ def test_a_missing_key_is_named(key: str) -> None:
     *groups, last = key.split(".")
     place = values
     for group in groups:
-        place = place[group]
+        place = place.setdefault(group, {})
     del place[last]
     message = _refusal(values)
     assert key in message
@@ -314,11 +318,11 @@ MINE = {"_target_": "my_retry.Mine"}
 @pytest.mark.parametrize(
     "words, told",
     [
-        ({"look_after": 20}, "sampling.look_after=20 is no step before the last of sampling.steps=20"),
-        ({"look_after": 5, "speculate": True}, "sampling.speculate=true starts an attempt before"),
-        ({"revise": 0.5, "speculate": True}, "set it to false, or sampling.revise=0"),
-        ({"revise": 1.0}, "less than 1"),
-        ({"retry": MINE, "revise": 0.5}, "sampling.revise belongs to pathsynth.sampling.retry.StandardRetry"),
+        ({"early_rejection": {"after_step": 20}}, "sampling.early_rejection.after_step=20 is no step before the last of sampling.steps=20"),
+        ({"early_rejection": {"after_step": 5}, "speculate": True}, "sampling.speculate=true starts an attempt before"),
+        ({"image_to_image": 0.5, "speculate": True}, "set it to false, or sampling.image_to_image=0"),
+        ({"image_to_image": 1.0}, "less than 1"),
+        ({"retry": MINE, "image_to_image": 0.5}, "sampling.image_to_image belongs to pathsynth.sampling.retry.StandardRetry"),
         ({"retry": MINE, "guidance_step": 1.0}, "set sampling.guidance_step=0"),
         ({"retry": MINE, "speculate": True}, "set sampling.speculate=false"),
         ({"retry": {"_target_": "Mine"}}, "sampling.retry._target_ should name a class, as in my_retry.MyRetry, got 'Mine'"),

@@ -103,7 +103,7 @@ def test_a_run_with_all_three(here, small_base_folder, run_command, offline_runs
 
     table = pd.read_parquet(trial / "attempts.parquet")
     assert not table.accepted.any() and "darker than 0.99" in set(table.reason)
-    assert set(table[table.attempt > 0].strategy) == {"revise"} and set(table[table.attempt > 0].start) == {2}
+    assert set(table[table.attempt > 0].strategy) == {"image_to_image"} and set(table[table.attempt > 0].start) == {2}
     assert (table[table.attempt > 0].denoiser_calls * 2 == table[table.attempt == 0].denoiser_calls.iloc[0]).all()
 
     result = read_result(trial / "result.json")

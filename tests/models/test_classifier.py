@@ -122,7 +122,7 @@ def test_missing_truncated_or_foreign_files_are_refused(small, tmp_path):
 @pytest.mark.parametrize("offline", [False, True])
 def test_pretrained_weights_fail_within_a_second_without_a_network(offline, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setenv("HF_HUB_OFFLINE", str(int(offline)))
     monkeypatch.setattr(module, "hf_hub_url", lambda *_: "http://127.0.0.1:9/model.safetensors")
     started = time.monotonic()
     with pytest.raises(RequestError, match=r"^the pretrained weights of resnet18 .*set pretrained=false") as caught:
@@ -156,7 +156,7 @@ def test_pretrained_weights_are_known_by_repository_and_commit(tmp_path, monkeyp
     (hub / "refs").mkdir()
     (hub / "refs" / "main").write_text("b" * 40)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert module.pretrained_weights("resnet18") == module.PretrainedWeights("timm/resnet18.a1_in1k", "b" * 40)
     assert module._pretrained_file("resnet18", "a" * 40) == str(hub / "snapshots" / ("a" * 40) / "model.safetensors")
     with pytest.raises(RequestError, match=r"^the pretrained weights of resnet34 \(timm/.*HF_HUB_OFFLINE is set.*set pretrained=false"):

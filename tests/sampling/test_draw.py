@@ -145,7 +145,7 @@ def test_one_image_too_large_for_memory_is_told_and_other_errors_are_not_taken_f
 
 
 def revising(rejected, start=3):
-    return replace(attempt_at(rejected.slot, rejected.number + 1, 0), revises=rejected, start=start)
+    return replace(attempt_at(rejected.slot, rejected.number + 1, 0), starts_from=rejected, start=start)
 
 
 @pytest.fixture
@@ -164,11 +164,11 @@ IN_THE_MIDDLE = [(name, settings) for name, settings in SCHEDULERS if name not i
 @pytest.mark.parametrize("after", [1, 3])
 @pytest.mark.parametrize("with_scheduler", SCHEDULERS, indirect=True, ids=str)
 def test_a_candidate_that_was_looked_at_ends_as_if_it_had_not_been(with_scheduler, after):
-    plain, looking = (CandidateDrawer(with_scheduler, 28, 6, 3.0, look_after=n) for n in (None, after))
+    plain, looking = (CandidateDrawer(with_scheduler, 28, 6, 3.0, preview_step=n) for n in (None, after))
     wanted = attempts(0, 1, 2, 3)
     expected = plain(wanted)
-    looking.look(wanted[:2])
-    looking.look(wanted[2:])
+    looking.preview(wanted[:2])
+    looking.preview(wanted[2:])
     together = looking([wanted[3], wanted[0], wanted[2], wanted[1]])
     found = [together[i] for i in (1, 3, 2, 0)]
     assert all(np.abs(one.astype(int) - other).max() <= 1 for one, other in zip(found, expected, strict=True))
@@ -179,7 +179,7 @@ def test_what_the_look_shows_comes_near_to_the_image_as_the_steps_go_on(base):
     last = CandidateDrawer(base, 28, 8, 1.0)(wanted)
 
     def distance(after: int) -> float:
-        shown = CandidateDrawer(base, 28, 8, 1.0, look_after=after).look(wanted)
+        shown = CandidateDrawer(base, 28, 8, 1.0, preview_step=after).preview(wanted)
         return float(np.mean([np.abs(s.astype(int) - i).mean() for s, i in zip(shown, last, strict=True)]))
 
     early, late = distance(1), distance(7)
@@ -211,9 +211,9 @@ def test_a_revision_is_drawn_again_without_what_it_revises_at_hand(base):
 
 def test_a_mixed_call_takes_each_from_where_it_is(base):
     one, two, three = attempts(0, 1, 2)
-    drawer = CandidateDrawer(base, 28, 6, 2.0, keeps=True, look_after=2)
+    drawer = CandidateDrawer(base, 28, 6, 2.0, keeps=True, preview_step=2)
     drawer([one])
-    drawer.look([two])
+    drawer.preview([two])
     mixed = drawer([revising(one), three, two])
     fresh = CandidateDrawer(base, 28, 6, 2.0, keeps=True)
     expected = [fresh([a])[0] for a in (revising(one), three, two)]

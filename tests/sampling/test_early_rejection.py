@@ -1,4 +1,4 @@
-"""Early rejection: the cut loses no more than it may, what it does is counted on others, and broken images are left alone."""
+"""Early rejection: the threshold loses no more than it may, what it does is counted on others, and broken images are left alone."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathsynth.ledger.errors import StageError
 from pathsynth.sampling.acceptance_rules import Seen, Verdict, broken
 from pathsynth.sampling.early_rejection import (
     Candidate,
-    Cut,
-    EarlyLook,
+    EarlyRejection,
+    Threshold,
     calibrate,
-    cut_told,
-    fit_cut,
+    fit_threshold,
+    format_threshold,
     least_probability,
-    read_cut,
-    write_cut,
+    read_threshold,
+    write_threshold,
 )
 from pathsynth.sampling.rejection import Route
 from pathsynth.sampling.slots import Stream, attempt_at, slots_of
@@ -27,34 +27,34 @@ IMAGE = np.ones((2, 2, 3), dtype=np.uint8)
 
 
 @given(st.lists(st.floats(0, 1), max_size=60), st.floats(0, 0.99))
-def test_no_more_than_the_share_lies_below_the_cut(accepted, loss):
-    cut = least_probability(accepted, loss)
-    assert sum(p < cut for p in accepted) <= loss * len(accepted)
-    higher = [p for p in accepted if p > cut]
+def test_no_more_than_the_share_lies_below_the_threshold(accepted, loss):
+    threshold = least_probability(accepted, loss)
+    assert sum(p < threshold for p in accepted) <= loss * len(accepted)
+    higher = [p for p in accepted if p > threshold]
     if higher:
-        assert sum(p < min(higher) for p in accepted) > int(loss * len(accepted)), "no higher cut would do"
+        assert sum(p < min(higher) for p in accepted) > int(loss * len(accepted)), "no higher threshold would do"
 
 
 def test_the_cut_is_fitted_on_even_slots_and_counted_on_odd_ones():
     even = [Candidate(2 * i, p, p > 0.15) for i, p in enumerate((0.1, 0.2, 0.3, 0.4, 0.5))]
     odd = [Candidate(2 * i + 1, p, a) for i, (p, a) in enumerate([(0.05, False), (0.25, True), (0.29, False), (0.6, True)])]
-    cut = fit_cut([c for pair in zip(even, [*odd, odd[0]], strict=True) for c in pair][:-1], 0.25, 8, 20)
-    assert cut == Cut(0.3, 8, 20, fitted=4, candidates=4, given_up=3, accepted=2, lost=1)
-    assert cut_told(cut, Route((2,) * 20)) == (
+    threshold = fit_threshold([c for pair in zip(even, [*odd, odd[0]], strict=True) for c in pair][:-1], 0.25, 8, 20)
+    assert threshold == Threshold(0.3, 8, 20, fitted=4, candidates=4, given_up=3, accepted=2, lost=1)
+    assert format_threshold(threshold, Route((2,) * 20)) == (
         "early rejection: after 8 of 20 steps, what has a probability below 0.3 is given up; on candidates it was not fitted on: "
         "lost 0.500 [0.095, 0.905] (n = 2) of the accepted, saved 0.450 [0.180, 0.573] (n = 4) of the calls"
     )
-    assert "saved 0.429 [" in cut_told(cut, Route((2,) + (1,) * 19)), "12 of 21 calls are left, and three of four give them up"
+    assert "saved 0.429 [" in format_threshold(threshold, Route((2,) + (1,) * 19)), "12 of 21 calls are left, three of four save them"
 
 
 def test_where_nothing_is_accepted_nothing_is_given_up():
-    cut = fit_cut([Candidate(i, 0.0, False) for i in range(6)], 0.02, 2, 4)
-    assert (cut.probability, cut.given_up, cut.lost) == (0.0, 0, 0)
-    assert "none is given up" in cut_told(cut, Route((2,) * 4))
+    threshold = fit_threshold([Candidate(i, 0.0, False) for i in range(6)], 0.02, 2, 4)
+    assert (threshold.probability, threshold.given_up, threshold.lost) == (0.0, 0, 0)
+    assert "none is given up" in format_threshold(threshold, Route((2,) * 4))
 
 
 class Drawing:
-    def look(self, attempts):
+    def preview(self, attempts):
         return [None if a.slot.index == 1 else np.full((2, 2, 3), 10 * (a.slot.index + 1), np.uint8) for a in attempts]
 
     def __call__(self, attempts):
@@ -75,16 +75,16 @@ class Seeing:
 ATTEMPTS = [attempt_at(slot, 0, 0) for slot in slots_of(Stream.CALIBRATE, {0: "x"}, 5)]
 
 
-def test_candidates_are_looked_at_and_drawn_to_the_end():
+def test_candidates_are_previewed_and_drawn_to_the_end():
     told = []
     found = calibrate(ATTEMPTS, Drawing(), Seeing(), batch_size=2, on_candidate=lambda: told.append(1))
     assert found == [Candidate(0, 0.1, True), Candidate(3, 0.4, True), Candidate(4, 0.5, True)]
     assert len(told) == 5
 
 
-def test_the_look_gives_up_what_is_below_the_cut_and_what_is_not_finite():
-    look = EarlyLook(Drawing(), Seeing(), Cut(0.35, 8, 20, 9, 9, 0, 9, 0))
-    hopeless = look(ATTEMPTS)
+def test_early_rejection_gives_up_what_is_below_the_threshold_and_what_is_not_finite():
+    reject_early = EarlyRejection(Drawing(), Seeing(), Threshold(0.35, 8, 20, 9, 9, 0, 9, 0))
+    hopeless = reject_early(ATTEMPTS)
     assert [h is not None for h in hopeless] == [True, True, True, False, False]
     image, verdict = hopeless[0]
     assert (image[0, 0, 0], verdict.accepted, verdict.probability, verdict.reason) == (10, False, 0.1, "hopeless after 8 steps")
@@ -92,10 +92,10 @@ def test_the_look_gives_up_what_is_below_the_cut_and_what_is_not_finite():
     assert not hopeless[0][1].near_margin
 
 
-def test_a_cut_is_read_back_and_a_damaged_one_named(tmp_path):
-    cut = fit_cut([Candidate(i, 0.5, True) for i in range(4)], 0.02, 2, 4)
-    write_cut(tmp_path, cut)
-    assert read_cut(tmp_path) == cut
-    (tmp_path / "cut.json").write_text('{"probability": 1}')
-    with pytest.raises(StageError, match="cut of early rejection"):
-        read_cut(tmp_path)
+def test_a_threshold_is_read_back_and_a_damaged_one_named(tmp_path):
+    threshold = fit_threshold([Candidate(i, 0.5, True) for i in range(4)], 0.02, 2, 4)
+    write_threshold(tmp_path, threshold)
+    assert read_threshold(tmp_path) == threshold
+    (tmp_path / "early_rejection.json").write_text('{"probability": 1}')
+    with pytest.raises(StageError, match="threshold of early rejection"):
+        read_threshold(tmp_path)

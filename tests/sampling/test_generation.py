@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pathsynth.config import SamplingConfig
+from pathsynth.config import EarlyRejectionConfig, SamplingConfig
 from pathsynth.models.base import load_base
 from pathsynth.sampling.acceptance_rules import Verdict
 from pathsynth.sampling.attempts import LINES, AttemptRow, read_attempts
@@ -136,8 +136,8 @@ class Breaks:
     def __call__(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
         return self._checked(self._real, attempts)
 
-    def look(self, attempts: Sequence[Attempt]) -> list[tuple[np.ndarray | None, Verdict] | None]:
-        images = self._checked(self._real.look, attempts)
+    def preview(self, attempts: Sequence[Attempt]) -> list[tuple[np.ndarray | None, Verdict] | None]:
+        images = self._checked(self._real.preview, attempts)
         given_up = Verdict(False, 0, 0.1, (0.1, 0.9), "hopeless", False)
         return [(i, given_up) if a.seed % 7 == 0 else None for a, i in zip(attempts, images, strict=True)]
 
@@ -153,22 +153,23 @@ def base(small_base_folder):
     return load_base(str(small_base_folder), None, "b", 32, 28)
 
 
-LONG = SAMPLING.model_copy(update={"steps": 4, "revise": 0.5, "look_after": 2, "deterministic": True})
+EARLY = EarlyRejectionConfig(after_step=2)
+LONG = SAMPLING.model_copy(update={"steps": 4, "image_to_image": 0.5, "early_rejection": EARLY, "deterministic": True})
 
 
 def revise_and_give_up(place: Path, base, breaks_at: int | None) -> list[AttemptRow]:
     draw = Breaks(drawer(base, 28, LONG), breaks_at)
     (place / "set").mkdir(parents=True, exist_ok=True)
     slots = slots_of(Stream.GENERATE, {c.index: BOOK.canonical(c.index) for c in BOOK.space.classes}, 3)
-    generate_set(place / "set", place / "work", slots, draw, gate, LONG, OWN, BOOK.space, True, lambda _: None, draw.look)
+    generate_set(place / "set", place / "work", slots, draw, gate, LONG, OWN, BOOK.space, True, lambda _: None, draw.preview)
     return list(read_attempts(place / "set"))
 
 
 @pytest.mark.parametrize("cut", [6, *(pytest.param(cut, marks=pytest.mark.slow) for cut in (1, 4, 9))])
 def test_a_cut_generation_that_revises_and_gives_up_ends_with_the_same_bits(tmp_path, base, cut):
     rows = revise_and_give_up(tmp_path / "whole", base, None)
-    assert {Strategy.REVISE, Strategy.FRESH} == {r.strategy for r in rows} and {None, 2} == {r.stopped_at for r in rows}
-    assert all(r.denoiser_calls == (4 if r.strategy == "revise" or r.stopped_at else 8) for r in rows)
+    assert {Strategy.IMAGE_TO_IMAGE, Strategy.FRESH} == {r.strategy for r in rows} and {None, 2} == {r.stopped_at for r in rows}
+    assert all(r.denoiser_calls == (4 if r.strategy == "image_to_image" or r.stopped_at else 8) for r in rows)
     assert all((r.image is None) == (r.stopped_at is not None) for r in rows)
     with pytest.raises(KeyboardInterrupt):
         revise_and_give_up(tmp_path / "cut", base, cut)
@@ -198,7 +199,8 @@ def test_a_cut_generation_with_a_strategy_of_ones_own_ends_with_the_same_rows_an
     rows = generated(tmp_path / "whole", None)
     told = {r.attempt: (r.strategy, r.guidance, r.start, r.denoiser_calls, r.prompt.endswith(", again")) for r in rows}
     assert told == {
-        0: ("fresh", 2.0, 0, 4, False), 1: ("prompt", 2.0, 0, 4, True), 2: ("guidance", 3.5, 0, 4, False), 3: ("revise", 2.0, 1, 2, False),
+        0: ("fresh", 2.0, 0, 4, False), 1: ("prompt", 2.0, 0, 4, True), 2: ("guidance", 3.5, 0, 4, False),
+        3: ("image_to_image", 2.0, 1, 2, False),
     }
     with pytest.raises(KeyboardInterrupt):
         generated(tmp_path / "cut", 3)

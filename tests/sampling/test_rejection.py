@@ -125,13 +125,13 @@ def test_a_run_that_was_cut_off_ends_with_the_same_verdicts(script, attempts, ba
 class LongWay(ScriptedWorld):
     """A world with a way of ten steps; the look gives up a candidate whose seed is even, unless the script accepts it.
 
-    ``revise_from``: the step that an attempt starts at which revises another; None: none does.
+    ``restart_from``: the step that an attempt starts at which revises another; None: none does.
     """
 
-    def __init__(self, script: dict[tuple[int, int], int | None], route: Route, revise_from: int | None = None) -> None:
+    def __init__(self, script: dict[tuple[int, int], int | None], route: Route, restart_from: int | None = None) -> None:
         super().__init__(script)
         self.route, self.looks = route, []
-        self.retry = StandardRetry(revise=0 if revise_from is None else 1 - revise_from / 10)
+        self.retry = StandardRetry(image_to_image=0 if restart_from is None else 1 - restart_from / 10)
         self.spent, self.resumed = 0, False
 
     def draw(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
@@ -141,7 +141,7 @@ class LongWay(ScriptedWorld):
         self.spent += sum(self.route.calls_of(a) - (self.calls_of_look if a in looked else 0) for a in attempts)
         return super().draw(attempts)
 
-    def look(self, attempts: Sequence[Attempt]) -> list[tuple[np.ndarray | None, Verdict] | None]:
+    def preview(self, attempts: Sequence[Attempt]) -> list[tuple[np.ndarray | None, Verdict] | None]:
         self.looks.append(list(attempts))
         self.spent += len(attempts) * self.calls_of_look
         verdicts = [self._verdict(a) for a in attempts]
@@ -149,14 +149,14 @@ class LongWay(ScriptedWorld):
 
     @property
     def calls_of_look(self) -> int:
-        return sum(self.route.calls[: self.route.look_after])
+        return sum(self.route.calls[: self.route.preview_step])
 
     def given_up(self, attempt: Attempt) -> bool:
         return not self._verdict(attempt).accepted and attempt.seed % 2 == 0
 
     def run(self, attempts: int, batch_size: int, **more) -> list[Judged]:
-        look = self.look if self.route.look_after else None
-        return super().run(attempts, batch_size, **{"route": self.route, "look": look, "retry": self.retry, **more})
+        reject_early = self.preview if self.route.preview_step else None
+        return super().run(attempts, batch_size, **{"route": self.route, "reject_early": reject_early, "retry": self.retry, **more})
 
     def slots(self) -> list[Slot]:
         return [replace(slot, stream=Stream.GENERATE) for slot in super().slots()]
@@ -175,25 +175,25 @@ def test_whatever_the_way_the_same_attempts_are_accepted_and_every_call_is_count
         (j.attempt.slot.label, j.attempt.slot.index, j.attempt.number) for j in plain.run(attempts, batch_size) if j.verdict.accepted
     }
     assert sum(j.calls for j in judged) == world.spent
-    assert all((j.stopped_at == route.look_after) == (j.verdict.reason == "hopeless") for j in judged if j.stopped_at)
+    assert all((j.stopped_at == route.preview_step) == (j.verdict.reason == "hopeless") for j in judged if j.stopped_at)
     outcomes = account(world.slots(), [(j.attempt, j.verdict) for j in judged], attempts)
     assert sum(o.attempts for o in outcomes) == len(judged) == len({j.attempt for j in judged})
 
 
 @given(SCRIPTS, st.integers(2, 4), st.integers(1, 9), st.integers(1, 9))
-def test_an_attempt_revises_the_one_before_it_unless_that_is_no_whole_image(script, attempts, batch_size, look_after):
-    judged = LongWay(script, Route((1,) * 10, look_after), 6).run(attempts, batch_size)
+def test_an_attempt_revises_the_one_before_it_unless_that_is_no_whole_image(script, attempts, batch_size, preview_step):
+    judged = LongWay(script, Route((1,) * 10, preview_step), 6).run(attempts, batch_size)
     verdicts = {(j.attempt.slot, j.attempt.number): j for j in judged}
     for j in judged:
         before = verdicts.get((j.attempt.slot, j.attempt.number - 1))
         expected = before and not before.stopped_at and not before.verdict.failed
-        assert j.attempt.revises == (before.attempt if expected else None)
+        assert j.attempt.starts_from == (before.attempt if expected else None)
         assert j.calls == (4 if expected else j.stopped_at or 10)
 
 
 @given(SCRIPTS, st.integers(1, 4), st.integers(1, 9), st.sampled_from([None, 6]))
-def test_first_attempts_that_are_drawn_apart_have_the_batches_that_they_have_alone(script, attempts, batch_size, revise_from):
-    world, alone = (LongWay(script, Route((1,) * 10, apart=True), revise_from) for _ in range(2))
+def test_first_attempts_that_are_drawn_apart_have_the_batches_that_they_have_alone(script, attempts, batch_size, restart_from):
+    world, alone = (LongWay(script, Route((1,) * 10, apart=True), restart_from) for _ in range(2))
     judged = world.run(attempts, batch_size)
     alone.run(1, batch_size)
     assert [batch for batch in world.batches if any(a.number == 0 for a in batch)] == alone.batches
@@ -204,12 +204,12 @@ def test_first_attempts_that_are_drawn_apart_have_the_batches_that_they_have_alo
 @given(SCRIPTS, st.integers(1, 4), st.integers(1, 9), ROUTES, STARTS, st.integers(0, 60))
 def test_a_cut_run_on_any_way_comes_to_the_same_verdicts(script, attempts, batch_size, route, start, cut):
     whole = LongWay(script, route, start).run(attempts, batch_size)
-    known = {j.attempt: replace(j, image=None, attempt=replace(j.attempt, revises=None, start=0)) for j in whole[:cut]}
+    known = {j.attempt: replace(j, image=None, attempt=replace(j.attempt, starts_from=None, start=0)) for j in whole[:cut]}
     world = LongWay(script, route, start)
     world.resumed = True  # a batch may then hold some that were looked at before the cut
     again = world.run(attempts, batch_size, known=known)
-    assert [(j.attempt, j.attempt.revises, j.verdict.accepted, j.calls, j.stopped_at) for j in again] == [
-        (j.attempt, j.attempt.revises, j.verdict.accepted, j.calls, j.stopped_at) for j in whole
+    assert [(j.attempt, j.attempt.starts_from, j.verdict.accepted, j.calls, j.stopped_at) for j in again] == [
+        (j.attempt, j.attempt.starts_from, j.verdict.accepted, j.calls, j.stopped_at) for j in whole
     ]
 
 
@@ -224,7 +224,7 @@ def test_a_limit_of_calls_holds_on_any_way_and_what_was_begun_is_judged(script, 
 
 
 @given(SCRIPTS, st.integers(1, 4), st.integers(1, 9), st.integers(1, 9))
-def test_survivors_wait_while_others_can_fill_a_batch(script, attempts, batch_size, look_after):
+def test_survivors_wait_while_others_can_fill_a_batch(script, attempts, batch_size, preview_step):
     not_begun_at_draw = []
 
     class Watched(LongWay):
@@ -232,7 +232,7 @@ def test_survivors_wait_while_others_can_fill_a_batch(script, attempts, batch_si
             not_begun_at_draw.append(len(script) - len({a.slot for batch in self.looks for a in batch}))
             return super().draw(attempts)
 
-    world = Watched(script, Route((1,) * 10, look_after))
+    world = Watched(script, Route((1,) * 10, preview_step))
     world.run(attempts, batch_size)
     assert all(len(b) == batch_size for b, waiting in zip(world.batches, not_begun_at_draw, strict=True) if waiting >= batch_size)
 
@@ -398,7 +398,7 @@ VARIED_SCRIPTS = st.dictionaries(st.tuples(st.just(0), st.integers(0, 6)), st.on
 
 
 def how(attempt: Attempt) -> tuple:
-    return attempt.guidance, attempt.revises and attempt.revises.number, attempt.start, attempt.prompt
+    return attempt.guidance, attempt.starts_from and attempt.starts_from.number, attempt.start, attempt.prompt
 
 
 @given(VARIED_SCRIPTS, st.integers(1, 9))

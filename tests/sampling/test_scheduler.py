@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pathsynth.config import SamplingConfig
+from pathsynth.config import EarlyRejectionConfig, SamplingConfig
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.base import load_base
 from pathsynth.sampling import draw
@@ -81,8 +82,8 @@ class Counting:
     def __call__(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
         return self._counted(self._draw, attempts)
 
-    def look(self, attempts: Sequence[Attempt]) -> list[Hopeless | None]:
-        images = self._counted(self._draw.look, attempts)
+    def preview(self, attempts: Sequence[Attempt]) -> list[Hopeless | None]:
+        images = self._counted(self._draw.preview, attempts)
         given_up = Verdict(False, 0, 0.1, (0.1, 0.9), "hopeless", False)
         return [(image, given_up) if a.seed % 3 == 0 else None for a, image in zip(attempts, images, strict=True)]
 
@@ -97,8 +98,9 @@ def judge(attempts: Sequence[Attempt], images: list[np.ndarray | None]) -> list[
     return [Verdict(a.seed % 5 == 0, a.slot.label, 0.6, (0.6,), None if a.seed % 5 == 0 else "no", False) for a in attempts]
 
 
-WAYS: list[tuple[float, dict[str, float]]] = [(1.0, {}), (3.0, {}), (1.0, {"look_after": 1}), (3.0, {"look_after": 2, "revise": 0.5})]
-CASES = [(name, *way) for name in (None, "Heun", *NAMED) for way in WAYS if name or "revise" not in way[1]]
+EARLY = {step: {"early_rejection": EarlyRejectionConfig(after_step=step)} for step in (1, 2)}
+WAYS: list[tuple[float, dict[str, Any]]] = [(1.0, {}), (3.0, {}), (1.0, EARLY[1]), (3.0, EARLY[2] | {"image_to_image": 0.5})]
+CASES = [(name, *way) for name in (None, "Heun", *NAMED) for way in WAYS if name or "image_to_image" not in way[1]]
 
 
 @pytest.mark.parametrize("name, guidance, way", CASES, ids=str)
@@ -107,14 +109,15 @@ def test_the_ledgers_calls_are_those_that_the_unet_was_called(tmp_path: Path, ba
         base.pipeline.scheduler, name = diffusers.HeunDiscreteScheduler.from_config(LEADING), None
     settings = sampling(scheduler=name, guidance=guidance, **way)
     counting, slots = Counting(base, settings), slots_of(Stream.GENERATE, {0: BOOK.canonical(0), 1: BOOK.canonical(1)}, 2)
-    look = counting.look if settings.look_after else None
+    reject_early = counting.preview if settings.early_rejection.after_step else None
     places = (tmp_path / "set", tmp_path / "work")
     places[0].mkdir()
     own = (counting, judge, settings, counting.scheduler, BOOK.space, False)
-    generate_set(*places, slots, *own, lambda _: None, look)
+    generate_set(*places, slots, *own, lambda _: None, reject_early)
     rows = list(read_attempts(tmp_path / "set"))
     assert {r.as_attempt(): r.denoiser_calls for r in rows} == counting.calls
-    assert any(r.stopped_at for r in rows) == ("look_after" in way) and any(r.strategy == "revise" for r in rows) == ("revise" in way)
+    assert any(r.stopped_at for r in rows) == ("early_rejection" in way)
+    assert any(r.strategy == "image_to_image" for r in rows) == ("image_to_image" in way)
     assert {(r.scheduler, r.timestep_spacing) for r in rows} == {(counting.scheduler.name, "trailing" if name else "leading")}
 
 
@@ -192,11 +195,11 @@ def distance(name: str, start: int, steps: int = 30) -> float:
 def test_those_that_may_revise_are_as_exact_from_the_middle_as_from_the_start_and_the_others_are_refused(name):
     from_the_start, from_the_middle = distance(name, 0), max(distance(name, start) for start in (10, 20, 25))
     exact = from_the_middle < 2 * from_the_start + 0.01
-    settings = sampling(revise=0.5)
+    settings = sampling(image_to_image=0.5)
     if exact:
         scheduler_of(None, name, LEADING).check(settings)
     else:
-        with pytest.raises(RequestError, match=r"sampling\.revise=0\.5 starts in the middle of the steps.*or sampling\.revise=0$"):
+        with pytest.raises(RequestError, match=r"sampling\.image_to_image=0\.5 in the middle of.*or sampling\.image_to_image=0$"):
             scheduler_of(None, name, LEADING).check(settings)
     assert exact == (name not in ("LMSDiscreteScheduler", "PNDMScheduler"))
 

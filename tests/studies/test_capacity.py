@@ -45,9 +45,9 @@ def test_one_label_or_a_limit_of_calls_needs_less():
     assert faults("n=10000", "sampling.calls=100", free=1e8) == []
 
 
-@pytest.mark.parametrize("key", ["callbacks.regeneration.n", "evaluate.n", "sampling.look_n"])
+@pytest.mark.parametrize("key", ["callbacks.regeneration.n", "evaluate.n", "sampling.early_rejection.n"])
 def test_every_number_of_slots_is_bounded(key):
-    (fault,) = faults(f"{key}=1000000", "sampling.look_after=2", command="run")
+    (fault,) = faults(f"{key}=1000000", "sampling.early_rejection.after_step=2", command="run")
     assert fault.startswith(f"{key}=1000000 asks for 9,000,000 images")
 
 

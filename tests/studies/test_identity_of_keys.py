@@ -35,7 +35,7 @@ JUDGED = frozenset({"judge", "reference", "evaluate"})
 BY_BASE = frozenset({"cache", "reference"}) | TRAINED
 EVERY = GATED | JUDGED | BY_BASE
 OF_FOLDER = EVERY | {"decode"}
-LOOKED = frozenset({"look"}) | DRAWN
+LOOKED = frozenset({"early_rejection"}) | DRAWN
 COMMANDS = {"classifier": "classify", "generate": "generate", "pretrain": "pretrain"}
 """The command that reads a group; the others are read by ``run``."""
 
@@ -82,7 +82,7 @@ SECOND_JUDGE = {
 }
 WATCHER = {"_target_": "pytorch_lightning.callbacks.LearningRateMonitor"}
 STRICT = {"_target_": "pathsynth.sampling.acceptance_rules.AtLeast", "threshold": 0.9}
-REVISING = {"_target_": "pathsynth.sampling.retry.StandardRetry", "revise": 0.5}
+REVISING = {"_target_": "pathsynth.sampling.retry.StandardRetry", "image_to_image": 0.5}
 ALONE = frozenset({"classifier"})
 MINE = {
     "part": "a", "epochs": 1, "batch_size": 8, "augment_d4": True, "augment_stain": False, "patience": 1, "seed": 0,
@@ -194,30 +194,30 @@ TABLE: Mapping[str, Sequence[Case]] = {
     "sampling.scheduler": [Case("DDIMScheduler", TRAINED)],
     "sampling.precision": [Case("bf16-mixed", TRAINED)],
     "sampling.deterministic": [Case(True, TRAINED)],
-    "sampling.attempts": [Case(3, DRAWN), Case(3, DRAWN, {"sampling.look_after": 1})],
-    "sampling.threshold": [Case(0.5, DRAWN), Case(0.5, LOOKED, {"sampling.look_after": 1})],
-    "sampling.margin": [Case(0.3, DRAWN), Case(0.3, LOOKED, {"sampling.look_after": 1})],
-    "sampling.precision_target": [Case(0.9, DRAWN), Case(0.9, LOOKED, {"sampling.look_after": 1})],
-    "sampling.reject_copies": [Case(True, DRAWN), Case(True, LOOKED, {"sampling.look_after": 1})],
+    "sampling.attempts": [Case(3, DRAWN), Case(3, DRAWN, {"sampling.early_rejection.after_step": 1})],
+    "sampling.threshold": [Case(0.5, DRAWN), Case(0.5, LOOKED, {"sampling.early_rejection.after_step": 1})],
+    "sampling.margin": [Case(0.3, DRAWN), Case(0.3, LOOKED, {"sampling.early_rejection.after_step": 1})],
+    "sampling.precision_target": [Case(0.9, DRAWN), Case(0.9, LOOKED, {"sampling.early_rejection.after_step": 1})],
+    "sampling.reject_copies": [Case(True, DRAWN), Case(True, LOOKED, {"sampling.early_rejection.after_step": 1})],
     "sampling.guidance_step": [
         Case(1.0, DRAWN),
         Case(1.0, TRAINED, {"sampling.guidance": 1.0}),
         Case(2.0, DRAWN, {"sampling.guidance": 1.0, "sampling.guidance_step": 1.0}),
     ],
-    "sampling.revise": [Case(0.5, DRAWN)],
+    "sampling.image_to_image": [Case(0.5, DRAWN)],
     "sampling.retry": [Case(REVISING, DRAWN), Case(REVISING, TRAINED, {"sampling.guidance": 1.0})],
     "sampling.speculate": [Case(True, DRAWN)],
     "sampling.calls": [Case(90, DRAWN)],
     "sampling.seconds": [Case(60.0, DRAWN)],
     "sampling.batch_size": [
         Case(7),
-        Case(7, given={"sampling.look_after": 1}),
+        Case(7, given={"sampling.early_rejection.after_step": 1}),
         *(Case(7, DRAWN, {f"sampling.{key}": value}) for key, value in {"calls": 90, "seconds": 60.0, "speculate": True}.items()),
     ],
-    "sampling.rules": [Case({"strict": STRICT}, DRAWN), Case({"strict": STRICT}, LOOKED, {"sampling.look_after": 1})],
-    "sampling.look_after": [Case(1, LOOKED)],
-    "sampling.look_loss": [Case(0.5), Case(0.5, LOOKED, {"sampling.look_after": 1})],
-    "sampling.look_n": [Case(9), Case(9, LOOKED, {"sampling.look_after": 1})],
+    "sampling.rules": [Case({"strict": STRICT}, DRAWN), Case({"strict": STRICT}, LOOKED, {"sampling.early_rejection.after_step": 1})],
+    "sampling.early_rejection.after_step": [Case(1, LOOKED)],
+    "sampling.early_rejection.max_lost": [Case(0.5), Case(0.5, LOOKED, {"sampling.early_rejection.after_step": 1})],
+    "sampling.early_rejection.n": [Case(9), Case(9, LOOKED, {"sampling.early_rejection.after_step": 1})],
     "generate.prompt": [Case("mucus, pale", frozenset({"generate"}))],
     "generate.label": [Case("mucus", frozenset({"generate"}))],
     "generate.labels": [Case(("mucus",), frozenset({"generate"})), Case(("mucus",), given={"generate.label": "mucus"})],
@@ -493,7 +493,7 @@ def test_the_size_of_batches_decides_what_is_tried_where_it_is_hashed(number, sm
         limits = RunBudget(sampling.calls, sampling.seconds and 2.5, lambda: next(ticks), 0.0)
         slots = slots_of(Stream.EVAL, dict.fromkeys(range(9), "a prompt"), 3)
         budget = (sampling.attempts, sampling.batch_size, sampling.seed)
-        more = {"run_budget": limits, "speculate": sampling.speculate, "look": lambda a: [None for _ in a]}
+        more = {"run_budget": limits, "speculate": sampling.speculate, "reject_early": lambda a: [None for _ in a]}
         more["route"] = route_of(sampling, scheduler_of(sampling.scheduler, "", {}))
         judged = sample_until_accepted(slots, lambda attempts: [picture for _ in attempts], judge, *budget, **more)
         return {(j.attempt.slot.label, j.attempt.slot.index, j.attempt.number, j.verdict.accepted) for j in judged}
@@ -529,8 +529,8 @@ TRAININGS = [
     *(f"trainer.{key}" for key in ("accelerator", "log_every_n_steps", "profiler", "detect_anomaly", "inference_mode")),
     *(f"trainer.{key}" for key in ("checkpoint_every", "keep_checkpoints", "explosion", "retry_factor", "enable_model_summary")),
     *(f"sampling.{key}" for key in ("attempts", "threshold", "precision_target", "margin", "reject_copies")),
-    *(f"sampling.{key}" for key in ("rules", "guidance_step", "revise", "speculate")),
-    *("sampling.calls", "sampling.retry", "sampling.look_after", "gate.test"),
+    *(f"sampling.{key}" for key in ("rules", "guidance_step", "image_to_image", "speculate")),
+    *("sampling.calls", "sampling.retry", "sampling.early_rejection.after_step", "gate.test"),
 ]
 """Keys whose effect on an adapter of four steps shows in its bits, or must not."""
 

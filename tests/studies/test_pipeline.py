@@ -300,20 +300,21 @@ def replayed(folder: Path, trial: Path, row: pd.Series) -> str:
 
 def test_a_revised_candidate_is_drawn_again_with_all_that_it_revises(finished):
     folder, base = finished
-    trial, table, _ = generate(folder, base, "revise", "sampling.revise=0.5", "sampling.reject_copies=true")
-    assert set(table[table.attempt == 0].strategy) == {"fresh"} and set(table[table.attempt > 0].strategy) == {"revise"}
-    assert set(zip(table.strategy, table.denoiser_calls, strict=True)) == {("fresh", 8), ("revise", 4)}
+    trial, table, _ = generate(folder, base, "again", "sampling.image_to_image=0.5", "sampling.reject_copies=true")
+    assert set(table[table.attempt == 0].strategy) == {"fresh"} and set(table[table.attempt > 0].strategy) == {"image_to_image"}
+    assert set(zip(table.strategy, table.denoiser_calls, strict=True)) == {("fresh", 8), ("image_to_image", 4)}
     assert replayed(folder, trial, table[table.attempt == 2].iloc[0]) == "the same pixels"
 
 
 def test_a_hopeless_candidate_is_given_up_and_drawn_again_as_far_as_it_came(finished):
     folder, base = finished
-    trial, table, output = generate(folder, base, "early", "sampling.look_after=2", "sampling.look_n=4", "sampling.threshold=0.01")
+    early = ("sampling.early_rejection.after_step=2", "sampling.early_rejection.n=4")
+    trial, table, output = generate(folder, base, "early", *early, "sampling.threshold=0.01")
     assert "early rejection: after 2 of 4 steps" in output
-    cut, stopped = json.loads((trial / "cut.json").read_text()), table[table.stopped_at.notna()]
-    assert (cut["candidates"], cut["after"]) == (18, 2) and cut["probability"] > 0
+    fitted, stopped = json.loads((trial / "early_rejection.json").read_text()), table[table.stopped_at.notna()]
+    assert (fitted["candidates"], fitted["after"]) == (18, 2) and fitted["probability"] > 0
     assert (set(stopped.reason), set(stopped.denoiser_calls)) == ({"hopeless after 2 steps"}, {4})
-    assert stopped.probability.max() < cut["probability"] <= table[table.stopped_at.isna() & table.accepted].probability.max()
+    assert stopped.probability.max() < fitted["probability"] <= table[table.stopped_at.isna() & table.accepted].probability.max()
     assert replayed(folder, trial, stopped.iloc[-1]) == "the same pixels"
 
 

@@ -120,7 +120,7 @@ def test_pretrained_weights_count_by_repository_and_commit(settings, monkeypatch
 
 def test_pretrained_weights_that_nobody_can_name_are_refused_before_anything_starts(settings, monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(RequestError, match=r"^the pretrained weights of resnet18 .*set pretrained=false"):
         plan(settings("run", "gate.pretrained=true"))
 
@@ -457,8 +457,8 @@ def test_evaluations_beyond_one_a_step_are_part_of_a_generation_but_not_of_an_ad
 def test_a_revision_by_the_bases_own_pndm_is_refused_before_anything_is_built(settings, base, command):
     stated(base, _class_name="PNDMScheduler", skip_prk_steps=True)
     with pytest.raises(RequestError, match=r"the base's own scheduler, PNDMScheduler.*set sampling\.scheduler=DDIMScheduler"):
-        plan(settings(command, "callbacks.regeneration.every=2", "sampling.scheduler=null", "sampling.revise=0.5"))
-    plan(settings(command, "callbacks.regeneration.every=2", "sampling.revise=0.5"))
+        plan(settings(command, "callbacks.regeneration.every=2", "sampling.scheduler=null", "sampling.image_to_image=0.5"))
+    plan(settings(command, "callbacks.regeneration.every=2", "sampling.image_to_image=0.5"))
 
 
 @pytest.mark.parametrize("content", ["{", "[]"])

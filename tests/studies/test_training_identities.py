@@ -1,4 +1,4 @@
-"""Identities of fine-tunes that earlier versions made, and settings under the names that those versions had."""
+"""Identities of fine-tunes and generations that earlier versions made, and settings under the names that those versions had."""
 
 from __future__ import annotations
 
@@ -75,6 +75,30 @@ def test_a_class_of_ones_own_makes_another_adapter(key):
     assert settings_identity(settings(*OWN[key])) not in GOLDEN.values()
 
 
+AFTER = "sampling.early_rejection.after_step"
+DRAWN = {
+    (): ("af3580c32702", {"generate": "482e713a5a66"}),
+    (f"{AFTER}=5",): ("67c26ac362df", {"early_rejection": "9de976658aa9", "generate": "9a345f71f947"}),
+    (f"{AFTER}=5", "sampling.early_rejection.max_lost=0.1", "sampling.early_rejection.n=9"): (
+        "53ab49e12820",
+        {"early_rejection": "0d2d109148b2", "generate": "ea014a865a24"},
+    ),
+    ("sampling.image_to_image=0.4",): ("0ca40a3b61b1", {"generate": "a0c49c1ad3d2"}),
+    (f"{AFTER}=3", "sampling.image_to_image=0.25", "sampling.threshold=0.5"): (
+        "db63b357d59f",
+        {"early_rejection": "8e4d6a192852", "generate": "857b6c6eba2e"},
+    ),
+}
+"""Recorded while the keys were ``sampling.look_after``, ``look_loss``, ``look_n`` and ``revise``, and the stage was ``look``."""
+
+
+@pytest.mark.parametrize("overrides", DRAWN, ids=" ".join)
+def test_a_generation_keeps_the_identity_that_it_had(overrides):
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        made = plan(from_hydra(compose("generate", quote_free_text(list(overrides), False))))
+    assert (made.identity, {stage.name: stage.identity for stage in made.stages}) == DRAWN[overrides]
+
+
 EARLIER = {
     "constant": ("schedule=constant", {"schedule": "constant", "restart_steps": None}),
     "restarts": ("schedule.restart_steps=100", {"schedule": "cosine", "restart_steps": 100}),
@@ -91,6 +115,14 @@ def test_the_settings_of_an_earlier_manifest_are_read_as_they_were_meant(case):
     earlier |= {"validation": {"every": 50, "n": 4}, "trainer": {**earlier["trainer"], **of_trainer}}
     assert parse_config(earlier) == now
     assert parse_config(now.model_dump(mode="json")) == now
+
+
+def test_earlier_keys_of_sampling_are_read_as_they_were_meant():
+    now = settings(f"{AFTER}=3", "sampling.early_rejection.max_lost=0.1", "sampling.image_to_image=0.25")
+    earlier = now.model_dump(mode="json")
+    del earlier["sampling"]["early_rejection"], earlier["sampling"]["image_to_image"]
+    earlier["sampling"] |= {"look_after": 3, "look_loss": 0.1, "look_n": 20, "revise": 0.25}
+    assert parse_config(earlier) == now
 
 
 @pytest.mark.parametrize(

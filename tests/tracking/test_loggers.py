@@ -20,6 +20,7 @@ from pathsynth.config import LoraConfig, ObjectiveConfig, SamplingConfig, Tracki
 from pathsynth.config.shipped import conf_folder
 from pathsynth.data.phantom import phantom_data
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.nesting import flat
 from pathsynth.ledger.records import Metric
 from pathsynth.ledger.stages import StageStore
 from pathsynth.ledger.versions import provenance
@@ -28,7 +29,7 @@ from pathsynth.sampling.acceptance_rules import MostProbable, Seen, judged_by
 from pathsynth.sampling.slots import Slot, Stream, attempt_at
 from pathsynth.stages.plan import plan
 from pathsynth.studies.execution.pipeline import Trial
-from pathsynth.tracking.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard, close, flat, open_logger
+from pathsynth.tracking.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard, close, open_logger
 from pathsynth.tracking.media import MOST_ROWS, ArtifactCard, keep_artifact, show_confusion, show_numbers, use_artifacts
 from pathsynth.tracking.reachability import answers, wandb_key_place
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune

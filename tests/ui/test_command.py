@@ -110,7 +110,7 @@ def test_beyond_this_machine_the_address_holds_a_token(study: Path):
         (["a", "b"], "a and b: name one bundle or one study"),
         (["data=phantom"], "data=phantom is no setting of the page"),
         (["prompt=mucus"], "prompt=mucus is no setting of the page"),
-        (["sampling.look_after=3"], "sampling.look_after is for a generation on the command line"),
+        (["sampling.early_rejection.after_step=3"], "sampling.early_rejection.after_step is for a generation on the command line"),
         (["sampling.stepz=3"], "sampling.stepz"),
         (["--port", "70000"], "--port 70000 is no port"),
         (["--host", "x" * 70], "x is no address of this machine; leave it out"),

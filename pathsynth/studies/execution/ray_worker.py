@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from hydra._internal.callbacks import Callbacks
 from hydra.conf import HydraConf
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobRuntime, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, SCMode
+
+from pathsynth.hydra_internals import Callbacks
 
 OUTPUT = "output.txt"
 """What a job prints, in its folder of the command's: the command reads it there and prints it."""

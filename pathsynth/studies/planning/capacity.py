@@ -94,8 +94,8 @@ def _drawn(config: RunConfig, made: Plan, classes: int) -> Iterator[Drawn]:
         yield Drawn(key, request["n"], wanted, min(slots // request.get("shards", 1), _most_images(config.sampling)))
     if "finetune" in names and config.validation.every:
         yield Drawn("callbacks.regeneration.n", config.validation.n, classes, 0)
-    if "look" in names:
-        yield Drawn("sampling.look_n", config.sampling.look_n, classes, 0)
+    if "early_rejection" in names:
+        yield Drawn("sampling.early_rejection.n", config.sampling.early_rejection.n, classes, 0)
 
 
 def _most_images(sampling: SamplingConfig) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pathsynth.config import RunConfig, SamplingConfig
+from pathsynth.config import EarlyRejectionConfig, RunConfig, SamplingConfig
 from pathsynth.data.catalogue import ready_set
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.stages import STAGES, StageStore
@@ -93,18 +93,19 @@ def _drawn(folder: Path, manifest: Manifest, row: AttemptRow, rows: Mapping[str,
     size = config.data.size
     base = load_base(source.path_or_hub, source.revision, source.identity, config.base.canvas, size)
     load_adapter(_adapter(folder, config), base)
-    sampling = config.sampling.model_copy(update={"steps": row.steps, "look_after": row.stopped_at, "deterministic": True})
+    early = EarlyRejectionConfig(after_step=row.stopped_at)
+    sampling = config.sampling.model_copy(update={"steps": row.steps, "early_rejection": early, "deterministic": True})
     draw, attempt = drawer(base, size, sampling), _with_ancestors(row, rows, sampling)
-    return (draw([attempt]) if row.stopped_at is None else draw.look([attempt]))[0]
+    return (draw([attempt]) if row.stopped_at is None else draw.preview([attempt]))[0]
 
 
 def _with_ancestors(row: AttemptRow, rows: Mapping[str, AttemptRow], sampling: SamplingConfig) -> Attempt:
-    """The attempt, with the rejected ones that it revises, the one by the other. ``sampling``: for a ledger of an earlier version."""
-    if row.strategy != Strategy.REVISE:
+    """The attempt, with the rejected ones that it starts from, one after the other. ``sampling``: for a ledger of an earlier version."""
+    if row.strategy != Strategy.IMAGE_TO_IMAGE:
         return row.as_attempt()
     before = rows[candidate_name(row.class_slug, row.slot, row.attempt - 1)]
-    start = Route((1,) * row.steps).start_of(sampling.revise) if row.start is None else row.start
-    return replace(row.as_attempt(), revises=_with_ancestors(before, rows, sampling), start=start)
+    start = Route((1,) * row.steps).start_of(sampling.image_to_image) if row.start is None else row.start
+    return replace(row.as_attempt(), starts_from=_with_ancestors(before, rows, sampling), start=start)
 
 
 def _adapter(folder: Path, config: RunConfig) -> Path:

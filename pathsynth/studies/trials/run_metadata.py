@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.config import AnyClassifier, RunConfig
+from pathsynth.ledger.nesting import flat
 from pathsynth.stages.classifier import trains_classifier
 from pathsynth.stages.plan import Plan
 from pathsynth.stages.stage import StagePlan
 from pathsynth.studies.trials.redaction import shareable_value
-from pathsynth.tracking.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard, flat
+from pathsynth.tracking.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard
 from pathsynth.tracking.media import ArtifactCard
 
 _JOB_TYPES = {"run": "evaluate"}

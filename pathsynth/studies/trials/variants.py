@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from pathsynth.ledger.atomic import read_json
+from pathsynth.ledger.nesting import flat
 from pathsynth.studies.trials.trial_table import MANIFEST
 
 _SHOWN = 4
@@ -40,19 +40,11 @@ def _read(folder: Path) -> tuple[str, str, dict[str, str]] | None:
     try:
         record = read_json(folder / MANIFEST)
         stages = record["plan"]["stages"]
-        settings = {key: value for stage in stages for key, value in _flat(stage["name"], stage["settings"])}
+        settings = flat({stage["name"]: stage["settings"] for stage in stages})
         sources = {f"{name} files": stage["parents"][name] for stage in stages for name in ("data", "base") if name in stage["parents"]}
-        return folder.name, str(record["written"]), {**settings, **sources}
+        return folder.name, str(record["written"]), {**{key: json.dumps(value) for key, value in settings.items()}, **sources}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(f"{prefix}.{key}", inner)
-    else:
-        yield prefix, json.dumps(value)
 
 
 def _difference(old: Mapping[str, str], new: Mapping[str, str]) -> str:

@@ -1,0 +1,90 @@
+"""What the program uses of Hydra's private parts: modules below ``hydra._internal``, and the wording of its messages.
+
+They hold for Hydra :data:`VERSION`; the tests of this module fail with another one.
+"""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+__all__ = ["BasicSweeper", "Callbacks", "ConfigLoaderImpl"]
+
+VERSION = "1.3"
+
+
+def flag_parser() -> ArgumentParser:
+    """The parser of Hydra's own flags."""
+    return get_args_parser()
+
+
+def compose_job(folder: Path, config_name: str, overrides: Sequence[str], mode: RunMode) -> DictConfig:
+    """What Hydra composes for a job, its own node included."""
+    try:
+        loader = _loader(folder)
+        return loader.load_configuration(config_name, list(overrides), run_mode=mode, validate_sweep_overrides=mode == RunMode.RUN)
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def group_options(folder: Path, group: str) -> list[str]:
+    """The options of a group, those of Hydra's plugins among them."""
+    try:
+        return sorted(_loader(folder).get_group_options(group))
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _loader(folder: Path) -> ConfigLoader:
+    GlobalHydra.instance().clear()
+    return Hydra.create_main_hydra2("pathsynth", create_config_search_path(str(folder))).config_loader
+
+
+def unknown_option(message: str) -> tuple[str, str] | None:
+    """The group and the option that it lacks, of a message that says so."""
+    match = re.search(r"Could not find '([^']+)/([^'/]+)'", message)
+    return (match[1], match[2]) if match else None
+
+
+def unknown_key(message: str) -> str | None:
+    """The key that the configuration lacks, of a message that says so."""
+    match = re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", message)
+    if not match:
+        return None
+    full = re.search(r"full_key: (\S+)", message)
+    return full[1] if full else match[1] or match[2]
+
+
+def added_twice(message: str) -> str | None:
+    """The key that ``+`` cannot add, of a message that says so."""
+    match = re.search(r"Could not append to config. An item is already at '([^']+)'", message)
+    return match[1] if match else None
+
+
+def swept_without_multirun(message: str) -> str | None:
+    """The override with several values, of a message that says so."""
+    match = re.search(r"Ambiguous value for argument '(.+?)'\n", message, re.DOTALL)
+    return match[1] if match else None
+
+
+def merge_fault(line: str) -> str | None:
+    """The override that cannot be merged, of a message's first line that says so."""
+    prefix = "Error merging override "
+    return line.removeprefix(prefix) if line.startswith(prefix) else None
+
+
+def lacks_assertions(error: BaseException) -> bool:
+    """Whether Hydra's grammar failed because Python left out assertions, in which it matches (Hydra's issue 2570)."""
+    return isinstance(error, AttributeError) and "TerminalNodeImpl" in str(error)
