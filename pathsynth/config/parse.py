@@ -29,6 +29,7 @@ RENAMED: Mapping[str, str] = {
     "validation.n": f"callbacks.{REGENERATION}.n",
     "trainer.schedule": "the group schedule, as in schedule=constant",
     "trainer.restart_steps": "schedule.restart_steps",
+    "tracking.name": "the group tracking, as in tracking=none",
 }
 """Keys of earlier versions, and what they are called now."""
 

@@ -294,7 +294,7 @@ def train_classifier(
     data: DataSet,
     folder: Path,
     callbacks: list[pl.Callback],
-    logger: Logger | None,
+    loggers: Sequence[Logger],
     splits: tuple[str, ...] = ("val",),
     work: Path | None = None,
     revision: str | None = None,
@@ -327,7 +327,7 @@ def train_classifier(
         module = add_scores(_module(config, data, revision), config.title, len(data.space))
         stop = EarlyStopping(f"{module.title}/macro_f1", mode="max", patience=config.patience)
         steps = FiniteSteps(config.seed, module.title)
-        _fit(module, ClassifierData(batches, config.epochs), batches.an_epoch, [steps, *callbacks, best, stop], points, logger, folder)
+        _fit(module, ClassifierData(batches, config.epochs), batches.an_epoch, [steps, *callbacks, best, stop], points, loggers, folder)
     classifier = _classifier(module, config, data)
     classifier.load_state_dict(best.state) if isinstance(module, ClassifierModule) else module.load_state_dict(best.state)
     classifier.temperature = fit_temperature(_logits(classifier, batches.selection), batches.selection.labels)
@@ -400,7 +400,7 @@ def _fit(
     an_epoch: int,
     callbacks: list[pl.Callback],
     points: ResumePoints | None,
-    logger: Logger | None,
+    loggers: Sequence[Logger],
     folder: Path,
 ) -> None:
     trainer = pl.Trainer(
@@ -412,7 +412,7 @@ def _fit(
         num_sanity_val_steps=0,
         callbacks=[*callbacks, points] if points else callbacks,
         plugins=[AtomicCheckpoints(), own_environment()],
-        logger=logger or False,
+        logger=loggers or False,
         log_every_n_steps=10,
         enable_checkpointing=False,
         enable_model_summary=False,
