@@ -179,7 +179,7 @@ def cifar_figures(base: Base, archive: Path, folder: Path, n: int, settings: Cla
         prompts=colorectal_prompts(),
         read=lambda split: LabelledImages(splits[split].images, splits[split].labels),
     )
-    train_classifier(settings, data, folder, [], None)
+    train_classifier(settings, data, folder, [], ())
     classifier = load_classifier(folder, space)
     test = data.split("val")
     own = class_probabilities(classifier, test.images).argmax(axis=1) == test.labels

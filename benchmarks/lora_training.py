@@ -163,7 +163,7 @@ def _turn_by_turn(request: Checked, cache: Path) -> tuple[dict[str, list[float]]
 def _fine_tune(request: Checked, cache: Path, folder: Path, *callbacks: pl.Callback) -> Base:
     base, data = _base(request), _data(request)
     job = FinetuneJob(base, load_cache(cache, data, base), data, _no_gate, FinetuneSettings.of(request.config))
-    finetune(job, folder, folder / "work", list(callbacks), None)
+    finetune(job, folder, folder / "work", list(callbacks), ())
     return base
 
 

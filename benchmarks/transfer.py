@@ -106,7 +106,7 @@ def _trained(data: DataSet, folder: Path, stem: Literal["small", "stock"], stain
         seed=1,
     )
     if not (folder / WEIGHTS).is_file():
-        train_classifier(settings, data, folder, [], None)
+        train_classifier(settings, data, folder, [], ())
     return load_classifier(folder, COLORECTAL)
 
 

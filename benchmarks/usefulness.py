@@ -117,7 +117,7 @@ def _trained_on(
     for seed in seeds:
         own = gate.model_copy(update={"part": "all", "epochs": epochs, "seed": seed, "patience": epochs})
         with tempfile.TemporaryDirectory() as folder:
-            (scores,) = train_classifier(own, changed, Path(folder), [], None, (split,))
+            (scores,) = train_classifier(own, changed, Path(folder), [], (), (split,))
         found["accuracy"].append(scores.agreement.accuracy)
         found["macro_f1"].append(scores.agreement.macro_f1)
     row: dict[str, float | int | list[float]] = {"images": len(images)}

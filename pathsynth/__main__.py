@@ -68,7 +68,7 @@ def _epilogue(name: str) -> str:
 _PANELS = {
     "make": ("run", "generate", "finetune", "classify", "evaluate", "pretrain"),
     "look": ("status", "report", "ui", "atlas", "check", "doctor"),
-    "share": ("publish", "export", "join", "workspace"),
+    "share": ("publish", "export", "join", "workspace", "send"),
     "maintain": ("rerun", "replay", "gc", "init", "completion"),
 }
 """The commands as the help lists them; one that is not here comes last."""
@@ -178,6 +178,15 @@ def _workspace(study: Annotated[Path, typer.Argument(help="A study's folder; its
     save_workspace(study)
 
 
+def _send(
+    folders: Annotated[list[Path] | None, typer.Argument(help="All studies, or some; or trials.")] = None,
+    uri: Annotated[str | None, typer.Option(help="Another server than the one that the trials named.")] = None,
+) -> int:
+    from pathsynth.commands.send import send_records
+
+    return send_records(folders or [Path(_ALL)], uri)
+
+
 def _rerun(
     folder: Annotated[Path, typer.Argument(help="A trial's folder.")],
     into: Annotated[Path | None, typer.Option(help="Where the new trial goes; by default into the trial's folder.")] = None,
@@ -256,6 +265,7 @@ FILE_COMMANDS: dict[str, tuple[str, Callable[..., int | None]]] = {
     "ui": ("Draw and watch on a local web page.", _ui),
     "publish": ("Bundle a study for others, without real images.", _publish),
     "workspace": ("Save a view of a study in W&B.", _workspace),
+    "send": ("Send MLflow what it has not got of trials' runs.", _send),
     "export": ("Copy an adapter with its card, or fuse it.", _export),
     "join": ("Make one set of images of a generation's shards.", _join),
     "completion": ("Print a script that completes words in a shell.", _completion),

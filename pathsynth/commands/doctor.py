@@ -8,7 +8,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from pathsynth.ledger.lease import acquire
 from pathsynth.ledger.versions import cores, processor
 from pathsynth.studies.trials.closing import EXIT_DONE, EXIT_FAILED
 from pathsynth.studies.trials.trial_table import MANIFEST, trial_folders
+from pathsynth.tracking.mlflow_sender import is_web, shown_address
 from pathsynth.tracking.reachability import WANDB, answers, wandb_key_place
 
 OK, NOTE, MISSING = "ok", "note", "missing"
@@ -47,8 +48,8 @@ class Finding:
 
 
 def examine_machine(multirun: Path, as_json: bool) -> int:
-    """Print what was found; 1 where something is missing. Two addresses are asked whether they answer: the hub's and W&B's."""
-    findings = [*_software(), *_hardware(), *_disk(multirun), *_network(), *_data(), *_needs(multirun)]
+    """Print what was found; 1 where something is missing. Addresses are asked whether they answer: the hub's, W&B's, MLflow's."""
+    findings = [*_software(), *_hardware(), *_disk(multirun), *_network(), *_mlflow(multirun), *_data(), *_needs(multirun)]
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
     else:
@@ -169,6 +170,14 @@ def _network() -> Iterator[Finding]:
     yield Finding("W&B login", f"a key in {place}") if place else Finding("W&B login", "none", NOTE, "wandb login, to track online")
 
 
+def _mlflow(multirun: Path) -> Iterator[Finding]:
+    """The server that the environment names, and the one of the newest trial."""
+    named = [(_newest_config(multirun).get("tracking") or {}).get("uri"), os.environ.get("MLFLOW_TRACKING_URI")]
+    for address in dict.fromkeys(address for address in named if address and is_web(address)):
+        value = _reachable("MLflow", address, "records wait beside the trials; pathsynth send sends them later")
+        yield replace(value, value=value.value.replace(address, shown_address(address)))
+
+
 def _reachable(part: str, address: str, otherwise: str) -> Finding:
     if not answers(address, _PATIENCE_SECONDS):
         return Finding(part, f"{address} does not answer", NOTE, otherwise)
@@ -189,13 +198,26 @@ def _data() -> Iterator[Finding]:
         yield Finding("data", f"no .npz in {places[0]}", NOTE, remedy)
 
 
-def _needs(multirun: Path) -> Iterator[Finding]:
-    """What the newest trial names and is not there."""
+def _newest_manifest(multirun: Path) -> Path | None:
     try:
         manifests = [folder / MANIFEST for folder in trial_folders(multirun)]
     except RequestError:
-        return
-    newest = max(manifests, key=lambda path: path.stat().st_mtime, default=None)
+        return None
+    return max(manifests, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _newest_config(multirun: Path) -> dict[str, Any]:
+    """The settings of the newest trial; none where there is no trial, or its manifest cannot be read."""
+    newest = _newest_manifest(multirun)
+    try:
+        return dict(read_json(newest)["config"]) if newest else {}
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def _needs(multirun: Path) -> Iterator[Finding]:
+    """What the newest trial names and is not there."""
+    newest = _newest_manifest(multirun)
     if newest is None:
         return
     try:

@@ -9,6 +9,7 @@ from packaging.requirements import Requirement
 
 DISTRIBUTION = "pathsynth"
 _USES = {
+    "mlflow": "runs in MLflow",
     "optuna": "a search",
     "ray": "trials by Ray",
     "slurm": "trials on a Slurm cluster",

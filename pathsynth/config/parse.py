@@ -34,6 +34,7 @@ RENAMED: Mapping[str, str] = {
     "sampling.revise": "sampling.image_to_image",
     "trainer.schedule": "the group schedule, as in schedule=constant",
     "trainer.restart_steps": "schedule.restart_steps",
+    "tracking.name": "the group tracking, as in tracking=none",
 }
 """Keys of earlier versions, and what they are called now."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -34,6 +35,8 @@ OWN_OPTIONS = {"gate": "own_gate", "judge": "own_judge", "classifier": "own_gate
 """By group: the option of the group classifier that holds no argument of ours, for a class of the user's."""
 
 _CSV = "pytorch_lightning.loggers.CSVLogger"
+_TRACKER_KEYS = ("trackers", "project", "entity", "mode", "uri")
+"""Keys of W&B and MLflow, where one of them is used besides a Lightning logger."""
 REGENERATION = "regeneration"
 """The callback that validates, among ``callbacks``: the program gives it what draws and what judges, and reads ``every`` and ``n``."""
 FINETUNE_TARGET = "pathsynth.training.lora_module.LoraFinetuning"
@@ -691,18 +694,30 @@ class EvaluateConfig(_Group):
 
 
 class TrackingConfig(_Group):
-    """W&B, nothing, or a Lightning logger."""
+    """Where a run is shown: W&B, MLflow, a Lightning logger, several of them, or none."""
 
-    name: Literal["wandb", "none", "logger"]
-    """W&B, nothing, or a Lightning logger: what `tracking=` chooses."""
+    trackers: dict[Literal["wandb", "mlflow"], bool] = Field({})
+    """W&B and MLflow, each with true: what `tracking=` chooses, as in `tracking=mlflow` and `tracking=[wandb,mlflow]`."""
     project: str = "pathsynth"
     """W&B's project; WANDB_PROJECT wins."""
     entity: str | None = None
     """W&B's entity; WANDB_ENTITY wins."""
     mode: Literal["online", "offline", "disabled"] | None = None
     """W&B's mode; null: online where a key is at hand, else offline. WANDB_MODE wins."""
+    uri: str | None = None
+    """MLflow's server or database; null: what MLFLOW_TRACKING_URI names, else the file mlflow.db in the folder of all studies."""
     logger: dict[str, Any] = Field(default_factory=dict)
     """A Lightning logger; its arguments are further keys of the group."""
+
+    @property
+    def wandb(self) -> bool:
+        """Whether W&B gets the run."""
+        return self.trackers.get("wandb", False)
+
+    @property
+    def mlflow(self) -> bool:
+        """Whether MLflow gets the run."""
+        return self.trackers.get("mlflow", False)
 
     @model_validator(mode="before")
     @classmethod
@@ -711,15 +726,26 @@ class TrackingConfig(_Group):
         if not isinstance(values, dict) or "_target_" not in values:
             return values
         require_target("tracking", values, _CSV)
-        if values.get("name") in ("wandb", "none"):
-            raise ValueError(f"tracking._target_ and tracking.name={values['name']} name two loggers; add tracking=csv, then set its keys")
-        return {"name": "logger", "logger": dict(values)}
+        ours = {key: values[key] for key in (_TRACKER_KEYS if "trackers" in values else ()) if key in values}
+        return {**ours, "logger": {key: value for key, value in values.items() if key not in ours}}
 
-    @model_validator(mode="after")
-    def _names_a_class(self) -> TrackingConfig:
-        if (self.name == "logger") != bool(self.logger.get("_target_")):
+    @field_validator("logger")
+    @classmethod
+    def _names_a_class(cls, logger: dict[str, Any]) -> dict[str, Any]:
+        if logger and not logger.get("_target_"):
             raise ValueError(f"a logger of your own is named by tracking._target_, as in {_CSV}; choose tracking=csv to start from")
-        return self
+        return logger
+
+    @field_validator("uri")
+    @classmethod
+    def _is_an_address(cls, uri: str | None) -> str | None:
+        if uri is None:
+            return None
+        if not re.match(r"[a-z][a-z0-9+.-]*://", uri):
+            raise ValueError(f"tracking.uri={uri} is no address; give one as http://127.0.0.1:5000 or sqlite:////data/mlflow.db")
+        if urlsplit(uri).password:
+            raise ValueError("tracking.uri holds a password and would be stored with the results; set MLFLOW_TRACKING_URI instead")
+        return uri
 
 
 class StudyConfig(_Group):

@@ -13,7 +13,7 @@ _EARLY_REJECTION = {"look_after": "after_step", "look_loss": "max_lost", "look_n
 
 def current_form(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a trial under the keys of this version; those of this version, and what is damaged, come back as they are."""
-    values = _with_early_rejection(_with_regeneration(dict(values)))
+    values = _with_trackers(_with_early_rejection(_with_regeneration(dict(values))))
     if not values.get("optimizer") or not isinstance(values.get("trainer"), Mapping):
         return values  # no adapter is trained
     return {"finetune": {"_target_": _MODULE}, **_with_schedule(values)}
@@ -38,6 +38,15 @@ def _with_early_rejection(values: dict[str, Any]) -> dict[str, Any]:
         kept["image_to_image"] = kept.pop("revise")
     early = {name: sampling[key] for key, name in _EARLY_REJECTION.items() if key in sampling}
     return {**values, "sampling": {**kept, "early_rejection": early} if early else kept}
+
+
+def _with_trackers(values: dict[str, Any]) -> dict[str, Any]:
+    """``tracking.name`` told which one of W&B, a Lightning logger and nothing there was."""
+    tracking = values.get("tracking")
+    if not isinstance(tracking, Mapping) or "trackers" in tracking or "_target_" in tracking or "name" not in tracking:
+        return values
+    kept = {key: value for key, value in tracking.items() if key != "name"}
+    return {**values, "tracking": {**kept, "trackers": {"wandb": True} if tracking["name"] == "wandb" else {}}}
 
 
 def _with_schedule(values: dict[str, Any]) -> dict[str, Any]:

@@ -99,16 +99,15 @@ def _train(context: BuildContext, folder: Path, role: str, config: AnyClassifier
     from pathsynth.training.classifier import train_classifier
 
     own = _required(role, config)
-    run = context.classifier_run(role, own)
+    runs = context.classifier_runs(role, own)
     revision = context.stage(role).settings.get("weights", {}).get("revision")
     try:
-        scores = train_classifier(own, context.data, folder, context.shown(role), run, work=context.work(role), revision=revision)
+        scores = train_classifier(own, context.data, folder, context.shown(role), runs, work=context.work(role), revision=revision)
     except BaseException:
-        close(run, failed=True)
+        close(runs, failed=True)
         raise
-    if run:
-        log_classifier([run], scores, role, context.data, own.seed)
-        context.keep_open(role, run)
+    log_classifier(runs, scores, role, context.data, own.seed)
+    context.keep_open(role, runs)
 
 
 def _score(context: BuildContext, folder: Path, role: str, config: AnyClassifier | None) -> None:
@@ -118,7 +117,6 @@ def _score(context: BuildContext, folder: Path, role: str, config: AnyClassifier
 
     own = _required(role, config)
     scores = write_test_scores(folder, context.built[role], context.data, own)
-    run = context.classifier_run(role, own)
-    if run:
-        log_classifier([run], [scores], role, context.data, own.seed)
-        close(run)
+    runs = context.classifier_runs(role, own)
+    log_classifier(runs, [scores], role, context.data, own.seed)
+    close(runs)

@@ -121,8 +121,8 @@ def build(context: BuildContext, folder: Path) -> None:
     from pathsynth.training.callbacks import named_callbacks
     from pathsynth.training.finetune import finetune
 
-    own = named_callbacks(context.config.other_callbacks, has_logger=context.logger is not None)
-    finetune(finetune_job(context), folder, context.work("finetune"), [*context.shown("finetune"), *own], context.logger)
+    own = named_callbacks(context.config.other_callbacks, has_logger=bool(context.loggers))
+    finetune(finetune_job(context), folder, context.work("finetune"), [*context.shown("finetune"), *own], context.loggers)
     unload_adapter(context.base)
 
 

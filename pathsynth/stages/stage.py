@@ -85,8 +85,8 @@ class BuildContext(Protocol):
         """The folder of the classifier that confirms what the gate accepted, where there is one."""
 
     @property
-    def logger(self) -> Logger | None:
-        """The trial's own run in a tracker."""
+    def loggers(self) -> list[Logger]:
+        """The trial's own run, in each tracker."""
 
     def stage(self, name: str) -> StagePlan:
         """The plan of one of the trial's stages."""
@@ -100,11 +100,11 @@ class BuildContext(Protocol):
     def cache(self) -> LatentCache:
         """The finished cache; one that was damaged since is built again."""
 
-    def classifier_run(self, role: str, config: AnyClassifier) -> Logger | None:
-        """Open the run that a classifier has of its own in a tracker, or go on with it."""
+    def classifier_runs(self, role: str, config: AnyClassifier) -> list[Logger]:
+        """Open the run that a classifier has of its own in each tracker, or go on with it."""
 
-    def keep_open(self, role: str, run: Logger) -> None:
-        """Leave a classifier's run open until what it trained is in its place, and can be logged as an artifact."""
+    def keep_open(self, role: str, runs: list[Logger]) -> None:
+        """Leave a classifier's runs open until what it trained is in its place, and can be logged as an artifact."""
 
     def advance(self, stage: str, detail: str) -> Advance:
         """Tells the trial's state how far a stage's count came."""

@@ -1,4 +1,4 @@
-"""Loggers of a run: one that the settings name, or W&B, offline unless an account is set up. What a run shows is told here."""
+"""Loggers of a run: W&B's, offline unless an account is set up, MLflow's, and one that the settings name."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from pathsynth.config import TrackingConfig
 from pathsynth.ledger.errors import RequestError
+from pathsynth.tracking.mlflow_logger import MlflowLogger
+from pathsynth.tracking.mlflow_sender import require_mlflow
+from pathsynth.tracking.outbox import RunHead
 from pathsynth.tracking.reachability import answers, wandb_key_place
 
 GLOBAL_STEP, VALIDATION_STEP = "trainer/global_step", "validation/step"
@@ -43,29 +46,47 @@ class RunCard:
     best: Mapping[str, str] = field(default_factory=dict)
 
 
-def open_logger(tracking: TrackingConfig, folder: Path, card: RunCard) -> Logger | None:
-    """A logger for one run, as the settings want it; None with ``tracking=none``. End it with :func:`close`.
+def open_loggers(tracking: TrackingConfig, folder: Path, card: RunCard) -> list[Logger]:
+    """The loggers of one run of the trial in ``folder``, as the settings want them; end them with :func:`close`.
 
     Raises:
-        RequestError: the class that ``tracking._target_`` names cannot be used.
+        RequestError: MLflow is not installed, or the class that ``tracking._target_`` names cannot be used.
     """
-    if tracking.name == "none":
-        return None
-    if tracking.name == "wandb":
-        return wandb_logger(tracking, folder, card)
-    logger = named_logger(tracking.logger, folder)
-    logger.log_hyperparams(dict(card.config))
-    return logger
+    loggers: list[Logger] = []
+    if tracking.wandb:
+        loggers.append(wandb_logger(tracking, folder, card))
+    if tracking.mlflow and _first_process():
+        loggers.append(mlflow_logger(tracking, folder, card))
+    if tracking.logger:
+        loggers.append(named_logger(tracking.logger, folder))
+        loggers[-1].log_hyperparams(dict(card.config))
+    return loggers
 
 
-def require_logger(tracking: TrackingConfig, folder: Path) -> None:
-    """Refuse a logger that cannot be made before hours are spent on what it should log.
+def require_loggers(tracking: TrackingConfig, folder: Path) -> None:
+    """Refuse loggers that cannot be made before hours are spent on what they should log.
 
     Raises:
-        RequestError: as :func:`open_logger`.
+        RequestError: as :func:`open_loggers`.
     """
-    if tracking.name == "logger":
+    if tracking.mlflow:
+        require_mlflow()
+    if tracking.logger:
         named_logger(tracking.logger, folder)
+
+
+def mlflow_logger(tracking: TrackingConfig, folder: Path, card: RunCard) -> MlflowLogger:
+    """A new MLflow run, or the one of this identity that goes on; the study is its experiment.
+
+    Raises:
+        RequestError: MLflow is not installed.
+    """
+    require_mlflow()
+    tags = {"group": card.group, "job_type": card.job_type, **dict.fromkeys(card.tags, "")}
+    head = RunHead(card.identity, card.name, card.group, tracking.uri, {key: value for key, value in tags.items() if key})
+    logger = MlflowLogger(folder, head, tuple(card.best), tuple(card.curves.values()))
+    logger.describe(card.config)
+    return logger
 
 
 def named_logger(arguments: Mapping[str, Any], folder: Path) -> Logger:
@@ -122,10 +143,12 @@ def wandb_logger(tracking: TrackingConfig, folder: Path, card: RunCard) -> Wandb
     return WandbLogger(experiment=run)
 
 
-def close(logger: Logger | None, failed: bool = False) -> None:
-    """End the W&B run of a logger, if it has one."""
-    for run in wandb_runs([logger] if logger else []):
+def close(loggers: Sequence[Logger], failed: bool = False) -> None:
+    """End the runs of loggers that have one."""
+    for run in wandb_runs(loggers):
         run.finish(exit_code=int(failed))
+    for logger in mlflow_loggers(loggers):
+        logger.end("FAILED" if failed else "FINISHED")
 
 
 def wandb_runs(loggers: Sequence[Logger]) -> list[wandb.Run]:
@@ -133,9 +156,20 @@ def wandb_runs(loggers: Sequence[Logger]) -> list[wandb.Run]:
     return [logger.experiment for logger in loggers if isinstance(logger, WandbLogger) and _first_process()]
 
 
-def online_address(logger: Logger | None) -> str | None:
-    """Where a logger's W&B run can be seen; None without one, and for a run that is kept offline."""
-    runs = [run for run in wandb_runs([logger] if logger else []) if not run.offline]
+def end_stopped(loggers: Sequence[Logger], error: BaseException) -> None:
+    """End the MLflow runs of a trial that fails or was stopped; W&B marks its runs itself as the process ends."""
+    for logger in mlflow_loggers(loggers):
+        logger.end("FAILED" if isinstance(error, Exception) else "KILLED")
+
+
+def mlflow_loggers(loggers: Sequence[Logger]) -> list[MlflowLogger]:
+    """MLflow's among the loggers."""
+    return [logger for logger in loggers if isinstance(logger, MlflowLogger)]
+
+
+def online_address(loggers: Sequence[Logger]) -> str | None:
+    """Where the W&B run can be seen; None without one, and for a run that is kept offline."""
+    runs = [run for run in wandb_runs(loggers) if not run.offline]
     return runs[0].url if runs else None
 
 

@@ -1,11 +1,13 @@
-"""What a W&B run shows beside its curves: pictures, tables of attempts, confusion matrices, numbers, and artifacts with lineage.
+"""What a run shows beside its curves: pictures, tables of attempts, confusion matrices, numbers, and artifacts with lineage.
 
-Every function takes Lightning's loggers and does nothing for those that are not W&B's.
+Every function takes Lightning's loggers; those that are neither W&B's nor MLflow's get numbers alone.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +15,12 @@ from typing import Any
 
 import numpy as np
 import wandb
-from pytorch_lightning.loggers import Logger
+from pytorch_lightning.loggers import Logger, WandbLogger
 
 from pathsynth.ledger.records import Metric
 from pathsynth.sampling.rejection import Judged
-from pathsynth.tracking.loggers import VALIDATION_STEP, wandb_runs
+from pathsynth.tracking.loggers import VALIDATION_STEP, mlflow_loggers, wandb_runs
+from pathsynth.tracking.mlflow_logger import MlflowLogger
 from pathsynth.vocabulary.labels import LabelSpace
 
 MOST_ROWS = 64
@@ -43,12 +46,18 @@ def show_pictures(loggers: Sequence[Logger], pictures: Mapping[str, Path], step:
     axis = {} if step is None else {VALIDATION_STEP: step}
     for run in wandb_runs(loggers):
         run.log({**{key: wandb.Image(str(path)) for key, path in pictures.items()}, **axis})
+    for logger in mlflow_loggers(loggers):
+        for key, path in pictures.items():
+            logger.picture(key, path, step or 0)
 
 
 def show_attempts(loggers: Sequence[Logger], key: str, judged: Sequence[Judged], space: LabelSpace, step: int) -> None:
     """A row an attempt with its picture: every class's first slots, each with all its attempts, up to :data:`MOST_ROWS`."""
     for run in wandb_runs(loggers):
         run.log({key: _attempts_table(judged, space), VALIDATION_STEP: step})
+    for logger in mlflow_loggers(loggers):
+        columns, rows = _attempts(judged, space)
+        logger.table(f"{key}/{step:06d}.json", columns, [cells for _, cells in rows], listed=False)
 
 
 def show_confusion(loggers: Sequence[Logger], key: str, title: str, confusion: np.ndarray, space: LabelSpace) -> None:
@@ -58,6 +67,11 @@ def show_confusion(loggers: Sequence[Logger], key: str, title: str, confusion: n
     for run in wandb_runs(loggers):
         plot = wandb.plot.confusion_matrix(y_true=truth, preds=said, class_names=[c.name for c in space.classes], title=title)
         run.log({key: plot})
+    for logger in mlflow_loggers(loggers):
+        slugs = [c.slug for c in space.classes]
+        logger.table(f"{key}.json", ["", *slugs], [[slug, *row] for slug, row in zip(slugs, counts.tolist(), strict=True)])
+        with tempfile.TemporaryDirectory() as folder:
+            logger.picture(key, confusion_picture(counts, slugs, title, Path(folder) / f"{Path(key).name}.png"), 0)
 
 
 def show_numbers(loggers: Sequence[Logger], metrics: Sequence[Metric]) -> None:
@@ -66,14 +80,17 @@ def show_numbers(loggers: Sequence[Logger], metrics: Sequence[Metric]) -> None:
     Loggers without a summary get the overall values as metrics.
     """
     overall = [m for m in metrics if m.class_ is None]
-    runs = wandb_runs(loggers)
-    for run in runs:
+    records = [m.to_json() for m in metrics]
+    for run in wandb_runs(loggers):
         run.summary.update({name: value for m in overall for name, value in _columns(m).items()})
-        records = [m.to_json() for m in metrics]
         run.log({"result": wandb.Table(columns=list(records[0]), data=[list(r.values()) for r in records])})
-    for logger in loggers if not runs else ():
-        logger.log_metrics({_key(m): m.value for m in overall})
-        logger.save()
+    for logger in mlflow_loggers(loggers):
+        logger.log_metrics({name: value for m in overall for name, value in _columns(m).items()})
+        logger.table("result.json", list(records[0]), [list(r.values()) for r in records])
+    for other in loggers:
+        if not isinstance(other, (WandbLogger, MlflowLogger)):
+            other.log_metrics({_key(m): m.value for m in overall})
+            other.save()
 
 
 def keep_artifact(loggers: Sequence[Logger], card: ArtifactCard) -> None:
@@ -83,10 +100,16 @@ def keep_artifact(loggers: Sequence[Logger], card: ArtifactCard) -> None:
         for path in (p for name in card.files for p in _files(card.folder / name)):
             artifact.add_file(str(path.absolute()), str(path.relative_to(card.folder)), policy="immutable", skip_cache=True)
         run.log_artifact(artifact)
+    for logger in mlflow_loggers(loggers):
+        logger.text(f"{card.name}/lineage.json", json.dumps(dict(card.lineage), indent=2))
+        for path in (p for name in card.files for p in _files(card.folder / name)):
+            logger.file(f"{card.name}/{path.relative_to(card.folder).as_posix()}", path)
 
 
 def use_artifacts(loggers: Sequence[Logger], names: Sequence[str]) -> None:
-    """Tell an online run which artifacts it is made from. Offline W&B cannot; there ``made_from`` in an artifact's metadata tells it."""
+    """Tell a run which artifacts it is made from. Offline W&B cannot; there ``made_from`` in an artifact's metadata tells it."""
+    for logger in mlflow_loggers(loggers):
+        logger.describe({}, {"made_from": ", ".join(names)} if names else {})
     for run in wandb_runs(loggers):
         for name in names if not run.offline else ():
             try:
@@ -95,15 +118,43 @@ def use_artifacts(loggers: Sequence[Logger], names: Sequence[str]) -> None:
                 _log.info("W&B does not know %s (%s)", name, error)
 
 
+def confusion_picture(counts: np.ndarray, slugs: Sequence[str], title: str, path: Path) -> Path:
+    """Draw a confusion matrix to a file."""
+    from matplotlib.figure import Figure
+
+    side = 3 + 0.4 * len(slugs)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(counts, cmap="Blues")
+    axes.set_xticks(range(len(slugs)), slugs, rotation=90)
+    axes.set_yticks(range(len(slugs)), slugs)
+    axes.set(title=title, xlabel="predicted", ylabel="asked for, or true")
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            axes.text(column, row, str(count), ha="center", va="center", color="white" if count > counts.max() / 2 else "black", fontsize=7)
+    figure.savefig(path)
+    return path
+
+
 def _attempts_table(judged: Sequence[Judged], space: LabelSpace) -> wandb.Table:
-    columns = ["slot", "class", "prompt", "attempt", "seed", "predicted", "probability", "verdict", "image"]
+    columns, rows = _attempts(judged, space)
+    place = columns.index("verdict") + 1
+    table = wandb.Table(columns=[*columns[:place], "image", *columns[place:]])
+    for image, cells in rows:
+        table.add_data(*cells[:place], None if image is None else wandb.Image(image), *cells[place:])
+    return table
+
+
+def _attempts(judged: Sequence[Judged], space: LabelSpace) -> tuple[list[str], list[tuple[np.ndarray | None, list[Any]]]]:
+    """The columns of a table of attempts, and of each row its image and its cells."""
+    columns = ["slot", "class", "prompt", "attempt", "seed", "predicted", "probability", "verdict"]
     spread = len(space) <= MOST_PROBABILITIES
-    table = wandb.Table(columns=[*columns, *(f"p({c.slug})" for c in space.classes if spread)])
+    rows = []
     ordered = sorted(judged, key=lambda j: (j.attempt.slot.index, j.attempt.slot.label, j.attempt.number))
     for item in ordered[:MOST_ROWS]:
         attempt, verdict = item.attempt, item.verdict
         predicted = "" if verdict.failed else space.classes[verdict.predicted].slug
-        table.add_data(
+        cells = [
             attempt.slot.index,
             space.classes[attempt.slot.label].slug,
             attempt.prompt,
@@ -112,10 +163,10 @@ def _attempts_table(judged: Sequence[Judged], space: LabelSpace) -> wandb.Table:
             predicted,
             _probability(verdict.probability),
             verdict.reason or "accepted",
-            None if item.image is None else wandb.Image(item.image),
             *(_probability(p) for p in verdict.probabilities if spread),
-        )
-    return table
+        ]
+        rows.append((item.image, cells))
+    return [*columns, *(f"p({c.slug})" for c in space.classes if spread)], rows
 
 
 def _probability(value: float) -> float | None:

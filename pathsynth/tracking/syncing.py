@@ -1,4 +1,4 @@
-"""How to send what W&B kept offline. No torch, no wandb: a closing line needs neither."""
+"""How to send what waits for W&B or MLflow. No torch, no wandb, no MLflow: closing lines need none of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
+
+from pathsynth.tracking.outbox import outboxes
 
 _RUNS = "wandb/offline-run-*"
 
@@ -27,6 +29,14 @@ def sync_hint(trials: Iterable[Path]) -> str | None:
         return None
     places = " ".join(patterns)
     return f'W&B runs are kept offline; to send them: for run in {places}; do wandb sync "$run"; done'
+
+
+def send_hint(trials: Iterable[Path]) -> str | None:
+    """The command that sends what MLflow has not got of the trials' studies; None where nothing waits."""
+    studies = sorted({trial.parent for trial in trials if any(outbox.waits for outbox in outboxes(trial))})
+    if not studies:
+        return None
+    return f"records for MLflow wait; to send them: pathsynth send {' '.join(shlex.quote(_short(study)) for study in studies)}"
 
 
 def _unsent(run: Path) -> bool:

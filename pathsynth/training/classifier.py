@@ -306,7 +306,7 @@ def train_classifier(
     data: DataSet,
     folder: Path,
     callbacks: list[pl.Callback],
-    logger: Logger | None,
+    loggers: Sequence[Logger],
     splits: tuple[str, ...] = ("val",),
     work: Path | None = None,
     revision: str | None = None,
@@ -322,7 +322,7 @@ def train_classifier(
         RequestError: the architecture does not exist or does not fit the images, or its pretrained weights cannot be fetched.
         StageError: the loss stopped being finite, or the checkpoint cannot be read.
     """
-    members = [_trained_member(config, number, data, folder, callbacks, logger, work, revision) for number in range(config.members)]
+    members = [_trained_member(config, number, data, folder, callbacks, loggers, work, revision) for number in range(config.members)]
     if len(members) > 1:
         classifier: Classifier = Ensemble([member.classifier for member in members])
         selection = data.selection()
@@ -350,13 +350,13 @@ def _trained_member(
     data: DataSet,
     folder: Path,
     callbacks: list[pl.Callback],
-    logger: Logger | None,
+    loggers: Sequence[Logger],
     work: Path | None,
     revision: str | None,
 ) -> _Member:
     """The ``number``-th network of an ensemble, or the only one. Of several, each that is finished stays in ``work`` until all are."""
     if config.members == 1:
-        return _train_member(config, config.title, data, folder, callbacks, logger, work, revision)
+        return _train_member(config, config.title, data, folder, callbacks, loggers, work, revision)
     kept = work / f"member-{number}" if work else None
     if kept and kept.is_dir():
         card = json.loads((kept / DESCRIPTION).read_text(encoding="utf-8"))["card"]
@@ -364,7 +364,7 @@ def _trained_member(
     of_member = config.model_copy(update={"members": 1, "seed": member_seed(config.seed, number)})
     place = work / f"member-{number}-training" if work else None
     title = f"{config.title} {number + 1} of {config.members}"
-    made = _train_member(of_member, title, data, folder, callbacks, logger, place, revision)
+    made = _train_member(of_member, title, data, folder, callbacks, loggers, place, revision)
     if kept and place:
         save_classifier(place / "finished", made.classifier, _card(of_member, data, [made]))
         sync_tree(place / "finished")
@@ -384,7 +384,7 @@ def _train_member(
     data: DataSet,
     folder: Path,
     callbacks: list[pl.Callback],
-    logger: Logger | None,
+    loggers: Sequence[Logger],
     work: Path | None,
     revision: str | None,
 ) -> _Member:
@@ -404,7 +404,7 @@ def _train_member(
         module = add_scores(_module(config, data, revision), title, len(data.space))
         stop = EarlyStopping(f"{module.title}/macro_f1", mode="max", patience=config.patience)
         steps = FiniteSteps(config.seed, module.title)
-        _fit(module, ClassifierData(batches, config.epochs), batches.an_epoch, [steps, *callbacks, best, stop], points, logger, folder)
+        _fit(module, ClassifierData(batches, config.epochs), batches.an_epoch, [steps, *callbacks, best, stop], points, loggers, folder)
     classifier = _classifier(module, config, data)
     classifier.load_state_dict(best.state) if isinstance(module, ClassifierModule) else module.load_state_dict(best.state)
     classifier.temperature = fit_temperature(_logits(classifier, batches.selection), batches.selection.labels)
@@ -474,7 +474,7 @@ def _fit(
     an_epoch: int,
     callbacks: list[pl.Callback],
     points: ResumePoints | None,
-    logger: Logger | None,
+    loggers: Sequence[Logger],
     folder: Path,
 ) -> None:
     trainer = pl.Trainer(
@@ -486,7 +486,7 @@ def _fit(
         num_sanity_val_steps=0,
         callbacks=[*callbacks, points] if points else callbacks,
         plugins=[AtomicCheckpoints(), own_environment()],
-        logger=logger or False,
+        logger=loggers or False,
         log_every_n_steps=10,
         enable_checkpointing=False,
         enable_model_summary=False,

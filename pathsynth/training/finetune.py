@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -94,7 +94,7 @@ class FinetuneJob:
     settings: FinetuneSettings
 
 
-def finetune(job: FinetuneJob, folder: Path, work: Path, callbacks: list[pl.Callback], logger: Logger | None) -> None:
+def finetune(job: FinetuneJob, folder: Path, work: Path, callbacks: list[pl.Callback], loggers: Sequence[Logger]) -> None:
     """Train an adapter and write the best of it to ``folder/adapter``, with ``history.csv`` and the validation sheets.
 
     Best is highest before-filter macro-F1 by the gate on the validation slots; with validation off, the last step's.
@@ -113,7 +113,7 @@ def finetune(job: FinetuneJob, folder: Path, work: Path, callbacks: list[pl.Call
         points = tries.points(settings.checkpoint_every, settings.keep_checkpoints)
         try:
             with launched():
-                best = _trained(job, folder, work, points, tries.slowed, callbacks, logger)
+                best = _trained(job, folder, work, points, tries.slowed, callbacks, loggers)
             break
         except Diverged as error:
             if local_rank():
@@ -131,7 +131,7 @@ def finetune(job: FinetuneJob, folder: Path, work: Path, callbacks: list[pl.Call
 
 
 def _trained(
-    job: FinetuneJob, folder: Path, work: Path, points: ResumePoints, slowed: float, callbacks: list[pl.Callback], logger: Logger | None
+    job: FinetuneJob, folder: Path, work: Path, points: ResumePoints, slowed: float, callbacks: list[pl.Callback], loggers: Sequence[Logger]
 ) -> BestAdapter:
     """Attach an adapter, train it to the last step, and return the best it was.
 
@@ -142,7 +142,7 @@ def _trained(
     best = BestAdapter(base)
     regeneration = [_regeneration(job, work / "validation", best.keep)] if config.validation.every else []
     learning = [FallingLoss(lambda module: module.training_loss())] if config.must_learn else []
-    trainer = _trainer(config, [*callbacks, *regeneration, *learning, best, points], logger, folder)
+    trainer = _trainer(config, [*callbacks, *regeneration, *learning, best, points], loggers, folder)
     home = base.unet.device
     base.pipeline.to(trainer.strategy.root_device)
     parameters = attach(base, design(config.lora), derive_seed(config.seed, "adapter"))
@@ -260,7 +260,7 @@ def _regeneration(job: FinetuneJob, folder: Path, keep_best: Callable[[int], Non
     return build_object(f"callbacks.{REGENERATION}", settings, RegenerationCallback, parts=parts)
 
 
-def _trainer(config: FinetuneSettings, callbacks: list[pl.Callback], logger: Logger | None, folder: Path) -> pl.Trainer:
+def _trainer(config: FinetuneSettings, callbacks: list[pl.Callback], loggers: Sequence[Logger], folder: Path) -> pl.Trainer:
     settings = config.trainer
     every = config.validation.every * settings.accumulate
     try:
@@ -278,7 +278,7 @@ def _trainer(config: FinetuneSettings, callbacks: list[pl.Callback], logger: Log
             plugins=[AtomicCheckpoints(), own_environment()],
             strategy=strategy_for(settings.devices or 1),
             use_distributed_sampler=False,
-            logger=logger or False,
+            logger=loggers or False,
             enable_checkpointing=False,
             enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
             **_of_lightning(settings, folder),

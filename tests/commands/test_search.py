@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
+import urllib.request
+from pathlib import Path
 
 import optuna
 import pytest
@@ -148,6 +154,43 @@ def test_seeds_that_promise_nothing_are_left_out(pathsynth):
     states = [trial.state for trial in searched(pathsynth).get_trials()]
     assert TrialState.PRUNED in states
     assert sum(line.startswith("evaluate") for line in pathsynth.made) < 24
+
+
+def answer(address: str) -> bytes:
+    """What a server that is being started answers."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=20) as reply:
+                return reply.read()
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_optuna_dashboard_opens_the_journal_with_the_sheets(pathsynth):
+    pathsynth.told = {"2": {"evaluate": "sheet"}, "4": {"finetune": "fail"}}
+    assert pathsynth.run(*SEARCH, "lora.rank=2,4", "hydra.sweeper.sampler=grid").code == 1
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    place = pathsynth.folder / "multirun" / "runs"
+    command = ["optuna-dashboard", str(place / "search.journal"), "--artifact-dir", str(place / "search.artifacts"), "--port", str(port)]
+    dashboard = subprocess.Popen([Path(sys.executable).with_name(command[0]), *command[1:]], stderr=subprocess.DEVNULL)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        (study,) = json.loads(answer(f"{address}/api/studies"))["study_summaries"]
+        assert study["study_name"] == "runs"
+        shown = json.loads(answer(f"{address}/api/studies/{study['study_id']}"))
+        trials = {trial["params"][0]["param_external_value"]: trial for trial in shown["trials"]}
+        assert {rank: trial["state"] for rank, trial in trials.items()} == {"2": "Complete", "4": "Fail"}
+        assert trials["2"]["values"] == [0.02]
+        (sheet,) = trials["2"]["artifacts"]
+        assert sheet["filename"] == "first.png"
+        assert answer(f"{address}/artifacts/{study['study_id']}/{trials['2']['trial_id']}/{sheet['artifact_id']}") == b"a picture"
+    finally:
+        dashboard.terminate()
+        dashboard.wait(20)
 
 
 def killed_again_and_again(pathsynth, kills: int, command: tuple[str, ...]) -> int:

@@ -22,7 +22,7 @@ COMMANDS = ("run", "pretrain", "classify", "finetune", "generate", "evaluate")
 MEMBERS = {
     "data": ("phantom", "pathmnist", "medmnist", "folder", "ready"),
     "base": ("tiny", "sd15", "sd21", "local"),
-    "tracking": ("wandb", "none"),
+    "tracking": ("wandb", "mlflow", "none", "[wandb,mlflow]"),
     "lora": ("default", "paper"),
     "debug": ("none", "fast_dev_run", "overfit", "profile"),
     "classifier@gate": ("resnet18", "cs3darknet"),
@@ -83,7 +83,7 @@ def test_every_key_that_a_command_takes_is_set_without_a_plus(command, choice):
 ONE_FILE = {
     "data": "data_keys",
     "trainer": "trainer/default",
-    "tracking": "tracking/wandb",
+    "tracking": "tracking/none",
     "lora": "lora/default",
     **{name: f"{name}/default" for name in ("sampling", "objective", "evaluate")},
     "pretrain": "pretrain/tiny",

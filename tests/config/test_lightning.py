@@ -14,7 +14,7 @@ from pathsynth.ledger.errors import RequestError
 
 TRAINER = {"max_steps": 10, "batch_size": 8, "accumulate": 1, "precision": "32-true", "gradient_clip_val": 1.0}
 TRAINER |= {"warmup_steps": 0, "ema_decay": 0.0}
-VALUES: dict[str, Any] = {"command": "classify", "study": {"name": "demo"}, "tracking": {"name": "none"}, "trainer": TRAINER}
+VALUES: dict[str, Any] = {"command": "classify", "study": {"name": "demo"}, "tracking": {}, "trainer": TRAINER}
 
 TYPED = ("max_steps", "precision", "gradient_clip_val")
 """Keys of ours that Lightning calls the same."""

@@ -5,9 +5,11 @@ import re
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 from pydantic import ValidationError
 
-from pathsynth.config import SamplingConfig, parse_config
+from pathsynth.config import SamplingConfig, TrackingConfig, from_hydra, parse_config
+from pathsynth.config.shipped import conf_folder
 from pathsynth.ledger.errors import RequestError
 
 CLASSIFIER = {
@@ -29,7 +31,7 @@ VALUES: dict[str, Any] = {
     "seed": 3,
     "multirun": "multirun",
     "study": {"name": "demo"},
-    "tracking": {"name": "none"},
+    "tracking": {},
     "trainer": {
         "max_steps": 10,
         "batch_size": 8,
@@ -68,7 +70,8 @@ WRONG: dict[str, list[Any]] = {
     "command": ["train"],
     "seed": [-1, "one", 1.5],
     "study.name": ["", "../elsewhere", "a/b", ".stages"],
-    "tracking.name": ["mlflow"],
+    "tracking.trackers": [["wandb"], {"tensorboard": True}],
+    "tracking.uri": ["localhost:5000", "http://me:s3cr3t@localhost:5000"],
     "tracking.mode": ["offine"],
     "trainer.max_steps": [0, -1],
     "trainer.batch_size": [0, "many"],
@@ -252,9 +255,37 @@ CSV = "pytorch_lightning.loggers.CSVLogger"
 
 def test_another_logger_is_named_by_its_class_and_survives_a_manifest() -> None:
     config = parse_config({**VALUES, "tracking": {"_target_": CSV, "name": "metrics", "flush_logs_every_n_steps": 5}})
-    assert config.tracking.name == "logger"
+    assert not (config.tracking.wandb or config.tracking.mlflow)
     assert config.tracking.logger == {"_target_": CSV, "name": "metrics", "flush_logs_every_n_steps": 5}
     assert parse_config(config.model_dump(mode="json", exclude_none=True)) == config
+
+
+def test_earlier_manifests_named_one_tracker() -> None:
+    def read(**tracking: Any) -> TrackingConfig:
+        return parse_config({**VALUES, "tracking": tracking}).tracking
+
+    assert read(name="wandb", project="p", logger={}) == TrackingConfig(trackers={"wandb": True}, project="p")
+    assert read(name="none", project="p") == TrackingConfig(project="p")
+    assert read(name="logger", logger={"_target_": CSV}) == TrackingConfig(logger={"_target_": CSV})
+
+
+@pytest.mark.parametrize(
+    ("choice", "wandb", "mlflow", "logger"),
+    [
+        ("wandb", True, False, {}),
+        ("mlflow", False, True, {}),
+        ("none", False, False, {}),
+        ("csv", False, False, {"_target_": CSV, "name": "metrics"}),
+        ("[wandb,mlflow]", True, True, {}),
+        ("[mlflow,wandb]", True, True, {}),
+        ("[mlflow,csv]", False, True, {"_target_": CSV, "name": "metrics"}),
+    ],
+)
+def test_several_trackers_are_chosen_at_once(choice: str, wandb: bool, mlflow: bool, logger: dict[str, Any]) -> None:
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        tracking = from_hydra(compose("classify", [f"tracking={choice}"])).tracking
+    assert (tracking.wandb, tracking.mlflow, tracking.logger) == (wandb, mlflow, logger)
+    assert (tracking.project, tracking.uri) == ("pathsynth", None)
 
 
 @pytest.mark.parametrize(
@@ -262,9 +293,9 @@ def test_another_logger_is_named_by_its_class_and_survives_a_manifest() -> None:
     [
         ({"_target_": 3}, f"tracking._target_ should name a class, as in {CSV}, got 3"),
         ({"_target_": "CSVLogger"}, f"tracking._target_ should name a class, as in {CSV}, got 'CSVLogger'"),
-        ({"_target_": CSV, "name": "wandb"}, "tracking._target_ and tracking.name=wandb name two loggers"),
-        ({"name": "logger"}, "a logger of your own is named by tracking._target_"),
-        ({"name": "none", "logger": {"_target_": CSV}}, "a logger of your own is named by tracking._target_"),
+        ({"logger": {"name": "metrics"}}, "a logger of your own is named by tracking._target_"),
+        ({"uri": "localhost:5000"}, "tracking.uri=localhost:5000 is no address; give one as http://127.0.0.1:5000"),
+        ({"uri": "http://me:s3cr3t@localhost:5000"}, "tracking.uri holds a password and would be stored with the results"),
         ({"_target_": CSV, "api_token": "s3cr3t"}, "tracking.api_token looks like a secret"),
     ],
 )

@@ -165,7 +165,7 @@ TRIAL = Path("multirun", "runs", "rank=1-abcdef")
 SETTINGS = {
     "command": "run",
     "study": {"name": "runs"},
-    "tracking": {"name": "none"},
+    "tracking": {},
     "trainer": {"max_steps": 1, "batch_size": 1, "accumulate": 1, "precision": "32-true", "gradient_clip_val": 0}
     | {"warmup_steps": 0, "ema_decay": 0},
 }

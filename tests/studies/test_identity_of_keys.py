@@ -120,8 +120,10 @@ TABLE: Mapping[str, Sequence[Case]] = {
     **{f"study.{key}": [Case(value)] for key, value in {"fail_fast": True, "lease_seconds": 9.0, "stop_seconds": 5.0}.items()},
     "study.dry_run": [Case(True)],
     "study.isolation": [Case("inline")],
-    **{f"tracking.{key}": [Case(value)] for key, value in {"name": "none", "project": "p", "entity": "e", "mode": "disabled"}.items()},
-    "tracking.logger": [Case({"_target_": "a.C"}, given={"tracking.name": "logger", "tracking.logger": {"_target_": "a.B"}})],
+    **{f"tracking.{key}": [Case(value)] for key, value in {"project": "p", "entity": "e", "mode": "disabled"}.items()},
+    "tracking.trackers": [Case({"mlflow": True})],
+    "tracking.uri": [Case("http://127.0.0.1:5000")],
+    "tracking.logger": [Case({"_target_": "a.C"}, given={"tracking.logger": {"_target_": "a.B"}})],
     "data.name": [Case("folder", OF_FOLDER, along={"data.root": "{images}"})],
     **{f"data.{key}": [Case(value, EVERY)] for key, value in {"size": 48, "seed": 9, "n_train": 45, "n_val": 27, "n_test": 27}.items()},
     "data.root": [Case("/elsewhere", given=OFFICIAL), Case("{moved}", given=OWN)],
@@ -241,7 +243,7 @@ REASONS: Mapping[str, str] = {
     "study.dry_run": "nothing is carried out",
     "study.isolation": "which process a trial runs in",
     "study.stop_seconds": "how long a trial that has to stop may take for it",
-    **{f"tracking.{key}": "what is told of a trial elsewhere" for key in ("name", "project", "entity", "mode", "logger")},
+    **{f"tracking.{key}": "what is told of a trial elsewhere" for key in ("trackers", "project", "entity", "mode", "uri", "logger")},
     "data.root": "where the files lie; their content counts",
     "data.allow_subset": "whether a file that is not the official one is taken; its content counts",
     "data.download": "how the official file gets there; its content counts",
@@ -513,7 +515,7 @@ def test_a_classifier_is_another_where_its_settings_are(key, small_base_folder, 
         """Its tensors, and what else its answers depend on."""
         config = configured(small_base_folder, {"gate.batch_size": 4}, change)
         (tmp_path / name).mkdir()
-        train_classifier(config.gate, open_data(config.data), tmp_path / name, [], None)
+        train_classifier(config.gate, open_data(config.data), tmp_path / name, [], ())
         description = json.loads((tmp_path / name / "classifier.json").read_text())
         return weights_digest(tmp_path / name / "classifier.safetensors"), description["spec"]["tta_d4"], description["temperature"]
 
@@ -562,7 +564,7 @@ def adapter(small_base_folder, latents, tmp_path_factory):
         folder = tmp_path_factory.mktemp("adapter")
         gate = Gate(classifier, acceptance_rules(classifier, data, config.sampling), config.sampling.deterministic)
         job = FinetuneJob(load_base(str(small_base_folder), None, "b", 32, 32), latents, data, gate, FinetuneSettings.of(config))
-        finetune(job, folder, folder / "work", [], None)
+        finetune(job, folder, folder / "work", [], ())
         return weights_digest(folder / "adapter" / "pytorch_lora_weights.safetensors")
 
     return trained

@@ -29,7 +29,7 @@ from pathsynth.sampling.acceptance_rules import MostProbable, Seen, judged_by
 from pathsynth.sampling.slots import Slot, Stream, attempt_at
 from pathsynth.stages.plan import plan
 from pathsynth.studies.execution.pipeline import Trial
-from pathsynth.tracking.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard, close, open_logger
+from pathsynth.tracking.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard, close, open_loggers
 from pathsynth.tracking.media import MOST_ROWS, ArtifactCard, keep_artifact, show_confusion, show_numbers, use_artifacts
 from pathsynth.tracking.reachability import answers, wandb_key_place
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
@@ -46,7 +46,7 @@ CARD = RunCard(
     curves={"finetune/*": GLOBAL_STEP, "epoch": GLOBAL_STEP, "validation/*": VALIDATION_STEP},
     best={"validation/macro_f1": VALIDATION_STEP},
 )
-WANDB = TrackingConfig(name="wandb")
+WANDB = TrackingConfig(trackers={"wandb": True})
 
 
 @pytest.fixture(autouse=True)
@@ -114,11 +114,11 @@ class CutAfter(pl.Callback):
 
 def train(folder, base_folder, cache, gate, tracking=WANDB, *callbacks: pl.Callback) -> None:
     base = load_base(str(base_folder), None, "b", 32, 32)
-    logger = open_logger(tracking, folder, CARD)
+    loggers = open_loggers(tracking, folder, CARD)
     try:
-        finetune(FinetuneJob(base, cache, DATA, gate, SETTINGS), folder, folder / "work", list(callbacks), logger)
+        finetune(FinetuneJob(base, cache, DATA, gate, SETTINGS), folder, folder / "work", list(callbacks), loggers)
     finally:
-        close(logger)
+        close(loggers)
 
 
 def test_a_training_is_one_run_with_its_settings_curves_and_tables(small_base_folder, cache, tmp_path, offline_runs, capfd):
@@ -185,7 +185,7 @@ def test_a_trial_that_finds_its_adapter_made_without_tracking_logs_its_history(t
     store.build("finetune", stage.identity, {}, make, provenance("a processor"))
     trial = Trial(config, planned, store, tmp_path / "trial", lambda *_: None)
     trial.build(stage)
-    close(trial.logger)
+    close(trial.loggers)
     ((run,),) = offline_runs(tmp_path / "trial").values()
     validations = run.rows("validation/macro_f1")
     assert [(row[VALIDATION_STEP], row["validation/macro_f1"], row["validation/attempts"]) for row in validations] == [
@@ -201,7 +201,7 @@ def test_the_environment_wins_over_the_settings(tmp_path, offline_runs, monkeypa
     monkeypatch.setenv("WANDB_PROJECT", "theirs")
     monkeypatch.setenv("WANDB_ENTITY", "team")
     monkeypatch.setenv("WANDB_API_KEY", "5ecre7" * 7)
-    close(open_logger(TrackingConfig(name="wandb", project="ours", entity="us", mode="online"), tmp_path, CARD), failed=True)
+    close(open_loggers(TrackingConfig(trackers={"wandb": True}, project="ours", entity="us", mode="online"), tmp_path, CARD), failed=True)
     ((run,),) = offline_runs(tmp_path).values()
     assert (run.run["project"], run.run["entity"]) == ("theirs", "team")
     assert run.of("exit")[0]["exit_code"] == 1
@@ -212,12 +212,12 @@ def test_without_a_key_and_a_mode_the_run_is_offline(tmp_path, offline_runs, mon
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
-    close(open_logger(WANDB, tmp_path, CARD))
+    close(open_loggers(WANDB, tmp_path, CARD))
     assert len(offline_runs(tmp_path)) == 1
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    logger = open_logger(WANDB, tmp_path / "disabled", replace(CARD, identity="ba9876543210"))
-    show_confusion([logger], "confusion", "t", np.eye(9, dtype=int), DATA.space)
-    close(logger)
+    loggers = open_loggers(WANDB, tmp_path / "disabled", replace(CARD, identity="ba9876543210"))
+    show_confusion(loggers, "confusion", "t", np.eye(9, dtype=int), DATA.space)
+    close(loggers)
     assert not offline_runs(tmp_path / "disabled")
 
 
@@ -240,8 +240,8 @@ def test_where_the_server_does_not_answer_runs_are_kept_offline(server, request,
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setenv("WANDB_API_KEY", "5ecre7" * 7)
     monkeypatch.setenv("WANDB_BASE_URL", address)
-    close(open_logger(WANDB, tmp_path, CARD))
-    close(open_logger(WANDB.model_copy(update={"mode": "online"}), tmp_path, replace(CARD, identity="ba9876543210")))
+    close(open_loggers(WANDB, tmp_path, CARD))
+    close(open_loggers(WANDB.model_copy(update={"mode": "online"}), tmp_path, replace(CARD, identity="ba9876543210")))
     assert set(offline_runs(tmp_path)) == {"0123456789ab", "ba9876543210"}
     (line,) = [line for line in capfd.readouterr().out.splitlines() if address in line]
     assert line.endswith("its W&B runs are kept offline, and wandb sync sends them later")
@@ -265,7 +265,7 @@ def test_any_answer_of_a_server_is_one_but_a_failure_of_a_proxy_is_none():
 def test_runs_lie_in_the_folder_that_wandb_dir_names(tmp_path, offline_runs, monkeypatch):
     monkeypatch.setenv("WANDB_DIR", str(tmp_path / "all" / "runs"))
     for folder in ("a", "b"):
-        close(open_logger(WANDB, tmp_path / folder, CARD))
+        close(open_loggers(WANDB, tmp_path / folder, CARD))
     ((first, second),) = offline_runs(tmp_path / "all" / "runs").values()
     assert first.folder != second.folder
     assert not [path for folder in ("a", "b") for path in (tmp_path / folder).rglob("*")]
@@ -284,14 +284,14 @@ def test_numbers_confusions_and_artifacts_are_as_they_were_told(tmp_path, offlin
     (kept / "adapter" / "w.safetensors").write_bytes(b"weights")
     confusion = np.zeros((9, 9), dtype=int)
     confusion[0, 0], confusion[3, 8] = 4, 2
-    logger = open_logger(WANDB, tmp_path, CARD)
-    assert logger
-    show_numbers([logger], NUMBERS)
-    show_confusion([logger], "confusion/judge", "t", confusion, DATA.space)
+    loggers = open_loggers(WANDB, tmp_path, CARD)
+    assert loggers
+    show_numbers(loggers, NUMBERS)
+    show_confusion(loggers, "confusion/judge", "t", confusion, DATA.space)
     lineage = {"settings": {"rank": 2}, "made_from": ["gate-0123"]}
-    keep_artifact([logger], ArtifactCard("adapter", "adapter-ab", kept, ("adapter", "history.csv"), lineage))
-    use_artifacts([logger], ["gate-0123"])
-    close(logger)
+    keep_artifact(loggers, ArtifactCard("adapter", "adapter-ab", kept, ("adapter", "history.csv"), lineage))
+    use_artifacts(loggers, ["gate-0123"])
+    close(loggers)
     ((run,),) = offline_runs(tmp_path).values()
     told = {key: value for key, value in run.summary.items() if key.startswith("generated/")}
     name = "generated/before_filtering/gate"
@@ -340,8 +340,8 @@ def test_an_artifact_that_was_never_sent_stops_no_trial():
 def test_another_lightning_logger_gets_the_same_curves_and_numbers(small_base_folder, cache, tmp_path):
     tracking = TrackingConfig.model_validate({"_target_": "pytorch_lightning.loggers.CSVLogger", "name": "metrics"})
     train(tmp_path, small_base_folder, cache, WorseAndWorse(), tracking)
-    logger = open_logger(tracking, tmp_path, CARD)
-    show_numbers([logger], NUMBERS)
+    loggers = open_loggers(tracking, tmp_path, CARD)
+    show_numbers(loggers, NUMBERS)
     curves, numbers = (list(csv.DictReader((tmp_path / "metrics" / f"version_{n}" / "metrics.csv").open())) for n in (0, 1))
     assert [row["step"] for row in curves if row["validation/macro_f1"]] == ["10", "20"]
     assert "lora.rank: 2" in (tmp_path / "metrics" / "version_0" / "hparams.yaml").read_text()
@@ -360,13 +360,13 @@ def test_another_lightning_logger_gets_the_same_curves_and_numbers(small_base_fo
 )
 def test_a_logger_that_cannot_be_made_is_refused_in_one_line(tmp_path, arguments, told):
     with pytest.raises(RequestError, match=r"choose tracking=wandb, csv or none") as caught:
-        open_logger(TrackingConfig.model_validate(arguments), tmp_path, CARD)
+        open_loggers(TrackingConfig.model_validate(arguments), tmp_path, CARD)
     assert told in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_no_tracking_is_no_logger(tmp_path):
-    assert open_logger(TrackingConfig(name="none"), tmp_path, CARD) is None
-    close(None)
+    assert open_loggers(TrackingConfig(), tmp_path, CARD) == []
+    close([])
 
 
 def test_settings_become_columns():

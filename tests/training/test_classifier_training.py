@@ -124,7 +124,7 @@ def test_images_that_val_is_scored_on_choose_neither_epoch_nor_temperature(train
     blank = np.array([image.tobytes() in hidden for image in usual.split("val").images])
     changed = LabelledImages(np.where(blank[:, None, None, None], 0, usual.split("val").images).astype(np.uint8), usual.split("val").labels)
     other = dataclasses.replace(usual, read=lambda split: changed if split == "val" else usual.split(split))
-    (scores,) = train_classifier(config(), other, tmp_path, [], None)
+    (scores,) = train_classifier(config(), other, tmp_path, [], ())
     for name in ("classifier.safetensors", "classifier.json"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
     assert scores.accuracy.value == 0.5 < val.accuracy.value
@@ -141,7 +141,7 @@ def test_a_val_too_small_for_two_halves_chooses_and_is_not_scored(tmp_path):
 def test_the_same_seed_gives_the_same_weights_whatever_came_before(tmp_path):
     for name, seed in (("first", 0), ("second", 0), ("other", 1)):
         torch.rand(3)
-        train_classifier(config(epochs=1, seed=seed), data(), tmp_path / name, [], None)
+        train_classifier(config(epochs=1, seed=seed), data(), tmp_path / name, [], ())
     weights = [(tmp_path / name / "classifier.safetensors").read_bytes() for name in ("first", "second", "other")]
     assert weights[0] == weights[1] != weights[2]
 
@@ -170,7 +170,7 @@ class CutAfter(pl.Callback):
 def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(tmp_path, monkeypatch, cuts, changes):
     monkeypatch.setattr(module, "_CHECKPOINT_EVERY", 3)
     chosen = config(epochs=3, architecture="resnet10t", **changes)
-    whole = train_classifier(chosen, data(), tmp_path / "whole", [], None)
+    whole = train_classifier(chosen, data(), tmp_path / "whole", [], ())
     for cut in cuts:
         with pytest.raises(RuntimeError, match="cut"):
             train_classifier(chosen, data(), tmp_path / "cut", [CutAfter(cut)], None, work=tmp_path / "work")
@@ -225,7 +225,7 @@ def test_the_optimizer_is_the_one_asked_for(tmp_path):
 
     for name, expected in (("adamw", "AdamW"), ("muon", "Muon")):
         watch = Watch()
-        train_classifier(config(epochs=1, optimizer=name), data(), tmp_path / name, [watch], None)
+        train_classifier(config(epochs=1, optimizer=name), data(), tmp_path / name, [watch], ())
         assert watch.optimizer == expected
 
 
@@ -240,7 +240,7 @@ def test_the_weights_that_are_kept_are_the_running_mean(tmp_path):
             self.mean = own.clone() if trainer.global_step == 1 else 0.9 * self.mean + 0.1 * own
 
     average = Average()
-    train_classifier(config(epochs=1, ema_decay=0.9), data(), tmp_path, [average], None)
+    train_classifier(config(epochs=1, ema_decay=0.9), data(), tmp_path, [average], ())
     kept = load_classifier(tmp_path, SPACE).network.head.fc.weight
     torch.testing.assert_close(kept, average.mean)
 
@@ -248,7 +248,7 @@ def test_the_weights_that_are_kept_are_the_running_mean(tmp_path):
 def test_orientations_are_averaged_where_the_label_space_allows_it(tmp_path):
     for symmetry in ("d4", "none"):
         space = dataclasses.replace(SPACE, symmetry=symmetry)
-        train_classifier(config(epochs=1, tta_d4=True), data(space), tmp_path / symmetry, [], None)
+        train_classifier(config(epochs=1, tta_d4=True), data(space), tmp_path / symmetry, [], ())
         assert load_classifier(tmp_path / symmetry, space).spec.tta_d4 == (symmetry == "d4")
 
 
@@ -256,7 +256,7 @@ def test_training_leaves_the_global_generator_of_its_caller_alone(tmp_path):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    train_classifier(config(epochs=1), data(), tmp_path, [], None)
+    train_classifier(config(epochs=1), data(), tmp_path, [], ())
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -271,7 +271,7 @@ def test_it_stops_when_val_gets_no_better(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(module, "agreement", staged)
         patched.setattr(module, "score_classifier", lambda *_: ())
-        train_classifier(config(patience=2, epochs=7), data(), tmp_path, [watch], None)
+        train_classifier(config(patience=2, epochs=7), data(), tmp_path, [watch], ())
     assert watch.scores == pytest.approx([0.5, 0.7, 0.6, 0.6])
     assert json.loads((tmp_path / "classifier.json").read_text())["card"]["best_step"] == 12
 
@@ -280,13 +280,13 @@ def test_a_loss_that_is_not_finite_is_named_with_its_step(tmp_path, monkeypatch)
     losses = iter([torch.tensor(1.0), torch.tensor(1.0), torch.tensor(float("nan"))])
     monkeypatch.setattr(module.functional, "cross_entropy", lambda logits, *_, **__: logits.sum() * 0 + next(losses))
     with pytest.raises(StageError, match="regnetx_002 became nan at step 3; lower its lr"):
-        train_classifier(config(), data(), tmp_path, [], None)
+        train_classifier(config(), data(), tmp_path, [], ())
     assert not list(tmp_path.iterdir())
 
 
 def test_a_bad_architecture_is_refused_before_training(tmp_path):
     with pytest.raises(RequestError, match="no architecture"):
-        train_classifier(config(architecture="resnet1"), data(), tmp_path, [], None)
+        train_classifier(config(architecture="resnet1"), data(), tmp_path, [], ())
 
 
 def batches(seed: int = 0, augmented: bool = True) -> ClassifierBatches:
@@ -314,7 +314,7 @@ def test_images_are_turned_only_where_the_label_space_allows_it(symmetry, turned
     seen = []
     monkeypatch.setattr(module, "_fit", lambda _, fitted, *__: seen.append(fitted.batches.orientations) or exit_early())
     with pytest.raises(KeyboardInterrupt):
-        train_classifier(config(), data(LabelSpace("stripes", SPACE.classes, symmetry)), tmp_path, [], None)
+        train_classifier(config(), data(LabelSpace("stripes", SPACE.classes, symmetry)), tmp_path, [], ())
     assert seen == [turned]
 
 

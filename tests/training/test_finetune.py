@@ -83,7 +83,7 @@ def changed(chosen: FinetuneSettings, **options) -> FinetuneSettings:
 def adapter(folder, base_folder, cache, chosen: FinetuneSettings, *callbacks: pl.Callback) -> dict[str, torch.Tensor]:
     base = load_base(str(base_folder), None, "b", 32, 32)
     folder.mkdir(exist_ok=True)
-    finetune(FinetuneJob(base, cache, DATA, every_other, chosen), folder, folder / "work", list(callbacks), None)
+    finetune(FinetuneJob(base, cache, DATA, every_other, chosen), folder, folder / "work", list(callbacks), ())
     return load_file(folder / "adapter" / "pytorch_lora_weights.safetensors")
 
 

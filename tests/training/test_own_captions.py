@@ -92,7 +92,7 @@ def trained(folder, small_base_folder, cache, text_encoder=False, **objective) -
     )
     base = load_base(str(small_base_folder), None, "b", 32, 32)
     folder.mkdir()
-    finetune(FinetuneJob(base, cache, DATA, lambda *_: [], settings), folder, folder / "work", [], None)
+    finetune(FinetuneJob(base, cache, DATA, lambda *_: [], settings), folder, folder / "work", [], ())
     return load_file(folder / "adapter" / "pytorch_lora_weights.safetensors")
 
 

@@ -54,7 +54,7 @@ def config(**arguments) -> OwnClassifierConfig:
 
 
 def test_it_is_kept_and_loaded_by_the_class_that_the_configuration_names(tmp_path):
-    (scores,) = train_classifier(config(hidden=6), data(), tmp_path, [], None)
+    (scores,) = train_classifier(config(hidden=6), data(), tmp_path, [], ())
     assert scores.n == 20
     loaded = load_classifier(tmp_path, SPACE, TARGET)
     images = to_float(data().split("val").images)
@@ -73,7 +73,7 @@ def test_it_is_kept_and_loaded_by_the_class_that_the_configuration_names(tmp_pat
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
 def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_CHECKPOINT_EVERY", 3)
-    train_classifier(config(), data(), tmp_path / "whole", [], None)
+    train_classifier(config(), data(), tmp_path / "whole", [], ())
     with pytest.raises(RuntimeError, match="cut"):
         train_classifier(config(), data(), tmp_path / "cut", [CutAfter(10)], None, work=tmp_path / "work")
     train_classifier(config(), data(), tmp_path / "cut", [], None, work=tmp_path / "work")
@@ -93,16 +93,16 @@ def test_a_class_that_inherits_from_ours_trains_as_it_says_and_leaves_a_classifi
     averaged = {"width": 0.5, "ema_decay": 0.5}
     chosen = config(_target_=f"{__name__}.Focused", epochs=1, **arguments, **averaged)
     assert chosen.has_arguments_of_ours and not config(hidden=5).has_arguments_of_ours
-    train_classifier(chosen, data(), tmp_path, [], None)
+    train_classifier(chosen, data(), tmp_path, [], ())
     loaded = load_classifier(tmp_path, SPACE)
     assert (loaded.spec.architecture, loaded.spec.width, loaded.spec.space) == ("resnet10t", 0.5, SPACE.name)
 
 
 def test_logits_of_another_number_of_classes_are_told(tmp_path):
     with pytest.raises(StageError, match=r"Plain.forward gave \(20, 5\) for 20 images of 2 classes; it should give a logit for each"):
-        train_classifier(config(answers=5), data(), tmp_path, [], None)
+        train_classifier(config(answers=5), data(), tmp_path, [], ())
 
 
 def test_an_exception_of_its_constructor_is_told_in_one_line(tmp_path):
     with pytest.raises(RequestError, match=f"{TARGET} cannot be made .*hiden"):
-        train_classifier(config(hiden=5), data(), tmp_path, [], None)
+        train_classifier(config(hiden=5), data(), tmp_path, [], ())

@@ -39,7 +39,7 @@ from pathsynth.studies.execution.acceptance import acceptance_rules, format_limi
 from pathsynth.studies.trials.manifest import add_optimizer
 from pathsynth.studies.trials.run_metadata import artifact_card, artifact_names, classifier_card, trial_card
 from pathsynth.studies.trials.state import ADDRESS
-from pathsynth.tracking.loggers import close, online_address, open_logger, require_logger
+from pathsynth.tracking.loggers import close, end_stopped, online_address, open_loggers, require_loggers
 from pathsynth.tracking.media import keep_artifact, show_numbers, use_artifacts
 from pathsynth.training.callbacks import named_callbacks
 from pathsynth.training.classifier import SCORES
@@ -66,7 +66,7 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
     """
     torch.set_float32_matmul_precision("high")
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())
-    require_logger(config.tracking, folder)
+    require_loggers(config.tracking, folder)
     trial = Trial(config, plan, store, folder, progress)
     named_callbacks(config.other_callbacks, has_logger=False)  # a wrong one is told before gate and judge are trained
     if config.sampling:
@@ -77,12 +77,16 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
     if config.lora and any(stage.name == "finetune" for stage in plan.stages):
         check_optimizer(config.optimizer, magnitudes=config.lora.dora, text_encoder=config.lora.text_encoder)
     waiting = list(plan.stages)
-    while waiting:
-        stage = next_stage(waiting, lambda stage: store.busy(stage.name, stage.identity))
-        waiting.remove(stage)
-        progress(stage.name, "reused" if store.find(stage.name, stage.identity) else "building")
-        trial.build(stage)
-    trial.show()
+    try:
+        while waiting:
+            stage = next_stage(waiting, lambda stage: store.busy(stage.name, stage.identity))
+            waiting.remove(stage)
+            progress(stage.name, "reused" if store.find(stage.name, stage.identity) else "building")
+            trial.build(stage)
+        trial.show()
+    except BaseException as error:
+        end_stopped(trial.open_loggers, error)
+        raise
 
 
 def help_to_train(config: RunConfig, plan: Plan, store: StageStore, folder: Path) -> None:
@@ -96,7 +100,7 @@ def help_to_train(config: RunConfig, plan: Plan, store: StageStore, folder: Path
     found = {stage.name: store.find(stage.name, stage.identity) for stage in plan.stages}
     trial = Trial(config, plan, store, folder, lambda *_: None, {name: place for name, place in found.items() if place})
     work = trial.work("finetune")
-    finetune(finetune_job(trial), work, work, named_callbacks(config.other_callbacks, has_logger=False), None)
+    finetune(finetune_job(trial), work, work, named_callbacks(config.other_callbacks, has_logger=False), ())
 
 
 @dataclass
@@ -109,7 +113,7 @@ class Trial:
     folder: Path
     progress: Progress
     built: dict[str, Path] = field(default_factory=dict)
-    trained: dict[str, Logger] = field(default_factory=dict)
+    trained: dict[str, list[Logger]] = field(default_factory=dict)
     """The open runs of classifiers that were trained here and are not in their place yet."""
     built_here: set[str] = field(default_factory=set)
     """Stages that this process built; others were found. The trial's logger saw the curves of a fine-tune that was trained here."""
@@ -135,8 +139,8 @@ class Trial:
         """Log what a finished stage made as an artifact: a classifier by its own run (if it was trained here), else by the trial's."""
         card = artifact_card(stage, self.built[stage.name])
         if card and trains_classifier(stage.name):
-            own = self.trained.pop(stage.name, None)
-            keep_artifact([own] if own else [], card)
+            own = self.trained.pop(stage.name, [])
+            keep_artifact(own, card)
             close(own)
         elif card:
             keep_artifact(self.loggers, card)
@@ -169,27 +173,27 @@ class Trial:
         return Gate(classifier, rules, sampling.deterministic)
 
     @cached_property
-    def logger(self) -> Logger | None:
-        """The trial's own run; it begins when the classifiers are there, and is told that it uses them."""
-        logger = open_logger(self.config.tracking, self.folder, trial_card(self.config, self.plan, self.folder.name))
-        if logger:
-            use_artifacts([logger], artifact_names({s.name: s.identity for s in self.plan.stages if trains_classifier(s.name)}))
-        address = online_address(logger)
+    def loggers(self) -> list[Logger]:
+        """The trial's own run in each tracker; it begins when the classifiers are there, and is told that it uses them."""
+        loggers = open_loggers(self.config.tracking, self.folder, trial_card(self.config, self.plan, self.folder.name))
+        use_artifacts(loggers, artifact_names({s.name: s.identity for s in self.plan.stages if trains_classifier(s.name)}))
+        address = online_address(loggers)
         if address:
             write_text(self.folder / ADDRESS, f"{address}\n")
-        return logger
+        return loggers
 
     @property
-    def loggers(self) -> list[Logger]:
-        return [self.logger] if self.logger else []
+    def open_loggers(self) -> list[Logger]:
+        """The loggers of all runs that have begun and not ended."""
+        return [*self.__dict__.get("loggers", []), *(logger for runs in self.trained.values() for logger in runs)]
 
-    def classifier_run(self, role: str, config: AnyClassifier) -> Logger | None:
-        """Open the run that a classifier has of its own in a tracker, or go on with it."""
-        return open_logger(self.config.tracking, self.folder, classifier_card(self.config, self.stage(role), config))
+    def classifier_runs(self, role: str, config: AnyClassifier) -> list[Logger]:
+        """Open the run that a classifier has of its own in each tracker, or go on with it."""
+        return open_loggers(self.config.tracking, self.folder, classifier_card(self.config, self.stage(role), config))
 
-    def keep_open(self, role: str, run: Logger) -> None:
-        """Leave a classifier's run open until what it trained is in its place, and can be logged as an artifact."""
-        self.trained[role] = run
+    def keep_open(self, role: str, runs: list[Logger]) -> None:
+        """Leave a classifier's runs open until what it trained is in its place, and can be logged as an artifact."""
+        self.trained[role] = runs
 
     def work(self, name: str) -> Path:
         """Where an unfinished stage of this trial keeps what it goes on from."""
@@ -265,7 +269,7 @@ class Trial:
         elif "pretrain" in self.built:
             show_numbers(self.loggers, read_result(self.built["pretrain"] / "result.json").metrics)
         if "classifier" not in self.built:
-            close(self.logger)
+            close(self.loggers)
 
 
 def _show_some(names: Sequence[str], source: Path, target: Path) -> None:

@@ -32,7 +32,7 @@ def repeat(folder: Path, into: Path | None) -> tuple[Path, TrialState]:
         raise RequestError(f"{folder} is {before.state}; run it to its end first, for there is nothing to compare with yet")
     _check_inputs(manifest)
     into = _new_folder(into or folder / f"rerun-{datetime.now():%Y-%m-%d_%H-%M-%S}")
-    changed = {"multirun": str(into), "tracking": TrackingConfig(name="none")}
+    changed = {"multirun": str(into), "tracking": TrackingConfig()}
     again = Manifest(manifest.name, manifest.config.model_copy(update=changed), manifest.plan, manifest.overrides)
     place = into / manifest.config.study.name / folder.absolute().name
     return place, _carried_out(again, place, before.threads or manifest.config.trainer.threads)

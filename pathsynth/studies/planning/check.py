@@ -19,6 +19,7 @@ from pathsynth.studies.planning.preflight import planned
 from pathsynth.studies.planning.prompt_check import word_notes
 from pathsynth.studies.planning.workers import trials_at_once
 from pathsynth.studies.trials.state import DONE, FAILED, TrialState
+from pathsynth.tracking.mlflow_sender import require_mlflow
 
 _OF_TRAINING = ("gate", "lora", "optimizer", "schedule", "finetune", "objective", "trainer", "callbacks", "seed")
 
@@ -44,6 +45,8 @@ def check(config: DictConfig, overrides: Iterable[str]) -> Checked:
     with hydra_node_of(config):
         settings = from_hydra(without_hydra(config))
         _refuse_inline(settings)
+    if settings.tracking.mlflow:
+        require_mlflow()
     _refuse_idle(settings, overrides)
     try:
         made = planned(settings)

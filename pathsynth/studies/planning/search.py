@@ -7,6 +7,7 @@ was killed and started again proposes what it would have proposed. No torch (but
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 import optuna
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.utils import instantiate
+from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -28,6 +30,8 @@ from pathsynth.ledger.records import read_metrics
 from pathsynth.studies.trials.stopping import raise_if_asked
 from pathsynth.training.pruning import SearchedTrial, build_pruner, journal_of, open_storage
 
+ARTIFACTS = "search.artifacts"
+"""The folder of a study that holds the sheets of its trials, for optuna-dashboard."""
 _SEED = "seed"
 _FOLDER, _REASON = "folder", "reason"
 """Attributes of an Optuna trial: the last folder of its trials, and why it failed or was pruned."""
@@ -248,6 +252,7 @@ class Search:
             self._constrain(proposal, folders)
         except RequestError as error:
             return self.tell_failed(proposal, str(error))
+        self._show(proposal, folders)
         self._study.tell(proposal.number, values, skip_if_finished=True)
         scores = ", ".join(f"{name} {value:.3f}" for name, value in zip(self._config.objectives, values, strict=True))
         return f"search trial {proposal.number}: {scores}"
@@ -333,6 +338,21 @@ class Search:
         for name, bound in self._config.constraints.items():
             if name not in trial.constraints:
                 trial.set_constraint(name, _mean(folders, name) - bound)
+
+    def _show(self, proposal: Proposal, folders: Sequence[Path]) -> None:
+        """Keep the sheets of a proposal's trials as artifacts, for optuna-dashboard; each once, though a kill may come between."""
+        if self._frozen(proposal.number).state.is_finished():
+            return
+        trial = self._trial(proposal.number)
+        known = Counter(kept.filename for kept in get_all_artifact_meta(trial))
+        sheets = [sheet for folder in folders for sheet in (folder / "sheet.png", *sorted((folder / "grids").glob("*.png")))]
+        place = self._folder / ARTIFACTS
+        place.mkdir(exist_ok=True)
+        store = FileSystemArtifactStore(str(place))
+        for sheet in sheets:
+            known[sheet.name] -= 1
+            if known[sheet.name] < 0 and sheet.is_file():
+                upload_artifact(artifact_store=store, file_path=str(sheet), study_or_trial=trial)
 
     def _set(self, proposal: Proposal, key: str, value: str) -> None:
         if not self._frozen(proposal.number).state.is_finished():

@@ -12,7 +12,7 @@ from pathsynth.ledger.records import Metric, format_score
 from pathsynth.studies.trials.outcomes import Outcome, read_outcomes
 from pathsynth.studies.trials.state import DONE, INTERRUPTED, PRUNED, RUNNING, read_state, write_state
 from pathsynth.studies.trials.trial_table import RESULT, TrialRow, print_rows, trial_row
-from pathsynth.tracking.syncing import sync_hint
+from pathsynth.tracking.syncing import send_hint, sync_hint
 
 _PATIENCE_SECONDS = 20.0
 _REFUSED = "refused"
@@ -36,8 +36,8 @@ def close(outcomes_folder: Path, interrupted: bool) -> int:
         print_rows(rows)
     if interrupted:
         _tell_left([outcome.folder for outcome in outcomes if outcome.folder and not outcome.own])
-    hint = sync_hint(outcome.folder for outcome in outcomes if outcome.folder)
-    if hint:
+    folders = [outcome.folder for outcome in outcomes if outcome.folder]
+    for hint in filter(None, (sync_hint(folders), send_hint(folders))):
         print(hint)
     if interrupted:
         return EXIT_INTERRUPTED

@@ -1,0 +1,293 @@
+"""Sends outboxes to an MLflow server or database, at once or later. No torch; MLflow is loaded when there is something to send."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
+
+from pathsynth.ledger.errors import RequestError
+from pathsynth.tracking.outbox import Artifact, Described, Measured, Outbox, Picture, Record, Status, milliseconds
+from pathsynth.tracking.reachability import answers
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+IDENTITY = "pathsynth.identity"
+"""The tag that a run is found by."""
+_MOST_METRICS, _MOST_PARAMS, _MOST_TAGS = 1000, 100, 100
+_LONGEST_PARAM, _LONGEST_TAG = 6000, 5000
+_ANSWER_SECONDS, _PATIENCE_SECONDS = 4.0, 120.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0
+_REFUSED = ("INVALID_PARAMETER_VALUE", "PARAMETER_VALUE_TOO_LONG")
+"""What MLflow says of a record that it would never take."""
+_log = logging.getLogger(__name__)
+
+
+class NotSent(Exception):
+    """MLflow did not take records; they wait."""
+
+
+def address_of(uri: str | None, studies: Path) -> str:
+    """Where records go: what the settings name, else the environment, else a file in the folder of all studies."""
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(studies / 'mlflow.db').absolute()}"
+
+
+def shown_address(uri: str) -> str:
+    """An address without the password that it may hold."""
+    parts = urlsplit(uri)
+    return uri.replace(f"{parts.username or ''}:{parts.password}@", "") if parts.password else uri
+
+
+def is_web(uri: str) -> bool:
+    """Whether an address is that of a server that speaks HTTP."""
+    return urlsplit(uri).scheme in ("http", "https")
+
+
+def require_mlflow() -> None:
+    """Refuse to track with MLflow where it is not installed.
+
+    Raises:
+        RequestError: it cannot be loaded.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("mlflow") is None:
+        raise RequestError("tracking=mlflow needs MLflow; install it: pip install 'pathsynth[mlflow]'")
+
+
+@dataclass
+class Sender:
+    """Sends what waits in an outbox, in its order; ``steps`` counts all that came of it."""
+
+    outbox: Outbox
+    steps: int = 0
+    _answered: bool = False
+
+    def send(self) -> None:
+        """Send all that waits, unless another process is at it.
+
+        Raises:
+            NotSent: the server does not answer, or refuses for a reason that may pass; the rest waits.
+        """
+        with self.outbox.for_one_sender() as mine:
+            for group in _groups(self.outbox.read(self.outbox.sent)) if mine else ():
+                self._send(group)
+
+    @property
+    def address(self) -> str:
+        return address_of(self.outbox.head.uri, self.outbox.studies)
+
+    def _send(self, group: Sequence[tuple[Record, int]]) -> None:
+        if not self._answered:
+            self._require_answer()  # asked before MLflow is loaded, for that takes seconds
+        import requests
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            self._log([record for record, _ in group])
+        except (MlflowException, requests.RequestException, SQLAlchemyError, ConnectionError, TimeoutError) as error:
+            if getattr(error, "error_code", "") not in _REFUSED:
+                self._answered = False
+                self._require_answer()
+                raise NotSent(_line(error)) from error
+            _log.warning("MLflow refuses a record, which is left out: %s", _line(error))
+        self._answered = True
+        last, place = group[-1]
+        self.outbox.note_sent(place, getattr(last, "source", ""))
+        self.steps += 1
+
+    def _log(self, records: Sequence[Record]) -> None:
+        """Records of which all but one alone are measurements."""
+        first = records[0]
+        if isinstance(first, Measured):
+            self._measure([record for record in records if isinstance(record, Measured)])
+        elif isinstance(first, Described):
+            self._describe(first)
+        elif isinstance(first, Status):
+            ended = None if first.status == "RUNNING" else first.time
+            self._client.set_terminated(self.run_id, first.status, ended) if ended else self._client.update_run(self.run_id, first.status)
+        elif not Path(first.source).is_file():
+            _log.warning("%s is gone and is not sent to MLflow", first.source)
+        elif isinstance(first, Picture):
+            import PIL.Image
+
+            with PIL.Image.open(first.source) as image:
+                self._client.log_image(self.run_id, image, key=first.key, step=first.step, timestamp=first.time, synchronous=True)
+        else:
+            self._keep(first)
+
+    def _measure(self, records: Sequence[Measured]) -> None:
+        from mlflow.entities import Metric
+
+        metrics = [Metric(key, value, r.time, r.step) for r in records for key, value in r.values.items()]
+        for some in _parts(metrics, _MOST_METRICS):
+            self._client.log_batch(self.run_id, metrics=some, synchronous=True)
+
+    def _describe(self, record: Described) -> None:
+        """MLflow refuses a setting that changes; of one that may, as of the threads of a trial that goes on elsewhere, the first stays."""
+        from mlflow.entities import Param, RunTag
+
+        known = self._client.get_run(self.run_id).data.params
+        params = [Param(key, value[:_LONGEST_PARAM]) for key, value in record.params.items() if key not in known]
+        for some in _parts(params, _MOST_PARAMS):
+            self._client.log_batch(self.run_id, params=some, synchronous=True)
+        for some_tags in _parts([RunTag(key, value[:_LONGEST_TAG]) for key, value in record.tags.items()], _MOST_TAGS):
+            self._client.log_batch(self.run_id, tags=some_tags, synchronous=True)
+
+    def _keep(self, artifact: Artifact) -> None:
+        source, (folder, _, name) = Path(artifact.source), artifact.path.rpartition("/")
+        if source.name != name:
+            raise ValueError(f"{artifact.source} cannot be sent as {artifact.path}: MLflow keeps the names of files")
+        self._client.log_artifact(self.run_id, str(source), folder or None)
+        if artifact.table:
+            tag = "mlflow.loggedArtifacts"
+            tables = json.loads(self._client.get_run(self.run_id).data.tags.get(tag, "[]"))
+            entry = {"path": artifact.path, "type": "table"}
+            if entry not in tables:
+                self._client.set_tag(self.run_id, tag, json.dumps([*tables, entry]))
+
+    def _require_answer(self) -> None:
+        if is_web(self.address) and not answers(self.address, _ANSWER_SECONDS):
+            raise NotSent(f"no answer within {_ANSWER_SECONDS:.0f} s")
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        """MLflow asks a server that is gone for minutes, unless it is told otherwise; it sends nothing of its own here."""
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOL_PRE_PING", "true")
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        from mlflow import MlflowClient
+
+        self.steps += 1
+        return MlflowClient(self.address)
+
+    @cached_property
+    def run_id(self) -> str:
+        """The run of this identity in its experiment; both are made where they are not there."""
+        head = self.outbox.head
+        experiment = self._experiment(head.experiment)
+        found = self._client.search_runs([experiment], f"tags.`{IDENTITY}` = '{head.identity}'", max_results=1)
+        if found:
+            return str(found[0].info.run_id)
+        tags = {IDENTITY: head.identity, **head.tags}
+        self.steps += 1
+        return str(self._client.create_run(experiment, milliseconds(), tags, head.name).info.run_id)
+
+    def _experiment(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        known = self._client.get_experiment_by_name(name)
+        if known is None:
+            try:
+                return str(self._client.create_experiment(name, self._artifact_place()))
+            except MlflowException as error:
+                known = self._client.get_experiment_by_name(name)  # another trial of the study may have made it just now
+                if known is None:
+                    raise error
+        if known.lifecycle_stage == "deleted":
+            raise NotSent(f"the experiment {name} is deleted there; restore it, or give the study another name")
+        return str(known.experiment_id)
+
+    def _artifact_place(self) -> str | None:
+        """A server knows where it keeps files; those of a SQLite file lie beside it, those of another database beside the studies."""
+        if is_web(self.address):
+            return None
+        parts = urlsplit(self.address)
+        database = Path(parts.path[1:]) if parts.scheme == "sqlite" else self.outbox.studies / "mlflow.db"
+        return str(database.absolute().with_suffix(".artifacts"))
+
+
+class BackgroundSender:
+    """A thread that sends an outbox while a trial goes on; one line, once for each address, tells that it cannot."""
+
+    _unanswered: ClassVar[set[str]] = set()
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+        self._wake, self._ending = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something waits."""
+        self._wake.set()
+
+    def end(self, patience: float = _PATIENCE_SECONDS) -> None:
+        """Send what is left, as long as the server takes it and no more than ``patience`` seconds pass without anything coming of it."""
+        self._ending.set()
+        self._wake.set()
+        steps = -1
+        while self._thread.is_alive() and steps != self._sender.steps:
+            steps = self._sender.steps
+            self._thread.join(patience)
+
+    def _work(self) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            last = self._ending.is_set()
+            try:
+                self._sender.send()
+                pause = _FIRST_PAUSE
+            except NotSent as error:
+                self._tell(str(error))
+                self._wake.set()
+                if not last:
+                    self._ending.wait(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE)
+            except Exception as error:  # a thread of a tracker ends no trial
+                _log.warning("records for MLflow wait", exc_info=error)
+                self._tell(_line(error))
+                return
+            if last:
+                return
+
+    def _tell(self, reason: str) -> None:
+        address = shown_address(self._sender.address)
+        if address not in self._unanswered:
+            self._unanswered.add(address)
+            remedy = "its MLflow records are kept beside the trial; they are sent when it answers, or later by pathsynth send"
+            print(f"{address}: {reason}; {remedy}", flush=True)
+
+
+def _groups(records: Iterator[tuple[Record, int]]) -> Iterator[list[tuple[Record, int]]]:
+    """Measurements that follow one another go together, up to what MLflow takes at once; any other record goes alone."""
+    group: list[tuple[Record, int]] = []
+    values = 0
+    for record, place in records:
+        size = len(record.values) if isinstance(record, Measured) else 0
+        if group and (not size or values + size > _MOST_METRICS):
+            yield group
+            group, values = [], 0
+        group.append((record, place))
+        values += size
+        if not size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _parts(items: Sequence[Any], most: int) -> Iterator[Sequence[Any]]:
+    yield from (items[start : start + most] for start in range(0, len(items), most))
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def text_of(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Settings as MLflow keeps them, as text."""
+    return {key: str(value) for key, value in settings.items()}

@@ -1,0 +1,191 @@
+"""Runs in a real MLflow server on this machine: what a team sees, and what is left after the server was away."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pathsynth.__main__ import dispatch
+from pathsynth.config import TrackingConfig
+from pathsynth.tracking.loggers import GLOBAL_STEP, VALIDATION_STEP, close, open_loggers
+from pathsynth.tracking.media import ArtifactCard, keep_artifact, show_confusion, show_numbers, show_pictures, use_artifacts
+from pathsynth.tracking.outbox import outboxes
+from tests.tracking.mlflow_server import MlflowServer, has_postgresql, mlflow_server, postgresql
+from tests.tracking.test_loggers import CARD, DATA, NUMBERS
+
+pytestmark = pytest.mark.slow
+STORES = [
+    "sqlite",
+    pytest.param(
+        "postgresql", marks=pytest.mark.skipif(not has_postgresql(), reason="needs root and PostgreSQL: apt-get install postgresql")
+    ),
+]
+
+
+@pytest.fixture(scope="module", params=STORES)
+def server(request, tmp_path_factory) -> Iterator[MlflowServer]:
+    folder = tmp_path_factory.mktemp("mlflow")
+    if request.param == "sqlite":
+        with mlflow_server(folder, f"sqlite:///{folder}/server.db") as one:
+            yield one
+    else:
+        pytest.importorskip("psycopg2", reason="MLflow reaches PostgreSQL by psycopg2: pip install psycopg2-binary")
+        with postgresql(folder / "postgresql") as store, mlflow_server(folder, store) as one:
+            yield one
+
+
+def tracking(server: MlflowServer) -> TrackingConfig:
+    return TrackingConfig(trackers={"mlflow": True}, uri=server.address)
+
+
+def runs_of(address: str, experiment: str) -> list:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(address)
+    return list(client.search_runs([client.get_experiment_by_name(experiment).experiment_id]))
+
+
+def curve(address: str, run, name: str) -> list[tuple[int, float]]:
+    from mlflow import MlflowClient
+
+    return sorted((m.step, m.value) for m in MlflowClient(address).get_metric_history(run.info.run_id, name))
+
+
+def test_a_run_has_settings_curves_pictures_tables_and_artifacts(server, tmp_path):
+    from mlflow import MlflowClient
+
+    kept = tmp_path / "stage"
+    (kept / "adapter").mkdir(parents=True)
+    (kept / "adapter" / "w.safetensors").write_bytes(b"weights")
+    Image.new("RGB", (32, 32), "red").save(tmp_path / "sheet.png")
+    confusion = np.zeros((9, 9), dtype=int)
+    confusion[0, 0], confusion[3, 8] = 4, 2
+    card = replace(CARD, group="shown")
+    loggers = open_loggers(tracking(server), tmp_path / "multirun" / "shown" / "a", card)
+    for step in range(5):
+        loggers[0].log_metrics({"finetune/loss": 1 / (step + 1), GLOBAL_STEP: step}, step)
+    for step, score in ((10, 0.75), (20, 0.5)):
+        loggers[0].log_metrics({"validation/macro_f1": score, VALIDATION_STEP: step}, step)
+        show_pictures(loggers, {"validation/first_attempts": tmp_path / "sheet.png"}, step)
+    show_numbers(loggers, NUMBERS)
+    show_confusion(loggers, "confusion/judge", "t", confusion, DATA.space)
+    keep_artifact(loggers, ArtifactCard("adapter", "adapter-ab", kept, ("adapter",), {"made_from": ["gate-0123"]}))
+    use_artifacts(loggers, ["gate-0123"])
+    close(loggers)
+    (tmp_path / "sheet.png").unlink()
+
+    (run,) = runs_of(server.address, "shown")
+    assert (run.info.run_name, run.info.status) == (CARD.name, "FINISHED")
+    assert run.data.params == {key: str(value) for key, value in CARD.config.items()}
+    told = {key: run.data.tags[key] for key in ("pathsynth.identity", "job_type", "phantom", "made_from")}
+    assert told == {"pathsynth.identity": CARD.identity, "job_type": "finetune", "phantom": "", "made_from": "gate-0123"}
+    assert curve(server.address, run, "finetune/loss") == [(step, 1 / (step + 1)) for step in range(5)]
+    assert curve(server.address, run, "validation/macro_f1") == [(10, 0.75), (20, 0.5)]
+    assert run.data.metrics["validation/macro_f1/best"] == 0.75, "the best validation, not the last"
+    assert GLOBAL_STEP not in run.data.metrics and VALIDATION_STEP not in run.data.metrics
+    ends = ("macro_f1", "macro_f1/low", "kid")
+    assert [run.data.metrics[f"generated/before_filtering/gate/{end}"] for end in ends] == [0.5, 0.4, 0.1]
+
+    client = MlflowClient(server.address)
+    pictures = [a.path for a in client.list_artifacts(run.info.run_id, "images") if a.path.endswith(".png")]
+    steps = Counter(path.split("+step+")[0].removeprefix("images/") for path in pictures)
+    assert steps == {"validation~first_attempts": 2, "confusion~judge": 1}
+    table = client.load_table(run.info.experiment_id, "result.json", [run.info.run_id])
+    assert list(table["value"]) == [m.value for m in NUMBERS]
+    counts = client.load_table(run.info.experiment_id, "confusion/judge.json", [run.info.run_id])
+    assert counts.iloc[3, 9] == 2 and counts.iloc[0, 1] == 4 and counts.shape == (9, 10)
+    local = client.download_artifacts(run.info.run_id, "adapter-ab/adapter/w.safetensors", str(tmp_path))
+    with open(local, "rb") as weights:
+        assert weights.read() == b"weights"
+
+
+def test_a_run_that_goes_on_is_the_same_run_and_tells_nothing_twice(server, tmp_path):
+    card = replace(CARD, group="goes-on")
+    trial = tmp_path / "multirun" / "goes-on" / "a"
+    for first, last in ((0, 6), (4, 10)):
+        loggers = open_loggers(tracking(server), trial, replace(card, config={**card.config, "trainer.threads": first}))
+        for step in range(first, last):
+            loggers[0].log_metrics({"finetune/loss": 1 / (step + 1)}, step)
+        close(loggers, failed=first == 0)
+    (run,) = runs_of(server.address, "goes-on")
+    assert run.info.status == "FINISHED"
+    assert run.data.params["trainer.threads"] == "0", "MLflow keeps a setting as it was first told"
+    assert curve(server.address, run, "finetune/loss") == [(step, 1 / (step + 1)) for step in range(10)]
+
+
+def test_a_server_that_is_away_for_a_while_costs_nothing(server, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (32, 32), "red").save(tmp_path / "sheet.png")
+    card = replace(CARD, group="away")
+    loggers = open_loggers(tracking(server), tmp_path / "multirun" / "away" / "a", card)
+    loggers[0].log_metrics({"finetune/loss": 1.0}, 0)
+    deadline = time.monotonic() + 120
+    (outbox,) = outboxes(tmp_path / "multirun")
+    while outbox.waits:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    server.stop()
+    try:
+        loggers[0].log_metrics({"finetune/loss": 0.5}, 1)
+        show_pictures(loggers, {"validation/first_attempts": tmp_path / "sheet.png"}, 1)
+        while f"{server.address}: no answer" not in capfd.readouterr().out:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        gone = open_loggers(tracking(server), tmp_path / "multirun" / "away" / "b", replace(card, identity="ba9876543210", name="b"))
+        gone[0].log_metrics({"finetune/loss": 0.25}, 0)
+        close(gone)
+        assert [o.waits for o in outboxes(tmp_path / "multirun")] == [True, True]
+    finally:
+        server.start()
+    loggers[0].log_metrics({"finetune/loss": 0.125}, 2)
+    close(loggers)
+    assert dispatch(["send"]) == 0
+    assert "sent 1 of 1 runs" in capfd.readouterr().out
+    runs = {run.info.run_name: run for run in runs_of(server.address, "away")}
+    assert {name: run.info.status for name, run in runs.items()} == {CARD.name: "FINISHED", "b": "FINISHED"}
+    assert curve(server.address, runs[CARD.name], "finetune/loss") == [(0, 1.0), (1, 0.5), (2, 0.125)]
+    assert curve(server.address, runs["b"], "finetune/loss") == [(0, 0.25)]
+    assert runs[CARD.name].data.tags["mlflow.loggedImages"] == "True"
+
+
+WORKER = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from pathsynth.config import TrackingConfig
+from pathsynth.tracking.loggers import RunCard, close, open_loggers
+
+trial, uri = Path(sys.argv[1]), sys.argv[2] or None
+card = RunCard(trial.name, trial.name, trial.parent.name, "finetune", (), {"lora.rank": 2})
+loggers = open_loggers(TrackingConfig(trackers={"mlflow": True}, uri=uri), trial, card)
+for step in range(300):
+    loggers[0].log_metrics({"finetune/loss": step / 300, "grad": 1.0}, step)
+close(loggers)
+"""
+
+
+@pytest.mark.parametrize("place", ["server", "file"])
+def test_two_workers_write_at_once(server, place, tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if place == "file" and not server.store.startswith("sqlite"):
+        pytest.skip("the file beside the studies has nothing to do with the server")
+    uri = server.address if place == "server" else ""
+    trials = [tmp_path / "multirun" / "pair" / name for name in ("a", "b")]
+    workers = [subprocess.Popen([sys.executable, "-c", WORKER, str(trial), uri], stdout=subprocess.PIPE, text=True) for trial in trials]
+    told = [worker.communicate(timeout=280)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0]
+    assert told == ["", ""]
+    address = uri or f"sqlite:///{tmp_path}/multirun/mlflow.db"
+    runs = runs_of(address, "pair")
+    assert sorted(run.info.run_name for run in runs) == ["a", "b"]
+    for run in runs:
+        assert run.info.status == "FINISHED"
+        assert curve(address, run, "finetune/loss") == [(step, step / 300) for step in range(300)]
