@@ -33,6 +33,7 @@ class OptunaSweeper(TrialSweeper):
         from pathsynth.config import StudyConfig
         from pathsynth.config.search import search_config
         from pathsynth.studies.planning.check import check
+        from pathsynth.studies.planning.composed import ComposedJobs
         from pathsynth.studies.planning.search import Search, parse_space, refuse_idle_pruner
         from pathsynth.studies.planning.sweep_plan import check_jobs
         from pathsynth.studies.planning.swept_values import check_swept_values
@@ -41,6 +42,7 @@ class OptunaSweeper(TrialSweeper):
         assert self.config is not None and self.hydra_context is not None
         self._check_launcher()
         config = search_config(self._settings)
+        self.hydra_context.config_loader = ComposedJobs(self.hydra_context.config_loader)  # the launcher's, too
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         check_swept_values(overrides)
@@ -95,6 +97,8 @@ class OptunaSweeper(TrialSweeper):
 
         places = range(len(self._made), len(self._made) + len(jobs))
         self._made += jobs
+        for job in jobs:
+            self._composed(job)  # here, where the files are as they were read first; a worker may be sent what was composed only
         for place, proposal in zip(places, proposals, strict=True):
             write_searched(place, search.searched(proposal, turn))
         self._launched(self._made, places)

@@ -14,6 +14,7 @@ from rich.text import Text
 from pathsynth.commands.interrupt import ctrl_c
 from pathsynth.ledger.errors import RequestError
 from pathsynth.studies.trials.eta import progress_by_study, status_record
+from pathsynth.studies.trials.state import OPEN
 from pathsynth.studies.trials.trial_table import TrialRow, most_urgent, print_rows, table_of, trial_folders, trial_row
 from pathsynth.studies.trials.variants import variants
 
@@ -50,14 +51,14 @@ def _print(folder: Path) -> None:
         print(f"no trials in {folder}")
         return
     print_rows(rows)
-    for line in (*_lines(rows), *_verdict_lines(trials, rows), *variants(trials)):
+    for line in (*_lines(trials, rows), *_verdict_lines(trials, rows), *variants(trials)):
         print(line)
 
 
 def _record(folder: Path) -> dict[str, Any]:
     trials = trial_folders(folder)
     rows = [trial_row(trial) for trial in trials]
-    record, verdicts = status_record(trials, rows), _verdicts(trials, rows)
+    record, verdicts = status_record(trials, rows, _planned(trials, rows)), _verdicts(trials, rows)
     return {**record, "studies": {study: {**told, "verdict": verdicts.get(study)} for study, told in record["studies"].items()}}
 
 
@@ -82,9 +83,18 @@ def _verdict_lines(trials: Sequence[Path], rows: Sequence[TrialRow]) -> list[str
     return [f"{study}: {told}" if several else told for study, told in _verdicts(trials, rows).items()]
 
 
-def _lines(rows: Sequence[TrialRow]) -> list[str]:
+def _planned(trials: Sequence[Path], rows: Sequence[TrialRow]) -> list[float | None]:
+    """How long each open trial still takes by its plan."""
+    if not any(row.state in OPEN for row in rows):
+        return [None] * len(rows)
+    from pathsynth.studies.planning.estimate import seconds_left  # loads what plans are made of
+
+    return seconds_left(trials, rows)
+
+
+def _lines(trials: Sequence[Path], rows: Sequence[TrialRow]) -> list[str]:
     """How far each study is, in a line; it has its name where there are several."""
-    found = progress_by_study(rows)
+    found = progress_by_study(rows, _planned(trials, rows))
     return [f"{study}: {told}" if len(found) > 1 else str(told) for study, told in found.items()]
 
 
@@ -100,7 +110,7 @@ def _watch(folder: Path) -> None:
 def _view(trials: Sequence[Path], height: int) -> Group:
     """What fits on a screen of that height: first the trials that something happens to, and every study's lines."""
     rows = [trial_row(trial) for trial in trials]
-    lines = [*_lines(rows), *_verdict_lines(trials, rows)]
+    lines = [*_lines(trials, rows), *_verdict_lines(trials, rows)]
     shown = most_urgent(rows, max(3, height - len(lines) - 3))
     more = [f"… and {len(rows) - len(shown)} more trials"] if len(shown) < len(rows) else []
     return Group(table_of(shown), *map(Text, [*more, *lines]))

@@ -11,6 +11,7 @@ from pathlib import Path
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import format_score
 from pathsynth.ledger.stages import STAGES, StageStore
+from pathsynth.studies.planning.estimate import seconds_left
 from pathsynth.studies.trials.eta import study_progress
 from pathsynth.studies.trials.manifest import manifest_of
 from pathsynth.studies.trials.state import DONE, RUNNING
@@ -58,7 +59,7 @@ def watched(folder: Path) -> list[WatchedStudy]:
 
 def _study(folder: Path, trials: Sequence[Path]) -> WatchedStudy:
     rows = tuple(trial_row(trial) for trial in trials)
-    return WatchedStudy(folder.name, folder, tuple(trials), rows, str(study_progress(rows)))
+    return WatchedStudy(folder.name, folder, tuple(trials), rows, str(study_progress(rows, seconds_left(trials, rows))))
 
 
 def study_named(folder: Path, name: str) -> WatchedStudy:

@@ -14,6 +14,7 @@ PRIVATE = {
     "pathsynth/commands/faults.py": {"hydra", "utils"},
     "pathsynth/commands/launch.py": {"hydra", "utils"},
     "pathsynth/studies/execution/ray_worker.py": {"callbacks"},
+    "pathsynth/studies/planning/composed.py": {"config_loader_impl", "config_repository"},
 }
 
 

@@ -251,3 +251,20 @@ def test_a_dry_run_of_a_search_starts_nothing(pathsynth):
     assert ended.code == 0, ended.err
     assert "search over lora.rank (2, 4); 20 trials at most; nothing was started" in ended.out
     assert "multirun" not in pathsynth.files()
+
+
+@pytest.mark.parametrize("edited", ["lr: 7e-3\n_target_: torch.optim.AdamW\n", "lr: [", None], ids=["edited", "broken", "removed"])
+def test_a_file_edited_while_a_search_runs_changes_none_of_its_trials(pathsynth, edited):
+    own = pathsynth.folder / "conf" / "optimizer" / "mine.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("lr: 1e-3\n_target_: torch.optim.AdamW\n")
+    pathsynth.told = {str(rank): {"finetune": "gate"} for rank in range(1, 41)}
+    arguments = ["run", "--config-dir", "conf", f"base.path={pathsynth.base}", "tracking=none", "optimizer=mine"]
+    process = pathsynth.start(*arguments, *SEARCH, "lora.rank=int(interval(1,40))", "hydra.sweeper.n_trials=3")
+    pathsynth.wait_for("finetune ")
+    own.write_text(edited) if edited else own.unlink()
+    (pathsynth.folder / "open").touch()
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, out + err
+    trials = [json.loads(path.read_text()) for path in (pathsynth.folder / "multirun" / "runs").glob("*/manifest.json")]
+    assert [trial["config"]["optimizer"]["lr"] for trial in trials] == [1e-3] * 3

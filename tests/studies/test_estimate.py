@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from pathsynth.stages.stage import StagePlan
-from pathsynth.studies.planning.estimate import estimate, work
+from pathsynth.studies.planning.estimate import estimate, seconds_left, work
+from pathsynth.studies.trials.state import TrialState
+from pathsynth.studies.trials.trial_table import TrialRow
 
 SAMPLING = {"steps": 10, "guidance": 2.0, "attempts": 4, "request": {"stream": "eval", "n": 10}}
 TRAINING = {"max_steps": 100, "batch_size": 8, "accumulate": 1}
@@ -75,3 +77,33 @@ def test_shared_and_finished_stages_count_once_or_not_at_all(tmp_path):
     told = estimate(tmp_path, [done, other, other])
     assert told.seconds == pytest.approx(10)
     assert str(told.shared_among(2)) == "about 5 s"
+
+
+def trial(multirun: Path, name: str, *stages: StagePlan) -> Path:
+    folder = multirun / "study" / name
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps({"plan": {"stages": [vars(one) for one in stages]}}))
+    return folder
+
+
+def row(state: str, stage: str = "", **came) -> TrialRow:
+    return TrialRow("study", "", state, stage, None, "", TrialState(state, **came))
+
+
+def test_open_trials_need_what_is_left_of_their_plans(tmp_path):
+    """Here one of six thousand steps, one of two hundred that has a rate, and a gate that both need."""
+    store = tmp_path / ".stages"
+    finish(store, stage("finetune", TRAINING, "old", base="b"), 60)
+    finish(store, stage("gate", {"epochs": 2, "architecture": "resnet18"}, "old", data="d"), 10)
+    gate = stage("gate", {"epochs": 4, "architecture": "resnet18"}, data="d")
+    long, short = (stage("finetune", {**TRAINING, "max_steps": steps}, str(steps), base="b") for steps in (6000, 200))
+    done = finish(store, stage("cache", {}, base="b"), None)
+    folders = [
+        trial(tmp_path, "long", done, gate, long),
+        trial(tmp_path, "short", gate, short),
+        trial(tmp_path, "unknown", stage("evaluate", {"n": 3}, base="b")),
+        trial(tmp_path, "ended", long),
+        tmp_path / "study" / "without a manifest",
+    ]
+    rows = [row("waiting"), row("running", "finetune", step=50, steps=200, rate=2.0), row("interrupted"), row("done"), row("waiting")]
+    assert seconds_left(folders, rows) == [pytest.approx(20 + 3600), 75, None, None, None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -313,6 +314,17 @@ def test_no_process_is_left_where_the_supervisor_is_killed(environment, tmp_path
     supervisor.kill()
     supervisor.wait()
     wait_for(lambda: all(map(ended, left)))
+
+
+def test_a_server_whose_supervisor_was_killed_before_it_began_says_nothing():
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.close()
+    command = [sys.executable, "-m", "pathsynth.studies.execution.trial_server", str(gone.pid), "broken"]
+    with theirs:
+        ended = subprocess.run(command, stdin=theirs, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
 def test_trials_on_a_gpu_are_started_afresh(monkeypatch):

@@ -24,6 +24,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,13 +55,14 @@ def main(arguments: Sequence[str]) -> int:
     try:
         _empty_input()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # while modules are loaded nothing else notices that it is gone
-        watched = os.pidfd_open(supervisor)
         if os.getppid() != supervisor:
             return 0
+        watched = os.pidfd_open(supervisor)
         folders = _load(arguments[1:])
         _check_fork()
     except Exception as error:
-        _send(channel, {"refused": f"{type(error).__name__}: {error}"})
+        with suppress(OSError):  # nobody is there to hear it
+            _send(channel, {"refused": f"{type(error).__name__}: {error}"})
         return 1
     _send(channel, {"ready": True})
     while True:

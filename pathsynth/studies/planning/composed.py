@@ -1,16 +1,19 @@
-"""Hydra's loader of configurations for a sweep whose jobs were composed when it began."""
+"""Hydra's loader of configurations for a sweep or a search: its jobs are made of the files as they were when it began."""
 
 from __future__ import annotations
 
+import copy
 import pickle
 import zlib
 from collections.abc import Sequence
 from typing import Any
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
-from hydra.plugins.config_source import ConfigSource
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
@@ -19,10 +22,13 @@ class ComposedJobs(ConfigLoader):
     """Gives a launcher the configuration of each job as it was first composed: a file edited meanwhile changes no job that waits.
 
     A launcher composes a job when its turn comes, often in a worker, to which this loader is sent. The configurations are kept packed,
-    as they would be sent, so that each job gets a copy of its own and a hundred jobs take less than a megabyte.
+    as they would be sent, so that each job gets a copy of its own and a hundred jobs take less than a megabyte. A search composes most of
+    its jobs late, so each file is read once, too.
     """
 
     def __init__(self, loader: ConfigLoader) -> None:
+        if isinstance(loader, ConfigLoaderImpl):
+            loader.repository = _FilesReadOnce(loader.config_search_path)
         self._loader = loader
         self._packed: dict[tuple[str, ...], bytes] = {}
 
@@ -65,3 +71,28 @@ class ComposedJobs(ConfigLoader):
 
     def compute_defaults_list(self, config_name: str | None, overrides: list[str], run_mode: RunMode) -> Any:
         return self._loader.compute_defaults_list(config_name, overrides, run_mode)
+
+
+class _FilesReadOnce(ConfigRepository):
+    """The files of a configuration as they were when they were first read; a copy of it shares them, for Hydra copies it for each job."""
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path)
+        self._files: dict[str, ConfigResult] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _FilesReadOnce:
+        copied = copy.copy(self)
+        copied.sources = copy.deepcopy(self.sources, memo)
+        return copied
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        """A copy of the file's content, which Hydra changes as it composes; None: there is no such file."""
+        if config_path not in self._files:
+            read = super().load_config(config_path)
+            if read is None:
+                return None
+            self._files[config_path] = read
+        return copy.deepcopy(self._files[config_path])
+
+    def config_exists(self, config_path: str) -> bool:
+        return config_path in self._files or super().config_exists(config_path)

@@ -9,10 +9,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from pathsynth.ledger.atomic import read_json
 from pathsynth.ledger.contents import RECORD
+from pathsynth.ledger.stages import STAGES
 from pathsynth.stages.classifier import trains_classifier
 from pathsynth.stages.stage import StagePlan
-from pathsynth.studies.trials.trial_table import duration
+from pathsynth.studies.trials.state import OPEN
+from pathsynth.studies.trials.trial_table import MANIFEST, TrialRow, duration
 
 _CLASSES = 9
 """Of an evaluation or validation, whose settings count images a class; only the share of validations in a fine-tune depends on it."""
@@ -43,10 +46,48 @@ def estimate(store: Path, stages: Iterable[StagePlan]) -> Estimate:
     A stage takes as long for its work as the median of the finished ones of its kind: of the same name, and on the same data or base.
     """
     planned = {(stage.name, stage.identity): stage for stage in stages}
-    missing = [stage for key, stage in planned.items() if not (store / key[0] / key[1] / RECORD).is_file()]
+    missing = [stage for stage in planned.values() if not _is_built(store, stage)]
     rates = _Rates(store, planned)
     seconds = [(stage.name, rates.seconds(stage)) for stage in missing]
     return Estimate(sum(taken or 0.0 for _, taken in seconds), tuple(dict.fromkeys(name for name, taken in seconds if taken is None)))
+
+
+def seconds_left(folders: Sequence[Path], rows: Sequence[TrialRow]) -> list[float | None]:
+    """How long the stages take that each open trial still needs; None for a trial that has ended, or where nothing tells.
+
+    A stage that several trials need counts for the first of them. Of one that counts its steps, what is left at its rate counts.
+    """
+    plans = [_planned_stages(folder) if row.state in OPEN else [] for folder, row in zip(folders, rows, strict=True)]
+    stages = {(stage.name, stage.identity): stage for plan in plans for stage in plan}
+    rates = {store: _Rates(store, dict(stages)) for store in map(_store_of, folders)}
+    left: list[float | None] = []
+    for folder, row, plan in zip(folders, rows, plans, strict=True):
+        store = _store_of(folder)
+        missing = [stage for stage in plan if stages.pop((stage.name, stage.identity), None) and not _is_built(store, stage)]
+        known = [seconds for stage in missing if (seconds := _stage_seconds(row, stage, rates[store])) is not None]
+        left.append(sum(known) if plan and len(known) == len(missing) else None)
+    return left
+
+
+def _stage_seconds(row: TrialRow, stage: StagePlan, rates: _Rates) -> float | None:
+    counted = row.stage_seconds_left if stage.name == row.stage else None
+    return rates.seconds(stage) if counted is None else counted
+
+
+def _planned_stages(folder: Path) -> list[StagePlan]:
+    """The stages of a trial's plan; none where its manifest cannot be read."""
+    try:
+        return [StagePlan(**stage) for stage in read_json(folder / MANIFEST)["plan"]["stages"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _store_of(folder: Path) -> Path:
+    return folder.absolute().parent.parent / STAGES
+
+
+def _is_built(store: Path, stage: StagePlan) -> bool:
+    return (store / stage.name / stage.identity / RECORD).is_file()
 
 
 class _Rates:

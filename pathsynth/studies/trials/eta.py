@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from pathsynth.ledger.records import Metric
-from pathsynth.studies.trials.state import DONE, INTERRUPTED, RUNNING, STATES, WAITING
+from pathsynth.studies.trials.state import DONE, OPEN, RUNNING, STATES
 from pathsynth.studies.trials.trial_table import TrialRow, duration, study_scorers
 
 
@@ -18,8 +18,8 @@ from pathsynth.studies.trials.trial_table import TrialRow, duration, study_score
 class StudyProgress:
     """Trials by state, and the seconds until all that run, wait or were interrupted are done.
 
-    ``seconds_left`` is None where no finished trial tells how long one takes, and 0 where nothing is left. It counts on as
-    many trials side by side as run now.
+    ``seconds_left`` is None where neither plan nor finished trials tell how long one takes, and 0 where nothing is left. It counts on
+    as many trials side by side as run now.
     """
 
     trials: int
@@ -39,38 +39,56 @@ class StudyProgress:
         return f"; about {duration(self.seconds_left)} {'left' if self.counts[RUNNING] else 'of work left'}"
 
 
-def study_progress(rows: Sequence[TrialRow], now: datetime | None = None) -> StudyProgress:
-    """The study_progress of one study's trials; ``now`` is the time to which running ones are counted."""
+def study_progress(rows: Sequence[TrialRow], planned: Sequence[float | None] = (), now: datetime | None = None) -> StudyProgress:
+    """The progress of one study's trials.
+
+    Args:
+        rows: the trials.
+        planned: for each, how long the stages take that it still needs; None where nothing tells, and a trial takes the median.
+        now: the time to which running ones are counted.
+    """
     counts = {state: sum(row.state == state for row in rows) for state in STATES}
-    return StudyProgress(len(rows), counts, _seconds_left(rows, counts, now or datetime.now(UTC)))
+    return StudyProgress(len(rows), counts, _seconds_left(rows, planned or [None] * len(rows), now or datetime.now(UTC)))
 
 
-def _seconds_left(rows: Sequence[TrialRow], counts: dict[str, int], now: datetime) -> float | None:
+def _seconds_left(rows: Sequence[TrialRow], planned: Sequence[float | None], now: datetime) -> float | None:
     """Work that is left, shared among the trials that run now; never less than the longest running one needs."""
-    open_ = counts[RUNNING] + counts[INTERRUPTED] + counts[WAITING]
-    if not open_:
-        return 0.0
     took = [seconds for row in rows if row.state == DONE and (seconds := row.seconds())]
-    if not took:
+    usual = median(took) if took else None
+    left = [(row, _trial_seconds(row, by_plan, usual, now)) for row, by_plan in zip(rows, planned, strict=True) if row.state in OPEN]
+    if not left:
+        return 0.0
+    known = [seconds for _, seconds in left if seconds is not None]
+    if len(known) < len(left):
         return None
-    one = median(took)
-    running = [max(one - (row.seconds(now) or 0.0), row.stage_seconds_left or 0.0) for row in rows if row.state == RUNNING]
-    work = sum(running) + one * (open_ - len(running))
-    return max(work / max(1, len(running)), *running, 1.0)
+    running = [seconds for row, seconds in left if row.state == RUNNING and seconds is not None]
+    return max(sum(known) / max(1, len(running)), *running, 1.0)
 
 
-def progress_by_study(rows: Sequence[TrialRow]) -> dict[str, StudyProgress]:
-    """The study_progress of each study, by its name."""
-    return {study: study_progress([row for row in rows if row.study == study]) for study in dict.fromkeys(row.study for row in rows)}
+def _trial_seconds(row: TrialRow, by_plan: float | None, usual: float | None, now: datetime) -> float | None:
+    if by_plan is not None or usual is None:
+        return by_plan
+    return max(usual - (row.seconds(now) or 0.0), row.stage_seconds_left or 0.0) if row.state == RUNNING else usual
 
 
-def status_record(folders: Sequence[Path], rows: Sequence[TrialRow]) -> dict[str, Any]:
-    """What a program reads: every trial, every study and the totals, with keys that stay."""
+def progress_by_study(rows: Sequence[TrialRow], planned: Sequence[float | None] = ()) -> dict[str, StudyProgress]:
+    """The progress of each study, by its name; ``planned`` as for :func:`study_progress`."""
+    every = list(zip(rows, planned or [None] * len(rows), strict=True))
+    names = dict.fromkeys(row.study for row in rows)
+    return {name: study_progress(*_columns([(row, left) for row, left in every if row.study == name])) for name in names}
+
+
+def _columns(pairs: Sequence[tuple[TrialRow, float | None]]) -> tuple[list[TrialRow], list[float | None]]:
+    return [row for row, _ in pairs], [left for _, left in pairs]
+
+
+def status_record(folders: Sequence[Path], rows: Sequence[TrialRow], planned: Sequence[float | None] = ()) -> dict[str, Any]:
+    """What a program reads: every trial, every study and the totals, with keys that stay; ``planned`` as for :func:`study_progress`."""
     scorers = study_scorers(rows)
     return {
         "trials": [_trial(folder, row, row.score(scorers[row.study])) for folder, row in zip(folders, rows, strict=True)],
-        "studies": {study: _counts(told) for study, told in progress_by_study(rows).items()},
-        "totals": _counts(study_progress(rows)),
+        "studies": {study: _counts(told) for study, told in progress_by_study(rows, planned).items()},
+        "totals": _counts(study_progress(rows, planned)),
     }
 
 

@@ -20,6 +20,8 @@ ADDRESS = "tracked_at.txt"
 RUNNING, DONE, FAILED, INTERRUPTED, WAITING, PRUNED = "running", "done", "failed", "interrupted", "waiting", "pruned"
 STATES = (DONE, RUNNING, FAILED, INTERRUPTED, WAITING, PRUNED)
 """All of them, in the order in which they are counted for people."""
+OPEN = (RUNNING, INTERRUPTED, WAITING)
+"""States of trials that the same command goes on with."""
 EXIT_STOPPED = 130
 """What the process of a trial that was stopped on request exits with."""
 
