@@ -285,7 +285,7 @@ def dispatch(arguments: list[str]) -> int:
     if name in CONFIG_COMMANDS:
         from pathsynth.commands.launch import launch
 
-        return launch(name, arguments[1:])
+        return launch(name, CONFIG_COMMANDS[name], arguments[1:])
     if name == "--version":
         print(f"pathsynth {__version__}")
         return 0
