@@ -6,6 +6,8 @@ from pathlib import Path
 
 VALIDATION = "validate"
 """In the work folder of a fine-tune: validate now, beside the schedule."""
+REQUESTED_SHEETS = "requested"
+"""There, the folder of the contact sheets of such validations."""
 
 
 def leave_request(place: Path) -> None:

@@ -26,7 +26,7 @@ from pathsynth.ledger.adapters import AdapterCard
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import OPTIMIZER_FILE
-from pathsynth.ledger.requests import VALIDATION
+from pathsynth.ledger.requests import REQUESTED_SHEETS, VALIDATION
 from pathsynth.ledger.seeds import derive_seed
 from pathsynth.ledger.versions import versions
 from pathsynth.models.adapter_start import start_from
@@ -256,7 +256,7 @@ def _regeneration(job: FinetuneJob, work: Path, keep_best: Callable[[int], None]
         folder=work / "validation",
         keep_best=keep_best,
         report=pruning.report if pruning else None,
-        requested=RequestedValidations(work / VALIDATION, work / "requested", _averaged_weights),
+        requested=RequestedValidations(work / VALIDATION, work / REQUESTED_SHEETS, _averaged_weights),
     )
     validation = job.settings.validation
     settings = {**validation.callback, "every": validation.every, "n": validation.n}
