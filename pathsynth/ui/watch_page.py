@@ -64,7 +64,7 @@ class WatchPage:
     def __init__(self, folder: Path, continuations: Continuations) -> None:
         self._folder, self._continuations = folder, continuations
         self._chosen: tuple[str, str] | None = None
-        self._structure: list[object] | None = None
+        self._structure: list[tuple[object, bool, bool]] | None = None
         self._lines: dict[str, TextElement] = {}
         self._outputs: dict[str, TextElement] = {}
         self._cells: dict[tuple[str, str], list[TextElement]] = {}
@@ -167,7 +167,7 @@ class WatchPage:
     async def _go_on(self, study: WatchedStudy) -> None:
         try:
             begun = await run.io_bound(self._continuations.begin, study)
-            self._said.text = f"{study.name}: going on with {_counted(begun, 'trial')}; the command goes on if this page is closed"
+            self._said.text = f"{study.name}: going on with {_counted(begun or 0, 'trial')}; the command goes on if this page is closed"
         except RequestError as error:
             self._said.text = str(error)
         await self._refresh()
