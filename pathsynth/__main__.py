@@ -67,7 +67,7 @@ def _epilogue(name: str) -> str:
 
 _PANELS = {
     "make": ("run", "generate", "finetune", "classify", "evaluate", "pretrain"),
-    "look": ("status", "report", "ui", "atlas", "check", "doctor"),
+    "look": ("status", "validate", "report", "ui", "atlas", "check", "doctor"),
     "share": ("publish", "export", "join", "workspace", "send"),
     "maintain": ("rerun", "replay", "gc", "init", "completion"),
 }
@@ -102,6 +102,12 @@ def _status(
     from pathsynth.commands.status import show_status
 
     show_status(folder, watch, as_json)
+
+
+def _validate(trial: Annotated[Path, typer.Argument(help="The folder of a trial that is being fine-tuned.")]) -> None:
+    from pathsynth.commands.validate import validate_trial
+
+    validate_trial(trial)
 
 
 def _check(
@@ -257,6 +263,7 @@ def _flags(name: str) -> list[str]:
 
 FILE_COMMANDS: dict[str, tuple[str, Callable[..., int | None]]] = {
     "status": ("Show how far each trial is, and why it failed.", _status),
+    "validate": ("Ask a running fine-tune for a validation now.", _validate),
     "doctor": ("Show what this machine can do, and what is missing.", _doctor),
     "check": ("Decode a data set's images, and say what a run would do.", _check),
     "init": ("Copy configurations and studies, to change them.", _init),
@@ -295,7 +302,7 @@ def dispatch(arguments: list[str]) -> int:
     if name in CONFIG_COMMANDS:
         from pathsynth.commands.launch import launch
 
-        return launch(name, arguments[1:])
+        return launch(name, CONFIG_COMMANDS[name], arguments[1:])
     if name == "--version":
         print(f"pathsynth {__version__}")
         return 0

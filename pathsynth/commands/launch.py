@@ -16,6 +16,7 @@ import hydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from pathsynth.commands.command_help import help_lines
 from pathsynth.commands.completion import asked_for
 from pathsynth.commands.disk import disk_fault, is_wrong_request
 from pathsynth.commands.faults import explain, is_composition_fault
@@ -38,12 +39,12 @@ _FULL_ERROR = "HYDRA_FULL_ERROR"
 _SWEEPERS = ("hydra_plugins.pathsynth.sweeper.TrialSweeper", "hydra_plugins.pathsynth.optuna_sweeper.OptunaSweeper")
 
 
-def launch(command: str, arguments: Sequence[str]) -> int:
-    """Run a config command to its end and return its exit status."""
+def launch(command: str, purpose: str, arguments: Sequence[str]) -> int:
+    """Run a config command to its end and return its exit status. ``purpose``: a line for its help."""
     wants_traceback = os.environ.get(_FULL_ERROR) == "1"
     os.environ[_FULL_ERROR] = "1"  # Hydra then raises what it would print, and one line can be made of it here
     try:
-        return _launch(command, arguments)
+        return _launch(command, purpose, arguments)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else EXIT_FAILED if end.code else 0
     except KeyboardInterrupt:
@@ -69,7 +70,7 @@ def _told(error: Exception, command: str) -> tuple[bool, str]:
     return isinstance(error, (RequestError, UnknownLabelError)), str(error) or type(error).__name__
 
 
-def _launch(command: str, arguments: Sequence[str]) -> int:
+def _launch(command: str, purpose: str, arguments: Sequence[str]) -> int:
     asked = _parser().parse_intermixed_args(list(arguments))
     if asked.shell_completion and "COMP_LINE" in os.environ:
         return _complete(command, asked.overrides)
@@ -84,6 +85,9 @@ def _launch(command: str, arguments: Sequence[str]) -> int:
     application = _application(command)
     if asked.cfg:
         _refuse_wrong_settings(compose_job(conf_folder(), asked.config_name or command, asked.overrides, RunMode.RUN))
+    if asked.help:
+        composed = compose_job(conf_folder(), asked.config_name or command, asked.overrides, RunMode.RUN)
+        print(*help_lines(command, purpose, composed), sep="\n", flush=True)
     if asked.help or asked.hydra_help or asked.cfg or asked.info or asked.shell_completion:
         return _shown(application)
     os.environ["PATHSYNTH_STARTED"] = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid()}"

@@ -81,3 +81,10 @@ def contact_sheet(rows: Sequence[Sequence[np.ndarray]], columns: int, size: int,
             top, left = gap + r * cell, gap + c * cell
             sheet[top : top + large.shape[0], left : left + large.shape[1]] = large
     return Image.fromarray(sheet)
+
+
+def sheet_bytes(sheet: Image.Image) -> bytes:
+    """A contact sheet as a PNG file."""
+    data = io.BytesIO()
+    sheet.save(data, format="png")
+    return data.getvalue()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from pathsynth.ledger.adapters import AdapterCard
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import OPTIMIZER_FILE
+from pathsynth.ledger.requests import REQUESTED_SHEETS, VALIDATION
 from pathsynth.ledger.seeds import derive_seed
 from pathsynth.ledger.versions import versions
 from pathsynth.models.adapter_start import start_from
@@ -43,7 +44,7 @@ from pathsynth.training.lora_module import FinetuneParts, LoraFinetuning
 from pathsynth.training.optimizer import format_groups, optimizer_groups
 from pathsynth.training.overfit import FallingLoss
 from pathsynth.training.pruning import Pruning
-from pathsynth.training.regeneration import RegenerationCallback, ValidationParts
+from pathsynth.training.regeneration import RegenerationCallback, RequestedValidations, ValidationParts
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
 
 
@@ -100,6 +101,7 @@ def finetune(job: FinetuneJob, folder: Path, work: Path, callbacks: list[pl.Call
     Best is highest before-filter macro-F1 by the gate on the validation slots; with validation off, the last step's.
     ``folder/optimizer.json`` says which rule and rate each tensor had.
     ``work`` keeps the checkpoints and the sheets of a training that was cut off; it goes on from there to the same adapter.
+    Who leaves the file ``work/validate`` has a validation beside the schedule, whose sheets are in ``work/requested`` until the end.
     A training that diverges goes on from its last good checkpoint at a lower rate, as often as ``trainer.retries`` says.
     On several devices, the processes beside the trial's own (whose rank is 0) call this, too; they write nothing.
 
@@ -140,7 +142,7 @@ def _trained(
     """
     config, base = job.settings, job.base
     best = BestAdapter(base)
-    regeneration = [_regeneration(job, work / "validation", best.keep)] if config.validation.every else []
+    regeneration = [_regeneration(job, work, best.keep)] if config.validation.every else []
     learning = [FallingLoss(lambda module: module.training_loss())] if config.must_learn else []
     trainer = _trainer(config, [*callbacks, *regeneration, *learning, best, points], loggers, folder)
     home = base.unet.device
@@ -239,7 +241,7 @@ class BestAdapter(pl.Callback):
         restore(self._base, self.state)
 
 
-def _regeneration(job: FinetuneJob, folder: Path, keep_best: Callable[[int], None]) -> RegenerationCallback:
+def _regeneration(job: FinetuneJob, work: Path, keep_best: Callable[[int], None]) -> RegenerationCallback:
     sampling, space = job.settings.sampling, job.data.space
     prompts = {c.index: job.data.prompts.canonical(c.index) for c in space.classes}
     draw = drawer(job.base, job.data.size, sampling)
@@ -251,13 +253,19 @@ def _regeneration(job: FinetuneJob, folder: Path, keep_best: Callable[[int], Non
         sampling=sampling,
         scheduler=draw.scheduler,
         space=space,
-        folder=folder,
+        folder=work / "validation",
         keep_best=keep_best,
         report=pruning.report if pruning else None,
+        requested=RequestedValidations(work / VALIDATION, work / REQUESTED_SHEETS, _averaged_weights),
     )
     validation = job.settings.validation
     settings = {**validation.callback, "every": validation.every, "n": validation.n}
     return build_object(f"callbacks.{REGENERATION}", settings, RegenerationCallback, parts=parts)
+
+
+def _averaged_weights(module: pl.LightningModule) -> AbstractContextManager[None]:
+    assert isinstance(module, LoraFinetuning)
+    return module.averaged_weights()
 
 
 def _trainer(config: FinetuneSettings, callbacks: list[pl.Callback], loggers: Sequence[Logger], folder: Path) -> pl.Trainer:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,6 +166,15 @@ class LoraFinetuning(pl.LightningModule):
     def use_trained_weights(self) -> None:
         if self._ema:
             self._ema.restore(self._adapter)
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """While active, the weights that a validation sees; afterwards the trained ones, to the bit."""
+        self.use_ema_weights()
+        try:
+            yield
+        finally:
+            self.use_trained_weights()
 
     def on_validation_start(self) -> None:
         self.use_ema_weights()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from pathsynth.config import SamplingConfig
-from pathsynth.ledger.atomic import write_text
+from pathsynth.ledger.atomic import write_bytes, write_text
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.requests import take_request
 from pathsynth.metrics.agreement import Agreement, agreement
 from pathsynth.sampling.generation import retry_strategy, route_of
-from pathsynth.sampling.pictures import contact_sheet
+from pathsynth.sampling.pictures import contact_sheet, sheet_bytes
 from pathsynth.sampling.rejection import Draw, Judge, Judged, SlotOutcome, SlotStatus, account, sample_until_accepted
 from pathsynth.sampling.sampler import RejectionSampler
 from pathsynth.sampling.scheduler import Scheduler
@@ -28,7 +30,7 @@ from pathsynth.sampling.slots import Slot, Stream
 from pathsynth.tracking.loggers import VALIDATION_STEP
 from pathsynth.tracking.media import show_attempts, show_pictures
 from pathsynth.tracking.metric_names import HELD_OUT_LOSS, LOSS, VALIDATION, acceptance
-from pathsynth.training.distributed import gathered
+from pathsynth.training.distributed import any_rank, gathered
 from pathsynth.vocabulary.labels import LabelSpace
 
 _COLUMN = "val_"
@@ -54,13 +56,26 @@ class ValidationScores:
 
 
 @dataclass(frozen=True)
+class RequestedValidations:
+    """How a validation beside the schedule is asked for and shown.
+
+    ``request``: the file that is left by whoever asks. ``folder`` gets the contact sheets. ``weights``: around a validation, the weights
+    that it sees are in place.
+    """
+
+    request: Path
+    folder: Path
+    weights: Callable[[pl.LightningModule], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
 class ValidationParts:
     """What the program gives the regeneration callback.
 
     ``slots``: so many slots of each class, for the callback's ``n``. ``draw`` and ``judge``: the images of attempts, and the gate's
     verdicts on them. ``sampling`` and ``scheduler``: the budget of a slot, and how an image is denoised. ``folder``: for ``history.csv``
     and the contact sheets. ``keep_best``: keeps the adapter as it is at a step. ``report`` (a search's) gets the number of the
-    validation, the step, the last step and the macro-F1.
+    validation, the step, the last step and the macro-F1. ``requested``: None where nobody can ask for a validation.
     """
 
     slots: Callable[[int], Sequence[Slot]]
@@ -72,6 +87,7 @@ class ValidationParts:
     folder: Path
     keep_best: Callable[[int], None]
     report: Callable[[int, int, int, float], None] | None = None
+    requested: RequestedValidations | None = None
 
 
 class RegenerationCallback(pl.Callback):
@@ -82,7 +98,8 @@ class RegenerationCallback(pl.Callback):
     whenever its :meth:`score`, the before-filter macro-F1, is higher than ever. First attempts alone decide that, and are drawn apart
     from the others: the rules and the budget of acceptance change what is shown, not which adapter is best. On several devices each
     fills a share of the slots; the first tells of all. Draws no number from a global generator, so training with and without it gives
-    the same adapter. :meth:`from_sampler` makes one for any LightningModule.
+    the same adapter. A validation that is asked for beside the schedule is shown in sheets and a line of the log; nothing is kept of it.
+    :meth:`from_sampler` makes one for any LightningModule.
 
     Args:
         parts: what the program gives; a class made from this one passes it on.
@@ -96,6 +113,7 @@ class RegenerationCallback(pl.Callback):
         self._route = replace(route_of(parts.sampling, parts.scheduler), preview_step=None, apart=True)
         self._retry = retry_strategy(parts.sampling)
         self._space, self._folder, self._keep_best, self._report = parts.space, parts.folder, parts.keep_best, parts.report
+        self._requested = parts.requested
         self._every = every
         self.best = -math.inf
         self._rows: list[dict[str, float]] = []
@@ -177,20 +195,44 @@ class RegenerationCallback(pl.Callback):
             record = {name.removeprefix(_COLUMN): value for name, value in row.items() if name.startswith(_COLUMN)}
             _send(trainer, int(row["step"]), record)
 
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        """Look whether a validation was asked for, and carry it out."""
+        requested = self._requested
+        if requested and any_rank(trainer.is_global_zero and take_request(requested.request), trainer):
+            self._answer(requested, trainer, pl_module)
+
     @torch.no_grad()
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.sanity_checking or (self._rows and trainer.global_step - self._rows[-1]["step"] < self._every):
+    def _answer(self, requested: RequestedValidations, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        with _evaluated(pl_module), requested.weights(pl_module):
+            judged = self._filled(trainer)
+        if not trainer.is_global_zero:
             return
+        requested.folder.mkdir(parents=True, exist_ok=True)
+        _write_sheets(judged, self._space, requested.folder, trainer.global_step)
+        f1 = self._scored(trainer.global_step, judged).before.macro_f1
+        print(f"validation asked for, step {trainer.global_step}: macro-F1 before filtering, gate {f1:.3f}", flush=True)
+
+    def _filled(self, trainer: pl.Trainer) -> list[Judged]:
+        """All attempts at the slots, as one process would draw them; each rank fills its share."""
         sampling = self._sampling
         own = self._slots[trainer.global_rank :: trainer.world_size]
         budget = (sampling.attempts, sampling.batch_size, sampling.seed)
         drawn = list(sample_until_accepted(own, self._draw, self._judge, *budget, route=self._route, retry=self._retry))
-        judged = self._in_order(gathered(drawn, trainer)) if trainer.world_size > 1 else drawn
+        return self._in_order(gathered(drawn, trainer)) if trainer.world_size > 1 else drawn
+
+    def _scored(self, step: int, judged: list[Judged]) -> ValidationScores:
         first = [j for j in judged if j.attempt.number == 0]
         labels = np.array([j.attempt.slot.label for j in first])
         predictions = np.array([j.verdict.predicted for j in first])
-        outcomes = account(self._slots, [(j.attempt, j.verdict) for j in judged], sampling.attempts)
-        scores = ValidationScores(trainer.global_step, agreement(labels, predictions, len(self._space)), outcomes)
+        outcomes = account(self._slots, [(j.attempt, j.verdict) for j in judged], self._sampling.attempts)
+        return ValidationScores(step, agreement(labels, predictions, len(self._space)), outcomes)
+
+    @torch.no_grad()
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking or (self._rows and trainer.global_step - self._rows[-1]["step"] < self._every):
+            return
+        judged = self._filled(trainer)
+        scores = self._scored(trainer.global_step, judged)
         self._rows.append(self._row(trainer, scores))
         # on every device, so that all of them stop where one callback stops
         trainer.callback_metrics.update({f"{VALIDATION}{name}": torch.tensor(value) for name, value in self._record(scores).items()})
@@ -236,19 +278,35 @@ class RegenerationCallback(pl.Callback):
         return {"step": scores.step, **losses, **{f"{_COLUMN}{name}": value for name, value in self._record(scores).items()}}
 
     def _sheets(self, trainer: pl.Trainer, judged: list[Judged]) -> None:
-        sheets = {
-            "first_attempts": [j for j in judged if j.attempt.number == 0],
-            "after_regeneration": [j for j in judged if j.verdict.accepted],
-        }
-        pictures = {}
-        for name, items in sheets.items():
-            rows = [[j.image for j in items if j.attempt.slot.label == c.index and j.image is not None] for c in self._space.classes]
-            size = next(image.shape[0] for row in rows for image in row) if any(rows) else 32
-            sheet = contact_sheet(rows, columns=max(1, *(len(row) for row in rows)), size=size)
-            path = self._folder / f"{name}-{trainer.global_step:06d}.png"
-            sheet.save(path)
-            pictures[f"validation/{name}"] = path
-        show_pictures(trainer.loggers, pictures, trainer.global_step)
+        sheets = _write_sheets(judged, self._space, self._folder, trainer.global_step)
+        show_pictures(trainer.loggers, {f"validation/{name}": path for name, path in sheets.items()}, trainer.global_step)
+
+
+@contextmanager
+def _evaluated(module: pl.LightningModule) -> Iterator[None]:
+    """The module in evaluation mode; afterwards each part of it as it was."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def _write_sheets(judged: Sequence[Judged], space: LabelSpace, folder: Path, step: int) -> dict[str, Path]:
+    """The first attempts, and what was accepted, each on a contact sheet with a row a class; their files by name."""
+    chosen = {
+        "first_attempts": [j for j in judged if j.attempt.number == 0],
+        "after_regeneration": [j for j in judged if j.verdict.accepted],
+    }
+    sheets = {}
+    for name, items in chosen.items():
+        rows = [[j.image for j in items if j.attempt.slot.label == c.index and j.image is not None] for c in space.classes]
+        size = next(image.shape[0] for row in rows for image in row) if any(rows) else 32
+        sheets[name] = folder / f"{name}-{step:06d}.png"
+        write_bytes(sheets[name], sheet_bytes(contact_sheet(rows, columns=max(1, *(len(row) for row in rows)), size=size)))
+    return sheets
 
 
 def _send(trainer: pl.Trainer, step: int, record: dict[str, float]) -> None:

@@ -12,6 +12,7 @@ from nicegui import app, ui
 
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ui.access import Application
+from pathsynth.ui.continuing import Continuations
 from pathsynth.ui.draw_page import DrawPage, image_answer
 from pathsynth.ui.elements import text
 from pathsynth.ui.watch_page import WatchPage, report_answer, sheet_answer
@@ -36,7 +37,7 @@ def application(site: Site) -> Application:
 
 
 def _pages(site: Site) -> None:
-    engine = site.engine
+    engine, continuations = site.engine, Continuations()
     if engine:
 
         @ui.page("/")
@@ -49,7 +50,7 @@ def _pages(site: Site) -> None:
     @ui.page("/watch" if engine else "/")
     def watch() -> None:
         with _frame(site, "Watch"):
-            WatchPage(site.folder)
+            WatchPage(site.folder, continuations)
 
 
 def _downloads(site: Site) -> None:

@@ -86,7 +86,7 @@ def serve(site: Site, listening: socket.socket, access: Access, show: bool) -> N
     address = address_of(listening, access)
     print(f"the page is at {address} (Ctrl-C ends it)", flush=True)
     if access.token:
-        print("it is reached from other machines, unencrypted: who has this address can draw and stop trials", flush=True)
+        print("it is reached from other machines, unencrypted: who has this address can draw, stop trials and go on with them", flush=True)
     guarded = Guard(application(site), access)
     config = uvicorn.Config(guarded, log_level="warning", timeout_graceful_shutdown=_GOODBYE_SECONDS, server_header=False)
     server = uvicorn.Server(config)

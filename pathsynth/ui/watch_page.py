@@ -1,4 +1,4 @@
-"""The page on which studies are watched: their trials as they run, the newest validation sheet, stopping, and the way to go on."""
+"""The page on which studies are watched: their trials as they run, the newest sheet; stop, go on, validate now."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from nicegui.elements.mixins.text_element import TextElement
 
 from pathsynth.ledger.errors import RequestError
 from pathsynth.studies.trials.stopping import ask_commands_to_stop
+from pathsynth.studies.trials.validating import ask_for_validation
+from pathsynth.ui.continuing import Continuations
 from pathsynth.ui.elements import text
 from pathsynth.ui.watching import (
     HEADINGS,
@@ -59,11 +61,12 @@ def report_answer(folder: Path, study: str, path: str) -> Response:
 class WatchPage:
     """What the files of a folder of studies say, read again every two seconds."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, continuations: Continuations) -> None:
+        self._folder, self._continuations = folder, continuations
         self._chosen: tuple[str, str] | None = None
-        self._structure: list[object] | None = None
+        self._structure: list[tuple[object, bool, bool]] | None = None
         self._lines: dict[str, TextElement] = {}
+        self._outputs: dict[str, TextElement] = {}
         self._cells: dict[tuple[str, str], list[TextElement]] = {}
         with ui.element("div").classes("whole form"):
             self._said = ui.label("").props("role=status aria-live=polite").classes("quiet")
@@ -75,12 +78,14 @@ class WatchPage:
         self._show(await run.io_bound(views, self._folder, self._chosen) or [])
 
     def _show(self, shown: list[StudyView]) -> None:
-        if list(map(_structure, shown)) == self._structure:  # numbers alone have changed: what has the keyboard's focus stays
+        structure = [(_structure(view), *self._begun(view.study)) for view in shown]
+        if structure == self._structure:  # numbers alone have changed: what has the keyboard's focus stays
             for view in shown:
                 self._renew(view.study)
             return
-        self._structure = list(map(_structure, shown))
+        self._structure = structure
         self._lines.clear()
+        self._outputs.clear()
         self._cells.clear()
         self._body.clear()
         with self._body:
@@ -88,6 +93,10 @@ class WatchPage:
                 ui.label(f"No trials in {self._folder} yet; they appear here after pathsynth run.").classes("panel")
             for view in shown:
                 self._study(view)
+
+    def _begun(self, study: WatchedStudy) -> tuple[bool, bool]:
+        """Whether the page goes on with the study now, and whether it ever did."""
+        return self._continuations.running(study.folder), bool(self._continuations.output(study.folder))
 
     def _study(self, view: StudyView) -> None:
         study = view.study
@@ -98,15 +107,23 @@ class WatchPage:
             with ui.element("div").classes("row-of"):
                 if study.running:
                     ui.button("Stop", on_click=lambda: self._stop(study)).props("no-caps outline")
+                elif view.commands and not self._continuations.running(study.folder):
+                    ui.button("Go on", on_click=lambda: self._go_on(study)).props("no-caps outline")
+                if study.fine_tuned:
+                    ui.button("Validate now", on_click=lambda: self._validate(study)).props("no-caps outline")
                 if study.has_scores:
                     ui.link("Compare: the study's page", f"/report/{quote(study.name, safe='')}/{PAGE}", new_tab=True)
             self._table(study)
+            printed = self._continuations.output(study.folder)
+            if printed:
+                text("h3", "What the command prints").classes("quiet")
+                self._outputs[study.name] = text("pre", printed).classes("command printed").props("tabindex=0")
             if view.sheet:
                 self._sheet(study.name, view.sheet_of, view.sheet)
             elif view.sheet_of:
                 ui.label(f"{view.sheet_of} has no sheet of images yet.").classes("quiet")
             if view.commands:
-                text("h3", "To go on, run in a terminal, in the folder where the study was started:").classes("quiet")
+                text("h3", "The same in a terminal, in the folder where the study was started:").classes("quiet")
                 for command in view.commands:
                     text("div", command).classes("command")
 
@@ -136,6 +153,8 @@ class WatchPage:
 
     def _renew(self, study: WatchedStudy) -> None:
         self._lines[study.name].text = study.line
+        if study.name in self._outputs:
+            self._outputs[study.name].text = self._continuations.output(study.folder)
         for row in study.rows:
             name, *others = cells(row, scorer_of(study))
             for element, cell in zip(self._cells[study.name, name], others, strict=True):
@@ -145,17 +164,39 @@ class WatchPage:
         self._chosen = (study, trial)
         await self._refresh()
 
+    async def _go_on(self, study: WatchedStudy) -> None:
+        try:
+            begun = await run.io_bound(self._continuations.begin, study)
+            self._said.text = f"{study.name}: going on with {_counted(begun or 0, 'trial')}; the command goes on if this page is closed"
+        except RequestError as error:
+            self._said.text = str(error)
+        await self._refresh()
+
+    def _validate(self, study: WatchedStudy) -> None:
+        try:
+            for trial in study.fine_tuned:
+                ask_for_validation(trial)
+        except RequestError as error:
+            self._said.text = str(error)
+            return
+        asked = _counted(len(study.fine_tuned), "trial")
+        self._said.text = f"{study.name}: asked {asked} for a validation; its sheet appears below after the next step"
+
     def _stop(self, study: WatchedStudy) -> None:
         asked = ask_commands_to_stop(study.folder)
         self._said.text = (
-            f"{study.name}: asked {asked} command{'s' if asked > 1 else ''} to stop; trials end in good order and can go on later"
+            f"{study.name}: asked {_counted(asked, 'command')} to stop; trials end in good order and can go on later"
             if asked
             else f"{study.name}: no command on this disk carries out a trial of it now"
         )
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def _structure(view: StudyView) -> object:
     """What decides which elements a study has."""
     study = view.study
     trials = [(row.name, row.state) for row in study.rows]
-    return study.folder, trials, study.has_scores, view.sheet_of, view.sheet, view.commands
+    return study.folder, trials, study.has_scores, study.fine_tuned, view.sheet_of, view.sheet, view.commands

@@ -16,6 +16,7 @@ from pathsynth.studies.trials.eta import study_progress
 from pathsynth.studies.trials.manifest import manifest_of
 from pathsynth.studies.trials.state import DONE, RUNNING
 from pathsynth.studies.trials.trial_table import TrialRow, duration, study_scorers, trial_folders, trial_row
+from pathsynth.studies.trials.validating import FINETUNE
 
 _SHEETS = ("after_regeneration-*.png", "first_attempts-*.png")
 _ENDED_SHEETS = ("grids/accepted.png", "sheet.png")
@@ -38,6 +39,12 @@ class WatchedStudy:
     @property
     def running(self) -> bool:
         return any(row.state == RUNNING for row in self.rows)
+
+    @property
+    def fine_tuned(self) -> tuple[Path, ...]:
+        """The trials that are being fine-tuned now."""
+        pairs = zip(self.trials, self.rows, strict=True)
+        return tuple(trial for trial, row in pairs if row.state == RUNNING and row.stage == FINETUNE)
 
     @property
     def has_scores(self) -> bool:
@@ -138,8 +145,8 @@ def _validated_in(trial: Path) -> list[Path]:
     except RequestError:
         return []
     store = StageStore(trial.absolute().parents[1] / STAGES)
-    made = [stage.identity for stage in stages if stage.name == "finetune"]
-    return [place for identity in made for place in (store.work("finetune", identity), store.root / "finetune" / identity)]
+    made = [stage.identity for stage in stages if stage.name == FINETUNE]
+    return [place for identity in made for place in (store.work(FINETUNE, identity), store.root / FINETUNE / identity)]
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class Watch(pl.Callback):
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gate")
     watch = Watch()
-    scores = train_classifier(config(), data(), folder, [watch], None, splits=("val", "test"))
+    scores = train_classifier(config(), data(), folder, [watch], [], splits=("val", "test"))
     return folder, watch, scores
 
 
@@ -133,7 +133,7 @@ def test_images_that_val_is_scored_on_choose_neither_epoch_nor_temperature(train
 def test_a_val_too_small_for_two_halves_chooses_and_is_not_scored(tmp_path):
     usual, few = data(), stripes(3, 1)
     small = dataclasses.replace(usual, read=lambda split: few if split == "val" else usual.split(split))
-    (test,) = train_classifier(config(epochs=1), small, tmp_path, [], None, splits=("val", "test"))
+    (test,) = train_classifier(config(epochs=1), small, tmp_path, [], [], splits=("val", "test"))
     assert (test.split, test.n) == ("test", 30)
     assert json.loads((tmp_path / "classifier.json").read_text())["card"]["selection_images"] == 3
 
@@ -173,8 +173,8 @@ def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(tmp_path, monke
     whole = train_classifier(chosen, data(), tmp_path / "whole", [], ())
     for cut in cuts:
         with pytest.raises(RuntimeError, match="cut"):
-            train_classifier(chosen, data(), tmp_path / "cut", [CutAfter(cut)], None, work=tmp_path / "work")
-    resumed = train_classifier(chosen, data(), tmp_path / "cut", [], None, work=tmp_path / "work")
+            train_classifier(chosen, data(), tmp_path / "cut", [CutAfter(cut)], [], work=tmp_path / "work")
+    resumed = train_classifier(chosen, data(), tmp_path / "cut", [], [], work=tmp_path / "work")
     for name in ("classifier.safetensors", "classifier.json", "scores.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
     assert resumed[0].macro == whole[0].macro
@@ -184,17 +184,17 @@ def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(tmp_path, monke
 def test_an_ensemble_that_was_cut_off_in_its_second_member_ends_as_the_undisturbed_one(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_CHECKPOINT_EVERY", 3)
     chosen = config(epochs=2, architecture="resnet10t", members=2)
-    train_classifier(chosen, data(), tmp_path / "whole", [], None)
+    train_classifier(chosen, data(), tmp_path / "whole", [], [])
     seen = CutInMember("resnet10t 2 of 2", 8)
     with pytest.raises(RuntimeError, match="cut"):
-        train_classifier(chosen, data(), tmp_path / "cut", [seen], None, work=tmp_path / "work")
+        train_classifier(chosen, data(), tmp_path / "cut", [seen], [], work=tmp_path / "work")
     again = CutInMember("none", 0)
-    train_classifier(chosen, data(), tmp_path / "cut", [again], None, work=tmp_path / "work")
+    train_classifier(chosen, data(), tmp_path / "cut", [again], [], work=tmp_path / "work")
     for name in ("classifier.safetensors", "classifier.json", "scores.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
     assert (seen.members, again.members) == (["resnet10t 1 of 2", "resnet10t 2 of 2"], ["resnet10t 2 of 2"])  # the first is trained once
 
-    train_classifier(chosen.model_copy(update={"members": 1}), data(), tmp_path / "single", [], None)
+    train_classifier(chosen.model_copy(update={"members": 1}), data(), tmp_path / "single", [], [])
     single, ensemble = load_classifier(tmp_path / "single", SPACE), load_classifier(tmp_path / "whole", SPACE)
     first, second = ensemble.members
     assert all(torch.equal(a, b) for a, b in zip(single.parameters(), first.parameters(), strict=True))

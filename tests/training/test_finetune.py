@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
@@ -17,6 +18,7 @@ from pathsynth.config import LoraConfig, ObjectiveConfig, SamplingConfig, Traine
 from pathsynth.data.phantom import phantom_data
 from pathsynth.ledger.adapters import read_card
 from pathsynth.ledger.errors import RequestError, StageError
+from pathsynth.ledger.requests import VALIDATION, leave_request
 from pathsynth.models.base import load_base
 from pathsynth.sampling.acceptance_rules import Verdict
 from pathsynth.training.batches import BatchPlan
@@ -91,10 +93,11 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
 
 
-def test_the_callback_changes_not_one_bit_and_reports(small_base_folder, cache, tmp_path):
+def test_the_callback_changes_not_one_bit_and_reports(small_base_folder, cache, tmp_path, capsys):
     plain = adapter(tmp_path / "plain", small_base_folder, cache, settings(dropout=0.2))
     torch.manual_seed(99)
-    watched = adapter(tmp_path / "watched", small_base_folder, cache, settings(dropout=0.2, every=6))
+    asks = AskAfter(2, tmp_path / "watched" / "work" / VALIDATION)
+    watched = adapter(tmp_path / "watched", small_base_folder, cache, settings(dropout=0.2, every=6), asks)
     assert same(plain, watched)
     rows = list(csv.DictReader((tmp_path / "watched" / "history.csv").open()))
     assert [row["step"] for row in rows] == ["6"]
@@ -104,6 +107,22 @@ def test_the_callback_changes_not_one_bit_and_reports(small_base_folder, cache, 
     assert float(rows[0]["held_out_loss"]) > 0
     assert (tmp_path / "watched" / "first_attempts-000006.png").is_file()
     assert (tmp_path / "watched" / "after_regeneration-000006.png").is_file()
+    # the validation that was asked for is shown once, and is no part of the result
+    assert not asks.request.exists() and "validation asked for, step 2: macro-F1 before filtering, gate 0." in capsys.readouterr().out
+    shown = sorted(path.name for path in (tmp_path / "watched" / "work" / "requested").iterdir())
+    assert shown == ["after_regeneration-000002.png", "first_attempts-000002.png"]
+    assert not list((tmp_path / "watched").glob("*-000002.png"))
+
+
+class AskAfter(pl.Callback):
+    """Asks for a validation beside the schedule, as a person does while a training runs."""
+
+    def __init__(self, step: int, request: Path) -> None:
+        self.step, self.request = step, request
+
+    def on_train_batch_end(self, trainer, module, *args) -> None:
+        if trainer.global_step == self.step:
+            leave_request(self.request)
 
 
 class CutAfter(pl.Callback):

@@ -75,8 +75,8 @@ def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(tmp_path, monke
     monkeypatch.setattr(module, "_CHECKPOINT_EVERY", 3)
     train_classifier(config(), data(), tmp_path / "whole", [], ())
     with pytest.raises(RuntimeError, match="cut"):
-        train_classifier(config(), data(), tmp_path / "cut", [CutAfter(10)], None, work=tmp_path / "work")
-    train_classifier(config(), data(), tmp_path / "cut", [], None, work=tmp_path / "work")
+        train_classifier(config(), data(), tmp_path / "cut", [CutAfter(10)], [], work=tmp_path / "work")
+    train_classifier(config(), data(), tmp_path / "cut", [], [], work=tmp_path / "work")
     for name in ("classifier.safetensors", "classifier.json", "scores.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
 

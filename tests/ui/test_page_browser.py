@@ -16,7 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pathsynth.studies.trials.manifest import claim
+from pathsynth.commands.composition import composed
+from pathsynth.config import from_hydra
+from pathsynth.ledger.requests import VALIDATION
+from pathsynth.stages.plan import plan
+from pathsynth.studies.trials.manifest import Manifest, claim, manifest_of, write_manifest
+from pathsynth.studies.trials.validating import finetune_work
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")
@@ -29,18 +34,31 @@ STEP_SECONDS = "0.1"
 
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study with a trial that runs and has a sheet, one that failed with hostile words, and one that waits."""
+    """A study with a trial that runs and has a sheet, one that failed with hostile words, and one that waits; another that was stopped."""
     root = tmp_path_factory.mktemp("watched") / "multirun"
     running = write_trial(root, "rank=8-bbbbbb", state="running", stage="finetune", detail="steps", step=30, steps=90, rate=0.5)
     assert claim(running, 600, wait=False)
     write_trial(root, "rank=4-aaaaaa", state="failed", stage="gate", reason=HOSTILE)
     write_trial(root, "rank=1-cccccc")
+    finetune_work(running, manifest_for(running, root, "lora.rank=8")).mkdir(parents=True)
+    halted = write_trial(root, "rank=2-dddddd", "tried", state="interrupted", stage="gate")
+    manifest_for(halted, root, "lora.rank=2", given=("lora.rank=0",))
+    (halted / ".hydra").mkdir()
+    (halted / ".hydra" / "hydra.yaml").write_text(f"hydra: {{runtime: {{cwd: {root.parent}}}}}")
     Image.fromarray(np.full((20, 30, 3), 90, np.uint8)).save(running / "sheet.png")
     return root
 
 
-def write_trial(root: Path, name: str, **state: Any) -> Path:
-    folder = root / "sweep" / name
+def manifest_for(trial: Path, root: Path, *overrides: str, given: tuple[str, ...] = ()) -> Manifest:
+    """Of a run by some overrides; as its command, others may be given."""
+    config = from_hydra(composed("run", [*overrides, f"multirun={root}"]))
+    manifest = Manifest(trial.name, config, plan(config), given or overrides)
+    write_manifest(trial, manifest)
+    return manifest
+
+
+def write_trial(root: Path, name: str, study: str = "sweep", **state: Any) -> Path:
+    folder = root / study / name
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text("{}")
     if state:
@@ -215,6 +233,26 @@ def test_hostile_words_are_inert(visit: Any) -> None:
     page.wait_for_selector(".trials", timeout=PATIENCE)
     assert HOSTILE in page.inner_text(".trials") and page.evaluate("window.broken") is None
     assert page.locator("img[src=x]").count() == 0
+
+
+def test_a_validation_is_asked_for_by_a_click(visit: Any, studies: Path) -> None:
+    trial = studies / "sweep" / "rank=8-bbbbbb"
+    page = visit("watch")
+    page.click("button:has-text('Validate now')")
+    page.wait_for_selector("text=sweep: asked 1 trial for a validation", timeout=PATIENCE)
+    assert (finetune_work(trial, manifest_of(trial)) / VALIDATION).exists()
+
+
+def test_a_study_that_was_stopped_goes_on_by_a_click_and_what_its_command_prints_is_shown(visit: Any) -> None:
+    page = visit("watch")
+    section = page.locator("section[aria-label='Study tried']")
+    assert section.locator("button:has-text('Go on')").count() == 1
+    section.locator("button:has-text('Go on')").press("Enter")
+    page.wait_for_selector("text=tried: going on with 1 trial;", timeout=PATIENCE)
+    printed = "[...document.querySelectorAll('pre')].some(p => p.innerText.includes('pathsynth run: lora.rank: input should be'))"
+    page.wait_for_function(printed, timeout=3 * PATIENCE)
+    assert "$ pathsynth run lora.rank=0" in section.locator("pre").inner_text()
+    section.locator("button:has-text('Go on')").wait_for(timeout=PATIENCE)
 
 
 def test_a_study_is_watched_and_asked_to_stop(visit: Any, studies: Path) -> None:

@@ -12,9 +12,12 @@ from pathsynth.commands.composition import composed
 from pathsynth.config import from_hydra
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import Metric, Result, write_result
+from pathsynth.ledger.requests import VALIDATION, take_request
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.stages.plan import plan
 from pathsynth.studies.trials.manifest import Manifest, claim, write_manifest
+from pathsynth.studies.trials.validating import ask_for_validation, finetune_work, requested_sheets
+from pathsynth.ui.continuing import Job, stopped_jobs
 from pathsynth.ui.watching import (
     PAGE,
     cells,
@@ -113,3 +116,54 @@ def test_pages_and_pictures_alone_are_served_and_nothing_beside_the_study(root: 
     for wrong in (lambda: study_named(root, "none"), lambda: trial_named(rank, "c")):
         with pytest.raises(RequestError, match="no "):
             wrong()
+
+
+def manifest_for(trial: Path, *overrides: str) -> Manifest:
+    """Of a small run, in the folder of all studies that the trial lies in."""
+    words = [*overrides, f"multirun={trial.parents[1]}"]
+    config = from_hydra(composed("run", words))
+    manifest = Manifest(trial.name, config, plan(config), overrides)
+    write_manifest(trial, manifest)
+    return manifest
+
+
+def test_a_validation_is_asked_for_once_while_a_trial_is_fine_tuned_and_in_no_other_state(root: Path):
+    trial = root / "rank" / "b"
+    manifest = manifest_for(trial, "lora.rank=4")
+    assert study_named(root, "rank").fine_tuned == (trial,)
+    with pytest.raises(RequestError, match="has not begun its first step"):
+        ask_for_validation(trial)
+    work = finetune_work(trial, manifest)
+    work.mkdir(parents=True)
+    for _ in range(2):
+        ask_for_validation(trial)
+    assert [take_request(work / VALIDATION), take_request(work / VALIDATION)] == [True, False]
+    (sheet := requested_sheets(trial) / "first_attempts-000031.png").parent.mkdir()
+    sheet.write_bytes(b"")
+    shown = newest_sheet(trial)
+    assert shown and shown.path == sheet
+    manifest_for(trial, "lora.rank=4", "callbacks.regeneration.every=0")
+    with pytest.raises(RequestError, match="has no validations"):
+        ask_for_validation(trial)
+    for change, told in (({"stage": "gate"}, "b is at gate"), ({"state": "interrupted"}, "b is interrupted")):
+        (trial / "state.json").write_text(json.dumps({"state": "running", "stage": "finetune", **change}))
+        with pytest.raises(RequestError, match=f"{told}; a validation can be asked for while it is being fine-tuned"):
+            ask_for_validation(trial)
+
+
+def test_what_was_stopped_goes_on_where_it_was_started_and_nothing_else_is_run(root: Path, tmp_path: Path):
+    trial = root / "other" / "c"
+    manifest_for(trial, "lora.rank=4")
+    with pytest.raises(RequestError, match="c was started elsewhere"):
+        stopped_jobs(study_named(root, "other"))
+    (trial / ".hydra").mkdir()
+    (trial / ".hydra" / "hydra.yaml").write_text(f"hydra: {{runtime: {{cwd: {tmp_path}}}}}")
+    assert stopped_jobs(study_named(root, "other")) == (Job(("run", "lora.rank=4"), tmp_path),)
+    (trial / "state.json").write_text(json.dumps({"state": "pruned"}))
+    assert stopped_jobs(study_named(root, "other")) == ()
+    manifest = json.loads((trial / "manifest.json").read_text())
+    manifest["config"]["optimizer"]["_target_"] = "my.Optimizer"
+    (trial / "manifest.json").write_text(json.dumps(manifest))
+    (trial / "state.json").write_text(json.dumps({"state": "failed"}))
+    with pytest.raises(RequestError, match="runs my.Optimizer, which does not come with pathsynth"):
+        stopped_jobs(study_named(root, "other"))

@@ -30,6 +30,13 @@ def write_hydra_files(folder: Path, job: DictConfig, hydra: DictConfig) -> None:
         write_text(place / f"{name}.yaml", OmegaConf.to_yaml(OmegaConf.create(_without_secrets(plain))))
 
 
+def started_in(folder: Path) -> Path | None:
+    """The folder where the command of a trial was given, so that its relative paths hold there; None where no file tells."""
+    place = folder / FOLDER / "hydra.yaml"
+    cwd = OmegaConf.select(OmegaConf.load(place), "hydra.runtime.cwd") if place.is_file() else None
+    return Path(cwd) if cwd else None
+
+
 def _without_secrets(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _LEFT_OUT if _is_told(key, inner) else _without_secrets(inner) for key, inner in value.items()}

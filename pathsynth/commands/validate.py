@@ -1,0 +1,17 @@
+"""`pathsynth validate <trial folder>`: a validation now, beside the schedule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pathsynth.studies.trials.validating import ask_for_validation, requested_sheets
+
+
+def validate_trial(trial: Path) -> None:
+    """Ask for it, and say where its sheets will be.
+
+    Raises:
+        RequestError: as :func:`pathsynth.studies.trials.validating.ask_for_validation`.
+    """
+    ask_for_validation(trial)
+    print(f"asked; after its next step {trial.name} leaves contact sheets in {requested_sheets(trial)}, until the fine-tune ends")
