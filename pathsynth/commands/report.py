@@ -101,7 +101,7 @@ def _watch(folder: Path, real: bool) -> Path:
                 written.add(trial.folder)
             if pressed.is_set() or not _running(trials):
                 return write_merged(trials, folder, real)
-            if written:
+            with suppress(RequestError):  # nothing is there to show yet
                 write_merged(trials, folder, real, refresh=_WATCH_SECONDS)
             pressed.wait(_WATCH_SECONDS)
 

@@ -21,7 +21,7 @@ from pathsynth.report.overview import OverviewView, has_page, is_classifier, is_
 from pathsynth.report.set_view import SetView, set_view
 from pathsynth.report.study_view import StudyView, study_view
 from pathsynth.report.trial_view import TrialView, trial_view
-from pathsynth.studies.trials.state import DONE
+from pathsynth.studies.trials.state import DONE, RUNNING
 
 _NAME = "report.html"
 _TRIALS = "report_trials"
@@ -51,11 +51,16 @@ def write_report(folder: Path, real: bool = False) -> Path:
     if is_image_set(folder):
         return _write(folder / _NAME, "set.html", _sound(folder, lambda: set_view(folder, None)))
     trials = collect_trials(folder)
-    if not any(map(has_page, trials)):
+    if not (has_page(trials[0]) if is_trial(folder) else _is_shown(trials)):
         raise RequestError(_without_page(folder, trials))
     if is_trial(folder):
         return write_trial_page(trials[0], real, in_study=(folder.absolute().parent / _NAME).is_file())
     return write_merged([_with_page(trial, real) if has_page(trial) else trial for trial in trials], folder, real)
+
+
+def _is_shown(trials: Sequence[TrialSummary]) -> bool:
+    """Whether there is something to show of a study: a trial that has a page, or one that runs."""
+    return any(has_page(t) or t.state == RUNNING for t in trials)
 
 
 def is_image_set(folder: Path) -> bool:
@@ -131,9 +136,9 @@ def write_merged(trials: Sequence[TrialSummary], folder: Path, real: bool = Fals
     Raises:
         RequestError: there is nothing to show of any of them.
     """
-    if not any(map(has_page, trials)):
+    if not _is_shown(trials):
         raise RequestError(f"no trial is finished ({_states(trials)}); run one to its end first")
-    if not any(t.finished for t in trials):
+    if any(map(has_page, trials)) and not any(t.finished for t in trials):
         return _write(folder / _NAME, "overview.html", _sound(folder, lambda: overview_view(trials, folder)), refresh=refresh)
     view = study_view(trials, folder, real)
     for name, content in view.beside:

@@ -19,6 +19,7 @@ from pathsynth.report.comparison import study_verdict
 from pathsynth.report.page import write_merged, write_report
 from pathsynth.report.plots import JUDGE_COLOUR
 from pathsynth.report.trial_view import class_name
+from pathsynth.vocabulary.labels import COLORECTAL
 from tests.chromium import faults_of_access
 
 pytestmark = pytest.mark.browser
@@ -224,6 +225,52 @@ def test_a_page_that_loads_itself_again_stays_where_it_was(browser: Any, file: P
         page.evaluate("document.querySelector('.board').scrollTop = 90; scrollTo(0, 40); window.before = true")
     assert page.evaluate("[window.before ?? false, document.querySelector('.board').scrollTop, scrollY]") == [False, 90, 40]
     assert page.input_value("#query") == "lr<1" and page.locator("#classes").count() == 1
+
+
+def test_a_running_trial_shows_how_far_it_is_and_its_newest_sheet(browser: Any, file: Path) -> None:
+    page = opened(browser, file)
+    told = page.inner_text("#running")
+    assert "rank 4 · lr 0.03 seed 2" in told and "finetune: 120 of 300 steps, 2/s, 2 min left" in told
+    page.click("#running .film")
+    assert page.inner_text("#enlarged h3") == "Validation after step 200"
+    page.keyboard.press("ArrowLeft")
+    assert page.inner_text("#enlarged h3") == "Validation after step 100"
+
+
+def test_validation_sheets_stand_by_step_below_the_curves_and_are_loaded_when_they_are_shown(browser: Any, file: Path) -> None:
+    page = opened(browser, file)
+    loaded: list[str] = []
+    page.on("request", lambda r: loaded.append(r.url))
+    page.wait_for_timeout(300)
+    assert not [url for url in loaded if "-validation" in url], "only those of running trials are there at first"
+    tab(page, "Training")
+    assert page.locator("#filmstrip thead th").all_inner_texts() == ["step 100", "step 200"]
+    heads = [" ".join(text.split()) for text in page.locator("#filmstrip tbody th").all_inner_texts()]
+    assert heads == [f"{c} seed 0" for c in (BEST, SECOND, WORST)]
+    page.wait_for_load_state("networkidle")
+    assert len({url for url in loaded if "-validation" in url}) == 3, "those of the three ticked configurations"
+    page.focus("#filmstrip .film >> nth=0")
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    assert page.inner_text("#enlarged h3") == "Validation after step 200" and SECOND in page.inner_text("#enlarged")
+    page.keyboard.press("Escape")
+    assert page.troubles == []
+
+
+def test_the_frame_is_the_word_of_the_gate_and_the_dot_that_of_the_judge(browser: Any, file: Path) -> None:
+    """The made-up judge names the class asked for at the first slot of rank 8, and another at the others."""
+    page = opened(browser, file, view="class=mucus")
+    classes = page.locator("table.images tbody tr").first.locator(".tile").evaluate_all("nodes => nodes.map(n => n.className)")
+    assert ["confirmed" in c for c in classes] == [True, False, False, False]
+    assert ["doubted" in c for c in classes] == [False, True, True, True]
+    assert not page.locator("table.images tbody tr").last.locator(".confirmed, .doubted").count(), "of rank 1 no judge's word is known"
+    page.locator("table.images .doubted").first.click()
+    other = COLORECTAL.classes[(COLORECTAL.slugs.index("mucus") + 2) % 9].name
+    assert f"names {other}" in page.inner_text("#enlarged")
+    page.keyboard.press("Escape")
+    tab(page, "Compare")
+    assert page.locator("#attempts .confirmed").count() and page.locator("#attempts .doubted").count()
 
 
 def test_what_is_pointed_at_stands_out_everywhere(browser: Any, file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable
@@ -11,12 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from pathsynth.ledger.errors import RequestError
 from pathsynth.metrics.comparison import compare, fitted_means
 from pathsynth.report import study_view
 from pathsynth.report.absent import missing_trials
 from pathsynth.report.collect import collect_trials
 from pathsynth.report.page import write_merged
+from pathsynth.report.validation_sheets import reel, spread, validation_sheets
+from tests.report.conftest import write_sheets
 
 BEST = "lora.rank=8, optimizer.lr=0.003"
 
@@ -46,7 +51,7 @@ def test_every_trial_has_a_row_with_its_state_and_the_reason(page: str) -> None:
     told = {t["name"]: t["problem"] for t in trials if t["state"] != "done"}
     assert told["rank=1,lr=0.0001,seed=2"] == "CUDA out of memory"
     assert told["rank=2,lr=0.03,seed=1"] == "the search stopped it at step 100"
-    assert told["rank=4,lr=0.03,seed=2"] == "finetune: 120 of 300"
+    assert told["rank=4,lr=0.03,seed=2"] == "finetune: 120 of 300 steps, 2/s, 2 min left"
     assert "announced it" in told["rank=1,lr=0.01,seed=0"]
     assert told["seed 2"].startswith("no trial of it with seed 2")
 
@@ -93,17 +98,44 @@ def test_a_confusion_matrix_is_the_sum_over_the_seeds(page: str, grid: Path) -> 
 def test_attempts_are_those_of_the_log_with_reasons(page: str) -> None:
     data = record(page)
     trial = next(t for t in data["trials"] if t["name"] == "rank=1,lr=0.0001,seed=0")
-    rows = [trial["attempts"][i : i + 4] for i in range(0, len(trial["attempts"]), 4)]
+    rows = [trial["attempts"][i : i + 5] for i in range(0, len(trial["attempts"]), 5)]
     draws = [data["draws"][i : i + 5] for i in range(0, len(data["draws"]), 5)]
     mucus = [slug for slug, _ in data["classes"]].index("mucus")
-    slot = [(draws[draw], marks) for draw, _, _, marks in rows if draws[draw][:2] == [mucus, 0]]
+    slot = [(draws[draw], marks) for draw, _, _, marks, _ in rows if draws[draw][:2] == [mucus, 0]]
     assert [(draw[2], data["texts"][draw[3]], data["texts"][draw[4]]) for draw, _ in slot] == [
         (attempt, str(1000 * mucus + attempt), "an image of mucus") for attempt in range(3)
     ]
     assert [marks % 4 for _, marks in slot] == [2, 0, 3], "rejected with an image, rejected without one, accepted"
     reasons = [data["texts"][marks // 4] for _, marks in slot]
     assert reasons == ["another class is more probable", "the lead over the next class is too small", ""]
-    assert trial["sprite"][3] == sum(marks % 4 >= 2 for *_, marks in rows)
+    assert trial["sprite"][3] == sum(marks % 4 >= 2 for *_, marks, _ in rows)
+    assert {judged for *_, judged in rows} == {-1}, "this trial has no judge's word"
+    best = next(t for t in data["trials"] if t["name"] == "rank=8,lr=0.003,seed=0")
+    rows = [best["attempts"][i : i + 5] for i in range(0, len(best["attempts"]), 5)]
+    told = [(draws[draw][:2], judged) for draw, _, _, _, judged in rows]
+    assert told and all(judged == (cls if slot == 0 else (cls + 2) % 9) for (cls, slot), judged in told)
+
+
+def test_validation_sheets_of_a_trial_stand_in_one_picture_by_their_steps(page: str, grid: Path, tmp_path: Path) -> None:
+    reels = {t["name"]: t["reel"] for t in record(page)["trials"]}
+    assert reels["rank=8,lr=0.003,seed=0"][1:] == [38, 164, 100, 200] and reels["rank=8,lr=0.003,seed=1"] is None
+    assert reels["rank=4,lr=0.03,seed=2"][1:] == [38, 164, 100, 200], "of one that runs, those so far"
+    folder = tmp_path / "study" / "trial"
+    write_sheets(folder / "grids" / "validation", tuple(range(10, 300, 10)))
+    some = spread(validation_sheets(folder), 5)
+    assert [sheet.step for sheet in some] == [10, 80, 150, 220, 290], "those of a bundle, too"
+    with Image.open(io.BytesIO(reel(some).webp)) as picture:
+        assert picture.size == (5 * 38, 164)
+        greens = [picture.convert("RGB").getpixel((38 * i + 19, 80))[1] for i in range(5)]
+    assert greens == pytest.approx([10, 80, 150, 220, 290 % 256], abs=6), "from left to right"
+
+
+def test_what_is_no_sheet_is_refused_by_its_name(tmp_path: Path) -> None:
+    place = tmp_path / "study" / "trial" / "grids" / "validation"
+    place.mkdir(parents=True)
+    (place / "first_attempts-000100.png").write_bytes(b"x")
+    with pytest.raises(RequestError, match=r"first_attempts-000100\.png is not an image"):
+        reel(validation_sheets(place.parents[1]))
 
 
 def test_a_command_makes_the_trial_again_without_places_on_this_disk(page: str) -> None:

@@ -28,8 +28,8 @@
   function attemptsBySlot(flat, { draws, texts }) {
     const found = /* @__PURE__ */ new Map();
     let place = 0;
-    for (let i = 0; i + 3 < flat.length; i += 4) {
-      const [draw2, seen, probability, marks] = flat.slice(i, i + 4);
+    for (let i = 0; i + 4 < flat.length; i += 5) {
+      const [draw2, seen, probability, marks, judged] = flat.slice(i, i + 5);
       const [cls, slot, attempt, seed, prompt] = draws.slice(5 * draw2, 5 * draw2 + 5);
       const key = slotKey(cls, slot), image = (marks & 2) !== 0;
       const one = {
@@ -37,6 +37,7 @@
         slot,
         attempt,
         seen: seen < 0 ? null : seen,
+        judged: judged < 0 ? null : judged,
         probability: probability < 0 ? null : probability / 1e3,
         accepted: (marks & 1) !== 0,
         place: image ? place : null,
@@ -105,6 +106,7 @@
         readings: t.readings.map(score),
         curves: t.curves.map(pairs),
         sprite: t.sprite && { url: t.sprite[0], size: t.sprite[1], columns: t.sprite[2], images: images2 },
+        reel: t.reel && { url: t.reel[0], width: t.reel[1], height: t.reel[2], steps: t.reel.slice(3) },
         attempts: () => decoded ??= attemptsBySlot(t.attempts, payload),
         real: new Map(real.map(([cls, slot], i) => [slotKey(cls, slot), images2 - real.length + i]))
       };
@@ -420,9 +422,15 @@
     const { columns: columns2 } = sprite;
     node.style.cssText = `width:${side}px;height:${side}px;background-image:url("${sprite.url.replace(/["()\\\s]/g, "")}");background-size:${columns2 * side}px auto;background-position:${-(place % columns2) * side}px ${-Math.floor(place / columns2) * side}px`;
   }
-  var describe = (app2, t, a) => `${className(app2.study, a.class)}, slot ${a.slot + 1}, attempt ${a.attempt + 1}, ${verdictOf(app2.study, a)}; ${t.configuration.name}, seed ${t.seed}`;
+  var judgeOf = (app2, a) => a.judged === null ? "" : a.judged === a.class ? "names the class asked for" : `names ${className(app2.study, a.judged)}`;
+  var describe = (app2, t, a) => [
+    `${className(app2.study, a.class)}, slot ${a.slot + 1}, attempt ${a.attempt + 1}, ${verdictOf(app2.study, a)}`,
+    judgeOf(app2, a) && `the judge ${judgeOf(app2, a)}`,
+    `${t.configuration.name}, seed ${t.seed}`
+  ].filter(Boolean).join("; ");
+  var frameOf = (a) => `tile ${a.accepted ? "ok" : "no"}${a.judged === null ? "" : a.judged === a.class ? " confirmed" : " doubted"}`;
   function tile(app2, t, a, side, key) {
-    const frame2 = `tile ${a.accepted ? "ok" : "no"}`;
+    const frame2 = frameOf(a);
     if (!t.sprite || a.place === null) {
       const words2 = h(
         "span",
@@ -455,7 +463,7 @@
   function thumb(app2, t, a, side) {
     if (!a || !t.sprite || a.place === null) return gap(side, a ? `${describe(app2, t, a)}; its image was not kept` : "no image");
     const node = h("span", {
-      class: `tile ${a.accepted ? "ok" : "no"}`,
+      class: frameOf(a),
       role: "img",
       title: describe(app2, t, a),
       "aria-label": describe(app2, t, a),
@@ -479,7 +487,7 @@
       const all = trial.attempts().get(key) ?? [], [c = 0, s = 0] = key.split("/").map(Number);
       const figures = all.map((a) => {
         const large = h("div", {
-          class: `tile large ${a.accepted ? "ok" : "no"}`,
+          class: `${frameOf(a)} large`,
           role: "img",
           "aria-label": describe(app2, trial, a)
         });
@@ -487,6 +495,7 @@
         else large.append("no image of this attempt was kept");
         const facts = [
           ["gate", verdictOf(study3, a)],
+          ["judge", judgeOf(app2, a)],
           ["probability of the class", a.probability === null ? "not known" : a.probability.toFixed(3)],
           ["prompt", a.prompt],
           ["seed of the image", a.seed]
@@ -913,6 +922,138 @@
     return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, inside);
   }
 
+  // src/filmstrip.ts
+  var HIGH = 170;
+  var SMALL = 96;
+  function sheet(reel, at, high) {
+    const scale = high / reel.height, wide2 = reel.width * scale;
+    const node = h("span", { class: "sheet", "aria-hidden": "true" });
+    node.style.cssText = `width:${wide2}px;height:${high}px;background-image:url("${reel.url.replace(/["()\\\s]/g, "")}");background-size:${wide2 * reel.steps.length}px ${high}px;background-position:${-at * wide2}px 0`;
+    return node;
+  }
+  function filmed(app2, c) {
+    const all = c.trials.filter((t) => t.reel), seed = app2.view.seed || commonSeed(app2);
+    return all.find((t) => t.seed === seed) ?? all[0];
+  }
+  function filmstrip(app2, list) {
+    const rows = list.flatMap((c) => {
+      const t = filmed(app2, c);
+      return t?.reel ? [{ c, t, reel: t.reel }] : [];
+    });
+    if (!rows.length) return [];
+    const steps = [...new Set(rows.flatMap((r) => r.reel.steps))].sort((a, b) => a - b);
+    const cell = (t, reel, step) => {
+      const at = reel.steps.indexOf(step);
+      if (at < 0) return h("td", {}, h("span", { class: "quiet" }, "–"));
+      const label = `sheet after step ${step}; ${t.configuration.name}, seed ${t.seed || "unknown"}`;
+      return h(
+        "td",
+        {},
+        h(
+          "button",
+          {
+            type: "button",
+            class: "film",
+            title: label,
+            "aria-label": label,
+            "data-k": `film/${t.index}/${step}`,
+            click: () => show(rows.map((r) => r.t), t, at)
+          },
+          sheet(reel, at, HIGH)
+        )
+      );
+    };
+    const table = h(
+      "table",
+      { class: "images", id: "filmstrip" },
+      h("thead", {}, h("tr", {}, h("td", {}), ...steps.map((s) => h("th", { scope: "col" }, `step ${s}`)))),
+      h(
+        "tbody",
+        {},
+        ...rows.map(
+          ({ c, t, reel }) => h(
+            "tr",
+            { "data-c": c.index },
+            h("th", { scope: "row" }, swatch(app2, c), c.name, h("small", {}, `seed ${t.seed || "unknown"}`)),
+            ...steps.map((s) => cell(t, reel, s))
+          )
+        )
+      )
+    );
+    const order = app2.study.classes.map(([, name]) => name);
+    return [
+      h("h3", {}, "What the validations drew"),
+      note(
+        "First attempts of the same slots after so many training steps, a row a class" + (order.length && order.length <= 12 ? ` (${order.join(", ")})` : "") + ". Click a sheet to enlarge it; ← → change the step, ↑ ↓ the configuration."
+      ),
+      scrolling("Validation sheets by training step", table)
+    ];
+  }
+  function show(trials, first, from) {
+    const dialog = byId("enlarged"), inside = dialog.querySelector("div");
+    let trial = first, at = from;
+    const draw2 = () => {
+      const reel = trial.reel;
+      at = Math.min(at, reel.steps.length - 1);
+      const high = Math.min(2 * reel.height, innerHeight * 0.68, innerWidth * 0.85 / reel.width * reel.height);
+      inside.replaceChildren(
+        h("h3", { id: "enlarged-title" }, `Validation after step ${reel.steps[at] ?? ""}`),
+        h("p", { class: "quiet" }, `${trial.configuration.name}, seed ${trial.seed || "unknown"}`),
+        h("div", { class: "figures", role: "img", "aria-label": "First attempts of the validation, a row a class" }, sheet(reel, at, high)),
+        h("p", { class: "quiet" }, "← → other steps · ↑ ↓ or space: the same step in other configurations · Esc closes")
+      );
+    };
+    dialog.onkeydown = (event) => {
+      const steps = trial.reel.steps, by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1, " ": 1 }[event.key];
+      if (by === void 0) return;
+      event.preventDefault();
+      if (event.key === "ArrowLeft" || event.key === "ArrowRight") at = (at + by + steps.length) % steps.length;
+      else {
+        const step = steps[at] ?? 0;
+        trial = trials[(trials.indexOf(trial) + by + trials.length) % trials.length] ?? trial;
+        const same = trial.reel.steps.indexOf(step);
+        at = same < 0 ? 0 : same;
+      }
+      draw2();
+    };
+    draw2();
+    dialog.showModal();
+  }
+  function drawRunning(app2) {
+    const trials = app2.study.trials.filter((t) => t.state === "running"), box = byId("running");
+    box.hidden = !trials.length;
+    box.replaceChildren(
+      ...trials.map((t) => {
+        const last = (t.reel?.steps.length ?? 0) - 1, step = t.reel?.steps[last];
+        const newest = t.reel && step !== void 0 ? h(
+          "button",
+          {
+            type: "button",
+            class: "film",
+            "aria-label": `newest validation sheet, after step ${step}; ${t.configuration.name}, seed ${t.seed || "unknown"}`,
+            title: `newest validation, after step ${step}`,
+            "data-k": `newest/${t.index}`,
+            click: () => show(trials.filter((x) => x.reel), t, last)
+          },
+          sheet(t.reel, last, SMALL)
+        ) : null;
+        return h(
+          "article",
+          { "data-c": t.configuration.index },
+          newest,
+          h(
+            "div",
+            {},
+            h("b", {}, t.configuration.name),
+            ` seed ${t.seed || "unknown"}`,
+            h("p", {}, t.problem || "runs"),
+            step === void 0 ? null : h("small", {}, `newest validation: step ${step}`)
+          )
+        );
+      })
+    );
+  }
+
   // src/images.ts
   function images(app2) {
     const list = chosen(app2).filter(hasImages);
@@ -949,7 +1090,7 @@
     );
     return [
       note(
-        "Same column, same slot: the same class, prompt and random seed of the first attempt in every row. None was picked by hand. Solid frame: accepted by the gate; dashed frame with a cut corner: rejected. Click an image for all attempts at its slot."
+        "Same column, same slot: the same class, prompt and random seed of the first attempt in every row. None was picked by hand. Solid frame: accepted by the gate; dashed frame with a cut corner: rejected. Filled dot: the judge names the class asked for; ring: another. Click an image for all attempts at its slot."
       ),
       scrolling("Images of the same slots", table),
       ...notes
@@ -1258,8 +1399,9 @@
         )
       );
     });
-    if (!charts.childElementCount) return [...found, nothing("These trials left no record of their training.")];
-    return [...found, note("Mean over the seeds; the band spans all of them."), charts];
+    const film = filmstrip(app2, list);
+    if (!charts.childElementCount && !film.length) return [...found, nothing("These trials left no record of their training.")];
+    return [...found, note("Mean over the seeds; the band spans all of them."), charts, ...film];
   }
 
   // src/classes.ts
@@ -1713,6 +1855,7 @@
     const active = document.activeElement?.dataset["k"], low = byId("panel").offsetHeight;
     byId("panel").style.minHeight = `${low}px`;
     drawTools();
+    drawRunning(app);
     drawBoard(app);
     drawTabs();
     byId("panel").style.minHeight = "";

@@ -2,6 +2,7 @@ import {chosen, commonSeed, measureIndex, query, shortClass, swatch, toggleChose
 import {csv, drawBoard, USUAL} from "./board";
 import {study as read, type Payload, type Study} from "./data";
 import {byId, copy, copyable, h} from "./dom";
+import {drawRunning} from "./filmstrip";
 import {DRAWN} from "./tabs";
 import {PLAIN, read as readView, TABS, write, type Tab, type View} from "./view";
 
@@ -102,6 +103,7 @@ function draw(): void {
     low = byId("panel").offsetHeight;
   byId("panel").style.minHeight = `${low}px`; // the page must not jump while the panel is empty
   drawTools();
+  drawRunning(app);
   drawBoard(app);
   drawTabs();
   byId("panel").style.minHeight = "";
