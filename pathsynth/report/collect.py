@@ -26,8 +26,9 @@ class TrialSummary:
 
     ``differing`` are the settings, as ``key=value``, in which it differs from the other trials that were collected with it;
     ``address`` is where its run can be seen online, empty if it is not. ``state`` is one of waiting, running, done, failed, interrupted,
-    unreadable; ``problem`` says why where something is wrong. Of several studies, ``source`` is the bundle or folder that it came with, and
-    ``page`` where its page lies if that is not in its folder.
+    unreadable; ``problem`` says why where something is wrong. ``author`` and ``host``: who carried it out, and
+    where, if that is known. Of several studies, ``source`` is the bundle or folder that it came with, and ``page`` where its page lies if
+    that is not in its folder.
     """
 
     folder: Path
@@ -47,6 +48,13 @@ class TrialSummary:
     address: str = ""
     source: str = ""
     page: Path | None = None
+    author: str = ""
+    host: str = ""
+
+    @property
+    def made_by(self) -> str:
+        """Who carried it out on which machine: "ada on box"; empty where neither is known."""
+        return " on ".join(part for part in (self.author, self.host) if part)
 
     @property
     def finished(self) -> bool:
@@ -124,6 +132,11 @@ def _conflict(one: TrialSummary, other: TrialSummary) -> str:
     return ""
 
 
+def without_people(trial: TrialSummary) -> TrialSummary:
+    """The trial without the name of who carried it out, and of the machine."""
+    return replace(trial, author="", host="")
+
+
 def is_trial(folder: Path) -> bool:
     """Whether the folder is a trial's: it has a manifest."""
     return (folder / "manifest.json").is_file()
@@ -170,6 +183,8 @@ def _summary(folder: Path, whole: bool = True) -> TrialSummary:
         acceptance=scores.generated("acceptance", BEFORE, GATE),
         accepted_judge=scores.generated("accuracy", AFTER, JUDGE),
         address=_address(folder / ADDRESS),
+        author=state.author,
+        host=state.host,
     )
 
 

@@ -14,7 +14,7 @@ import jinja2
 from pathsynth.ledger.atomic import write_bytes, write_text
 from pathsynth.ledger.errors import RequestError
 from pathsynth.report.classifier_view import ClassifierView, classifier_view
-from pathsynth.report.collect import TrialSummary, collect_trials, damaged, is_trial
+from pathsynth.report.collect import TrialSummary, collect_trials, damaged, is_trial, without_people
 from pathsynth.report.glossary import Term, load_glossary
 from pathsynth.report.images import LEDGER
 from pathsynth.report.overview import OverviewView, has_page, is_classifier, is_set, overview_view
@@ -33,7 +33,7 @@ _KEPT = {
 """What a trial of a command that has nothing to show leaves in its folder."""
 
 
-def write_report(folder: Path, real: bool = False) -> Path:
+def write_report(folder: Path, real: bool = False, anonymous: bool = False) -> Path:
     """Write the page of a trial folder or a generated set, or that of a study folder and a page for each of its trials; its path.
 
     A trial of a study that is damaged has a line with the reason instead of a page.
@@ -44,13 +44,14 @@ def write_report(folder: Path, real: bool = False) -> Path:
     Args:
         folder: of the trial, the set or the study.
         real: show real reference images, where the data are not phantoms too.
+        anonymous: leave out who carried out the trials, and on which machine.
 
     Raises:
         RequestError: there is no such folder, or it holds nothing that has a page.
     """
     if is_image_set(folder):
         return _write(folder / _NAME, "set.html", _sound(folder, lambda: set_view(folder, None)))
-    trials = collect_trials(folder)
+    trials = [without_people(t) if anonymous else t for t in collect_trials(folder)]
     if not (has_page(trials[0]) if is_trial(folder) else _is_shown(trials)):
         raise RequestError(_without_page(folder, trials))
     if is_trial(folder):

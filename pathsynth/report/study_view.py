@@ -400,6 +400,7 @@ class _Payload:
         return {
             "name": trial.name,
             "source": trial.source,
+            "maker": trial.made_by,
             "link": quote(os.path.relpath(page, self.home)) if page.is_file() else "",
             "address": trial.address,
             "configuration": configuration,
@@ -422,9 +423,9 @@ class _Payload:
         return [_number(reading.value), *([_number(reading.low), _number(reading.high), reading.n] if whole else [])]
 
     def _missing(self, missing: MissingTrial, configuration: int) -> dict[str, Any]:
-        empty = dict.fromkeys(("command", "readings", "curves", "attempts", "real"), ())
+        empty = {**dict.fromkeys(("command", "readings", "curves", "attempts", "real"), ()), **dict.fromkeys(("sprite", "reel"), None)}
         known = {"name": missing.name, "seed": missing.seed, "problem": missing.reason, "state": MISSING}
-        return {**empty, **known, "link": "", "address": "", "source": "", "configuration": configuration, "sprite": None, "reel": None}
+        return {**empty, **known, "link": "", "address": "", "source": "", "maker": "", "configuration": configuration}
 
     def _attempts(self, shown: _Shown) -> list[int]:
         """Five numbers for each attempt.

@@ -130,6 +130,7 @@ class TrialView:
     versions: tuple[tuple[str, str], ...]
     timings: tuple[tuple[str, str], ...]
     identity: str
+    made_by: str
     overall: tuple[Row, ...]
     beside_paper: bool
     classes: int
@@ -184,6 +185,7 @@ def trial_view(trial: TrialSummary, real: bool = False, study_page: str = "") ->
         versions=tuple((str(k), str(v)) for k, v in result.versions.items()),
         timings=tuple((stage, _time(result, stage)) for stage in result.timings),
         identity=result.identity,
+        made_by=trial.made_by,
         overall=_overall(scores),
         beside_paper=beside_paper(slugs),
         classes=len(slugs),

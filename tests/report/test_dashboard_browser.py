@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pathsynth.report import study_view
 from pathsynth.report.answer import headline
 from pathsynth.report.collect import collect_trials
 from pathsynth.report.comparison import study_verdict
@@ -220,7 +221,7 @@ def test_reload_back_and_a_shared_link_show_the_same(browser: Any, file: Path) -
 
 def test_a_page_that_loads_itself_again_stays_where_it_was(browser: Any, file: Path, tmp_path: Path) -> None:
     """While trials run; ticks, filter and both scrolls are kept."""
-    page = opened(browser, write_merged(collect_trials(file.parent), tmp_path, refresh=3), view="q=lr<1&tab=classes")
+    page = opened(browser, write_merged(collect_trials(file.parent), tmp_path, refresh=8), view="q=lr<1&tab=classes")
     with page.expect_event("load"):
         page.evaluate("document.querySelector('.board').scrollTop = 90; scrollTo(0, 40); window.before = true")
     assert page.evaluate("[window.before ?? false, document.querySelector('.board').scrollTop, scrollY]") == [False, 90, 40]
@@ -237,8 +238,11 @@ def test_a_running_trial_shows_how_far_it_is_and_its_newest_sheet(browser: Any, 
     assert page.inner_text("#enlarged h3") == "Validation after step 100"
 
 
-def test_validation_sheets_stand_by_step_below_the_curves_and_are_loaded_when_they_are_shown(browser: Any, file: Path) -> None:
-    page = opened(browser, file)
+def test_validation_sheets_stand_by_step_below_the_curves_and_are_loaded_when_they_are_shown(
+    browser: Any, grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_view, "_INLINE_BYTES", 0)
+    page = opened(browser, write_merged(collect_trials(grid), tmp_path))
     loaded: list[str] = []
     page.on("request", lambda r: loaded.append(r.url))
     page.wait_for_timeout(300)

@@ -96,6 +96,7 @@
         index,
         name: t.name,
         source: t.source,
+        maker: t.maker,
         link: t.link,
         address: t.address,
         configuration,
@@ -305,7 +306,7 @@
       const field = known.get(name);
       if (!sign) {
         ofTrials.push(
-          (t) => `${t.name} ${t.configuration.label} ${t.configuration.name} seed=${t.seed} ${t.state} ${t.problem}`.toLowerCase().includes(word)
+          (t) => `${t.name} ${t.configuration.label} ${t.configuration.name} seed=${t.seed} ${t.state} ${t.problem} ${t.source} ${t.maker}`.toLowerCase().includes(word)
         );
       } else if (!field) {
         const near = nearest(name, [...known.keys()]);
@@ -598,7 +599,7 @@
   }
   function stateCell(c) {
     const states = [...c.states].sort((a, b) => STATE_ORDER.indexOf(a[0]) - STATE_ORDER.indexOf(b[0]));
-    const first = c.trials.find((t) => t.state !== "done");
+    const first = c.trials.find((t) => t.state !== "done") ?? c.trials.find((t) => t.problem);
     const title = c.trials.map((t) => `seed ${t.seed || "unknown"}: ${t.state}${t.problem ? `, ${t.problem}` : ""}`).join("\n");
     return h(
       "td",
@@ -845,7 +846,7 @@
       "tr",
       { class: "trial", "data-c": t.configuration.index, "aria-rowindex": at, title: t.name },
       h("th", { class: "first", scope: "row" }, `seed ${t.seed || "unknown"}`),
-      h("td", { colspan: settings2, class: "links" }, name, " ", online, t.source ? h("small", {}, ` from ${t.source}`) : null),
+      h("td", { colspan: settings2, class: "links" }, name, " ", online, t.source ? h("small", {}, ` from ${t.source}`) : null, t.maker ? h("small", {}, ` by ${t.maker}`) : null),
       ...cells
     );
   }
@@ -1641,7 +1642,7 @@
             "div",
             { class: "again" },
             h("span", { class: `pill ${t.state}` }, `seed ${t.seed || "unknown"} ${t.state}`),
-            t.problem ? h("span", { class: "why" }, t.problem) : null,
+            h("span", { class: "why" }, [t.maker && `by ${t.maker}`, t.source && `from ${t.source}`, t.problem].filter(Boolean).join("; ")),
             t.command ? copyable(t.command, `the command of seed ${t.seed}`) : null
           )
         )
@@ -1893,10 +1894,11 @@
         )
       )
     );
-    const unfinished = study2.trials.filter((t) => !["done", "running", "waiting"].includes(t.state));
+    const unfinished = study2.trials.filter((t) => t.state === "done" ? t.problem : !["running", "waiting"].includes(t.state));
+    const conflicts = unfinished.some((t) => t.state === "done");
     if (unfinished.length)
       byId("unfinished").append(
-        h("summary", {}, `${unfinished.length} trial${unfinished.length > 1 ? "s" : ""} that did not finish, and why`),
+        h("summary", {}, `${unfinished.length} trial${unfinished.length > 1 ? "s" : ""} that did not finish${conflicts ? " or whose results conflict" : ""}, and why`),
         h(
           "ul",
           {},
@@ -1904,7 +1906,7 @@
             (t) => h(
               "li",
               {},
-              h("b", {}, t.state),
+              h("b", {}, t.state === "done" ? "conflict" : t.state),
               ` ${t.configuration.name}, seed ${t.seed || "unknown"}: ${t.problem || "no reason was written"}`
             )
           )

@@ -74,7 +74,7 @@ function whisker(app: App, measure: number, c: Configuration, [low, high]: [numb
 
 function stateCell(c: Configuration): HTMLElement {
   const states = [...c.states].sort((a, b) => STATE_ORDER.indexOf(a[0]) - STATE_ORDER.indexOf(b[0]));
-  const first = c.trials.find(t => t.state !== "done");
+  const first = c.trials.find(t => t.state !== "done") ?? c.trials.find(t => t.problem);
   const title = c.trials.map(t => `seed ${t.seed || "unknown"}: ${t.state}${t.problem ? `, ${t.problem}` : ""}`).join("\n");
   return h(
     "td",
@@ -348,7 +348,7 @@ function trialRow(t: Trial, all: Column[], at: number): HTMLElement {
     "tr",
     {class: "trial", "data-c": t.configuration.index, "aria-rowindex": at, title: t.name},
     h("th", {class: "first", scope: "row"}, `seed ${t.seed || "unknown"}`),
-    h("td", {colspan: settings, class: "links"}, name, " ", online, t.source ? h("small", {}, ` from ${t.source}`) : null),
+    h("td", {colspan: settings, class: "links"}, name, " ", online, t.source ? h("small", {}, ` from ${t.source}`) : null, t.maker ? h("small", {}, ` by ${t.maker}`) : null),
     ...cells,
   );
 }

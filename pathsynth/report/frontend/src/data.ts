@@ -44,6 +44,7 @@ export type RawConfiguration = {
 export type RawTrial = {
   name: string;
   source: string;
+  maker: string;
   link: string;
   address: string;
   configuration: number;
@@ -103,6 +104,7 @@ export type Trial = {
   index: number;
   name: string;
   source: string;
+  maker: string;
   link: string;
   address: string;
   configuration: Configuration;
@@ -257,6 +259,7 @@ export function study(payload: Payload): Study {
       index,
       name: t.name,
       source: t.source,
+      maker: t.maker,
       link: t.link,
       address: t.address,
       configuration,

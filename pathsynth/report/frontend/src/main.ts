@@ -148,10 +148,11 @@ function prepare(): void {
       ),
     ),
   );
-  const unfinished = study.trials.filter(t => !["done", "running", "waiting"].includes(t.state));
+  const unfinished = study.trials.filter(t => (t.state === "done" ? t.problem : !["running", "waiting"].includes(t.state)));
+  const conflicts = unfinished.some(t => t.state === "done");
   if (unfinished.length)
     byId("unfinished").append(
-      h("summary", {}, `${unfinished.length} trial${unfinished.length > 1 ? "s" : ""} that did not finish, and why`),
+      h("summary", {}, `${unfinished.length} trial${unfinished.length > 1 ? "s" : ""} that did not finish${conflicts ? " or whose results conflict" : ""}, and why`),
       h(
         "ul",
         {},
@@ -159,7 +160,7 @@ function prepare(): void {
           h(
             "li",
             {},
-            h("b", {}, t.state),
+            h("b", {}, t.state === "done" ? "conflict" : t.state),
             ` ${t.configuration.name}, seed ${t.seed || "unknown"}: ${t.problem || "no reason was written"}`,
           ),
         ),

@@ -25,6 +25,8 @@ const configuration = (rank, mean) => ({
 const trial = (index, seed, state = "done", problem = "") => ({
   name: `t${index}${seed}`,
   link: "",
+  source: "",
+  maker: "ada on box",
   address: "",
   configuration: index,
   seed,
