@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pathsynth.ledger.atomic import sync
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.records import CONFUSION_FILE
 from pathsynth.report.collect import collect_trials, is_trial
 from pathsynth.report.overview import has_page
 from pathsynth.report.page import write_report
@@ -18,7 +19,7 @@ from pathsynth.report.validation_sheets import BUNDLED, validation_sheets
 from pathsynth.studies.trials.originals import refuse_changed
 from pathsynth.studies.trials.redaction import shareable
 
-_FILES = ("manifest.json", "state.json", "result.json", "attempts.parquet", "judged.parquet", "history.csv")
+_FILES = ("manifest.json", "state.json", "result.json", "attempts.parquet", "judged.parquet", "history.csv", "scores.json", CONFUSION_FILE)
 _SHEETS = ("grids/first_attempts.png", "grids/accepted.png")
 _FOLDERS = {"adapter": (".json", ".safetensors"), "images": (".png",), "rejected": (".png",)}
 CONTENTS = "CONTENTS.txt"

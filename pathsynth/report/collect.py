@@ -12,7 +12,7 @@ from pathsynth.ledger.atomic import read_json
 from pathsynth.ledger.earlier import current_form
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import Metric, Result, read_metrics, read_result
-from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Scores
+from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, MAIN_SCORES, Scores
 from pathsynth.studies.trials.state import ADDRESS, read_state
 
 _WEB = re.compile(r"https?://[^\s<>\"']+")
@@ -115,17 +115,9 @@ def _merged(same: Sequence[TrialSummary]) -> TrialSummary:
     return replace(chosen, problem="; ".join([chosen.problem, *conflicts] if chosen.problem else conflicts))
 
 
-_COMPARED = {
-    "f1_judge": "macro-F1 before filtering, judge",
-    "f1_gate": "macro-F1 before filtering, gate",
-    "acceptance": "first attempts that the gate accepts",
-    "accepted_judge": "judge accuracy of the accepted",
-}
-
-
 def _conflict(one: TrialSummary, other: TrialSummary) -> str:
     """The first main score in which they differ as it is shown; empty where they do not."""
-    for name, words in _COMPARED.items():
+    for name, words in MAIN_SCORES.items():
         own, theirs = (f"{m.value:.3f}" if (m := getattr(t, name)) else "not measured" for t in (one, other))
         if own != theirs:
             return f"{words} {theirs} instead of {own}"

@@ -13,6 +13,7 @@ import jinja2
 
 from pathsynth.ledger.atomic import write_bytes, write_text
 from pathsynth.ledger.errors import RequestError
+from pathsynth.report.classifier_study import compares_classifiers
 from pathsynth.report.classifier_view import ClassifierView, classifier_view
 from pathsynth.report.collect import TrialSummary, collect_trials, damaged, is_trial, without_people
 from pathsynth.report.glossary import Term, load_glossary
@@ -139,9 +140,9 @@ def write_merged(trials: Sequence[TrialSummary], folder: Path, real: bool = Fals
     """
     if not _is_shown(trials):
         raise RequestError(f"no trial is finished ({_states(trials)}); run one to its end first")
-    if any(map(has_page, trials)) and not any(t.finished for t in trials):
+    if any(map(has_page, trials)) and not any(t.finished for t in trials) and not compares_classifiers(trials):
         return _write(folder / _NAME, "overview.html", _sound(folder, lambda: overview_view(trials, folder)), refresh=refresh)
-    view = study_view(trials, folder, real)
+    view = _sound(folder, lambda: study_view(trials, folder, real))
     for name, content in view.beside:
         (folder / name).parent.mkdir(exist_ok=True)
         write_bytes(folder / name, content)

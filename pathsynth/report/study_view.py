@@ -10,7 +10,7 @@ import math
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -24,6 +24,7 @@ from pathsynth.metrics.comparison import FittedMeans, fitted_means
 from pathsynth.report.absent import MissingTrial, missing_trials
 from pathsynth.report.answer import details, headline
 from pathsynth.report.bounds import ImagePlan, image_plan, weakest
+from pathsynth.report.classifier_study import compares_classifiers, with_scores
 from pathsynth.report.collect import TrialSummary, damaged
 from pathsynth.report.comparison import (
     SEED,
@@ -37,8 +38,16 @@ from pathsynth.report.comparison import (
 )
 from pathsynth.report.images import Attempt, absent_images, real_images, slot_attempts
 from pathsynth.report.leaderboard import mean_score
-from pathsynth.report.measures import CLASS_MEASURES, NEEDED_CLASS_MEASURES, ClassMeasure, Measure, Reading, measures
-from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Scores
+from pathsynth.report.measures import (
+    CLASS_MEASURES,
+    CLASSIFIER_CLASS_MEASURES,
+    NEEDED_CLASS_MEASURES,
+    ClassMeasure,
+    Measure,
+    Reading,
+    measures,
+)
+from pathsynth.report.scores import AFTER, BEFORE, CLASSIFIER, GATE, JUDGE, OF_TEST, OF_VAL, Scores
 from pathsynth.report.sprites import Sprite, image_sprite
 from pathsynth.report.trial_view import class_name
 from pathsynth.report.validation_sheets import Reel, reel, spread, validation_sheets
@@ -66,6 +75,7 @@ _SEEDS_FOR_NOISE = 2
 """More seeds that tell how much trials scatter, where one seed cannot."""
 MISSING = "missing"
 _MATRICES = (f"{BEFORE}/{GATE}", f"{BEFORE}/{JUDGE}", f"{AFTER}/{JUDGE}")
+_CLASSIFIER_MATRICES = (f"{OF_TEST}/{CLASSIFIER}", f"{OF_VAL}/{CLASSIFIER}")
 _CURVES = (
     ("train_loss", "Loss on training images"),
     ("held_out_loss", "Loss on held-out images"),
@@ -99,6 +109,8 @@ def study_view(trials: Sequence[TrialSummary], home: Path, real: bool = False) -
     Raises:
         RequestError: every finished trial is damaged, and none runs.
     """
+    classifiers = compares_classifiers(trials)
+    trials = with_scores(trials) if classifiers else trials
     plan = _image_plan(trials, real)
     largest = 64 if sum(t.finished for t in trials) <= _FEW_TRIALS else 32
     sheets = max(2, min(_MOST_SHEETS_OF_A_TRIAL, _MOST_SHEETS // max(1, len(trials))))
@@ -109,6 +121,8 @@ def study_view(trials: Sequence[TrialSummary], home: Path, real: bool = False) -
         raise RequestError("; ".join(f"{t.folder} is damaged ({t.problem})" for t in trials if t.problem) + "; run it again")
     places, beside = _placed(shown)
     verdict = study_verdict(trials)
+    if verdict and classifiers:
+        verdict = replace(verdict, scorer=CLASSIFIER)
     payload = _Payload(shown, places, home, plan, verdict).record()
     return StudyView(
         title=trials[0].study,
@@ -156,7 +170,7 @@ def _with_pictures(trial: TrialSummary, plan: ImagePlan, largest: int, real: boo
 def _matrices_fit(trial: TrialSummary) -> None:
     """Raises ValueError where a confusion matrix is not one of the trial's classes."""
     classes = len(_slugs([trial]))
-    for name in _MATRICES:
+    for name in (*_MATRICES, *_CLASSIFIER_MATRICES):
         matrix = trial.result.extras.get(name) if trial.result else None
         if matrix and (len(matrix) != classes or any(len(row) != classes for row in matrix)):
             raise ValueError(f"the confusion matrix {name} is not one of {classes} classes")
@@ -235,10 +249,11 @@ class _Payload:
         self.measures = [m for m in measures(self.trials) if any(m.read(t) for t in self.finished)]
         self.configurations = self._configurations()
         self.fits = [self._fit(m) for m in self.measures]
-        self.class_measures, self.scored = self._scored_classes()
+        is_drawn = not (verdict and verdict.scorer == CLASSIFIER)
+        self.kinds = _MATRICES if is_drawn else _CLASSIFIER_MATRICES
+        self.class_measures, self.scored = self._scored_classes(CLASS_MEASURES if is_drawn else CLASSIFIER_CLASS_MEASURES)
 
     def record(self) -> dict[str, Any]:
-        scorer = main_score(self.trials)
         states = [read_state(t.folder) for t in self.trials]
         effects = setting_effects(self.verdict) if self.verdict else ()
         labels = list(self.configurations)
@@ -250,8 +265,7 @@ class _Payload:
         return {
             "title": self.trials[0].study,
             "facts": self._facts(states),
-            "scorer": scorer,
-            "main": f"macro_f1/{BEFORE}/{scorer}",
+            "main": self._main(),
             "measures": [_measure_record(m) for m in self.measures],
             "verdict": self._verdict(),
             "effects": [asdict(e) | {"plain": e.plain} for e in effects],
@@ -262,7 +276,7 @@ class _Payload:
             "slots": self.plan.slots,
             "notes": list(self._notes()),
             "curves": [words for _, words in _CURVES],
-            "matrices": [list(name.split("/")) for name in _MATRICES],
+            "matrices": [list(name.split("/")) for name in self.kinds],
             "common": self._common(),
             "corrected": [fit.corrected for fit in self.fits],
             "configurations": self._configuration_records(),
@@ -270,6 +284,12 @@ class _Payload:
             "draws": [x for draw in self.draws.all for x in draw],
             "texts": list(self.texts.all),
         }
+
+    def _main(self) -> str:
+        """The measure that configurations are ranked by."""
+        if self.kinds == _MATRICES:
+            return f"macro_f1/{BEFORE}/{main_score(self.trials)}"
+        return next(m.key for m in self.measures if m.key.startswith("macro_f1/"))
 
     def _configurations(self) -> dict[str, list[TrialSummary]]:
         """The trials of each, in the order of the verdict; those without a score are last."""
@@ -328,15 +348,15 @@ class _Payload:
         told = [said if n == len(finished) else f"{n} of {len(finished)} trials: {said}" for said, n in zip(reasons, counts, strict=True)]
         return [said for said in (self.plan.sentence(len(self.slugs)), *told) if said]
 
-    def _scored_classes(self) -> tuple[tuple[ClassMeasure, ...], list[str]]:
+    def _scored_classes(self, all_measures: tuple[ClassMeasure, ...]) -> tuple[tuple[ClassMeasure, ...], list[str]]:
         """All while they are few enough for a page, else the needed measures, else those of the weakest classes."""
         count = len(self.configurations)
-        for shown in (CLASS_MEASURES, CLASS_MEASURES[:NEEDED_CLASS_MEASURES]):
+        for shown in (all_measures, all_measures[:NEEDED_CLASS_MEASURES]):
             if count * len(self.slugs) * len(shown) <= _MOST_RECORDS:
                 return shown, list(self.slugs)
         fit = max(1, _MOST_RECORDS // (count * NEEDED_CLASS_MEASURES))
         few = weakest(self.slugs, [Scores(t.result.metrics) for t in self.finished if t.result])[:fit]
-        return CLASS_MEASURES[:NEEDED_CLASS_MEASURES], [slug for slug in self.slugs if slug in few]
+        return all_measures[:NEEDED_CLASS_MEASURES], [slug for slug in self.slugs if slug in few]
 
     def _fit(self, measure: Measure) -> FittedMeans:
         diverged = {(c.label, seed) for c, seed in self.verdict.diverged} if self.verdict else set()
@@ -387,7 +407,7 @@ class _Payload:
         found: list[list[list[int]]] = []
         for trials in self.configurations.values():
             found.append([])
-            for name in _MATRICES:
+            for name in self.kinds:
                 given = [t.result.extras[name] for t in trials if t.result and t.result.extras.get(name) and _slugs([t]) == self.slugs]
                 total = np.sum(given, axis=0).ravel() if given else np.zeros(0, dtype=int)
                 found[-1].append([int(x) for place in np.flatnonzero(total) for x in (place, total[place])])

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -19,9 +20,9 @@ from pathsynth.metrics.comparison import compare, fitted_means
 from pathsynth.report import study_view
 from pathsynth.report.absent import missing_trials
 from pathsynth.report.collect import collect_trials
-from pathsynth.report.page import write_merged
+from pathsynth.report.page import write_merged, write_report
 from pathsynth.report.validation_sheets import reel, spread, validation_sheets
-from tests.report.conftest import write_sheets
+from tests.report.conftest import N, agreement_metrics, confusion, write_sheets
 
 BEST = "lora.rank=8, optimizer.lr=0.003"
 
@@ -183,3 +184,34 @@ def test_fitted_means_are_those_of_the_verdict_and_corrected_for_all_pairs() -> 
     with_gap = fitted_means(np.vstack([scores, np.full(4, np.nan)]))
     assert with_gap.means[:5] == pytest.approx(fit.means) and np.isnan(with_gap.means[5])
     assert fitted_means(np.full((2, 2), np.nan)).errors is None
+
+
+def write_classifier(folder: Path, epochs: int, seed: int, right: int) -> None:
+    """A trial of ``classify``: of 50 real images of each class so many are named right, and the others as the next class."""
+    folder.mkdir(parents=True)
+    config = {"command": "classify", "classifier": {"epochs": epochs, "seed": seed}, "study": {"name": "gates"}}
+    (folder / "manifest.json").write_text(json.dumps({"name": folder.name, "config": config, "overrides": [f"classifier.epochs={epochs}"]}))
+    (folder / "state.json").write_text(json.dumps({"state": "done", "identity": folder.name}))
+    matrix = confusion((right,) * 9, (N,) * 9)
+    found = agreement_metrics(matrix, "", "", "phantom 32 px")
+    records = [replace(m, split=split, stage=None, scorer=None).to_json() for split in ("val", "test") for m in found]
+    (folder / "scores.json").write_text(json.dumps(records))
+    (folder / "confusion.json").write_text(json.dumps({split: matrix.tolist() for split in ("val", "test")}))
+
+
+def test_a_study_of_classifiers_is_compared_by_its_scores_and_confusions_on_real_images(tmp_path: Path) -> None:
+    for epochs, right in ((1, 20), (9, 40)):
+        for seed in (0, 1):
+            write_classifier(tmp_path / "gates" / f"e{epochs}s{seed}", epochs, seed, right + seed)
+    data = record(write_report(tmp_path / "gates").read_text(encoding="utf-8"))
+    best = data["configurations"][0]
+    assert (best["label"], len(data["configurations"])) == ("classifier.epochs=9", 2), "the seed tells no configurations apart"
+    assert data["verdict"]["headline"].startswith("classifier.epochs=9 leads by 0.4")
+    assert "before filtering" not in " ".join(data["verdict"]["details"])
+    assert data["main"] == "macro_f1/of the test split/classifier" and data["matrices"][0] == ["of the test split", "classifier"]
+    names = [m["name"] for m in data["measures"]]
+    assert names[:2] == ["Macro-F1, test images", "Accuracy, test images"] and "Accuracy, val images" in names
+    assert best["scores"][1][0] == pytest.approx(40.5 / 50)
+    counts = dict(zip(best["matrices"][0][::2], best["matrices"][0][1::2], strict=True))
+    assert (counts[0], counts[1]) == (81, 19) and best["matrices"][1] == best["matrices"][0]
+    assert data["classMeasures"][0] == "F1, test images" and len(best["classes"][0]) == 4 * 9

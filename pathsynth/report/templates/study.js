@@ -653,7 +653,7 @@
             h("b", {}, number(s, measure.digits)),
             " ",
             innerWidth < NARROW ? null : whisker(app2, main, c, range2),
-            h("small", {}, s ? interval(s.low, s.high, Math.min(2, measure.digits)) : "")
+            h("small", {}, s ? interval(s.low, s.high, measure.digits) : "")
           );
         },
         trial: (t) => h("td", { class: "score" }, h("span", {}, shown(t.readings[main], measure.digits)))
@@ -676,7 +676,7 @@
             },
             signed(d.value, measure.digits),
             " ",
-            h("small", {}, interval(d.low, d.high, Math.min(2, measure.digits)) || "noise not known")
+            h("small", {}, interval(d.low, d.high, measure.digits) || "noise not known")
           );
         }
       });
@@ -1193,7 +1193,7 @@
       found.push(
         h("h3", {}, "Which settings matter"),
         note(
-          `In macro-F1 before filtering, by the ${study3.scorer}: each setting alone, its best value against its worst, by all trials; then the largest interaction of each two. The intervals of all settings hold together with 95%, and so do those of all interactions.`
+          `In the main score (${study3.measures.find((m) => m.key === study3.main)?.name ?? ""}): each setting alone, its best value against its worst, by all trials; then the largest interaction of each two. The intervals of all settings hold together with 95%, and so do those of all interactions.`
         ),
         scrolling(
           "Which settings matter",
@@ -1467,7 +1467,7 @@
               {},
               h("th", { scope: "col" }, "class"),
               ...list.map((c) => h("th", { scope: "col", "data-c": c.index }, swatch(app2, c), c.name)),
-              h("th", { scope: "col" }, list[0] ? `most often taken for, by the gate (${list[0].name})` : "")
+              h("th", { scope: "col" }, list[0] ? `most often taken for, by the ${study3.matrices[0]?.[1] ?? "gate"} (${list[0].name})` : "")
             )
           ),
           h("tbody", {}, ...rows)
@@ -1769,6 +1769,7 @@
 
   // src/main.ts
   var study2 = study(JSON.parse(byId("study").textContent ?? ""));
+  if (!study2.pictured.length && study2.scored.length) PLAIN.tab = "classes";
   var view = read(location.hash);
   var written = location.hash.replace(/^#/, "");
   var app = {

@@ -136,7 +136,7 @@ function columns(app: App): Column[] {
           h("b", {}, number(s, measure.digits)),
           " ",
           innerWidth < NARROW ? null : whisker(app, main, c, range),
-          h("small", {}, s ? interval(s.low, s.high, Math.min(2, measure.digits)) : ""),
+          h("small", {}, s ? interval(s.low, s.high, measure.digits) : ""),
         );
       },
       trial: t => h("td", {class: "score"}, h("span", {}, shown(t.readings[main], measure.digits))),
@@ -159,7 +159,7 @@ function columns(app: App): Column[] {
           },
           signed(d.value, measure.digits),
           " ",
-          h("small", {}, interval(d.low, d.high, Math.min(2, measure.digits)) || "noise not known"),
+          h("small", {}, interval(d.low, d.high, measure.digits) || "noise not known"),
         );
       },
     });

@@ -62,7 +62,6 @@ export type RawTrial = {
 export type Payload = {
   title: string;
   facts: string[];
-  scorer: string;
   main: string;
   measures: Measure[];
   verdict: Verdict;

@@ -7,6 +7,7 @@ import {DRAWN} from "./tabs";
 import {PLAIN, read as readView, TABS, write, type Tab, type View} from "./view";
 
 const study: Study = read(JSON.parse(byId("study").textContent ?? "") as Payload);
+if (!study.pictured.length && study.scored.length) PLAIN.tab = "classes"; // classifiers have no images of their own
 let view: View = readView(location.hash);
 let written = location.hash.replace(/^#/, "");
 

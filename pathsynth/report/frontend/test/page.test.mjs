@@ -42,7 +42,6 @@ const trial = (index, seed, state = "done", problem = "") => ({
 const payload = {
   title: "s",
   facts: [],
-  scorer: "judge",
   main: "macro_f1/b/judge",
   measures: [measure("macro_f1/b/judge", "f1_judge"), measure("kid", "kid", -1)],
   verdict: {},
