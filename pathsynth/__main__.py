@@ -135,10 +135,11 @@ def _report(
     real: Annotated[bool, typer.Option("--include-real", help="Show real reference images in a study's page.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Write the page anew until no trial runs.")] = False,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    anonymous: Annotated[bool, typer.Option("--anonymous", help="Leave out who carried out the trials, and where.")] = False,
 ) -> None:
     from pathsynth.commands.report import make_report
 
-    make_report(folders, form, into, real, watch, show)
+    make_report(folders, form, into, real, watch, show, anonymous)
 
 
 def _atlas(
@@ -172,10 +173,11 @@ def _ui(
 def _publish(
     study: Annotated[Path, typer.Argument(help="A study's folder.")],
     into: Annotated[Path | None, typer.Option(help="The archive to make; by default <study>.zip beside the study.")] = None,
+    anonymous: Annotated[bool, typer.Option("--anonymous", help="Leave out who carried out the trials, and where.")] = False,
 ) -> None:
     from pathsynth.commands.publish import publish_study
 
-    publish_study(study, into)
+    publish_study(study, into, anonymous)
 
 
 def _workspace(study: Annotated[Path, typer.Argument(help="A study's folder; its trials were tracked online.")]) -> None:

@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 import pathsynth
+from tests.chromium import chromium
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,6 +28,13 @@ def _own_cache(tmp_path_factory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATHSYNTH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, one for all tests."""
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session", autouse=True)

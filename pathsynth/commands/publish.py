@@ -1,4 +1,4 @@
-"""`pathsynth publish <study> [--into bundle.zip]`: what a team shares of a study, in one archive."""
+"""`pathsynth publish <study> [--into bundle.zip] [--anonymous]`: what a team shares of a study, in one archive."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from pathlib import Path
 
 from pathsynth.ledger.atomic import sync
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.records import CONFUSION_FILE
 from pathsynth.report.collect import collect_trials, is_trial
 from pathsynth.report.overview import has_page
 from pathsynth.report.page import write_report
+from pathsynth.report.validation_sheets import BUNDLED, validation_sheets
 from pathsynth.studies.trials.originals import refuse_changed
 from pathsynth.studies.trials.redaction import shareable
 
-_FILES = ("manifest.json", "state.json", "result.json", "attempts.parquet", "judged.parquet", "history.csv")
+_FILES = ("manifest.json", "state.json", "result.json", "attempts.parquet", "judged.parquet", "history.csv", "scores.json", CONFUSION_FILE)
 _SHEETS = ("grids/first_attempts.png", "grids/accepted.png")
 _FOLDERS = {"adapter": (".json", ".safetensors"), "images": (".png",), "rejected": (".png",)}
 CONTENTS = "CONTENTS.txt"
 
 
-def publish_study(folder: Path, into: Path | None = None) -> Path:
+def publish_study(folder: Path, into: Path | None = None, anonymous: bool = False) -> Path:
     """Write the archive, with a listing of all that is in it, and print the listing; the archive's path.
 
     Only what is named here goes in: records, ledgers, adapters, generated images, and the page made of them. Real images, logs and
-    places on this disk never do.
+    places on this disk never do. Who carried out the trials and on which machine is told unless ``anonymous``.
 
     Raises:
         RequestError: there is no such study, the archive exists, a file was changed since it was made, or one holds what looks like
@@ -41,14 +43,19 @@ def publish_study(folder: Path, into: Path | None = None) -> Path:
     if not target.parent.is_dir():
         raise RequestError(f"no folder {target.parent}; make it first")
     content: dict[str, bytes] = {}
-    for trial in collect_trials(folder):
+    trials = collect_trials(folder)
+    for trial in trials:
         names = _names(trial.folder)
         refuse_changed(trial.folder, names)
-        content |= {f"{trial.folder.name}/{name}": shareable(trial.folder / name) for name in names}
+        content |= {f"{trial.folder.name}/{name}": shareable(trial.folder / name, anonymous) for name in names}
+        content |= {(trial.folder.name / BUNDLED / s.path.name).as_posix(): s.path.read_bytes() for s in validation_sheets(trial.folder)}
     content |= _pages(content)
     listing = "".join(f"{hashlib.sha256(b).hexdigest()}  {len(b):>10}  {name}\n" for name, b in sorted(content.items()))
     _write(target, {**content, CONTENTS: listing.encode()})
     print(listing, end="")
+    people = sorted({t.made_by for t in trials if t.made_by})
+    if people and not anonymous:
+        print(f"it names who carried out the trials ({', '.join(people)}); --anonymous leaves that out")
     print(f"published: {target}")
     return target
 

@@ -1,6 +1,7 @@
 """`pathsynth report <trial, study folder or bundle> … [flags]`.
 
-Flags: ``--format html|md|csv|parquet|latex|svg``, ``--into folder``, ``--include-real``, ``--watch``, ``--open``.
+Flags: ``--format html|md|csv|parquet|latex|svg``, ``--into folder``, ``--include-real``, ``--watch``,
+``--open``, ``--anonymous``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from rich.console import Console
 from pathsynth.commands.interrupt import ctrl_c
 from pathsynth.ledger.errors import RequestError
 from pathsynth.report.answer import headline
-from pathsynth.report.collect import TrialSummary, collect_trials, is_trial, merge_trials
+from pathsynth.report.collect import TrialSummary, collect_trials, is_trial, merge_trials, without_people
 from pathsynth.report.comparison import study_verdict
 from pathsynth.report.overview import has_page
 from pathsynth.report.page import is_image_set, write_collection, write_merged, write_report, write_trial_page
@@ -31,28 +32,35 @@ _WATCH_SECONDS = 10
 
 
 def make_report(
-    folders: Sequence[Path], form: str = "html", into: Path | None = None, real: bool = False, watch: bool = False, show: bool = False
+    folders: Sequence[Path],
+    form: str = "html",
+    into: Path | None = None,
+    real: bool = False,
+    watch: bool = False,
+    show: bool = False,
+    anonymous: bool = False,
 ) -> None:
     """Write the page (or the tables in another form), print the main scores as a table, and last where the file is.
 
     Several studies, or bundles made by ``publish``, become one page in ``into``; the same trial is in it once. ``show`` opens the
-    page in the browser.
+    page in the browser. ``anonymous`` leaves out who carried out the trials, and on which machine.
 
     Raises:
         RequestError: there is no such folder or form, no finished trial in it, or flags that do not go together.
     """
     if show and form != "html":
         raise RequestError("--open opens a page; leave out --format")
+    if anonymous and (form != "html" or watch):
+        raise RequestError("--anonymous makes a page to pass on; leave out --format and --watch")
     if len(folders) > 1 or folders[0].suffix == ".zip" or into:
-        page = _merged(folders, form, into, real, watch)
+        page = _merged(folders, form, into, real, watch, anonymous)
         print(f"report: {page}")
         _open(page, show)
         return
     folder = folders[0]
     if watch and form != "html":
         raise RequestError("--watch keeps a page up to date; leave out --format")
-    make = _watch if watch else write_report
-    paths = [make(folder, real)] if form == "html" else _exported(folder, form)
+    paths = [_watch(folder, real) if watch else write_report(folder, real, anonymous)] if form == "html" else _exported(folder, form)
     if not is_image_set(folder):
         _print_summary(collect_trials(folder))
     for path in paths:
@@ -101,7 +109,7 @@ def _watch(folder: Path, real: bool) -> Path:
                 written.add(trial.folder)
             if pressed.is_set() or not _running(trials):
                 return write_merged(trials, folder, real)
-            if written:
+            with suppress(RequestError):  # nothing is there to show yet
                 write_merged(trials, folder, real, refresh=_WATCH_SECONDS)
             pressed.wait(_WATCH_SECONDS)
 
@@ -116,7 +124,7 @@ def _running(trials: Sequence[TrialSummary]) -> bool:
     return any(t.state in (RUNNING, WAITING) for t in trials)
 
 
-def _merged(folders: Sequence[Path], form: str, into: Path | None, real: bool, watch: bool) -> Path:
+def _merged(folders: Sequence[Path], form: str, into: Path | None, real: bool, watch: bool, anonymous: bool) -> Path:
     if form != "html" or watch:
         raise RequestError("several studies or bundles make a page; leave out --format and --watch")
     if into is not None and not into.is_dir():
@@ -125,7 +133,8 @@ def _merged(folders: Sequence[Path], form: str, into: Path | None, real: bool, w
         raise RequestError("several studies or a bundle need a folder for their page; make one and name it with --into")
     with tempfile.TemporaryDirectory() as scratch:
         opened = [_opened(f, Path(scratch) / str(i)) if f.suffix == ".zip" else f for i, f in enumerate(folders)]
-        return write_collection(merge_trials(dict(zip(_source_names(folders), opened, strict=True))), into, real)
+        trials = merge_trials(dict(zip(_source_names(folders), opened, strict=True)))
+        return write_collection([without_people(t) if anonymous else t for t in trials], into, real)
 
 
 def _source_names(folders: Sequence[Path]) -> list[str]:

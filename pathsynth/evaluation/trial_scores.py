@@ -20,8 +20,9 @@ from pathsynth.config import AnyClassifier, OwnClassifierConfig, RunConfig
 from pathsynth.config.objects import build_object
 from pathsynth.config.schema import EvaluateConfig
 from pathsynth.data.dataset import DataSet
-from pathsynth.ledger.atomic import write_json
+from pathsynth.ledger.atomic import read_json, write_json
 from pathsynth.ledger.records import (
+    CONFUSION_FILE,
     JUDGED_FILE,
     RELIABILITY,
     Metric,
@@ -309,6 +310,8 @@ def write_test_scores(folder: Path, classifier: Path, data: DataSet, config: Any
     (scores,) = score_classifier(placed(trained), data, ("test",), seed)
     before = json.loads((classifier / SCORES).read_text(encoding="utf-8"))
     write_json(folder / SCORES, [*before, *(m.to_json() for m in scores.records(data.space, data.name, seed))])
+    counted = read_json(classifier / CONFUSION_FILE) if (classifier / CONFUSION_FILE).is_file() else {}  # earlier versions kept none
+    write_json(folder / CONFUSION_FILE, {**counted, scores.split: scores.agreement.confusion.tolist()})
     return scores
 
 

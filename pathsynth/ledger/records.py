@@ -21,6 +21,8 @@ SCHEMA_VERSION = 2
 """2: what computed each stage; ``timings`` are the stages' own, also of those that another trial built; the optimizer's groups."""
 
 _RESULT = "result.json"
+CONFUSION_FILE = "confusion.json"
+"""What real images of each split a classifier named as what: counts, rows by their true class."""
 JUDGED_FILE = "judged.parquet"
 """What the judge says of each image, beside the attempt log; trials of earlier versions, and sets without a judge, have none."""
 OPTIMIZER_FILE = "optimizer.json"
@@ -68,8 +70,8 @@ class Metric:
 def format_score(metric: Metric) -> str:
     """As in "0.913 [0.890, 0.932] n=450"."""
     if metric.low is None or metric.high is None:
-        return f"{metric.value:.3f} n={metric.n}"
-    return f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}] n={metric.n}"
+        return f"{metric.value:.3f} n={metric.n:,}"
+    return f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}] n={metric.n:,}"
 
 
 @dataclass(frozen=True)

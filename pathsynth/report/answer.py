@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pathsynth.metrics.comparison import Effect, Interval
 from pathsynth.report.comparison import Configuration, StudyVerdict
+from pathsynth.report.scores import CLASSIFIER
 
 NO_SCORE = "No configuration has a macro-F1 before filtering yet."
 _NAMED = 8
@@ -17,7 +18,8 @@ def headline(verdict: StudyVerdict | None) -> str:
         return NO_SCORE
     compared, leader = verdict.comparison, verdict.leader.label
     if compared.lead is None:
-        return f"{leader}: macro-F1 {verdict.leader.mean:.3f} before filtering, by the {verdict.scorer}; nothing to compare it with"
+        where = "" if verdict.scorer == CLASSIFIER else f" before filtering, by the {verdict.scorer}"
+        return f"{leader}: macro-F1 {verdict.leader.mean:.3f}{where}; nothing to compare it with"
     over = f"over {_counted(compared.seeds, 'seed')} and {len(compared.order)} configurations"
     lost = sum(c == verdict.leader for c, _ in verdict.diverged)
     lead = f"{leader} leads by {compared.lead.value:.3f}" + (f" where it did not diverge ({_counted(lost, 'trial')})" if lost else "")
@@ -61,7 +63,7 @@ def _needed(verdict: StudyVerdict, lead: Interval) -> str:
 
 def _score(verdict: StudyVerdict) -> str:
     compared = verdict.comparison
-    what = f"macro-F1 before filtering by the {verdict.scorer}"
+    what = "macro-F1" if verdict.scorer == CLASSIFIER else f"macro-F1 before filtering by the {verdict.scorer}"
     over = f"{_counted(len(verdict.leader.scores), 'seed')}, {verdict.leader.n:,} images"
     if len(compared.order) == 1:
         return f"Its {what} is {bounded(compared.score) if compared.score else f'{verdict.leader.mean:.3f}'} ({over})."

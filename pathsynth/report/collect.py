@@ -13,7 +13,7 @@ from pathsynth.ledger.earlier import current_form
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.nesting import flat
 from pathsynth.ledger.records import Metric, Result, read_metrics, read_result
-from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Scores
+from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, MAIN_SCORES, Scores
 from pathsynth.studies.trials.state import ADDRESS, read_state
 
 _WEB = re.compile(r"https?://[^\s<>\"']+")
@@ -27,8 +27,9 @@ class TrialSummary:
 
     ``differing`` are the settings, as ``key=value``, in which it differs from the other trials that were collected with it;
     ``address`` is where its run can be seen online, empty if it is not. ``state`` is one of waiting, running, done, failed, interrupted,
-    unreadable; ``problem`` says why where something is wrong. Of several studies, ``source`` is the bundle or folder that it came with, and
-    ``page`` where its page lies if that is not in its folder.
+    unreadable; ``problem`` says why where something is wrong. ``author`` and ``host``: who carried it out, and
+    where, if that is known. Of several studies, ``source`` is the bundle or folder that it came with, and ``page`` where its page lies if
+    that is not in its folder.
     """
 
     folder: Path
@@ -48,6 +49,13 @@ class TrialSummary:
     address: str = ""
     source: str = ""
     page: Path | None = None
+    author: str = ""
+    host: str = ""
+
+    @property
+    def made_by(self) -> str:
+        """Who carried it out on which machine: "ada on box"; empty where neither is known."""
+        return " on ".join(part for part in (self.author, self.host) if part)
 
     @property
     def finished(self) -> bool:
@@ -108,21 +116,18 @@ def _merged(same: Sequence[TrialSummary]) -> TrialSummary:
     return replace(chosen, problem="; ".join([chosen.problem, *conflicts] if chosen.problem else conflicts))
 
 
-_COMPARED = {
-    "f1_judge": "macro-F1 before filtering, judge",
-    "f1_gate": "macro-F1 before filtering, gate",
-    "acceptance": "first attempts that the gate accepts",
-    "accepted_judge": "judge accuracy of the accepted",
-}
-
-
 def _conflict(one: TrialSummary, other: TrialSummary) -> str:
     """The first main score in which they differ as it is shown; empty where they do not."""
-    for name, words in _COMPARED.items():
+    for name, words in MAIN_SCORES.items():
         own, theirs = (f"{m.value:.3f}" if (m := getattr(t, name)) else "not measured" for t in (one, other))
         if own != theirs:
             return f"{words} {theirs} instead of {own}"
     return ""
+
+
+def without_people(trial: TrialSummary) -> TrialSummary:
+    """The trial without the name of who carried it out, and of the machine."""
+    return replace(trial, author="", host="")
 
 
 def is_trial(folder: Path) -> bool:
@@ -171,6 +176,8 @@ def _summary(folder: Path, whole: bool = True) -> TrialSummary:
         acceptance=scores.generated("acceptance", BEFORE, GATE),
         accepted_judge=scores.generated("accuracy", AFTER, JUDGE),
         address=_address(folder / ADDRESS),
+        author=state.author,
+        host=state.host,
     )
 
 

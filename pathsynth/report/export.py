@@ -20,7 +20,7 @@ from pathsynth.report.collect import TrialSummary, collect_trials
 from pathsynth.report.comparison import setting_effects, study_verdict
 from pathsynth.report.figures import confusion_figure, curve_figure, score_figure
 from pathsynth.report.leaderboard import LeaderboardRow, Score, leaderboard, score_columns
-from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, REJECTED, Scores, interval
+from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, MAIN_SCORES, REJECTED, Scores, shown
 
 _COLUMNS = ((BEFORE, GATE), (BEFORE, JUDGE), (BEFORE, COLOUR), (AFTER, JUDGE), (AFTER, COLOUR))
 _SPLITS = ("val", "test")
@@ -93,7 +93,7 @@ def _leaderboard_cells(trials: Sequence[TrialSummary]) -> tuple[list[str], list[
     return ["configuration", "seeds", *(words for words, _ in columns.values())], rows
 
 
-_LATEX_HEAD = r"""% A line for each configuration: mean [95% interval], n.
+_LATEX_HEAD = r"""% A line for each configuration: mean [95% interval] n.
 % Of one seed the interval covers chance in the images, of several that of seeds.
 % Needs \usepackage{booktabs}; names beyond Latin letters need LuaLaTeX or XeLaTeX with a font that has them.
 """
@@ -162,10 +162,10 @@ def _leaderboard(trials: Sequence[TrialSummary]) -> str:
 
 
 def _side_by_side(trials: Sequence[TrialSummary]) -> str:
-    heads = ["trial", "macro-F1 before filtering, gate", "macro-F1 before filtering, judge", "acceptance", "judge accuracy of the accepted"]
+    heads = ["trial", *MAIN_SCORES.values()]
     rows = []
     for trial in trials:
-        scores = (trial.f1_gate, trial.f1_judge, trial.acceptance, trial.accepted_judge)
+        scores = [getattr(trial, name) for name in MAIN_SCORES]
         state = f"{trial.state}: {trial.problem}" if trial.problem else trial.state
         rows.append([plain(trial.label), *map(_shown, scores)] if trial.finished else [plain(trial.label), plain(state), "", "", ""])
     return _table(heads, rows)
@@ -254,10 +254,7 @@ def _common_errors(scores: Scores) -> str:
 
 
 def _shown(metric: Metric | Score | None, digits: int = 3) -> str:
-    if metric is None:
-        return ""
-    bounds = f" {interval(metric, digits)}" if interval(metric, digits) else ""
-    return f"{metric.value:.{digits}f}{bounds}, n = {metric.n:,}"
+    return shown(metric, digits) if metric else ""
 
 
 def plain(text: str) -> str:

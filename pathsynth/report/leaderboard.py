@@ -13,13 +13,13 @@ from scipy.stats import t as student
 from pathsynth.ledger.records import Metric
 from pathsynth.report.collect import TrialSummary
 from pathsynth.report.comparison import SEED, configuration_label, study_verdict
-from pathsynth.report.scores import Scores
+from pathsynth.report.scores import MAIN_SCORES, Scores
 
 SCORES: Mapping[str, tuple[str, Callable[[TrialSummary], Metric | None]]] = {
-    "macro_f1/before filtering/gate": ("macro-F1 before filtering, gate", lambda t: t.f1_gate),
-    "macro_f1/before filtering/judge": ("macro-F1 before filtering, judge", lambda t: t.f1_judge),
-    "acceptance/before filtering/gate": ("acceptance", lambda t: t.acceptance),
-    "accuracy/after filtering/judge": ("judge accuracy of the accepted", lambda t: t.accepted_judge),
+    "macro_f1/before filtering/gate": (MAIN_SCORES["f1_gate"], lambda t: t.f1_gate),
+    "macro_f1/before filtering/judge": (MAIN_SCORES["f1_judge"], lambda t: t.f1_judge),
+    "acceptance/before filtering/gate": (MAIN_SCORES["acceptance"], lambda t: t.acceptance),
+    "accuracy/after filtering/judge": (MAIN_SCORES["accepted_judge"], lambda t: t.accepted_judge),
 }
 """The scores of a row, by metric, stage and scorer: what people call them, and where a trial has them; all are shares."""
 OVER_IMAGES, OVER_SEEDS = "images", "seeds"

@@ -13,7 +13,7 @@ from pathsynth.report.collect import TrialSummary
 from pathsynth.report.comparison import seconds_per_accepted
 from pathsynth.report.glossary import load_glossary
 from pathsynth.report.leaderboard import SCORES, score_columns
-from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Scores
+from pathsynth.report.scores import AFTER, BEFORE, CLASSIFIER, GATE, JUDGE, MAIN_SCORES, OF_TEST, OF_VAL, Scores
 
 HIGH, LOW, NOT_KNOWN = 1, -1, 0
 """Whether more or less of it is better; of a metric of the user's own the program cannot know."""
@@ -77,6 +77,11 @@ def _meaning(term: str) -> str:
     return load_glossary()[term].text
 
 
+def _capital(name: str) -> str:
+    """The name at the head of a column."""
+    return name[0].upper() + name[1:]
+
+
 _F1 = _meaning("macro_f1")
 
 
@@ -90,21 +95,21 @@ MEASURES: tuple[Measure, ...] = (
     _measure(
         "f1_judge",
         "F1, judge",
-        "Macro-F1 before filtering, by the judge",
+        _capital(MAIN_SCORES["f1_judge"]),
         f"{_F1} Here {_CLASSES[BEFORE]}, named by the judge, which never chooses an image.",
         ("macro_f1", BEFORE, JUDGE),
     ),
     _measure(
         "f1_gate",
         "F1, gate",
-        "Macro-F1 before filtering, by the gate",
+        _capital(MAIN_SCORES["f1_gate"]),
         f"{_F1} Here {_CLASSES[BEFORE]}, named by the gate.",
         ("macro_f1", BEFORE, GATE),
     ),
     _measure(
         "accepted",
         "accepted",
-        "First attempts that the gate accepts",
+        _capital(MAIN_SCORES["acceptance"]),
         _meaning("acceptance"),
         ("acceptance", BEFORE, GATE),
     ),
@@ -123,14 +128,14 @@ MEASURES: tuple[Measure, ...] = (
     _measure(
         "f1_after",
         "F1 after, judge",
-        "Macro-F1 after filtering, by the judge",
+        "Macro-F1 after filtering, judge",
         f"{_F1} Here {_CLASSES[AFTER]}, named by the judge.",
         ("macro_f1", AFTER, JUDGE),
     ),
     _measure(
         "confirmed",
         "confirmed",
-        "Accepted images that the judge confirms",
+        _capital(MAIN_SCORES["accepted_judge"]),
         "Share of the accepted images that the judge, which never chooses an image, names as the class asked for.",
         ("accuracy", AFTER, JUDGE),
     ),
@@ -237,9 +242,30 @@ PANEL_MEASURES: tuple[Measure, ...] = (
 """Those of a panel of judges, shown where a trial has one."""
 
 
+_REAL = "real images that it was not trained on"
+CLASSIFIER_MEASURES: tuple[Measure, ...] = tuple(
+    _measure(
+        f"{alias}_{split}",
+        f"{short}, {split}",
+        f"{name}, {split} images",
+        f"{_meaning(term)} Here of {_REAL}.",
+        (term, stage, CLASSIFIER),
+        better,
+    )
+    for split, stage in (("test", OF_TEST), ("val", OF_VAL))
+    for alias, short, name, term, better in (
+        ("f1", "F1", "Macro-F1", "macro_f1", HIGH),
+        ("accuracy", "accuracy", "Accuracy", "accuracy", HIGH),
+        ("auc", "AUC", "AUC", "auc", HIGH),
+        ("ece", "ECE", "Calibration error", "ece", LOW),
+    )
+)
+"""Those of classifiers on real images, in a study of classifiers."""
+
+
 def measures(trials: Sequence[TrialSummary]) -> tuple[Measure, ...]:
     """:data:`MEASURES`, and behind them those of a panel and the user's own metrics over all classes, where any of the trials has them."""
-    known = (*MEASURES, *(m for m in PANEL_MEASURES if any(m.read(trial) for trial in trials)))
+    known = (*MEASURES, *(m for m in (*PANEL_MEASURES, *CLASSIFIER_MEASURES) if any(m.read(trial) for trial in trials)))
     taken = {m.alias for m in known}
     own: list[Measure] = []
     for key, (name, read) in score_columns(trials).items():
@@ -270,11 +296,16 @@ class ClassMeasure:
 
 
 CLASS_MEASURES: tuple[ClassMeasure, ...] = (
-    ClassMeasure("acceptance", BEFORE, GATE, "First attempts that the gate accepts"),
-    ClassMeasure("f1", BEFORE, JUDGE, "F1 before filtering, by the judge"),
-    ClassMeasure("f1", BEFORE, GATE, "F1 before filtering, by the gate"),
+    ClassMeasure("acceptance", BEFORE, GATE, _capital(MAIN_SCORES["acceptance"])),
+    ClassMeasure("f1", BEFORE, JUDGE, "F1 before filtering, judge"),
+    ClassMeasure("f1", BEFORE, GATE, "F1 before filtering, gate"),
     ClassMeasure("recall", BEFORE, JUDGE, "First attempts that the judge confirms"),
-    ClassMeasure("recall", AFTER, JUDGE, "Accepted images that the judge confirms"),
+    ClassMeasure("recall", AFTER, JUDGE, _capital(MAIN_SCORES["accepted_judge"])),
+)
+CLASSIFIER_CLASS_MEASURES = tuple(
+    ClassMeasure(term, stage, CLASSIFIER, f"{name}, {split} images")
+    for split, stage in (("test", OF_TEST), ("val", OF_VAL))
+    for term, name in (("f1", "F1"), ("recall", "Recall"), ("precision", "Precision"))
 )
 NEEDED_CLASS_MEASURES = 2
 """The first so many are shown of classes too many for all."""

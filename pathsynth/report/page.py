@@ -13,15 +13,16 @@ import jinja2
 
 from pathsynth.ledger.atomic import write_bytes, write_text
 from pathsynth.ledger.errors import RequestError
+from pathsynth.report.classifier_study import compares_classifiers
 from pathsynth.report.classifier_view import ClassifierView, classifier_view
-from pathsynth.report.collect import TrialSummary, collect_trials, damaged, is_trial
+from pathsynth.report.collect import TrialSummary, collect_trials, damaged, is_trial, without_people
 from pathsynth.report.glossary import Term, load_glossary
 from pathsynth.report.images import LEDGER
 from pathsynth.report.overview import OverviewView, has_page, is_classifier, is_set, overview_view
 from pathsynth.report.set_view import SetView, set_view
 from pathsynth.report.study_view import StudyView, study_view
 from pathsynth.report.trial_view import TrialView, trial_view
-from pathsynth.studies.trials.state import DONE
+from pathsynth.studies.trials.state import DONE, RUNNING
 
 _NAME = "report.html"
 _TRIALS = "report_trials"
@@ -33,7 +34,7 @@ _KEPT = {
 """What a trial of a command that has nothing to show leaves in its folder."""
 
 
-def write_report(folder: Path, real: bool = False) -> Path:
+def write_report(folder: Path, real: bool = False, anonymous: bool = False) -> Path:
     """Write the page of a trial folder or a generated set, or that of a study folder and a page for each of its trials; its path.
 
     A trial of a study that is damaged has a line with the reason instead of a page.
@@ -44,18 +45,24 @@ def write_report(folder: Path, real: bool = False) -> Path:
     Args:
         folder: of the trial, the set or the study.
         real: show real reference images, where the data are not phantoms too.
+        anonymous: leave out who carried out the trials, and on which machine.
 
     Raises:
         RequestError: there is no such folder, or it holds nothing that has a page.
     """
     if is_image_set(folder):
         return _write(folder / _NAME, "set.html", _sound(folder, lambda: set_view(folder, None)))
-    trials = collect_trials(folder)
-    if not any(map(has_page, trials)):
+    trials = [without_people(t) if anonymous else t for t in collect_trials(folder)]
+    if not (has_page(trials[0]) if is_trial(folder) else _is_shown(trials)):
         raise RequestError(_without_page(folder, trials))
     if is_trial(folder):
         return write_trial_page(trials[0], real, in_study=(folder.absolute().parent / _NAME).is_file())
     return write_merged([_with_page(trial, real) if has_page(trial) else trial for trial in trials], folder, real)
+
+
+def _is_shown(trials: Sequence[TrialSummary]) -> bool:
+    """Whether there is something to show of a study: a trial that has a page, or one that runs."""
+    return any(has_page(t) or t.state == RUNNING for t in trials)
 
 
 def is_image_set(folder: Path) -> bool:
@@ -131,11 +138,11 @@ def write_merged(trials: Sequence[TrialSummary], folder: Path, real: bool = Fals
     Raises:
         RequestError: there is nothing to show of any of them.
     """
-    if not any(map(has_page, trials)):
+    if not _is_shown(trials):
         raise RequestError(f"no trial is finished ({_states(trials)}); run one to its end first")
-    if not any(t.finished for t in trials):
+    if any(map(has_page, trials)) and not any(t.finished for t in trials) and not compares_classifiers(trials):
         return _write(folder / _NAME, "overview.html", _sound(folder, lambda: overview_view(trials, folder)), refresh=refresh)
-    view = study_view(trials, folder, real)
+    view = _sound(folder, lambda: study_view(trials, folder, real))
     for name, content in view.beside:
         (folder / name).parent.mkdir(exist_ok=True)
         write_bytes(folder / name, content)

@@ -17,6 +17,18 @@ COLOUR = "colour"
 """What colour histograms alone make of the images."""
 
 
+CLASSIFIER = "classifier"
+"""The scorer of real images in a study of classifiers, whose images are:"""
+OF_VAL, OF_TEST = "of the val split", "of the test split"
+
+MAIN_SCORES: Mapping[str, str] = {
+    "f1_gate": "macro-F1 before filtering, gate",
+    "f1_judge": "macro-F1 before filtering, judge",
+    "acceptance": "first attempts that the gate accepts",
+    "accepted_judge": "accepted images that the judge confirms",
+}
+"""The scores that every table has, by their names in :class:`pathsynth.report.collect.TrialSummary`: what people call them everywhere."""
+
 _COMMON_ERRORS = "error_correlation"
 """Of gate and judge, so that it has no single scorer."""
 
@@ -99,6 +111,21 @@ def interval(metric: _Bounded, digits: int = 3) -> str:
     if metric.low is None or metric.high is None:
         return ""
     return f"[{metric.low:.{digits}f}, {metric.high:.{digits}f}]"
+
+
+class _Shown(_Bounded, Protocol):
+    """Whatever has a value, an interval and an n."""
+
+    @property
+    def value(self) -> float: ...
+
+    @property
+    def n(self) -> int: ...
+
+
+def shown(metric: _Shown, digits: int = 3) -> str:
+    """As in "0.913 [0.890, 0.932] n=450"; without an interval where there is none."""
+    return " ".join(part for part in (f"{metric.value:.{digits}f}", interval(metric, digits), f"n={metric.n:,}") if part)
 
 
 def percent(metric: Metric) -> str:

@@ -10,7 +10,7 @@ import math
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -24,6 +24,7 @@ from pathsynth.metrics.comparison import FittedMeans, fitted_means
 from pathsynth.report.absent import MissingTrial, missing_trials
 from pathsynth.report.answer import details, headline
 from pathsynth.report.bounds import ImagePlan, image_plan, weakest
+from pathsynth.report.classifier_study import compares_classifiers, with_scores
 from pathsynth.report.collect import TrialSummary, damaged
 from pathsynth.report.comparison import (
     SEED,
@@ -37,11 +38,21 @@ from pathsynth.report.comparison import (
 )
 from pathsynth.report.images import Attempt, absent_images, real_images, slot_attempts
 from pathsynth.report.leaderboard import mean_score
-from pathsynth.report.measures import CLASS_MEASURES, NEEDED_CLASS_MEASURES, ClassMeasure, Measure, Reading, measures
-from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Scores
+from pathsynth.report.measures import (
+    CLASS_MEASURES,
+    CLASSIFIER_CLASS_MEASURES,
+    NEEDED_CLASS_MEASURES,
+    ClassMeasure,
+    Measure,
+    Reading,
+    measures,
+)
+from pathsynth.report.scores import AFTER, BEFORE, CLASSIFIER, GATE, JUDGE, OF_TEST, OF_VAL, Scores
 from pathsynth.report.sprites import Sprite, image_sprite
 from pathsynth.report.trial_view import class_name
-from pathsynth.studies.trials.state import RUNNING, TrialState, read_state
+from pathsynth.report.validation_sheets import Reel, reel, spread, validation_sheets
+from pathsynth.studies.trials.state import RUNNING, WAITING, TrialState, read_state
+from pathsynth.studies.trials.trial_table import progress_words
 
 IMAGES = "report_images"
 """The folder beside the page that holds the images which would make it too large."""
@@ -56,12 +67,15 @@ _MOST_WHOLE_READINGS = 4_000
 """Scores of single trials that the page has with interval and n; of more, all but the main ones are bare values there."""
 _MOST_POINTS = 12_000
 """Points of training curves in the page; of more, evenly spaced ones are."""
+_MOST_SHEETS, _MOST_SHEETS_OF_A_TRIAL = 1_200, 12
+"""Validation sheets beside the page; of more, evenly spaced ones and the last of each trial."""
 _FEW_SEEDS = 8
 """A command names so many seeds one by one."""
 _SEEDS_FOR_NOISE = 2
 """More seeds that tell how much trials scatter, where one seed cannot."""
 MISSING = "missing"
 _MATRICES = (f"{BEFORE}/{GATE}", f"{BEFORE}/{JUDGE}", f"{AFTER}/{JUDGE}")
+_CLASSIFIER_MATRICES = (f"{OF_TEST}/{CLASSIFIER}", f"{OF_VAL}/{CLASSIFIER}")
 _CURVES = (
     ("train_loss", "Loss on training images"),
     ("held_out_loss", "Loss on held-out images"),
@@ -85,7 +99,7 @@ class StudyView:
 
 
 def study_view(trials: Sequence[TrialSummary], home: Path, real: bool = False) -> StudyView:
-    """The view of a study with at least one finished trial. Of one that is damaged it has the reason.
+    """The view of a study with at least one trial that is finished, runs or waits. Of one that is damaged it has the reason.
 
     Args:
         trials: of the study, the damaged and the unfinished ones, too.
@@ -93,20 +107,25 @@ def study_view(trials: Sequence[TrialSummary], home: Path, real: bool = False) -
         real: whether real reference images are shown.
 
     Raises:
-        RequestError: every finished trial is damaged.
+        RequestError: every finished trial is damaged, and none runs.
     """
+    classifiers = compares_classifiers(trials)
+    trials = with_scores(trials) if classifiers else trials
     plan = _image_plan(trials, real)
     largest = 64 if sum(t.finished for t in trials) <= _FEW_TRIALS else 32
-    shown = [_with_pictures(t, plan, largest, real) for t in trials]
+    sheets = max(2, min(_MOST_SHEETS_OF_A_TRIAL, _MOST_SHEETS // max(1, len(trials))))
+    shown = [_with_pictures(t, plan, largest, real, sheets) for t in trials]
     trials = [s.trial for s in shown]
     finished = [t for t in trials if t.finished]
-    if not finished:
+    if not finished and not any(t.state in (RUNNING, WAITING) for t in trials):
         raise RequestError("; ".join(f"{t.folder} is damaged ({t.problem})" for t in trials if t.problem) + "; run it again")
-    urls, beside = _placed(shown)
+    places, beside = _placed(shown)
     verdict = study_verdict(trials)
-    payload = _Payload(shown, urls, home, plan, verdict).record()
+    if verdict and classifiers:
+        verdict = replace(verdict, scorer=CLASSIFIER)
+    payload = _Payload(shown, places, home, plan, verdict).record()
     return StudyView(
-        title=finished[0].study,
+        title=trials[0].study,
         question=next((t.question for t in trials if t.question), ""),
         answer=headline(verdict),
         details=details(verdict) if verdict else (),
@@ -117,16 +136,17 @@ def study_view(trials: Sequence[TrialSummary], home: Path, real: bool = False) -
 
 @dataclass(frozen=True)
 class _Shown:
-    """A trial with its attempts, the slots of its real images, one picture of all of them, and why it lacks some."""
+    """A trial with its attempts, the slots of its real images, one picture of all of them, why it lacks some, and its validation sheets."""
 
     trial: TrialSummary
     attempts: tuple[Attempt, ...]
     real: tuple[tuple[str, int], ...]
     sprite: Sprite | None
     absent: tuple[str, ...]
+    reel: Reel | None
 
 
-def _with_pictures(trial: TrialSummary, plan: ImagePlan, largest: int, real: bool) -> _Shown:
+def _with_pictures(trial: TrialSummary, plan: ImagePlan, largest: int, real: bool, sheets: int) -> _Shown:
     """A trial and its pictures; one that cannot be shown as it is, is damaged."""
     try:
         hardest(trial)
@@ -134,21 +154,23 @@ def _with_pictures(trial: TrialSummary, plan: ImagePlan, largest: int, real: boo
             measure.read(trial)
         _matrices_fit(trial)
         _overrides(trial)
+        validated = reel(spread(validation_sheets(trial.folder), sheets))
         if not trial.finished:
-            return _Shown(trial, (), (), None, ())
+            return _Shown(trial, (), (), None, (), validated)
         attempts = slot_attempts(trial.folder, plan.slugs, plan.slots)
         beside = real_images(trial.folder, plan.slugs, plan.slots) if real else ()
         paths = [a.path for a in attempts if a.path] + [image.path for image in beside]
         places = tuple((image.slug, image.slot) for image in beside)
-        return _Shown(trial, attempts, places, image_sprite(paths, largest), absent_images(trial.folder, attempts, real))
+        sprite, absent = image_sprite(paths, largest), absent_images(trial.folder, attempts, real)
+        return _Shown(trial, attempts, places, sprite, absent, validated)
     except Exception as error:  # a damaged file leads its library to raise whatever it may
-        return _Shown(damaged(trial, error), (), (), None, ())
+        return _Shown(damaged(trial, error), (), (), None, (), None)
 
 
 def _matrices_fit(trial: TrialSummary) -> None:
     """Raises ValueError where a confusion matrix is not one of the trial's classes."""
     classes = len(_slugs([trial]))
-    for name in _MATRICES:
+    for name in (*_MATRICES, *_CLASSIFIER_MATRICES):
         matrix = trial.result.extras.get(name) if trial.result else None
         if matrix and (len(matrix) != classes or any(len(row) != classes for row in matrix)):
             raise ValueError(f"the confusion matrix {name} is not one of {classes} classes")
@@ -164,22 +186,31 @@ def _slugs(trials: Iterable[TrialSummary]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(slug for t in trials if t.result for slug in Scores(t.result.metrics).slugs))
 
 
-def _placed(shown: Sequence[_Shown]) -> tuple[list[str], tuple[tuple[str, bytes], ...]]:
-    """Where each sprite is found: inside the page if all fit into it, else each in a folder beside it."""
-    sprites = [s.sprite for s in shown]
-    if sum(len(sprite.webp) for sprite in sprites if sprite) <= _INLINE_BYTES:
-        coded = [base64.b64encode(sprite.webp).decode("ascii") if sprite else "" for sprite in sprites]
-        return [f"data:image/webp;base64,{code}" if code else "" for code in coded], ()
-    urls: list[str] = []
-    beside: list[tuple[str, bytes]] = []
-    for one in shown:
-        if one.sprite is None:
-            urls.append("")
-            continue
-        name = f"{one.trial.result.identity}.webp" if one.trial.result else f"{len(beside):05d}.webp"
-        beside.append((f"{IMAGES}/{name}", one.sprite.webp))
-        urls.append(f"{IMAGES}/{quote(name)}")
-    return urls, tuple(beside)
+@dataclass(frozen=True)
+class _Places:
+    """Where the pictures of a trial are found from the page: a file beside it or a data URI; empty: it has none."""
+
+    sprite: str
+    reel: str
+
+
+def _placed(shown: Sequence[_Shown]) -> tuple[list[_Places], tuple[tuple[str, bytes], ...]]:
+    """Where each sprite and each reel is found: inside the page if all of its kind have room there, else each in a folder beside it."""
+    names = [one.trial.result.identity if one.trial.result else f"{i:05d}" for i, one in enumerate(shown)]
+    sprites = [one.sprite.webp if one.sprite else b"" for one in shown]
+    reels = [one.reel.webp if one.reel else b"" for one in shown]
+    size, beside = sum(map(len, sprites)), list[tuple[str, bytes]]()
+    sprite_urls = _urls(sprites, names, size <= _INLINE_BYTES, beside)
+    reel_urls = _urls(reels, [f"{name}-validation" for name in names], size + sum(map(len, reels)) <= _INLINE_BYTES, beside)
+    return [_Places(*urls) for urls in zip(sprite_urls, reel_urls, strict=True)], tuple(beside)
+
+
+def _urls(pictures: Sequence[bytes], names: Sequence[str], inside: bool, beside: list[tuple[str, bytes]]) -> list[str]:
+    """An address for each picture, empty for one without bytes; those that are not ``inside`` the page are added to ``beside``."""
+    if inside:
+        return [f"data:image/webp;base64,{base64.b64encode(one).decode('ascii')}" if one else "" for one in pictures]
+    beside += [(f"{IMAGES}/{name}.webp", one) for name, one in zip(names, pictures, strict=True) if one]
+    return [f"{IMAGES}/{quote(name)}.webp" if one else "" for name, one in zip(names, pictures, strict=True)]
 
 
 class _Texts:
@@ -205,8 +236,10 @@ class _Draws:
 class _Payload:
     """The record set of a page, as ``frontend/src/data.ts`` reads it."""
 
-    def __init__(self, shown: Sequence[_Shown], urls: Sequence[str], home: Path, plan: ImagePlan, verdict: StudyVerdict | None) -> None:
-        self.shown, self.urls, self.home, self.plan, self.verdict = shown, urls, home, plan, verdict
+    def __init__(
+        self, shown: Sequence[_Shown], pictures: Sequence[_Places], home: Path, plan: ImagePlan, verdict: StudyVerdict | None
+    ) -> None:
+        self.shown, self.pictures, self.home, self.plan, self.verdict = shown, pictures, home, plan, verdict
         self.trials = [s.trial for s in shown]
         self.finished = [t for t in self.trials if t.finished]
         self.missing = missing_trials(self.trials)
@@ -216,23 +249,23 @@ class _Payload:
         self.measures = [m for m in measures(self.trials) if any(m.read(t) for t in self.finished)]
         self.configurations = self._configurations()
         self.fits = [self._fit(m) for m in self.measures]
-        self.class_measures, self.scored = self._scored_classes()
+        is_drawn = not (verdict and verdict.scorer == CLASSIFIER)
+        self.kinds = _MATRICES if is_drawn else _CLASSIFIER_MATRICES
+        self.class_measures, self.scored = self._scored_classes(CLASS_MEASURES if is_drawn else CLASSIFIER_CLASS_MEASURES)
 
     def record(self) -> dict[str, Any]:
-        scorer = main_score(self.trials)
         states = [read_state(t.folder) for t in self.trials]
         effects = setting_effects(self.verdict) if self.verdict else ()
         labels = list(self.configurations)
         trials = [
-            self._trial(s, url, state, labels.index(configuration_label(s.trial)))
-            for s, url, state in zip(self.shown, self.urls, states, strict=True)
+            self._trial(s, places, state, labels.index(configuration_label(s.trial)))
+            for s, places, state in zip(self.shown, self.pictures, states, strict=True)
         ]
         absent = [self._missing(m, labels.index(m.configuration)) for m in self.missing]
         return {
-            "title": self.finished[0].study,
+            "title": self.trials[0].study,
             "facts": self._facts(states),
-            "scorer": scorer,
-            "main": f"macro_f1/{BEFORE}/{scorer}",
+            "main": self._main(),
             "measures": [_measure_record(m) for m in self.measures],
             "verdict": self._verdict(),
             "effects": [asdict(e) | {"plain": e.plain} for e in effects],
@@ -243,7 +276,7 @@ class _Payload:
             "slots": self.plan.slots,
             "notes": list(self._notes()),
             "curves": [words for _, words in _CURVES],
-            "matrices": [list(name.split("/")) for name in _MATRICES],
+            "matrices": [list(name.split("/")) for name in self.kinds],
             "common": self._common(),
             "corrected": [fit.corrected for fit in self.fits],
             "configurations": self._configuration_records(),
@@ -251,6 +284,12 @@ class _Payload:
             "draws": [x for draw in self.draws.all for x in draw],
             "texts": list(self.texts.all),
         }
+
+    def _main(self) -> str:
+        """The measure that configurations are ranked by."""
+        if self.kinds == _MATRICES:
+            return f"macro_f1/{BEFORE}/{main_score(self.trials)}"
+        return next(m.key for m in self.measures if m.key.startswith("macro_f1/"))
 
     def _configurations(self) -> dict[str, list[TrialSummary]]:
         """The trials of each, in the order of the verdict; those without a score are last."""
@@ -309,15 +348,15 @@ class _Payload:
         told = [said if n == len(finished) else f"{n} of {len(finished)} trials: {said}" for said, n in zip(reasons, counts, strict=True)]
         return [said for said in (self.plan.sentence(len(self.slugs)), *told) if said]
 
-    def _scored_classes(self) -> tuple[tuple[ClassMeasure, ...], list[str]]:
+    def _scored_classes(self, all_measures: tuple[ClassMeasure, ...]) -> tuple[tuple[ClassMeasure, ...], list[str]]:
         """All while they are few enough for a page, else the needed measures, else those of the weakest classes."""
         count = len(self.configurations)
-        for shown in (CLASS_MEASURES, CLASS_MEASURES[:NEEDED_CLASS_MEASURES]):
+        for shown in (all_measures, all_measures[:NEEDED_CLASS_MEASURES]):
             if count * len(self.slugs) * len(shown) <= _MOST_RECORDS:
                 return shown, list(self.slugs)
         fit = max(1, _MOST_RECORDS // (count * NEEDED_CLASS_MEASURES))
         few = weakest(self.slugs, [Scores(t.result.metrics) for t in self.finished if t.result])[:fit]
-        return CLASS_MEASURES[:NEEDED_CLASS_MEASURES], [slug for slug in self.slugs if slug in few]
+        return all_measures[:NEEDED_CLASS_MEASURES], [slug for slug in self.slugs if slug in few]
 
     def _fit(self, measure: Measure) -> FittedMeans:
         diverged = {(c.label, seed) for c, seed in self.verdict.diverged} if self.verdict else set()
@@ -368,31 +407,33 @@ class _Payload:
         found: list[list[list[int]]] = []
         for trials in self.configurations.values():
             found.append([])
-            for name in _MATRICES:
+            for name in self.kinds:
                 given = [t.result.extras[name] for t in trials if t.result and t.result.extras.get(name) and _slugs([t]) == self.slugs]
                 total = np.sum(given, axis=0).ravel() if given else np.zeros(0, dtype=int)
                 found[-1].append([int(x) for place in np.flatnonzero(total) for x in (place, total[place])])
         return found if sum(len(flat) for kinds in found for flat in kinds) <= 2 * _MOST_COUNTS else []
 
-    def _trial(self, shown: _Shown, url: str, state: TrialState, configuration: int) -> dict[str, Any]:
+    def _trial(self, shown: _Shown, places: _Places, state: TrialState, configuration: int) -> dict[str, Any]:
         trial = shown.trial
         page = trial.page or trial.folder / "report.html"
         most = max(2, _MOST_POINTS // max(1, len(self.finished)) // len(_CURVES))
         return {
             "name": trial.name,
             "source": trial.source,
+            "maker": trial.made_by,
             "link": quote(os.path.relpath(page, self.home)) if page.is_file() else "",
             "address": trial.address,
             "configuration": configuration,
             "seed": trial.settings.get(SEED, ""),
             "state": trial.state,
-            "problem": trial.problem or _progress(state),
+            "problem": trial.problem or (progress_words(state) if state.state == RUNNING else ""),
             "command": [self.texts.number(word) for word in _words(trial, _overrides(trial))],
             "readings": [self._reading(m, m.read(trial)) for m in self.measures] if trial.finished else [],
             "curves": _curves(trial.folder / "history.csv", most),
             "attempts": self._attempts(shown),
             "real": [x for slug, slot in shown.real for x in (self.places[slug], slot)],
-            "sprite": [url, shown.sprite.size, shown.sprite.columns, shown.sprite.images] if shown.sprite else None,
+            "sprite": [places.sprite, shown.sprite.size, shown.sprite.columns, shown.sprite.images] if shown.sprite else None,
+            "reel": [places.reel, shown.reel.width, shown.reel.height, *shown.reel.steps] if shown.reel else None,
         }
 
     def _reading(self, measure: Measure, reading: Reading | None) -> list[float | int | None] | int:
@@ -402,22 +443,22 @@ class _Payload:
         return [_number(reading.value), *([_number(reading.low), _number(reading.high), reading.n] if whole else [])]
 
     def _missing(self, missing: MissingTrial, configuration: int) -> dict[str, Any]:
-        empty = dict.fromkeys(("command", "readings", "curves", "attempts", "real"), ())
+        empty = {**dict.fromkeys(("command", "readings", "curves", "attempts", "real"), ()), **dict.fromkeys(("sprite", "reel"), None)}
         known = {"name": missing.name, "seed": missing.seed, "problem": missing.reason, "state": MISSING}
-        return {**empty, **known, "link": "", "address": "", "source": "", "configuration": configuration, "sprite": None}
+        return {**empty, **known, "link": "", "address": "", "source": "", "maker": "", "configuration": configuration}
 
     def _attempts(self, shown: _Shown) -> list[int]:
-        """Four numbers for each attempt.
+        """Five numbers for each attempt.
 
-        They are its draw, the class named by the gate, the probability of that class in thousandths (−1: not known), and 1 for accepted
-        plus 2 for an image plus 4 times the number of the reason's text.
+        They are its draw, the class named by the gate, the probability of that class in thousandths, 1 for accepted plus 2 for an image
+        plus 4 times the number of the reason's text, and the class named by the judge (−1: not known).
         """
         flat: list[int] = []
         for a in shown.attempts:
             draw = self.draws.number((self.places[a.slug], a.slot, a.attempt, self.texts.number(a.seed), self.texts.number(a.prompt)))
             probability = -1 if a.probability is None else round(1000 * a.probability)
             marks = int(a.accepted) + 2 * (a.path is not None) + 4 * self.texts.number(a.reason)
-            flat += [draw, -1 if a.predicted is None else a.predicted, probability, marks]
+            flat += [draw, -1 if a.predicted is None else a.predicted, probability, marks, -1 if a.judged is None else a.judged]
         return flat
 
 
@@ -446,13 +487,6 @@ def _number(value: float | None, digits: int = 4) -> float | None:
         return None
     short = float(f"{value:.{digits}g}")
     return int(short) if short.is_integer() else short
-
-
-def _progress(state: TrialState) -> str:
-    """How far a trial that runs has come."""
-    if state.state != RUNNING or not state.stage:
-        return ""
-    return f"{state.stage}: {state.step} of {state.steps}" if state.step is not None else state.stage
 
 
 def _overrides(trial: TrialSummary) -> list[str]:

@@ -12,25 +12,25 @@ from pathsynth.report.classifier_view import main_scores, read_scores
 from pathsynth.report.collect import TrialSummary
 from pathsynth.report.leaderboard import SCORES, score_columns
 from pathsynth.report.overview import is_classifier, is_set
-from pathsynth.report.scores import Cell, interval
+from pathsynth.report.scores import MAIN_SCORES, Cell, shown
 from pathsynth.report.set_view import set_counts
 
 
 def demo_table(trials: Sequence[TrialSummary]) -> Table:
     """A line for each trial: what differs, and its scores.
 
-    These are macro-F1 before filtering by gate and by judge, acceptance, judge accuracy of the accepted, and the user's own metrics.
+    These are the main scores and the user's own metrics.
     """
     own = {key: column for key, column in score_columns(trials).items() if key not in SCORES}
     table = Table(title="Asked for, and given?", caption="value [95% interval] n", title_justify="left", caption_justify="left")
     table.add_column("trial")
-    for heading in ("macro-F1 before filtering, gate", "macro-F1 before filtering, judge", "acceptance", "judge accuracy of the accepted"):
+    for heading in MAIN_SCORES.values():
         table.add_column(heading, justify="right")
     for heading, _ in own.values():
         table.add_column(Text(heading), justify="right")
     for trial in trials:
         if trial.finished:
-            scores = (trial.f1_gate, trial.f1_judge, trial.acceptance, trial.accepted_judge, *(metric(trial) for _, metric in own.values()))
+            scores = (*(getattr(trial, name) for name in MAIN_SCORES), *(metric(trial) for _, metric in own.values()))
             table.add_row(Text(trial.label), *(_shown(m) for m in scores))
         else:
             table.add_row(Text(trial.label), Text(f"{trial.state}: {trial.problem}" if trial.problem else trial.state))
@@ -67,6 +67,4 @@ def _cell(shown: Cell | None, words: str = "") -> Text:
 
 def _shown(metric: Metric | None) -> Text:
     """The score as plain text: square brackets are no markup."""
-    if metric is None:
-        return Text("not measured")
-    return Text(" ".join(part for part in (f"{metric.value:.3f}", interval(metric, 2), f"n={metric.n}") if part))
+    return Text(shown(metric) if metric else "not measured")

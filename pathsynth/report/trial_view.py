@@ -24,7 +24,7 @@ from pathsynth.report.images import (
 )
 from pathsynth.report.panel_view import PanelView, panel_view
 from pathsynth.report.plots import GATE_COLOUR, history_plot, reliability_plot
-from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, REJECTED, Cell, Scores, cell
+from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, MAIN_SCORES, REJECTED, Cell, Scores, cell
 from pathsynth.report.slot_images import LARGEST, ClassImages, class_images
 from pathsynth.report.strips import Strip, image_strip, image_uri, png_uri
 from pathsynth.report.verdict import Independence, independence, remarks, verdict
@@ -130,6 +130,7 @@ class TrialView:
     versions: tuple[tuple[str, str], ...]
     timings: tuple[tuple[str, str], ...]
     identity: str
+    made_by: str
     overall: tuple[Row, ...]
     beside_paper: bool
     classes: int
@@ -184,6 +185,7 @@ def trial_view(trial: TrialSummary, real: bool = False, study_page: str = "") ->
         versions=tuple((str(k), str(v)) for k, v in result.versions.items()),
         timings=tuple((stage, _time(result, stage)) for stage in result.timings),
         identity=result.identity,
+        made_by=trial.made_by,
         overall=_overall(scores),
         beside_paper=beside_paper(slugs),
         classes=len(slugs),
@@ -242,10 +244,10 @@ def _time(result: Result, stage: str) -> str:
 
 def _cards(trial: TrialSummary) -> tuple[tuple[str, Cell | None, str], ...]:
     return (
-        ("Macro-F1 by the gate", cell(trial.f1_gate), "first attempts, before filtering"),
-        ("Macro-F1 by the judge", cell(trial.f1_judge), "first attempts, before filtering"),
-        ("First attempts accepted", cell(trial.acceptance), "share that passes the gate at once"),
-        ("Judge agrees with accepted", cell(trial.accepted_judge), "accuracy after filtering"),
+        (MAIN_SCORES["f1_gate"], cell(trial.f1_gate), "of the first image drawn for each request"),
+        (MAIN_SCORES["f1_judge"], cell(trial.f1_judge), "of the first image drawn for each request"),
+        (MAIN_SCORES["acceptance"], cell(trial.acceptance), "share that passes the gate at once"),
+        (MAIN_SCORES["accepted_judge"], cell(trial.accepted_judge), "accuracy after filtering"),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pathsynth.config import AnyClassifier, OwnClassifierConfig, RunConfig
 from pathsynth.config.own_classes import class_digests, targets
-from pathsynth.ledger.records import PANEL_JUDGE
+from pathsynth.ledger.records import CONFUSION_FILE, PANEL_JUDGE
 from pathsynth.stages.fingerprints import pretrained_source
 from pathsynth.stages.stage import BuildContext, Stage, missing_group
 
@@ -50,7 +50,7 @@ NEUTRAL = {
 }
 
 _SCORES = "scores.json"
-_SHOWN = ("classifier.safetensors", "classifier.json", _SCORES)
+_SHOWN = ("classifier.safetensors", "classifier.json", _SCORES, CONFUSION_FILE)
 
 
 def classifier_stage(role: str, config: AnyClassifier | None, shown: bool = False) -> Stage:
@@ -72,7 +72,7 @@ def score_stage(role: str, config: AnyClassifier | None, shown: bool = False) ->
         lambda context: {},
         lambda context: {"data": context.data.identity, "classifier": context.identities[role]},
         lambda context, folder: _score(context, folder, role, config),
-        shown=(_SCORES,) if shown else (),
+        shown=(_SCORES, CONFUSION_FILE) if shown else (),
         wanted=lambda _: config is not None and config.test,
     )
 

@@ -35,16 +35,15 @@ def build(context: BuildContext, folder: Path) -> None:
     from pathsynth.models.lora import load_adapter, unload_adapter
     from pathsynth.sampling.draw import drawer
     from pathsynth.sampling.early_rejection import calibrate, fit_threshold, write_threshold
-    from pathsynth.training.progress import sampling_progress
 
     sampling, data = require_group(context.config.sampling, "sampling"), context.data
     after = require_group(sampling.early_rejection.after_step, "sampling.early_rejection.after_step")
     prompts = {c.index: data.prompts.canonical(c.index) for c in data.space.classes}
     attempts = [attempt_at(slot, 0, sampling.seed) for slot in slots_of(Stream.CALIBRATE, prompts, sampling.early_rejection.n)]
     load_adapter(context.made("finetune") / "adapter", context.base)
-    with sampling_progress("early_rejection", len(attempts), context.advance("early_rejection", "candidates")) as shown:
-        draw = drawer(context.base, data.size, sampling)
-        candidates = calibrate(attempts, draw, context.gate, sampling.batch_size, lambda: shown.count(True))
+    shown = context.counted("early_rejection", len(attempts), "candidates")
+    draw = drawer(context.base, data.size, sampling, watch=lambda batch: shown.denoise(batch.evaluations, batch.total))
+    candidates = calibrate(attempts, draw, context.gate, sampling.batch_size, lambda: shown.count(True))
     unload_adapter(context.base)
     write_threshold(folder, fit_threshold(candidates, sampling.early_rejection.max_lost, after, sampling.steps))
 

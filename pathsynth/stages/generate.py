@@ -71,27 +71,26 @@ def build(context: BuildContext, folder: Path) -> None:
     from pathsynth.sampling.draw import drawer
     from pathsynth.sampling.generation import generate_set
     from pathsynth.sampling.image_set import class_counts, unreachable_told
-    from pathsynth.training.progress import sampling_progress
 
     sampling, data = require_group(context.config.sampling, "sampling"), context.data
     load_adapter(context.made("finetune") / "adapter", context.base)
     slots = _slots(context)
-    draw = drawer(context.base, data.size, sampling)
+    shown = context.counted("generate", len(slots), "slots")
+    draw = drawer(context.base, data.size, sampling, watch=lambda batch: shown.denoise(batch.evaluations, batch.total))
     reject_early = _early_rejection(context, draw) if sampling.early_rejection.after_step else None
-    with sampling_progress("generate", len(slots), context.advance("generate", "slots")) as shown:
-        generate_set(
-            folder,
-            context.work("generate"),
-            slots,
-            draw=draw,
-            judge=context.gate,
-            sampling=sampling,
-            scheduler=draw.scheduler,
-            space=data.space,
-            keep_rejected=slots[0].stream is Stream.EVAL,
-            on_attempt=lambda j: shown.count(j.verdict.accepted or j.attempt.number + 1 == sampling.attempts),
-            reject_early=reject_early,
-        )
+    generate_set(
+        folder,
+        context.work("generate"),
+        slots,
+        draw=draw,
+        judge=context.gate,
+        sampling=sampling,
+        scheduler=draw.scheduler,
+        space=data.space,
+        keep_rejected=slots[0].stream is Stream.EVAL,
+        on_attempt=lambda j: shown.count(j.verdict.accepted or j.attempt.number + 1 == sampling.attempts),
+        reject_early=reject_early,
+    )
     unload_adapter(context.base)
     images = ImageSet.read(folder)
     write_sheet(folder / "sheet.png", images, data.space, data.size)

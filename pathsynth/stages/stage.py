@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathsynth.models.base import Base
     from pathsynth.sampling.gate import Gate
     from pathsynth.training.latent_cache import LatentCache
-    from pathsynth.training.progress import Advance
+    from pathsynth.training.progress import Advance, SamplingProgress
 
 _Settings = TypeVar("_Settings")
 _FIRST_NAMES = {"early_rejection": "look"}
@@ -111,6 +111,9 @@ class BuildContext(Protocol):
 
     def shown(self, stage: str, part: str = "") -> list[pl.Callback]:
         """What shows the progress of a stage's training, or of a part of it."""
+
+    def counted(self, stage: str, total: int, unit: str) -> SamplingProgress:
+        """What shows the progress of a stage that draws images, of so many units."""
 
 
 def _always(config: RunConfig) -> bool:

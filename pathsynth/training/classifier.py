@@ -27,7 +27,7 @@ from pathsynth.data.stain import stain_jitter
 from pathsynth.data.tensors import dihedral, to_float
 from pathsynth.ledger.atomic import sync_tree, write_json
 from pathsynth.ledger.errors import RequestError, StageError
-from pathsynth.ledger.records import Metric
+from pathsynth.ledger.records import CONFUSION_FILE, Metric
 from pathsynth.ledger.seeds import derive_seed
 from pathsynth.metrics.agreement import Agreement, Interval, accuracy_auc, agreement, macro_interval, wilson
 from pathsynth.metrics.calibration import ConfidenceBin, expected_calibration_error, fit_temperature, reliability
@@ -316,7 +316,8 @@ def train_classifier(
     On the CPU the same settings, data and number of threads give identical weights, also of a training that was cut off and
     goes on from its checkpoint in ``work`` (None: it keeps none). The best weights and their temperature are chosen on one half of
     val. ``revision``: of pretrained weights (None: the newest). Returns the scores on ``splits``, of val on its other half and not at
-    all where val is too small; ``scores.json`` holds them as a list of metric records.
+    all where val is too small; ``scores.json`` holds them as a list of metric records,
+    and ``confusion.json`` a confusion matrix of each split.
 
     Raises:
         RequestError: the architecture does not exist or does not fit the images, or its pretrained weights cannot be fetched.
@@ -332,6 +333,7 @@ def train_classifier(
     scores = score_classifier(classifier, data, splits, config.seed)
     save_classifier(folder, classifier, _card(config, data, members))
     write_json(folder / SCORES, [m.to_json() for s in scores for m in s.records(data.space, data.name, config.seed)])
+    write_json(folder / CONFUSION_FILE, {s.split: s.agreement.confusion.tolist() for s in scores})
     return scores
 
 

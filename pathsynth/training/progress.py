@@ -1,22 +1,21 @@
-"""Progress of long steps, with rates and time left: Rich on a terminal, one line now and then in a log."""
+"""Progress of long steps, with rates and time left: the trial's display on a terminal, one line now and then in a log."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import RichProgressBar
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from pathsynth.training.display import Count, StageDisplay
 
 Advance = Callable[[int, int, float | None], None]
 """Called with how many are done, of how many, and how many a second (None: not known yet)."""
 
 _LOG_EVERY_SECONDS = 20.0
 _TELL_EVERY_SECONDS = 2.0
+_READ_EVERY_SECONDS = 0.5
 
 
 class Pace:
@@ -42,10 +41,9 @@ class Pace:
         self._tell(done, total, rate)
 
 
-def training_progress(title: str, advance: Advance) -> list[pl.Callback]:
-    """Lightning's Rich bar on a terminal, elsewhere a line every twenty seconds; and ``advance`` is told the steps."""
-    shown = RichProgressBar(refresh_rate=5, leave=True) if Console().is_terminal else LogProgress(title)
-    return [shown, StepReport(advance)]
+def training_progress(title: str, advance: Advance, display: StageDisplay) -> list[pl.Callback]:
+    """Steps and losses on the display, or where nobody sees it a line every twenty seconds; and ``advance`` is told the steps."""
+    return [DisplayProgress(display) if display.is_seen else LogProgress(title), StepReport(advance)]
 
 
 def _total_steps(trainer: pl.Trainer) -> int:
@@ -60,6 +58,25 @@ class StepReport(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         self._pace.note(trainer.global_step, _total_steps(trainer))
+
+
+class DisplayProgress(pl.Callback):
+    """Shows steps, and now and then the progress-bar metrics, each under the last part of its name."""
+
+    def __init__(self, display: StageDisplay) -> None:
+        self._display, self._notes = display, tuple[str, ...]()
+        self._read = 0.0
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        now = time.monotonic()
+        if now - self._read > _READ_EVERY_SECONDS:  # a number on a GPU makes the device wait
+            self._read = now
+            self._notes = tuple(f"{_last_part(k)} {float(v):.3g}" for k, v in trainer.progress_bar_metrics.items() if k != "v_num")
+        self._display.count(Count(trainer.global_step, _total_steps(trainer), "steps", self._notes))
+
+
+def _last_part(metric: str) -> str:
+    return metric.rpartition("/")[2].replace("_", " ")
 
 
 class LogProgress(pl.Callback):
@@ -87,37 +104,30 @@ class LogProgress(pl.Callback):
 
 
 class SamplingProgress:
-    """Counts settled slots and attempts while images are drawn."""
+    """Counts settled slots, attempts and denoising steps while images are drawn."""
 
-    def __init__(self, progress: Progress, title: str, slots: int, advance: Advance) -> None:
-        self._progress, self._title, self._slots = progress, title, slots
+    def __init__(self, display: StageDisplay, title: str, slots: int, unit: str, advance: Advance) -> None:
+        self._display, self._title, self._slots, self._unit = display, title, slots, unit
         self._pace = Pace(advance)
-        self._task = progress.add_task(title, total=slots, attempts=0)
         self._settled = self._attempts = 0
+        self._step = ""
         self._last = time.monotonic()
+        self._show()
 
     def count(self, settled: bool) -> None:
         """Note one judged attempt; ``settled``: its slot needs no other."""
         self._attempts += 1
         self._settled += settled
-        self._progress.update(self._task, completed=self._settled, attempts=self._attempts)
+        self._show()
         self._pace.note(self._settled, self._slots)
-        if not self._progress.console.is_terminal and time.monotonic() - self._last > _LOG_EVERY_SECONDS:
+        if not self._display.is_seen and time.monotonic() - self._last > _LOG_EVERY_SECONDS:
             self._last = time.monotonic()
-            print(f"{self._title}: {self._settled}/{self._slots} slots settled after {self._attempts} attempts", flush=True)
+            print(f"{self._title}: {self._settled}/{self._slots} {self._unit} settled after {self._attempts} attempts", flush=True)
 
+    def denoise(self, evaluations: int, of: int) -> None:
+        """Note that the batch at work came so far on its way from noise to images."""
+        self._step = f"step {evaluations}/{of}"
+        self._show()
 
-@contextmanager
-def sampling_progress(title: str, slots: int, advance: Advance) -> Iterator[SamplingProgress]:
-    """A bar over slots with the number of attempts, elapsed time and time left; ``advance`` is told the settled slots."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("slots, {task.fields[attempts]} attempts"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    console = Console()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield SamplingProgress(progress, title, slots, advance)
+    def _show(self) -> None:
+        self._display.count(Count(self._settled, self._slots, self._unit, (f"{self._attempts} attempts", self._step)))

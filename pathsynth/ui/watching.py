@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import format_score
-from pathsynth.ledger.stages import STAGES, StageStore
+from pathsynth.report.validation_sheets import sheet_folders
 from pathsynth.studies.planning.estimate import seconds_left
 from pathsynth.studies.trials.eta import study_progress
 from pathsynth.studies.trials.manifest import manifest_of
@@ -129,24 +129,13 @@ class Sheet:
 
 def newest_sheet(trial: Path) -> Sheet | None:
     """The sheet of a trial's newest validation; of one that is over, that of its accepted images. None where there is none (yet)."""
-    found = [path for place in _validated_in(trial) for pattern in _SHEETS for path in place.rglob(pattern)]
+    found = [path for place in sheet_folders(trial) for pattern in _SHEETS for path in place.rglob(pattern)]
     found = found or [trial / name for name in _ENDED_SHEETS if (trial / name).is_file()]
     times = [(path.stat().st_mtime, -i, path) for i, path in enumerate(found) if path.is_file()]
     if not times:
         return None
     written, _, path = max(times)
     return Sheet(path, datetime.fromtimestamp(written).astimezone())
-
-
-def _validated_in(trial: Path) -> list[Path]:
-    """Where the sheets of the trial's fine-tune are: what it goes on from, and what it left."""
-    try:
-        stages = manifest_of(trial).plan.stages
-    except RequestError:
-        return []
-    store = StageStore(trial.absolute().parents[1] / STAGES)
-    made = [stage.identity for stage in stages if stage.name == FINETUNE]
-    return [place for identity in made for place in (store.work(FINETUNE, identity), store.root / FINETUNE / identity)]
 
 
 @dataclass(frozen=True)

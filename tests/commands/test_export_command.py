@@ -43,7 +43,7 @@ def test_the_folder_holds_adapter_card_and_scores(trial, tmp_path, capsys):
     assert 'pipe.load_lora_weights("mine")' in card and "`b45e`" in card and "| rank | 4 |" in card
     assert "| kind | LoRA, rsLoRA |" in card and r"| targets | to\_q, to\_v |" in card and "| step | 3 of 6 |" in card
     assert "| debris | debris |" in card and "<i>" not in card
-    assert "| macro-F1 | 0.500 [0.400, 0.600], n = 90 |" in card
+    assert "| macro-F1 | 0.500 [0.400, 0.600] n=90 |" in card
     assert "Not for diagnosis" in card and "<b>" not in card
     assert capsys.readouterr().out.splitlines()[-1] == f"exported to {made}; README.md says how to load it"
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 import signal
+import socket
 from pathlib import Path
 
 import pytest
 
 from pathsynth.__main__ import dispatch
-from pathsynth.studies.trials.state import DONE, TrialState
+from pathsynth.studies.trials.state import DONE, TrialState, login_name
 
 
 @pytest.fixture
@@ -60,7 +61,8 @@ def test_a_result_that_differs_is_told_and_ends_with_1(pathsynth, done):
 
 def test_the_new_trial_has_as_many_threads(pathsynth, done):
     state = pathsynth.folder / done / "state.json"
-    assert json.loads(state.read_text())["threads"] >= 1
+    told = json.loads(state.read_text())
+    assert told["threads"] >= 1 and (told["author"], told["host"]) == (login_name(), socket.gethostname())
     state.write_text(json.dumps({**json.loads(state.read_text()), "threads": 7}))
     assert pathsynth("rerun", str(done), "--into", "again").code == 0
     assert (pathsynth.folder / "again" / "made.txt").read_text().split()[2] == "7"

@@ -15,6 +15,7 @@ from PIL import Image
 
 from pathsynth.ledger.lease import acquire
 from pathsynth.ledger.records import Metric, Missing, Result, write_result
+from pathsynth.ledger.stages import STAGES
 from pathsynth.studies.trials.state import lease_folder
 from pathsynth.vocabulary.labels import COLORECTAL
 
@@ -302,13 +303,14 @@ def write_grid(folder: Path, prompt: str = "an image of mucus") -> Path:
         (8, 0.03, 1): {"state": "failed", "reason": "the loss became nan"},
         (1, 0.0001, 2): {"state": "failed", "reason": "CUDA out of memory"},
         (2, 0.03, 1): {"state": "pruned", "reason": "the search stopped it at step 100"},
-        (4, 0.03, 2): {"state": "running", "stage": "finetune", "step": 120, "steps": 300},
+        (4, 0.03, 2): {"state": "running", "stage": "finetune", "detail": "steps", "step": 120, "steps": 300, "rate": 2.0},
     }
     for key, state in unfinished.items():
         trial = folder / grid_name(*key)
         (trial / "result.json").unlink()
         (trial / "state.json").write_text(json.dumps(state))
     acquire(lease_folder(folder / grid_name(4, 0.03, 2)))
+    shutil.move(sheet_folder(folder, 4, 0.03, 2), f"{sheet_folder(folder, 4, 0.03, 2)}.work")
     for key in ((1, 0.01, 0), (2, 0.0003, 2)):
         shutil.rmtree(folder / grid_name(*key))
     outcome = folder / ".jobs" / "2026-01-01_00-00-00-1" / "outcomes" / "0.json"
@@ -319,13 +321,29 @@ def write_grid(folder: Path, prompt: str = "an image of mucus") -> Path:
     return folder
 
 
+def sheet_folder(folder: Path, rank: int, rate: float, seed: int) -> Path:
+    """Where the fine-tune of a trial of the grid leaves its sheets."""
+    return folder.parent / STAGES / "finetune" / f"{rank:04d}{GRID_RATES.index(rate):04d}{seed:04d}"
+
+
+def write_sheets(folder: Path, steps: tuple[int, ...]) -> None:
+    """Two validation sheets of each step, of nine classes and two slots; first attempts are the greener, the more steps there were."""
+    folder.mkdir(parents=True)
+    for step in steps:
+        Image.new("RGB", (38, 164), (90, step % 256, 90)).save(folder / f"first_attempts-{step:06d}.png")
+        Image.new("RGB", (38, 164), (200, step % 256, 90)).save(folder / f"after_regeneration-{step:06d}.png")
+
+
 def _write_grid_trial(folder: Path, rank: int, rate: float, seed: int, right: tuple[int, ...], prompt: str) -> None:
     name = grid_name(rank, rate, seed)
     trial, config = folder / name, {**settings(rank, prompt), "seed": seed, "optimizer": {"_target_": "torch.optim.AdamW", "lr": rate}}
     overrides = [f"lora.rank={rank}", f"optimizer.lr={rate}", f"seed={seed}", "study=rank", "multirun=/home/someone/multirun"]
     trial.mkdir(parents=True)
-    (trial / "manifest.json").write_text(json.dumps({"name": name, "overrides": overrides, "config": config}))
+    plan = {"stages": [{"name": "finetune", "identity": sheet_folder(folder, rank, rate, seed).name}]}
+    (trial / "manifest.json").write_text(json.dumps({"name": name, "overrides": overrides, "config": config, "plan": plan}))
     (trial / "state.json").write_text(json.dumps({"state": "done"}))
+    if (rank, rate, seed) == (4, 0.03, 2) or seed == 0:
+        write_sheets(sheet_folder(folder, rank, rate, seed), (100, 200))
     made = result("phantom 32 px", right, config, ())
     timings = {"gate": 41.2, "finetune": 100.0 + 10 * rank, "generate": 60.0 + 5 * rank + seed}
     identity = f"{rank:04d}{GRID_RATES.index(rate):04d}{seed:04d}"
@@ -341,11 +359,16 @@ def _write_grid_trial(folder: Path, rank: int, rate: float, seed: int, right: tu
                 row = {"stream": "eval", "class_slug": slug, "slot": slot, "attempt": attempt, "prompt": prompt}
                 row |= {"seed": 1000 * label + 10 * slot + attempt, "probability": 0.75, "accepted": accepted}
                 row |= {"predicted": label if accepted else (label + 1) % 9, "reason": None if accepted else REASONS[attempt % 2]}
+                row |= {"judged": label if slot == 0 else (label + 2) % 9}
                 rows.append({**row, "image": image if kept else None})
                 if kept:
                     (trial / image).parent.mkdir(parents=True, exist_ok=True)
                     Image.new("RGB", (16, 16), (25 * label, 60 * slot, 30 * rank)).save(trial / image)
-    pd.DataFrame(rows).to_parquet(trial / "attempts.parquet")
+    log = pd.DataFrame(rows)
+    log.drop(columns="judged").to_parquet(trial / "attempts.parquet")
+    if rank == 8:
+        words = log[["class_slug", "slot", "attempt", "judged"]].rename(columns={"judged": "predicted"})
+        words.to_parquet(trial / "judged.parquet")
     losses = [(step, 0.4 / (1 + step / 100)) for step in range(0, 301, 50)]
     lines = [f"{step},{loss + rate:.4f},{1.05 * loss:.4f},{0.1 + step / 1000:.3f}" for step, loss in losses]
     (trial / "history.csv").write_text("\n".join(["step,train_loss,held_out_loss,val_macro_f1", *lines]) + "\n")

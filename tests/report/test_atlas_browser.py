@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -18,9 +17,7 @@ from pathsynth.report.atlas import read_generated, write_atlas
 from pathsynth.report.tissue_texts import TissueText, shipped_texts
 from pathsynth.vocabulary.labels import COLORECTAL
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")]
+pytestmark = pytest.mark.browser
 WRONG = 4
 """Classes whose first image the made-up judge takes for the next class but one."""
 
@@ -35,14 +32,6 @@ def make_site(folder: Path, slugs: tuple[str, ...], judged: bool = True, size: t
     site.mkdir(parents=True)
     write_atlas(site, images, judge if judged else None, texts, 40, HOSTILE if hostile else "Atlas")
     return site
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -34,13 +34,13 @@ def test_markdown_has_the_trials_and_each_ones_scores_by_class(study: Path) -> N
     said = export(study, "md")[0].read_text().splitlines()
     assert said[0] == "**lora.rank=16 leads by 0.115 · whether that is noise cannot be told over 1 seed and 2 configurations**"
     lines = said[next(i for i, line in enumerate(said) if line.startswith("| trial |")) :]
-    assert lines[2].startswith("| lora.rank=4 | 0.687 [0.64") and "n = 450" in lines[2]
+    assert lines[2].startswith("| lora.rank=4 | 0.687 [0.64") and "n=450" in lines[2]
     assert lines[4].startswith("| lora.rank=64 | failed: the loss became nan |")
     assert lines.count("### lora.rank=4") == lines.count("### lora.rank=16") == 1 and "### lora.rank=64" not in lines
     assert any(line.startswith("| coverage of real images (judge's features) |  | 0.412") for line in lines)
-    assert any(line.startswith("| mucus | 0.11 [0.10, 0.12], n = 50 | 0.09 ") and line.count("|") == 8 for line in lines)
+    assert any(line.startswith("| mucus | 0.11 [0.10, 0.12] n=50 | 0.09 ") and line.count("|") == 8 for line in lines)
     assert any(line.startswith("| colour alone, val | 0.623") for line in lines)
-    assert any("errors of gate and judge on real images: val 0.270 [0.100, 0.440], n = 354." in line for line in lines)
+    assert any("errors of gate and judge on real images: val 0.270 [0.100, 0.440] n=354." in line for line in lines)
     mucosa = next(line for line in lines if line.startswith("| normal-mucosa |"))
     assert mucosa.split(" | ")[4] == "41 of 50"
     assert "Seconds by stage: gate 41, finetune 185, generate 96." in lines

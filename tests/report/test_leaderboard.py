@@ -72,7 +72,7 @@ def test_latex_reads_back_as_text(make_trial: Callable[..., Path], tmp_path: Pat
     lines = text.split("\\midrule\n")[1].split("\\bottomrule")[0].splitlines()
     rows = [[plain(cell) for cell in re.split(r"(?<!\\)&", line.removesuffix("\\\\"))] for line in lines]
     assert sorted(row[0] for row in rows) == sorted(f"generate.prompt={prompt}" for prompt in ODD)
-    assert all(len(row) == 6 and row[2] == "0.687 [0.644, 0.730], n = 450" for row in rows)
+    assert all(len(row) == 6 and row[2] == "0.687 [0.644, 0.730] n=450" for row in rows)
 
 
 def plain(cell: str) -> str:

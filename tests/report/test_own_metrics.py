@@ -55,7 +55,7 @@ def test_tables_and_the_leaderboard_have_a_column_for_each(study: Path) -> None:
         assert table["gap/before filtering/high"].dropna().tolist() == [2.0], "an interval of it need not lie below 1"
         assert table["gap/after filtering"].dropna().tolist() == [3.25]
     markdown = FORMS["md"]["report.md"](trials).decode()
-    assert "1.750 [1.500, 2.000], n = 450" in markdown and "| gap | mucus |" in markdown
+    assert "1.750 [1.500, 2.000] n=450" in markdown and "| gap | mucus |" in markdown
     assert "gap before filtering" in FORMS["latex"]["leaderboard.tex"](trials).decode()
     out = io.StringIO()
     Console(file=out, width=300, no_color=True).print(demo_table(trials))

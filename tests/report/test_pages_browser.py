@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pathsynth.report.page import write_report
-from tests.report.test_dashboard_browser import AXE, CHROMIUM
+from tests.chromium import faults_of_access
 from tests.report.test_set_page import classifier, generated
 
-sync_api = pytest.importorskip("playwright.sync_api")
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")]
+pytestmark = pytest.mark.browser
 PAGES = ("study/trial", "mixed/set", "mixed/clf", "mixed")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +41,13 @@ def opened(browser: Any, path: Path, width: int = 1440, scheme: str = "light", t
     return page
 
 
-@pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: npm ci in pathsynth/report/frontend")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
 def test_axe_finds_no_fault_of_access(browser: Any, folder: Path, width: int, scheme: str) -> None:
     for name in PAGES:
         page = opened(browser, folder / name / "report.html", width, scheme)
         page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
-        page.evaluate(AXE.read_text(encoding="utf-8"))
-        found = page.evaluate("axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']})")
-        faults = [(v["id"], [n["target"] for n in v["nodes"]][:3], v["nodes"][0]["failureSummary"]) for v in found["violations"]]
-        assert faults == [], name
+        assert faults_of_access(page) == [], name
         assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page does not scroll sideways"
         page.close()
 

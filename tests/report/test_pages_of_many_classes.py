@@ -62,5 +62,5 @@ def test_a_study_of_many_trials_and_classes_keeps_the_scores_that_it_plots(make_
     payload = json.loads(text.split('id="study">', 1)[1].split("</script>", 1)[0])
     scored = [payload["classes"][i][0] for i in payload["scored"]]
     assert scored and "kind-059" in scored and "kind-000" not in scored
-    assert payload["classMeasures"] == ["First attempts that the gate accepts", "F1 before filtering, by the judge"]
+    assert payload["classMeasures"] == ["First attempts that the gate accepts", "F1 before filtering, judge"]
     assert [[len(flat) for flat in c["classes"]] for c in payload["configurations"]] == [[4 * len(scored)] * 2] * 2

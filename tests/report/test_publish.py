@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -98,6 +99,38 @@ def test_of_a_setting_that_is_a_path_the_last_name_is_shared(text: str, shared: 
 def test_a_sentence_keeps_its_words_and_loses_its_places(text: str, shared: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/J Doe")
     assert sentence_without_places(text) == shared
+
+
+def test_who_carried_out_a_trial_is_told_or_left_out_as_asked(make_sweep: Callable[..., Path], tmp_path: Path, capsys) -> None:
+    mine, theirs = (make_sweep(tmp_path / name, ranks=ranks, seeds=1, failed=0) for name, ranks in (("mine", (1,)), ("theirs", (4,))))
+    for folder, author in ((mine, "ada"), (theirs, "grace")):
+        (next(folder.glob("rank*")) / "state.json").write_text(json.dumps({"state": "done", "author": author, "host": f"box of {author}"}))
+    named = publish_study(theirs)
+    assert "it names who carried out the trials (grace on box of grace); --anonymous leaves that out" in capsys.readouterr().out
+    unnamed = publish_study(theirs, tmp_path / "unnamed.zip", anonymous=True)
+    assert "it names who" not in capsys.readouterr().out
+    with zipfile.ZipFile(unnamed) as archive:
+        assert not [name for name in archive.namelist() if b"grace" in archive.read(name)], "neither in a record nor on a page"
+
+    def makers(bundle: Path, place: str, **options: bool) -> list[str]:
+        (tmp_path / place).mkdir()
+        make_report([mine, bundle], into=tmp_path / place, **options)
+        return re.findall(r'"maker": ?"([^"]*)"', (tmp_path / place / "report.html").read_text(encoding="utf-8"))
+
+    assert makers(named, "a") == ["ada on box of ada", "grace on box of grace"]
+    assert "by grace on box of grace" in next((tmp_path / "a" / "report_trials").glob("*rank-4*")).read_text()
+    assert makers(unnamed, "b") == ["ada on box of ada", ""] and makers(named, "c", anonymous=True) == ["", ""]
+
+
+def test_validation_sheets_go_with_a_bundle(grid: Path, tmp_path: Path) -> None:
+    study = tmp_path / "multirun" / "rank"
+    for name in ("rank=8,lr=0.003,seed=0", "rank=1,lr=0.0001,seed=0"):
+        shutil.copytree(grid / name, study / name)
+    shutil.copytree(grid.parent / STAGES, study.parent / STAGES)
+    (tmp_path / "into").mkdir()
+    make_report([publish_study(study)], into=tmp_path / "into")
+    reels = re.findall(r'"reel":\["[^"]*",38,164,100,200\]', (tmp_path / "into" / "report.html").read_text(encoding="utf-8"))
+    assert len(reels) == 2
 
 
 def test_what_looks_like_a_secret_is_refused(make_sweep: Callable[..., Path], tmp_path: Path) -> None:

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")]
+pytestmark = pytest.mark.browser
 
 
-def test_the_page_of_a_study_is_served_and_asks_no_other_host(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
+def test_the_page_of_a_study_is_served_and_asks_no_other_host(browser: Any, make_sweep: Callable[..., Path], tmp_path: Path) -> None:
     study = make_sweep(tmp_path / "multirun" / "rank", ranks=(1, 4), seeds=1)
     command = [sys.executable, "-m", "pathsynth", "ui", str(study), "--port", "0"]
     troubles: list[str] = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, sync_api.sync_playwright() as playwright:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
             said = re.search(r"http://\S+/", process.stdout.readline())
             assert said
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             page = browser.new_page()
             page.on("console", lambda m: troubles.append(m.text) if m.type == "error" else None)
             page.on("request", lambda r: troubles.append(r.url) if not r.url.startswith((said[0], "data:", "blob:")) else None)
@@ -39,7 +36,8 @@ def test_the_page_of_a_study_is_served_and_asks_no_other_host(make_sweep: Callab
             assert report.locator("#board tbody tr").count() > 0 and (study / "report.html").is_file()
             trial = next(path.parent.name for path in study.glob("*/report.html"))
             assert report.goto(f"{said[0]}report/rank/{trial}/report.html").status == 200
-            browser.close()
+            report.close()
+            page.close()
         finally:
             process.terminate()
     assert troubles == []

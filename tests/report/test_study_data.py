@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from pathsynth.ledger.errors import RequestError
 from pathsynth.metrics.comparison import compare, fitted_means
 from pathsynth.report import study_view
 from pathsynth.report.absent import missing_trials
 from pathsynth.report.collect import collect_trials
-from pathsynth.report.page import write_merged
+from pathsynth.report.page import write_merged, write_report
+from pathsynth.report.validation_sheets import reel, spread, validation_sheets
+from tests.report.conftest import N, agreement_metrics, confusion, write_sheets
 
 BEST = "lora.rank=8, optimizer.lr=0.003"
 
@@ -46,7 +52,7 @@ def test_every_trial_has_a_row_with_its_state_and_the_reason(page: str) -> None:
     told = {t["name"]: t["problem"] for t in trials if t["state"] != "done"}
     assert told["rank=1,lr=0.0001,seed=2"] == "CUDA out of memory"
     assert told["rank=2,lr=0.03,seed=1"] == "the search stopped it at step 100"
-    assert told["rank=4,lr=0.03,seed=2"] == "finetune: 120 of 300"
+    assert told["rank=4,lr=0.03,seed=2"] == "finetune: 120 of 300 steps, 2/s, 2 min left"
     assert "announced it" in told["rank=1,lr=0.01,seed=0"]
     assert told["seed 2"].startswith("no trial of it with seed 2")
 
@@ -93,17 +99,44 @@ def test_a_confusion_matrix_is_the_sum_over_the_seeds(page: str, grid: Path) -> 
 def test_attempts_are_those_of_the_log_with_reasons(page: str) -> None:
     data = record(page)
     trial = next(t for t in data["trials"] if t["name"] == "rank=1,lr=0.0001,seed=0")
-    rows = [trial["attempts"][i : i + 4] for i in range(0, len(trial["attempts"]), 4)]
+    rows = [trial["attempts"][i : i + 5] for i in range(0, len(trial["attempts"]), 5)]
     draws = [data["draws"][i : i + 5] for i in range(0, len(data["draws"]), 5)]
     mucus = [slug for slug, _ in data["classes"]].index("mucus")
-    slot = [(draws[draw], marks) for draw, _, _, marks in rows if draws[draw][:2] == [mucus, 0]]
+    slot = [(draws[draw], marks) for draw, _, _, marks, _ in rows if draws[draw][:2] == [mucus, 0]]
     assert [(draw[2], data["texts"][draw[3]], data["texts"][draw[4]]) for draw, _ in slot] == [
         (attempt, str(1000 * mucus + attempt), "an image of mucus") for attempt in range(3)
     ]
     assert [marks % 4 for _, marks in slot] == [2, 0, 3], "rejected with an image, rejected without one, accepted"
     reasons = [data["texts"][marks // 4] for _, marks in slot]
     assert reasons == ["another class is more probable", "the lead over the next class is too small", ""]
-    assert trial["sprite"][3] == sum(marks % 4 >= 2 for *_, marks in rows)
+    assert trial["sprite"][3] == sum(marks % 4 >= 2 for *_, marks, _ in rows)
+    assert {judged for *_, judged in rows} == {-1}, "this trial has no judge's word"
+    best = next(t for t in data["trials"] if t["name"] == "rank=8,lr=0.003,seed=0")
+    rows = [best["attempts"][i : i + 5] for i in range(0, len(best["attempts"]), 5)]
+    told = [(draws[draw][:2], judged) for draw, _, _, _, judged in rows]
+    assert told and all(judged == (cls if slot == 0 else (cls + 2) % 9) for (cls, slot), judged in told)
+
+
+def test_validation_sheets_of_a_trial_stand_in_one_picture_by_their_steps(page: str, grid: Path, tmp_path: Path) -> None:
+    reels = {t["name"]: t["reel"] for t in record(page)["trials"]}
+    assert reels["rank=8,lr=0.003,seed=0"][1:] == [38, 164, 100, 200] and reels["rank=8,lr=0.003,seed=1"] is None
+    assert reels["rank=4,lr=0.03,seed=2"][1:] == [38, 164, 100, 200], "of one that runs, those so far"
+    folder = tmp_path / "study" / "trial"
+    write_sheets(folder / "grids" / "validation", tuple(range(10, 300, 10)))
+    some = spread(validation_sheets(folder), 5)
+    assert [sheet.step for sheet in some] == [10, 80, 150, 220, 290], "those of a bundle, too"
+    with Image.open(io.BytesIO(reel(some).webp)) as picture:
+        assert picture.size == (5 * 38, 164)
+        greens = [picture.convert("RGB").getpixel((38 * i + 19, 80))[1] for i in range(5)]
+    assert greens == pytest.approx([10, 80, 150, 220, 290 % 256], abs=6), "from left to right"
+
+
+def test_what_is_no_sheet_is_refused_by_its_name(tmp_path: Path) -> None:
+    place = tmp_path / "study" / "trial" / "grids" / "validation"
+    place.mkdir(parents=True)
+    (place / "first_attempts-000100.png").write_bytes(b"x")
+    with pytest.raises(RequestError, match=r"first_attempts-000100\.png is not an image"):
+        reel(validation_sheets(place.parents[1]))
 
 
 def test_a_command_makes_the_trial_again_without_places_on_this_disk(page: str) -> None:
@@ -151,3 +184,34 @@ def test_fitted_means_are_those_of_the_verdict_and_corrected_for_all_pairs() -> 
     with_gap = fitted_means(np.vstack([scores, np.full(4, np.nan)]))
     assert with_gap.means[:5] == pytest.approx(fit.means) and np.isnan(with_gap.means[5])
     assert fitted_means(np.full((2, 2), np.nan)).errors is None
+
+
+def write_classifier(folder: Path, epochs: int, seed: int, right: int) -> None:
+    """A trial of ``classify``: of 50 real images of each class so many are named right, and the others as the next class."""
+    folder.mkdir(parents=True)
+    config = {"command": "classify", "classifier": {"epochs": epochs, "seed": seed}, "study": {"name": "gates"}}
+    (folder / "manifest.json").write_text(json.dumps({"name": folder.name, "config": config, "overrides": [f"classifier.epochs={epochs}"]}))
+    (folder / "state.json").write_text(json.dumps({"state": "done", "identity": folder.name}))
+    matrix = confusion((right,) * 9, (N,) * 9)
+    found = agreement_metrics(matrix, "", "", "phantom 32 px")
+    records = [replace(m, split=split, stage=None, scorer=None).to_json() for split in ("val", "test") for m in found]
+    (folder / "scores.json").write_text(json.dumps(records))
+    (folder / "confusion.json").write_text(json.dumps({split: matrix.tolist() for split in ("val", "test")}))
+
+
+def test_a_study_of_classifiers_is_compared_by_its_scores_and_confusions_on_real_images(tmp_path: Path) -> None:
+    for epochs, right in ((1, 20), (9, 40)):
+        for seed in (0, 1):
+            write_classifier(tmp_path / "gates" / f"e{epochs}s{seed}", epochs, seed, right + seed)
+    data = record(write_report(tmp_path / "gates").read_text(encoding="utf-8"))
+    best = data["configurations"][0]
+    assert (best["label"], len(data["configurations"])) == ("classifier.epochs=9", 2), "the seed tells no configurations apart"
+    assert data["verdict"]["headline"].startswith("classifier.epochs=9 leads by 0.4")
+    assert "before filtering" not in " ".join(data["verdict"]["details"])
+    assert data["main"] == "macro_f1/of the test split/classifier" and data["matrices"][0] == ["of the test split", "classifier"]
+    names = [m["name"] for m in data["measures"]]
+    assert names[:2] == ["Macro-F1, test images", "Accuracy, test images"] and "Accuracy, val images" in names
+    assert best["scores"][1][0] == pytest.approx(40.5 / 50)
+    counts = dict(zip(best["matrices"][0][::2], best["matrices"][0][1::2], strict=True))
+    assert (counts[0], counts[1]) == (81, 19) and best["matrices"][1] == best["matrices"][0]
+    assert data["classMeasures"][0] == "F1, test images" and len(best["classes"][0]) == 4 * 9

@@ -21,10 +21,10 @@ def test_a_line_for_each_trial_with_values_intervals_and_n(study: Path) -> None:
     cells = [[cell.strip() for cell in row.strip("│").split("│")] for row in rows]
     assert cells[0] == [
         "lora.rank=4",
-        "0.687 [0.64, 0.73] n=450",
-        "0.646 [0.60, 0.69] n=450",
-        "0.698 [0.66, 0.74] n=450",
-        "0.918 [0.89, 0.94] n=441",
+        "0.687 [0.644, 0.730] n=450",
+        "0.646 [0.602, 0.690] n=450",
+        "0.698 [0.655, 0.740] n=450",
+        "0.918 [0.893, 0.944] n=441",
     ]
     assert cells[1][0] == "lora.rank=16"
     assert cells[2][:2] == ["lora.rank=64", "failed: the loss became nan"]

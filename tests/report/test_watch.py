@@ -15,8 +15,11 @@ import pytest
 
 from pathsynth.commands.report import make_report
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.lease import acquire
 from pathsynth.report import study_view
+from pathsynth.report.answer import NO_SCORE
 from pathsynth.report.page import write_report
+from pathsynth.studies.trials.state import lease_folder
 
 REFRESH = 'http-equiv="refresh"'
 
@@ -59,6 +62,26 @@ def test_ctrl_c_ends_the_watch_with_a_page_that_stays(make_sweep: Callable[..., 
     output, _ = process.communicate(timeout=30)
     assert (process.returncode, f"report: {page}" in output) == (0, True), output
     assert REFRESH not in page.read_text()
+
+
+def test_a_study_of_which_nothing_is_finished_has_a_page_while_a_trial_runs(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path / "rank", ranks=(1,), seeds=2)
+    _unfinished(folder, "interrupted")
+    with pytest.raises(RequestError, match="holds no finished trial"):
+        write_report(folder)
+    _unfinished(folder, "running", stage="gate", detail="steps", step=30, steps=90, rate=0.5)
+    acquire(lease_folder(sorted(folder.iterdir())[1]))
+    page = write_report(folder).read_text()
+    assert "gate: 30 of 90 steps, 0.5/s, 2 min left" in page and NO_SCORE in page
+    with pytest.raises(RequestError, match="holds no finished trial"):
+        write_report(sorted(folder.glob("rank*"))[1])
+
+
+def _unfinished(folder: Path, state: str, **came: object) -> None:
+    """Bring all trials but the first, which failed, into this state."""
+    for trial in sorted(folder.glob("rank*"))[1:]:
+        (trial / "result.json").unlink(missing_ok=True)
+        (trial / "state.json").write_text(json.dumps({"state": state, **came}))
 
 
 def test_what_cannot_be_watched_is_told(make_sweep: Callable[..., Path], tmp_path: Path) -> None:

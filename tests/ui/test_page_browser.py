@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -22,12 +21,10 @@ from pathsynth.ledger.requests import VALIDATION
 from pathsynth.stages.plan import plan
 from pathsynth.studies.trials.manifest import Manifest, claim, manifest_of, write_manifest
 from pathsynth.studies.trials.validating import finetune_work
+from tests.chromium import faults_of_access
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")]
+pytestmark = pytest.mark.browser
 HOSTILE = '<img src=x onerror="window.broken=1"></script><script>window.broken=1</script>{{7*7}}${7*7}`'
-AXE = Path(__file__).parents[2] / "pathsynth" / "report" / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 PATIENCE = 20_000
 STEP_SECONDS = "0.1"
 
@@ -75,14 +72,6 @@ def address(studies: Path) -> Iterator[str]:
         assert said
         yield said[0]
         process.terminate()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -287,7 +276,4 @@ def test_a_phone_reads_it_in_light_and_dark_with_the_warning(visit: Any, path: s
         wait_for(page, "Done.")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.locator(".warning").is_visible() and page.inner_text(".warning") == "Synthetic, not for diagnosis"
-    if AXE.is_file():
-        page.evaluate(AXE.read_text(encoding="utf-8"))
-        found = page.evaluate("axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']})")
-        assert [(v["id"], [n["html"] for n in v["nodes"]][:3], v["nodes"][0]["failureSummary"]) for v in found["violations"]] == []
+    assert faults_of_access(page) == []

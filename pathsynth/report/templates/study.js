@@ -28,8 +28,8 @@
   function attemptsBySlot(flat, { draws, texts }) {
     const found = /* @__PURE__ */ new Map();
     let place = 0;
-    for (let i = 0; i + 3 < flat.length; i += 4) {
-      const [draw2, seen, probability, marks] = flat.slice(i, i + 4);
+    for (let i = 0; i + 4 < flat.length; i += 5) {
+      const [draw2, seen, probability, marks, judged] = flat.slice(i, i + 5);
       const [cls, slot, attempt, seed, prompt] = draws.slice(5 * draw2, 5 * draw2 + 5);
       const key = slotKey(cls, slot), image = (marks & 2) !== 0;
       const one = {
@@ -37,6 +37,7 @@
         slot,
         attempt,
         seen: seen < 0 ? null : seen,
+        judged: judged < 0 ? null : judged,
         probability: probability < 0 ? null : probability / 1e3,
         accepted: (marks & 1) !== 0,
         place: image ? place : null,
@@ -95,6 +96,7 @@
         index,
         name: t.name,
         source: t.source,
+        maker: t.maker,
         link: t.link,
         address: t.address,
         configuration,
@@ -105,6 +107,7 @@
         readings: t.readings.map(score),
         curves: t.curves.map(pairs),
         sprite: t.sprite && { url: t.sprite[0], size: t.sprite[1], columns: t.sprite[2], images: images2 },
+        reel: t.reel && { url: t.reel[0], width: t.reel[1], height: t.reel[2], steps: t.reel.slice(3) },
         attempts: () => decoded ??= attemptsBySlot(t.attempts, payload),
         real: new Map(real.map(([cls, slot], i) => [slotKey(cls, slot), images2 - real.length + i]))
       };
@@ -303,7 +306,7 @@
       const field = known.get(name);
       if (!sign) {
         ofTrials.push(
-          (t) => `${t.name} ${t.configuration.label} ${t.configuration.name} seed=${t.seed} ${t.state} ${t.problem}`.toLowerCase().includes(word)
+          (t) => `${t.name} ${t.configuration.label} ${t.configuration.name} seed=${t.seed} ${t.state} ${t.problem} ${t.source} ${t.maker}`.toLowerCase().includes(word)
         );
       } else if (!field) {
         const near = nearest(name, [...known.keys()]);
@@ -420,9 +423,15 @@
     const { columns: columns2 } = sprite;
     node.style.cssText = `width:${side}px;height:${side}px;background-image:url("${sprite.url.replace(/["()\\\s]/g, "")}");background-size:${columns2 * side}px auto;background-position:${-(place % columns2) * side}px ${-Math.floor(place / columns2) * side}px`;
   }
-  var describe = (app2, t, a) => `${className(app2.study, a.class)}, slot ${a.slot + 1}, attempt ${a.attempt + 1}, ${verdictOf(app2.study, a)}; ${t.configuration.name}, seed ${t.seed}`;
+  var judgeOf = (app2, a) => a.judged === null ? "" : a.judged === a.class ? "names the class asked for" : `names ${className(app2.study, a.judged)}`;
+  var describe = (app2, t, a) => [
+    `${className(app2.study, a.class)}, slot ${a.slot + 1}, attempt ${a.attempt + 1}, ${verdictOf(app2.study, a)}`,
+    judgeOf(app2, a) && `the judge ${judgeOf(app2, a)}`,
+    `${t.configuration.name}, seed ${t.seed}`
+  ].filter(Boolean).join("; ");
+  var frameOf = (a) => `tile ${a.accepted ? "ok" : "no"}${a.judged === null ? "" : a.judged === a.class ? " confirmed" : " doubted"}`;
   function tile(app2, t, a, side, key) {
-    const frame2 = `tile ${a.accepted ? "ok" : "no"}`;
+    const frame2 = frameOf(a);
     if (!t.sprite || a.place === null) {
       const words2 = h(
         "span",
@@ -455,7 +464,7 @@
   function thumb(app2, t, a, side) {
     if (!a || !t.sprite || a.place === null) return gap(side, a ? `${describe(app2, t, a)}; its image was not kept` : "no image");
     const node = h("span", {
-      class: `tile ${a.accepted ? "ok" : "no"}`,
+      class: frameOf(a),
       role: "img",
       title: describe(app2, t, a),
       "aria-label": describe(app2, t, a),
@@ -479,7 +488,7 @@
       const all = trial.attempts().get(key) ?? [], [c = 0, s = 0] = key.split("/").map(Number);
       const figures = all.map((a) => {
         const large = h("div", {
-          class: `tile large ${a.accepted ? "ok" : "no"}`,
+          class: `${frameOf(a)} large`,
           role: "img",
           "aria-label": describe(app2, trial, a)
         });
@@ -487,6 +496,7 @@
         else large.append("no image of this attempt was kept");
         const facts = [
           ["gate", verdictOf(study3, a)],
+          ["judge", judgeOf(app2, a)],
           ["probability of the class", a.probability === null ? "not known" : a.probability.toFixed(3)],
           ["prompt", a.prompt],
           ["seed of the image", a.seed]
@@ -589,7 +599,7 @@
   }
   function stateCell(c) {
     const states = [...c.states].sort((a, b) => STATE_ORDER.indexOf(a[0]) - STATE_ORDER.indexOf(b[0]));
-    const first = c.trials.find((t) => t.state !== "done");
+    const first = c.trials.find((t) => t.state !== "done") ?? c.trials.find((t) => t.problem);
     const title = c.trials.map((t) => `seed ${t.seed || "unknown"}: ${t.state}${t.problem ? `, ${t.problem}` : ""}`).join("\n");
     return h(
       "td",
@@ -643,7 +653,7 @@
             h("b", {}, number(s, measure.digits)),
             " ",
             innerWidth < NARROW ? null : whisker(app2, main, c, range2),
-            h("small", {}, s ? interval(s.low, s.high, Math.min(2, measure.digits)) : "")
+            h("small", {}, s ? interval(s.low, s.high, measure.digits) : "")
           );
         },
         trial: (t) => h("td", { class: "score" }, h("span", {}, shown(t.readings[main], measure.digits)))
@@ -666,7 +676,7 @@
             },
             signed(d.value, measure.digits),
             " ",
-            h("small", {}, interval(d.low, d.high, Math.min(2, measure.digits)) || "noise not known")
+            h("small", {}, interval(d.low, d.high, measure.digits) || "noise not known")
           );
         }
       });
@@ -836,7 +846,7 @@
       "tr",
       { class: "trial", "data-c": t.configuration.index, "aria-rowindex": at, title: t.name },
       h("th", { class: "first", scope: "row" }, `seed ${t.seed || "unknown"}`),
-      h("td", { colspan: settings2, class: "links" }, name, " ", online, t.source ? h("small", {}, ` from ${t.source}`) : null),
+      h("td", { colspan: settings2, class: "links" }, name, " ", online, t.source ? h("small", {}, ` from ${t.source}`) : null, t.maker ? h("small", {}, ` by ${t.maker}`) : null),
       ...cells
     );
   }
@@ -913,6 +923,138 @@
     return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, inside);
   }
 
+  // src/filmstrip.ts
+  var HIGH = 170;
+  var SMALL = 96;
+  function sheet(reel, at, high) {
+    const scale = high / reel.height, wide2 = reel.width * scale;
+    const node = h("span", { class: "sheet", "aria-hidden": "true" });
+    node.style.cssText = `width:${wide2}px;height:${high}px;background-image:url("${reel.url.replace(/["()\\\s]/g, "")}");background-size:${wide2 * reel.steps.length}px ${high}px;background-position:${-at * wide2}px 0`;
+    return node;
+  }
+  function filmed(app2, c) {
+    const all = c.trials.filter((t) => t.reel), seed = app2.view.seed || commonSeed(app2);
+    return all.find((t) => t.seed === seed) ?? all[0];
+  }
+  function filmstrip(app2, list) {
+    const rows = list.flatMap((c) => {
+      const t = filmed(app2, c);
+      return t?.reel ? [{ c, t, reel: t.reel }] : [];
+    });
+    if (!rows.length) return [];
+    const steps = [...new Set(rows.flatMap((r) => r.reel.steps))].sort((a, b) => a - b);
+    const cell = (t, reel, step) => {
+      const at = reel.steps.indexOf(step);
+      if (at < 0) return h("td", {}, h("span", { class: "quiet" }, "–"));
+      const label = `sheet after step ${step}; ${t.configuration.name}, seed ${t.seed || "unknown"}`;
+      return h(
+        "td",
+        {},
+        h(
+          "button",
+          {
+            type: "button",
+            class: "film",
+            title: label,
+            "aria-label": label,
+            "data-k": `film/${t.index}/${step}`,
+            click: () => show(rows.map((r) => r.t), t, at)
+          },
+          sheet(reel, at, HIGH)
+        )
+      );
+    };
+    const table = h(
+      "table",
+      { class: "images", id: "filmstrip" },
+      h("thead", {}, h("tr", {}, h("td", {}), ...steps.map((s) => h("th", { scope: "col" }, `step ${s}`)))),
+      h(
+        "tbody",
+        {},
+        ...rows.map(
+          ({ c, t, reel }) => h(
+            "tr",
+            { "data-c": c.index },
+            h("th", { scope: "row" }, swatch(app2, c), c.name, h("small", {}, `seed ${t.seed || "unknown"}`)),
+            ...steps.map((s) => cell(t, reel, s))
+          )
+        )
+      )
+    );
+    const order = app2.study.classes.map(([, name]) => name);
+    return [
+      h("h3", {}, "What the validations drew"),
+      note(
+        "First attempts of the same slots after so many training steps, a row a class" + (order.length && order.length <= 12 ? ` (${order.join(", ")})` : "") + ". Click a sheet to enlarge it; ← → change the step, ↑ ↓ the configuration."
+      ),
+      scrolling("Validation sheets by training step", table)
+    ];
+  }
+  function show(trials, first, from) {
+    const dialog = byId("enlarged"), inside = dialog.querySelector("div");
+    let trial = first, at = from;
+    const draw2 = () => {
+      const reel = trial.reel;
+      at = Math.min(at, reel.steps.length - 1);
+      const high = Math.min(2 * reel.height, innerHeight * 0.68, innerWidth * 0.85 / reel.width * reel.height);
+      inside.replaceChildren(
+        h("h3", { id: "enlarged-title" }, `Validation after step ${reel.steps[at] ?? ""}`),
+        h("p", { class: "quiet" }, `${trial.configuration.name}, seed ${trial.seed || "unknown"}`),
+        h("div", { class: "figures", role: "img", "aria-label": "First attempts of the validation, a row a class" }, sheet(reel, at, high)),
+        h("p", { class: "quiet" }, "← → other steps · ↑ ↓ or space: the same step in other configurations · Esc closes")
+      );
+    };
+    dialog.onkeydown = (event) => {
+      const steps = trial.reel.steps, by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1, " ": 1 }[event.key];
+      if (by === void 0) return;
+      event.preventDefault();
+      if (event.key === "ArrowLeft" || event.key === "ArrowRight") at = (at + by + steps.length) % steps.length;
+      else {
+        const step = steps[at] ?? 0;
+        trial = trials[(trials.indexOf(trial) + by + trials.length) % trials.length] ?? trial;
+        const same = trial.reel.steps.indexOf(step);
+        at = same < 0 ? 0 : same;
+      }
+      draw2();
+    };
+    draw2();
+    dialog.showModal();
+  }
+  function drawRunning(app2) {
+    const trials = app2.study.trials.filter((t) => t.state === "running"), box = byId("running");
+    box.hidden = !trials.length;
+    box.replaceChildren(
+      ...trials.map((t) => {
+        const last = (t.reel?.steps.length ?? 0) - 1, step = t.reel?.steps[last];
+        const newest = t.reel && step !== void 0 ? h(
+          "button",
+          {
+            type: "button",
+            class: "film",
+            "aria-label": `newest validation sheet, after step ${step}; ${t.configuration.name}, seed ${t.seed || "unknown"}`,
+            title: `newest validation, after step ${step}`,
+            "data-k": `newest/${t.index}`,
+            click: () => show(trials.filter((x) => x.reel), t, last)
+          },
+          sheet(t.reel, last, SMALL)
+        ) : null;
+        return h(
+          "article",
+          { "data-c": t.configuration.index },
+          newest,
+          h(
+            "div",
+            {},
+            h("b", {}, t.configuration.name),
+            ` seed ${t.seed || "unknown"}`,
+            h("p", {}, t.problem || "runs"),
+            step === void 0 ? null : h("small", {}, `newest validation: step ${step}`)
+          )
+        );
+      })
+    );
+  }
+
   // src/images.ts
   function images(app2) {
     const list = chosen(app2).filter(hasImages);
@@ -949,7 +1091,7 @@
     );
     return [
       note(
-        "Same column, same slot: the same class, prompt and random seed of the first attempt in every row. None was picked by hand. Solid frame: accepted by the gate; dashed frame with a cut corner: rejected. Click an image for all attempts at its slot."
+        "Same column, same slot: the same class, prompt and random seed of the first attempt in every row. None was picked by hand. Solid frame: accepted by the gate; dashed frame with a cut corner: rejected. Filled dot: the judge names the class asked for; ring: another. Click an image for all attempts at its slot."
       ),
       scrolling("Images of the same slots", table),
       ...notes
@@ -1051,7 +1193,7 @@
       found.push(
         h("h3", {}, "Which settings matter"),
         note(
-          `In macro-F1 before filtering, by the ${study3.scorer}: each setting alone, its best value against its worst, by all trials; then the largest interaction of each two. The intervals of all settings hold together with 95%, and so do those of all interactions.`
+          `In the main score (${study3.measures.find((m) => m.key === study3.main)?.name ?? ""}): each setting alone, its best value against its worst, by all trials; then the largest interaction of each two. The intervals of all settings hold together with 95%, and so do those of all interactions.`
         ),
         scrolling(
           "Which settings matter",
@@ -1258,8 +1400,9 @@
         )
       );
     });
-    if (!charts.childElementCount) return [...found, nothing("These trials left no record of their training.")];
-    return [...found, note("Mean over the seeds; the band spans all of them."), charts];
+    const film = filmstrip(app2, list);
+    if (!charts.childElementCount && !film.length) return [...found, nothing("These trials left no record of their training.")];
+    return [...found, note("Mean over the seeds; the band spans all of them."), charts, ...film];
   }
 
   // src/classes.ts
@@ -1324,7 +1467,7 @@
               {},
               h("th", { scope: "col" }, "class"),
               ...list.map((c) => h("th", { scope: "col", "data-c": c.index }, swatch(app2, c), c.name)),
-              h("th", { scope: "col" }, list[0] ? `most often taken for, by the gate (${list[0].name})` : "")
+              h("th", { scope: "col" }, list[0] ? `most often taken for, by the ${study3.matrices[0]?.[1] ?? "gate"} (${list[0].name})` : "")
             )
           ),
           h("tbody", {}, ...rows)
@@ -1499,7 +1642,7 @@
             "div",
             { class: "again" },
             h("span", { class: `pill ${t.state}` }, `seed ${t.seed || "unknown"} ${t.state}`),
-            t.problem ? h("span", { class: "why" }, t.problem) : null,
+            h("span", { class: "why" }, [t.maker && `by ${t.maker}`, t.source && `from ${t.source}`, t.problem].filter(Boolean).join("; ")),
             t.command ? copyable(t.command, `the command of seed ${t.seed}`) : null
           )
         )
@@ -1626,6 +1769,7 @@
 
   // src/main.ts
   var study2 = study(JSON.parse(byId("study").textContent ?? ""));
+  if (!study2.pictured.length && study2.scored.length) PLAIN.tab = "classes";
   var view = read(location.hash);
   var written = location.hash.replace(/^#/, "");
   var app = {
@@ -1713,6 +1857,7 @@
     const active = document.activeElement?.dataset["k"], low = byId("panel").offsetHeight;
     byId("panel").style.minHeight = `${low}px`;
     drawTools();
+    drawRunning(app);
     drawBoard(app);
     drawTabs();
     byId("panel").style.minHeight = "";
@@ -1750,10 +1895,11 @@
         )
       )
     );
-    const unfinished = study2.trials.filter((t) => !["done", "running", "waiting"].includes(t.state));
+    const unfinished = study2.trials.filter((t) => t.state === "done" ? t.problem : !["running", "waiting"].includes(t.state));
+    const conflicts = unfinished.some((t) => t.state === "done");
     if (unfinished.length)
       byId("unfinished").append(
-        h("summary", {}, `${unfinished.length} trial${unfinished.length > 1 ? "s" : ""} that did not finish, and why`),
+        h("summary", {}, `${unfinished.length} trial${unfinished.length > 1 ? "s" : ""} that did not finish${conflicts ? " or whose results conflict" : ""}, and why`),
         h(
           "ul",
           {},
@@ -1761,7 +1907,7 @@
             (t) => h(
               "li",
               {},
-              h("b", {}, t.state),
+              h("b", {}, t.state === "done" ? "conflict" : t.state),
               ` ${t.configuration.name}, seed ${t.seed || "unknown"}: ${t.problem || "no reason was written"}`
             )
           )

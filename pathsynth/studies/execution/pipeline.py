@@ -43,11 +43,12 @@ from pathsynth.tracking.loggers import close, end_stopped, online_address, open_
 from pathsynth.tracking.media import keep_artifact, show_numbers, use_artifacts
 from pathsynth.training.callbacks import named_callbacks
 from pathsynth.training.classifier import SCORES
+from pathsynth.training.display import StageDisplay, hidden
 from pathsynth.training.distributed import local_rank
 from pathsynth.training.finetune import finetune
 from pathsynth.training.latent_cache import DamagedCache, LatentCache, load_cache
 from pathsynth.training.optimizer import check_optimizer
-from pathsynth.training.progress import Advance, training_progress
+from pathsynth.training.progress import Advance, SamplingProgress, training_progress
 from pathsynth.training.regeneration import log_history
 
 
@@ -57,7 +58,7 @@ class Progress(Protocol):
     def __call__(self, stage: str, detail: str, step: int | None = None, steps: int | None = None, rate: float | None = None) -> None: ...
 
 
-def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress: Progress) -> None:
+def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress: Progress, display: StageDisplay) -> None:
     """Build or find every stage of the plan, then show the results in the trial's folder.
 
     Raises:
@@ -67,7 +68,8 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
     torch.set_float32_matmul_precision("high")
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())
     require_loggers(config.tracking, folder)
-    trial = Trial(config, plan, store, folder, progress)
+    _quiet_lightning()
+    trial = Trial(config, plan, store, folder, progress, display=display)
     named_callbacks(config.other_callbacks, has_logger=False)  # a wrong one is told before gate and judge are trained
     if config.sampling:
         own_rules(config.sampling)
@@ -81,12 +83,20 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
         while waiting:
             stage = next_stage(waiting, lambda stage: store.busy(stage.name, stage.identity))
             waiting.remove(stage)
-            progress(stage.name, "reused" if store.find(stage.name, stage.identity) else "building")
+            detail = "reused" if store.find(stage.name, stage.identity) else "building"
+            progress(stage.name, detail)
+            display.begin(stage.name, detail)
             trial.build(stage)
         trial.show()
     except BaseException as error:
         end_stopped(trial.open_loggers, error)
         raise
+
+
+def _quiet_lightning() -> None:
+    """What Lightning tells of devices and of its own ends of training stands in the trial's log alone; warnings are still seen."""
+    for handler in logging.getLogger("pytorch_lightning").handlers:
+        handler.setLevel(logging.WARNING)
 
 
 def help_to_train(config: RunConfig, plan: Plan, store: StageStore, folder: Path) -> None:
@@ -117,6 +127,7 @@ class Trial:
     """The open runs of classifiers that were trained here and are not in their place yet."""
     built_here: set[str] = field(default_factory=set)
     """Stages that this process built; others were found. The trial's logger saw the curves of a fine-tune that was trained here."""
+    display: StageDisplay = field(default_factory=hidden)
 
     def build(self, stage: StagePlan) -> None:
         """Find the stage under its identity, or build it there."""
@@ -222,7 +233,11 @@ class Trial:
 
     def shown(self, stage: str, part: str = "") -> list[pl.Callback]:
         """What shows the progress of a stage's training, or of a part of it."""
-        return training_progress(part or stage, self.advance(stage, f"{part} steps".strip()))
+        return training_progress(part or stage, self.advance(stage, f"{part} steps".strip()), self.display)
+
+    def counted(self, stage: str, total: int, unit: str) -> SamplingProgress:
+        """What shows the progress of a stage that draws images, of so many units."""
+        return SamplingProgress(self.display, stage, total, unit, self.advance(stage, unit))
 
     def cache(self) -> LatentCache:
         """The finished cache; one that was damaged since is built again."""

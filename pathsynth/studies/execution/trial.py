@@ -9,11 +9,14 @@ import logging
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+
+from rich.console import Console
 
 from pathsynth.ledger import interruption
 from pathsynth.ledger.errors import RequestError, StageError, StoppedElsewhere
@@ -33,10 +36,12 @@ from pathsynth.studies.trials.state import (
     RUNNING,
     TrialState,
     lease_folder,
+    login_name,
     now,
     read_state,
     write_state,
 )
+from pathsynth.training.display import StageDisplay
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 _log = logging.getLogger("pathsynth.trial")
@@ -191,7 +196,16 @@ def _carry_out(folder: Path, manifest: Manifest, report: _Reporter) -> int:
     if before.state == DONE and before.identity == manifest.plan.identity:
         return 0
     _log_to(folder / LOG)
-    report.state = TrialState(RUNNING, manifest.plan.identity, pid=os.getpid(), started=now(), tries=before.tries, threads=_threads())
+    report.state = TrialState(
+        RUNNING,
+        manifest.plan.identity,
+        pid=os.getpid(),
+        started=now(),
+        tries=before.tries,
+        threads=_threads(),
+        author=login_name(),
+        host=socket.gethostname(),
+    )
     report.tell()
     try:
         interruption.check()
@@ -217,9 +231,11 @@ def _carry_out(folder: Path, manifest: Manifest, report: _Reporter) -> int:
 
 
 def _build(manifest: Manifest, folder: Path, report: _Reporter) -> None:
-    from pathsynth.studies.execution.pipeline import run  # loads torch; a failure to load is the trial's failure
+    display = StageDisplay(len(manifest.plan.stages), Console())
+    with display.shown():
+        from pathsynth.studies.execution.pipeline import run  # loads torch; a failure to load is the trial's failure
 
-    run(manifest.config, manifest.plan, _store(manifest), folder, report.progress)
+        run(manifest.config, manifest.plan, _store(manifest), folder, report.progress, display)
 
 
 class _Reporter:

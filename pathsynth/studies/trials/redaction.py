@@ -11,17 +11,22 @@ from typing import Any
 
 from pathsynth.config.secrets import is_secret
 from pathsynth.ledger.errors import RequestError
+from pathsynth.studies.trials.state import STATE
 
 _SECRET_TEXT = re.compile(rb"hf_[A-Za-z0-9]{30,}|AKIA[A-Z0-9]{16}|-----BEGIN [A-Z ]*PRIVATE KEY|(?:https?|s3)://[^\s/:@\"]+:[^\s/@\"]+@")
 _SECRET_NAMES = ("WANDB_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY")
 _SENTENCES = ("reason", "detail")
+_PEOPLE = ("author", "host")
+"""What a trial's state tells of who carried it out."""
 _PLACE = re.compile(r"(?<![\w.:/~…])(?:/[^\s/'\"=,;:()\[\]]+){2,}/?|(?<!\w)[A-Za-z]:\\[^\s'\"=,;()\[\]]+")
 """An absolute path in the midst of a text."""
 _BEFORE_A_PLACE = re.compile(r"([^=]*=)?['\"]?(csv:)?")
 
 
-def shareable(path: Path) -> bytes:
+def shareable(path: Path, anonymous: bool = False) -> bytes:
     """The content of a file as others may have it: of JSON, without values under keys such as api_key, and of paths the last name alone.
+
+    ``anonymous``: the state of a trial does not say who carried it out, and on which machine.
 
     Raises:
         RequestError: the file holds what looks like a secret, or cannot be read.
@@ -29,7 +34,10 @@ def shareable(path: Path) -> bytes:
     content = path.read_bytes()
     if path.suffix == ".json":
         try:
-            content = json.dumps(shareable_value(json.loads(content)), indent=2).encode()
+            value = shareable_value(json.loads(content))
+            if anonymous and path.name == STATE and isinstance(value, dict):
+                value |= {key: "" for key in _PEOPLE if key in value}
+            content = json.dumps(value, indent=2).encode()
         except (ValueError, RecursionError) as error:
             raise RequestError(f"{path} cannot be read ({error}); run the trial again, or remove it from the study") from error
     known = [os.environ[name].encode() for name in _SECRET_NAMES if os.environ.get(name)]

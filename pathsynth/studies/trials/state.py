@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
@@ -32,7 +33,8 @@ class TrialState:
 
     ``tries``: how often the trial has failed.
     ``step`` of ``steps`` (training steps or slots; None: the stage does not count), ``rate`` in steps a second (None: not
-    known yet). ``threads``: what the trial's process was given (None: not known).
+    known yet). ``threads``: what the trial's process was given (None: not known). ``author`` and ``host``: who carried it out, by the
+    name that the process logs in with, and on which machine (empty: not known, or left out).
     """
 
     state: str
@@ -48,6 +50,8 @@ class TrialState:
     steps: int | None = None
     rate: float | None = None
     threads: int | None = None
+    author: str = ""
+    host: str = ""
 
     @property
     def over(self) -> bool:
@@ -98,7 +102,7 @@ def _state(record: Any) -> TrialState:
 
 _TEXT, _COUNT = (str,), (int, NoneType)
 _FIELDS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("state", "identity", "stage", "detail", "reason"), _TEXT),
+    **dict.fromkeys(("state", "identity", "stage", "detail", "reason", "author", "host"), _TEXT),
     **dict.fromkeys(("started", "ended"), (str, NoneType)),
     **dict.fromkeys(("pid", "step", "steps", "threads"), _COUNT),
     "tries": (int,),
@@ -109,6 +113,14 @@ _FIELDS: dict[str, tuple[type, ...]] = {
 def lease_folder(folder: Path) -> Path:
     """Where it is kept who carries out the trial of ``folder``."""
     return folder / _LEASE
+
+
+def login_name() -> str:
+    """The name that this process logs in with; empty where the system has none."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # what versions of Python raise for a user without a name
+        return ""
 
 
 def now() -> str:

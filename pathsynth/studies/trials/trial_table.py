@@ -46,10 +46,7 @@ class TrialRow:
     @property
     def stage_seconds_left(self) -> float | None:
         """Of the stage that is running, at the rate so far; None where it does not count or the rate is not known."""
-        came = self.came
-        if self.state != RUNNING or came.step is None or came.steps is None or not came.rate:
-            return None
-        return max(0, came.steps - came.step) / came.rate
+        return seconds_left(self.came) if self.state == RUNNING else None
 
     def seconds(self, now: datetime | None = None) -> float | None:
         """From the trial's start to its end, or to ``now`` while it runs; None where either is not known."""
@@ -132,13 +129,25 @@ def table_of(rows: Sequence[TrialRow]) -> Table:
 
 
 def _told(row: TrialRow) -> str:
-    """The reason of what went wrong, or the stage: "finetune: 120 of 600 steps, 3.1/s, 3 min left"."""
-    came = row.came
-    if row.reason or row.state != RUNNING or came.step is None:
-        return row.reason or row.stage
+    """The reason of what went wrong, or how far the trial is."""
+    return row.reason or (progress_words(row.came) if row.state == RUNNING else row.stage)
+
+
+def progress_words(came: TrialState) -> str:
+    """How far a trial that runs is: "finetune: 120 of 600 steps, 3.1/s, 3 min left"; of a stage that does not count its name alone."""
+    if came.step is None:
+        return came.stage
     rate = f", {came.rate:.3g}/s" if came.rate else ""
-    left = row.stage_seconds_left
-    return f"{row.stage}: {came.step} of {came.steps} {came.detail}{rate}" + (f", {duration(left)} left" if left is not None else "")
+    left = seconds_left(came)
+    count = f"{came.step} of {came.steps} {came.detail}".rstrip()
+    return f"{came.stage}: {count}{rate}" + (f", {duration(left)} left" if left is not None else "")
+
+
+def seconds_left(came: TrialState) -> float | None:
+    """Of the stage that is running, at the rate so far; None where it does not count or the rate is not known."""
+    if came.step is None or came.steps is None or not came.rate:
+        return None
+    return max(0, came.steps - came.step) / came.rate
 
 
 def duration(seconds: float) -> str:

@@ -74,7 +74,7 @@ function whisker(app: App, measure: number, c: Configuration, [low, high]: [numb
 
 function stateCell(c: Configuration): HTMLElement {
   const states = [...c.states].sort((a, b) => STATE_ORDER.indexOf(a[0]) - STATE_ORDER.indexOf(b[0]));
-  const first = c.trials.find(t => t.state !== "done");
+  const first = c.trials.find(t => t.state !== "done") ?? c.trials.find(t => t.problem);
   const title = c.trials.map(t => `seed ${t.seed || "unknown"}: ${t.state}${t.problem ? `, ${t.problem}` : ""}`).join("\n");
   return h(
     "td",
@@ -136,7 +136,7 @@ function columns(app: App): Column[] {
           h("b", {}, number(s, measure.digits)),
           " ",
           innerWidth < NARROW ? null : whisker(app, main, c, range),
-          h("small", {}, s ? interval(s.low, s.high, Math.min(2, measure.digits)) : ""),
+          h("small", {}, s ? interval(s.low, s.high, measure.digits) : ""),
         );
       },
       trial: t => h("td", {class: "score"}, h("span", {}, shown(t.readings[main], measure.digits))),
@@ -159,7 +159,7 @@ function columns(app: App): Column[] {
           },
           signed(d.value, measure.digits),
           " ",
-          h("small", {}, interval(d.low, d.high, Math.min(2, measure.digits)) || "noise not known"),
+          h("small", {}, interval(d.low, d.high, measure.digits) || "noise not known"),
         );
       },
     });
@@ -348,7 +348,7 @@ function trialRow(t: Trial, all: Column[], at: number): HTMLElement {
     "tr",
     {class: "trial", "data-c": t.configuration.index, "aria-rowindex": at, title: t.name},
     h("th", {class: "first", scope: "row"}, `seed ${t.seed || "unknown"}`),
-    h("td", {colspan: settings, class: "links"}, name, " ", online, t.source ? h("small", {}, ` from ${t.source}`) : null),
+    h("td", {colspan: settings, class: "links"}, name, " ", online, t.source ? h("small", {}, ` from ${t.source}`) : null, t.maker ? h("small", {}, ` by ${t.maker}`) : null),
     ...cells,
   );
 }

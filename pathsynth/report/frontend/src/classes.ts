@@ -69,7 +69,7 @@ export function classes(app: App): Node[] {
             {},
             h("th", {scope: "col"}, "class"),
             ...list.map(c => h("th", {scope: "col", "data-c": c.index}, swatch(app, c), c.name)),
-            h("th", {scope: "col"}, list[0] ? `most often taken for, by the gate (${list[0].name})` : ""),
+            h("th", {scope: "col"}, list[0] ? `most often taken for, by the ${study.matrices[0]?.[1] ?? "gate"} (${list[0].name})` : ""),
           ),
         ),
         h("tbody", {}, ...rows),
@@ -78,7 +78,7 @@ export function classes(app: App): Node[] {
   ];
 }
 
-/** What first attempts of a class are taken for most, by the gate. */
+/** What images of a class are taken for most: first attempts by the gate, or real ones by a classifier. */
 export function taken(app: App, c: Configuration | undefined, cls: number): string {
   const row = c?.matrices[0]?.[cls] ?? [],
     n = row.reduce((a, b) => a + b, 0);

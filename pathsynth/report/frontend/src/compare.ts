@@ -124,7 +124,7 @@ export function compare(app: App): Node[] {
           "div",
           {class: "again"},
           h("span", {class: `pill ${t.state}`}, `seed ${t.seed || "unknown"} ${t.state}`),
-          t.problem ? h("span", {class: "why"}, t.problem) : null,
+          h("span", {class: "why"}, [t.maker && `by ${t.maker}`, t.source && `from ${t.source}`, t.problem].filter(Boolean).join("; ")),
           t.command ? copyable(t.command, `the command of seed ${t.seed}`) : null,
         ),
       ),

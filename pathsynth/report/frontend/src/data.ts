@@ -44,6 +44,7 @@ export type RawConfiguration = {
 export type RawTrial = {
   name: string;
   source: string;
+  maker: string;
   link: string;
   address: string;
   configuration: number;
@@ -56,11 +57,11 @@ export type RawTrial = {
   attempts: number[];
   real: number[];
   sprite: [string, number, number, number] | null;
+  reel: [string, number, number, ...number[]] | null;
 };
 export type Payload = {
   title: string;
   facts: string[];
-  scorer: string;
   main: string;
   measures: Measure[];
   verdict: Verdict;
@@ -81,12 +82,16 @@ export type Payload = {
   texts: string[];
 };
 
-/** One try at a slot; `place` is that of its image in the trial's sprite (null: no image was kept), `seen` a class (null: not known). */
+/**
+ * One try at a slot; `place` is that of its image in the trial's sprite (null: no image was kept), `seen` the class that the gate names and
+ * `judged` that of the judge (null: not known).
+ */
 export type Attempt = {
   class: number;
   slot: number;
   attempt: number;
   seen: number | null;
+  judged: number | null;
   probability: number | null;
   accepted: boolean;
   place: number | null;
@@ -98,6 +103,7 @@ export type Trial = {
   index: number;
   name: string;
   source: string;
+  maker: string;
   link: string;
   address: string;
   configuration: Configuration;
@@ -108,10 +114,13 @@ export type Trial = {
   readings: (Score | null)[];
   curves: [number, number][][];
   sprite: Sprite | null;
+  reel: Reel | null;
   attempts: () => Map<string, Attempt[]>;
   real: Map<string, number>;
 };
 export type Sprite = {url: string; size: number; columns: number; images: number};
+/** Validation sheets side by side in one picture, each of `width` × `height` pixels, after so many training steps. */
+export type Reel = {url: string; width: number; height: number; steps: number[]};
 export type Configuration = {
   index: number;
   id: string;
@@ -171,8 +180,8 @@ function pairs(flat: readonly number[]): [number, number][] {
 function attemptsBySlot(flat: readonly number[], {draws, texts}: Payload): Map<string, Attempt[]> {
   const found = new Map<string, Attempt[]>();
   let place = 0;
-  for (let i = 0; i + 3 < flat.length; i += 4) {
-    const [draw, seen, probability, marks] = flat.slice(i, i + 4) as [number, number, number, number];
+  for (let i = 0; i + 4 < flat.length; i += 5) {
+    const [draw, seen, probability, marks, judged] = flat.slice(i, i + 5) as [number, number, number, number, number];
     const [cls, slot, attempt, seed, prompt] = draws.slice(5 * draw, 5 * draw + 5) as [number, number, number, number, number];
     const key = slotKey(cls, slot),
       image = (marks & 2) !== 0;
@@ -181,6 +190,7 @@ function attemptsBySlot(flat: readonly number[], {draws, texts}: Payload): Map<s
       slot,
       attempt,
       seen: seen < 0 ? null : seen,
+      judged: judged < 0 ? null : judged,
       probability: probability < 0 ? null : probability / 1000,
       accepted: (marks & 1) !== 0,
       place: image ? place : null,
@@ -248,6 +258,7 @@ export function study(payload: Payload): Study {
       index,
       name: t.name,
       source: t.source,
+      maker: t.maker,
       link: t.link,
       address: t.address,
       configuration,
@@ -258,6 +269,7 @@ export function study(payload: Payload): Study {
       readings: t.readings.map(score),
       curves: t.curves.map(pairs),
       sprite: t.sprite && {url: t.sprite[0], size: t.sprite[1], columns: t.sprite[2], images},
+      reel: t.reel && {url: t.reel[0], width: t.reel[1], height: t.reel[2], steps: t.reel.slice(3) as number[]},
       attempts: () => (decoded ??= attemptsBySlot(t.attempts, payload)),
       real: new Map(real.map(([cls, slot], i) => [slotKey(cls, slot), images - real.length + i])),
     };

@@ -2,10 +2,12 @@ import {chosen, commonSeed, measureIndex, query, shortClass, swatch, toggleChose
 import {csv, drawBoard, USUAL} from "./board";
 import {study as read, type Payload, type Study} from "./data";
 import {byId, copy, copyable, h} from "./dom";
+import {drawRunning} from "./filmstrip";
 import {DRAWN} from "./tabs";
 import {PLAIN, read as readView, TABS, write, type Tab, type View} from "./view";
 
 const study: Study = read(JSON.parse(byId("study").textContent ?? "") as Payload);
+if (!study.pictured.length && study.scored.length) PLAIN.tab = "classes"; // classifiers have no images of their own
 let view: View = readView(location.hash);
 let written = location.hash.replace(/^#/, "");
 
@@ -102,6 +104,7 @@ function draw(): void {
     low = byId("panel").offsetHeight;
   byId("panel").style.minHeight = `${low}px`; // the page must not jump while the panel is empty
   drawTools();
+  drawRunning(app);
   drawBoard(app);
   drawTabs();
   byId("panel").style.minHeight = "";
@@ -146,10 +149,11 @@ function prepare(): void {
       ),
     ),
   );
-  const unfinished = study.trials.filter(t => !["done", "running", "waiting"].includes(t.state));
+  const unfinished = study.trials.filter(t => (t.state === "done" ? t.problem : !["running", "waiting"].includes(t.state)));
+  const conflicts = unfinished.some(t => t.state === "done");
   if (unfinished.length)
     byId("unfinished").append(
-      h("summary", {}, `${unfinished.length} trial${unfinished.length > 1 ? "s" : ""} that did not finish, and why`),
+      h("summary", {}, `${unfinished.length} trial${unfinished.length > 1 ? "s" : ""} that did not finish${conflicts ? " or whose results conflict" : ""}, and why`),
       h(
         "ul",
         {},
@@ -157,7 +161,7 @@ function prepare(): void {
           h(
             "li",
             {},
-            h("b", {}, t.state),
+            h("b", {}, t.state === "done" ? "conflict" : t.state),
             ` ${t.configuration.name}, seed ${t.seed || "unknown"}: ${t.problem || "no reason was written"}`,
           ),
         ),

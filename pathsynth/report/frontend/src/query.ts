@@ -84,7 +84,7 @@ export function parse(study: Study, text: string): Query {
     const field = known.get(name);
     if (!sign) {
       ofTrials.push(t =>
-        `${t.name} ${t.configuration.label} ${t.configuration.name} seed=${t.seed} ${t.state} ${t.problem}`
+        `${t.name} ${t.configuration.label} ${t.configuration.name} seed=${t.seed} ${t.state} ${t.problem} ${t.source} ${t.maker}`
           .toLowerCase()
           .includes(word),
       );

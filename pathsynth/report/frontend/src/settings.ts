@@ -35,7 +35,7 @@ export function settings(app: App): Node[] {
     found.push(
       h("h3", {}, "Which settings matter"),
       note(
-        `In macro-F1 before filtering, by the ${study.scorer}: each setting alone, its best value against its worst, by all trials; then the largest interaction of each two. The intervals of all settings hold together with 95%, and so do those of all interactions.`,
+        `In the main score (${study.measures.find(m => m.key === study.main)?.name ?? ""}): each setting alone, its best value against its worst, by all trials; then the largest interaction of each two. The intervals of all settings hold together with 95%, and so do those of all interactions.`,
       ),
       scrolling(
         "Which settings matter",

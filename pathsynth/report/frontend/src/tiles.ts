@@ -9,12 +9,26 @@ export function paint(node: HTMLElement, sprite: Sprite, place: number, side: nu
     `background-size:${columns * side}px auto;background-position:${-(place % columns) * side}px ${-Math.floor(place / columns) * side}px`;
 }
 
+/** What the judge says of an attempt; empty where that is not known. */
+const judgeOf = (app: App, a: Attempt): string =>
+  a.judged === null ? "" : a.judged === a.class ? "names the class asked for" : `names ${className(app.study, a.judged)}`;
+
 const describe = (app: App, t: Trial, a: Attempt): string =>
-  `${className(app.study, a.class)}, slot ${a.slot + 1}, attempt ${a.attempt + 1}, ${verdictOf(app.study, a)}; ${t.configuration.name}, seed ${t.seed}`;
+  [
+    `${className(app.study, a.class)}, slot ${a.slot + 1}, attempt ${a.attempt + 1}, ${verdictOf(app.study, a)}`,
+    judgeOf(app, a) && `the judge ${judgeOf(app, a)}`,
+    `${t.configuration.name}, seed ${t.seed}`,
+  ]
+    .filter(Boolean)
+    .join("; ");
+
+/** The frame is the gate's word, the dot in the corner the judge's: filled for the class asked for, a ring for another. */
+const frameOf = (a: Attempt): string =>
+  `tile ${a.accepted ? "ok" : "no"}${a.judged === null ? "" : a.judged === a.class ? " confirmed" : " doubted"}`;
 
 /** An image of an attempt, as a button that enlarges it. A rejected one has a dashed frame and a cut corner. */
 export function tile(app: App, t: Trial, a: Attempt, side: number, key: string): HTMLElement {
-  const frame = `tile ${a.accepted ? "ok" : "no"}`;
+  const frame = frameOf(a);
   if (!t.sprite || a.place === null) {
     const words = h(
       "span",
@@ -50,7 +64,7 @@ export function gap(side: number, why = "no image"): HTMLElement {
 export function thumb(app: App, t: Trial, a: Attempt | undefined, side: number): HTMLElement {
   if (!a || !t.sprite || a.place === null) return gap(side, a ? `${describe(app, t, a)}; its image was not kept` : "no image");
   const node = h("span", {
-    class: `tile ${a.accepted ? "ok" : "no"}`,
+    class: frameOf(a),
     role: "img",
     title: describe(app, t, a),
     "aria-label": describe(app, t, a),
@@ -80,7 +94,7 @@ export function enlarge(app: App, t: Trial, cls: number, slot: number): void {
       [c = 0, s = 0] = key.split("/").map(Number);
     const figures = all.map(a => {
       const large = h("div", {
-        class: `tile large ${a.accepted ? "ok" : "no"}`,
+        class: `${frameOf(a)} large`,
         role: "img",
         "aria-label": describe(app, trial, a),
       });
@@ -88,6 +102,7 @@ export function enlarge(app: App, t: Trial, cls: number, slot: number): void {
       else large.append("no image of this attempt was kept");
       const facts: [string, string][] = [
         ["gate", verdictOf(study, a)],
+        ["judge", judgeOf(app, a)],
         ["probability of the class", a.probability === null ? "not known" : a.probability.toFixed(3)],
         ["prompt", a.prompt],
         ["seed of the image", a.seed],

@@ -4,6 +4,7 @@ import {lines, type Line} from "./charts";
 import {type Configuration} from "./data";
 import {h} from "./dom";
 import {fixed} from "./stats";
+import {filmstrip} from "./filmstrip";
 import {legend, nothing, colour, wide, note} from "./parts";
 
 export function curve(c: Configuration, kind: number): {points: [number, number][]; band: [number, number, number][]} {
@@ -57,6 +58,7 @@ export function training(app: App): Node[] {
       ),
     );
   });
-  if (!charts.childElementCount) return [...found, nothing("These trials left no record of their training.")];
-  return [...found, note("Mean over the seeds; the band spans all of them."), charts];
+  const film = filmstrip(app, list);
+  if (!charts.childElementCount && !film.length) return [...found, nothing("These trials left no record of their training.")];
+  return [...found, note("Mean over the seeds; the band spans all of them."), charts, ...film];
 }

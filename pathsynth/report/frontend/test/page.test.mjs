@@ -25,6 +25,8 @@ const configuration = (rank, mean) => ({
 const trial = (index, seed, state = "done", problem = "") => ({
   name: `t${index}${seed}`,
   link: "",
+  source: "",
+  maker: "ada on box",
   address: "",
   configuration: index,
   seed,
@@ -33,14 +35,13 @@ const trial = (index, seed, state = "done", problem = "") => ({
   command: [1, 2],
   readings: [[0.5, 0.4, 0.6, 30], 0],
   curves: [[0, 1, 10, 0.5]],
-  attempts: [0, 0, 250, 2 + 4 * 3, 1, 1, 800, 3],
+  attempts: [0, 0, 250, 2 + 4 * 3, -1, 1, 1, 800, 3, 0],
   real: [1, 0],
   sprite: ["s.webp", 32, 16, 3],
 });
 const payload = {
   title: "s",
   facts: [],
-  scorer: "judge",
   main: "macro_f1/b/judge",
   measures: [measure("macro_f1/b/judge", "f1_judge"), measure("kid", "kid", -1)],
   verdict: {},
