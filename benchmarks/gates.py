@@ -1,13 +1,14 @@
 """What other gates would accept of the same attempts, and what a panel of judges says of it.
 
-    python -m benchmarks.gates --real FOLDER --out FILE.json --gate NAME=FOLDER[,FOLDER…] … --judge NAME=FOLDER …
+    python -m benchmarks.gates --real FOLDER --out FILE.json --gate NAME=FOLDER[:FOLDER…] … --judge NAME=FOLDER …
         [--last NAME=FOLDER] [--n 50] [--keep FOLDER] [OVERRIDE …]
 
 The overrides are those of ``pathsynth generate``; without any, the shipped set draws. Every slot gets all of its attempts
 (``sampling.attempts``), each from the seed that it has under any gate. Then each gate in turn takes, of every slot, the first attempt that
 it accepts: what it fills, what that costs, and what the judges say of it differ by the gate alone. ``--gate`` names trials of ``pathsynth
 classify`` (``--gate shipped`` is that of the set); of several folders the answer is the mean of their calibrated probabilities, and a
-second gate, NAME_unanimous, accepts what each of them would. ``--judge`` and ``--last`` are as in ``benchmarks.ready``: they have been
+second gate, NAME_unanimous, accepts what each of them would. NAME_surest takes, of all attempts at a slot, the one in which the gate
+gives the wanted class most probability. ``--judge`` and ``--last`` are as in ``benchmarks.ready``: they have been
 trained on images that no gate has seen. Coverage is of the val or test images in the features of the set's own judge.
 ``--keep`` is where the images stay; a folder of an earlier call with the same settings is read instead of drawn.
 """
@@ -15,6 +16,7 @@ trained on images that no gate has seen. Coverage is of the val or test images i
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -79,7 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--real", required=True, help="folder of pathmnist.npz, a subset or whole")
-    parser.add_argument("--gate", action="append", required=True, type=_gate, metavar="NAME=FOLDER[,FOLDER…]", help="may be repeated")
+    parser.add_argument("--gate", action="append", required=True, type=_gate, metavar="NAME=FOLDER[:FOLDER…]", help="may be repeated")
     parser.add_argument("--judge", action="append", required=True, type=_gate, metavar="NAME=FOLDER", help="may be repeated")
     parser.add_argument("--last", type=_gate, metavar="NAME=FOLDER", help="a judge that stays out of the panel")
     parser.add_argument("--n", type=int, default=50, help="slots a class (default: 50)")
@@ -101,7 +103,7 @@ def main() -> None:
             "machine": machine(),
             "sampling": config.sampling.model_dump(mode="json"),
             "slots": words.n * len(data.space),
-            "gates": compared(drawn, _answers(words.gate, ready, data, drawn), judges, last, data, _of_real(ready, data, words.split)),
+            "gates": compared(drawn, _choices(words.gate, ready, data, drawn), judges, last, data, _of_real(ready, data, words.split)),
         }
     words.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(words.out, report)
@@ -110,9 +112,9 @@ def main() -> None:
 
 def _gate(text: str) -> tuple[str, tuple[Path, ...]]:
     name, _, folders = text.partition("=")
-    places = tuple(Path(folder) for folder in folders.split(",") if folder)
+    places = tuple(Path(folder) for folder in folders.split(os.pathsep) if folder)
     if not name or any(not place.is_dir() for place in places) or (not places and name != SHIPPED):
-        raise argparse.ArgumentTypeError(f"{text} is not a name and folders of classifiers, as in four=multirun/gates/<trial>,…")
+        raise argparse.ArgumentTypeError(f"{text} is not a name and folders of classifiers, as in four=multirun/gates/<trial>:…")
     return name, places
 
 
@@ -127,18 +129,27 @@ def _drawn(ready: ReadySet, load: Any, data: DataSet, n: int, sampling: Sampling
     return Drawn(tuple(rows), images, np.array([r.label for r in rows]), folder)
 
 
-def _answers(
-    gates: Sequence[tuple[str, tuple[Path, ...]]], ready: ReadySet, data: DataSet, drawn: Drawn
-) -> dict[str, np.ndarray]:
-    """Whether each gate accepts each attempt, bool (N,), by its name: the wanted class is the most probable one."""
-    accepts = {}
+@dataclass(frozen=True)
+class Choice:
+    """What a gate takes: the places of the chosen attempts, int64 (S,), the attempts it needed, and whether it accepts each, bool (N,)."""
+
+    places: np.ndarray
+    tries: int
+    accepts: np.ndarray
+
+
+def _choices(gates: Sequence[tuple[str, tuple[Path, ...]]], ready: ReadySet, data: DataSet, drawn: Drawn) -> dict[str, Choice]:
+    """What each gate takes, by its name: the first attempt of a slot whose most probable class is the wanted one."""
+    choices = {"none": first_accepted(drawn, np.ones(len(drawn.rows), dtype=bool))}
     for name, folders in gates:
         members = [load_classifier(folder, data.space) for folder in folders or (ready.gate,)]
         answers = np.stack([class_probabilities(member, drawn.images) for member in members])
-        accepts[name] = answers.mean(axis=0).argmax(axis=1) == drawn.labels
+        mean = answers.mean(axis=0)
+        choices[name] = first_accepted(drawn, mean.argmax(axis=1) == drawn.labels)
+        choices[f"{name}_surest"] = surest(drawn, mean)
         if len(members) > 1:
-            accepts[f"{name}_unanimous"] = (answers.argmax(axis=2) == drawn.labels).all(axis=0)
-    return accepts
+            choices[f"{name}_unanimous"] = first_accepted(drawn, (answers.argmax(axis=2) == drawn.labels).all(axis=0))
+    return choices
 
 
 @dataclass(frozen=True)
@@ -158,7 +169,7 @@ def _of_real(ready: ReadySet, data: DataSet, split: str) -> RealFeatures:
 
 def compared(
     drawn: Drawn,
-    accepts: Mapping[str, np.ndarray],
+    choices: Mapping[str, Choice],
     judges: Mapping[str, Classifier],
     last: Mapping[str, Classifier],
     data: DataSet,
@@ -168,37 +179,43 @@ def compared(
     answers = answers_of({**judges, **last}, drawn.rows, drawn.folder, len(data.space))
     votes = {name: said.argmax(axis=1) for name, said in answers.items()}
     features = class_features(real.judge, drawn.images)
-    everything = {"none": np.ones(len(drawn.rows), dtype=bool), **accepts}
     figures = {}
-    for name, accepted in everything.items():
-        chosen, tries = chosen_attempts(drawn, accepted)
+    for name, choice in choices.items():
+        places = choice.places
         figures[name] = {
-            **_cost(drawn, accepted, chosen, tries),
-            **_by_judges(drawn.labels[chosen], {j: votes[j][chosen] for j in judges}, {j: votes[j][chosen] for j in last}),
-            "weakest_class": _weakest(drawn.labels[chosen], np.stack([votes[j][chosen] for j in judges]), data),
-            "coverage": _figure(prdc(real.features, features[chosen], seed=0).coverage, len(real.features)),
+            **_cost(drawn, choice),
+            **_by_judges(drawn.labels[places], {j: votes[j][places] for j in judges}, {j: votes[j][places] for j in last}),
+            "weakest_class": _weakest(drawn.labels[places], np.stack([votes[j][places] for j in judges]), data),
+            "coverage": _figure(prdc(real.features, features[places], seed=0).coverage, len(real.features)),
         }
     return figures
 
 
-def chosen_attempts(drawn: Drawn, accepted: np.ndarray) -> tuple[np.ndarray, int]:
-    """The places of the first accepted attempt of each slot that has one, and how many attempts all slots took."""
-    chosen, tries = [], 0
-    for places in drawn.slots:
-        first = next((k for k, place in enumerate(places) if accepted[place]), None)
-        tries += len(places) if first is None else first + 1
+def first_accepted(drawn: Drawn, accepts: np.ndarray) -> Choice:
+    """The first accepted attempt of each slot that has one."""
+    places, tries = [], 0
+    for attempts in drawn.slots:
+        first = next((k for k, place in enumerate(attempts) if accepts[place]), None)
+        tries += len(attempts) if first is None else first + 1
         if first is not None:
-            chosen.append(places[first])
-    return np.array(chosen, dtype=np.int64), tries
+            places.append(attempts[first])
+    return Choice(np.array(places, dtype=np.int64), tries, accepts)
 
 
-def _cost(drawn: Drawn, accepted: np.ndarray, chosen: np.ndarray, tries: int) -> dict[str, Any]:
+def surest(drawn: Drawn, probabilities: np.ndarray) -> Choice:
+    """Of each slot the attempt whose wanted class has most probability; all of them are drawn for it."""
+    own = probabilities[np.arange(len(drawn.labels)), drawn.labels]
+    places = np.array([max(attempts, key=lambda place: own[place]) for attempts in drawn.slots], dtype=np.int64)
+    return Choice(places, len(drawn.rows), np.isin(np.arange(len(drawn.rows)), places))
+
+
+def _cost(drawn: Drawn, choice: Choice) -> dict[str, Any]:
     firsts = np.array([row.attempt == 0 for row in drawn.rows])
     slots = sum(1 for _ in drawn.slots)
     return {
-        "first_attempts_accepted": _figure(wilson(int((accepted & firsts).sum()), int(firsts.sum())), int(firsts.sum())),
-        "slots_filled": _figure(wilson(len(chosen), slots), slots),
-        "attempts_per_accepted": tries / max(1, len(chosen)),
+        "first_attempts_accepted": _figure(wilson(int((choice.accepts & firsts).sum()), int(firsts.sum())), int(firsts.sum())),
+        "slots_filled": _figure(wilson(len(choice.places), slots), slots),
+        "attempts_per_accepted": choice.tries / max(1, len(choice.places)),
     }
 
 
