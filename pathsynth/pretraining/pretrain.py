@@ -27,10 +27,10 @@ from pathsynth.models.diffusion import denoising_loss, encode_images, encode_pro
 from pathsynth.pretraining.autoencoder import fit_projection, linear_autoencoder
 from pathsynth.pretraining.captions import CAPTION_WORDS, compose, measure
 from pathsynth.pretraining.cifar import NaturalImages, read_cifar
-from pathsynth.pretraining.pipeline import TEXT_WIDTH, save_pipeline, tiny_scheduler, tiny_unet
 from pathsynth.pretraining.recolour import recolour, sharpen
 from pathsynth.pretraining.stylise import stylise
 from pathsynth.pretraining.text_encoder import text_encoder, word_tokenizer
+from pathsynth.pretraining.tiny_base import TEXT_WIDTH, save_pipeline, tiny_scheduler, tiny_unet
 from pathsynth.training.distributed import own_environment
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
 from pathsynth.training.steps import step_generator, step_loader, warmup_cosine

@@ -15,7 +15,7 @@ from pathsynth.stages.sampling_settings import sampling_settings
 from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
 
 if TYPE_CHECKING:
-    from pathsynth.evaluation.trial_scores import ImageSet
+    from pathsynth.evaluation.image_sheets import ImageSet
     from pathsynth.sampling.draw import CandidateDrawer
     from pathsynth.sampling.early_rejection import EarlyRejection
 
@@ -66,7 +66,7 @@ def _own_held_out(context: PlanContext, kind: str) -> dict[str, Any]:
 
 def build(context: BuildContext, folder: Path) -> None:
     """Fill the slots of the request (or, for an evaluation, n slots of every class) from the finished adapter."""
-    from pathsynth.evaluation.trial_scores import ImageSet, write_sheet
+    from pathsynth.evaluation.image_sheets import ImageSet, write_sheet
     from pathsynth.models.lora import load_adapter, unload_adapter
     from pathsynth.sampling.draw import drawer
     from pathsynth.sampling.generation import generate_set
@@ -125,7 +125,8 @@ def _confirmation(context: BuildContext, folder: Path, judge: Path, images: Imag
 
     Of a bundle's judge that the configuration does not name: why it is not asked.
     """
-    from pathsynth.evaluation.trial_scores import judge_accepted, named_class, placed
+    from pathsynth.evaluation.classifier_scores import named_class, placed
+    from pathsynth.evaluation.judged_images import judge_accepted
     from pathsynth.models.classifier import load_classifier
 
     try:
