@@ -24,7 +24,7 @@ CONFIG_COMMANDS = {
     "classify": "Train and score one classifier.",
     "finetune": "Train an adapter, watched by the gate.",
     "generate": 'Draw images: prompt="…" n=16, or labels=all n=20.',
-    "evaluate": "Score an adapter by gate and judge.",
+    "evaluate": "Score a trained adapter by gate and judge.",
 }
 _ALL = "multirun"
 _EPILOGUE = (
