@@ -131,9 +131,9 @@ class OptunaSweeper(TrialSweeper):
         return True
 
     def _stopped(self) -> bool:
-        from pathsynth.studies.trials.stopping import raise_if_asked, stopped_by_failure
+        from pathsynth.studies.trials.stopping import raise_if_stop_requested, stopped_by_failure
 
-        raise_if_asked()
+        raise_if_stop_requested()
         return stopped_by_failure()
 
 

@@ -58,7 +58,7 @@ def _record(folder: Path) -> dict[str, Any]:
     trials = trial_folders(folder)
     rows = [trial_row(trial) for trial in trials]
     record, verdicts = status_record(trials, rows), _verdicts(trials, rows)
-    return {**record, "studies": {study: {**told, "verdict": verdicts.get(study)} for study, told in record["studies"].items()}}
+    return {**record, "studies": {study: {**progress, "verdict": verdicts.get(study)} for study, progress in record["studies"].items()}}
 
 
 def _verdicts(trials: Sequence[Path], rows: Sequence[TrialRow]) -> dict[str, str]:
@@ -79,13 +79,13 @@ def _verdicts(trials: Sequence[Path], rows: Sequence[TrialRow]) -> dict[str, str
 
 def _verdict_lines(trials: Sequence[Path], rows: Sequence[TrialRow]) -> list[str]:
     several = len({row.study for row in rows}) > 1
-    return [f"{study}: {told}" if several else told for study, told in _verdicts(trials, rows).items()]
+    return [f"{study}: {verdict}" if several else verdict for study, verdict in _verdicts(trials, rows).items()]
 
 
 def _lines(rows: Sequence[TrialRow]) -> list[str]:
     """How far each study is, in a line; it has its name where there are several."""
     found = progress_by_study(rows)
-    return [f"{study}: {told}" if len(found) > 1 else str(told) for study, told in found.items()]
+    return [f"{study}: {progress}" if len(found) > 1 else str(progress) for study, progress in found.items()]
 
 
 def _watch(folder: Path) -> None:

@@ -527,12 +527,12 @@ class SamplingConfig(_Group):
     attempts: int = Field(ge=1)
     """The budget: attempts at a slot, at most."""
     threshold: float = Field(ge=0, le=1)
-    """The least probability that the gate must give the class asked for; 0: its first choice is enough."""
+    """The least probability that the gate must give the requested class; 0: its first choice is enough."""
     precision_target: float | None = Field(None, gt=0, lt=1)
     """The precision wanted of the gate: each class gets the least probability at which the gate's answers on real val images are right so
     often; null: no limits by class."""
     margin: float = Field(0, ge=0, le=1)
-    """By how much the class asked for must lead the next."""
+    """By how much the requested class must lead the next."""
     guidance_step: float = Field(0, ge=0)
     """How much more guidance each further attempt at a slot gets; 0: a new seed alone."""
     guidance_rescale: float = Field(0, ge=0, le=1)

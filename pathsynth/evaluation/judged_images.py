@@ -34,12 +34,12 @@ def judge_accepted(path: Path, judge: Classifier, images: ImageSet) -> str:
     write_judged(path, judged)
     right = sum(int(answer.argmax()) == r.label for r, answer in zip(accepted, judged.values(), strict=True))
     share, name = wilson(right, len(accepted)), judge.spec.architecture
-    told = f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]"
-    return f"judge ({name}, trained on other images): takes {right} of {len(accepted)} accepted images for what was asked for, {told}"
+    interval = f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]"
+    return f"judge ({name}, trained on other images): takes {right} of {len(accepted)} accepted images for what was asked for, {interval}"
 
 
 def write_judged(path: Path, judged: Mapping[tuple[str, int, int], np.ndarray]) -> None:
-    """Write what the judge says of each image: class asked for, slot, attempt, the label that it names, and its probabilities."""
+    """Write what the judge says of each image: requested class, slot, attempt, the label that it names, and its probabilities."""
     keys = ("class_slug", "slot", "attempt")
     rows = [
         {**dict(zip(keys, key, strict=True)), "predicted": int(answer.argmax()), "probabilities": [float(p) for p in answer]}

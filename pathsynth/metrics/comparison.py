@@ -192,12 +192,12 @@ def effects(scores: np.ndarray, settings: Sequence[Mapping[str, str]]) -> tuple[
     found = []
     for number, (name, (_, labels)) in enumerate(factors.items()):
         steps = main.average(blocks, number + 1, starts[number])
-        told = _main_effect(name, labels, np.bincount(codes[name]), steps, main, values, fitted, len(factors))
-        found += [told] if told else []
+        effect = _main_effect(name, labels, np.bincount(codes[name]), steps, main, values, fitted, len(factors))
+        found += [effect] if effect else []
     pairs = list(itertools.combinations(factors, 2))
     for one, two in pairs:
-        told = _interaction(one, two, factors, codes, blocks, values, fitted, len(pairs))
-        found += [told] if told else []
+        effect = _interaction(one, two, factors, codes, blocks, values, fitted, len(pairs))
+        found += [effect] if effect else []
     return tuple(found)
 
 
@@ -712,14 +712,14 @@ def _interaction(
         variance, df = (1.0, 1.0) if fitted.noise is None else fitted.noise.variance(weights**2 @ fitted.member)
         high, low = (seconds[k], seconds[m]) if value > 0 else (seconds[m], seconds[k])
         error = math.sqrt(float(variance))
-        told = f"{high} over {low}, more at {firsts[i]} than at {firsts[j]}"
-        found.append((abs(value) / error, abs(value), error, float(df), told))
+        words = f"{high} over {low}, more at {firsts[i]} than at {firsts[j]}"
+        found.append((abs(value) / error, abs(value), error, float(df), words))
     if not found:
         return None
-    _, value, error, df, told = max(found)
+    _, value, error, df, words = max(found)
     if fitted.noise is None:
-        return Effect((one, two), told, Interval(value, None, None))
+        return Effect((one, two), words, Interval(value, None, None))
     from scipy.special import stdtrit
 
     half = float(stdtrit(df, 1 - (1 - LEVEL) / 2 / terms / len(found))) * error
-    return Effect((one, two), told, Interval(value, value - half, value + half))
+    return Effect((one, two), words, Interval(value, value - half, value + half))

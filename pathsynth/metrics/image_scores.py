@@ -1,4 +1,4 @@
-"""Scores of any set of images: agreement with the classes asked for and closeness to real images, as metric records. No torch."""
+"""Scores of any set of images: agreement with the requested classes and closeness to real images, as metric records. No torch."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Evaluation:
     """Metric records, and what could not be measured and why.
 
     ``confusions``: matrices of counts (rows: asked for), by "stage/scorer" or the scorer alone.
-    ``judged``: the judge's probabilities, float (C,), of each image of a generated set, by class asked for, slot and attempt.
+    ``judged``: the judge's probabilities, float (C,), of each image of a generated set, by requested class, slot and attempt.
     """
 
     metrics: tuple[Metric, ...]
@@ -89,7 +89,7 @@ def evaluate_images(
 
     Args:
         images: uint8 (N, H, W, 3).
-        labels: int (N,), the classes asked for, by their place in ``classes``.
+        labels: int (N,), the requested classes, by their place in ``classes``.
         classify: images to scores of the classes, (N, C); the highest one counts.
         classes: the names of the C classes.
         real: uint8 (M, H, W, 3), real images of all classes, as many of each as are asked for.

@@ -124,8 +124,8 @@ def real_reference(judge: Classifier, data: DataSet, split: str, n: int, seed: i
     every = -(-len(trained) // _MOST_COLOURS)
     spread = trained.take(np.arange(0, len(trained), every))
     colour = fit_colour(spread.images, spread.labels, len(data.space))
-    told = Scored(None, _COLOUR, scored.labels, colour.predict(scored.images))
-    reached = [*_reached_by_real(real, train, data, n, seed), *overall_metrics(told, data, seed, None, split)]
+    by_colour = Scored(None, _COLOUR, scored.labels, colour.predict(scored.images))
+    reached = [*_reached_by_real(real, train, data, n, seed), *overall_metrics(by_colour, data, seed, None, split)]
     if reconstruct:
         copies = class_features(judge, reconstruct(trained.take(_some_rows(len(trained), n, np.random.default_rng(seed))).images))
         reached += _reached(real.features, copies, data, seed, RECONSTRUCTED)

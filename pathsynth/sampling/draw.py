@@ -18,7 +18,7 @@ from pathsynth.data.tensors import crop_to, to_uint8
 from pathsynth.ledger.errors import StageError
 from pathsynth.models.base import Base
 from pathsynth.sampling.denoising import Denoising, Watch
-from pathsynth.sampling.scheduler import Scheduler, changes_told, scheduler_of
+from pathsynth.sampling.scheduler import Scheduler, format_changes, scheduler_of
 from pathsynth.sampling.slots import Attempt
 from pathsynth.sampling.trajectory import Paused, Trajectory
 
@@ -247,7 +247,7 @@ def _keep(kept: dict[Attempt, _Item], more: Mapping[Attempt, _Item]) -> None:
 
 
 @functools.cache
-def _tell(line: str) -> None:
+def _print_once(line: str) -> None:
     """Print a line the first time."""
     print(line, flush=True)
 
@@ -257,8 +257,8 @@ def drawer(base: Base, image_size: int, sampling: SamplingConfig, watch: Watch |
 
     ``watch``: as of :class:`CandidateDrawer`.
     """
-    if told := changes_told(base_scheduler(base, sampling.scheduler)):
-        _tell(told)
+    if line := format_changes(base_scheduler(base, sampling.scheduler)):
+        _print_once(line)
     return CandidateDrawer(
         base,
         image_size,

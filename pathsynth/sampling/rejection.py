@@ -112,8 +112,8 @@ class Route:
         wanted = retry_of(retry, slot, number, rejection, self.guidance)
         source = last.attempt if last and wanted.again and last.stopped_at is None and not last.verdict.failed else None
         if source and self.from_the_start:
-            told = f"the retry strategy {type(retry).__qualname__} starts in the middle of the steps, where {self.from_the_start} cannot"
-            raise StageError(f"{told}; set sampling.scheduler=DDIMScheduler, or have it give again=0")
+            line = f"the retry strategy {type(retry).__qualname__} starts in the middle of the steps, where {self.from_the_start} cannot"
+            raise StageError(f"{line}; set sampling.scheduler=DDIMScheduler, or have it give again=0")
         return replace(
             attempt_at(slot, number, sampling_seed),
             starts_from=source,

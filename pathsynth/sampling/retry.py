@@ -93,8 +93,8 @@ def _fault(retry: Retry, guidance: float) -> str:
     if not isinstance(retry, Retry):
         return f"{summarize_value(retry)}; return a pathsynth.Retry"
     if not _is_number(retry.more_guidance) or not 1 <= guidance + retry.more_guidance < math.inf:
-        told = f"more_guidance={summarize_value(retry.more_guidance)}"
-        return f"{told}; with sampling.guidance={guidance:g} the sum must be a number of 1 or more"
+        guidance_words = f"more_guidance={summarize_value(retry.more_guidance)}"
+        return f"{guidance_words}; with sampling.guidance={guidance:g} the sum must be a number of 1 or more"
     if not _is_number(retry.again) or not 0 <= retry.again < 1:
         return f"again={summarize_value(retry.again)}; give a share of the steps of at least 0 and less than 1"
     if retry.prompt is not None and not (isinstance(retry.prompt, str) and retry.prompt.strip()):

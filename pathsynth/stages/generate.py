@@ -70,7 +70,7 @@ def build(context: BuildContext, folder: Path) -> None:
     from pathsynth.models.lora import load_adapter, unload_adapter
     from pathsynth.sampling.draw import drawer
     from pathsynth.sampling.generation import generate_set
-    from pathsynth.sampling.image_set import class_counts, unreachable_told
+    from pathsynth.sampling.image_set import class_counts, format_unreachable
     from pathsynth.training.progress import sampling_progress
 
     sampling, data = require_group(context.config.sampling, "sampling"), context.data
@@ -95,7 +95,7 @@ def build(context: BuildContext, folder: Path) -> None:
     unload_adapter(context.base)
     images = ImageSet.read(folder)
     write_sheet(folder / "sheet.png", images, data.space, data.size)
-    for line in unreachable_told(class_counts(images.rows)):
+    for line in format_unreachable(class_counts(images.rows)):
         print(line, flush=True)
     if context.judge and slots[0].stream is Stream.GENERATE:
         print(_confirmation(context, folder, context.judge, images), flush=True)

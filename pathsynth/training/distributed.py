@@ -62,9 +62,9 @@ def mean_over_ranks(value: Tensor, trainer: pl.Trainer) -> float:
     return float(trainer.strategy.reduce(value.detach().clone(), reduce_op="mean"))
 
 
-def any_rank(told: bool, trainer: pl.Trainer) -> bool:
+def any_rank(flag: bool, trainer: pl.Trainer) -> bool:
     """Whether any rank says so; all learn it at the same step."""
-    return told if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(told, all=False)
+    return flag if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(flag, all=False)
 
 
 def gathered(items: list[Any], trainer: pl.Trainer) -> list[Any]:

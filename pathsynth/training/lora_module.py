@@ -89,9 +89,9 @@ class LoraFinetuning(AveragedModule):
         rank = (self.global_rank,) if self.global_rank else ()
         torch.manual_seed(derive_seed(self._plan.seed, "dropout", batch_index, *rank))
         loss = self.loss(batch)
-        told = mean_over_ranks(loss, self.trainer)
-        self._watch.add(told, self.global_step + 1)
-        self.log(LOSS, told, prog_bar=True, batch_size=len(batch.latents))
+        mean_loss = mean_over_ranks(loss, self.trainer)
+        self._watch.add(mean_loss, self.global_step + 1)
+        self.log(LOSS, mean_loss, prog_bar=True, batch_size=len(batch.latents))
         return loss
 
     def validation_step(self, batch: LatentBatch, batch_index: int) -> None:
@@ -104,10 +104,10 @@ class LoraFinetuning(AveragedModule):
 
     def denoising_errors(self, batch: LatentBatch, min_snr_gamma: float | None = None) -> Tensor:
         """The mean squared error of each image's prediction, weighted as min-SNR says where that is on: float (N,)."""
-        text = self._told(batch.captions)
+        text = self._text_of(batch.captions)
         return denoising_loss(self._predict, self.noise_scheduler, batch.latents, text, batch.noise, batch.timesteps, min_snr_gamma)
 
-    def _told(self, captions: Tensor) -> Tensor:
+    def _text_of(self, captions: Tensor) -> Tensor:
         """What the UNet is told of each image, float (N, T, D): computed in each step where the text encoder learns, else known."""
         if captions.is_floating_point():
             return captions
