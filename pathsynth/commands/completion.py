@@ -62,7 +62,7 @@ def completion_request(line: str, command: str, parser: ArgumentParser) -> Compl
     """Fix up a shell's line for Hydra, which knows no commands, splits at every space, and gives up at what it cannot parse.
 
     Left out are the command, flags, and earlier words that Hydra's grammar does not take (a prompt in quotes). The rest is
-    asked for as a multirun, in which a value may be a list to sweep over.
+    completed as a multirun, in which a value may be a list to sweep over.
     """
     try:
         words = shlex.split(line)[1:]

@@ -103,7 +103,7 @@ def _launch(command: str, arguments: Sequence[str]) -> int:
 
 
 def _shown(application: Callable[[], object]) -> int:
-    """Let Hydra show what was asked for; where there is no such thing it says so, and the request was wrong."""
+    """Let Hydra show help, settings or plugins; where there is no such thing it says so, and the request was wrong."""
     try:
         application()
     except SystemExit as end:
@@ -141,7 +141,7 @@ def _application(command: str) -> Callable[[], object]:
 
 
 def _parser() -> ArgumentParser:
-    """Hydra's own flags; an unknown one is told in one line, too."""
+    """Hydra's own flags; an unknown one is refused in one line, too."""
     parser = flag_parser()
 
     def refuse(message: str) -> NoReturn:

@@ -24,7 +24,7 @@ def show_status(folder: Path, watch: bool = False, as_json: bool = False) -> Non
     """Print the table of the trials in ``folder``, and what there is to say of its studies.
 
     Below the table stand how far each study is, which configuration of it is better, and in what trials of one name differ.
-    ``watch`` shows it anew every two seconds until Ctrl-C. ``as_json`` prints an object with ``trials``, a list of
+    ``watch`` refreshes it every two seconds until Ctrl-C. ``as_json`` prints an object with ``trials``, a list of
     ``study, name, folder, state, stage, detail, reason, step, steps, rate`` (a second), ``seconds`` (so far, or in all),
     ``stage_seconds_left, started, ended`` (ISO 8601, UTC) and ``macro_f1`` (before filtering, by the scorer that the
     study is ranked by: a record as in result.json); ``studies``, by name, and ``totals``, each with ``trials, done, running, failed,

@@ -1,4 +1,4 @@
-"""The schemas. Every value is checked here once, so that a wrong one is told before anything is written or trained."""
+"""The schemas. Every value is checked here once, so that a wrong one is refused before anything is written or trained."""
 
 from __future__ import annotations
 
@@ -659,10 +659,10 @@ class EvaluateConfig(_Group):
     n: int = Field(ge=1)
     """Slots of each class."""
     split: Literal["val", "test"]
-    """The real images that generated ones are compared with; test is scored only when it is asked for."""
+    """The real images that generated ones are compared with; test is scored only on request."""
     prompts: Literal["canonical", "paraphrases", "held_out"] = "canonical"
-    """What images are asked for with: the canonical prompt of each class, the paraphrases of training, or those that no training saw; the
-    latter two take turns."""
+    """The prompts of the images: the canonical one of each class, the paraphrases of training, or those that no training saw; of the latter
+    two, several take turns."""
     metrics: dict[str, dict[str, Any]] = Field({})
     """Further metrics, each a class of your own under the name that its records have, with its arguments."""
     judges: dict[str, PanelJudge] = Field({})
@@ -731,7 +731,7 @@ class StudyConfig(_Group):
     """How often later commands try a failed trial again."""
     force: bool = False
     """Try failed trials again whatever that limit, and carry finished ones out again; their stages are there, so only what the folder shows
-    is made anew."""
+    is made again."""
     fail_fast: bool = False
     """Stop the study at the first failure."""
     lease_seconds: float = Field(60.0, ge=1)
@@ -883,7 +883,7 @@ class RunConfig(_Group):
     @field_validator("optimizer")
     @classmethod
     def _names_a_class(cls, optimizer: dict[str, Any]) -> dict[str, Any]:
-        """The class is loaded, and its arguments are checked by it, where torch is; what is surely wrong is told before."""
+        """The class is loaded, and its arguments are checked by it, where torch is; what is surely wrong is refused before."""
         if optimizer:
             require_target("optimizer", optimizer, "torch.optim.AdamW")
         groups = optimizer.get("group_lr") or {}

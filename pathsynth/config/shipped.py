@@ -30,7 +30,7 @@ def assets_folder() -> Path:
 
 
 def own_folder() -> Path | None:
-    """The folder of configurations that the running command was told to prefer, if any."""
+    """The folder of configurations that the running command prefers, if any."""
     folder = os.environ.get(_OWN_VARIABLE)
     return Path(folder) if folder else None
 

@@ -18,10 +18,10 @@ _COUNTED = 256
 
 
 def judge_accepted(path: Path, judge: Classifier, images: ImageSet) -> str:
-    """Have the judge look at each accepted image and write what it says of each to ``path``.
+    """Have the judge classify each accepted image, and write its answers to ``path``.
 
     Returns:
-        A line that says how many of them the judge, too, takes for what was asked for.
+        A line that says for how many of them the judge agrees with the requested class.
     """
     accepted = [r for r in images.rows if r.accepted and r.image]
     if not accepted:
@@ -35,7 +35,7 @@ def judge_accepted(path: Path, judge: Classifier, images: ImageSet) -> str:
     right = sum(int(answer.argmax()) == r.label for r, answer in zip(accepted, judged.values(), strict=True))
     share, name = wilson(right, len(accepted)), judge.spec.architecture
     interval = f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]"
-    return f"judge ({name}, trained on other images): takes {right} of {len(accepted)} accepted images for what was asked for, {interval}"
+    return f"judge ({name}, trained on other images): names the requested class for {right} of {len(accepted)} accepted images, {interval}"
 
 
 def write_judged(path: Path, judged: Mapping[tuple[str, int, int], np.ndarray]) -> None:

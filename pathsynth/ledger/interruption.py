@@ -130,7 +130,7 @@ def unserved_seconds() -> float:
 
 
 def was_dropped() -> bool:
-    """Whether Python told that it dropped the exception; true once for each time."""
+    """Whether Python reported that it dropped the exception; true once for each time."""
     dropped = _request is not None and _request.dropped
     if _request:
         _request.dropped = False

@@ -266,7 +266,7 @@ class _Stopwatch:
     """The seconds of work on a stage, over all attempts that left something to go on from.
 
     They are noted in the stage's work folder as the work goes on, for a killed attempt tells nothing; a stage that has no such folder
-    starts anew, and so do its seconds.
+    starts again, and so do its seconds.
     """
 
     def __init__(self, work: Path) -> None:

@@ -44,7 +44,7 @@ class _NamedClasses:
 class Evaluation:
     """Metric records, and what could not be measured and why.
 
-    ``confusions``: matrices of counts (rows: asked for), by "stage/scorer" or the scorer alone.
+    ``confusions``: matrices of counts (rows: requested), by "stage/scorer" or the scorer alone.
     ``judged``: the judge's probabilities, float (C,), of each image of a generated set, by requested class, slot and attempt.
     """
 
@@ -92,7 +92,7 @@ def evaluate_images(
         labels: int (N,), the requested classes, by their place in ``classes``.
         classify: images to scores of the classes, (N, C); the highest one counts.
         classes: the names of the C classes.
-        real: uint8 (M, H, W, 3), real images of all classes, as many of each as are asked for.
+        real: uint8 (M, H, W, 3), real images of all classes, as many of each as are requested.
         features: images to features, (N, F); given together with ``real``.
         stage: "before filtering" or "after filtering", as the records will say; None: neither.
         scorer: who ``classify`` is, as the records will say.
@@ -101,7 +101,7 @@ def evaluate_images(
 
     Raises:
         RequestError: labels, images or what a function gives do not fit each other.
-        UnknownLabelError: the names of the classes cannot be told apart.
+        UnknownLabelError: the names of the classes cannot be distinguished.
 
     >>> import numpy as np
     >>> grey = np.r_[np.full(40, 50), np.full(40, 200)].astype(np.uint8)

@@ -63,7 +63,7 @@ class _Set:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Generated images: the labels asked for, int64 (N,), which of them have a picture, and those pictures, uint8 (K, H, W, 3)."""
+    """Generated images: the requested labels, int64 (N,), which of them have a picture, and those pictures, uint8 (K, H, W, 3)."""
 
     labels: np.ndarray
     whole: np.ndarray
@@ -151,7 +151,7 @@ def evaluate_set(
         data: the real data.
         reference: of as many images as the set has first attempts.
         seed: of the bootstrap, and recorded with every metric.
-        prompts: what kind the images were asked for with; recorded with every metric of generated images.
+        prompts: the kind of prompts that the images have; recorded with every metric of generated images.
     """
     first, accepted = [r for r in rows if r.attempt == 0], [r for r in rows if r.accepted]
     drawn = {BEFORE: _Drawn.read(first, folder), AFTER: _Drawn.read(accepted, folder)}

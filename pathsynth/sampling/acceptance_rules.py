@@ -33,7 +33,7 @@ class Verdict:
 
     @property
     def failed(self) -> bool:
-        """The image itself was broken, whatever was asked for."""
+        """The image itself was broken, whatever class was requested."""
         return self.predicted < 0
 
 

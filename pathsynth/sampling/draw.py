@@ -253,7 +253,7 @@ def _print_once(line: str) -> None:
 
 
 def drawer(base: Base, image_size: int, sampling: SamplingConfig, watch: Watch | None = None) -> CandidateDrawer:
-    """What draws as the settings of sampling say; it is told once where that is not at the timesteps that the base states.
+    """What draws as the settings of sampling say; it prints once where its timesteps are not those that the base states.
 
     ``watch``: as of :class:`CandidateDrawer`.
     """

@@ -22,7 +22,7 @@ _METADATA, _CARD = "metadata.jsonl", "README.md"
 
 @dataclass(frozen=True)
 class ClassCount:
-    """Of one class: ``slots`` asked for, ``accepted`` of them, and ``attempts`` made, of which ``broken`` gave no image."""
+    """Of one class: ``slots`` requested, ``accepted`` of them, and ``attempts`` made, of which ``broken`` gave no image."""
 
     class_slug: str
     slots: int
@@ -96,7 +96,7 @@ def _card(counts: Sequence[ClassCount], n: int) -> str:
         "Drawn by a text-to-image model and accepted by a classifier, the gate; not photographs of tissue, and not for diagnosis. "
         "Each class has a folder; `metadata.jsonl` has prompt, seed and the gate's probability of every image. The "
         "ledger beside this folder, `attempts.parquet`, has the rejected attempts, too. `pathsynth replay <image>` draws an image again.",
-        "\n".join(["| class | asked for | accepted | attempts |", "| --- | --- | --- | --- |", *table]),
+        "\n".join(["| class | requested | accepted | attempts |", "| --- | --- | --- | --- |", *table]),
         *(["\n".join(lines)] if lines else []),
     ]
     return "\n\n".join(parts) + "\n"

@@ -24,7 +24,7 @@ class Retry:
     """How an attempt is drawn, beside its own seed.
 
     ``more_guidance`` is added to ``sampling.guidance``; the sum must be 1 or more. ``again``: the share of the denoising steps, in [0, 1),
-    that is taken again from the rejected image, noised anew (SDEdit: Meng et al., arXiv 2108.01073); 0: the attempt starts from noise, as
+    that is taken again from the rejected image with new noise (SDEdit: Meng et al., arXiv 2108.01073); 0: the attempt starts from noise, as
     it does where there is no image to start from. ``prompt``: in place of the slot's; None: that one.
     """
 
@@ -56,7 +56,7 @@ class RetryStrategy(Protocol):
         """How attempt ``number`` (1 or more) at ``slot`` is drawn, whose last attempt ended in ``rejection``.
 
         It depends on these arguments alone. ``rejection`` is None where ``sampling.speculate`` starts the attempt before the last one is
-        judged, which only the standard strategy is asked for.
+        judged, where only the standard strategy is used.
         """
         ...
 

@@ -105,7 +105,7 @@ class RejectionSampler:
 
     Raises:
         RequestError: a number is below its least, or there is no rule, or one that needs more than probabilities.
-        UnknownLabelError: the names of the classes cannot be told apart.
+        UnknownLabelError: the names of the classes cannot be distinguished.
 
     >>> import numpy as np
     >>> def draw(prompts, seeds):  # images of one grey, dark or bright

@@ -23,11 +23,11 @@ NEUTRAL: dict[str, Any] = {"threshold": 0.0, "classes": {}}
 
 
 def settings(context: PlanContext) -> dict[str, Any]:
-    """How images are drawn, which ones are asked for, and the source of the user's own rules and retries.
+    """How images are drawn, which ones are requested, and the source of the user's own rules and retries.
 
     Raises:
         UnknownLabelError: a name or prompt fits no class, or several.
-        RequestError: a class lacks prompts of the kind asked for, there are more shards than images, or the scheduler cannot do what the
+        RequestError: a class lacks prompts of the requested kind, there are more shards than images, or the scheduler cannot do what the
             settings say.
     """
     sampling = require_group(context.config.sampling, "sampling")
@@ -49,7 +49,7 @@ def _request(context: PlanContext) -> dict[str, Any]:
     request = require_group(context.config.generate, "generate")
     prompts = requested_prompts(request, context.data.prompts)
     if request.shards > request.n * len(prompts):
-        raise RequestError(f"shards={request.shards} are more than the {request.n * len(prompts)} images asked for; lower it")
+        raise RequestError(f"shards={request.shards} are more than the {request.n * len(prompts)} requested images; lower it")
     shard = {"shard": request.shard, "shards": request.shards} if request.shards > 1 else {}
     return {"stream": "generate", "n": request.n, "prompts": {str(k): prompt for k, prompt in sorted(prompts.items())}, **shard}
 
@@ -111,7 +111,7 @@ def _slots(context: BuildContext) -> list[Slot]:
 
 
 def _early_rejection(context: BuildContext, draw: CandidateDrawer) -> EarlyRejection:
-    """Early rejection, told with what its threshold cost and saved on candidates that it was not fitted on."""
+    """Early rejection; prints what its threshold lost and saved on candidates that it was not fitted on."""
     from pathsynth.sampling.early_rejection import EarlyRejection, format_threshold, read_threshold
     from pathsynth.sampling.generation import route_of
 

@@ -1,4 +1,4 @@
-"""A fine-tune on several devices of one machine: which process is the first, and what the others are told.
+"""A fine-tune on several devices of one machine: which process is the first, and what the others get from it.
 
 Lightning starts, from the trial's process (rank 0), one more process of the same command for each further device. All see the
 same global batch and take each their share of it; rank 0 alone writes.
@@ -38,7 +38,7 @@ def own_environment() -> LightningEnvironment:
 
 @contextlib.contextmanager
 def launched() -> Iterator[None]:
-    """Around a fit: what Lightning told the other processes, and the group of them, are gone afterwards, so that another can follow."""
+    """Around a fit: what Lightning passed to the other processes, and the group of them, are gone afterwards; another can follow."""
     before = {name: os.environ.get(name) for name in _OF_THE_LAUNCH}
     try:
         yield

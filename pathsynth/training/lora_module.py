@@ -108,7 +108,7 @@ class LoraFinetuning(AveragedModule):
         return denoising_loss(self._predict, self.noise_scheduler, batch.latents, text, batch.noise, batch.timesteps, min_snr_gamma)
 
     def _text_of(self, captions: Tensor) -> Tensor:
-        """What the UNet is told of each image, float (N, T, D): computed in each step where the text encoder learns, else known."""
+        """The text that the UNet gets with each image, float (N, T, D): computed in each step where the text encoder learns, else known."""
         if captions.is_floating_point():
             return captions
         if self.text_encoder is None:
@@ -141,7 +141,7 @@ class LoraFinetuning(AveragedModule):
 
     @torch.no_grad()
     def training_loss(self, batches: int = 8) -> float:
-        """Mean loss over the first batches, without dropout; the same noise and times whenever it is asked for."""
+        """Mean loss over the first batches, without dropout; the same noise and times at every call."""
         was_training = self.unet.training
         self.unet.eval()
         first = [self._embedded(self._plan.train(i)) for i in range(batches)]

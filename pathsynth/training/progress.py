@@ -43,7 +43,7 @@ class Pace:
 
 
 def training_progress(title: str, advance: Advance) -> list[pl.Callback]:
-    """Lightning's Rich bar on a terminal, elsewhere a line every twenty seconds; and ``advance`` is told the steps."""
+    """Lightning's Rich bar on a terminal, elsewhere a line every twenty seconds; and ``advance`` gets the steps."""
     shown = RichProgressBar(refresh_rate=5, leave=True) if Console().is_terminal else LogProgress(title)
     return [shown, StepReport(advance)]
 
@@ -109,7 +109,7 @@ class SamplingProgress:
 
 @contextmanager
 def sampling_progress(title: str, slots: int, advance: Advance) -> Iterator[SamplingProgress]:
-    """A bar over slots with the number of attempts, elapsed time and time left; ``advance`` is told the settled slots."""
+    """A bar over slots with the number of attempts, elapsed time and time left; ``advance`` gets the settled slots."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

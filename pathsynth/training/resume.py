@@ -64,7 +64,7 @@ class ResumePoints(pl.Callback):
 
     @property
     def checkpoint(self) -> Path | None:
-        """The checkpoint to go on from, or None. One that cannot be read is told of and passed over for the one before.
+        """The checkpoint to go on from, or None. One that cannot be read is reported and passed over for the one before.
 
         Raises:
             StageError: there are some, and none can be read.

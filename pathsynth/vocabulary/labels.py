@@ -92,7 +92,7 @@ class LabelSpace:
                 negated = _negation(text, spelling)
                 if negated:
                     raise UnknownLabelError(
-                        f"the prompt says '{negated}', and a model cannot be asked for what is not there; "
+                        f"the prompt says '{negated}', and a model cannot draw what is not there; "
                         f"name what is to be seen, or set label= to one of: {', '.join(self.slugs)}"
                     )
                 found[c.index] = c
