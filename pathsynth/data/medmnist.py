@@ -61,7 +61,7 @@ def medmnist_data(
 ) -> DataSet:
     """A set at 28, 64, 128 or 224 pixels.
 
-    Labels and array headers are checked now, images are read when asked for: large arrays stay on the disk, and memory holds the rows
+    Labels and array headers are checked now, images are read at first use: large arrays stay on the disk, and memory holds the rows
     that are in use (:func:`open_array`).
 
     Grey images are given three equal channels.
