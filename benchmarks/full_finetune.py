@@ -102,7 +102,7 @@ def train_whole(base: Base, config: RunConfig, cache: LatentCache, lr: float) ->
         enable_model_summary=False,
     )
     trainer.fit(module)
-    module.use_ema_weights()
+    module.use_averaged_weights()
     base.unet.eval()
 
 

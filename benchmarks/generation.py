@@ -45,7 +45,7 @@ from pathsynth.sampling.gate import Gate
 from pathsynth.sampling.generation import route_of
 from pathsynth.sampling.rejection import sample_until_accepted
 from pathsynth.sampling.slots import Slot, Stream, attempt_at, slots_of
-from pathsynth.studies.execution.acceptance import acceptance_rules
+from pathsynth.studies.execution.trial_rules import acceptance_rules
 from pathsynth.studies.trials.manifest import read_manifest
 
 OURS, PAPER, FILTER = "ours", "paper", "batched_filter"

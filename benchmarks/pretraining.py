@@ -25,8 +25,8 @@ from omegaconf import OmegaConf
 from pathsynth.config import PretrainConfig
 from pathsynth.config.shipped import assets_folder, conf_folder
 from pathsynth.pretraining.cifar import read_cifar
-from pathsynth.pretraining.pipeline import save_pipeline
 from pathsynth.pretraining.pretrain import BaseParts, autoencoder_phantoms, denoiser_of, fit_averaged, fresh_parts
+from pathsynth.pretraining.tiny_base import save_pipeline
 
 
 class KeepBases(pl.Callback):

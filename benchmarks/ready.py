@@ -31,8 +31,8 @@ from pathsynth.config.shipped import conf_folder
 from pathsynth.data.catalogue import open_data, ready_set
 from pathsynth.data.dataset import DataSet, LabelledImages
 from pathsynth.data.ready import ReadySet
+from pathsynth.evaluation.image_sheets import ImageSet
 from pathsynth.evaluation.panel_scores import answers_of, score_by_panel
-from pathsynth.evaluation.trial_scores import ImageSet
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.records import PANEL_JUDGE
 from pathsynth.metrics.agreement import Interval, panel_accuracy, wilson
@@ -48,7 +48,7 @@ from pathsynth.sampling.draw import drawer
 from pathsynth.sampling.gate import Gate, class_probabilities
 from pathsynth.sampling.generation import generate_set
 from pathsynth.sampling.slots import Stream, slots_of
-from pathsynth.studies.execution.acceptance import acceptance_rules
+from pathsynth.studies.execution.trial_rules import acceptance_rules
 from pathsynth.studies.planning.check import check
 
 _TARGETS = (0, 0.9, 0.95, 0.98)

@@ -27,7 +27,7 @@ class BrightnessGap:
     def measure(self, data: EvaluationData) -> list[MetricValue]:
         """One value for the first attempts, and one for the accepted images.
 
-        ``data.before`` and ``data.after`` have ``images`` (uint8, n × height × width × 3), ``labels`` (the classes asked for), and what
+        ``data.before`` and ``data.after`` have ``images`` (uint8, n × height × width × 3), ``labels`` (the requested classes), and what
         ``gate`` and ``judge`` give each class; ``data.real`` has images and labels.
         """
         return [self.gap(data, data.before, "before filtering"), self.gap(data, data.after, "after filtering")]

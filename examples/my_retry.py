@@ -17,7 +17,7 @@ from pathsynth import Rejection, Retry
 
 @dataclass(frozen=True)
 class ByDistance:
-    """``near``: the probability of the class asked for, in [0, 1], from which on a rejected image is worth keeping in part."""
+    """``near``: the probability of the requested class, in [0, 1], from which on a rejected image is worth keeping in part."""
 
     near: float = 0.3
 

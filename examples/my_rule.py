@@ -4,7 +4,7 @@ Start it where this file lies, so that Python finds the module:
 
     pathsynth generate labels=all n=4 +sampling.rules.bright._target_=my_rule.Bright +sampling.rules.bright.least=0.4
 
-``bright`` is a name of your choice. The rule comes after the program's own (the class asked for is the most probable one, …); an image is
+``bright`` is a name of your choice. The rule comes after the program's own (the requested class is the most probable one, …); an image is
 accepted if it meets all of them. Whatever else holds for rules holds for this one: docs/objects.md.
 """
 
@@ -30,6 +30,6 @@ class Bright:
         """How far the image is on the right side of the limit; below zero it is rejected.
 
         ``seen.image``: the pixels, uint8 (height, width, 3). ``seen.probabilities``: what the gate gives each class. ``label``: the number
-        of the class asked for, if the limit is to depend on it.
+        of the requested class, if the limit is to depend on it.
         """
         return float(seen.image.mean()) / 255 - self.least

@@ -1,6 +1,6 @@
 """Text prompts to histology images: a LoRA-tuned diffusion model, a gate that discards and asks again, and a judge.
 
-The names in ``__all__`` may be imported from here; docs/python.md has an example of each. Each is loaded when it is first asked for, so
+The names in ``__all__`` may be imported from here; docs/python.md has an example of each. Each is loaded at its first use, so
 that ``import pathsynth`` alone loads neither torch nor Hydra nor Lightning.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathsynth.metrics.image_scores import Evaluation, evaluate_images
     from pathsynth.sampling.acceptance_rules import AtLeast, Leads, MostProbable, Seen
     from pathsynth.sampling.attempts import load_attempts
-    from pathsynth.sampling.reference import regenerate_until_correct
+    from pathsynth.sampling.plain_loop import regenerate_until_correct
     from pathsynth.sampling.rejection import SlotStatus
     from pathsynth.sampling.retry import Rejection, Retry
     from pathsynth.sampling.sampler import AttemptRecord, RejectionSampler, SampledImages
@@ -62,7 +62,7 @@ _MODULES = {
     "metrics.custom": ("EvaluationData", "ImageSample", "MetricValue", "RealSample"),
     "metrics.image_scores": ("Evaluation", "evaluate_images"),
     "sampling.attempts": ("load_attempts",),
-    "sampling.reference": ("regenerate_until_correct",),
+    "sampling.plain_loop": ("regenerate_until_correct",),
     "sampling.rejection": ("SlotStatus",),
     "sampling.retry": ("Rejection", "Retry"),
     "sampling.sampler": ("AttemptRecord", "RejectionSampler", "SampledImages"),

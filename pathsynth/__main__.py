@@ -1,4 +1,4 @@
-"""`pathsynth <command> …`: config commands go to Hydra, file commands to typer. Torch is loaded by neither."""
+"""`pathsynth <command> …`: typer knows every command, and passes the words of config commands on to Hydra. Neither loads torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONFIG_COMMANDS = {
     "classify": "Train and score one classifier.",
     "finetune": "Train an adapter, watched by the gate.",
     "generate": 'Draw images: prompt="…" n=16, or labels=all n=20.',
-    "evaluate": "Score an adapter by gate and judge.",
+    "evaluate": "Score a trained adapter by gate and judge.",
 }
 _ALL = "multirun"
 _EPILOGUE = (
@@ -34,9 +34,9 @@ _EPILOGUE = (
 
 
 def _application(name: str) -> typer.Typer:
-    """The typer application; only the command that is wanted has its parameters, for typer is slow to prepare them.
+    """The typer application; only the wanted command has its parameters, for typer is slow to prepare them.
 
-    It is slow to load, too: what needs no typer, as a status that is asked for again and again, is answered without it.
+    It is slow to load, too: a plain status, which people repeat, is answered without it.
     """
     global typer  # the signatures below name it
     import typer
@@ -47,13 +47,28 @@ def _application(name: str) -> typer.Typer:
 
     @app.callback()
     def about() -> None:
-        """Prompt → LoRA-tuned diffusion → image → gate: accept, or discard and ask again; then a judge, numbers, a report."""
+        """Prompt → LoRA-tuned diffusion → image → gate: accept, or draw again; then a judge, numbers, a report."""
 
-    for command, told in CONFIG_COMMANDS.items():
-        app.command(command, help=told)(_listed_only)
-    for command, (told, function) in FILE_COMMANDS.items():
-        app.command(command, help=told)(function if command == name else _listed_only)
+    for command, meaning in CONFIG_COMMANDS.items():
+        app.command(command, help=meaning, add_help_option=False, context_settings=_PASSED_ON)(_hydra_command(command))
+    for command, (meaning, function) in FILE_COMMANDS.items():
+        app.command(command, help=meaning)(function if command == name else _listed_only)
     return app
+
+
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+"""How typer takes a config command: every word and flag, ``--help`` too, is Hydra's."""
+
+
+def _hydra_command(name: str) -> Callable[..., int]:
+    """The command that passes all words on to Hydra."""
+
+    def pass_on(context: typer.Context) -> int:
+        from pathsynth.commands.launch import launch
+
+        return launch(name, CONFIG_COMMANDS[name], context.args)
+
+    return pass_on
 
 
 def _epilogue(name: str) -> str:
@@ -91,13 +106,13 @@ def _panels() -> type[typer.core.TyperGroup]:
 
 
 def _listed_only() -> None:
-    """Stands in the help for a command that is carried out elsewhere."""
+    """Stands in the list of commands for one that this command line does not name."""
 
 
 def _status(
     folder: Annotated[Path, typer.Argument(help="All studies, one study, or one trial.")] = Path(_ALL),
-    watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds until Ctrl-C.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what a program can read.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every two seconds until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from pathsynth.commands.status import show_status
 
@@ -112,7 +127,7 @@ def _validate(trial: Annotated[Path, typer.Argument(help="The folder of a trial 
 
 def _check(
     overrides: Annotated[list[str], typer.Argument(help="The data, as for a run: data=folder data.root=…")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print what a program can read.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     from pathsynth.commands.check import check_data
 
@@ -121,7 +136,7 @@ def _check(
 
 def _doctor(
     multirun: Annotated[Path, typer.Argument(help="The folder of all studies.")] = Path(_ALL),
-    as_json: Annotated[bool, typer.Option("--json", help="Print what a program can read.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     from pathsynth.commands.doctor import examine_machine
 
@@ -133,7 +148,7 @@ def _report(
     form: Annotated[str, typer.Option("--format", help="html (a page); md, csv, parquet, latex (tables) or svg (figures).")] = "html",
     into: Annotated[Path | None, typer.Option(help="Where the page of several studies or bundles goes.")] = None,
     real: Annotated[bool, typer.Option("--include-real", help="Show real reference images in a study's page.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Write the page anew until no trial runs.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Rewrite the page until no trial runs.")] = False,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     anonymous: Annotated[bool, typer.Option("--anonymous", help="Leave out who carried out the trials, and where.")] = False,
 ) -> None:
@@ -147,7 +162,7 @@ def _atlas(
     folder: Annotated[Path, typer.Argument(help="The folder to make.")],
     texts: Annotated[Path | None, typer.Option(help="A YAML file of what to look for in each class.")] = None,
     images: Annotated[int, typer.Option(help="The most images of each class.")] = 40,
-    force: Annotated[bool, typer.Option("--force", help="Replace an atlas that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing atlas.")] = False,
     show: Annotated[bool, typer.Option("--open", help="Open the site in the browser.")] = False,
 ) -> None:
     from pathsynth.commands.atlas import make_atlas
@@ -157,8 +172,8 @@ def _atlas(
 
 def _ui(
     words: Annotated[list[str] | None, typer.Argument(help="A bundle or a study's folder; settings of a bundle, as in base=sd15.")] = None,
-    host: Annotated[str, typer.Option(help="The address to listen on; beyond this machine the page asks for a token.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port; 0: any that is free.")] = 8080,
+    host: Annotated[str, typer.Option(help="The address to listen on; beyond this machine the page needs a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port; 0: any free one.")] = 8080,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> int:
     from pathsynth.commands.ui import show_page
@@ -198,7 +213,7 @@ def _send(
 def _rerun(
     folder: Annotated[Path, typer.Argument(help="A trial's folder.")],
     into: Annotated[Path | None, typer.Option(help="Where the new trial goes; by default into the trial's folder.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Run the classes that the manifest names without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Run the classes in the manifest without a question.")] = False,
 ) -> int:
     from pathsynth.commands.rerun import rerun_trial
 
@@ -208,7 +223,7 @@ def _rerun(
 def _replay(
     place: Annotated[Path, typer.Argument(help="An image of a trial, or the trial's folder.")],
     candidate: Annotated[str | None, typer.Argument(help="With a folder: class, slot and attempt, as in mucus-00003-1.")] = None,
-    save: Annotated[Path | None, typer.Option(help="A PNG file to write what is drawn to.")] = None,
+    save: Annotated[Path | None, typer.Option(help="A PNG file for the image.")] = None,
 ) -> int:
     from pathsynth.commands.replay import replay_candidate
 
@@ -227,7 +242,7 @@ def _join(
 def _export(
     trial: Annotated[Path, typer.Argument(help="A trial's folder.")],
     folder: Annotated[Path, typer.Argument(help="The folder to make.")],
-    fuse: Annotated[bool, typer.Option("--fuse", help="Write the whole pipeline, the adapter fused in.")] = False,
+    fuse: Annotated[bool, typer.Option("--fuse", help="Write the whole pipeline with the adapter fused in.")] = False,
     ready: Annotated[bool, typer.Option("--ready", help="Add gate and judge: generate data=ready draws from them.")] = False,
     half: Annotated[bool, typer.Option("--half", help="With --ready: weights of half the size.")] = False,
 ) -> None:
@@ -238,14 +253,14 @@ def _export(
 
 def _gc(
     multirun: Annotated[Path, typer.Argument(help="The folder of all studies.")] = Path(_ALL),
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them without a question.")] = False,
 ) -> int:
     from pathsynth.commands.gc import collect_garbage
 
     return collect_garbage(multirun, yes)
 
 
-def _init(folder: Annotated[Path, typer.Argument(help="Where the folder conf is made.")]) -> None:
+def _init(folder: Annotated[Path, typer.Argument(help="Where to make the folder conf.")]) -> None:
     from pathsynth.commands.init import copy_configurations
 
     copy_configurations(folder)
@@ -266,21 +281,21 @@ def _flags(name: str) -> list[str]:
 FILE_COMMANDS: dict[str, tuple[str, Callable[..., int | None]]] = {
     "status": ("Show how far each trial is, and why it failed.", _status),
     "validate": ("Ask a running fine-tune for a validation now.", _validate),
-    "doctor": ("Show what this machine can do, and what is missing.", _doctor),
-    "check": ("Decode a data set's images, and say what a run would do.", _check),
-    "init": ("Copy configurations and studies, to change them.", _init),
+    "doctor": ("Show what this machine can do and what is missing.", _doctor),
+    "check": ("Decode a data set's images and say what a run would do.", _check),
+    "init": ("Copy configurations and studies, so that you can change them.", _init),
     "report": ("Write the page of a trial or a study.", _report),
-    "atlas": ("Make a site for trainees of a generated set.", _atlas),
+    "atlas": ("Make a site for trainees from a generated set.", _atlas),
     "ui": ("Draw and watch on a local web page.", _ui),
     "publish": ("Bundle a study for others, without real images.", _publish),
     "workspace": ("Save a view of a study in W&B.", _workspace),
     "send": ("Send MLflow what it has not got of trials' runs.", _send),
-    "export": ("Copy an adapter with its card, or fuse it.", _export),
-    "join": ("Make one set of images of a generation's shards.", _join),
+    "export": ("Copy an adapter with its card, or fuse it into the base.", _export),
+    "join": ("Join the shards of a generation into one set of images.", _join),
     "completion": ("Print a script that completes words in a shell.", _completion),
-    "gc": ("List stages that no trial needs, and remove them.", _gc),
-    "replay": ("Draw one candidate again, and compare its pixels.", _replay),
-    "rerun": ("Repeat a trial from its manifest, and compare.", _rerun),
+    "gc": ("List stages that no trial needs and remove them.", _gc),
+    "replay": ("Draw one candidate again and compare its pixels.", _replay),
+    "rerun": ("Repeat a trial from its manifest and compare.", _rerun),
 }
 
 
@@ -301,10 +316,6 @@ def dispatch(arguments: list[str]) -> int:
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:2], "--help"]
     name = arguments[0] if arguments else ""
-    if name in CONFIG_COMMANDS:
-        from pathsynth.commands.launch import launch
-
-        return launch(name, CONFIG_COMMANDS[name], arguments[1:])
     if name == "--version":
         print(f"pathsynth {__version__}")
         return 0
@@ -336,10 +347,10 @@ def _by_typer(name: str, arguments: list[str]) -> int:
     except typer.Abort:
         return 130
     except Exception as error:
-        told = getattr(error, "format_message", None)  # what typer's parser refuses; it comes with or without click
-        if told is None:
+        message = getattr(error, "format_message", None)  # what typer's parser refuses; it comes with or without click
+        if message is None:
             raise
-        return _refuse(told())
+        return _refuse(message())
     return ended if isinstance(ended, int) else 0
 
 

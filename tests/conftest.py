@@ -78,8 +78,8 @@ def small_base_folder(tmp_path_factory) -> Path:
     import torch
 
     from pathsynth.pretraining.autoencoder import fit_projection, linear_autoencoder
-    from pathsynth.pretraining.pipeline import TEXT_WIDTH, save_pipeline, tiny_unet
     from pathsynth.pretraining.text_encoder import text_encoder, word_tokenizer
+    from pathsynth.pretraining.tiny_base import TEXT_WIDTH, save_pipeline, tiny_unet
     from pathsynth.vocabulary.words import whole_words
 
     torch.manual_seed(0)

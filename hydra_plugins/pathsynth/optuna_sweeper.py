@@ -105,7 +105,7 @@ class OptunaSweeper(TrialSweeper):
         return [read_outcome(place) for place in places]
 
     def _goes_on(self, proposal: Proposal, outcome: Any, folders: dict[int, list[Path]], search: Search, turn: int, last: bool) -> bool:
-        """Whether the proposal's next seed is to be tried; where not, and its end is known, the search is told."""
+        """Whether to try the proposal's next seed; where not, and its end is known, the search gets its score."""
         from pathsynth.studies.trials.state import DONE, FAILED, PRUNED, read_state
 
         if outcome is None or outcome.busy:
@@ -135,9 +135,9 @@ class OptunaSweeper(TrialSweeper):
         return True
 
     def _stopped(self) -> bool:
-        from pathsynth.studies.trials.stopping import raise_if_asked, stopped_by_failure
+        from pathsynth.studies.trials.stopping import raise_if_stop_requested, stopped_by_failure
 
-        raise_if_asked()
+        raise_if_stop_requested()
         return stopped_by_failure()
 
 

@@ -24,4 +24,4 @@ class PreparedLauncher(Launcher):
 
     @abstractmethod
     def at_once(self) -> int:
-        """How many trials run at once; before :meth:`prepare` as far as that can be told."""
+        """How many trials run at once; before :meth:`prepare` as far as that is known."""

@@ -22,8 +22,8 @@ class TrialSweeper(BasicSweeper):
     """Hydra's basic sweeper with five things more.
 
     One job whose request is wrong stops the multirun before it begins. A job whose trial is known (from the study's cache) and
-    finished is neither composed nor launched. Trials that another process is carrying out are come back to when all others
-    have had their turn. What the study will take is said before it starts. A job runs as it was composed then, whatever
+    finished is neither composed nor launched. Trials that another process is carrying out get another turn after all
+    others. The estimated time of the study is printed before it starts. A job runs as it was composed then, whatever
     happens to the files of the configuration meanwhile.
     """
 

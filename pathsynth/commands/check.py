@@ -52,7 +52,7 @@ def _print(found: Survey) -> None:
         console = Console(width=_WIDE)
     console.print(_table(found))
     for name, counts in _properties(found).items():
-        print(f"{name}: {_told(counts)}")
+        print(f"{name}: {_format_counts(counts)}")
     for image in found.images:
         if image.fault:
             print(f"unreadable: {image.fault}")
@@ -90,6 +90,6 @@ def _properties(found: Survey) -> Mapping[str, Mapping[Any, int]]:
     }
 
 
-def _told(counts: Mapping[Any, int]) -> str:
-    told = [f"{value} ({n:,})" for value, n in list(counts.items())[:_SHOWN]]
-    return ", ".join([*told, *([f"{len(counts) - _SHOWN} others"] if len(counts) > _SHOWN else [])]) or "none"
+def _format_counts(counts: Mapping[Any, int]) -> str:
+    shown = [f"{value} ({n:,})" for value, n in list(counts.items())[:_SHOWN]]
+    return ", ".join([*shown, *([f"{len(counts) - _SHOWN} others"] if len(counts) > _SHOWN else [])]) or "none"

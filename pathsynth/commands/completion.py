@@ -33,13 +33,13 @@ def completion_script(shell: str, config_commands: Sequence[str], flags: Mapping
         for command, own in flags.items()
         if own
     ]
-    told = {
+    placeholders = {
         "COMMANDS": " ".join([*config_commands, *flags]),
         "CONFIG": (" " if shell == "fish" else "|").join(config_commands),
         "FLAGS": "\n".join(lines),
     }
     template = (assets_folder() / "completion" / shell).read_text(encoding="utf-8")
-    return re.sub(r"( *)@(\w+)@", lambda m: m[1] + told[m[2]].replace("\n", "\n" + m[1]), template)
+    return re.sub(r"( *)@(\w+)@", lambda m: m[1] + placeholders[m[2]].replace("\n", "\n" + m[1]), template)
 
 
 def _flag(shell: str, flag: str) -> str:
@@ -47,7 +47,7 @@ def _flag(shell: str, flag: str) -> str:
 
 
 @dataclass(frozen=True)
-class Asked:
+class CompletionRequest:
     """A command line up to the cursor: what Hydra is asked to complete, and the user's own folder of configurations.
 
     ``line`` is None where Hydra has no answer; ``flags`` are the flags that fit a word that begins one.
@@ -58,16 +58,16 @@ class Asked:
     flags: tuple[str, ...] = ()
 
 
-def asked_for(line: str, command: str, parser: ArgumentParser) -> Asked:
+def completion_request(line: str, command: str, parser: ArgumentParser) -> CompletionRequest:
     """Fix up a shell's line for Hydra, which knows no commands, splits at every space, and gives up at what it cannot parse.
 
     Left out are the command, flags, and earlier words that Hydra's grammar does not take (a prompt in quotes). The rest is
-    asked for as a multirun, in which a value may be a list to sweep over.
+    completed as a multirun, in which a value may be a list to sweep over.
     """
     try:
         words = shlex.split(line)[1:]
     except ValueError:  # within quotes
-        return Asked(None, None)
+        return CompletionRequest(None, None)
     word = "" if line[-1:].isspace() or not words else words.pop()
     words = words[1:] if words[:1] == [command] else words
     options, directory, before = parser._option_string_actions, None, []
@@ -79,13 +79,13 @@ def asked_for(line: str, command: str, parser: ArgumentParser) -> Asked:
         elif options[flag].nargs is None:  # it has a value
             value = value if joined else next(rest, "")
             if not value and not joined:
-                return Asked(None, directory)  # which is being typed
+                return CompletionRequest(None, directory)  # which is being typed
             directory = value if options[flag].dest == "config_dir" else directory
     if word.startswith("-"):
-        return Asked(None, directory, tuple(option for option in options if option.startswith(word)))
+        return CompletionRequest(None, directory, tuple(option for option in options if option.startswith(word)))
     if re.search(r"\s", word):
-        return Asked(None, directory)
-    return Asked(" ".join(["pathsynth", "-m", *before, word]), directory)
+        return CompletionRequest(None, directory)
+    return CompletionRequest(" ".join(["pathsynth", "-m", *before, word]), directory)
 
 
 def _parses(word: str) -> bool:

@@ -19,7 +19,7 @@ _WIDE = 160
 
 
 def collect_garbage(multirun: Path, yes: bool) -> int:
-    """List what can go, and remove it after a yes (asked for on a terminal, or given as ``--yes``); 1 if some of it could not go.
+    """List what can go, and remove it after a yes (typed on a terminal, or given as ``--yes``); 1 if some of it could not go.
 
     Raises:
         RequestError: as :func:`pathsynth.studies.trials.garbage.find_garbage`.

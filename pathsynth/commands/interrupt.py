@@ -1,4 +1,4 @@
-"""Ctrl-C as an event, for commands that show something until they are told to stop."""
+"""Ctrl-C as an event, for commands that show something until somebody stops them."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def join_study(study: Path, folder: Path) -> None:
     if folder.exists():
         raise RequestError(f"{folder} is there already and is not overwritten; name another folder")
     shards = _shards(study)
-    from pathsynth.sampling.image_set import class_counts, unreachable_told
+    from pathsynth.sampling.image_set import class_counts, format_unreachable
     from pathsynth.sampling.joining import join_shards
 
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def join_study(study: Path, folder: Path) -> None:
         rows = join_shards([shards[number] for number in sorted(shards)], made)
         sync_tree(made)
         made.rename(folder)
-    for line in unreachable_told(class_counts(rows)):
+    for line in format_unreachable(class_counts(rows)):
         print(line)
     print(f"joined {len(shards)} shards: {sum(row.accepted for row in rows)} images in {folder}")
 

@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from pathsynth.commands.command_help import help_lines
-from pathsynth.commands.completion import asked_for
+from pathsynth.commands.completion import completion_request
 from pathsynth.commands.disk import disk_fault, is_wrong_request
 from pathsynth.commands.faults import explain, is_composition_fault
 from pathsynth.commands.quoting import accept_plus, choose_own_options, quote_free_text
@@ -32,7 +32,7 @@ from pathsynth.studies.planning.dry_run import show_dry_run
 from pathsynth.studies.planning.resolution import resolution
 from pathsynth.studies.trials.closing import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, close
 from pathsynth.studies.trials.outcomes import FOLDER_VARIABLE, has_own_trial
-from pathsynth.studies.trials.stopping import JOBS, ask_to_stop, asked_to_stop, stop_in_good_order
+from pathsynth.studies.trials.stopping import JOBS, ask_to_stop, stop_in_good_order, stop_requested
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -52,14 +52,14 @@ def launch(command: str, purpose: str, arguments: Sequence[str]) -> int:
     except Exception as error:
         if wants_traceback:
             traceback.print_exc()
-        refused, line = _told(error, command)
+        refused, line = _refusal_of(error, command)
         hint = "" if refused or wants_traceback else f" ({type(error).__name__}; {_FULL_ERROR}=1 shows where)"
         for fault in error.faults if isinstance(error, RequestError) else (line,):
             print(f"pathsynth {command}: {' '.join(fault.split())}{hint}", file=sys.stderr)
         return EXIT_REFUSED if refused else EXIT_FAILED
 
 
-def _told(error: Exception, command: str) -> tuple[bool, str]:
+def _refusal_of(error: Exception, command: str) -> tuple[bool, str]:
     """Whether the request was wrong, and what to say."""
     if is_composition_fault(error):
         return True, explain(error, command)
@@ -101,13 +101,13 @@ def _launch(command: str, purpose: str, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         ask_to_stop()
     except BrokenExecutor:  # Ctrl-C reaches joblib's workers, too, and breaks one that is just taking its job
-        if not asked_to_stop():
+        if not stop_requested():
             raise
-    return close(outcomes, asked_to_stop())
+    return close(outcomes, stop_requested())
 
 
 def _shown(application: Callable[[], object]) -> int:
-    """Let Hydra show what was asked for; where there is no such thing it says so, and the request was wrong."""
+    """Let Hydra show help, settings or plugins; where there is no such thing it says so, and the request was wrong."""
     try:
         application()
     except SystemExit as end:
@@ -129,7 +129,7 @@ def _refuse_wrong_settings(config: DictConfig) -> None:
 
 def _complete(command: str, overrides: Sequence[str]) -> int:
     """Answer a shell's question for what may follow; silent where there is no answer."""
-    asked = asked_for(os.environ["COMP_LINE"], command, _parser())
+    asked = completion_request(os.environ["COMP_LINE"], command, _parser())
     for flag in asked.flags:
         print(flag)
     if asked.line is not None:
@@ -145,7 +145,7 @@ def _application(command: str) -> Callable[[], object]:
 
 
 def _parser() -> ArgumentParser:
-    """Hydra's own flags; an unknown one is told in one line, too."""
+    """Hydra's own flags; an unknown one is refused in one line, too."""
     parser = flag_parser()
 
     def refuse(message: str) -> NoReturn:

@@ -91,7 +91,7 @@ def _open(page: Path, show: bool) -> None:
 
 
 def _watch(folder: Path, real: bool) -> Path:
-    """Write the page of a study anew while a trial runs, and once more at the end or after Ctrl-C; its path. Of a trial, only at the end.
+    """Rewrite the page of a study while a trial runs, and once more at the end or after Ctrl-C; its path. Of a trial, only at the end.
 
     Raises:
         RequestError: as for a page, and where Ctrl-C comes before there is one.

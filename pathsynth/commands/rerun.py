@@ -62,5 +62,5 @@ def _table(compared: Sequence[Compared]) -> Table:
     for heading in ("result", "rerun", "what it is, or was → is now"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "rerun")
     for row in compared:
-        table.add_row(escape(row.what), "[green]same[/]" if row.same else "[red]differs[/]", escape(row.told))
+        table.add_row(escape(row.what), "[green]same[/]" if row.same else "[red]differs[/]", escape(row.detail))
     return table

@@ -25,7 +25,7 @@ def show_status(folder: Path, watch: bool = False, as_json: bool = False) -> Non
     """Print the table of the trials in ``folder``, and what there is to say of its studies.
 
     Below the table stand how far each study is, which configuration of it is better, and in what trials of one name differ.
-    ``watch`` shows it anew every two seconds until Ctrl-C. ``as_json`` prints an object with ``trials``, a list of
+    ``watch`` refreshes it every two seconds until Ctrl-C. ``as_json`` prints an object with ``trials``, a list of
     ``study, name, folder, state, stage, detail, reason, step, steps, rate`` (a second), ``seconds`` (so far, or in all),
     ``stage_seconds_left, started, ended`` (ISO 8601, UTC) and ``macro_f1`` (before filtering, by the scorer that the
     study is ranked by: a record as in result.json); ``studies``, by name, and ``totals``, each with ``trials, done, running, failed,
@@ -59,7 +59,7 @@ def _record(folder: Path) -> dict[str, Any]:
     trials = trial_folders(folder)
     rows = [trial_row(trial) for trial in trials]
     record, verdicts = status_record(trials, rows, _planned(trials, rows)), _verdicts(trials, rows)
-    return {**record, "studies": {study: {**told, "verdict": verdicts.get(study)} for study, told in record["studies"].items()}}
+    return {**record, "studies": {study: {**progress, "verdict": verdicts.get(study)} for study, progress in record["studies"].items()}}
 
 
 def _verdicts(trials: Sequence[Path], rows: Sequence[TrialRow]) -> dict[str, str]:
@@ -80,7 +80,7 @@ def _verdicts(trials: Sequence[Path], rows: Sequence[TrialRow]) -> dict[str, str
 
 def _verdict_lines(trials: Sequence[Path], rows: Sequence[TrialRow]) -> list[str]:
     several = len({row.study for row in rows}) > 1
-    return [f"{study}: {told}" if several else told for study, told in _verdicts(trials, rows).items()]
+    return [f"{study}: {verdict}" if several else verdict for study, verdict in _verdicts(trials, rows).items()]
 
 
 def _planned(trials: Sequence[Path], rows: Sequence[TrialRow]) -> list[float | None]:
@@ -95,7 +95,7 @@ def _planned(trials: Sequence[Path], rows: Sequence[TrialRow]) -> list[float | N
 def _lines(trials: Sequence[Path], rows: Sequence[TrialRow]) -> list[str]:
     """How far each study is, in a line; it has its name where there are several."""
     found = progress_by_study(rows, _planned(trials, rows))
-    return [f"{study}: {told}" if len(found) > 1 else str(told) for study, told in found.items()]
+    return [f"{study}: {progress}" if len(found) > 1 else str(progress) for study, progress in found.items()]
 
 
 def _watch(folder: Path) -> None:

@@ -36,7 +36,7 @@ def save_workspace(study: Path) -> None:
     """Make a saved view of the study's runs and print its address.
 
     Raises:
-        RequestError: no trial was tracked online, W&B is told to stay offline or has no key or no network, or the extra is not installed.
+        RequestError: no trial was tracked online, W&B is offline by its mode, or has no key or no network, or the extra is not installed.
     """
     trials = collect_trials(study)
     place = place_of(trials)

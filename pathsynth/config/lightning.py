@@ -9,7 +9,7 @@ WATCHING = (
     *("accelerator", "devices", "log_every_n_steps", "profiler"),
     *("enable_model_summary", "enable_autolog_hparams", "detect_anomaly", "inference_mode"),
 )
-"""Passed on, and no part of an adapter's identity: where it is computed and what is told about it."""
+"""Passed on, and no part of an adapter's identity: where it is computed and what is logged of it."""
 
 CHANGING = ("deterministic", "benchmark", "gradient_clip_algorithm")
 """Passed on, and part of the identity where they are set: other arithmetic may give another adapter."""

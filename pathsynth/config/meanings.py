@@ -34,7 +34,12 @@ def key_fields() -> Mapping[str, tuple[type[BaseModel], str, FieldInfo]]:
         for model in reversed(_models(field.annotation)):
             for inner, inner_field in model.model_fields.items():
                 prefix = "" if name == "generate" else f"{name}."
-                found.setdefault(prefix + (inner_field.alias or inner), (model, inner, inner_field))
+                key = prefix + (inner_field.alias or inner)
+                group = inner_field.annotation
+                if isinstance(group, type) and issubclass(group, BaseModel):
+                    found |= {f"{key}.{deep}": (group, deep, deep_field) for deep, deep_field in group.model_fields.items()}
+                else:
+                    found.setdefault(key, (model, inner, inner_field))
     for name, field in SearchConfig.model_fields.items():
         found[f"{SWEEPER}.{name}"] = (SearchConfig, name, field)
     del found["command"]

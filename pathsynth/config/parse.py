@@ -90,7 +90,7 @@ def _checked(values: Mapping[str, Any]) -> RunConfig:
 
 
 def _absolute(values: dict[str, Any]) -> dict[str, Any]:
-    """A trial may start in another folder than the command that asked for it."""
+    """A trial may start in another folder than its command."""
     for group, key in _PATHS:
         settings = values.get(group)
         if isinstance(settings, dict) and settings.get(key) and (key, settings[key]) != ("captions", CAPTIONS_BESIDE):
@@ -123,7 +123,7 @@ _DEPTHS = {"evaluate.judges": 4, "sampling.early_rejection": 3}
 
 
 def _faults(error: ValidationError) -> list[str]:
-    """A line for each fault; what is missing is told where nothing else is wrong, for it may follow from that."""
+    """A line for each fault; missing keys are listed only where nothing else is wrong, for they may follow from that."""
     faults = error.errors()
     chosen = [fault for fault in faults if fault["type"] != "missing"] or faults
     return list({_typed_key(fault["loc"]): _line(fault) for fault in reversed(chosen)}.values())[::-1]
@@ -151,7 +151,7 @@ def _typed_key(loc: tuple[int | str, ...]) -> str:
     """The key as people type it; pydantic adds the members of a union and places in a list to it."""
     parts = [part for part in loc if isinstance(part, str) and re.fullmatch(r"[a-z_0-9]+", part)]
     depth = _DEPTHS.get(".".join(parts[:2]), 2)
-    kept = parts[:depth] or [".".join(map(str, loc))]  # a name that is none of ours is told as it is
+    kept = parts[:depth] or [".".join(map(str, loc))]  # an unknown name stays as it is
     return kept[1] if kept[0] == "generate" and len(kept) == 2 else ".".join(kept)
 
 

@@ -1,4 +1,4 @@
-"""The schemas. Every value is checked here once, so that a wrong one is told before anything is written or trained."""
+"""The schemas. Every value is checked here once, so that a wrong one is refused before anything is written or trained."""
 
 from __future__ import annotations
 
@@ -532,12 +532,12 @@ class SamplingConfig(_Group):
     attempts: int = Field(ge=1)
     """The budget: attempts at a slot, at most."""
     threshold: float = Field(ge=0, le=1)
-    """The least probability that the gate must give the class asked for; 0: its first choice is enough."""
+    """The least probability that the gate must give the requested class; 0: its first choice is enough."""
     precision_target: float | None = Field(None, gt=0, lt=1)
     """The precision wanted of the gate: each class gets the least probability at which the gate's answers on real val images are right so
     often; null: no limits by class."""
     margin: float = Field(0, ge=0, le=1)
-    """By how much the class asked for must lead the next."""
+    """By how much the requested class must lead the next."""
     guidance_step: float = Field(0, ge=0)
     """How much more guidance each further attempt at a slot gets; 0: a new seed alone."""
     guidance_rescale: float = Field(0, ge=0, le=1)
@@ -664,10 +664,10 @@ class EvaluateConfig(_Group):
     n: int = Field(ge=1)
     """Slots of each class."""
     split: Literal["val", "test"]
-    """The real images that generated ones are compared with; test is scored only when it is asked for."""
+    """The real images that generated ones are compared with; test is scored only on request."""
     prompts: Literal["canonical", "paraphrases", "held_out"] = "canonical"
-    """What images are asked for with: the canonical prompt of each class, the paraphrases of training, or those that no training saw; the
-    latter two take turns."""
+    """The prompts of the images: the canonical one of each class, the paraphrases of training, or those that no training saw; of the latter
+    two, several take turns."""
     metrics: dict[str, dict[str, Any]] = Field({})
     """Further metrics, each a class of your own under the name that its records have, with its arguments."""
     judges: dict[str, PanelJudge] = Field({})
@@ -759,7 +759,7 @@ class StudyConfig(_Group):
     """How often later commands try a failed trial again."""
     force: bool = False
     """Try failed trials again whatever that limit, and carry finished ones out again; their stages are there, so only what the folder shows
-    is made anew."""
+    is made again."""
     fail_fast: bool = False
     """Stop the study at the first failure."""
     lease_seconds: float = Field(60.0, ge=1)
@@ -911,7 +911,7 @@ class RunConfig(_Group):
     @field_validator("optimizer")
     @classmethod
     def _names_a_class(cls, optimizer: dict[str, Any]) -> dict[str, Any]:
-        """The class is loaded, and its arguments are checked by it, where torch is; what is surely wrong is told before."""
+        """The class is loaded, and its arguments are checked by it, where torch is; what is surely wrong is refused before."""
         if optimizer:
             require_target("optimizer", optimizer, "torch.optim.AdamW")
         groups = optimizer.get("group_lr") or {}

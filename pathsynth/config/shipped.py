@@ -30,9 +30,9 @@ def assets_folder() -> Path:
 
 
 def own_folder() -> Path | None:
-    """The folder of configurations that the running command was told to prefer, if any."""
-    told = os.environ.get(_OWN_VARIABLE)
-    return Path(told) if told else None
+    """The folder of configurations that the running command prefers, if any."""
+    folder = os.environ.get(_OWN_VARIABLE)
+    return Path(folder) if folder else None
 
 
 def prefer_own_folder(folder: str | None) -> None:

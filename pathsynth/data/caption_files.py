@@ -122,7 +122,7 @@ def _in_table(path: Path, root: Path, images: Sequence[Path]) -> tuple[dict[Path
 
 @functools.lru_cache(maxsize=4)
 def _table(path: Path, length: int, changed_ns: int) -> Mapping[str, str]:
-    """Captions by file name; length and time of change are there so that a replaced file is read anew."""
+    """Captions by file name; length and time of change are there so that a replaced file is read again."""
     rows: dict[str, str] = {}
     try:
         for number, name, text in _json_rows(path) if path.suffix.lower() == ".jsonl" else _csv_rows(path):

@@ -31,7 +31,7 @@ class Decoded:
 
 
 def open_data(config: DataConfig, decoded: Decoded | None = None) -> DataSet:
-    """The data set of a configuration; its images are read when a split is first asked for.
+    """The data set of a configuration; its images are read when a split is first used.
 
     Args:
         config: of the data.

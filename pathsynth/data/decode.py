@@ -1,4 +1,4 @@
-"""One image file as RGB pixels: turned upright, scaled to 8 bits, over white, in sRGB. What was done to it is told."""
+"""One image file as RGB pixels: turned upright, scaled to 8 bits, over white, in sRGB. It reports what was done to the image."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def read_header(path: Path) -> Header | None:
     try:
         with Image.open(path) as opened:
             return _header(opened)
-    except Exception:  # as above; who decodes the file is told
+    except Exception:  # as above; decoding reports it
         return None
 
 

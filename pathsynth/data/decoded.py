@@ -1,4 +1,4 @@
-"""The images of a folder, decoded once: an array for each split, on the disk, which every process maps instead of decoding anew."""
+"""The images of a folder, decoded once: an array for each split, on the disk, which every process maps instead of decoding again."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def folder_data(
     classes: Sequence[str] = (),
     group: str | None = None,
 ) -> DataSet:
-    """The images of :func:`folder_splits`, read when asked for.
+    """The images of :func:`folder_splits`, read at first use.
 
     Each is made RGB (:func:`pathsynth.data.decode.decode`), cut to its middle square and resized to ``size`` pixels where it has another
     size.
@@ -77,7 +77,7 @@ def folder_data(
     identity = _identity(size, found.space, found.files, groups)
     if groups:
         labels = np.array([f.label for f in found.files["train"]])
-        group_half(labels, groups["train"], "part", identity)  # whether there is a way is told now
+        group_half(labels, groups["train"], "part", identity)  # fails now where there is no way
 
     @functools.cache
     def read(split: str) -> LabelledImages:
@@ -130,7 +130,7 @@ def folder_splits(
 ) -> FolderSplits:
     """Which image is in which split; none is decoded.
 
-    Folders called as the nine colorectal tissues (ADI, "smooth muscle", …) have their prompts; others are asked for by their names.
+    Folders called as the nine colorectal tissues (ADI, "smooth muscle", …) have their prompts; others are prompted by their names.
     Splits that the folder lacks are cut from its images, or from those of ``train``; of files that are equal byte by byte one alone is
     taken then.
 
@@ -192,10 +192,10 @@ def _vocabulary(found: ClassFolders, symmetry: str) -> tuple[LabelSpace, PromptB
 
 
 def _names_note(space: LabelSpace) -> list[str]:
-    """Where a class is asked for without the number that its folder's name begins with."""
+    """Where the prompt of a class leaves out the number that its folder's name begins with."""
     bare = [c for c in space.classes if space is not COLORECTAL and c.aliases[0][:1].isdigit() and not c.name[:1].isdigit()]
-    told = ", ".join(f"{c.aliases[0]} is asked for as “{c.name}”" for c in bare)
-    return [f"numbers before the names of classes are left out: {told}; data.prompts gives other names"] if bare else []
+    renamed = ", ".join(f"{c.aliases[0]} is asked for as “{c.name}”" for c in bare)
+    return [f"numbers before the names of classes are left out: {renamed}; data.prompts gives other names"] if bare else []
 
 
 def _grouped(files: list[ImageFile], group: str | None, root: Path) -> list[ImageFile]:
@@ -218,9 +218,9 @@ def _refuse_shared(own: Mapping[str, list[ImageFile]], root: Path) -> None:
     """Refuse files that are equal byte by byte and lie in two classes, or in two splits that the folder has."""
     split_of = {file.path: split for split, files in own.items() for file in files}
     for copies in copies_of([file for files in own.values() for file in files]):
-        for what, told in (("classes", {c.label: c for c in copies}), ("splits", {split_of[c.path]: c for c in copies})):
-            if len(told) > 1:
-                one, other = [copy.path.relative_to(root) for copy in told.values()][:2]
+        for what, places in (("classes", {c.label: c for c in copies}), ("splits", {split_of[c.path]: c for c in copies})):
+            if len(places) > 1:
+                one, other = [copy.path.relative_to(root) for copy in places.values()][:2]
                 raise RequestError(f"{one} and {other} in {root} are the same file in two {what}; remove one (pathsynth check lists all)")
 
 
@@ -232,7 +232,7 @@ def copies_of(files: Iterable[ImageFile]) -> list[list[ImageFile]]:
     _read_ahead(file_digest, [file.path for length, alike in by_length.items() if length and len(alike) > 1 for file in alike])
     by_content: dict[str, list[ImageFile]] = {}
     for length, alike in by_length.items():
-        for file in alike if length and len(alike) > 1 else ():  # empty files are no images, and told as such
+        for file in alike if length and len(alike) > 1 else ():  # empty files are no images, and reported as such
             by_content.setdefault(file_digest(file.path), []).append(file)
     return [alike for alike in by_content.values() if len(alike) > 1]
 
@@ -278,8 +278,8 @@ def _cut_by_group(files: list[ImageFile], cut: Mapping[str, float], seed: int, s
 def _cut_notes(source: str, cut: Mapping[str, float], copies: int) -> list[str]:
     lines = []
     if source:
-        told = " and ".join(f"{split} (data.{split}_share={share:g})" for split, share in cut.items())
-        lines.append(f"the folder has no images for {' or '.join(cut)}; cut from those of train: {told}")
+        shares = " and ".join(f"{split} (data.{split}_share={share:g})" for split, share in cut.items())
+        lines.append(f"the folder has no images for {' or '.join(cut)}; cut from those of train: {shares}")
     if copies:
         lines.append(f"files equal to another byte by byte are left out: {copies:,}")
     return lines
@@ -323,8 +323,8 @@ def _identity(size: int, space: LabelSpace, splits: Mapping[str, tuple[ImageFile
     _read_ahead(_steps, paths)
     for split, files in splits.items():
         for row, file in enumerate(files):
-            told = f":{groups[split][row]}" if groups else ""
-            found.update(f"{split}:{file.label}:{file_digest(file.path)}{_steps(file.path)}{told}".encode())
+            group = f":{groups[split][row]}" if groups else ""
+            found.update(f"{split}:{file.label}:{file_digest(file.path)}{_steps(file.path)}{group}".encode())
     return found.hexdigest()
 
 
@@ -348,7 +348,7 @@ def _steps(path: Path) -> str:
 
 @functools.lru_cache(maxsize=1 << 22)
 def _digest(path: Path, length: int, changed_ns: int) -> str:
-    """Of a file's bytes; length and time of change are there so that a replaced file is read anew."""
+    """Of a file's bytes; length and time of change are there so that a replaced file is read again."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "blake2b").hexdigest()
 

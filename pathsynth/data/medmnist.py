@@ -44,24 +44,12 @@ class SourceIdentity(NamedTuple):
     identity: str
 
 
-def pathmnist_data(
-    root: Path | None = None, size: int = 28, allow_subset: bool = False, download: bool = False, counts: Counts = ALL
-) -> DataSet:
-    """PathMNIST; as :func:`medmnist_data`."""
-    return medmnist_data(PATHMNIST, root, size, allow_subset, download, counts)
-
-
-def pathmnist_identity(root: Path | None = None, size: int = 28, allow_subset: bool = False, counts: Counts = ALL) -> SourceIdentity:
-    """PathMNIST's; as :func:`medmnist_identity`."""
-    return medmnist_identity(PATHMNIST, root, size, allow_subset, counts)
-
-
 def medmnist_data(
     source: MedSet, root: Path | None = None, size: int = 28, allow_subset: bool = False, download: bool = False, counts: Counts = ALL
 ) -> DataSet:
     """A set at 28, 64, 128 or 224 pixels.
 
-    Labels and array headers are checked now, images are read when asked for: large arrays stay on the disk, and memory holds the rows
+    Labels and array headers are checked now, images are read at first use: large arrays stay on the disk, and memory holds the rows
     that are in use (:func:`open_array`).
 
     Grey images are given three equal channels.

@@ -54,34 +54,34 @@ def medmnist_set(flag: str) -> MedSet:
     if flag not in table:
         hint = nearest_hint(flag, known_flags())
         raise RequestError(f"MedMNIST has no set {flag}{hint}; set data.flag to one of: {', '.join(known_flags())}")
-    told = table[flag]
+    entry = table[flag]
     if flag not in known_flags():
-        why = "its images have several labels each" if "multi-label" in told["task"] else "its images have three dimensions"
+        why = "its images have several labels each" if "multi-label" in entry["task"] else "its images have three dimensions"
         raise RequestError(f"data.flag={flag} cannot be used: {why}; choose one of: {', '.join(known_flags())}")
-    space, prompts = _vocabulary(flag, told)
-    md5 = {size: told[_key("MD5", size)] for size in SIZES}
-    return MedSet(flag, told["python_class"], space, prompts, told["n_channels"], md5, {size: told[_key("url", size)] for size in SIZES})
+    space, prompts = _vocabulary(flag, entry)
+    md5 = {size: entry[_key("MD5", size)] for size in SIZES}
+    return MedSet(flag, entry["python_class"], space, prompts, entry["n_channels"], md5, {size: entry[_key("url", size)] for size in SIZES})
 
 
 def known_flags() -> tuple[str, ...]:
     """The sets that have one label an image, and images of two dimensions."""
-    return tuple(flag for flag, told in _info().items() if "3D" not in told["python_class"] and "multi-label" not in told["task"])
+    return tuple(flag for flag, entry in _info().items() if "3D" not in entry["python_class"] and "multi-label" not in entry["task"])
 
 
 def _key(name: str, size: int) -> str:
     return name if size == SIZES[0] else f"{name}_{size}"
 
 
-def _vocabulary(flag: str, told: Mapping[str, Any]) -> tuple[LabelSpace, PromptBook]:
+def _vocabulary(flag: str, entry: Mapping[str, Any]) -> tuple[LabelSpace, PromptBook]:
     if flag == "pathmnist":
         return COLORECTAL, colorectal_prompts()
     known = _NAMES.get(flag, {})
     classes = []
-    for index, label in enumerate(told["label"].values()):
+    for index, label in enumerate(entry["label"].values()):
         name, *others = known.get(label, (label.lower().replace("-", " "),))
         aliases = tuple(dict.fromkeys(other for other in (*others, label) if other != name))
         classes.append(LabelClass(index, re.sub(r"[^a-z0-9]+", "-", name).strip("-"), name, aliases))
-    space = LabelSpace(told["python_class"], tuple(classes), "d4" if flag in _TURNED else "none")
+    space = LabelSpace(entry["python_class"], tuple(classes), "d4" if flag in _TURNED else "none")
     return space, generic_prompts(space)
 
 

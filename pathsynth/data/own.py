@@ -32,7 +32,7 @@ class OwnData(Protocol):
 
     Its constructor gets ``size`` (pixels) by keyword, ``root`` where data.root is set, and whatever other keys the group data has.
 
-    ``classes``: their names, in the order of the labels; images are asked for by these words.
+    ``classes``: their names, in the order of the labels; prompts are made of these words.
     """
 
     @property
@@ -64,7 +64,7 @@ class OwnImages:
 
 
 def own_data(config: DataConfig) -> DataSet:
-    """The data set of the class that ``config`` names; its images are kept in a temporary folder once one is asked for.
+    """The data set of the class that ``config`` names; its images are kept in a temporary folder once one is used.
 
     Raises:
         RequestError: the class cannot be loaded or made, raises something, or gives what no data set is; the message says which.
@@ -132,8 +132,8 @@ def _order(config: DataConfig, folder: Path | None) -> str:
     return json.dumps(order, sort_keys=True)
 
 
-def _result(told: str) -> OwnImages:
-    record = json.loads(told)
+def _result(answer: str) -> OwnImages:
+    record = json.loads(answer)
     if "fault" in record:
         raise RequestError(record["fault"])
     return OwnImages.from_json(record)
@@ -149,9 +149,9 @@ def _read(order: str) -> str:
     """What the reader tells, as JSON."""
     ended = subprocess.run([sys.executable, "-m", _READER], input=order, capture_output=True, text=True)
     try:
-        told = ended.stdout.splitlines()[-1]
-        json.loads(told)
-        return told
+        answer = ended.stdout.splitlines()[-1]
+        json.loads(answer)
+        return answer
     except (ValueError, IndexError):
         last = (ended.stderr.strip().splitlines() or [f"status {ended.returncode}"])[-1]
         target = json.loads(order)["module"]["_target_"]

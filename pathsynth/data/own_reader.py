@@ -1,4 +1,4 @@
-"""The process that runs a user's data set: it makes the object, reads each split, checks it, and keeps it where it is told to.
+"""The process that runs a user's data set: it makes the object, reads each split, checks it, and keeps it where the request says.
 
 It reads an order as JSON from its input (:mod:`pathsynth.data.own`), and prints what it saw, or the fault, as JSON in the last line of its
 output.
@@ -35,7 +35,7 @@ def read(order: Mapping[str, Any]) -> dict[str, Any]:
         Fault: the class or what it gives is no data set.
     """
     name, size, folder = order["module"]["_target_"], order["size"], order["folder"]
-    data = _made(order["module"], size)
+    data = _build_data(order["module"], size)
     classes = _classes(data, name)
     counts, digests = {}, {}
     for split in SPLITS:
@@ -55,7 +55,7 @@ def read(order: Mapping[str, Any]) -> dict[str, Any]:
     return {"classes": list(classes), "counts": counts, "digests": digests}
 
 
-def _made(module: Mapping[str, Any], size: int) -> Any:
+def _build_data(module: Mapping[str, Any], size: int) -> Any:
     """The object. Loading the class, binding its arguments and making it each have a line of their own."""
     name = module["_target_"]
     try:
@@ -127,10 +127,10 @@ def main() -> None:
     order = json.load(sys.stdin)
     with contextlib.redirect_stdout(sys.stderr):  # whatever the user's code prints
         try:
-            told = read(order)
+            answer = read(order)
         except Fault as fault:
-            told = {"fault": str(fault)}
-    print(json.dumps(told))
+            answer = {"fault": str(fault)}
+    print(json.dumps(answer))
 
 
 if __name__ == "__main__":

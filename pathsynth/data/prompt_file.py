@@ -90,8 +90,8 @@ def _entry(path: Path, name: str, words: Any) -> _Entry:
         fault = error.errors()[0]
         key = ".".join(map(str, fault["loc"]))
         known = ", ".join(_Entry.model_fields)
-        told = f"unknown key; known: {known}" if fault["type"] == "extra_forbidden" else f"{fault['msg'].lower()}, got {fault['input']!r}"
-        raise RequestError(f"data.prompts={path}: {name}.{key}: {told}") from error
+        reason = f"unknown key; known: {known}" if fault["type"] == "extra_forbidden" else f"{fault['msg'].lower()}, got {fault['input']!r}"
+        raise RequestError(f"data.prompts={path}: {name}.{key}: {reason}") from error
 
 
 def _class(old: LabelClass, entry: _Entry) -> LabelClass:

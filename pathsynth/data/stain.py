@@ -30,7 +30,7 @@ def separate(images: Tensor) -> Tensor:
 
 
 def stain_jitter(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Stain each image anew: random scale and shift of each stain's density and a small change of its hue.
+    """Stain each image again: random scale and shift of each stain's density and a small change of its hue.
 
     Args:
         images: float (N, 3, H, W) in [0, 1].

@@ -176,11 +176,11 @@ def decode_folder(
         write_labels(folder, split, np.array([f.label for f in own], dtype=np.int64), groups.get(split))
     files = [(file, split) for split, own in splits.files.items() for file in own]
     seen = [inspection for split in splits.files for inspection in found[split]]
-    told = _surveyed(files, seen, [c.slug for c in splits.space.classes], splits.root, splits.notes, [])
-    if told.faults:
+    survey = _surveyed(files, seen, [c.slug for c in splits.space.classes], splits.root, splits.notes, [])
+    if survey.faults:
         shutil.rmtree(work, ignore_errors=True)
-        raise RequestError(told.faults[0])
-    return told
+        raise RequestError(survey.faults[0])
+    return survey
 
 
 def _surveyed(
@@ -276,12 +276,12 @@ def _survey(
     if unreadable:
         faults.append(unreadable[0] if len(unreadable) == 1 else f"{unreadable[0]}; {len(unreadable) - 1} more like it (pathsynth check)")
     shared = [c for c in copies if c.across]
-    told = [f"{c.names[0]} and {c.names[1]} show the same pixels in two {c.across}" for c in shared]
+    pairs = [f"{c.names[0]} and {c.names[1]} show the same pixels in two {c.across}" for c in shared]
     if shared and refuse_copies and not any("are the same file in two" in fault for fault in faults):
         more = f"; {len(shared) - 1} more like it" if len(shared) > 1 else ""
-        faults.append(f"{told[0]}; remove one{more} (pathsynth check lists all)")
+        faults.append(f"{pairs[0]}; remove one{more} (pathsynth check lists all)")
     elif shared and not refuse_copies:
-        notes = [*notes, f"images that lie in two classes or splits: {len(shared):,} (first: {told[0]})"]
+        notes = [*notes, f"images that lie in two classes or splits: {len(shared):,} (first: {pairs[0]})"]
     return Survey(tuple(images), copies, (*notes, *_notes(images, copies)), tuple(faults))
 
 

@@ -77,6 +77,6 @@ def map_tensor(path: Path, name: str) -> np.memmap:
     """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
-        told = json.loads(file.read(length))[name]
-    dtype = next(dtype for dtype, code in _CODES.items() if code == told["dtype"])
-    return np.memmap(path, dtype, "c", _LENGTH_BYTES + length + told["data_offsets"][0], tuple(told["shape"]))
+        header = json.loads(file.read(length))[name]
+    dtype = next(dtype for dtype, code in _CODES.items() if code == header["dtype"])
+    return np.memmap(path, dtype, "c", _LENGTH_BYTES + length + header["data_offsets"][0], tuple(header["shape"]))

@@ -12,7 +12,8 @@ import numpy as np
 
 from pathsynth.config import AnyClassifier, RunConfig
 from pathsynth.data.dataset import DataSet
-from pathsynth.evaluation.trial_scores import ImageSet, named_class, placed
+from pathsynth.evaluation.classifier_scores import named_class, placed
+from pathsynth.evaluation.image_sheets import ImageSet
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.records import Metric
 from pathsynth.metrics.image_scores import AFTER, BEFORE, Evaluation

@@ -25,8 +25,8 @@ def seal(folder: Path) -> dict[str, str]:
             continue
         if path.is_file():
             make_read_only(path)
-            told = path.stat()
-            found[path.relative_to(folder).as_posix()] = f"{file_digest(path)} {told.st_size} {told.st_mtime_ns}"
+            status = path.stat()
+            found[path.relative_to(folder).as_posix()] = f"{file_digest(path)} {status.st_size} {status.st_mtime_ns}"
         sync(path)
     return dict(sorted(found.items()))
 
@@ -63,9 +63,9 @@ def digests(folder: Path) -> dict[str, str]:
 def _change(path: Path, line: str) -> str:
     digest, size, changed = line.split()
     try:
-        told = os.stat(path)
+        status = os.stat(path)
     except FileNotFoundError:
         return "is missing"
-    if told.st_size == int(size) and (told.st_mtime_ns == int(changed) or file_digest(path) == digest):
+    if status.st_size == int(size) and (status.st_mtime_ns == int(changed) or file_digest(path) == digest):
         return ""
     return "was changed"

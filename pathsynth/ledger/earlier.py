@@ -12,7 +12,7 @@ _EARLY_REJECTION = {"look_after": "after_step", "look_loss": "max_lost", "look_n
 
 
 def current_form(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a trial under the keys of this version; those of this version, and what is damaged, come back as they are."""
+    """The settings of a trial under the keys of this version; those of this version, and what is damaged, stay as they are."""
     values = _with_trackers(_with_early_rejection(_with_regeneration(dict(values))))
     if not values.get("optimizer") or not isinstance(values.get("trainer"), Mapping):
         return values  # no adapter is trained

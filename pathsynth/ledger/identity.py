@@ -16,8 +16,8 @@ def stage_identity(stage: str, settings: Mapping[str, Any], parents: Mapping[str
     Settings equal to ``defaults`` are left out, so a new key with a default that changes nothing does not orphan old
     results.
     """
-    told = {key: value for key, value in settings.items() if key not in defaults or value != defaults[key]}
-    return digest({"stage": stage, "settings": told, "parents": dict(parents)})
+    hashed = {key: value for key, value in settings.items() if key not in defaults or value != defaults[key]}
+    return digest({"stage": stage, "settings": hashed, "parents": dict(parents)})
 
 
 def digest(value: Any) -> str:

@@ -45,11 +45,11 @@ class _Request:
         if self.since is None:
             self.since, self.cause = time.monotonic(), cause
 
-    def see_dropped(self, told: Any) -> None:
-        if isinstance(told.exc_value, Interrupted):
+    def report_dropped(self, dropped: Any) -> None:
+        if isinstance(dropped.exc_value, Interrupted):
             self.dropped = True
         else:
-            sys.__unraisablehook__(told)
+            sys.__unraisablehook__(dropped)
 
 
 _request: _Request | None = None
@@ -63,7 +63,7 @@ def listen() -> None:
     """
     global _request
     _request = _Request()
-    sys.unraisablehook = _request.see_dropped
+    sys.unraisablehook = _request.report_dropped
     for number in SIGNALS:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _request.handle)
@@ -130,7 +130,7 @@ def unserved_seconds() -> float:
 
 
 def was_dropped() -> bool:
-    """Whether Python told that it dropped the exception; true once for each time."""
+    """Whether Python reported that it dropped the exception; true once for each time."""
     dropped = _request is not None and _request.dropped
     if _request:
         _request.dropped = False

@@ -238,7 +238,7 @@ class _Watch:
     def over(self, token: Token) -> bool:
         """Whether the holder is gone or has stood still for longer than it promised.
 
-        A watcher that itself stood still for long starts anew: what stopped it may have stopped the holder.
+        A watcher that itself stood still for long starts again: what stopped it may have stopped the holder.
         """
         assert token.holder
         if token.holder.dead:
@@ -330,7 +330,7 @@ def _file(place: Path, number: int, ending: str) -> Path:
 
 @cache
 def _kernel() -> tuple[str, str]:
-    """What tells this running kernel, and this process's namespace of process numbers, from all others; empty where it is not told."""
+    """What tells this running kernel, and this process's namespace of process numbers, from all others; empty where that is not known."""
     try:
         return _BOOT.read_text().strip(), os.readlink(_NAMESPACE)
     except OSError:
@@ -338,7 +338,7 @@ def _kernel() -> tuple[str, str]:
 
 
 def _born(pid: int) -> int | None:
-    """When a process of this machine started, in the kernel's ticks (0 where that is not told); None if it is gone."""
+    """When a process of this machine started, in the kernel's ticks (0 where that is not known); None if it is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except FileNotFoundError:

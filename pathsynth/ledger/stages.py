@@ -95,7 +95,7 @@ class StageStore:
 
         A folder with another ``stamp`` than that of the one which was found useless stays.
         """
-        _empty(self.root / stage / identity, lambda told: _stamp(told) == stamp)
+        _empty(self.root / stage / identity, lambda status: _stamp(status) == stamp)
 
     def build(
         self, stage: str, identity: str, record: Mapping[str, Any], make: Callable[[Path], None], provenance: Provenance | None = None
@@ -241,8 +241,8 @@ def _empty(place: Path, useless: Callable[[os.stat_result], bool]) -> None:
     except FileNotFoundError:
         return
     try:
-        told = os.fstat(descriptor)
-        if not useless(told) or not os.path.samestat(told, os.stat(place)):
+        status = os.fstat(descriptor)
+        if not useless(status) or not os.path.samestat(status, os.stat(place)):
             return
         names = sorted(os.listdir(descriptor), key=lambda name: name != RECORD)  # without its record it is not finished
         for name in names:
@@ -258,15 +258,15 @@ def _empty(place: Path, useless: Callable[[os.stat_result], bool]) -> None:
         os.close(descriptor)
 
 
-def _stamp(told: os.stat_result) -> tuple[int, int]:
-    return told.st_ino, told.st_mtime_ns
+def _stamp(status: os.stat_result) -> tuple[int, int]:
+    return status.st_ino, status.st_mtime_ns
 
 
 class _Stopwatch:
     """The seconds of work on a stage, over all attempts that left something to go on from.
 
     They are noted in the stage's work folder as the work goes on, for a killed attempt tells nothing; a stage that has no such folder
-    starts anew, and so do its seconds.
+    starts again, and so do its seconds.
     """
 
     def __init__(self, work: Path) -> None:

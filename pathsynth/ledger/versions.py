@@ -51,7 +51,7 @@ def processor() -> str:
 
 
 def cores() -> int:
-    """Cores that this process may use; in a job of Slurm no more than it asked for, also where Slurm does not bind it to them."""
+    """Cores that this process may use; in a job of Slurm no more than it requested, also where Slurm does not bind it to them."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     of_job = os.environ.get("SLURM_CPUS_PER_TASK", "")
     return min(here, int(of_job)) if of_job.isdigit() else here

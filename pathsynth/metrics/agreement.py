@@ -1,4 +1,4 @@
-"""Agreement between what was asked for (or is true) and what a classifier says, with intervals."""
+"""Agreement between the requested (or true) classes and a classifier's answers, with intervals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Interval:
 class Agreement:
     """Scores of N predictions over C classes; a ratio whose denominator is zero counts as 0.
 
-    ``confusion`` is int64 (C, C), rows: asked for, columns: predicted (images without a prediction are in no column, but
+    ``confusion`` is int64 (C, C), rows: requested, columns: predicted (images without a prediction are in no column, but
     count in accuracy and recall). ``precision``, ``recall`` and ``f1`` are float64 (C,); macro scores are their plain means
     over all C classes.
     """
@@ -74,15 +74,6 @@ def design_effect(variance: float, independent: float, least: float = 0.0) -> fl
     return (variance + least) / (independent + least) if independent + least else 1.0
 
 
-def clopper_pearson_upper(successes: int, n: int, level: float = 0.95) -> float:
-    """The exact one-sided upper bound of a proportion: with 0 of n, about 3 / n ("so rare that it was never seen").
-
-    Raises:
-        ValueError: ``n`` is not positive, or ``successes`` lies outside 0..n.
-    """
-    return float(_binomial(successes, n, "less").proportion_ci(confidence_level=level, method="exact").high)
-
-
 def agreement(labels: np.ndarray, predictions: np.ndarray, classes: int) -> Agreement:
     """Score predictions against labels.
 
@@ -105,7 +96,7 @@ def macro_interval(
 ) -> dict[str, Interval]:
     """``macro_precision``, ``macro_recall`` and ``macro_f1`` with Wilson's interval of as many images as their variance is worth.
 
-    The variance is a bootstrap's, stratified by true class: the images of each class are drawn anew, with replacement, one fewer than
+    The variance is a bootstrap's, stratified by true class: the images of each class are resampled, with replacement, one fewer than
     there were, which keeps it unbiased (Rao and Wu 1988). For counts this is a multinomial draw of each row of the confusion matrix.
     A percentile bootstrap is too narrow where few predictions are wrong, and has no width where none is.
 
@@ -212,10 +203,10 @@ def _roc_area(positive: np.ndarray, negative: np.ndarray) -> float:
     return float(mannwhitneyu(positive, negative, method="asymptotic").statistic) / (len(positive) * len(negative))
 
 
-def _binomial(successes: int, n: int, alternative: str = "two-sided"):
+def _binomial(successes: int, n: int):
     if n < 1:
         raise ValueError(f"a proportion of {n} trials has no interval")
-    return binomtest(successes, n, alternative=alternative)
+    return binomtest(successes, n)
 
 
 def _counts(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
@@ -230,7 +221,7 @@ def _counts(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.nda
 
 
 def _resample(row: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """int64 (resamples, C + 1): one class's predictions drawn anew, one fewer."""
+    """int64 (resamples, C + 1): one class's predictions resampled, one fewer."""
     n = int(row.sum())
     return rng.multinomial(max(n - 1, 1), row / n, size=resamples) if n else np.zeros((resamples, len(row)), dtype=np.int64)
 

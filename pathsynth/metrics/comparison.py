@@ -45,7 +45,7 @@ _MOST_SEEDS = 200
 _TUKEY = 60
 """Configurations up to which all pairs are corrected by the studentized range, whose quantile takes long for more."""
 _SOFTNESS = 0.3
-"""Noise that is added before the leader is chosen anew, to correct its score: as a share of the standard error of a mean."""
+"""Noise that is added before the leader is chosen again, to correct its score: as a share of the standard error of a mean."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Comparison:
     ``errors``: standard error of each mean but for what a seed does to all; None without degrees of freedom. ``student``: by how many
     standard errors the difference of two that were chosen beforehand is plain. ``order``: those compared, best first. ``lead``: of the
     best over the best of the others; its low end is above 0 exactly if ``separable``.
-    ``contenders``: those that cannot be told from the best, with it. ``score``: of the best, corrected for its having been chosen; None
+    ``contenders``: the best, and those that do not differ from it beyond noise. ``score``: of the best, corrected for the choice; None
     where that cannot be corrected. ``more_seeds``: how many more would tell a lead of this size with a power of 0.8; None: not known, or
     more than 200. ``noise``: standard deviation of a trial around configuration and seed, with ``freedom`` degrees of freedom.
     ``noisy``: configurations that are not in the pool. ``seeds``: how many there are. ``diverged``: configuration and column of each
@@ -192,12 +192,12 @@ def effects(scores: np.ndarray, settings: Sequence[Mapping[str, str]]) -> tuple[
     found = []
     for number, (name, (_, labels)) in enumerate(factors.items()):
         steps = main.average(blocks, number + 1, starts[number])
-        told = _main_effect(name, labels, np.bincount(codes[name]), steps, main, values, fitted, len(factors))
-        found += [told] if told else []
+        effect = _main_effect(name, labels, np.bincount(codes[name]), steps, main, values, fitted, len(factors))
+        found += [effect] if effect else []
     pairs = list(itertools.combinations(factors, 2))
     for one, two in pairs:
-        told = _interaction(one, two, factors, codes, blocks, values, fitted, len(pairs))
-        found += [told] if told else []
+        effect = _interaction(one, two, factors, codes, blocks, values, fitted, len(pairs))
+        found += [effect] if effect else []
     return tuple(found)
 
 
@@ -449,7 +449,7 @@ def _connected(there: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class _Beside:
-    """``near`` (K,): whether each cannot be told from the best. ``spread``: standard deviation of the lead at a single seed."""
+    """``near`` (K,): which do not differ from the best beyond noise. ``spread``: standard deviation of the lead at a single seed."""
 
     lead: Interval
     separable: bool
@@ -712,14 +712,14 @@ def _interaction(
         variance, df = (1.0, 1.0) if fitted.noise is None else fitted.noise.variance(weights**2 @ fitted.member)
         high, low = (seconds[k], seconds[m]) if value > 0 else (seconds[m], seconds[k])
         error = math.sqrt(float(variance))
-        told = f"{high} over {low}, more at {firsts[i]} than at {firsts[j]}"
-        found.append((abs(value) / error, abs(value), error, float(df), told))
+        words = f"{high} over {low}, more at {firsts[i]} than at {firsts[j]}"
+        found.append((abs(value) / error, abs(value), error, float(df), words))
     if not found:
         return None
-    _, value, error, df, told = max(found)
+    _, value, error, df, words = max(found)
     if fitted.noise is None:
-        return Effect((one, two), told, Interval(value, None, None))
+        return Effect((one, two), words, Interval(value, None, None))
     from scipy.special import stdtrit
 
     half = float(stdtrit(df, 1 - (1 - LEVEL) / 2 / terms / len(found))) * error
-    return Effect((one, two), told, Interval(value, value - half, value + half))
+    return Effect((one, two), words, Interval(value, value - half, value + half))

@@ -1,4 +1,4 @@
-"""Scores of any set of images: agreement with the classes asked for and closeness to real images, as metric records. No torch."""
+"""Scores of any set of images: agreement with the requested classes and closeness to real images, as metric records. No torch."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class _NamedClasses:
 class Evaluation:
     """Metric records, and what could not be measured and why.
 
-    ``confusions``: matrices of counts (rows: asked for), by "stage/scorer" or the scorer alone.
-    ``judged``: the judge's probabilities, float (C,), of each image of a generated set, by class asked for, slot and attempt.
+    ``confusions``: matrices of counts (rows: requested), by "stage/scorer" or the scorer alone.
+    ``judged``: the judge's probabilities, float (C,), of each image of a generated set, by requested class, slot and attempt.
     """
 
     metrics: tuple[Metric, ...]
@@ -89,10 +89,10 @@ def evaluate_images(
 
     Args:
         images: uint8 (N, H, W, 3).
-        labels: int (N,), the classes asked for, by their place in ``classes``.
+        labels: int (N,), the requested classes, by their place in ``classes``.
         classify: images to scores of the classes, (N, C); the highest one counts.
         classes: the names of the C classes.
-        real: uint8 (M, H, W, 3), real images of all classes, as many of each as are asked for.
+        real: uint8 (M, H, W, 3), real images of all classes, as many of each as are requested.
         features: images to features, (N, F); given together with ``real``.
         stage: "before filtering" or "after filtering", as the records will say; None: neither.
         scorer: who ``classify`` is, as the records will say.
@@ -101,7 +101,7 @@ def evaluate_images(
 
     Raises:
         RequestError: labels, images or what a function gives do not fit each other.
-        UnknownLabelError: the names of the classes cannot be told apart.
+        UnknownLabelError: the names of the classes cannot be distinguished.
 
     >>> import numpy as np
     >>> grey = np.r_[np.full(40, 50), np.full(40, 200)].astype(np.uint8)

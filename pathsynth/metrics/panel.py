@@ -30,7 +30,7 @@ def evaluate_panel(
     higher mean probability.
 
     Args:
-        labels: int64 (N,), N ≥ 1, the classes asked for (or true).
+        labels: int64 (N,), N ≥ 1, the requested classes (or true).
         answers: of each judge, by its name as a scorer, calibrated probabilities float (N, C), a row of NaN for an image without a picture.
         data: what the images stand for.
         seed: of the resampling, and recorded with every metric.

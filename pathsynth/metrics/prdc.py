@@ -67,7 +67,7 @@ def prdc(real_features: np.ndarray, fake_features: np.ndarray, seed: int) -> Prd
         ValueError: too few images, or features of different widths.
     """
     if min(len(real_features), len(fake_features)) <= NEIGHBOURS or real_features.shape[1] != fake_features.shape[1]:
-        raise ValueError(f"balls of {NEIGHBOURS} neighbours cannot be told from {real_features.shape} and {fake_features.shape}")
+        raise ValueError(f"balls of {NEIGHBOURS} neighbours cannot be computed from {real_features.shape} and {fake_features.shape}")
     rng = np.random.default_rng(seed)
     real_halves, fake_halves = _halves(len(real_features), rng), _halves(len(fake_features), rng)
     around_real = _balls(real_features, fake_features, real_halves, fake_halves)

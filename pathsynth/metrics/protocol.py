@@ -63,7 +63,7 @@ class _Set:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Generated images: the labels asked for, int64 (N,), which of them have a picture, and those pictures, uint8 (K, H, W, 3)."""
+    """Generated images: the requested labels, int64 (N,), which of them have a picture, and those pictures, uint8 (K, H, W, 3)."""
 
     labels: np.ndarray
     whole: np.ndarray
@@ -124,8 +124,8 @@ def real_reference(judge: Classifier, data: DataSet, split: str, n: int, seed: i
     every = -(-len(trained) // _MOST_COLOURS)
     spread = trained.take(np.arange(0, len(trained), every))
     colour = fit_colour(spread.images, spread.labels, len(data.space))
-    told = Scored(None, _COLOUR, scored.labels, colour.predict(scored.images))
-    reached = [*_reached_by_real(real, train, data, n, seed), *overall_metrics(told, data, seed, None, split)]
+    by_colour = Scored(None, _COLOUR, scored.labels, colour.predict(scored.images))
+    reached = [*_reached_by_real(real, train, data, n, seed), *overall_metrics(by_colour, data, seed, None, split)]
     if reconstruct:
         copies = class_features(judge, reconstruct(trained.take(_some_rows(len(trained), n, np.random.default_rng(seed))).images))
         reached += _reached(real.features, copies, data, seed, RECONSTRUCTED)
@@ -151,7 +151,7 @@ def evaluate_set(
         data: the real data.
         reference: of as many images as the set has first attempts.
         seed: of the bootstrap, and recorded with every metric.
-        prompts: what kind the images were asked for with; recorded with every metric of generated images.
+        prompts: the kind of prompts that the images have; recorded with every metric of generated images.
     """
     first, accepted = [r for r in rows if r.attempt == 0], [r for r in rows if r.accepted]
     drawn = {BEFORE: _Drawn.read(first, folder), AFTER: _Drawn.read(accepted, folder)}

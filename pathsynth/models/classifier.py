@@ -121,7 +121,7 @@ class Classifier(nn.Module):
         return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def _require_size(self) -> None:
-        """Try the network on one image, so that a bad combination is told before any training."""
+        """Try the network on one image, so that a bad combination fails before any training."""
         try:
             with torch.no_grad():
                 self.eval()(torch.zeros(1, 3, self.spec.size, self.spec.size))

@@ -93,8 +93,8 @@ def save_adapter(folder: Path, base: Base, card: AdapterCard) -> None:
     Without its metadata an adapter whose alpha is not its rank would reload silently wrong.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    told = {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(_peft_settings(base), sort_keys=True), **_provenance(card)}
-    save_file({name: tensor.contiguous().cpu() for name, tensor in adapter_state(base).items()}, folder / WEIGHTS_FILE, metadata=told)
+    metadata = {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(_peft_settings(base), sort_keys=True), **_provenance(card)}
+    save_file({name: tensor.contiguous().cpu() for name, tensor in adapter_state(base).items()}, folder / WEIGHTS_FILE, metadata=metadata)
     write_json(folder / CARD_FILE, asdict(card))
 
 

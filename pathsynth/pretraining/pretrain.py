@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +12,6 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from diffusers import AutoencoderTiny, UNet2DConditionModel
-from diffusers.training_utils import EMAModel
 from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -27,10 +25,11 @@ from pathsynth.models.diffusion import denoising_loss, encode_images, encode_pro
 from pathsynth.pretraining.autoencoder import fit_projection, linear_autoencoder
 from pathsynth.pretraining.captions import CAPTION_WORDS, compose, measure
 from pathsynth.pretraining.cifar import NaturalImages, read_cifar
-from pathsynth.pretraining.pipeline import TEXT_WIDTH, save_pipeline, tiny_scheduler, tiny_unet
 from pathsynth.pretraining.recolour import recolour, sharpen
 from pathsynth.pretraining.stylise import stylise
 from pathsynth.pretraining.text_encoder import text_encoder, word_tokenizer
+from pathsynth.pretraining.tiny_base import TEXT_WIDTH, save_pipeline, tiny_scheduler, tiny_unet
+from pathsynth.training.averaging import AveragedModule
 from pathsynth.training.distributed import own_environment
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
 from pathsynth.training.steps import step_generator, step_loader, warmup_cosine
@@ -60,44 +59,6 @@ def captioned_batch(natural: NaturalImages, seed: int, step: int, size: int) -> 
     rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
     captions = compose(measure(styled.images), styled.phrases, natural.labels[rows], rng, empty_share=0.1)
     return CaptionedBatch(styled.images, captions, step)
-
-
-class AveragedModule(pl.LightningModule):
-    """A module whose exponential moving average is validated, checkpointed and, in the end, exported."""
-
-    def average(self, parameters: list[torch.nn.Parameter], decay: float) -> None:
-        """Start averaging ``parameters`` (call once, at the end of ``__init__``)."""
-        self._averaged = parameters
-        self._ema = EMAModel(parameters, decay=decay, use_ema_warmup=True, power=0.75)
-
-    def use_ema_weights(self) -> None:
-        self._ema.copy_to(self._averaged)
-
-    def optimizer_step(self, *args, **kwargs) -> None:
-        super().optimizer_step(*args, **kwargs)
-        self._ema.step(self._averaged)
-
-    def on_save_checkpoint(self, checkpoint: dict) -> None:
-        checkpoint["ema"] = self._ema.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict) -> None:
-        self._ema.load_state_dict(checkpoint["ema"])
-
-    @contextmanager
-    def averaged_weights(self) -> Iterator[None]:
-        """Inside, the averaged weights are in place; afterwards those of the training again."""
-        self.on_validation_start()
-        try:
-            yield
-        finally:
-            self.on_validation_end()
-
-    def on_validation_start(self) -> None:
-        self._ema.store(self._averaged)
-        self.use_ema_weights()
-
-    def on_validation_end(self) -> None:
-        self._ema.restore(self._averaged)
 
 
 class DenoiserPretraining(AveragedModule):
@@ -334,4 +295,4 @@ def fit_averaged(name: str, module: AveragedModule, steps: int, work: Path, fold
         enable_model_summary=False,
     )
     trainer.fit(module, ckpt_path=points.checkpoint, weights_only=True)
-    module.use_ema_weights()
+    module.use_averaged_weights()

@@ -20,7 +20,7 @@ MARGIN = 1e-3
 class Verdict:
     """What the gate said of one candidate.
 
-    ``predicted`` is the most probable class, ``probability`` that of the class asked for, both −1/NaN if the image could
+    ``predicted`` is the most probable class, ``probability`` that of the requested class, both −1/NaN if the image could
     not be judged. ``reason`` says why it was rejected (None: accepted).
     """
 
@@ -33,7 +33,7 @@ class Verdict:
 
     @property
     def failed(self) -> bool:
-        """The image itself was broken, whatever was asked for."""
+        """The image itself was broken, whatever class was requested."""
         return self.predicted < 0
 
 
@@ -68,14 +68,14 @@ class Rule(Protocol):
     def slack(self, seen: Seen, label: int) -> float:
         """How far an image is on the right side of the limit; below zero it is rejected, within ``MARGIN`` of zero flagged.
 
-        It depends on ``seen`` and ``label``, the class asked for, alone: the same candidate is judged again after a kill.
+        It depends on ``seen`` and ``label``, the requested class, alone: the same candidate is judged again after a kill.
         """
         ...
 
 
 @dataclass(frozen=True)
 class MostProbable:
-    """The class asked for is the most probable one. Of two that are equal to the last bit, neither is."""
+    """The requested class is the most probable one. Of two that are equal to the last bit, neither is."""
 
     reason: str = "another class is more probable"
 
@@ -85,7 +85,7 @@ class MostProbable:
 
 @dataclass(frozen=True)
 class AtLeast:
-    """The class asked for has at least ``threshold`` probability, in [0, 1]."""
+    """The requested class has at least ``threshold`` probability, in [0, 1]."""
 
     threshold: float
 
@@ -99,7 +99,7 @@ class AtLeast:
 
 @dataclass(frozen=True)
 class AtLeastByClass:
-    """The class asked for has at least the probability at which it has the precision ``target``, in (0, 1).
+    """The requested class has at least the probability at which it has the precision ``target``, in (0, 1).
 
     ``thresholds``: a limit for each class, in order (:func:`pathsynth.metrics.thresholds.precision_thresholds`).
     """
@@ -117,7 +117,7 @@ class AtLeastByClass:
 
 @dataclass(frozen=True)
 class Leads:
-    """The class asked for is at least ``margin`` more probable than any other, in [0, 1]."""
+    """The requested class is at least ``margin`` more probable than any other, in [0, 1]."""
 
     margin: float
 
@@ -176,11 +176,11 @@ def slack_of(rule: Rule, seen: Seen, label: int) -> float:
     try:
         slack = rule.slack(seen, label)
     except Exception as error:  # whatever a rule of the user's own raises
-        told = f"the acceptance rule {_class_of(rule)} failed ({summarize_error(error)})"
-        raise StageError(f"{told}; correct its slack(seen, label)") from error
+        line = f"the acceptance rule {_class_of(rule)} failed ({summarize_error(error)})"
+        raise StageError(f"{line}; correct its slack(seen, label)") from error
     if not isinstance(slack, Real) or isinstance(slack, bool) or math.isnan(slack):
-        told = f"the acceptance rule {_class_of(rule)} gave {summarize_value(slack)} where a number was due"
-        raise StageError(f"{told}; return a float from slack(seen, label), below zero where the image is rejected")
+        line = f"the acceptance rule {_class_of(rule)} gave {summarize_value(slack)} where a number was due"
+        raise StageError(f"{line}; return a float from slack(seen, label), below zero where the image is rejected")
     return float(slack)
 
 

@@ -63,7 +63,7 @@ class AttemptRow:
         return candidate_name(self.class_slug, self.slot, self.attempt)
 
     def as_attempt(self, slot: Slot | None = None) -> Attempt:
-        """The attempt with the prompt and the guidance that it had; what it started from is not told by its row alone.
+        """The attempt with the prompt and the guidance that it had; its row alone does not say what it started from.
 
         ``slot``: the one that it was a try at, where that is at hand; the prompt of this one need not be the slot's.
         """

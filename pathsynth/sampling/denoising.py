@@ -1,4 +1,4 @@
-"""What is told of a batch while it is denoised, to somebody who watches. No torch."""
+"""What somebody who watches sees of a batch while it is denoised. No torch."""
 
 from __future__ import annotations
 

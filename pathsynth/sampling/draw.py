@@ -18,7 +18,7 @@ from pathsynth.data.tensors import crop_to, to_uint8
 from pathsynth.ledger.errors import StageError
 from pathsynth.models.base import Base
 from pathsynth.sampling.denoising import Denoising, Watch
-from pathsynth.sampling.scheduler import Scheduler, changes_told, scheduler_of
+from pathsynth.sampling.scheduler import Scheduler, format_changes, scheduler_of
 from pathsynth.sampling.slots import Attempt
 from pathsynth.sampling.trajectory import Paused, Trajectory
 
@@ -247,18 +247,18 @@ def _keep(kept: dict[Attempt, _Item], more: Mapping[Attempt, _Item]) -> None:
 
 
 @functools.cache
-def _tell(line: str) -> None:
+def _print_once(line: str) -> None:
     """Print a line the first time."""
     print(line, flush=True)
 
 
 def drawer(base: Base, image_size: int, sampling: SamplingConfig, watch: Watch | None = None) -> CandidateDrawer:
-    """What draws as the settings of sampling say; it is told once where that is not at the timesteps that the base states.
+    """What draws as the settings of sampling say; it prints once where its timesteps are not those that the base states.
 
     ``watch``: as of :class:`CandidateDrawer`.
     """
-    if told := changes_told(base_scheduler(base, sampling.scheduler)):
-        _tell(told)
+    if line := format_changes(base_scheduler(base, sampling.scheduler)):
+        _print_once(line)
     return CandidateDrawer(
         base,
         image_size,

@@ -1,6 +1,6 @@
 """Early rejection: after some of its steps, a candidate that the gate has no hope for is given up.
 
-The gate sees the clean image that the candidate is on its way to. Below which probability of the class asked for there is no hope is
+The gate sees the clean image that the candidate is on its way to. Below which probability of the requested class there is no hope is
 decided on candidates that were drawn to the end: at most a given share of those that it accepted may lie below.
 """
 

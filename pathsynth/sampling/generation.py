@@ -44,7 +44,7 @@ def generate_set(
     """Fill the slots; write accepted images below ``images/<class>/``, rejected ones (if kept) below ``rejected/<class>/``.
 
     ``attempts.parquet`` has one row for each attempt, and ``images/`` is described as a data set. Images reach the disk as they
-    are judged; memory holds one batch. Everything grows in ``work``, where a run that was cut off is gone on with, and appears in
+    are judged; memory holds one batch. Everything grows in ``work``, where an interrupted run is resumed, and appears in
     ``folder`` when it is complete. ``scheduler`` is what ``draw`` samples with; ``reject_early`` rejects
     hopeless candidates where ``sampling.early_rejection.after_step`` says.
     """

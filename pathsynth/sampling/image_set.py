@@ -22,7 +22,7 @@ _METADATA, _CARD = "metadata.jsonl", "README.md"
 
 @dataclass(frozen=True)
 class ClassCount:
-    """Of one class: ``slots`` asked for, ``accepted`` of them, and ``attempts`` made, of which ``broken`` gave no image."""
+    """Of one class: ``slots`` requested, ``accepted`` of them, and ``attempts`` made, of which ``broken`` gave no image."""
 
     class_slug: str
     slots: int
@@ -52,7 +52,7 @@ def _count(slug: str, rows: Sequence[AttemptRow]) -> ClassCount:
     return ClassCount(slug, len({row.slot for row in rows}), accepted, len(rows), sum(row.sha256 is None for row in rows))
 
 
-def unreachable_told(counts: Sequence[ClassCount]) -> list[str]:
+def format_unreachable(counts: Sequence[ClassCount]) -> list[str]:
     """A line for each class of which nothing was accepted."""
     return [
         f"unreachable: {c.class_slug}: none of {c.attempts} attempts was accepted (the rate is below {c.bound:.3f} at 95%)"
@@ -89,14 +89,14 @@ def _metadata(row: AttemptRow) -> dict[str, object]:
 
 def _card(counts: Sequence[ClassCount], n: int) -> str:
     table = [f"| {c.class_slug} | {c.slots} | {c.accepted} | {c.attempts} |" for c in counts]
-    told = [f"- {line}" for line in unreachable_told(counts)]
+    lines = [f"- {line}" for line in format_unreachable(counts)]
     parts = [
         "---\ntask_categories: [image-classification]\ntags: [synthetic, histology, pathsynth]\n---",
         f"# {n} synthetic tissue images",
         "Drawn by a text-to-image model and accepted by a classifier, the gate; not photographs of tissue, and not for diagnosis. "
         "Each class has a folder; `metadata.jsonl` has prompt, seed and the gate's probability of every image. The "
         "ledger beside this folder, `attempts.parquet`, has the rejected attempts, too. `pathsynth replay <image>` draws an image again.",
-        "\n".join(["| class | asked for | accepted | attempts |", "| --- | --- | --- | --- |", *table]),
-        *(["\n".join(told)] if told else []),
+        "\n".join(["| class | requested | accepted | attempts |", "| --- | --- | --- | --- |", *table]),
+        *(["\n".join(lines)] if lines else []),
     ]
     return "\n\n".join(parts) + "\n"

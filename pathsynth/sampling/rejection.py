@@ -104,7 +104,7 @@ class Route:
     def further_attempt(
         self, slot: Slot, number: int, sampling_seed: int, retry: RetryStrategy, last: Judged | None, rejection: Rejection | None
     ) -> Attempt:
-        """Attempt ``number`` as a strategy has it; from the ``last`` one where that is asked for and there is an image to start from.
+        """Attempt ``number`` as a strategy has it; from the ``last`` one where that is wanted and there is an image to start from.
 
         Raises:
             StageError: the strategy fails, or gives what cannot be drawn.
@@ -112,8 +112,8 @@ class Route:
         wanted = retry_of(retry, slot, number, rejection, self.guidance)
         source = last.attempt if last and wanted.again and last.stopped_at is None and not last.verdict.failed else None
         if source and self.from_the_start:
-            told = f"the retry strategy {type(retry).__qualname__} starts in the middle of the steps, where {self.from_the_start} cannot"
-            raise StageError(f"{told}; set sampling.scheduler=DDIMScheduler, or have it give again=0")
+            line = f"the retry strategy {type(retry).__qualname__} starts in the middle of the steps, where {self.from_the_start} cannot"
+            raise StageError(f"{line}; set sampling.scheduler=DDIMScheduler, or have it give again=0")
         return replace(
             attempt_at(slot, number, sampling_seed),
             starts_from=source,
@@ -132,7 +132,7 @@ class RunBudget:
     """What a whole run may spend, beside the budget of each slot; None: as much as it takes.
 
     ``calls`` of the denoiser in total; ``seconds`` since ``started`` (of ``clock``). A run that has spent it starts nothing more,
-    ends what it has begun, and its open slots are ``not_attempted``. The seconds of a run that goes on after a kill begin anew.
+    ends what it has begun, and its open slots are ``not_attempted``. The seconds of a run that goes on after a kill begin again.
     """
 
     calls: int | None = None
@@ -323,7 +323,7 @@ def account(slots: Sequence[Slot], judged: Iterable[tuple[Attempt, Verdict]], at
     """How each slot ended. Every slot has exactly one outcome, and outcomes and attempts add up (asserted).
 
     Args:
-        slots: all slots that were asked for.
+        slots: all requested slots.
         judged: every attempt that was judged, in any order.
         attempts: the budget of a slot.
     """
@@ -331,7 +331,7 @@ def account(slots: Sequence[Slot], judged: Iterable[tuple[Attempt, Verdict]], at
     for attempt, verdict in judged:
         tries[attempt.slot].append((attempt, verdict))
     outcomes = [_outcome(slot, tries[slot], attempts) for slot in slots]
-    assert len(outcomes) == len(set(slots)), "a slot was asked for twice"
+    assert len(outcomes) == len(set(slots)), "a slot was requested twice"
     assert sum(o.attempts for o in outcomes) == sum(len(t) for t in tries.values())
     return outcomes
 

@@ -1,4 +1,4 @@
-"""What `generate` was asked for: a prompt, a label or a list of labels, as prompts by class."""
+"""The request of `generate`: a prompt, a label or a list of labels, as prompts by class."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathsynth.vocabulary.prompts import PromptBook
 
 
 def requested_prompts(request: GenerateConfig, book: PromptBook) -> dict[int, str]:
-    """Label → prompt of everything asked for.
+    """Label → prompt of every requested class.
 
     A prompt alone must name exactly one class; ``label`` settles which one is meant. Without a prompt, each of ``labels``
     (``all`` or names) is drawn from its canonical prompt.

@@ -24,7 +24,7 @@ class Retry:
     """How an attempt is drawn, beside its own seed.
 
     ``more_guidance`` is added to ``sampling.guidance``; the sum must be 1 or more. ``again``: the share of the denoising steps, in [0, 1),
-    that is taken again from the rejected image, noised anew (SDEdit: Meng et al., arXiv 2108.01073); 0: the attempt starts from noise, as
+    that is taken again from the rejected image with new noise (SDEdit: Meng et al., arXiv 2108.01073); 0: the attempt starts from noise, as
     it does where there is no image to start from. ``prompt``: in place of the slot's; None: that one.
     """
 
@@ -56,7 +56,7 @@ class RetryStrategy(Protocol):
         """How attempt ``number`` (1 or more) at ``slot`` is drawn, whose last attempt ended in ``rejection``.
 
         It depends on these arguments alone. ``rejection`` is None where ``sampling.speculate`` starts the attempt before the last one is
-        judged, which only the standard strategy is asked for.
+        judged, where only the standard strategy is used.
         """
         ...
 
@@ -93,8 +93,8 @@ def _fault(retry: Retry, guidance: float) -> str:
     if not isinstance(retry, Retry):
         return f"{summarize_value(retry)}; return a pathsynth.Retry"
     if not _is_number(retry.more_guidance) or not 1 <= guidance + retry.more_guidance < math.inf:
-        told = f"more_guidance={summarize_value(retry.more_guidance)}"
-        return f"{told}; with sampling.guidance={guidance:g} the sum must be a number of 1 or more"
+        guidance_words = f"more_guidance={summarize_value(retry.more_guidance)}"
+        return f"{guidance_words}; with sampling.guidance={guidance:g} the sum must be a number of 1 or more"
     if not _is_number(retry.again) or not 0 <= retry.again < 1:
         return f"again={summarize_value(retry.again)}; give a share of the steps of at least 0 and less than 1"
     if retry.prompt is not None and not (isinstance(retry.prompt, str) and retry.prompt.strip()):

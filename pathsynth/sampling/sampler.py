@@ -43,8 +43,8 @@ _ROUNDING = 1e-3
 class AttemptRecord:
     """An attempt and the verdict on it; the fields are columns of ``attempts.parquet``, too.
 
-    ``label`` is the number of the class asked for and ``predicted`` that of the most probable one (−1: a broken image), ``probability``
-    that of the class asked for. ``reason``: why it was rejected (None: accepted). ``near_margin``: so near to a limit that rounding
+    ``label`` is the number of the requested class and ``predicted`` that of the most probable one (−1: a broken image), ``probability``
+    that of the requested class. ``reason``: why it was rejected (None: accepted). ``near_margin``: so near to a limit that rounding
     may turn the verdict.
     """
 
@@ -105,7 +105,7 @@ class RejectionSampler:
 
     Raises:
         RequestError: a number is below its least, or there is no rule, or one that needs more than probabilities.
-        UnknownLabelError: the names of the classes cannot be told apart.
+        UnknownLabelError: the names of the classes cannot be distinguished.
 
     >>> import numpy as np
     >>> def draw(prompts, seeds):  # images of one grey, dark or bright

@@ -81,8 +81,8 @@ class Scheduler:
         if self.name and self.name not in DETERMINISTIC:
             raise RequestError(f"{whose} is none of those whose images depend on their seed alone; set sampling.scheduler=DDIMScheduler")
         if self.name.startswith("DPMSolver") and str(self.config.get("algorithm_type", "")).startswith("sde-"):
-            told = f"draws noise of its own on the way (the base's algorithm_type is {self.config['algorithm_type']})"
-            raise RequestError(f"{whose} {told}; set sampling.scheduler=UniPCMultistepScheduler")
+            reason = f"draws noise of its own on the way (the base's algorithm_type is {self.config['algorithm_type']})"
+            raise RequestError(f"{whose} {reason}; set sampling.scheduler=UniPCMultistepScheduler")
         if self.name == "PNDMScheduler" and not self.config.get("skip_prk_steps") and sampling.steps <= _RUNGE_KUTTA:
             least = _RUNGE_KUTTA + 1
             raise RequestError(f"{whose} needs {least} steps, not sampling.steps={sampling.steps}; raise it, or name a sampling.scheduler")
@@ -114,7 +114,7 @@ def scheduler_of(name: str | None, own: str, config: Mapping[str, Any]) -> Sched
     return Scheduler(name, stated, {key: value for key, value in wanted.items() if stated.get(key) != value}, own=False)
 
 
-def changes_told(scheduler: Scheduler) -> str | None:
+def format_changes(scheduler: Scheduler) -> str | None:
     """A line that says at which other timesteps than the base states it is sampled; None where there are none."""
     if SPACING not in scheduler.changes:
         return None

@@ -1,4 +1,4 @@
-"""Slots and attempts: what is asked for, and each try at it with a seed of its own."""
+"""Slots and attempts: the requested images, and each try at it with a seed of its own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Strategy(StrEnum):
 
 @dataclass(frozen=True)
 class Slot:
-    """One image that is asked for: the ``index``-th of class ``label``."""
+    """One requested image: the ``index``-th of class ``label``."""
 
     stream: Stream
     label: int

@@ -1,4 +1,4 @@
-"""The denoising steps of a batch, which may be left after one of them and gone on with in another batch."""
+"""The denoising steps of a batch, which may pause after one of them and continue in another batch."""
 
 from __future__ import annotations
 

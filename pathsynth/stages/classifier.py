@@ -94,7 +94,7 @@ def _settings(role: str, config: AnyClassifier | None) -> dict[str, Any]:
 
 
 def _train(context: BuildContext, folder: Path, role: str, config: AnyClassifier | None) -> None:
-    from pathsynth.evaluation.trial_scores import log_classifier
+    from pathsynth.evaluation.classifier_scores import log_classifier
     from pathsynth.tracking.loggers import close
     from pathsynth.training.classifier import train_classifier
 
@@ -112,7 +112,7 @@ def _train(context: BuildContext, folder: Path, role: str, config: AnyClassifier
 
 def _score(context: BuildContext, folder: Path, role: str, config: AnyClassifier | None) -> None:
     """The run of the classifier goes on with its scores on the test split."""
-    from pathsynth.evaluation.trial_scores import log_classifier, write_test_scores
+    from pathsynth.evaluation.classifier_scores import log_classifier, write_test_scores
     from pathsynth.tracking.loggers import close
 
     own = _required(role, config)

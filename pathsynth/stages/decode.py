@@ -14,7 +14,7 @@ from pathsynth.ledger.versions import cores
 from pathsynth.stages.stage import BuildContext, PlanContext, Stage, StagePlan, require_group
 
 PROTOCOL = 1
-"""Of decoded images: raise it with any change of the files that hold them. What they show is told by the data's identity."""
+"""Of decoded images: raise it with any change of the files that hold them. The data's identity stands for what they show."""
 
 
 def wanted(config: RunConfig) -> bool:
@@ -23,7 +23,7 @@ def wanted(config: RunConfig) -> bool:
 
 
 def settings(context: PlanContext) -> dict[str, Any]:
-    """Only the protocol: what is decoded is told by the data."""
+    """Only the protocol: the data's identity stands for the images."""
     return {"protocol": PROTOCOL}
 
 

@@ -34,8 +34,9 @@ def parents(context: PlanContext) -> dict[str, str]:
 
 def build(context: BuildContext, folder: Path) -> None:
     """Write ``result.json`` and the contact sheets to ``folder``."""
+    from pathsynth.evaluation.image_sheets import ImageSet, write_sheets
     from pathsynth.evaluation.panel_scores import panel_evaluation
-    from pathsynth.evaluation.trial_scores import ImageSet, write_evaluation, write_sheets
+    from pathsynth.evaluation.trial_scores import write_evaluation
 
     images = ImageSet.read(context.built["generate"])
     write_sheets(folder / "grids", images, context.data, require_group(context.config.evaluate, "evaluate").split)

@@ -1,4 +1,4 @@
-"""What a plan starts from, data and base, told apart by their content; no torch, so that a planner stays light."""
+"""What a plan starts from, data and base, identified by their content; no torch, so that a planner stays light."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from pathsynth.stages.sampling_settings import sampling_settings
 from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
 
 if TYPE_CHECKING:
-    from pathsynth.evaluation.trial_scores import ImageSet
+    from pathsynth.evaluation.image_sheets import ImageSet
     from pathsynth.sampling.draw import CandidateDrawer
     from pathsynth.sampling.early_rejection import EarlyRejection
 
@@ -23,11 +23,11 @@ NEUTRAL: dict[str, Any] = {"threshold": 0.0, "classes": {}}
 
 
 def settings(context: PlanContext) -> dict[str, Any]:
-    """How images are drawn, which ones are asked for, and the source of the user's own rules and retries.
+    """How images are drawn, which ones are requested, and the source of the user's own rules and retries.
 
     Raises:
         UnknownLabelError: a name or prompt fits no class, or several.
-        RequestError: a class lacks prompts of the kind asked for, there are more shards than images, or the scheduler cannot do what the
+        RequestError: a class lacks prompts of the requested kind, there are more shards than images, or the scheduler cannot do what the
             settings say.
     """
     sampling = require_group(context.config.sampling, "sampling")
@@ -49,7 +49,7 @@ def _request(context: PlanContext) -> dict[str, Any]:
     request = require_group(context.config.generate, "generate")
     prompts = requested_prompts(request, context.data.prompts)
     if request.shards > request.n * len(prompts):
-        raise RequestError(f"shards={request.shards} are more than the {request.n * len(prompts)} images asked for; lower it")
+        raise RequestError(f"shards={request.shards} are more than the {request.n * len(prompts)} requested images; lower it")
     shard = {"shard": request.shard, "shards": request.shards} if request.shards > 1 else {}
     return {"stream": "generate", "n": request.n, "prompts": {str(k): prompt for k, prompt in sorted(prompts.items())}, **shard}
 
@@ -66,11 +66,11 @@ def _own_held_out(context: PlanContext, kind: str) -> dict[str, Any]:
 
 def build(context: BuildContext, folder: Path) -> None:
     """Fill the slots of the request (or, for an evaluation, n slots of every class) from the finished adapter."""
-    from pathsynth.evaluation.trial_scores import ImageSet, write_sheet
+    from pathsynth.evaluation.image_sheets import ImageSet, write_sheet
     from pathsynth.models.lora import load_adapter, unload_adapter
     from pathsynth.sampling.draw import drawer
     from pathsynth.sampling.generation import generate_set
-    from pathsynth.sampling.image_set import class_counts, unreachable_told
+    from pathsynth.sampling.image_set import class_counts, format_unreachable
 
     sampling, data = require_group(context.config.sampling, "sampling"), context.data
     load_adapter(context.made("finetune") / "adapter", context.base)
@@ -94,7 +94,7 @@ def build(context: BuildContext, folder: Path) -> None:
     unload_adapter(context.base)
     images = ImageSet.read(folder)
     write_sheet(folder / "sheet.png", images, data.space, data.size)
-    for line in unreachable_told(class_counts(images.rows)):
+    for line in format_unreachable(class_counts(images.rows)):
         print(line, flush=True)
     if context.judge and slots[0].stream is Stream.GENERATE:
         print(_confirmation(context, folder, context.judge, images), flush=True)
@@ -110,7 +110,7 @@ def _slots(context: BuildContext) -> list[Slot]:
 
 
 def _early_rejection(context: BuildContext, draw: CandidateDrawer) -> EarlyRejection:
-    """Early rejection, told with what its threshold cost and saved on candidates that it was not fitted on."""
+    """Early rejection; prints what its threshold lost and saved on candidates that it was not fitted on."""
     from pathsynth.sampling.early_rejection import EarlyRejection, format_threshold, read_threshold
     from pathsynth.sampling.generation import route_of
 
@@ -124,7 +124,8 @@ def _confirmation(context: BuildContext, folder: Path, judge: Path, images: Imag
 
     Of a bundle's judge that the configuration does not name: why it is not asked.
     """
-    from pathsynth.evaluation.trial_scores import judge_accepted, named_class, placed
+    from pathsynth.evaluation.classifier_scores import named_class, placed
+    from pathsynth.evaluation.judged_images import judge_accepted
     from pathsynth.models.classifier import load_classifier
 
     try:

@@ -25,7 +25,7 @@ def parents(context: PlanContext) -> dict[str, str]:
 
 def build(context: BuildContext, folder: Path) -> None:
     """Write the judge's features of real images and the scores of both classifiers to ``folder``."""
-    from pathsynth.evaluation.trial_scores import write_reference
+    from pathsynth.evaluation.classifier_scores import write_reference
 
     write_reference(folder, context.built["gate"], context.built["judge"], context.data, context.base, context.config)
 

@@ -48,7 +48,7 @@ def sampling_settings(context: PlanContext) -> dict[str, Any]:
     So does what the program changes of the base's own scheduler, and how often the denoiser is asked, if not once a step.
 
     Raises:
-        RequestError: the scheduler cannot do what is asked for.
+        RequestError: the scheduler cannot do what the settings want.
     """
     sampling = require_group(context.config.sampling, "sampling")
     config = scheduler_config(context.base)

@@ -127,7 +127,7 @@ class Stage:
     ``settings`` and ``parents`` decide its result, and with it its identity. ``build`` writes the result into an empty folder, and loads
     torch only then. ``shown``: what of that folder the trial's own folder gets a copy of. ``wanted``: whether a command that has the
     stage needs it at these settings. ``derived``: it holds nothing but what others, of the same parents, are made of or make; a trial
-    is told apart by those.
+    is identified by those.
 
     ``neutral``: settings at which the stage does what it did before the setting existed; they are left out of its identity. A new key
     enters here with the value that changes nothing. What ``conf/`` proposes is no reason to be here: a proposal may change, and an

@@ -21,7 +21,7 @@ def named_callbacks(configured: Mapping[str, Mapping[str, Any]], has_logger: boo
     Raises:
         RequestError: a target cannot be found or made, or is no callback.
     """
-    made = [_made(name, callback) for name, callback in configured.items()]
+    made = [_build_callback(name, callback) for name, callback in configured.items()]
     return [callback for callback in made if has_logger or not isinstance(callback, LearningRateMonitor)]
 
 
@@ -30,7 +30,7 @@ def callback_faults(configured: Mapping[str, Mapping[str, Any]], monitored: Sequ
     faults: list[str] = []
     for name, callback in configured.items():
         try:
-            made = _made(name, callback)
+            made = _build_callback(name, callback)
         except RequestError as error:
             faults += error.faults
             continue
@@ -40,7 +40,7 @@ def callback_faults(configured: Mapping[str, Mapping[str, Any]], monitored: Sequ
     return faults
 
 
-def _made(name: str, configured: Mapping[str, Any]) -> pl.Callback:
+def _build_callback(name: str, configured: Mapping[str, Any]) -> pl.Callback:
     target = configured["_target_"]
     callback: pl.Callback = build_object(f"callbacks.{name}", configured, pl.Callback)
     if isinstance(callback, Checkpoint):  # Lightning refuses it where the program keeps the checkpoints

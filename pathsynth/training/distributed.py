@@ -1,4 +1,4 @@
-"""A fine-tune on several devices of one machine: which process is the first, and what the others are told.
+"""A fine-tune on several devices of one machine: which process is the first, and what the others get from it.
 
 Lightning starts, from the trial's process (rank 0), one more process of the same command for each further device. All see the
 same global batch and take each their share of it; rank 0 alone writes.
@@ -38,7 +38,7 @@ def own_environment() -> LightningEnvironment:
 
 @contextlib.contextmanager
 def launched() -> Iterator[None]:
-    """Around a fit: what Lightning told the other processes, and the group of them, are gone afterwards, so that another can follow."""
+    """Around a fit: what Lightning passed to the other processes, and the group of them, are gone afterwards; another can follow."""
     before = {name: os.environ.get(name) for name in _OF_THE_LAUNCH}
     try:
         yield
@@ -62,9 +62,9 @@ def mean_over_ranks(value: Tensor, trainer: pl.Trainer) -> float:
     return float(trainer.strategy.reduce(value.detach().clone(), reduce_op="mean"))
 
 
-def any_rank(told: bool, trainer: pl.Trainer) -> bool:
+def any_rank(flag: bool, trainer: pl.Trainer) -> bool:
     """Whether any rank says so; all learn it at the same step."""
-    return told if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(told, all=False)
+    return flag if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(flag, all=False)
 
 
 def gathered(items: list[Any], trainer: pl.Trainer) -> list[Any]:

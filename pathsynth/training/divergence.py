@@ -24,8 +24,8 @@ _SETTLED = 20
 class Diverged(StageError):
     """The loss is not finite, or far above what it had been."""
 
-    def __init__(self, told: str, step: int) -> None:
-        super().__init__(f"{told} at step {step}")
+    def __init__(self, reason: str, step: int) -> None:
+        super().__init__(f"{reason} at step {step}")
 
 
 class LossWatch:

@@ -160,7 +160,7 @@ def _trained(
         trainer.fit(module, ckpt_path=points.checkpoint, weights_only=True)
     base.pipeline.to(home)  # Lightning leaves what it trained on the CPU
     if best.state is None:
-        module.use_ema_weights()
+        module.use_averaged_weights()
         best.keep(trainer.global_step)
     return best
 

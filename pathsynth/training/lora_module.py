@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -19,6 +16,7 @@ from pathsynth.ledger.seeds import derive_seed
 from pathsynth.models.base import Base
 from pathsynth.models.diffusion import denoising_loss, encode_prompts, training_scheduler
 from pathsynth.tracking.metric_names import HELD_OUT_LOSS, LOSS
+from pathsynth.training.averaging import AveragedModule
 from pathsynth.training.batches import BatchPlan, LatentBatch
 from pathsynth.training.distributed import mean_over_ranks, share
 from pathsynth.training.divergence import LossWatch
@@ -45,8 +43,8 @@ class FinetuneParts:
     slowed: float = 1.0
 
 
-class LoraFinetuning(pl.LightningModule):
-    """Trains the adapter's parameters; EMA weights, where they are on, are what is validated and exported.
+class LoraFinetuning(AveragedModule):
+    """Trains the adapter's parameters; averaged weights, where they are on, are validated and exported.
 
     A class made from this one may have a :meth:`loss` of its own, from :meth:`denoising_errors` or from the batch itself; it passes
     ``parts`` on.
@@ -68,8 +66,7 @@ class LoraFinetuning(pl.LightningModule):
         self._plan, self._config = plan, config
         self._optimizer, self._schedule, self._slowed = parts.optimizer, parts.schedule, parts.slowed
         self._watch = LossWatch(config.explosion)
-        decay = config.ema_decay
-        self._ema = EMAModel(parts.parameters, decay=decay, use_ema_warmup=True, power=0.75) if decay else None
+        self.average(parts.parameters, config.ema_decay)
 
     def train_dataloader(self):
         micro = self._config.max_steps * self._config.accumulate
@@ -92,9 +89,9 @@ class LoraFinetuning(pl.LightningModule):
         rank = (self.global_rank,) if self.global_rank else ()
         torch.manual_seed(derive_seed(self._plan.seed, "dropout", batch_index, *rank))
         loss = self.loss(batch)
-        told = mean_over_ranks(loss, self.trainer)
-        self._watch.add(told, self.global_step + 1)
-        self.log(LOSS, told, prog_bar=True, batch_size=len(batch.latents))
+        mean_loss = mean_over_ranks(loss, self.trainer)
+        self._watch.add(mean_loss, self.global_step + 1)
+        self.log(LOSS, mean_loss, prog_bar=True, batch_size=len(batch.latents))
         return loss
 
     def validation_step(self, batch: LatentBatch, batch_index: int) -> None:
@@ -107,11 +104,11 @@ class LoraFinetuning(pl.LightningModule):
 
     def denoising_errors(self, batch: LatentBatch, min_snr_gamma: float | None = None) -> Tensor:
         """The mean squared error of each image's prediction, weighted as min-SNR says where that is on: float (N,)."""
-        text = self._told(batch.captions)
+        text = self._text_of(batch.captions)
         return denoising_loss(self._predict, self.noise_scheduler, batch.latents, text, batch.noise, batch.timesteps, min_snr_gamma)
 
-    def _told(self, captions: Tensor) -> Tensor:
-        """What the UNet is told of each image, float (N, T, D): computed in each step where the text encoder learns, else known."""
+    def _text_of(self, captions: Tensor) -> Tensor:
+        """The text that the UNet gets with each image, float (N, T, D): computed in each step where the text encoder learns, else known."""
         if captions.is_floating_point():
             return captions
         if self.text_encoder is None:
@@ -144,7 +141,7 @@ class LoraFinetuning(pl.LightningModule):
 
     @torch.no_grad()
     def training_loss(self, batches: int = 8) -> float:
-        """Mean loss over the first batches, without dropout; the same noise and times whenever it is asked for."""
+        """Mean loss over the first batches, without dropout; the same noise and times at every call."""
         was_training = self.unet.training
         self.unet.eval()
         first = [self._embedded(self._plan.train(i)) for i in range(batches)]
@@ -152,46 +149,13 @@ class LoraFinetuning(pl.LightningModule):
         self.unet.train(was_training)
         return float(torch.stack(losses).mean())
 
-    def optimizer_step(self, *args, **kwargs) -> None:
-        super().optimizer_step(*args, **kwargs)
-        if self._ema:
-            self._ema.step(self._adapter)
-
-    def use_ema_weights(self) -> None:
-        """Put the averaged weights in place; :meth:`use_trained_weights` takes them off again."""
-        if self._ema:
-            self._ema.store(self._adapter)
-            self._ema.copy_to(self._adapter)
-
-    def use_trained_weights(self) -> None:
-        if self._ema:
-            self._ema.restore(self._adapter)
-
-    @contextmanager
-    def averaged_weights(self) -> Iterator[None]:
-        """While active, the weights that a validation sees; afterwards the trained ones, to the bit."""
-        self.use_ema_weights()
-        try:
-            yield
-        finally:
-            self.use_trained_weights()
-
-    def on_validation_start(self) -> None:
-        self.use_ema_weights()
-
-    def on_validation_end(self) -> None:
-        self.use_trained_weights()
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The base never enters a checkpoint."""
+        super().on_save_checkpoint(checkpoint)
         trained = {name for name, p in self.named_parameters() if p.requires_grad}
         checkpoint["state_dict"] = {name: t for name, t in checkpoint["state_dict"].items() if name in trained}
         checkpoint[LossWatch.KEY] = self._watch.state_dict()
-        if self._ema:
-            checkpoint["ema"] = self._ema.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
         self._watch.load_state_dict(checkpoint[LossWatch.KEY])
-        if self._ema:
-            self._ema.load_state_dict(checkpoint["ema"])
-            self._ema.to(self._adapter[0].device)  # Lightning reads checkpoints to the CPU

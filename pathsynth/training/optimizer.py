@@ -144,5 +144,5 @@ def _rate(optimizer: Optimizer, group: Mapping[str, Any]) -> float:
 
 
 def _one_line(error: Exception) -> str:
-    told = error.__cause__ or error
-    return " ".join(str(told).split())
+    cause = error.__cause__ or error
+    return " ".join(str(cause).split())

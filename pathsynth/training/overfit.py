@@ -39,7 +39,7 @@ class FallingLoss(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         before, after = self._before, self._measure(pl_module)
         assert before is not None
-        told = f"{before:.4f} before the first step, {after:.4f} after step {trainer.global_step}"
+        losses = f"{before:.4f} before the first step, {after:.4f} after step {trainer.global_step}"
         if not after < (1 - _AT_LEAST) * before:
-            raise StageError(f"the loss did not fall: {told}; raise optimizer.lr or trainer.max_steps")
-        print(f"the loss fell: {told}", flush=True)
+            raise StageError(f"the loss did not fall: {losses}; raise optimizer.lr or trainer.max_steps")
+        print(f"the loss fell: {losses}", flush=True)

@@ -26,23 +26,23 @@ class Pace:
 
     def __init__(self, tell: Advance, clock: Callable[[], float] = time.monotonic) -> None:
         self._tell, self._clock = tell, clock
-        self._told: float | None = None
+        self._last_report: float | None = None
         self._first: tuple[float, int] | None = None
 
     def note(self, done: int, total: int) -> None:
         now, rate = self._clock(), None
-        if self._told is not None and now - self._told < _TELL_EVERY_SECONDS:
+        if self._last_report is not None and now - self._last_report < _TELL_EVERY_SECONDS:
             return
         if self._first:
             rate = (done - self._first[1]) / (now - self._first[0])
-        elif self._told is not None:
+        elif self._last_report is not None:
             self._first = (now, done)
-        self._told = now
+        self._last_report = now
         self._tell(done, total, rate)
 
 
 def training_progress(title: str, advance: Advance, display: StageDisplay) -> list[pl.Callback]:
-    """Steps and losses on the display, or where nobody sees it a line every twenty seconds; and ``advance`` is told the steps."""
+    """Steps and losses on the display, or where nobody sees it a line every twenty seconds; and ``advance`` gets the steps."""
     return [DisplayProgress(display) if display.is_seen else LogProgress(title), StepReport(advance)]
 
 

@@ -120,7 +120,7 @@ class RegenerationCallback(pl.Callback):
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def score(self, scores: ValidationScores) -> float:
-        """What the best adapter has most of. A class of one's own may compare by something else."""
+        """What the best adapter has most of. A class of your own may compare by something else."""
         return scores.before.macro_f1
 
     @classmethod

@@ -52,7 +52,7 @@ class ResumePoints(pl.Callback):
         self._work, self._every, self._keep, self._start = work, every, keep, start
         self._saved = 0
         self._in_step = False
-        self._asked: tuple[int, FrameType | None] | None = None
+        self._signal: tuple[int, FrameType | None] | None = None
         self._handlers: dict[int, Any] = {}
 
     def checkpoints(self) -> list[Path]:
@@ -64,7 +64,7 @@ class ResumePoints(pl.Callback):
 
     @property
     def checkpoint(self) -> Path | None:
-        """The checkpoint to go on from, or None. One that cannot be read is told of and passed over for the one before.
+        """The checkpoint to go on from, or None. One that cannot be read is reported and passed over for the one before.
 
         Raises:
             StageError: there are some, and none can be read.
@@ -89,13 +89,13 @@ class ResumePoints(pl.Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         step = trainer.global_step
-        asked = any_rank(self._asked is not None or interruption.requested(), trainer)
-        if step > self._saved and (asked or step % self._every == 0):
+        stop = any_rank(self._signal is not None or interruption.requested(), trainer)
+        if step > self._saved and (stop or step % self._every == 0):
             self._save(trainer, pl_module, step)
         self._answer()
         interruption.hold(False)
         interruption.check()
-        if asked and trainer.world_size > 1:  # this rank was not asked itself; the one that was will not come to the next step
+        if stop and trainer.world_size > 1:  # this rank was not asked itself; the one that was will not come to the next step
             raise StoppedElsewhere
         interruption.hold(True)  # what shows progress at the step's end would raise before the next one's start keeps a point
         self._in_step = True
@@ -125,15 +125,15 @@ class ResumePoints(pl.Callback):
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self._in_step:
             interruption.note()
-            self._asked = (number, frame)
+            self._signal = (number, frame)
         else:
             _call(self._handlers[number], number, frame)
 
     def _answer(self) -> None:
         """Pass on a signal that came within the step."""
-        if self._asked:
-            number, frame = self._asked
-            self._asked = None
+        if self._signal:
+            number, frame = self._signal
+            self._signal = None
             _call(self._handlers[number], number, frame)
 
     def _give_back(self) -> None:

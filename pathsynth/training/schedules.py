@@ -57,7 +57,7 @@ def build_schedule(settings: Mapping[str, Any], optimizer: Optimizer, slowed: fl
 
 
 def step_schedule(schedule: Any, step: int) -> bool:
-    """Take a schedule that has to be told the ``step`` there; whether it was one. timm's count steps or epochs: here both are steps."""
+    """Take a schedule that needs the ``step`` to that step; whether it was one. timm's count steps or epochs: here both are steps."""
     if not isinstance(schedule, TimmScheduler):
         return False
     schedule.step(step)

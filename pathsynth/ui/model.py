@@ -73,7 +73,7 @@ class LoadedModel:
         return Gate(self._classifier, self.rules(sampling), sampling.deterministic)
 
     def rules(self, sampling: SamplingConfig) -> Sequence[Rule]:
-        from pathsynth.studies.execution.acceptance import acceptance_rules
+        from pathsynth.studies.execution.trial_rules import acceptance_rules
 
         return acceptance_rules(self._classifier, self._data, sampling)
 
@@ -104,7 +104,7 @@ def load_model(config: RunConfig) -> LoadedModel:
     import torch
 
     from pathsynth.data.catalogue import ready_set
-    from pathsynth.evaluation.trial_scores import named_class, placed
+    from pathsynth.evaluation.classifier_scores import named_class, placed
     from pathsynth.models.base import load_base
     from pathsynth.models.classifier import load_classifier
     from pathsynth.models.lora import load_adapter

@@ -92,7 +92,7 @@ class LabelSpace:
                 negated = _negation(text, spelling)
                 if negated:
                     raise UnknownLabelError(
-                        f"the prompt says '{negated}', and a model cannot be asked for what is not there; "
+                        f"the prompt says '{negated}', and a model cannot draw what is not there; "
                         f"name what is to be seen, or set label= to one of: {', '.join(self.slugs)}"
                     )
                 found[c.index] = c
@@ -134,8 +134,8 @@ def _negation(text: str, spelling: str) -> str:
     name = re.escape(spelling)
     before = re.search(rf"\b(?:{'|'.join(_NEGATIONS)}){_BETWEEN} {name}(?= )", text)
     after = re.search(rf"(?<= ){name}(?: (?:is|are|was|were))?(?: (?:absent|free|negative|not (?:present|seen|visible)))(?= )", text)
-    told = before or after
-    return told[0].strip() if told else ""
+    negated = before or after
+    return negated[0].strip() if negated else ""
 
 
 def class_slug(name: str) -> str:

@@ -203,6 +203,12 @@ def test_status_shows_every_trial_with_its_state(tmp_path, here, capsys):
     assert any("rank=1-000001" in line and "done" in line for line in lines)
 
 
+def test_help_loads_neither_hydra_nor_torch(tmp_path):
+    program = "import sys; from pathsynth.__main__ import dispatch; dispatch(['--help']); print({'hydra', 'torch'} & {*sys.modules})"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    assert ended.stdout.splitlines()[-1] == "set()"
+
+
 def test_help_names_the_extras_that_are_not_installed(here, capsys, monkeypatch):
     real = extras.installed_version
     monkeypatch.setattr(extras, "installed_version", lambda name: None if name in ("optuna", "submitit") else real(name))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pathsynth.__main__ import CONFIG_COMMANDS, FILE_COMMANDS, dispatch
-from pathsynth.commands.completion import SHELLS, asked_for
+from pathsynth.commands.completion import SHELLS, completion_request
 from pathsynth.commands.launch import _parser
 
 LINES = [
@@ -33,12 +33,12 @@ LINES = [
 
 @pytest.mark.parametrize("line, asked, folder", LINES, ids=[line for line, *_ in LINES])
 def test_a_line_is_fixed_up_for_hydra(line, asked, folder):
-    found = asked_for(line, "run", _parser())
+    found = completion_request(line, "run", _parser())
     assert (found.line, found.config_dir, found.flags) == (asked, folder, ())
 
 
 def test_flags_are_completed(here_is_bash):
-    assert asked_for("pathsynth run --mul", "run", _parser()).flags == ("--multirun",)
+    assert completion_request("pathsynth run --mul", "run", _parser()).flags == ("--multirun",)
     assert answers(here_is_bash, "pathsynth run --config-d") == ["--config-dir"]
     assert answers(here_is_bash, "pathsynth status --") == ["--watch", "--json"]
     assert answers(here_is_bash, "pathsynth report --") == ["--format", "--into", "--include-real", "--watch", "--open"]

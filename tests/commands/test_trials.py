@@ -282,6 +282,16 @@ def test_each_command_ends_done_and_only_evaluated_trials_have_results(pathsynth
     assert [(p / "result.json").exists() for p in trials].count(True) == 1
 
 
+def test_only_a_trained_adapter_is_evaluated(pathsynth):
+    own = [f"base.path={pathsynth.base}", "tracking=none"]
+    ended = pathsynth("evaluate", *own)
+    assert (ended.code, pathsynth.files()) == (2, [])
+    assert "has no adapter of these settings to evaluate; train it: pathsynth run, or finetune, with them" in ended.err
+    assert pathsynth("finetune", *own).code == 0
+    assert pathsynth("evaluate", *own, "evaluate.n=7").code == 0
+    assert pathsynth("evaluate", *own, "lora.rank=3").code == 2
+
+
 def test_images_that_would_fill_the_disk_are_warned_of(pathsynth):
     ended = pathsynth.run("evaluate.n=9", "sampling.attempts=2000000000")
     assert ended.code == 0, ended.err

@@ -92,7 +92,7 @@ ONE_FILE = {
 
 
 def as_listed(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    return value.model_dump() if isinstance(value, BaseModel) else list(value) if isinstance(value, tuple) else value
 
 
 @pytest.mark.parametrize("name", [*ONE_FILE, "study"])
@@ -101,7 +101,8 @@ def test_a_default_of_the_schema_is_that_of_the_configuration(name):
     listed = OmegaConf.to_container(file.study if name == "study" else file)
     named = {field.alias or key: field for key, field in GROUPS[name].model_fields.items()}
     fields = {key: field for key, field in named.items() if not field.is_required() and key in listed}
-    ours = {key: as_listed(field.default) for key, field in fields.items() if field.default is not None}
+    defaults = {key: field.get_default(call_default_factory=True) for key, field in fields.items()}
+    ours = {key: as_listed(default) for key, default in defaults.items() if default is not None}
     assert ours == {key: listed[key] for key in ours}
 
 

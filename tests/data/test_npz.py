@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from pathsynth.data import npz
-from pathsynth.data.medmnist import pathmnist_data
+from pathsynth.data.medmnist import PATHMNIST, medmnist_data
 from pathsynth.data.npz import array_header, open_array
 from pathsynth.ledger.errors import RequestError
 
@@ -143,7 +143,7 @@ def test_opening_halving_and_reading_batches_takes_a_small_part_of_the_images_me
     whole = sum(array.nbytes for array in arrays.values())
     del arrays
     tracemalloc.start()
-    data = pathmnist_data(tmp_path, 224, allow_subset=True)
+    data = medmnist_data(PATHMNIST, tmp_path, 224, allow_subset=True)
     a, b = data.part("a"), data.part("b")
     assert (len(a), len(b)) == (90, 90)
     assert all((half.images[i : i + 8] == 7).all() for half in (a, b) for i in range(0, 40, 8))

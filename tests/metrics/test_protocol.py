@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from pathsynth.data.dataset import DataSet, LabelledImages
+from pathsynth.evaluation.image_sheets import ImageSet
 from pathsynth.evaluation.panel_scores import score_by_panel
-from pathsynth.evaluation.trial_scores import ImageSet
 from pathsynth.metrics.agreement import wilson
 from pathsynth.metrics.protocol import AFTER, BEFORE, evaluate_set, real_reference
 from pathsynth.models.classifier import ClassifierSpec

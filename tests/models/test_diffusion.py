@@ -10,7 +10,7 @@ import torch
 from diffusers import DDPMScheduler
 
 from pathsynth.models.diffusion import denoising_loss, min_snr_weights, training_scheduler
-from pathsynth.pretraining.pipeline import tiny_scheduler
+from pathsynth.pretraining.tiny_base import tiny_scheduler
 
 
 class Oracle(torch.nn.Module):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pathsynth.evaluation.trial_scores import _common_errors
+from pathsynth.evaluation.classifier_scores import _common_errors
 from pathsynth.ledger.records import load_result
 from pathsynth.metrics.agreement import agreement, macro_interval, wilson
 from pathsynth.report.glossary import load_glossary, metric_terms

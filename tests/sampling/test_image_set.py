@@ -12,7 +12,7 @@ from torchvision.datasets import ImageFolder
 
 from pathsynth.data.folder import Shares, folder_data
 from pathsynth.sampling.attempts import AttemptRow
-from pathsynth.sampling.image_set import ClassCount, class_counts, describe_images, unreachable_told
+from pathsynth.sampling.image_set import ClassCount, class_counts, describe_images, format_unreachable
 
 SLUGS = ("adipose", "mucus", "debris")
 
@@ -57,7 +57,7 @@ def test_classes_are_counted_and_the_unreachable_one_has_a_bound(rows):
     counts = class_counts(rows)
     assert counts == [ClassCount("adipose", 3, 3, 3, 0), ClassCount("mucus", 3, 3, 4, 1), ClassCount("debris", 2, 0, 8, 0)]
     assert counts[2].bound == pytest.approx(1 - 0.025 ** (1 / 8))  # Clopper and Pearson's upper end where there is no success
-    (line,) = unreachable_told(counts)
+    (line,) = format_unreachable(counts)
     assert line == "unreachable: debris: none of 8 attempts was accepted (the rate is below 0.369 at 95%)"
 
 

@@ -10,7 +10,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.models.base import load_base
 from pathsynth.sampling.acceptance_rules import AtLeast, Leads, MostProbable, NoCopy
 from pathsynth.sampling.draw import CandidateDrawer
-from pathsynth.sampling.reference import regenerate_until_correct
+from pathsynth.sampling.plain_loop import regenerate_until_correct
 from pathsynth.sampling.rejection import SlotStatus
 from pathsynth.sampling.sampler import RejectionSampler
 from pathsynth.sampling.slots import Attempt, Slot, Stream

@@ -22,7 +22,7 @@ from pathsynth.sampling.attempts import read_attempts
 from pathsynth.sampling.draw import base_scheduler, drawer, new_scheduler
 from pathsynth.sampling.generation import generate_set
 from pathsynth.sampling.rejection import Hopeless
-from pathsynth.sampling.scheduler import DETERMINISTIC, changes_told, scheduler_of
+from pathsynth.sampling.scheduler import DETERMINISTIC, format_changes, scheduler_of
 from pathsynth.sampling.slots import Attempt, Stream, slots_of
 from pathsynth.sampling.trajectory import Trajectory
 from pathsynth.vocabulary.prompts import colorectal_prompts
@@ -134,14 +134,14 @@ def test_one_that_replaces_the_bases_own_starts_from_the_last_training_timestep(
         for t in made.timesteps:
             latents = made.step(made.scale_model_input(latents, t) / 2, t, latents, return_dict=False)[0]
         assert torch.isfinite(latents).all()
-    assert changes_told(base_scheduler(base, name)) is not None
+    assert format_changes(base_scheduler(base, name)) is not None
 
 
 def test_the_bases_own_keeps_its_spacing(base):
     own = base_scheduler(base, None)
     made = new_scheduler(base, own)
     made.set_timesteps(10)
-    assert (own.spacing, int(made.timesteps[0]), changes_told(own)) == ("leading", 901, None)
+    assert (own.spacing, int(made.timesteps[0]), format_changes(own)) == ("leading", 901, None)
 
 
 def test_what_the_base_states_already_is_no_change():
@@ -156,7 +156,7 @@ def test_ddim_does_not_clip_latents_where_the_base_does_not_say_so(base):
 
 
 def test_other_timesteps_are_told_once(base, capsys):
-    draw._tell.cache_clear()
+    draw._print_once.cache_clear()
     for _ in range(2):
         drawer(base, 28, sampling(scheduler="UniPCMultistepScheduler"))
         drawer(base, 28, sampling())
@@ -199,7 +199,7 @@ def test_those_that_may_revise_are_as_exact_from_the_middle_as_from_the_start_an
     if exact:
         scheduler_of(None, name, LEADING).check(settings)
     else:
-        with pytest.raises(RequestError, match=r"sampling\.image_to_image=0\.5 in the middle of.*or sampling\.image_to_image=0$"):
+        with pytest.raises(RequestError, match=r"sampling\.image_to_image=0\.5 starts in the middle.*or sampling\.image_to_image=0$"):
             scheduler_of(None, name, LEADING).check(settings)
     assert exact == (name not in ("LMSDiscreteScheduler", "PNDMScheduler"))
 

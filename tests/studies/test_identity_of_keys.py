@@ -423,7 +423,7 @@ def first_attempts(small_base_folder, tmp_path_factory):
     from pathsynth.sampling.draw import drawer
     from pathsynth.sampling.gate import Gate
     from pathsynth.sampling.slots import Stream, slots_of
-    from pathsynth.studies.execution.acceptance import acceptance_rules
+    from pathsynth.studies.execution.trial_rules import acceptance_rules
     from pathsynth.training.regeneration import RegenerationCallback, ValidationParts
 
     base = load_base(str(small_base_folder), None, "b", 32, 32)
@@ -546,7 +546,7 @@ def adapter(small_base_folder, latents, tmp_path_factory):
     from pathsynth.models.base import load_base
     from pathsynth.models.classifier import Classifier, ClassifierSpec
     from pathsynth.sampling.gate import Gate
-    from pathsynth.studies.execution.acceptance import acceptance_rules
+    from pathsynth.studies.execution.trial_rules import acceptance_rules
     from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
 
     data = open_data(configured(small_base_folder).data)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from pathsynth.data.phantom import phantom_data
-from pathsynth.evaluation.trial_scores import ImageSet, write_nearest
+from pathsynth.evaluation.image_sheets import ImageSet, write_nearest
 from pathsynth.models.classifier import Classifier, ClassifierSpec
 from pathsynth.sampling.gate import class_features
 from pathsynth.sampling.pictures import GAP, read_png

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pathsynth.evaluation.trial_scores import _common_errors, _unknown
+from pathsynth.evaluation.classifier_scores import _common_errors
+from pathsynth.evaluation.trial_scores import _unknown
 from pathsynth.ledger.records import Metric
 from pathsynth.metrics.agreement import agreement, wilson
 from pathsynth.training.classifier import ClassifierScores

@@ -16,9 +16,9 @@ _DRIVER = Path("/proc/driver/nvidia/gpus")
 
 def visible_gpus() -> list[str]:
     """The GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them; asks the driver's files, not torch."""
-    told = os.environ.get(VARIABLE)
-    if told is not None:
-        return [name.strip() for name in told.split(",") if name.strip() not in ("", "-1")]
+    visible = os.environ.get(VARIABLE)
+    if visible is not None:
+        return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
     return [str(number) for number in range(len(list(_DRIVER.iterdir())))] if _DRIVER.is_dir() else []
 
 

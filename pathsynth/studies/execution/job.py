@@ -27,7 +27,7 @@ from pathsynth.studies.trials.hydra_files import write_hydra_files
 from pathsynth.studies.trials.manifest import Manifest, claim, trial_folder, trial_name, write_manifest
 from pathsynth.studies.trials.outcomes import Outcome, passes_over_busy, place_of, read_outcome, read_searched, write_outcome
 from pathsynth.studies.trials.state import DONE, FAILED, PRUNED, WAITING, TrialState, read_state, write_state
-from pathsynth.studies.trials.stopping import ask_to_stop, in_command, raise_if_asked, stop_after_failure, stopped_by_failure
+from pathsynth.studies.trials.stopping import ask_to_stop, in_command, raise_if_stop_requested, stop_after_failure, stopped_by_failure
 from pathsynth.training import pruning
 from pathsynth.vocabulary.labels import UnknownLabelError
 
@@ -51,7 +51,7 @@ def run_trial(config: DictConfig) -> float:
 
 
 def _run_trial(config: DictConfig) -> float:
-    raise_if_asked()
+    raise_if_stop_requested()
     if stopped_by_failure():
         return math.nan
     hydra = HydraConfig.get()
@@ -106,7 +106,7 @@ def _carried_out(
         if lease is None:
             silence = f"{study.lease_seconds:.0f} s without a sign of it"
             print(f"{folder.name}: another process holds it; waiting for its end, or for {silence}", flush=True)
-            lease = claim(folder, study.lease_seconds, wait=True, check=raise_if_asked)
+            lease = claim(folder, study.lease_seconds, wait=True, check=raise_if_stop_requested)
         assert lease
         with lease:
             before = read_state(folder)

@@ -22,7 +22,9 @@ from pytorch_lightning.loggers import Logger
 from pathsynth.config import AnyClassifier, RunConfig
 from pathsynth.data.catalogue import Decoded, open_data, ready_set
 from pathsynth.data.dataset import DataSet
-from pathsynth.evaluation.trial_scores import ImageSet, first_rejected, format_scores, log_result, named_class, named_metrics, placed
+from pathsynth.evaluation.classifier_scores import format_scores, named_class, placed
+from pathsynth.evaluation.image_sheets import ImageSet, first_rejected
+from pathsynth.evaluation.trial_scores import log_result, named_metrics
 from pathsynth.ledger.atomic import copy_file, sync, sync_names, sync_tree, write_text
 from pathsynth.ledger.records import read_optimizer, read_result
 from pathsynth.ledger.stages import StageStore
@@ -35,7 +37,7 @@ from pathsynth.stages.classifier import trains_classifier
 from pathsynth.stages.finetune import finetune_job
 from pathsynth.stages.plan import Plan, listed_stages, next_stage
 from pathsynth.stages.stage import StagePlan, require_group
-from pathsynth.studies.execution.acceptance import acceptance_rules, format_limits, own_rules
+from pathsynth.studies.execution.trial_rules import acceptance_rules, format_limits, own_rules
 from pathsynth.studies.trials.manifest import add_optimizer
 from pathsynth.studies.trials.run_metadata import artifact_card, artifact_names, classifier_card, trial_card
 from pathsynth.studies.trials.state import ADDRESS

@@ -11,6 +11,9 @@ import torch.utils.checkpoint
 import pathsynth.data.dataset
 import pathsynth.data.own
 import pathsynth.data.survey
+import pathsynth.evaluation.classifier_scores
+import pathsynth.evaluation.image_sheets
+import pathsynth.evaluation.judged_images
 import pathsynth.evaluation.panel_scores
 import pathsynth.evaluation.trial_scores
 import pathsynth.models.base

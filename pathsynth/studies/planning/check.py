@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -12,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from pathsynth.config import RunConfig, StudyConfig, from_hydra
 from pathsynth.config.hydra_node import hydra_node_of
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.stages.plan import Plan, planned_images
 from pathsynth.studies.planning.capacity import BYTES_A_PIXEL, BYTES_AN_IMAGE
 from pathsynth.studies.planning.image_check import check_images
@@ -54,6 +56,7 @@ def check(config: DictConfig, overrides: Iterable[str]) -> Checked:
         if settings.debug and settings.debug.name != "none" and "data.n_" in str(error):
             raise RequestError(f"{error} (debug={settings.debug.name} asks for so many)") from error
         raise
+    _refuse_untrained(settings, made)
     return Checked(settings, made, tuple(dict.fromkeys((*word_notes(settings, made), *check_images(settings, made)))))
 
 
@@ -93,6 +96,20 @@ def _refuse_idle(config: RunConfig, overrides: Iterable[str]) -> None:
         if (group in _OF_TRAINING and "threads" not in override and key != "gate._target_") or override.lstrip("+~").startswith("data.n_"):
             remedy = "leave it out, or choose other data, as in data=phantom"
             raise RequestError(f"{override} has no effect: data=ready trains nothing; {remedy}")
+
+
+def _refuse_untrained(config: RunConfig, made: Plan) -> None:
+    """Refuse to evaluate an adapter that nobody has trained: ``evaluate`` scores, and only ``run`` trains what it scores.
+
+    Raises:
+        RequestError: the store has no adapter of these settings.
+    """
+    if config.command != "evaluate":
+        return
+    (adapter,) = (stage for stage in made.stages if stage.name == "finetune")
+    if StageStore(Path(config.multirun) / STAGES).find("finetune", adapter.identity) is None:
+        remedy = "train it: pathsynth run, or finetune, with them"
+        raise RequestError(f"{config.multirun} has no adapter of these settings to evaluate; {remedy}")
 
 
 def standing(before: TrialState, identity: str, study: StudyConfig) -> str:

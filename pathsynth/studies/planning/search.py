@@ -27,7 +27,7 @@ from pathsynth.config.search import MetricName, SearchConfig
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.lease import acquire
 from pathsynth.ledger.records import read_metrics
-from pathsynth.studies.trials.stopping import raise_if_asked
+from pathsynth.studies.trials.stopping import raise_if_stop_requested
 from pathsynth.training.pruning import SearchedTrial, build_pruner, journal_of, open_storage
 
 ARTIFACTS = "search.artifacts"
@@ -224,7 +224,7 @@ class Search:
         Raises:
             KeyboardInterrupt: the command was asked to stop while another process was asking.
         """
-        lease = acquire(self._folder / ".search", self._lease_seconds, check=raise_if_asked)
+        lease = acquire(self._folder / ".search", self._lease_seconds, check=raise_if_stop_requested)
         assert lease
         with lease:
             proposals: list[Proposal] = []

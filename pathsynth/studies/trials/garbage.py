@@ -101,15 +101,15 @@ def _why(kind: str, needed: bool, finished: bool) -> str:
 def _files(folder: Path) -> Iterator[tuple[os.stat_result, int]]:
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_symlink():
-            told = path.stat()
-            yield told, told.st_size
+            status = path.stat()
+            yield status, status.st_size
 
 
 def freed(garbage: Iterable[Garbage]) -> int:
     """Bytes that the disk gets back: a file that a trial's folder shows too (a hard link) stays on it."""
-    files = [told for item in garbage for told, _ in _files(item.path)]
-    names = Counter((told.st_dev, told.st_ino) for told in files)
-    sizes = {(told.st_dev, told.st_ino): told.st_size for told in files if names[told.st_dev, told.st_ino] >= told.st_nlink}
+    files = [status for item in garbage for status, _ in _files(item.path)]
+    names = Counter((status.st_dev, status.st_ino) for status in files)
+    sizes = {(status.st_dev, status.st_ino): status.st_size for status in files if names[status.st_dev, status.st_ino] >= status.st_nlink}
     return sum(sizes.values())
 
 
@@ -160,7 +160,7 @@ def _in_use(item: Garbage) -> bool:
 def _alone(item: Garbage) -> Iterator[Lease | None]:
     """Hold the stage's lease, if nobody else does: whoever builds it has it.
 
-    The lease's folder stays when its stage goes: its numbers must not begin anew as long as an earlier holder may wake up.
+    The lease's folder stays when its stage goes: its numbers must not start again as long as an earlier holder may wake up.
     """
     lease = acquire(_lease(item), wait=False)
     if lease is None:

@@ -16,7 +16,7 @@ _OUTCOMES, _PLACES, _PASS_OVER, _SEARCHES = "outcomes", "places.json", "pass-ove
 
 @dataclass(frozen=True)
 class Outcome:
-    """A job's trial (its state is told by the trial's own folder), or why there is none.
+    """A job's trial (the trial's own folder has its state), or why there is none.
 
     ``folder`` is the trial's (None: refused, and ``refused`` says why); ``busy``: another process was carrying it out; ``own``:
     this command is or was carrying it out.
@@ -74,7 +74,7 @@ def pass_over_busy(on: bool) -> None:
 
 
 def passes_over_busy() -> bool:
-    """Whether somebody will come back to a trial that is busy."""
+    """Whether somebody will try a busy trial again."""
     root = os.environ.get(FOLDER_VARIABLE)
     return bool(root) and (Path(root or "") / _PASS_OVER).exists()
 

@@ -50,7 +50,7 @@ def stopped_by_failure() -> bool:
     return _marked(_FAILURE)
 
 
-def asked_to_stop() -> bool:
+def stop_requested() -> bool:
     """Whether the operator asked the running command to stop."""
     return _marked(_STOP)
 
@@ -59,16 +59,16 @@ def urgency() -> Urgency:
     """What the marks of the running command say to whoever supervises a trial of it."""
     if _marked(_KILL):
         return Urgency.KILL
-    return Urgency.STOP if asked_to_stop() or stopped_by_failure() else Urgency.NONE
+    return Urgency.STOP if stop_requested() or stopped_by_failure() else Urgency.NONE
 
 
-def raise_if_asked() -> None:
+def raise_if_stop_requested() -> None:
     """For a job that waits for others.
 
     Raises:
         KeyboardInterrupt: the operator asked the running command to stop.
     """
-    if asked_to_stop():
+    if stop_requested():
         raise KeyboardInterrupt
 
 
@@ -116,7 +116,7 @@ def stop_in_good_order() -> None:
 
 
 def _handle(_signal: int, _frame: FrameType | None) -> None:
-    if asked_to_stop():
+    if stop_requested():
         _mark(_KILL)
         _wait_for_own(_KILL_SECONDS)
         raise KeyboardInterrupt

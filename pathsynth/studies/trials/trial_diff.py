@@ -27,7 +27,7 @@ class Compared:
 
     what: str
     same: bool
-    told: str
+    detail: str
 
 
 def compare_trials(first: Path, second: Path) -> list[Compared]:
@@ -52,8 +52,8 @@ def _weights(first: Path, second: Path) -> Iterator[Compared]:
     for parts, digest_of in ((_WEIGHTS, weights_digest), (_CARDS, _card_digest)):
         names = sorted({path.relative_to(folder) for folder in (first, second) for part in parts for path in folder.glob(part)})
         for name in names:
-            told = [digest_of(folder / name)[:_DIGITS] if (folder / name).is_file() else "none" for folder in (first, second)]
-            yield _pair(str(name), *told)
+            detail = [digest_of(folder / name)[:_DIGITS] if (folder / name).is_file() else "none" for folder in (first, second)]
+            yield _pair(str(name), *detail)
 
 
 def _card_digest(path: Path) -> str:
@@ -92,8 +92,8 @@ def _numbers(first: Path, second: Path) -> Iterator[Compared]:
     for name in unlike:
         yield Compared(name, False, f"{_number(before.get(name))} → {_number(after.get(name))}")
     if names:
-        told = f"{len(names) - len(unlike)} of {len(names)} the same" if unlike else f"{len(names)} numbers"
-        yield Compared("metrics", not unlike, told)
+        detail = f"{len(names) - len(unlike)} of {len(names)} the same" if unlike else f"{len(names)} numbers"
+        yield Compared("metrics", not unlike, detail)
     results = [_result(folder) for folder in (first, second)]
     if any(results):
         kept = [(r.extras, r.missing) if r else None for r in results]

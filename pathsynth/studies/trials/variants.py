@@ -20,12 +20,12 @@ def variants(folders: Iterable[Path]) -> list[str]:
     The settings are those that a stage's result depends on, and the identities of data and base; what cannot be read is left
     out.
     """
-    told = []
+    lines = []
     for group in _same_named(folders):
         trials = sorted((read for folder in group if (read := _read(folder))), key=lambda trial: trial[1])
         for (before, _, old), (after, _, new) in pairwise(trials):
-            told.append(f"{after} differs from {before}: {_difference(old, new)}")
-    return told
+            lines.append(f"{after} differs from {before}: {_difference(old, new)}")
+    return lines
 
 
 def _same_named(folders: Iterable[Path]) -> Iterator[list[Path]]:
@@ -49,5 +49,5 @@ def _read(folder: Path) -> tuple[str, str, dict[str, str]] | None:
 
 def _difference(old: Mapping[str, str], new: Mapping[str, str]) -> str:
     keys = [key for key in dict.fromkeys((*old, *new)) if old.get(key) != new.get(key)]
-    told = [f"{key} {old.get(key, 'unset')} → {new.get(key, 'unset')}" for key in keys[:_SHOWN]]
-    return ", ".join([*told, *([f"and {len(keys) - _SHOWN} more"] if len(keys) > _SHOWN else [])]) or "the program's version"
+    lines = [f"{key} {old.get(key, 'unset')} → {new.get(key, 'unset')}" for key in keys[:_SHOWN]]
+    return ", ".join([*lines, *([f"and {len(keys) - _SHOWN} more"] if len(keys) > _SHOWN else [])]) or "the program's version"

@@ -12,7 +12,7 @@ from pathsynth.models.classifier import Classifier, ClassifierSpec
 from pathsynth.sampling.acceptance_rules import AtLeast, AtLeastByClass, Leads, MostProbable, NoCopy, Seen
 from pathsynth.sampling.gate import Gate, class_probabilities
 from pathsynth.sampling.slots import Slot, Stream, attempt_at
-from pathsynth.studies.execution.acceptance import acceptance_rules, format_limits
+from pathsynth.studies.execution.trial_rules import acceptance_rules, format_limits
 
 PLAIN = SamplingConfig(steps=2, guidance=2.0, batch_size=8, seed=0, attempts=2, threshold=0.0)
 

@@ -16,7 +16,7 @@ from pathsynth.sampling.slots import Slot, attempt_at
 def regenerate_until_correct(
     slots: Sequence[Slot], draw: DrawFunction, classify: ClassifyFunction, attempts: int, seed: int
 ) -> dict[Slot, np.ndarray]:
-    """The accepted image of each slot: the first whose most probable class is the one asked for (Choudhary, arXiv 2506.00786).
+    """The accepted image of each slot: the first whose most probable class is the requested one (Choudhary, arXiv 2506.00786).
 
     The paper's text has no budget; without one a class that is never drawn right has no end. Slots that used up theirs are left out.
     """
