@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from pathsynth.tracking.mlflow_sender import BackgroundSender, Sender, text_of
-from pathsynth.tracking.outbox import OUTBOX, Artifact, Described, Measured, Outbox, Picture, RunHead, Status, milliseconds
+from pathsynth.tracking.outbox import OUTBOX, Artifact, Described, Model, Outbox, Picture, Record, RunHead, Status, milliseconds
 
 _NOT_ALLOWED = re.compile(r"[^\w/. :-]+")
 _STOPPED_SECONDS = 2.0
@@ -80,6 +80,10 @@ class MlflowLogger(Logger):
         """A file among the run's artifacts; unless it is kept as it is now, it stays in its place until it is sent."""
         self._write(Artifact(self._outbox.keep(source) if keep else str(source.absolute()), path))
 
+    def model(self, model: Model) -> None:
+        """An adapter that MLflow is to serve; its folder stays in its place until it is sent."""
+        self._write(model)
+
     def end(self, status: str = "FINISHED") -> None:
         """End this part of the run, and send what is left; a run that was stopped is not waited for."""
         self._write(Status(status, milliseconds()))
@@ -87,7 +91,7 @@ class MlflowLogger(Logger):
             self._background.end(*([_STOPPED_SECONDS] if status == "KILLED" else []))
             self._background = None
 
-    def _write(self, record: Measured | Described | Picture | Artifact | Status) -> None:
+    def _write(self, record: Record) -> None:
         self._outbox.write(record)
         self._wake()
 

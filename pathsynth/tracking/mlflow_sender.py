@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from pathsynth.ledger.errors import RequestError
-from pathsynth.tracking.outbox import Artifact, Described, Measured, Outbox, Picture, Record, Status, milliseconds
+from pathsynth.tracking.outbox import Artifact, Described, Measured, Model, Outbox, Picture, Record, Status, milliseconds
 from pathsynth.tracking.reachability import answers
 
 if TYPE_CHECKING:
@@ -115,13 +116,19 @@ class Sender:
         elif isinstance(first, Status):
             ended = None if first.status == "RUNNING" else first.time
             self._client.set_terminated(self.run_id, first.status, ended) if ended else self._client.update_run(self.run_id, first.status)
-        elif not Path(first.source).is_file():
+        elif not Path(first.source).exists():
             _log.warning("%s is gone and is not sent to MLflow", first.source)
         elif isinstance(first, Picture):
             import PIL.Image
 
             with PIL.Image.open(first.source) as image:
                 self._client.log_image(self.run_id, image, key=first.key, step=first.step, timestamp=first.time, synchronous=True)
+        elif isinstance(first, Model):
+            from pathsynth.tracking.adapter_model import save_model
+
+            with tempfile.TemporaryDirectory() as folder:
+                save_model(first, Path(folder) / "model")
+                self._client.log_artifacts(self.run_id, str(Path(folder) / "model"), first.path)
         else:
             self._keep(first)
 
@@ -166,7 +173,9 @@ class Sender:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOL_PRE_PING", "true")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        logging.getLogger("alembic").setLevel(logging.WARNING)
+        for library in ("alembic", "mlflow"):
+            logging.getLogger(library).setLevel(logging.ERROR)
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         from mlflow import MlflowClient
 
         self.steps += 1
