@@ -65,9 +65,10 @@ def curve(address: str, run, name: str) -> list[tuple[int, float]]:
     return sorted((m.step, m.value) for m in MlflowClient(address).get_metric_history(run.info.run_id, name))
 
 
-def test_a_run_has_settings_curves_pictures_tables_and_artifacts(server, tmp_path):
+def test_a_run_has_settings_curves_pictures_tables_and_artifacts(server, tmp_path, monkeypatch):
     from mlflow import MlflowClient
 
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)  # load_table asks there
     kept = tmp_path / "stage"
     (kept / "adapter").mkdir(parents=True)
     (kept / "adapter" / "w.safetensors").write_bytes(b"weights")
@@ -203,20 +204,22 @@ def test_a_trial_has_a_run_in_each_tracker_and_so_have_its_classifiers(server, s
 
 WORKER = """
 import sys
-from dataclasses import replace
 from pathlib import Path
-from pathsynth.config import TrackingConfig
-from pathsynth.tracking.loggers import RunCard, close, open_loggers
+from pathsynth.tracking.mlflow_sender import BackgroundSender, Sender
+from pathsynth.tracking.outbox import Outbox, RunHead, Status, milliseconds
 
-trial, uri = Path(sys.argv[1]), sys.argv[2] or None
-card = RunCard(trial.name, trial.name, trial.parent.name, "finetune", (), {"lora.rank": 2})
-loggers = open_loggers(TrackingConfig(trackers={"mlflow": True}, uri=uri), trial, card)
+trial = Path(sys.argv[1])
+outbox = Outbox(trial / "mlflow" / trial.name, RunHead(trial.name, trial.name, trial.parent.name, sys.argv[2] or None))
+background = BackgroundSender(Sender(outbox))
 for step in range(300):
-    loggers[0].log_metrics({"finetune/loss": step / 300, "grad": 1.0}, step)
-close(loggers)
+    outbox.measure({"finetune/loss": step / 300, "grad": 1.0}, step)
+    background.wake()
+outbox.write(Status("FINISHED", milliseconds()))
+background.end()
 """
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("place", ["server", "file"])
 def test_two_workers_write_at_once(server, place, tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -225,7 +228,7 @@ def test_two_workers_write_at_once(server, place, tmp_path, monkeypatch):
     uri = server.address if place == "server" else ""
     trials = [tmp_path / "multirun" / "pair" / name for name in ("a", "b")]
     workers = [subprocess.Popen([sys.executable, "-c", WORKER, str(trial), uri], stdout=subprocess.PIPE, text=True) for trial in trials]
-    told = [worker.communicate(timeout=280)[0] for worker in workers]
+    told = [worker.communicate(timeout=500)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0]
     assert told == ["", ""]
     address = uri or f"sqlite:///{tmp_path}/multirun/mlflow.db"
