@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ _ANSWER_SECONDS, _PATIENCE_SECONDS = 4.0, 120.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0
 _REFUSED = ("INVALID_PARAMETER_VALUE", "PARAMETER_VALUE_TOO_LONG")
 """What MLflow says of a record that it would never take."""
+_NOT_ALLOWED = re.compile(r"[^\w/. :-]+")
 _log = logging.getLogger(__name__)
 
 
@@ -232,14 +234,17 @@ class BackgroundSender:
         """Something waits."""
         self._wake.set()
 
-    def end(self, patience: float = _PATIENCE_SECONDS) -> None:
-        """Send what is left, as long as the server takes it and no more than ``patience`` seconds pass without anything coming of it."""
+    def end(self, at_most: float | None = None) -> None:
+        """Send what is left, as long as the server takes it: for ``at_most`` seconds, or (None) while something comes of it."""
         self._ending.set()
         self._wake.set()
+        if at_most is not None:
+            self._thread.join(at_most)
+            return
         steps = -1
         while self._thread.is_alive() and steps != self._sender.steps:
             steps = self._sender.steps
-            self._thread.join(patience)
+            self._thread.join(_PATIENCE_SECONDS)
 
     def _work(self) -> None:
         pause = _FIRST_PAUSE
@@ -297,6 +302,11 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
+def name_of(key: str) -> str:
+    """A key as MLflow takes it."""
+    return _NOT_ALLOWED.sub("_", key)
+
+
 def text_of(settings: Mapping[str, Any]) -> dict[str, str]:
     """Settings as MLflow keeps them, as text."""
-    return {key: str(value) for key, value in settings.items()}
+    return {name_of(key): str(value) for key, value in settings.items()}
