@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from pathsynth.ledger.errors import RequestError
 from pathsynth.tracking.outbox import Artifact, Described, Measured, Model, Outbox, Picture, Record, Status, milliseconds
-from pathsynth.tracking.reachability import answers
+from pathsynth.tracking.reachability import answers, listens
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,7 +26,16 @@ IDENTITY = "pathsynth.identity"
 """The tag that a run is found by."""
 _MOST_METRICS, _MOST_PARAMS, _MOST_TAGS = 1000, 100, 100
 _LONGEST_PARAM, _LONGEST_TAG = 6000, 5000
+_MANNERS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""Unless the environment says otherwise, MLflow does not ask a server that is gone for minutes, sends nothing of its own and prints nothing."""
 _ANSWER_SECONDS, _PATIENCE_SECONDS = 4.0, 120.0
+_PORTS = {"postgresql": 5432, "mysql": 3306}
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0
 _REFUSED = ("INVALID_PARAMETER_VALUE", "PARAMETER_VALUE_TOO_LONG")
 """What MLflow says of a record that it would never take."""
@@ -165,19 +174,21 @@ class Sender:
                 self._client.set_tag(self.run_id, tag, json.dumps([*tables, entry]))
 
     def _require_answer(self) -> None:
-        if is_web(self.address) and not answers(self.address, _ANSWER_SECONDS):
+        parts = urlsplit(self.address)
+        port = parts.port or _PORTS.get(parts.scheme.partition("+")[0])
+        if is_web(self.address):
+            answered = answers(self.address, _ANSWER_SECONDS)
+        else:
+            answered = not (parts.hostname and port) or listens(parts.hostname, port, _ANSWER_SECONDS)
+        if not answered:
             raise NotSent(f"no answer within {_ANSWER_SECONDS:.0f} s")
 
     @cached_property
     def _client(self) -> MlflowClient:
-        """MLflow asks a server that is gone for minutes, unless it is told otherwise; it sends nothing of its own here."""
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-        os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOL_PRE_PING", "true")
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        for name, value in _MANNERS.items():
+            os.environ.setdefault(name, value)
         for library in ("alembic", "mlflow"):
             logging.getLogger(library).setLevel(logging.ERROR)
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         from mlflow import MlflowClient
 
         self.steps += 1
