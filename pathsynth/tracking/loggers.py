@@ -16,6 +16,7 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from pathsynth.config import TrackingConfig
+from pathsynth.ledger import interruption
 from pathsynth.ledger.errors import RequestError
 from pathsynth.tracking.mlflow_logger import MlflowLogger
 from pathsynth.tracking.mlflow_sender import require_mlflow
@@ -157,8 +158,10 @@ def wandb_runs(loggers: Sequence[Logger]) -> list[wandb.Run]:
 
 
 def end_stopped(loggers: Sequence[Logger], error: BaseException) -> None:
-    """End the MLflow runs of a trial that fails or was stopped; W&B marks its runs itself as the process ends."""
+    """End the MLflow runs of a trial that fails, was stopped or pruned; W&B marks its runs itself as the process ends."""
     for logger in mlflow_loggers(loggers):
+        if interruption.cause():
+            logger.describe({}, {"state": interruption.cause()})
         logger.end("FAILED" if isinstance(error, Exception) else "KILLED")
 
 

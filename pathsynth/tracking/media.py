@@ -21,6 +21,7 @@ from pathsynth.ledger.records import Metric
 from pathsynth.sampling.rejection import Judged
 from pathsynth.tracking.loggers import VALIDATION_STEP, mlflow_loggers, wandb_runs
 from pathsynth.tracking.mlflow_logger import MlflowLogger
+from pathsynth.tracking.outbox import Model
 from pathsynth.vocabulary.labels import LabelSpace
 
 MOST_ROWS = 64
@@ -104,6 +105,12 @@ def keep_artifact(loggers: Sequence[Logger], card: ArtifactCard) -> None:
         logger.text(f"{card.name}/lineage.json", json.dumps(dict(card.lineage), indent=2))
         for path in (p for name in card.files for p in _files(card.folder / name)):
             logger.file(f"{card.name}/{path.relative_to(card.folder).as_posix()}", path)
+
+
+def keep_model(loggers: Sequence[Logger], model: Model) -> None:
+    """Have MLflow keep an adapter as a model that it can load back and serve."""
+    for logger in mlflow_loggers(loggers):
+        logger.model(model)
 
 
 def use_artifacts(loggers: Sequence[Logger], names: Sequence[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,10 +12,9 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from pathsynth.tracking.mlflow_sender import BackgroundSender, Sender, text_of
-from pathsynth.tracking.outbox import OUTBOX, Artifact, Described, Measured, Outbox, Picture, RunHead, Status, milliseconds
+from pathsynth.tracking.mlflow_sender import BackgroundSender, Sender, name_of, text_of
+from pathsynth.tracking.outbox import OUTBOX, Artifact, Described, Model, Outbox, Picture, Record, RunHead, Status, milliseconds
 
-_NOT_ALLOWED = re.compile(r"[^\w/. :-]+")
 _STOPPED_SECONDS = 2.0
 
 
@@ -51,7 +49,7 @@ class MlflowLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        named = {_NOT_ALLOWED.sub("_", key): float(value) for key, value in metrics.items() if key not in self._axes}
+        named = {name_of(key): float(value) for key, value in metrics.items() if key not in self._axes}
         for key in self._best:
             before = self._outbox.highest(f"{key}/best")
             if key in named and not math.isnan(named[key]) and (before is None or named[key] > before):
@@ -61,7 +59,7 @@ class MlflowLogger(Logger):
 
     def describe(self, settings: Mapping[str, Any], tags: Mapping[str, str] | None = None) -> None:
         """Settings, each a column, and tags."""
-        self._write(Described(text_of(settings), dict(tags or {})))
+        self._write(Described(text_of(settings), text_of(tags or {})))
 
     def picture(self, key: str, path: Path, step: int) -> None:
         """A picture as it is now, of a step."""
@@ -80,14 +78,18 @@ class MlflowLogger(Logger):
         """A file among the run's artifacts; unless it is kept as it is now, it stays in its place until it is sent."""
         self._write(Artifact(self._outbox.keep(source) if keep else str(source.absolute()), path))
 
+    def model(self, model: Model) -> None:
+        """An adapter that MLflow is to serve; its folder stays in its place until it is sent."""
+        self._write(model)
+
     def end(self, status: str = "FINISHED") -> None:
         """End this part of the run, and send what is left; a run that was stopped is not waited for."""
         self._write(Status(status, milliseconds()))
         if self._background:
-            self._background.end(*([_STOPPED_SECONDS] if status == "KILLED" else []))
+            self._background.end(_STOPPED_SECONDS if status == "KILLED" else None)
             self._background = None
 
-    def _write(self, record: Measured | Described | Picture | Artifact | Status) -> None:
+    def _write(self, record: Record) -> None:
         self._outbox.write(record)
         self._wake()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from pathsynth.ledger.errors import RequestError
-from pathsynth.tracking.outbox import Artifact, Described, Measured, Outbox, Picture, Record, Status, milliseconds
-from pathsynth.tracking.reachability import answers
+from pathsynth.tracking.outbox import Artifact, Described, Measured, Model, Outbox, Picture, Record, Status, milliseconds
+from pathsynth.tracking.reachability import answers, listens
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,10 +26,20 @@ IDENTITY = "pathsynth.identity"
 """The tag that a run is found by."""
 _MOST_METRICS, _MOST_PARAMS, _MOST_TAGS = 1000, 100, 100
 _LONGEST_PARAM, _LONGEST_TAG = 6000, 5000
+_MANNERS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""Unless the environment says otherwise, MLflow does not ask a server that is gone for minutes, sends nothing of its own and prints nothing."""
 _ANSWER_SECONDS, _PATIENCE_SECONDS = 4.0, 120.0
+_PORTS = {"postgresql": 5432, "mysql": 3306}
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0
 _REFUSED = ("INVALID_PARAMETER_VALUE", "PARAMETER_VALUE_TOO_LONG")
 """What MLflow says of a record that it would never take."""
+_NOT_ALLOWED = re.compile(r"[^\w/. :-]+")
 _log = logging.getLogger(__name__)
 
 
@@ -115,13 +127,19 @@ class Sender:
         elif isinstance(first, Status):
             ended = None if first.status == "RUNNING" else first.time
             self._client.set_terminated(self.run_id, first.status, ended) if ended else self._client.update_run(self.run_id, first.status)
-        elif not Path(first.source).is_file():
+        elif not Path(first.source).exists():
             _log.warning("%s is gone and is not sent to MLflow", first.source)
         elif isinstance(first, Picture):
             import PIL.Image
 
             with PIL.Image.open(first.source) as image:
                 self._client.log_image(self.run_id, image, key=first.key, step=first.step, timestamp=first.time, synchronous=True)
+        elif isinstance(first, Model):
+            from pathsynth.tracking.adapter_model import save_model
+
+            with tempfile.TemporaryDirectory() as folder:
+                save_model(first, Path(folder) / "model")
+                self._client.log_artifacts(self.run_id, str(Path(folder) / "model"), first.path)
         else:
             self._keep(first)
 
@@ -156,17 +174,21 @@ class Sender:
                 self._client.set_tag(self.run_id, tag, json.dumps([*tables, entry]))
 
     def _require_answer(self) -> None:
-        if is_web(self.address) and not answers(self.address, _ANSWER_SECONDS):
+        parts = urlsplit(self.address)
+        port = parts.port or _PORTS.get(parts.scheme.partition("+")[0])
+        if is_web(self.address):
+            answered = answers(self.address, _ANSWER_SECONDS)
+        else:
+            answered = not (parts.hostname and port) or listens(parts.hostname, port, _ANSWER_SECONDS)
+        if not answered:
             raise NotSent(f"no answer within {_ANSWER_SECONDS:.0f} s")
 
     @cached_property
     def _client(self) -> MlflowClient:
-        """MLflow asks a server that is gone for minutes, unless it is told otherwise; it sends nothing of its own here."""
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-        os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOL_PRE_PING", "true")
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        logging.getLogger("alembic").setLevel(logging.WARNING)
+        for name, value in _MANNERS.items():
+            os.environ.setdefault(name, value)
+        for library in ("alembic", "mlflow"):
+            logging.getLogger(library).setLevel(logging.ERROR)
         from mlflow import MlflowClient
 
         self.steps += 1
@@ -223,14 +245,17 @@ class BackgroundSender:
         """Something waits."""
         self._wake.set()
 
-    def end(self, patience: float = _PATIENCE_SECONDS) -> None:
-        """Send what is left, as long as the server takes it and no more than ``patience`` seconds pass without anything coming of it."""
+    def end(self, at_most: float | None = None) -> None:
+        """Send what is left, as long as the server takes it: for ``at_most`` seconds, or (None) while something comes of it."""
         self._ending.set()
         self._wake.set()
+        if at_most is not None:
+            self._thread.join(at_most)
+            return
         steps = -1
         while self._thread.is_alive() and steps != self._sender.steps:
             steps = self._sender.steps
-            self._thread.join(patience)
+            self._thread.join(_PATIENCE_SECONDS)
 
     def _work(self) -> None:
         pause = _FIRST_PAUSE
@@ -288,6 +313,11 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
+def name_of(key: str) -> str:
+    """A key as MLflow takes it."""
+    return _NOT_ALLOWED.sub("_", key)
+
+
 def text_of(settings: Mapping[str, Any]) -> dict[str, str]:
     """Settings as MLflow keeps them, as text."""
-    return {key: str(value) for key, value in settings.items()}
+    return {name_of(key): str(value) for key, value in settings.items()}

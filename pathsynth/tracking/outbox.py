@@ -72,6 +72,23 @@ class Artifact:
 
 
 @dataclass(frozen=True)
+class Model:
+    """An adapter's folder that MLflow is to serve as a model, and the path that this has among the run's artifacts.
+
+    ``base`` to ``canvas``: the arguments that its base is loaded with. ``size``: of its images. ``sampling``: how they are drawn.
+    """
+
+    source: str
+    path: str
+    base: str
+    revision: str | None
+    identity: str
+    canvas: int | None
+    size: int
+    sampling: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Status:
     """RUNNING, FINISHED, FAILED or KILLED."""
 
@@ -79,8 +96,8 @@ class Status:
     time: int
 
 
-Record = Measured | Described | Picture | Artifact | Status
-_KINDS: Mapping[str, type[Record]] = {kind.__name__.lower(): kind for kind in (Measured, Described, Picture, Artifact, Status)}
+Record = Measured | Described | Picture | Artifact | Model | Status
+_KINDS: Mapping[str, type[Record]] = {kind.__name__.lower(): kind for kind in (Measured, Described, Picture, Artifact, Model, Status)}
 
 
 class Outbox:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import socket
 import ssl
 import threading
 import urllib.error
@@ -26,6 +27,15 @@ def answers(address: str, seconds: float) -> bool:
         return replies.get(timeout=seconds)
     except queue.Empty:
         return False
+
+
+def listens(host: str, port: int, seconds: float) -> bool:
+    """Whether something takes connections there within ``seconds``."""
+    try:
+        socket.create_connection((host, port), timeout=seconds).close()
+    except OSError:
+        return False
+    return True
 
 
 def _replies(address: str, seconds: float) -> bool:

@@ -114,3 +114,13 @@ def test_the_table_names_every_part_but_the_libraries_that_are_right(tmp_path, m
     doctor.examine_machine(tmp_path, as_json=False)
     shown = capsys.readouterr().out
     assert "as they were tested" in shown and "processor" in shown and "torchmetrics" not in shown
+
+
+def test_mlflows_servers_are_asked_and_no_password_is_shown(examined, tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    newest_trial(tmp_path, {"tracking": {"uri": CLOSED}})
+    _, found = examined()
+    assert (found["MLflow"]["value"], found["MLflow"]["state"]) == (f"{CLOSED} does not answer", "note")
+    assert "pathsynth send" in found["MLflow"]["remedy"]
+    _, found = examined(MLFLOW_TRACKING_URI="http://me:s3cr3t@127.0.0.1:9")
+    assert found["MLflow"]["value"] == f"{CLOSED} does not answer"

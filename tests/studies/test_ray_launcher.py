@@ -80,6 +80,7 @@ def test_workers_get_our_variables_and_ray_writes_none_down_that_is_secret():
         "WANDB_MODE": "offline",
         "WANDB_API_KEY": "0123",
         "WANDB_BASE_URL": "https://me:word@wandb.example.org",
+        "MLFLOW_TRACKING_URI": "postgresql+psycopg2://me:word@db.example.org/curves",
         "HF_HOME": "/shared/hf",
         "HF_TOKEN": "hf_x",
         "HUGGING_FACE_HUB_TOKEN": "hf_y",
@@ -97,7 +98,8 @@ def test_workers_get_our_variables_and_ray_writes_none_down_that_is_secret():
         "OMP_NUM_THREADS": "2",
         "PYTHONPATH": "/shared/mine",
     }
-    assert sorted(variables.secrets) == ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY", "WANDB_BASE_URL"]
+    secrets = ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MLFLOW_TRACKING_URI", "WANDB_API_KEY", "WANDB_BASE_URL"]
+    assert sorted(variables.secrets) == secrets
     assert Variables.of({"OMP_NUM_THREADS": "5"}, threads=2).plain["OMP_NUM_THREADS"] == "5"
 
 

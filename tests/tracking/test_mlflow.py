@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from pathsynth.__main__ import dispatch
 from pathsynth.config import TrackingConfig
+from pathsynth.ledger.adapters import read_card
 from pathsynth.tracking.loggers import GLOBAL_STEP, VALIDATION_STEP, close, open_loggers
 from pathsynth.tracking.media import ArtifactCard, keep_artifact, show_confusion, show_numbers, show_pictures, use_artifacts
+from pathsynth.tracking.mlflow_sender import IDENTITY
 from pathsynth.tracking.outbox import outboxes
 from tests.tracking.mlflow_server import MlflowServer, has_postgresql, mlflow_server, postgresql
 from tests.tracking.test_loggers import CARD, DATA, NUMBERS
@@ -59,9 +65,10 @@ def curve(address: str, run, name: str) -> list[tuple[int, float]]:
     return sorted((m.step, m.value) for m in MlflowClient(address).get_metric_history(run.info.run_id, name))
 
 
-def test_a_run_has_settings_curves_pictures_tables_and_artifacts(server, tmp_path):
+def test_a_run_has_settings_curves_pictures_tables_and_artifacts(server, tmp_path, monkeypatch):
     from mlflow import MlflowClient
 
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)  # load_table asks there
     kept = tmp_path / "stage"
     (kept / "adapter").mkdir(parents=True)
     (kept / "adapter" / "w.safetensors").write_bytes(b"weights")
@@ -156,22 +163,63 @@ def test_a_server_that_is_away_for_a_while_costs_nothing(server, tmp_path, capfd
     assert runs[CARD.name].data.tags["mlflow.loggedImages"] == "True"
 
 
+SMALLEST = (
+    *("study=fast", "debug=fast_dev_run", "study.name=whole", "lora.targets=attention", "lora.rank=1", "data.n_train=90", "data.n_val=36"),
+    *("data.n_test=18", "gate.epochs=1", "judge.epochs=1", "gate.width=0.25", "sampling.steps=1", "sampling.attempts=1", "evaluate.n=1"),
+)
+
+
+@pytest.mark.timeout(600)
+def test_a_trial_has_a_run_in_each_tracker_and_so_have_its_classifiers(server, small_base_folder, tmp_path, run_command, monkeypatch):
+    if not server.store.startswith("sqlite"):
+        pytest.skip("what a trial tells does not depend on the server's database")
+    import mlflow
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    trackers = ["tracking=[wandb,mlflow]", f"tracking.uri={server.address}"]
+    told = run_command(tmp_path, "run", f"base.path={small_base_folder}", *SMALLEST, *trackers)
+    assert "records for MLflow wait" not in told.stdout
+    runs = {run.data.tags["job_type"]: run for run in runs_of(server.address, "whole")}
+    assert set(runs) == {"gate", "judge", "evaluate"}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    (trial,) = (path.parent for path in tmp_path.glob("multirun/whole/*/result.json"))
+    assert len(list(trial.glob("wandb/offline-run-*"))) == 3
+    shown = runs["evaluate"]
+    assert shown.data.params["lora.rank"] == "1" and "tracking.uri" not in shown.data.params
+    assert "generated/before_filtering/gate/macro_f1" in shown.data.metrics
+    assert shown.data.tags["made_from"] == f"gate-{runs['gate'].data.tags[IDENTITY]}, judge-{runs['judge'].data.tags[IDENTITY]}"
+    client = MlflowClient(server.address)
+    kept = {a.path.split("-")[0]: a.path for a in client.list_artifacts(shown.info.run_id)}
+    assert {"adapter", "images", "confusion", "result.json"} <= set(kept)
+    local = client.download_artifacts(shown.info.run_id, f"{kept['adapter']}/adapter", str(tmp_path))
+    assert read_card(Path(local)).rank == 1
+
+    model = mlflow.pyfunc.load_model(client.download_artifacts(shown.info.run_id, f"{kept['adapter']}/model", str(tmp_path)))
+    once, again = (model.predict(pd.DataFrame({"prompt": ["mucus", "debris"], "seed": seeds})) for seeds in ([1, 2], [1, 3]))
+    assert once[0] == again[0] and once[1] != again[1]
+    with Image.open(io.BytesIO(base64.b64decode(once[0]))) as image:
+        assert image.size == (32, 32)
+
+
 WORKER = """
 import sys
-from dataclasses import replace
 from pathlib import Path
-from pathsynth.config import TrackingConfig
-from pathsynth.tracking.loggers import RunCard, close, open_loggers
+from pathsynth.tracking.mlflow_sender import BackgroundSender, Sender
+from pathsynth.tracking.outbox import Outbox, RunHead, Status, milliseconds
 
-trial, uri = Path(sys.argv[1]), sys.argv[2] or None
-card = RunCard(trial.name, trial.name, trial.parent.name, "finetune", (), {"lora.rank": 2})
-loggers = open_loggers(TrackingConfig(trackers={"mlflow": True}, uri=uri), trial, card)
+trial = Path(sys.argv[1])
+outbox = Outbox(trial / "mlflow" / trial.name, RunHead(trial.name, trial.name, trial.parent.name, sys.argv[2] or None))
+background = BackgroundSender(Sender(outbox))
 for step in range(300):
-    loggers[0].log_metrics({"finetune/loss": step / 300, "grad": 1.0}, step)
-close(loggers)
+    outbox.measure({"finetune/loss": step / 300, "grad": 1.0}, step)
+    background.wake()
+outbox.write(Status("FINISHED", milliseconds()))
+background.end()
 """
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("place", ["server", "file"])
 def test_two_workers_write_at_once(server, place, tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -180,7 +228,7 @@ def test_two_workers_write_at_once(server, place, tmp_path, monkeypatch):
     uri = server.address if place == "server" else ""
     trials = [tmp_path / "multirun" / "pair" / name for name in ("a", "b")]
     workers = [subprocess.Popen([sys.executable, "-c", WORKER, str(trial), uri], stdout=subprocess.PIPE, text=True) for trial in trials]
-    told = [worker.communicate(timeout=280)[0] for worker in workers]
+    told = [worker.communicate(timeout=500)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0]
     assert told == ["", ""]
     address = uri or f"sqlite:///{tmp_path}/multirun/mlflow.db"

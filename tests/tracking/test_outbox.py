@@ -13,7 +13,8 @@ from PIL import Image
 
 from pathsynth.__main__ import dispatch
 from pathsynth.config import TrackingConfig
-from pathsynth.tracking.loggers import RunCard, close, open_loggers
+from pathsynth.ledger import interruption
+from pathsynth.tracking.loggers import RunCard, close, end_stopped, open_loggers
 from pathsynth.tracking.mlflow_sender import address_of, shown_address
 from pathsynth.tracking.outbox import Artifact, Described, Measured, Outbox, Picture, RunHead, Status, outboxes
 from pathsynth.tracking.syncing import send_hint
@@ -104,7 +105,12 @@ def silent():
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("server", ["nobody", pytest.param("silent", marks=pytest.mark.slow)])
+@pytest.fixture
+def no_database(nobody):
+    return nobody.replace("http", "postgresql") + "/curves"
+
+
+@pytest.mark.parametrize("server", ["nobody", "no_database", pytest.param("silent", marks=pytest.mark.slow)])
 def test_where_the_server_does_not_answer_records_wait_and_one_line_says_so(server, request, tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     address = request.getfixturevalue(server)
@@ -124,6 +130,18 @@ def test_where_the_server_does_not_answer_records_wait_and_one_line_says_so(serv
     assert send_hint([trial]) == "records for MLflow wait; to send them: pathsynth send multirun/demo"
     assert dispatch(["send"]) == 1
     assert capfd.readouterr().out.splitlines() == ["sent 0 of 2 runs", f"{address}: no answer within 4 s"]
+
+
+def test_a_pruned_trial_says_so_and_is_not_waited_for(nobody, tmp_path):
+    begun = time.monotonic()
+    loggers = open_loggers(TrackingConfig(trackers={"mlflow": True}, uri=nobody), tmp_path / "multirun" / "demo" / "a", CARD)
+    with interruption.listening():
+        interruption.note("pruned at step 200")
+        end_stopped(loggers, interruption.Interrupted())
+    (outbox,) = outboxes(tmp_path / "multirun")
+    *_, described, status = records(outbox)
+    assert (described, status.status) == (Described({}, {"state": "pruned at step 200"}), "KILLED")
+    assert time.monotonic() - begun < 20
 
 
 def test_where_nothing_waits_nothing_is_sent(tmp_path, monkeypatch, capfd):

@@ -19,7 +19,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
 
-from pathsynth.config import AnyClassifier, RunConfig
+from pathsynth.config import AnyClassifier, RunConfig, SamplingConfig
 from pathsynth.data.catalogue import Decoded, open_data, ready_set
 from pathsynth.data.dataset import DataSet
 from pathsynth.evaluation.classifier_scores import format_scores, named_class, placed
@@ -35,6 +35,7 @@ from pathsynth.sampling.gate import Gate
 from pathsynth.sampling.generation import retry_strategy
 from pathsynth.stages.classifier import trains_classifier
 from pathsynth.stages.finetune import finetune_job
+from pathsynth.stages.fingerprints import BaseSource
 from pathsynth.stages.plan import Plan, listed_stages, next_stage
 from pathsynth.stages.stage import StagePlan, require_group
 from pathsynth.studies.execution.trial_rules import acceptance_rules, format_limits, own_rules
@@ -42,7 +43,8 @@ from pathsynth.studies.trials.manifest import add_optimizer
 from pathsynth.studies.trials.run_metadata import artifact_card, artifact_names, classifier_card, trial_card
 from pathsynth.studies.trials.state import ADDRESS
 from pathsynth.tracking.loggers import close, end_stopped, online_address, open_loggers, require_loggers
-from pathsynth.tracking.media import keep_artifact, show_numbers, use_artifacts
+from pathsynth.tracking.media import keep_artifact, keep_model, show_numbers, use_artifacts
+from pathsynth.tracking.outbox import Model
 from pathsynth.training.callbacks import named_callbacks
 from pathsynth.training.classifier import SCORES
 from pathsynth.training.display import StageDisplay, hidden
@@ -157,8 +159,17 @@ class Trial:
             close(own)
         elif card:
             keep_artifact(self.loggers, card)
+            if stage.name == "finetune" and self.config.sampling and self.plan.base:
+                keep_model(self.loggers, self._model(card.name, self.config.sampling, self.plan.base))
         if stage.name == "finetune" and stage.name not in self.built_here:
             log_history(self.loggers, self.built[stage.name] / "history.csv")
+
+    def _model(self, name: str, sampling: SamplingConfig, source: BaseSource) -> Model:
+        """The adapter with what draws from it, without rules and retries: a model answers each prompt with one image."""
+        config, data = require_group(self.config.base, "base"), require_group(self.config.data, "data")
+        drawn = sampling.model_copy(update={"rules": {}, "retry": {}, "revise": 0.0, "look_after": None}).model_dump(mode="json")
+        base = (source.path_or_hub, source.revision, source.identity, config.canvas)
+        return Model(str(self.built["finetune"] / "adapter"), f"{name}/model", *base, data.size, drawn)
 
     @property
     def identity(self) -> str:

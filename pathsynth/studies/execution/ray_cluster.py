@@ -28,7 +28,7 @@ from pathsynth.studies.execution.gpus import visible_gpus
 from pathsynth.studies.execution.ray_worker import Place, see
 from pathsynth.studies.trials.redaction import has_secret
 
-_FORWARDED = ("PATHSYNTH_", "WANDB_", "HF_", "HUGGING_FACE_")
+_FORWARDED = ("PATHSYNTH_", "WANDB_", "MLFLOW_", "HF_", "HUGGING_FACE_")
 _THREADS = "_NUM_THREADS"
 _MODULES = "PYTHONPATH"
 _PREFERRED = {

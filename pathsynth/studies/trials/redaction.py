@@ -13,8 +13,11 @@ from pathsynth.config.secrets import is_secret
 from pathsynth.ledger.errors import RequestError
 from pathsynth.studies.trials.state import STATE
 
-_SECRET_TEXT = re.compile(rb"hf_[A-Za-z0-9]{30,}|AKIA[A-Z0-9]{16}|-----BEGIN [A-Z ]*PRIVATE KEY|(?:https?|s3)://[^\s/:@\"]+:[^\s/@\"]+@")
-_SECRET_NAMES = ("WANDB_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY")
+_SECRET_TEXT = re.compile(rb"hf_[A-Za-z0-9]{30,}|AKIA[A-Z0-9]{16}|-----BEGIN [A-Z ]*PRIVATE KEY|[a-z][a-z0-9+.]*://[^\s/:@\"]+:[^\s/@\"]+@")
+_SECRET_NAMES = (
+    *("WANDB_API_KEY", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
+    *("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY"),
+)
 _SENTENCES = ("reason", "detail")
 _PEOPLE = ("author", "host")
 """What a trial's state tells of who carried it out."""
