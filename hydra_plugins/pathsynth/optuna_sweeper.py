@@ -40,14 +40,14 @@ class OptunaSweeper(TrialSweeper):
         from pathsynth.studies.trials.outcomes import pass_over_busy
 
         assert self.config is not None and self.hydra_context is not None
-        self._check_launcher()
+        launcher_faults = self._launcher_faults()
         config = search_config(self._settings)
         self.hydra_context.config_loader = ComposedJobs(self.hydra_context.config_loader)  # the launcher's, too
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         check_swept_values(overrides)
         space = parse_space(overrides)
-        corners = check_jobs(dict(enumerate(space.corners())), lambda job: check(self._composed(job), job))
+        corners = check_jobs(dict(enumerate(space.corners())), lambda job: check(self._composed(job), job), launcher_faults)
         refuse_idle_pruner(config, space, corners[0].config)
         study = StudyConfig.model_validate(OmegaConf.to_container(self.config.study, resolve=True))
         if study.dry_run:

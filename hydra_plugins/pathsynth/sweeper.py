@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,15 +44,16 @@ class TrialSweeper(BasicSweeper):
         from pathsynth.studies.trials.outcomes import pass_over_busy
 
         assert self.config is not None and self.hydra_context is not None
-        self._check_launcher()
+        launcher_faults = self._launcher_faults()
         self.hydra_context.config_loader = ComposedJobs(self.hydra_context.config_loader)  # the launcher's, too
         jobs = self._jobs(arguments)
         study = StudyConfig.model_validate(OmegaConf.to_container(self.config.study, resolve=True))
         if study.dry_run:
             numbered = dict(enumerate(jobs))
-            show_dry_run(numbered, check_jobs(numbered, lambda job: check(self._composed(job), job)), self._at_once())
+            show_dry_run(numbered, check_jobs(numbered, lambda job: check(self._composed(job), job), launcher_faults), self._at_once())
             return []
-        before = sweep_plan(jobs, study, self._override_cache(), lambda job: check(self._composed(job), job), self._prepare_launcher)
+        cache, prepare = self._override_cache(), self._prepare_launcher
+        before = sweep_plan(jobs, study, cache, lambda job: check(self._composed(job), job), prepare, launcher_faults)
         for number in before.to_do:
             self._composed(jobs[number])  # those that the cache knew are not composed yet
         announce(before, self._at_once() if before.to_do else 1)
@@ -68,10 +70,20 @@ class TrialSweeper(BasicSweeper):
             returns += self._launched(jobs, left)[0]
         return returns
 
-    def _check_launcher(self) -> None:
-        """Raises RequestError where the launcher cannot be used."""
-        if isinstance(self.launcher, PreparedLauncher):
-            self.launcher.check()
+    def _launcher_faults(self) -> tuple[str, ...]:
+        """Why the launcher cannot be used; empty where it can."""
+        from pathsynth.ledger.errors import RequestError
+
+        assert self.config is not None
+        if str(self.config.hydra.launcher.get("_target_")).endswith(".SlurmLauncher") and shutil.which("srun") is None:
+            remedy = "start the command on a machine where Slurm's srun works, or leave the launcher out"
+            return (f"hydra/launcher submits jobs to Slurm, and there is no srun here; {remedy}",)
+        try:
+            if isinstance(self.launcher, PreparedLauncher):
+                self.launcher.check()
+        except RequestError as error:
+            return error.faults
+        return ()
 
     def _prepare_launcher(self) -> None:
         """Raises RequestError where the launcher finds that no job could be carried out."""

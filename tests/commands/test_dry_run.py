@@ -35,3 +35,13 @@ def test_a_single_trial_is_shown_too_and_wrong_requests_are_refused(pathsynth):
     assert (ended.code, pathsynth.files()) == (2, [])
     ended = pathsynth.run("-m", "study.dry_run=true", "hydra/sweeper=basic", "lora.rank=1,2")
     assert (ended.code, pathsynth.files()) == (2, [])
+
+
+def test_a_launcher_that_cannot_submit_is_told_with_the_faults_of_the_jobs(pathsynth):
+    pathsynth.variables["PATH"] = str(pathsynth.folder)  # without Slurm's programs
+    ended = pathsynth.run("-m", "hydra/launcher=slurm", "lora.rank=2,1000")
+    assert ended.code == 2
+    of_launcher, of_job = [line for line in ended.err.splitlines() if line.startswith("pathsynth run:")]
+    assert "there is no srun here" in of_launcher
+    assert "lora.rank=1000" in of_job
+    assert "multirun" not in pathsynth.files()

@@ -76,7 +76,8 @@ def test_shared_and_finished_stages_count_once_or_not_at_all(tmp_path):
     other = stage("gate", {"epochs": 2, "architecture": "resnet18"}, data="d")
     told = estimate(tmp_path, [done, other, other])
     assert told.seconds == pytest.approx(10)
-    assert str(told.shared_among(2)) == "about 5 s"
+    assert str(told.shared_among(2, trials=3)) == "about 5 s"
+    assert str(told.shared_among(256, trials=1)) == "about 10 s", "more workers than trials have nothing to do"
 
 
 def trial(multirun: Path, name: str, *stages: StagePlan) -> Path:

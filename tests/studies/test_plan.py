@@ -349,6 +349,8 @@ def test_a_class_is_named_by_its_last_part_behind_its_place():
     callbacks = [f"+callbacks.{name}._target_=pytorch_lightning.callbacks.{kind}" for name, kind in CALLBACKS.items()]
     assert trial_name(config, callbacks) == "stop=EarlyStopping,watch=DeviceStatsMonitor,time=Timer"
     assert trial_name(config, ["optimizer._target_=torch.optim.SGD", "lora.rank=2"]) == "optimizer=SGD,rank=2"
+    in_braces = [f"+callbacks.{name}={{monitor: loss, _target_: pytorch_lightning.callbacks.{kind}}}" for name, kind in CALLBACKS.items()]
+    assert trial_name(config, in_braces) == trial_name(config, callbacks)
 
 
 CALLBACKS = {"stop": "EarlyStopping", "watch": "DeviceStatsMonitor", "time": "Timer"}
@@ -368,6 +370,8 @@ def test_trials_on_folders_and_bases_of_ones_own_have_the_folders_name():
     overrides = ["data=folder", "data.root='~/slides 2'", "base=local", "base.path=/models/sd-x", "seed=1"]
     assert trial_name(own, overrides) == "data=folder,root=slides_2,base=local,path=sd-x,seed=1"
     assert trial_name(config, ["data.root=/x", "base.path=/y"]) == "run"
+    many = [f"data.{key}=12345" for key in ("n_train", "n_val", "n_test", "val_share", "test_share")]
+    assert trial_name(own, [*many, "data.root=/home/me/slides 2"]).startswith("root=slides_2,n_train=12345,")
 
 
 def test_a_trial_is_named_by_what_was_asked_for(settings):

@@ -51,6 +51,12 @@ def test_faults_of_base_and_data_are_told_together(linked_base, tmp_path):
     assert str(tmp_path / "none") in of_data
 
 
+def test_a_base_and_data_that_are_not_there_are_told_together(tmp_path):
+    of_data, of_base = faults(f"base.path={tmp_path / 'no base'}", "data=folder", f"data.root={tmp_path / 'no data'}")
+    assert "no data" in of_data
+    assert "no base" in of_base
+
+
 def test_faults_of_the_start_the_rank_and_the_sampler_are_told_together(linked_base, tmp_path):
     save_file(adapter(linked_base, 2), tmp_path / "a.safetensors")
     start, rank, steps = faults(

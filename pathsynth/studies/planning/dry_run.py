@@ -70,7 +70,7 @@ def _totals(count: int, to_do: Sequence[Checked], store: Path, workers: int) -> 
         return f"{trials}, none to do; nothing was started or written"
     stages = {stage.identity: stage for one in to_do for stage in one.plan.stages}
     missing = sum(not _is_built(store, stage) for stage in stages.values())
-    time = estimate(store, stages.values()).shared_among(workers)
+    time = estimate(store, stages.values()).shared_among(workers, len(to_do))
     images = sum(bytes_needed(one.config, one.plan) for one in to_do) / 1e9
     built = f"{missing} of {len(stages)} stages to build"
     return f"{trials}, {len(to_do)} to do: {built}, {time}, up to {images:.1f} GB of images; nothing was started or written"

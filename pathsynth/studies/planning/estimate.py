@@ -36,8 +36,9 @@ class Estimate:
         known = f"about {duration(self.seconds)}, and " if self.seconds else ""
         return f"{known}an unknown time for {', '.join(self.unknown)}"
 
-    def shared_among(self, workers: int) -> Estimate:
-        return Estimate(self.seconds / max(1, workers), self.unknown)
+    def shared_among(self, workers: int, trials: int) -> Estimate:
+        """The same work of so many trials by so many workers, of which each has one trial at a time."""
+        return Estimate(self.seconds / max(1, min(workers, trials)), self.unknown)
 
 
 def estimate(store: Path, stages: Iterable[StagePlan]) -> Estimate:

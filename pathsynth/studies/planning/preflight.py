@@ -13,7 +13,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.models.adapter_file import nonfinite, read_adapter, start_faults
 from pathsynth.models.design import Shapes, design, largest_rank, matching, target_modules
 from pathsynth.models.layout import class_fault, layout_faults, unet_layers
-from pathsynth.stages.fingerprints import data_source, hub_snapshot
+from pathsynth.stages.fingerprints import base_source, data_source, hub_snapshot
 from pathsynth.stages.plan import Plan, plan
 from pathsynth.studies.planning.capacity import room_faults
 from pathsynth.studies.planning.classes import class_faults, class_request
@@ -33,13 +33,20 @@ def planned(config: RunConfig) -> Plan:
     if base:
         faults += _fault(lambda: data_source(config.data) if config.data else None)
     else:
-        faults += _fault(lambda: made.append(plan(_without_start(config) if start else config)))
+        unplanned = _fault(lambda: made.append(plan(_without_start(config) if start else config)))
+        faults += [*_missing_faults(config), *unplanned] if unplanned else []
     slugs = _slugs(config)
     faults += room_faults(config, made[0], slugs) if made else []
     faults += class_faults(class_request(config, slugs))
     if faults:
         raise RequestError(*dict.fromkeys(faults))
     return made[0]
+
+
+def _missing_faults(config: RunConfig) -> list[str]:
+    """What keeps data and base from being identified; a plan stops at the first."""
+    of_data = _fault(lambda: data_source(config.data) if config.data else None)
+    return [*of_data, *_fault(lambda: base_source(config.base) if config.base else None)]
 
 
 def base_faults(config: RunConfig) -> list[str]:

@@ -64,6 +64,7 @@ def sweep_plan(
     cache: OverrideCache,
     checked: Callable[[Sequence[str]], Checked],
     prepare: Callable[[], None] = lambda: None,
+    launcher_faults: Sequence[str] = (),
 ) -> SweepPlan:
     """Look every job up in the cache; compose and check (``checked``) those that it does not know.
 
@@ -73,7 +74,8 @@ def sweep_plan(
         RequestError: a job's request is wrong, or ``prepare`` raised it.
     """
     found = [cache.find(job) for job in jobs]
-    composed = check_jobs({number: job for number, (job, known) in enumerate(zip(jobs, found, strict=True)) if known is None}, checked)
+    unknown = {number: job for number, (job, known) in enumerate(zip(jobs, found, strict=True)) if known is None}
+    composed = check_jobs(unknown, checked, launcher_faults)
     learnt = {number: _known(jobs[number], one) for number, one in composed.items()}
     trials = [known or learnt[number] for number, known in enumerate(found)]
     plan = SweepPlan(study.name, tuple(Entry(known, standing(read_state(known.folder), known.identity, study)) for known in trials))
@@ -84,14 +86,16 @@ def sweep_plan(
     return plan
 
 
-def check_jobs(jobs: Mapping[int, Sequence[str]], check: Callable[[Sequence[str]], Checked]) -> dict[int, Checked]:
+def check_jobs(
+    jobs: Mapping[int, Sequence[str]], check: Callable[[Sequence[str]], Checked], launcher_faults: Sequence[str] = ()
+) -> dict[int, Checked]:
     """Compose and check every job, and print the notes of all, each once.
 
     Raises:
-        RequestError: jobs are wrong; each fault once, for all jobs.
+        RequestError: jobs are wrong, or the launcher cannot be used; each fault once, for all jobs.
     """
     composed: dict[int, Checked] = {}
-    faults: dict[str, None] = {}
+    faults: dict[str, None] = dict.fromkeys(launcher_faults)
     count = _Count(len(jobs))
     for number, job in jobs.items():
         try:
@@ -138,7 +142,8 @@ def announce(sweep_plan: SweepPlan, workers: int) -> None:
     if to_do:
         stages = [stage for entry in to_do for stage in entry.known.stages]
         images = sum(entry.known.bytes for entry in to_do) / 1e9
-        told += [str(estimate(sweep_plan.store, stages).shared_among(workers)), f"up to {images:.1f} GB of images"]
+        time_left = estimate(sweep_plan.store, stages).shared_among(workers, len(to_do))
+        told += [str(time_left), f"up to {images:.1f} GB of images"]
     print(f"{sweep_plan.study}: {'; '.join(told)}", flush=True)
     for line in _other_versions(sweep_plan):
         print(line, flush=True)

@@ -21,6 +21,8 @@ from pathsynth.studies.trials.state import lease_folder
 MANIFEST = "manifest.json"
 _HEX = 6
 _CLASS_KEY = "._target_"
+_CLASS_IN_BRACES = re.compile(r"\{[^{}]*\b_target_:\s*['\"]?(?:\w+\.)*(\w+)")
+"""As in ``+callbacks.stop={_target_:pytorch_lightning.callbacks.EarlyStopping,monitor:loss}``; the group is the class."""
 _NAME_LENGTH = 60
 _SILENT = re.compile(
     r"^(study|study\..*|multirun|tracking.*|hydra.*|data\.(root|allow_subset|download)|base\.path|pretrain\.root|trainer\.threads)$"
@@ -126,22 +128,28 @@ def trial_name(config: RunConfig, overrides: Sequence[str]) -> str:
     """A name for people, from what was asked for beyond the defaults: "rank=16,seed=1"; else the command's.
 
     Of a class the name alone is shown, behind that of its group or callback ("stop=EarlyStopping"); of a folder of the user's own
-    images, or of a base of theirs, the last part.
+    images, or of a base of theirs, the last part, which comes first where the name is too long for all.
     """
     ends: dict[str, int] = {}
     for key in _setting_keys(config.model_dump()):
         ends[key.rsplit(".", 1)[-1]] = ends.get(key.rsplit(".", 1)[-1], 0) + 1
-    told = []
+    told: list[str] = []
+    places: list[str] = []
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
-        place = _named_place(config, key)
+        place, of_class = _named_place(config, key), _CLASS_IN_BRACES.match(value)
         if place:
-            told.append(f"{key.rsplit('.', 1)[-1]}={Path(place).name}")
+            places.append(f"{key.rsplit('.', 1)[-1]}={Path(place).name}")
+            told.append(places[-1])
+        elif of_class:
+            told.append(f"{key.rsplit('.', 1)[-1]}={of_class[1]}")
         elif key.endswith(_CLASS_KEY):
             told.append(f"{key.removesuffix(_CLASS_KEY).rsplit('.', 1)[-1]}={value.rsplit('.', 1)[-1]}")
         elif not _SILENT.match(key) and value not in _OF_OWN_CLASSES:
             end = key.rsplit(".", 1)[-1]
             told.append(f"{end if ends.get(end, 0) <= 1 else key}={_short(value)}")
+    if len(",".join(told)) > _NAME_LENGTH:
+        told = [*places, *(word for word in told if word not in places)]
     name = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", ",".join(told)).strip("_.,-")
     return name[:_NAME_LENGTH].rstrip("_.,-=") or config.command
 
