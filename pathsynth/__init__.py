@@ -1,7 +1,7 @@
 """Text prompts to histology images: a LoRA-tuned diffusion model, a gate that discards and asks again, and a judge.
 
-The names in ``__all__`` may be imported from here; docs/python.md has an example of each. Each is loaded when it is first asked for, so
-that ``import pathsynth`` alone loads neither torch nor Hydra nor Lightning.
+The names in ``__all__`` may be imported from here; docs/how-to/python.md has an example of each. Each is loaded when it is first asked for,
+so that ``import pathsynth`` alone loads neither torch nor Hydra nor Lightning.
 """
 
 from __future__ import annotations
