@@ -21,6 +21,7 @@ from pathsynth.vocabulary.labels import COLORECTAL
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")]
+AXE = Path(__file__).parents[2] / "pathsynth" / "report" / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 WRONG = 4
 """Classes whose first image the made-up judge takes for the next class but one."""
 
@@ -149,6 +150,19 @@ def test_search_deep_links_and_the_warning_on_every_view(site: Path, visit: Any)
         assert page.locator(".warning").is_visible() and "not for diagnosis" in page.inner_text(".warning").lower()
     page.emulate_media(media="print")
     assert page.locator(".warning").is_visible() and not page.locator("nav").is_visible()
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: npm ci in pathsynth/report/frontend")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_every_view_is_accessible(site: Path, visit: Any, width: int, scheme: str) -> None:
+    page = visit(site.as_uri(), width=width, color_scheme=scheme)
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    for view in ("", "tissue=mucus", "test=a", "review", "about"):
+        page.evaluate("view => { location.hash = view }", view)
+        page.wait_for_function("() => document.querySelectorAll('main h1').length === 1")
+        found = page.evaluate("axe.run(document, {preload: false, runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']})")
+        assert [(view, v["id"], v["nodes"][0]["target"], v["nodes"][0]["failureSummary"]) for v in found["violations"]] == []
 
 
 def test_hostile_words_are_inert_on_a_phone_which_does_not_scroll_sideways(tmp_path: Path, visit: Any) -> None:
