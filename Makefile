@@ -3,7 +3,7 @@ BIN := .venv/bin
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 WANDB_MODE=offline
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test test-slow test-ray test-slurm test-browser test-sd15 frontend screenshots test-studies check clean
+.PHONY: help setup demo docs test test-slow test-ray test-slurm test-browser test-sd15 frontend screenshots record test-studies check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -50,6 +50,9 @@ frontend:  ## check, test and build the script of the study page (needs Node 20 
 
 screenshots: setup  ## README's pictures of the dashboard; FOLDER=multirun/<study>
 	$(BIN)/python tests/report/screenshots.py $(FOLDER)
+
+record: setup  ## what README shows of commands, and its strip of images, anew; minutes
+	$(BIN)/python tests/recorded/record.py
 
 test-sd15: setup  ## the real path at the size of Stable Diffusion 1.5, random weights, about 10 GB; TILES=<folder of 224 px tiles>
 	WANDB_MODE=offline TILES=$(TILES) $(BIN)/pytest -n 0 -s tests/studies/test_sd15.py

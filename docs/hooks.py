@@ -99,7 +99,7 @@ def site_path(source: str) -> str | None:
     pages = {**MADE_OF, **{text: place for place, text in PAGES.items()}}
     if source in pages:
         return pages[source]
-    if source.startswith("docs/"):
+    if source.startswith("docs/") and not (ROOT / source).is_dir():
         return source.removeprefix("docs/")
     return SOURCES + source if (ROOT / source).is_file() else None
 
@@ -155,7 +155,7 @@ METRICS = """\
 # Metrics
 
 The names in the records of [result.json](result.md), in the order of the glossary. Who scores what, and at which stage:
-[how a set is scored](../evaluation.md). What an interval guarantees: [validity](../validity.md#intervals).
+[how a set is scored](../explanation/evaluation.md). What an interval guarantees: [validity](../explanation/validity.md#intervals).
 """
 
 
@@ -200,7 +200,7 @@ def config_page() -> str:
         keys = group_keys(group)
         lines += ["", f"## {group}", "", key_meaning(group), "", *options(group)]
         lines += key_table(keys) if keys else shipped_files(group)
-    lines += ["", f"## {SWEEPER}", "", "With `hydra/sweeper=optuna`: a search instead of a grid ([how to](../search.md)).", ""]
+    lines += ["", f"## {SWEEPER}", "", "With `hydra/sweeper=optuna`: a search instead of a grid ([how to](../how-to/search.md)).", ""]
     lines += key_table(group_keys(SWEEPER))
     return "\n".join(lines) + "\n"
 

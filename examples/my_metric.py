@@ -5,7 +5,7 @@ Start it where this file lies, so that Python finds the module:
     pathsynth run study=fast +evaluate.metrics.brightness_gap._target_=my_metric.BrightnessGap
 
 ``brightness_gap`` is a name of your choice. ``result.json`` then has records with ``metric: brightness_gap``, and the trial's page, the
-leaderboard and W&B show them. Whatever else holds for metrics holds for this one: docs/objects.md.
+leaderboard and W&B show them. Whatever else holds for metrics holds for this one: docs/how-to/objects.md.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Start it where this file lies, so that Python finds the module:
     pathsynth generate labels=all n=4 sampling.retry._target_=my_retry.ByDistance +sampling.retry.near=0.3
 
 It takes the place of ``sampling.guidance_step`` and ``sampling.image_to_image``. Whatever else holds for strategies holds for this one:
-docs/objects.md.
+docs/how-to/objects.md.
 """
 
 from __future__ import annotations

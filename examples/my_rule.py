@@ -5,7 +5,7 @@ Start it where this file lies, so that Python finds the module:
     pathsynth generate labels=all n=4 +sampling.rules.bright._target_=my_rule.Bright +sampling.rules.bright.least=0.4
 
 ``bright`` is a name of your choice. The rule comes after the program's own (the requested class is the most probable one, …); an image is
-accepted if it meets all of them. Whatever else holds for rules holds for this one: docs/objects.md.
+accepted if it meets all of them. Whatever else holds for rules holds for this one: docs/how-to/objects.md.
 """
 
 from __future__ import annotations

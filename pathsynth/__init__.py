@@ -1,6 +1,6 @@
 """Text prompts to histology images: a LoRA-tuned diffusion model, a gate that discards and asks again, and a judge.
 
-The names in ``__all__`` may be imported from here; docs/python.md has an example of each. Each is loaded at its first use, so
+The names in ``__all__`` may be imported from here; docs/how-to/python.md has an example of each. Each is loaded at its first use, so
 that ``import pathsynth`` alone loads neither torch nor Hydra nor Lightning.
 """
 

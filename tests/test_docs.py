@@ -42,6 +42,13 @@ def test_every_link_leads_somewhere(page):
     assert lost == []
 
 
+def test_pages_that_code_and_configurations_name_are_there():
+    folders = ("pathsynth", "hydra_plugins", "conf", "experiments", "examples", "tests")
+    files = [path for folder in folders for kind in ("*.py", "*.yaml") for path in (ROOT / folder).rglob(kind)]
+    named = {page for path in files for page in re.findall(r"(?<![\w/.-])docs/[\w/-]+\.md", path.read_text(encoding="utf-8"))}
+    assert len(named) > 5 and [page for page in sorted(named) if not (ROOT / page).is_file()] == []
+
+
 def commands(page: Path) -> list[list[str]]:
     """The lines of code that start the program, cut into words; what stands for something of the reader's is a word, too."""
     blocks = re.findall(r"^```.*?^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
@@ -87,7 +94,8 @@ def test_every_command_that_is_shown_can_be_composed(page, tmp_path, monkeypatch
 
 
 def test_the_tour_of_the_code_leads_to_what_it_names():
-    tour = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("## Dive into the code")[1].split("\n## ")[0]
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    tour = page.split("## Dive into the code")[1].split("\n## ")[0]
     rows = [line.split("|")[1:4] for line in tour.splitlines() if line.startswith("| ") and not line.startswith("| question")]
     assert len(rows) == 10
     for question, files, names in rows:
@@ -99,7 +107,7 @@ def test_the_tour_of_the_code_leads_to_what_it_names():
 @pytest.mark.parametrize("name", ["atlas.js", "atlas.css"])
 def test_the_published_atlas_is_one_of_today(name):
     made, template = ROOT / "docs" / "atlas-example" / name, ROOT / "pathsynth" / "report" / "templates" / name
-    assert made.read_text(encoding="utf-8") == template.read_text(encoding="utf-8"), "make it anew: docs/atlas.md"
+    assert made.read_text(encoding="utf-8") == template.read_text(encoding="utf-8"), "make it anew: docs/how-to/atlas.md"
 
 
 def test_every_study_has_a_page_in_the_index():

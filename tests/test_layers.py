@@ -1,4 +1,4 @@
-"""Imports run one way: the list in docs/architecture.md, from the top."""
+"""Imports run one way: the list in docs/explanation/architecture.md, from the top."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
 LAYERS = re.findall(r"^pathsynth/([\w/]+)/ ", PAGE, flags=re.MULTILINE)
 """Folders from the top; of a folder with parts, its parts."""
 HEAVY = ("torch", "pytorch_lightning", "diffusers", "peft", "timm", "torchmetrics", "wandb")

@@ -1,4 +1,4 @@
-"""What people import: it loads lazily, its names are known, and every example of docs/python.md and of the docstrings runs."""
+"""What people import: it loads lazily, its names are known, and every example of docs/how-to/python.md and of the docstrings runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pathsynth
 from pathsynth.sampling.attempts import AttemptRow, write_attempts
 
 PACKAGE = Path(pathsynth.__file__).parent
-PAGE = PACKAGE.parent / "docs" / "python.md"
+PAGE = PACKAGE.parent / "docs" / "how-to" / "python.md"
 SNIPPET = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 HEAVY = ("torch", "hydra", "omegaconf", "pytorch_lightning", "lightning_fabric", "diffusers", "transformers", "wandb")
 

@@ -112,7 +112,8 @@ def test_links_of_the_repository_become_links_of_the_site():
     assert hooks.site_links(shown, "objects.md") == (
         "see [card](reference/bundle.md#x), [code](files/examples/my_rule.py), folder, `[as](../it.md)`"
     )
-    assert hooks.site_links("[a](docs/search.md) [b](experiments/best.md)", "index.md") == "[a](search.md) [b](experiments/best.md)"
+    of_readme = "[a](docs/how-to/search.md) [b](experiments/best.md)"
+    assert hooks.site_links(of_readme, "index.md") == "[a](how-to/search.md) [b](experiments/best.md)"
     assert hooks.site_links("[lost](../lost.md)", "search.md") == "[lost](../lost.md)", "the strict build says so"
 
 

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = {"README": "README.md", **{path.stem: f"docs/tutorials/{path.name}" for path in ROOT.glob("docs/tutorials/*.md")}}
 NOT_HERE = ("make", "export", "python", "pathsynth ui", "pathsynth run study=paper")
 """Setting up, servers, and what needs a GPU."""
-SMALLEST = {"run": ["debug=fast_dev_run", "seed=0", "tracking=none"], "generate": ["n=1", "tracking=none"]}
+SMALLEST = {"run": ["debug=fast_dev_run", "seed=0", "tracking=none", "trainer.threads=1"], "generate": ["n=1", "tracking=none"]}
 """In place of what a command says of these keys."""
 AS_IT_STANDS = "pathsynth generate labels=all n=4 study.name=tissue"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -143,10 +143,10 @@ def test_the_tutorials_lead_to_what_they_promise(run_command, tmp_path):
 
 
 def class_folders(folder: Path) -> None:
-    """Two classes of forty images; the name of each begins with that of its slide."""
+    """Two classes of two hundred images, as many as fast_dev_run takes; the name of each begins with that of its slide."""
     random = np.random.default_rng(0)
     for number, name in enumerate(("tumour", "stroma")):
         (folder / name).mkdir(parents=True)
-        for i in range(40):
+        for i in range(200):
             pixels = random.integers(100 * number, 100 * number + 100, (64, 64, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"slide{i % 8}_{i:02d}.png")
+            Image.fromarray(pixels).save(folder / name / f"slide{i % 8}_{i:03d}.png")

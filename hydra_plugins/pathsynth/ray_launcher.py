@@ -1,4 +1,4 @@
-"""A launcher whose jobs are tasks of Ray, on this machine or on a cluster. ``hydra/launcher=ray``; docs/ray.md."""
+"""A launcher whose jobs are tasks of Ray, on this machine or on a cluster. ``hydra/launcher=ray``; docs/how-to/ray.md."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ A lock that the operating system keeps lasts as long as its process, even one th
 lease lasts as long as its holder shows that it works. Each holder has a number (the fencing token, Kleppmann 2016):
 whoever takes a lease over has the next one, and what an earlier holder does after that is refused. The token's file is
 created exclusively, so of several that want it one gets it, on a network file system as well. Times of two clocks are never
-compared. docs/leases.md has the protocol.
+compared. docs/explanation/leases.md has the protocol.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The stage store: each stage is built once under its identity, and found by everyone who needs it again.
 
 A finished stage is never moved, removed or written to by a build: it is accepted by renaming a whole folder onto a name that is
-free (or an empty folder), which the file system lets happen once. docs/leases.md has the steps, and why each is there.
+free (or an empty folder), which the file system lets happen once. docs/explanation/leases.md has the steps, and why each is there.
 """
 
 from __future__ import annotations

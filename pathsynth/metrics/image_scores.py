@@ -84,8 +84,8 @@ def evaluate_images(
     """Score generated images by a classifier and, if real ones are given, by how close they come to these in its features.
 
     Accuracy, recall and precision have Wilson's 95% intervals, macro scores Wilson's of the effective number of images; KID,
-    precision, recall, density and coverage have their own (docs/evaluation.md), the Fréchet distance has none. Score filtered images by
-    a classifier that did not filter them: the score by the one that did is 1 by construction.
+    precision, recall, density and coverage have their own (docs/explanation/evaluation.md), the Fréchet distance has none. Score filtered
+    images by a classifier that did not filter them: the score by the one that did is 1 by construction.
 
     Args:
         images: uint8 (N, H, W, 3).

@@ -16,6 +16,7 @@ from generated_sets import HOSTILE, probabilities, write_set
 from pathsynth.report.atlas import read_generated, write_atlas
 from pathsynth.report.tissue_texts import TissueText, shipped_texts
 from pathsynth.vocabulary.labels import COLORECTAL
+from tests.chromium import faults_of_access
 
 pytestmark = pytest.mark.browser
 WRONG = 4
@@ -138,6 +139,16 @@ def test_search_deep_links_and_the_warning_on_every_view(site: Path, visit: Any)
         assert page.locator(".warning").is_visible() and "not for diagnosis" in page.inner_text(".warning").lower()
     page.emulate_media(media="print")
     assert page.locator(".warning").is_visible() and not page.locator("nav").is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_every_view_is_accessible(site: Path, visit: Any, width: int, scheme: str) -> None:
+    page = visit(site.as_uri(), width=width, color_scheme=scheme)
+    for view in ("", "tissue=mucus", "test=a", "review", "about"):
+        page.evaluate("view => { location.hash = view }", view)
+        page.wait_for_function("() => document.querySelectorAll('main h1').length === 1")
+        assert (view, faults_of_access(page)) == (view, [])
 
 
 def test_hostile_words_are_inert_on_a_phone_which_does_not_scroll_sideways(tmp_path: Path, visit: Any) -> None:

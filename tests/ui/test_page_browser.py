@@ -8,10 +8,12 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -21,12 +23,15 @@ from pathsynth.ledger.requests import VALIDATION
 from pathsynth.stages.plan import plan
 from pathsynth.studies.trials.manifest import Manifest, claim, manifest_of, write_manifest
 from pathsynth.studies.trials.validating import finetune_work
+from pathsynth.vocabulary.labels import COLORECTAL
 from tests.chromium import faults_of_access
 
 pytestmark = pytest.mark.browser
 HOSTILE = '<img src=x onerror="window.broken=1"></script><script>window.broken=1</script>{{7*7}}${7*7}`'
 PATIENCE = 20_000
 STEP_SECONDS = "0.1"
+DONE = """words => document.querySelector('.status').innerText === 'Done.'
+    && document.querySelector('.command').innerText.split(' ').includes(words)"""
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +68,24 @@ def write_trial(root: Path, name: str, study: str = "sweep", **state: Any) -> Pa
     return folder
 
 
-@pytest.fixture(scope="module")
-def address(studies: Path) -> Iterator[str]:
-    command = [sys.executable, str(Path(__file__).parent / "serve_cheap.py"), str(studies), STEP_SECONDS]
+@contextmanager
+def served(studies: Path, step_seconds: str) -> Iterator[tuple[str, int]]:
+    """The page in a process of its own: its address, and the process's number."""
+    command = [sys.executable, str(Path(__file__).parent / "serve_cheap.py"), str(studies), step_seconds]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         said = re.search(r"http://\S+/", process.stdout.readline())
         assert said
-        yield said[0]
-        process.terminate()
+        try:
+            yield said[0], process.pid
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="module")
+def address(studies: Path) -> Iterator[str]:
+    with served(studies, STEP_SECONDS) as (place, _):
+        yield place
 
 
 @pytest.fixture
@@ -209,6 +223,34 @@ def test_the_tray_is_downloaded_as_a_data_set(visit: Any, tmp_path: Path) -> Non
         names = archive.namelist()
     assert {"attempts.parquet", "request.json", "images/metadata.jsonl", "images/README.md"} <= set(names)
     assert sum(name.endswith(".png") for name in names) == counts(page)[0]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_hundred_requests_of_eight_pages_none_lost_and_memory_flat(browser: Any, studies: Path) -> None:
+    """Each page is a visitor of its own, and sends its next request when the last one is done."""
+    slugs = COLORECTAL.slugs[:8]
+    memory = []
+    with served(studies, "0") as (place, pid):
+        pages = [browser.new_context().new_page() for _ in slugs]
+        for page, slug in zip(pages, slugs, strict=True):
+            page.goto(place)
+            page.wait_for_selector(".panel:visible", timeout=PATIENCE)
+            page.fill("input[aria-label=Images]", "2")
+            describe(page, slug)
+        for number in range(25):
+            for visitor, page in enumerate(pages):
+                page.fill("input[aria-label=Seed]", str(100 * visitor + number))
+                page.locator("input[aria-label=Description]").press("Enter")
+            for visitor, (page, slug) in enumerate(zip(pages, slugs, strict=True)):
+                page.wait_for_function(DONE, arg=f"sampling.seed={100 * visitor + number}", timeout=6 * PATIENCE)
+                names = page.locator(".tile img").evaluate_all("images => images.map(i => i.alt)")
+                assert len(names) >= 2 and all(name.startswith(f"{slug}-") for name in names)
+            memory.append(psutil.Process(pid).memory_info().rss)
+        for page in pages:
+            page.context.close()
+    assert len(memory) * len(pages) == 200
+    assert memory[-1] - memory[9] < 20e6, "fifteen more rounds leave nothing behind"
 
 
 def test_hostile_words_are_inert(visit: Any) -> None:

@@ -66,8 +66,8 @@ function tile(i) {
   const image = images[i], name = classes[image.label].name;
   const marks = el("p", {class: "marks"}, el("span", {class: "gate"}, `gate ${percent(image.gate[image.label])}`));
   if (image.judge) marks.append(el("br"), el("span", {class: "judge"}, `judge ${percent(image.judge[image.label])}`));
-  return el("li", {}, el("button", {class: "tile", type: "button", "aria-label": `Enlarge an image of ${name}`, onclick: () => enlarge(i)},
-    picture(image, `synthetic image of ${name}`), marks));
+  return el("li", {}, el("button", {class: "tile", type: "button", "aria-haspopup": "dialog", onclick: () => enlarge(i)},
+    picture(image, `enlarge the synthetic image of ${name}`), marks));
 }
 
 /** A bar for each of the most probable classes. */

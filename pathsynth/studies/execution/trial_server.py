@@ -10,7 +10,7 @@ Its standard input is a Unix socket; a message is one JSON object. ``studies/exe
     server      {"status": …}, as of :class:`subprocess.Popen`
 
 One trial at a time. The server ends with its supervisor, however that ends. A fork takes over whatever its server has done, so the server
-does nothing but load: no computation, no thread, no GPU. docs/leases.md says what is looked after.
+does nothing but load: no computation, no thread, no GPU. docs/explanation/leases.md says what is looked after.
 """
 
 from __future__ import annotations

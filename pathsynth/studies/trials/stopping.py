@@ -2,7 +2,7 @@
 
 A launcher that runs jobs in workers would kill these, and every process below them, if its parent raised at the first
 Ctrl-C. So a request only leaves a mark in the command's folder of outcomes. Each supervisor, in the command or in a worker on
-whichever machine, looks for it and signals its own child. docs/leases.md has the states.
+whichever machine, looks for it and signals its own child. docs/explanation/leases.md has the states.
 """
 
 from __future__ import annotations
