@@ -14,8 +14,8 @@ from pathsynth.metrics.neighbours import nearest
 from pathsynth.models.classifier import Classifier
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
 from pathsynth.sampling.gate import class_features
-from pathsynth.sampling.pictures import contact_sheet, read_png
-from pathsynth.vocabulary.labels import LabelSpace
+from pathsynth.sampling.pictures import contact_sheet, labelled_sheet, read_png
+from pathsynth.vocabulary.labels import LabelSpace, slug_words
 
 _COLUMNS = 10
 _PAIRS = 5
@@ -40,11 +40,11 @@ class ImageSet:
 
 
 def write_sheet(path: Path, images: ImageSet, space: LabelSpace, size: int) -> None:
-    """A row of up to ten accepted images for each class, in class order; nothing where none was accepted."""
-    pictures = [images.pictures(c.index, lambda r: r.accepted, _COLUMNS) for c in space.classes]
-    rows = [row for row in pictures if row]
+    """A row of up to ten accepted images for each class, under its name and in class order; nothing where none was accepted."""
+    pictures = {c.slug: images.pictures(c.index, lambda r: r.accepted, _COLUMNS) for c in space.classes}
+    rows = {slug_words(slug): row for slug, row in pictures.items() if row}
     if rows:
-        contact_sheet(rows, max(map(len, rows)), size).save(path)
+        labelled_sheet(list(rows.values()), list(rows), max(map(len, rows.values())), size).save(path)
 
 
 def first_rejected(images: ImageSet) -> list[str]:

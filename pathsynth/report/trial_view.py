@@ -27,6 +27,7 @@ from pathsynth.report.plots import GATE_COLOUR, history_plot, reliability_plot
 from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, MAIN_SCORES, REJECTED, Cell, Scores, cell
 from pathsynth.report.slot_images import LARGEST, ClassImages, class_images
 from pathsynth.report.strips import Strip, image_strip, image_uri, png_uri
+from pathsynth.report.validation_sheets import small_sheet, spread, validation_sheets, webp_uri
 from pathsynth.report.verdict import Independence, independence, remarks, verdict
 from pathsynth.vocabulary.labels import COLORECTAL, slug_words
 
@@ -60,7 +61,7 @@ _KEY_SETTINGS = (
 )
 
 
-_SLOTS, _PAIRS = 10, 5
+_SLOTS, _PAIRS, _MOST_SHEETS = 10, 5, 8
 _MOST_IMAGES = 540
 """Generated and real images on a page; those beside training images come on top."""
 
@@ -151,6 +152,7 @@ class TrialView:
     few_classes: int
     address: str
     history: str | None
+    sheets: tuple[tuple[int, str], ...]
     reliability: str | None
     missing: tuple[Missing, ...]
 
@@ -206,6 +208,7 @@ def trial_view(trial: TrialSummary, real: bool = False, study_page: str = "") ->
         absent_images=tuple(said for said in (plan.sentence(len(slugs)), *absent_images(trial.folder, attempts, shown)) if said),
         address=trial.address,
         history=history_plot(trial.folder / "history.csv"),
+        sheets=tuple((sheet.step, webp_uri(small_sheet(sheet.path))) for sheet in spread(validation_sheets(trial.folder), _MOST_SHEETS)),
         reliability=reliability_plot(result.extras),
         missing=result.missing,
     )

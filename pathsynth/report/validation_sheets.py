@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 from collections.abc import Sequence
@@ -96,6 +97,11 @@ def small_sheet(path: Path) -> Image.Image:
         raise RequestError(f"{path} is not an image ({error}); run the trial again") from error
     picture.thumbnail((_MOST_WIDE, _MOST_HIGH), Image.Resampling.BOX)
     return picture
+
+
+def webp_uri(picture: Image.Image) -> str:
+    """The picture as a data URI of a WebP file."""
+    return "data:image/webp;base64," + base64.b64encode(webp(picture)).decode("ascii")
 
 
 def webp(picture: Image.Image) -> bytes:

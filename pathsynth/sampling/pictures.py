@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from pathsynth.sampling.slots import Attempt
@@ -65,6 +65,25 @@ def picture_fault(path: Path, sha256: str | None) -> str:
     except Exception:  # Pillow raises whatever the bytes lead it to
         return "cannot be read"
     return "" if pixel_hash(pixels) == sha256 else "has other pixels than were drawn"
+
+
+def labelled_sheet(rows: Sequence[Sequence[np.ndarray]], names: Sequence[str], columns: int, size: int) -> Image.Image:
+    """A :func:`contact_sheet` with the name of each row to its left."""
+    sheet = contact_sheet(rows, columns, size)
+    return beside_names(sheet, names)
+
+
+def beside_names(sheet: Image.Image, names: Sequence[str]) -> Image.Image:
+    """A sheet of as many rows as there are names, each name to the left of its row."""
+    step = (sheet.height - GAP) / len(names)
+    font = ImageFont.load_default(max(9, min(16, round(step / 3))))
+    wide = round(max(font.getlength(name) for name in names)) + 12
+    labelled = Image.new("RGB", (wide + sheet.width, sheet.height), "white")
+    labelled.paste(sheet, (wide, 0))
+    draw = ImageDraw.Draw(labelled)
+    for i, name in enumerate(names):
+        draw.text((wide - 8, GAP / 2 + (i + 0.5) * step), name, fill=(30, 28, 36), font=font, anchor="rm")
+    return labelled
 
 
 def contact_sheet(rows: Sequence[Sequence[np.ndarray]], columns: int, size: int, scale: int | None = None) -> Image.Image:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pathsynth.vocabulary.spelling import nearest_words
+
+_MOST_NEAR, _AS_NEAR = 3, 0.12
+"""At most so many classes are suggested for a name that is none, and how much less alike than the first the others may be."""
 
 _ENCODED = "xn--"
 """Before a slug in Punycode, as in the names of hosts (RFC 5891)."""
@@ -113,9 +117,12 @@ class LabelSpace:
         return next((near for near in map(self._nearest, text.split()) if near), "")
 
     def _nearest(self, wanted: str) -> str:
+        """The class of the nearest spelling; of spellings that are nearly as near, as "mucus" and "mucosa" are to "mucos", all classes."""
         spelled = {_normal(n): c.slug for c in self.classes for n in c.names}
-        close = nearest_words(wanted, spelled)
-        return f" (nearest: {spelled[close[0]]})" if close else ""
+        close = nearest_words(wanted, spelled, most=_MOST_NEAR)
+        ratios = [difflib.SequenceMatcher(None, name, wanted).ratio() for name in close]
+        near = dict.fromkeys(spelled[name] for name, ratio in zip(close, ratios, strict=True) if ratio >= ratios[0] - _AS_NEAR)
+        return f" (nearest: {' or '.join(near)})" if near else ""
 
 
 def _normal(text: str) -> str:

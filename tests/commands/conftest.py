@@ -41,7 +41,7 @@ def report():
     with open("reports.jsonl", "a") as log:
         log.write(json.dumps(told) + "\\n")
 
-def run(config, plan, store, folder, progress):
+def run(config, plan, store, folder, progress, display):
     from pathsynth.ledger.errors import RequestError, StageError
     from pathsynth.ledger.records import Metric, Result, write_result
     rank = config.lora.rank if config.lora else 0

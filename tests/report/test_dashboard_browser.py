@@ -155,6 +155,59 @@ def test_ten_questions_are_answered_as_the_files_do(browser: Any, file: Path) ->
     assert page.troubles == []
 
 
+OUTLINES = Path(__file__).with_name("study_page_outlines.json")
+OUTLINE = """name => {
+  const clean = n => (n.textContent ?? '').replace(/\\s+/g, ' ').trim();
+  const root = name === 'page' ? document.body : document.getElementById('panel');
+  const found = [];
+  for (const n of root.querySelectorAll('h1, h3, h4, summary, [role=tab], label, thead th, caption, table, svg.plot, button.copy')) {
+    if (name === 'page' && n.closest('#panel')) continue;
+    if (n.matches('table')) found.push(`table ${n.id || n.className}: ${n.tBodies[0]?.rows.length} rows`);
+    else if (n.matches('svg.plot')) found.push(`plot: ${n.querySelectorAll('.series').length} series`);
+    else {
+      const words = n.matches('label') ? clean(n).split(/ (?=Macro|one|first|\\d)/)[0] : clean(n);
+      found.push(`${n.getAttribute('role') ?? n.localName}: ${words}`);
+    }
+  }
+  return [...found, `images: ${root.querySelectorAll('.tile').length}`, `sheets: ${root.querySelectorAll('.sheet').length}`];
+}"""
+
+
+def test_the_main_views_have_the_outline_that_is_kept(browser: Any, file: Path) -> None:
+    """Headings, tables, plots and numbers of images, not pixels. After a wanted change, look at the page and keep the new outline."""
+    page = opened(browser, file)
+    seen = {"page": page.evaluate(OUTLINE, "page")}
+    for name in ("Images", "Settings", "Training", "Classes", "Cost", "Compare"):
+        tab(page, name)
+        seen[name] = page.evaluate(OUTLINE, name)
+    assert seen == json.loads(OUTLINES.read_text(encoding="utf-8"))
+
+
+def test_all_columns_of_the_comparison_are_configurations_and_marks_at_the_end_of_an_axis_are_whole(browser: Any, file: Path) -> None:
+    page = opened(browser, file, view="tab=compare")
+    for table in ("#unlike", "#scores"):
+        heads = [text.split("\n")[0].strip() for text in page.locator(f"{table} thead th").all_inner_texts()[1:]]
+        assert heads == [BEST, SECOND, WORST], "the differences below the scores are of configurations, too"
+    tab(page, "Classes")
+    ones = [s for s in page.locator("#classes td small").all_inner_texts() if "1.00]" in s]
+    cut = """nodes => nodes.filter(n => { const b = n.ownerSVGElement.viewBox.baseVal, x = n.cx.baseVal.value, r = n.r.baseVal.value;
+      return x - r < 0 || x + r > b.width; }).length"""
+    assert ones and page.locator("#classes .whisker .dot").evaluate_all(cut) == 0
+    adipose = fmean(value(r, "f1", "judge", "adipose") for r in results(file.parent, 8, 0.003))
+    page.select_option("#panel select", label="F1 before filtering, judge")
+    row = page.locator("#classes tbody tr", has=page.locator("th", has_text=class_name("adipose")))
+    assert row.locator("td .line").first.inner_text().strip() == f"{adipose:.2f}", "the mean of all seeds, not the first"
+
+
+def test_on_a_phone_plots_are_as_high_as_on_a_desk_and_their_words_are_whole(browser: Any, file: Path) -> None:
+    page = opened(browser, file, width=390, view="tab=training")
+    boxes = page.locator("#panel svg.plot").evaluate_all("nodes => nodes.map(n => [n.clientWidth, n.clientHeight])")
+    assert boxes and all(250 <= wide <= 390 and high >= 200 for wide, high in boxes)
+    cut = """nodes => nodes.filter(n => { const r = n.getBoundingClientRect(); return r.left < 0 || r.right > innerWidth; })
+      .map(n => n.textContent)"""
+    assert page.locator("#panel svg.plot text").evaluate_all(cut) == []
+
+
 def test_a_query_filters_by_value_and_a_wrong_one_says_what_to_type(browser: Any, file: Path) -> None:
     page = opened(browser, file)
 

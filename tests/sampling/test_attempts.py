@@ -13,7 +13,7 @@ from PIL import Image
 
 from pathsynth.ledger.errors import StageError
 from pathsynth.sampling.attempts import AttemptRow, AttemptsLedger, load_attempts, read_attempts, write_attempts
-from pathsynth.sampling.pictures import contact_sheet, pixel_hash, read_png, save_png
+from pathsynth.sampling.pictures import contact_sheet, labelled_sheet, pixel_hash, read_png, save_png
 from pathsynth.sampling.slots import Slot, Stream, attempt_at
 
 
@@ -90,6 +90,17 @@ def test_sheets_have_a_row_a_class_and_grey_gaps():
     assert sheet.shape == (22, 22, 3)
     assert (sheet[2:10, 2:10] == 0).all()
     assert (sheet[12:] == 235).all()
+
+
+def test_the_sheet_of_a_set_names_its_rows(tmp_path):
+    image = np.zeros((32, 32, 3), dtype=np.uint8)
+    plain = contact_sheet([[image], [image]], 1, 32)
+    named = labelled_sheet([[image], [image]], ["mucus", "smooth muscle"], 1, 32)
+    wide = named.width - plain.width
+    assert wide > 60 and named.height == plain.height and np.array_equal(np.asarray(named)[:, wide:], np.asarray(plain))
+    inked = np.asarray(named)[:, :wide].min(axis=2) < 128
+    rows = np.array_split(inked, 2)
+    assert all(row.any() for row in rows) and rows[1].sum() > rows[0].sum(), "a name beside each row, the longer one below"
 
 
 def test_a_ledger_loads_as_one_table_from_its_folder_or_its_file(tmp_path):

@@ -198,6 +198,8 @@ def test_another_acceptance_and_scores_on_the_test_split_train_nothing(finished)
     made = {path.parent.parent.name: path.parent for path in set((folder / "multirun" / ".stages").glob("*/*/stage.json")) - before}
     assert set(made) == {"gate_test", "generate", "evaluate"}
     assert {score["split"] for score in json.loads((made["gate_test"] / "scores.json").read_text())} == {"val", "test"}
+    confusion = json.loads((made["gate_test"] / "confusion.json").read_text())
+    assert {split: len(rows) for split, rows in confusion.items()} == {"val": 9, "test": 9}
 
 
 def test_a_classifier_that_is_there_is_scored_on_the_test_split_without_training(finished):

@@ -36,7 +36,7 @@ def imports():
     except BaseException:
         pass
 
-def run(config, plan, store, folder, progress):
+def run(config, plan, store, folder, progress, display):
     progress("gate", "building")
     (folder / "building").touch()
     if what == "torch":
@@ -65,7 +65,7 @@ sys.modules["pathsynth.studies.execution.pipeline"] = pipeline
 from pathsynth.studies.execution import trial
 study = types.SimpleNamespace(lease_seconds=60, stop_seconds=float(sys.argv[3]))
 config = types.SimpleNamespace(study=study, multirun=str(folder))
-trial.read_manifest = lambda _: types.SimpleNamespace(config=config, plan=types.SimpleNamespace(identity="abc"))
+trial.read_manifest = lambda _: types.SimpleNamespace(config=config, plan=types.SimpleNamespace(identity="abc", stages=()))
 sys.exit(trial.main([str(folder)]))
 """
 

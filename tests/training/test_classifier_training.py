@@ -92,7 +92,7 @@ def test_it_learns_and_keeps_the_best_epoch(trained):
 
 def test_it_leaves_weights_a_card_and_scores_and_nothing_else(trained):
     folder, _, (val, test) = trained
-    assert sorted(p.name for p in folder.iterdir()) == ["classifier.json", "classifier.safetensors", "scores.json"]
+    assert sorted(p.name for p in folder.iterdir()) == ["classifier.json", "classifier.safetensors", "confusion.json", "scores.json"]
     card = json.loads((folder / "classifier.json").read_text())["card"]
     assert (card["images"], card["selection_images"]) == (48, 20)
     assert card["part"] == "a"
@@ -102,6 +102,8 @@ def test_it_leaves_weights_a_card_and_scores_and_nothing_else(trained):
     accuracy = next(r for r in records if r.metric == "accuracy" and r.split == "test")
     assert accuracy.low is not None
     assert accuracy.high is not None
+    matrices = {score.split: score.agreement.confusion.tolist() for score in (val, test)}
+    assert json.loads((folder / "confusion.json").read_text()) == matrices
     assert accuracy.low < accuracy.value <= accuracy.high
     assert accuracy.n == 30
     assert accuracy.unit == "image"

@@ -40,6 +40,8 @@ def test_no_class_or_two_classes_are_refused_with_the_list():
 
 def test_a_misspelled_name_is_told_the_nearest():
     assert COLORECTAL.by_slug("Smooth Muscle").index == 5
+    with pytest.raises(UnknownLabelError, match=r"nearest: normal-mucosa or mucus\)"):
+        COLORECTAL.resolve_prompt("mucos")
     with pytest.raises(UnknownLabelError, match="nearest: lymphocytes"):
         COLORECTAL.by_slug("lymphocites")
 

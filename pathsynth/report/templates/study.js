@@ -578,7 +578,7 @@
     return [low - pad, high + pad];
   }
   function whisker(app2, measure, c, [low, high]) {
-    const wide2 = 112, x = (v) => 4 + (v - low) / (high - low) * (wide2 - 8), s = c.scores[measure], base = baseline(app2)?.scores[measure];
+    const wide2 = 84, x = (v) => 4 + (v - low) / (high - low) * (wide2 - 8), s = c.scores[measure], base = baseline(app2)?.scores[measure];
     const colour2 = colourOf(app2, c);
     const box = svg("svg", {
       width: wide2,

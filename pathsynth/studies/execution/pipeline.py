@@ -87,9 +87,7 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
         while waiting:
             stage = next_stage(waiting, lambda stage: store.busy(stage.name, stage.identity))
             waiting.remove(stage)
-            detail = "reused" if store.find(stage.name, stage.identity) else "building"
-            progress(stage.name, detail)
-            display.begin(stage.name, detail)
+            progress(stage.name, "reused" if store.find(stage.name, stage.identity) else "building")
             trial.build(stage)
         trial.show()
     except BaseException as error:

@@ -41,7 +41,7 @@ from pathsynth.studies.trials.state import (
     read_state,
     write_state,
 )
-from pathsynth.training.display import StageDisplay
+from pathsynth.training.display import StageDisplay, hidden
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 _log = logging.getLogger("pathsynth.trial")
@@ -84,7 +84,7 @@ def _begin(folder: Path, is_alone: Callable[[], bool]) -> int:
         _watch(is_alone, study.stop_seconds, lambda: os.kill(os.getpid(), signal.SIGKILL))
         return _help(folder, manifest)
     lease = _lease(folder, study.lease_seconds)
-    reporter = _Reporter(folder, lease, read_state(folder))
+    reporter = _Reporter(folder, lease, read_state(folder), StageDisplay(len(manifest.plan.stages), Console()))
     _watch(is_alone, study.stop_seconds, reporter.give_up)
     return _carry_out(folder, manifest, reporter)
 
@@ -231,18 +231,18 @@ def _carry_out(folder: Path, manifest: Manifest, report: _Reporter) -> int:
 
 
 def _build(manifest: Manifest, folder: Path, report: _Reporter) -> None:
-    display = StageDisplay(len(manifest.plan.stages), Console())
-    with display.shown():
+    with report.display.shown():
         from pathsynth.studies.execution.pipeline import run  # loads torch; a failure to load is the trial's failure
 
-        run(manifest.config, manifest.plan, _store(manifest), folder, report.progress, display)
+        run(manifest.config, manifest.plan, _store(manifest), folder, report.progress, report.display)
 
 
 class _Reporter:
-    """Keeps ``state.json`` up to date, as long as the trial is this process's."""
+    """Keeps ``state.json`` up to date, as long as the trial is this process's, and the display, which a debugger's terminal has not."""
 
-    def __init__(self, folder: Path, lease: Lease, state: TrialState) -> None:
+    def __init__(self, folder: Path, lease: Lease, state: TrialState, display: StageDisplay | None = None) -> None:
         self._folder, self._lease, self.state = folder, lease, replace(state, threads=_threads())
+        self.display = display or hidden()
 
     def tell(self) -> None:
         if not self._lease.current:
@@ -258,6 +258,7 @@ class _Reporter:
         interruption.check()
         self.state = replace(self.state, stage=stage, detail=detail, step=step, steps=steps, rate=rate)
         if step is None:
+            self.display.begin(stage, detail)
             _log.info("%s: %s", stage, detail)
             self.tell()
         else:

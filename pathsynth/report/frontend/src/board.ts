@@ -49,7 +49,7 @@ export function domain(app: App, measure: number, of = app.study.configurations)
 }
 
 function whisker(app: App, measure: number, c: Configuration, [low, high]: [number, number]): SVGElement {
-  const wide = 112,
+  const wide = 84,
     x = (v: number) => 4 + ((v - low) / (high - low)) * (wide - 8),
     s = c.scores[measure],
     base = baseline(app)?.scores[measure];
