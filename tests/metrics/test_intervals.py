@@ -17,6 +17,7 @@ from pathsynth.metrics.memorisation import QUANTILE, near_copies
 from pathsynth.metrics.prdc import Prdc, prdc
 from pathsynth.metrics.protocol import accepted_per_thousand_calls
 from pathsynth.sampling.attempts import AttemptRow
+from pathsynth.sampling.image_set import ClassCount
 
 REPEATS = 1000
 """At a true 95% their share lies in 93–97% but once in three hundred times; the seeds are fixed."""
@@ -41,6 +42,12 @@ def test_a_proportion(n):
         return float(sum(binom.pmf(k, n, p) for k, i in enumerate(intervals) if i.low <= p <= i.high))
 
     assert nominal(float(np.mean([exactly(p) for p in np.linspace(0.05, 0.95, 91)])))
+
+
+@pytest.mark.parametrize("p", [0.002, 0.05, 0.6])
+def test_the_bound_of_a_rare_event_is_never_too_low(p):
+    bounds = [ClassCount("mucus", 100, k, 100, 0).bound for k in range(101)]
+    assert sum(binom.pmf(k, 100, p) for k, bound in enumerate(bounds) if p <= bound) >= 0.95
 
 
 def predictions(accuracy: np.ndarray, each: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
