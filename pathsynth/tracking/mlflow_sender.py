@@ -33,7 +33,7 @@ _MANNERS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""Unless the environment says otherwise, MLflow does not ask a server that is gone for minutes, sends nothing of its own and prints nothing."""
+"""Unless the environment says otherwise, MLflow does not ask for minutes where no server answers, prints nothing, and tells its makers nothing."""
 _ANSWER_SECONDS, _PATIENCE_SECONDS = 4.0, 120.0
 _PORTS = {"postgresql": 5432, "mysql": 3306}
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0
