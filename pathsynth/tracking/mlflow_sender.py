@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ import re
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +35,7 @@ _MANNERS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""Unless the environment says otherwise, MLflow asks a server that is gone for seconds only, sends nothing of its own, prints nothing."""
+"""Unless the environment says otherwise, MLflow does not ask a server that is gone for minutes, and tells nobody anything."""
 _ANSWER_SECONDS, _PATIENCE_SECONDS = 4.0, 120.0
 _PORTS = {"postgresql": 5432, "mysql": 3306}
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0
@@ -192,7 +194,12 @@ class Sender:
         from mlflow import MlflowClient
 
         self.steps += 1
-        return MlflowClient(self.address)
+        if is_web(self.address):
+            return MlflowClient(self.address)
+        with (self.outbox.studies / "mlflow.lock").open("ab") as lock:  # two that make the tables of one database fail each other
+            with suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            return MlflowClient(self.address)
 
     @cached_property
     def run_id(self) -> str:

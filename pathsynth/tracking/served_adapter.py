@@ -36,7 +36,7 @@ class AdapterModel(mlflow.pyfunc.PythonModel):
         load_adapter(Path(context.artifacts["adapter"]), base)
         self._draw = drawer(base, recipe["size"], SamplingConfig.model_validate(recipe["sampling"]))
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+    def predict(self, context, model_input, params=None):  # MLflow takes types here for those of a request
         rows = pd.DataFrame(model_input)
         seeds = rows["seed"] if "seed" in rows else range(len(rows))
         asked = enumerate(zip(rows["prompt"], seeds, strict=True))
