@@ -5,24 +5,40 @@ They hold for Hydra :data:`VERSION`; the tests of this module fail with another 
 
 from __future__ import annotations
 
+import copy
 import re
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
+from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
 __all__ = ["BasicSweeper", "Callbacks", "ConfigLoaderImpl"]
 
 VERSION = "1.3"
+
+
+def __getattr__(name: str) -> Any:
+    """``BasicSweeper`` as it is now: when Hydra looks for plugins it executes the module anew, and the class of before breaks."""
+    if name != "BasicSweeper":
+        raise AttributeError(name)
+    from hydra._internal.core_plugins import basic_sweeper
+
+    return basic_sweeper.BasicSweeper
 
 
 def flag_parser() -> ArgumentParser:
@@ -50,6 +66,37 @@ def group_options(folder: Path, group: str) -> list[str]:
 def _loader(folder: Path) -> ConfigLoader:
     GlobalHydra.instance().clear()
     return Hydra.create_main_hydra2("pathsynth", create_config_search_path(str(folder))).config_loader
+
+
+def read_files_once(loader: ConfigLoader) -> None:
+    """Have a loader keep each file of the configuration as it is when it is first read; one of another kind stays as it is."""
+    if isinstance(loader, ConfigLoaderImpl):
+        loader.repository = _FilesReadOnce(loader.config_search_path)
+
+
+class _FilesReadOnce(ConfigRepository):
+    """The files of a configuration as they were when they were first read; a copy of it shares them, for Hydra copies it for each job."""
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path)
+        self._files: dict[str, ConfigResult] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _FilesReadOnce:
+        copied = copy.copy(self)
+        copied.sources = copy.deepcopy(self.sources, memo)
+        return copied
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        """A copy of the file's content, which Hydra changes as it composes; None: there is no such file."""
+        if config_path not in self._files:
+            read = super().load_config(config_path)
+            if read is None:
+                return None
+            self._files[config_path] = read
+        return copy.deepcopy(self._files[config_path])
+
+    def config_exists(self, config_path: str) -> bool:
+        return config_path in self._files or super().config_exists(config_path)
 
 
 def unknown_option(message: str) -> tuple[str, str] | None:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pathsynth.vocabulary.spelling import nearest_words
-
-_MOST_NEAR, _AS_NEAR = 3, 0.12
-"""At most so many classes are suggested for a name that is none, and how much less alike than the first the others may be."""
+from pathsynth.vocabulary.spelling import equally_near
 
 _ENCODED = "xn--"
 """Before a slug in Punycode, as in the names of hosts (RFC 5891)."""
@@ -119,9 +115,7 @@ class LabelSpace:
     def _nearest(self, wanted: str) -> str:
         """The class of the nearest spelling; of spellings that are nearly as near, as "mucus" and "mucosa" are to "mucos", all classes."""
         spelled = {_normal(n): c.slug for c in self.classes for n in c.names}
-        close = nearest_words(wanted, spelled, most=_MOST_NEAR)
-        ratios = [difflib.SequenceMatcher(None, name, wanted).ratio() for name in close]
-        near = dict.fromkeys(spelled[name] for name, ratio in zip(close, ratios, strict=True) if ratio >= ratios[0] - _AS_NEAR)
+        near = dict.fromkeys(spelled[name] for name in equally_near(wanted, spelled))
         return f" (nearest: {' or '.join(near)})" if near else ""
 
 

@@ -12,6 +12,13 @@ def nearest_words(wrong: str, known: Iterable[str], most: int = 1, likeness: flo
     return [by_lower[lower] for lower in difflib.get_close_matches(wrong.lower(), by_lower, n=most, cutoff=likeness)]
 
 
+def equally_near(wrong: str, known: Iterable[str]) -> list[str]:
+    """The nearest known word, and others that are nearly as near: three at most, of a likeness within 0.12 of the nearest one's."""
+    words = nearest_words(wrong, known, most=3)
+    likeness = [difflib.SequenceMatcher(None, word.lower(), wrong.lower()).ratio() for word in words]
+    return [word for word, near in zip(words, likeness, strict=True) if near >= likeness[0] - 0.12]
+
+
 def nearest_word(wrong: str, known: Iterable[str]) -> str | None:
     """The known word nearest to a wrong one; first of all one that begins with it. None where none is near."""
     words = list(known)

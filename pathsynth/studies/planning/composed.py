@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import pickle
 import zlib
 from collections.abc import Sequence
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
-from hydra.plugins.config_source import ConfigResult, ConfigSource
+from hydra.plugins.config_source import ConfigSource
 from hydra.types import RunMode
 from omegaconf import DictConfig
+
+from pathsynth.hydra_internals import read_files_once
 
 
 class ComposedJobs(ConfigLoader):
@@ -27,8 +26,7 @@ class ComposedJobs(ConfigLoader):
     """
 
     def __init__(self, loader: ConfigLoader) -> None:
-        if isinstance(loader, ConfigLoaderImpl):
-            loader.repository = _FilesReadOnce(loader.config_search_path)
+        read_files_once(loader)
         self._loader = loader
         self._packed: dict[tuple[str, ...], bytes] = {}
 
@@ -71,28 +69,3 @@ class ComposedJobs(ConfigLoader):
 
     def compute_defaults_list(self, config_name: str | None, overrides: list[str], run_mode: RunMode) -> Any:
         return self._loader.compute_defaults_list(config_name, overrides, run_mode)
-
-
-class _FilesReadOnce(ConfigRepository):
-    """The files of a configuration as they were when they were first read; a copy of it shares them, for Hydra copies it for each job."""
-
-    def __init__(self, config_search_path: ConfigSearchPath) -> None:
-        super().__init__(config_search_path)
-        self._files: dict[str, ConfigResult] = {}
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _FilesReadOnce:
-        copied = copy.copy(self)
-        copied.sources = copy.deepcopy(self.sources, memo)
-        return copied
-
-    def load_config(self, config_path: str) -> ConfigResult | None:
-        """A copy of the file's content, which Hydra changes as it composes; None: there is no such file."""
-        if config_path not in self._files:
-            read = super().load_config(config_path)
-            if read is None:
-                return None
-            self._files[config_path] = read
-        return copy.deepcopy(self._files[config_path])
-
-    def config_exists(self, config_path: str) -> bool:
-        return config_path in self._files or super().config_exists(config_path)
