@@ -9,10 +9,10 @@ import re
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_loader import ConfigLoader
@@ -20,9 +20,18 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-__all__ = ["BasicSweeper", "Callbacks", "ConfigLoaderImpl"]
+__all__ = ["Callbacks", "ConfigLoaderImpl"]
 
 VERSION = "1.3"
+
+
+def __getattr__(name: str) -> Any:
+    """``BasicSweeper``, at its use: Hydra executes the modules of its plugins once more when it looks for plugins."""
+    if name != "BasicSweeper":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    return BasicSweeper
 
 
 def flag_parser() -> ArgumentParser:
