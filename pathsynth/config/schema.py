@@ -529,8 +529,8 @@ class SamplingConfig(_Group):
     threshold: float = Field(ge=0, le=1)
     """The least probability that the gate must give the requested class; 0: its first choice is enough."""
     precision_target: float | None = Field(None, gt=0, lt=1)
-    """The gate's precision: each class gets the least probability at which so many of the gate's answers on real val images are right; null:
-    no limits by class."""
+    """The gate's precision: each class gets the least probability at which so many of the gate's answers on real val images are right;
+    null: no limits by class."""
     margin: float = Field(0, ge=0, le=1)
     """By how much the requested class must lead the next."""
     guidance_step: float = Field(0, ge=0)
