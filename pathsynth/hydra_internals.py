@@ -10,7 +10,7 @@ import re
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -24,21 +24,18 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-if TYPE_CHECKING:
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-
-__all__ = ["BasicSweeper", "Callbacks", "ConfigLoaderImpl"]
+__all__ = ["Callbacks", "ConfigLoaderImpl"]
 
 VERSION = "1.3"
 
 
 def __getattr__(name: str) -> Any:
-    """``BasicSweeper`` as it is now: when Hydra looks for plugins it executes the module anew, and the class of before breaks."""
+    """``BasicSweeper``, at its use: Hydra executes the modules of its plugins once more when it looks for plugins."""
     if name != "BasicSweeper":
-        raise AttributeError(name)
-    from hydra._internal.core_plugins import basic_sweeper
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-    return basic_sweeper.BasicSweeper
+    return BasicSweeper
 
 
 def flag_parser() -> ArgumentParser:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,12 @@ def test_its_messages_are_read():
 def test_an_ordinary_message_is_none_of_them():
     readers = ("unknown_option", "unknown_key", "added_twice", "swept_without_multirun", "merge_fault")
     assert [getattr(hydra_internals, reader)("out of memory") for reader in readers] == [None] * 5
+
+
+def test_the_base_of_the_sweepers_is_loaded_only_by_them():
+    """Hydra executes it again as it looks for plugins; a class that was made before would call the methods of another."""
+    program = "import sys, pathsynth.commands.launch; print('hydra._internal.core_plugins.basic_sweeper' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
 
 
 def test_options_of_a_group_are_those_of_plugins_too():

@@ -62,7 +62,7 @@ class DataConfig(_Group):
     size: int = Field(ge=16, le=512)
     """Side of the images in pixels."""
     seed: int = Field(0, ge=0)
-    """Of the phantom; of a folder, where its splits are drawn."""
+    """Seed of the phantom's images, or of a folder's random splits."""
     n_train: int = Field(0, ge=0)
     """Images of train, classes in turn; 0: all that there are."""
     n_val: int = Field(0, ge=0)
@@ -92,7 +92,7 @@ class DataConfig(_Group):
     prompts: str | None = None
     """A YAML file with names and prompts of classes, in place of those that the data set has."""
     captions: str | None = None
-    """What the fine-tune learns each training image with: txt (a text file beside each image), or a .jsonl or .csv file with file_name and
+    """The caption of each training image: txt (a text file beside each image), or a .jsonl or .csv file with file_name and
     text; null: the prompts of its class (folder alone)."""
     module: dict[str, Any] = Field(default_factory=dict)
     """A data class of your own; its arguments are further keys of the group."""
@@ -179,21 +179,21 @@ class ClassifierTraining(_Group):
     part: Literal["a", "b", "all"]
     """What it is trained on: half a or b of train, or all."""
     epochs: int = Field(ge=1)
-    """Passes over its training images, at most."""
+    """Most passes over its training images."""
     batch_size: int = Field(ge=2)
     """Images a training step."""
     augment_d4: bool
-    """Show training images in all eight orientations, where the label space allows them."""
+    """Train on all eight orientations of an image, where the label space allows them."""
     augment_stain: bool
     """Vary the stain's colours of training images."""
     augment_noise: bool = False
     """Add slight blur and sensor noise to training images."""
     tta_d4: bool = False
-    """Answer with the mean over the eight orientations of an image, where the label space allows them."""
+    """Average the answer over the eight orientations of an image, where the label space allows them."""
     patience: int = Field(ge=1)
     """Epochs without a better macro-F1 on val after which training ends."""
     seed: int = Field(ge=0)
-    """Of its weights and of the order of its images."""
+    """Seed of its first weights and of the order of its images."""
     members: int = Field(1, ge=1, le=16)
     """Networks that are trained, each from a seed of its own, and answer together: the mean of their probabilities. 1: a single one."""
     test: bool = False
@@ -298,9 +298,9 @@ class LoraConfig(_Group):
     """The adapted layers: attention, attention+conv, all-linear, all, a list of ends of module names, or `regex:` and a pattern that whole
     names match."""
     dora: bool = False
-    """Train a magnitude of its own for each output (arXiv 2402.09353; linear layers only)."""
+    """DoRA: train a separate magnitude for each output (arXiv 2402.09353; linear layers only)."""
     rslora: bool = False
-    """Scale by alpha / √rank (arXiv 2312.03732)."""
+    """rsLoRA: scale by alpha / √rank (arXiv 2312.03732)."""
     init: Literal["gaussian", "default"] = "gaussian"
     """How the first matrix starts: gaussian (standard deviation 1 / rank), or PEFT's default."""
     text_encoder: bool = False
@@ -398,11 +398,11 @@ class TrainerConfig(LightningConfig):
     accumulate: int = Field(ge=1)
     """Batches whose gradients are added up for a step."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
-    """Of the arithmetic in training."""
+    """Number format of the arithmetic in training."""
     gradient_clip_val: float = Field(ge=0)
     """The largest norm of a gradient; 0: no limit."""
     warmup_steps: int = Field(ge=0)
-    """Steps in which the learning rate rises, for `schedule=cosine` and `constant`."""
+    """Steps over which the learning rate rises, for `schedule=cosine` and `constant`."""
     gradient_checkpointing: bool = False
     """Compute activations twice, to hold fewer of them in memory."""
     ema_decay: float = Field(ge=0, lt=1)
@@ -410,9 +410,9 @@ class TrainerConfig(LightningConfig):
     threads: int | None = Field(None, ge=1)
     """Threads of the processor; null: the cores, shared among the workers."""
     checkpoint_every: int = Field(50, ge=1)
-    """Steps between two points from which a killed fine-tune goes on."""
+    """Steps between two checkpoints, from which a killed fine-tune resumes."""
     keep_checkpoints: int = Field(2, ge=1)
-    """How many of these points are kept."""
+    """How many checkpoints are kept."""
     channels_last: bool = False
     """Keep the UNet's images in memory with channels last; faster or slower, as the processor is."""
     compile: bool = False
@@ -420,9 +420,9 @@ class TrainerConfig(LightningConfig):
     explosion: float | None = Field(None, gt=1)
     """The fine-tune has diverged when the running mean of its loss is so many times its lowest; null: only when it is not finite."""
     retries: int = Field(0, ge=0)
-    """How often a fine-tune that has diverged goes on from its last good checkpoint."""
+    """How often a diverged fine-tune restarts from its last good checkpoint."""
     retry_factor: float = Field(0.5, gt=0, lt=1)
-    """What the learning rate is multiplied by each time."""
+    """Factor of the learning rate at each such restart."""
 
     @model_validator(mode="after")
     def _has_equal_shares(self) -> TrainerConfig:
@@ -471,9 +471,9 @@ class ObjectiveConfig(_Group):
     """What the denoiser is trained on."""
 
     min_snr_gamma: float | None = Field(None, gt=0)
-    """Weigh steps of little noise less, by min-SNR with this gamma (arXiv 2303.09556); null: all alike."""
+    """Gamma of min-SNR, which gives steps with little noise less weight (arXiv 2303.09556); null: equal weights."""
     noise_offset: float = Field(ge=0)
-    """How much noise is the same over a whole channel, so that overall brightness is learnt, too."""
+    """Share of noise that is constant over a channel, so that the model learns overall brightness, too."""
     caption_dropout: float = Field(ge=0, le=1)
     """Share of training images that are shown without their caption; guidance needs some."""
     paraphrases: bool
@@ -528,35 +528,35 @@ class SamplingConfig(_Group):
     batch_size: int = Field(ge=1)
     """Images that are drawn together."""
     seed: int = Field(ge=0)
-    """Of the noise that images start from; trials that share it fill the same slots."""
+    """Seed of the noise that images start from; trials with the same seed fill the same slots."""
     attempts: int = Field(ge=1)
-    """The budget: attempts at a slot, at most."""
+    """The budget: most attempts at a slot."""
     threshold: float = Field(ge=0, le=1)
     """The least probability that the gate must give the requested class; 0: its first choice is enough."""
     precision_target: float | None = Field(None, gt=0, lt=1)
-    """The precision wanted of the gate: each class gets the least probability at which the gate's answers on real val images are right so
-    often; null: no limits by class."""
+    """The gate's precision: each class gets the least probability at which so many of the gate's answers on real val images are right;
+    null: no limits by class."""
     margin: float = Field(0, ge=0, le=1)
     """By how much the requested class must lead the next."""
     guidance_step: float = Field(0, ge=0)
     """How much more guidance each further attempt at a slot gets; 0: a new seed alone."""
     guidance_rescale: float = Field(0, ge=0, le=1)
-    """How far the guided prediction is brought back to the spread of the unguided one, against washed-out colours (arXiv 2305.08891,
-    section 3.4); 0: not."""
+    """How far the guided prediction is rescaled to the standard deviation of the unguided one, against washed-out colours (arXiv
+    2305.08891, section 3.4); 0: not."""
     scheduler: Literal["DDIMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler", "UniPCMultistepScheduler"] | None = None
     """A diffusers class that takes the base's noise schedule; null: the base's own."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    """Of the UNet's arithmetic; bf16-mixed is faster where the processor has it, and gives slightly other images."""
+    """Number format of the UNet's arithmetic; bf16-mixed is faster where the processor has it; its images differ slightly."""
     deterministic: bool = False
     """Draw in batches of one shape, so that the batch size, a kill or a replay changes not one bit of an image."""
     speculate: bool = False
-    """Fill up batches with next attempts of open slots; the same images are accepted, sooner."""
+    """Fill up batches with further attempts at open slots; the same images are accepted, earlier."""
     calls: int | None = Field(None, ge=1)
     """Limit of denoiser calls for a whole generation; null: none."""
     seconds: float | None = Field(None, gt=0)
     """Limit of seconds for a whole generation; null: none."""
     reject_copies: bool = False
-    """Reject, too, what lies nearer to a training image, in the gate's features, than 99% of real val images do."""
+    """Also reject images that are nearer to a training image, in the gate's features, than 99% of real val images."""
     image_to_image: float = Field(0, ge=0, lt=1)
     """Image-to-image retry: share of the steps that a further attempt takes again, from the rejected image with new noise; 0: it starts
     from noise alone."""
@@ -631,7 +631,7 @@ class GenerateConfig(_Group):
     """
 
     prompt: str | None = None
-    """What to draw, in words; the class is found in them."""
+    """What to draw, in words; the class is read from them."""
     label: str | None = None
     """The class to draw; beside a prompt it settles which class is meant."""
     labels: str | tuple[str, ...] = "all"
@@ -639,7 +639,7 @@ class GenerateConfig(_Group):
     n: int = Field(4, ge=1)
     """Images of each class or prompt."""
     shard: int = Field(0, ge=0)
-    """Which share of the slots this process draws, counted from 0."""
+    """Number of the share that this process draws, from 0."""
     shards: int = Field(1, ge=1)
     """Processes that share the slots."""
 
@@ -763,11 +763,11 @@ class StudyConfig(_Group):
     fail_fast: bool = False
     """Stop the study at the first failure."""
     lease_seconds: float = Field(60.0, ge=1)
-    """A trial whose process shows no sign of life for so long is taken over by another that was given the same study."""
+    """After so many seconds without a sign of life from a trial's process, another process of the same study takes the trial over."""
     stop_seconds: float = Field(20.0, gt=0)
-    """A trial that was asked to stop and has not ended after so long is killed; Slurm itself kills after 30."""
+    """A trial that has not ended so many seconds after a stop signal is killed; Slurm itself kills after 30."""
     isolation: Literal["process", "inline"] = "process"
-    """process: each trial has a process of its own; inline: it runs in the command's, for a debugger."""
+    """process: each trial has its own process; inline: the trial runs in the command's process, for a debugger."""
     dry_run: bool = False
     """Say what would be done, and do nothing."""
 
@@ -778,7 +778,7 @@ class PretrainConfig(_Group):
     root: str | None = None
     """Folder of cifar10.tar; null: the folder in PATHSYNTH_DATA."""
     seed: int = Field(ge=0)
-    """Of the pretraining."""
+    """Seed of the pretraining."""
     latent_channels: int = Field(ge=1, le=48)
     """Channels of a latent."""
     channels: tuple[int, ...] = Field(min_length=1)
@@ -786,7 +786,7 @@ class PretrainConfig(_Group):
     decoder_steps: int = Field(ge=1, le=_MOST_STEPS)
     """Training steps of the autoencoder's decoder."""
     decoder_lr: float = Field(gt=0)
-    """Its learning rate."""
+    """The decoder's learning rate."""
     steps: int = Field(ge=1, le=_MOST_STEPS)
     """Training steps of the denoiser."""
     batch_size: int = Field(ge=1)
@@ -801,7 +801,7 @@ class RunConfig(_Group):
     command: Literal["run", "pretrain", "classify", "finetune", "generate", "evaluate"]
     """The command that is given."""
     seed: int = Field(0, ge=0)
-    """The training seed: of the adapter's start, and of its batches."""
+    """The training seed: it sets the adapter's first weights and its batches."""
     multirun: str = "multirun"
     """The folder of studies, trials, stages and pages."""
     study: StudyConfig
@@ -813,7 +813,7 @@ class RunConfig(_Group):
     data: DataConfig | None = None
     """The data set."""
     base: BaseConfig | None = None
-    """The text-to-image model that is given, and is not changed."""
+    """The text-to-image model, whose weights stay fixed."""
     classifier: OwnClassifierConfig | ClassifierConfig | None = None
     """The classifier of `pathsynth classify`; its options are those of gate and judge."""
     gate: OwnClassifierConfig | ClassifierConfig | None = None
@@ -841,7 +841,7 @@ class RunConfig(_Group):
     callbacks: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Lightning callbacks of the fine-tune, each under a name; `regeneration` validates."""
     debug: DebugConfig | None = None
-    """Small runs that look for faults."""
+    """Small runs for finding faults."""
 
     @field_validator("classifier", "gate", "judge", mode="before")
     @classmethod

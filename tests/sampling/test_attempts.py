@@ -59,6 +59,8 @@ def test_a_ledger_of_an_earlier_version_lacks_some_columns(tmp_path):
     path = tmp_path / "attempts.parquet"
     pd.read_parquet(path).drop(columns=["stopped_at", "scheduler", "timestep_spacing"]).to_parquet(path, index=False)
     assert list(read_attempts(tmp_path)) == [row(0, True)]
+    write_attempts(tmp_path, [replace(row(0, True), strategy="revise")])
+    assert [kept.strategy for kept in read_attempts(tmp_path)] == ["image_to_image"], "under the name that it has now"
 
 
 def test_a_row_holds_the_attempt_and_the_verdict(tmp_path):
