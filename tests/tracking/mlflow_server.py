@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,22 +71,20 @@ def has_postgresql() -> bool:
 
 
 @contextmanager
-def postgresql(folder: Path) -> Iterator[str]:
-    """The address of a database in a server of its own, which refuses to run as root."""
-    folder.mkdir()
-    shutil.chown(folder, "postgres")
-    for above in folder.parents:
-        if above.stat().st_uid == os.geteuid() and not above.stat().st_mode & 0o001 and above != Path("/root"):
-            above.chmod(above.stat().st_mode | 0o011)
+def postgresql() -> Iterator[str]:
+    """The address of a database in a server of its own, which refuses to run as root and cannot look into root's folders."""
     port = free_port()
 
     def run(program: str, *words: str) -> None:
-        subprocess.run(["runuser", "-u", "postgres", "--", str(_POSTGRESQL[-1] / program), *words], check=True, timeout=120, cwd="/")
+        command = ["runuser", "-u", "postgres", "--", str(_POSTGRESQL[-1] / program), *words]
+        subprocess.run(command, check=True, timeout=200, cwd="/", stdout=subprocess.DEVNULL)
 
-    run("initdb", "-D", str(folder / "data"), "-A", "trust", "--no-sync")
-    options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync=off"
-    run("pg_ctl", "-D", str(folder / "data"), "-o", options, "-l", str(folder / "log"), "-w", "start")
-    try:
-        yield f"postgresql+psycopg2://postgres@127.0.0.1:{port}/postgres"
-    finally:
-        run("pg_ctl", "-D", str(folder / "data"), "-m", "immediate", "stop")
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.chown(folder, "postgres")
+        run("initdb", "-D", f"{folder}/data", "-A", "trust", "--no-sync")
+        options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync=off"
+        run("pg_ctl", "-D", f"{folder}/data", "-o", options, "-l", f"{folder}/log", "-w", "-t", "120", "start")
+        try:
+            yield f"postgresql+psycopg2://postgres@127.0.0.1:{port}/postgres"
+        finally:
+            run("pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")

@@ -44,7 +44,7 @@ def server(request, tmp_path_factory) -> Iterator[MlflowServer]:
             yield one
     else:
         pytest.importorskip("psycopg2", reason="MLflow reaches PostgreSQL by psycopg2: pip install psycopg2-binary")
-        with postgresql(folder / "postgresql") as store, mlflow_server(folder, store) as one:
+        with postgresql() as store, mlflow_server(folder, store) as one:
             yield one
 
 
