@@ -54,9 +54,7 @@ class OptunaSweeper(TrialSweeper):
             print(f"{study.name}: search over {space.describe()}; {config.n_trials} trials at most; nothing was started")
             return None
         self._prepare_launcher()
-        folder = Path(self.config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
+        self._write_snapshot()
         search = Search(config, space, Path(self.config.multirun) / study.name, study.lease_seconds)
         print(f"{study.name}: {search.describe()}", flush=True)
         pass_over_busy(True)

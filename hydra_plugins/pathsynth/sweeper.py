@@ -57,9 +57,7 @@ class TrialSweeper(BasicSweeper):
         for number in before.to_do:
             self._composed(jobs[number])  # those that the cache knew are not composed yet
         announce(before, self._at_once() if before.to_do else 1)
-        folder = Path(self.config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
+        self._write_snapshot()
         before.write_outcomes()
         pass_over_busy(True)
         returns, left = self._launched(jobs, before.to_do)
@@ -84,6 +82,16 @@ class TrialSweeper(BasicSweeper):
         except RequestError as error:
             return error.faults
         return ()
+
+    def _write_snapshot(self) -> None:
+        """Keep what the jobs are composed from, and the code that carries them out."""
+        from pathsynth.studies.planning.snapshot import write_snapshot
+
+        assert self.config is not None
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        write_snapshot(folder)
 
     def _prepare_launcher(self) -> None:
         """Raises RequestError where the launcher finds that no job could be carried out."""

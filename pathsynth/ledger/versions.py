@@ -65,12 +65,25 @@ def versions() -> dict[str, str]:
 
 def commit() -> str | None:
     """The clone's commit, with ``+`` if files differ from it; None outside a clone."""
-    here = Path(__file__).resolve().parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-
     try:
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+        return _git("rev-parse", "--short=12", "HEAD").strip() + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def uncommitted() -> bytes:
+    """What differs from the clone's commit, as a patch that ``git apply`` takes; empty where nothing does, and outside a clone.
+
+    Files that git does not know are not in it.
+    """
+    try:
+        return os.fsencode(_git("diff", "HEAD", "--binary", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/"))
+    except (OSError, subprocess.SubprocessError):
+        return b""
+
+
+def _git(*words: str) -> str:
+    """What git says of the clone that this file is in; bytes that are no UTF-8 stay as they are."""
+    command = ["git", "-C", str(Path(__file__).resolve().parent), *words]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=10)
+    return os.fsdecode(done.stdout)

@@ -25,9 +25,8 @@ import pytest
 from pathsynth.studies.execution.supervise import STOP_SECONDS
 from pathsynth.studies.trials.state import DONE, INTERRUPTED, read_state
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-
 MOMENTS = int(os.environ.get("PATHSYNTH_MOMENTS", "54"))
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800 + 30 * MOMENTS)]
 MARK = "STOPPED_AT_A_MOMENT"
 MARGIN = 5.0
 STEPS = {"1": dict.fromkeys(("cache", "gate", "finetune", "generate", "evaluate"), "steps")}
@@ -123,7 +122,7 @@ WAYS: dict[str, Callable[[Command, float], subprocess.Popen[bytes]]] = {
 
 
 def test_a_command_that_is_stopped_at_any_moment_goes_on_to_the_same_bits(pathsynth):
-    """It is stopped again and again until it is done; then a study in a new folder is begun."""
+    """It is stopped again and again until it is done; then a study in a new folder is begun. ``-s`` shows how far this is."""
     folders = itertools.count()
 
     def new() -> Command:
@@ -153,6 +152,7 @@ def test_a_command_that_is_stopped_at_any_moment_goes_on_to_the_same_bits(pathsy
         assert state in (INTERRUPTED, DONE, "waiting", "not begun"), f"{number}, {way}: {code}, {state}\n{command.log}"
         assert state != "waiting" or way == "command killed" or before == "waiting", f"{number}, {way}: {code}"
         before = state
+        print(f"{number + 1} of {MOMENTS}: {way}, {state}", flush=True)
         assert "in main\n" not in command.log, f"{number}, {way}: a traceback\n{command.log}"
         if state == DONE:
             assert command.outcome() == undisturbed.outcome()

@@ -104,7 +104,7 @@ def _load(modules: Sequence[str]) -> list[TemporaryDirectory[str]]:
     if "MPLCONFIGDIR" in set(os.environ) - variables:
         raise ForkRefused("MPLCONFIGDIR is a temporary folder")
     gc.collect()
-    folders = [thing for thing in gc.get_objects() if isinstance(thing, TemporaryDirectory)]
+    folders = [thing for thing in gc.get_objects() if issubclass(type(thing), TemporaryDirectory)]  # isinstance asks libraries' objects
     for folder in folders:
         folder.cleanup()
     gc.freeze()  # what is there now stays in memory that all trials share
