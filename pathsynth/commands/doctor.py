@@ -24,7 +24,9 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.hub import hub_is_offline
 from pathsynth.ledger.lease import acquire
 from pathsynth.ledger.versions import cores, processor
+from pathsynth.stages.fingerprints import hub_snapshot
 from pathsynth.studies.trials.closing import EXIT_DONE, EXIT_FAILED
+from pathsynth.studies.trials.hydra_files import launcher_targets
 from pathsynth.studies.trials.trial_table import MANIFEST, trial_folders
 from pathsynth.tracking.mlflow_sender import is_web, shown_address
 from pathsynth.tracking.reachability import WANDB, answers, wandb_key_place
@@ -34,6 +36,9 @@ _COLOURS = {OK: "green", NOTE: "yellow", MISSING: "red"}
 _HUB = "https://huggingface.co"
 _PATIENCE_SECONDS = 3
 _WIDE = 160
+_YES = ("1", "ON", "YES", "TRUE")
+_EXTRA_OF = {"ray_launcher": "ray", "submitit": "slurm", "optuna": "optuna"}
+"""A part of the name of a launcher's or a sweeper's class, and the extra that it needs."""
 _LITTLE_DISK, _LITTLE_MEMORY = 5e9, 4e9
 
 
@@ -225,7 +230,7 @@ def _needs(multirun: Path) -> Iterator[Finding]:
     except (OSError, ValueError, KeyError) as error:
         yield Finding("newest trial", f"{newest}: {error}", MISSING, "run the trial again")
         return
-    lacking = list(_lacking(config))
+    lacking = [*_lacking(config), *_lacking_extras(newest.parent)]
     yield from lacking
     if not lacking:
         yield Finding("newest trial", f"{newest.parent.name}: all that it names is there")
@@ -236,6 +241,12 @@ def _lacking(config: dict[str, Any]) -> Iterator[Finding]:
         path = (config.get(group) or {}).get(key)
         if path and not Path(path).exists():
             yield Finding("newest trial", f"{group}.{key}={path} is not there", MISSING, f"mount it, or set {group}.{key}")
+    hub, revision = ((config.get("base") or {}).get(key) for key in ("hub", "revision"))
+    if hub and not hub_snapshot(hub, revision or ""):
+        address = os.environ.get("HF_ENDPOINT", _HUB)
+        if os.environ.get("HF_HUB_OFFLINE", "").upper() in _YES or not answers(address, _PATIENCE_SECONDS):
+            remedy = "go online once, or set base.path to a local folder"
+            yield Finding("newest trial", f"base {hub} is neither in the hub's cache nor reachable", MISSING, remedy)
     accelerator = str((config.get("trainer") or {}).get("accelerator") or "")
     if accelerator in ("gpu", "cuda"):
         import torch
@@ -243,3 +254,11 @@ def _lacking(config: dict[str, Any]) -> Iterator[Finding]:
         if not torch.cuda.is_available():
             found = f"trainer.accelerator={accelerator} and no GPU"
             yield Finding("newest trial", found, MISSING, "leave trainer.accelerator out, or use a GPU")
+
+
+def _lacking_extras(trial: Path) -> Iterator[Finding]:
+    """The extras of the launcher and the sweeper that carried the trial out."""
+    for target in launcher_targets(trial):
+        for word, extra in _EXTRA_OF.items():
+            if word in target and not installed_version(extra_libraries()[extra]):
+                yield Finding("newest trial", f"{target} needs the extra {extra}", MISSING, f"pip install 'pathsynth[{extra}]'")

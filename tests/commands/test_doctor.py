@@ -89,6 +89,22 @@ def test_what_the_newest_trial_needs_and_is_not_there_is_missing(examined, tmp_p
     assert (code, found["newest trial"]["state"]) == (0, "ok")
 
 
+def test_the_extra_and_the_base_of_the_newest_trial_are_needed_too(examined, tmp_path, monkeypatch):
+    newest_trial(tmp_path, {"base": {"hub": "some/base", "revision": "0" * 40}})
+    code, found = examined(HF_HUB_CACHE=str(tmp_path / "hub"))
+    assert (code, found["newest trial"]["value"]) == (1, "base some/base is neither in the hub's cache nor reachable")
+    folder = tmp_path / "multirun" / "runs" / "one-abc123"
+    (folder / "manifest.json").write_text(json.dumps({"config": {}}))
+    (folder / ".hydra").mkdir()
+    launcher = "hydra_plugins.pathsynth.ray_launcher.RayLauncher"
+    (folder / ".hydra" / "hydra.yaml").write_text(f"hydra: {{launcher: {{_target_: {launcher}}}}}")
+    real = doctor.installed_version
+    monkeypatch.setattr(doctor, "installed_version", lambda name: None if name == "ray" else real(name))
+    code, found = examined()
+    assert (code, found["newest trial"]["value"]) == (1, f"{launcher} needs the extra ray")
+    assert found["newest trial"]["remedy"] == "pip install 'pathsynth[ray]'"
+
+
 def test_a_data_folder_that_is_not_there_is_missing(examined, tmp_path):
     code, found = examined(PATHSYNTH_DATA=str(tmp_path / "none"))
     assert (code, found["data"]["state"]) == (1, "missing")

@@ -17,6 +17,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pathsynth.ledger.requests import VALIDATION, leave_request
+from pathsynth.ledger.stages import STAGES, StageStore
+from pathsynth.studies.trials.state import LOG
+
 pytestmark = pytest.mark.slow
 
 SMALL = [
@@ -61,7 +65,12 @@ def one_process(tmp_path_factory, small_base_folder) -> Path:
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory, small_base_folder, one_process) -> Path:
+    """It is asked for a validation beside the schedule, at its first step."""
     folder = with_gate_and_cache(one_process, tmp_path_factory.mktemp("two"))
+    (made,) = (path.parent for path in one_process.glob("multirun/.stages/finetune/*/stage.json"))
+    work = StageStore(folder / "multirun" / STAGES).work("finetune", made.name)
+    work.mkdir(parents=True)
+    leave_request(work / VALIDATION)
     finish(start(folder, f"base.path={small_base_folder}", "trainer.devices=2"))
     return folder
 
@@ -102,6 +111,11 @@ def test_two_processes_give_the_adapter_of_one(one_process, two_processes):
     assert all(torch.allclose(tensor, two[name], rtol=0, atol=TOLERANCE * learnt) for name, tensor in one.items())
     groups = json.loads((trial_of(one_process) / "optimizer.json").read_text())
     assert {group["rule"] for group in groups} == {"muon"}, "the default optimizer acts on every tensor"
+
+
+def test_a_validation_that_was_asked_for_is_carried_out_once_by_both(two_processes):
+    lines = (trial_of(two_processes) / LOG).read_text(encoding="utf-8").splitlines()
+    assert [line.partition(":")[0] for line in lines if line.startswith("validation asked for")] == ["validation asked for, step 1"]
 
 
 def test_every_image_of_a_validation_counts_once(one_process, two_processes):

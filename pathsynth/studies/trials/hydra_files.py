@@ -32,9 +32,20 @@ def write_hydra_files(folder: Path, job: DictConfig, hydra: DictConfig) -> None:
 
 def started_in(folder: Path) -> Path | None:
     """The folder where the command of a trial was given, so that its relative paths hold there; None where no file tells."""
-    place = folder / FOLDER / "hydra.yaml"
-    cwd = OmegaConf.select(OmegaConf.load(place), "hydra.runtime.cwd") if place.is_file() else None
+    cwd = _hydra_setting(folder, "runtime.cwd")
     return Path(cwd) if cwd else None
+
+
+def launcher_targets(folder: Path) -> tuple[str, ...]:
+    """The classes of the launcher and the sweeper of a trial's command; none where no file tells."""
+    named = (_hydra_setting(folder, f"{part}._target_") for part in ("launcher", "sweeper"))
+    return tuple(name for name in named if name)
+
+
+def _hydra_setting(folder: Path, key: str) -> str:
+    """A setting of the node ``hydra``; empty where there is no such file or setting."""
+    place = folder / FOLDER / "hydra.yaml"
+    return str(OmegaConf.select(OmegaConf.load(place), f"hydra.{key}") or "") if place.is_file() else ""
 
 
 def _without_secrets(value: Any) -> Any:
