@@ -23,6 +23,7 @@ from pathsynth.report.plots import JUDGE_COLOUR
 from pathsynth.report.trial_view import class_name
 from pathsynth.vocabulary.labels import COLORECTAL
 from tests.chromium import faults_of_access
+from tests.report.classifiers import write_classifier
 
 pytestmark = pytest.mark.browser
 HOSTILE = '<img src=x onerror="window.broken=1"></script><script>window.broken=1</script>'
@@ -194,6 +195,19 @@ def test_what_is_compared_are_configurations_not_their_first_trials(browser: Any
     page.select_option("#panel select", label="F1 before filtering, judge")
     row = page.locator("#classes tbody tr", has=page.locator("th", has_text=class_name("adipose")))
     assert row.locator("td .line").first.inner_text().strip() == f"{adipose:.2f}", "the mean of all seeds, not the first"
+
+
+def test_of_classifiers_their_classes_are_shown_first_and_confusions_on_val_and_test_compared(browser: Any, tmp_path: Path) -> None:
+    for epochs, right in ((1, 20), (9, 40)):
+        write_classifier(tmp_path / "gates" / f"e{epochs}", epochs, 0, right)
+    page = opened(browser, write_report(tmp_path / "gates"))
+    assert page.locator("#classes tbody tr").count() == 9 and not page.locator(".of-images").first.is_visible()
+    assert "most often taken for, by the classifier" in page.inner_text("#classes thead")
+    tab(page, "Compare")
+    assert "Counts of images of the test split, named by the classifier" in page.inner_text("#panel")
+    page.select_option("#panel select", label="of the val split, by the classifier")
+    first, other, difference = (t.locator("tbody tr").first.locator("td").all_inner_texts() for t in page.locator("#matrices table").all())
+    assert (first[:2], other[:2], difference[:2]) == (["40", "10"], ["20", "30"], ["−40", "40"])
 
 
 def test_marks_at_the_ends_of_an_axis_are_whole(browser: Any, make_trial: Callable[..., Path], tmp_path: Path) -> None:
