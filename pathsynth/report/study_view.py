@@ -342,7 +342,7 @@ class _Payload:
 
     def _notes(self) -> list[str]:
         """What is not shown, each reason once, with the number of trials where it is not all of them."""
-        finished = [s for s in self.shown if s.trial.finished]
+        finished = [s for s in self.shown if s.trial.finished] if self.kinds == _MATRICES else []
         reasons = list(dict.fromkeys(said for s in finished for said in s.absent))
         counts = [sum(said in s.absent for s in finished) for said in reasons]
         told = [said if n == len(finished) else f"{n} of {len(finished)} trials: {said}" for said, n in zip(reasons, counts, strict=True)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
@@ -15,13 +16,14 @@ import pytest
 
 from pathsynth.report import study_view
 from pathsynth.report.answer import headline
-from pathsynth.report.collect import collect_trials
+from pathsynth.report.collect import collect_trials, merge_trials
 from pathsynth.report.comparison import study_verdict
-from pathsynth.report.page import write_merged, write_report
+from pathsynth.report.page import write_collection, write_merged, write_report
 from pathsynth.report.plots import JUDGE_COLOUR
 from pathsynth.report.trial_view import class_name
 from pathsynth.vocabulary.labels import COLORECTAL
 from tests.chromium import faults_of_access
+from tests.report.classifiers import write_classifier
 
 pytestmark = pytest.mark.browser
 HOSTILE = '<img src=x onerror="window.broken=1"></script><script>window.broken=1</script>'
@@ -183,20 +185,39 @@ def test_the_main_views_have_the_outline_that_is_kept(browser: Any, file: Path) 
     assert seen == json.loads(OUTLINES.read_text(encoding="utf-8"))
 
 
-def test_all_columns_of_the_comparison_are_configurations_and_marks_at_the_end_of_an_axis_are_whole(browser: Any, file: Path) -> None:
+def test_what_is_compared_are_configurations_not_their_first_trials(browser: Any, file: Path) -> None:
     page = opened(browser, file, view="tab=compare")
     for table in ("#unlike", "#scores"):
         heads = [text.split("\n")[0].strip() for text in page.locator(f"{table} thead th").all_inner_texts()[1:]]
         assert heads == [BEST, SECOND, WORST], "the differences below the scores are of configurations, too"
     tab(page, "Classes")
-    ones = [s for s in page.locator("#classes td small").all_inner_texts() if "1.00]" in s]
-    cut = """nodes => nodes.filter(n => { const b = n.ownerSVGElement.viewBox.baseVal, x = n.cx.baseVal.value, r = n.r.baseVal.value;
-      return x - r < 0 || x + r > b.width; }).length"""
-    assert ones and page.locator("#classes .whisker .dot").evaluate_all(cut) == 0
     adipose = fmean(value(r, "f1", "judge", "adipose") for r in results(file.parent, 8, 0.003))
     page.select_option("#panel select", label="F1 before filtering, judge")
     row = page.locator("#classes tbody tr", has=page.locator("th", has_text=class_name("adipose")))
     assert row.locator("td .line").first.inner_text().strip() == f"{adipose:.2f}", "the mean of all seeds, not the first"
+
+
+def test_of_classifiers_their_classes_are_shown_first_and_confusions_on_val_and_test_compared(browser: Any, tmp_path: Path) -> None:
+    for epochs, right in ((1, 20), (9, 40)):
+        write_classifier(tmp_path / "gates" / f"e{epochs}", epochs, 0, right)
+    page = opened(browser, write_report(tmp_path / "gates"))
+    assert page.locator("#classes tbody tr").count() == 9 and not page.locator(".of-images").first.is_visible()
+    assert "most often taken for, by the classifier" in page.inner_text("#classes thead")
+    tab(page, "Compare")
+    assert "Counts of images of the test split, named by the classifier" in page.inner_text("#panel")
+    page.select_option("#panel select", label="of the val split, by the classifier")
+    first, other, difference = (t.locator("tbody tr").first.locator("td").all_inner_texts() for t in page.locator("#matrices table").all())
+    assert (first[:2], other[:2], difference[:2]) == (["40", "10"], ["20", "30"], ["−40", "40"])
+
+
+def test_marks_at_the_ends_of_an_axis_are_whole(browser: Any, make_trial: Callable[..., Path], tmp_path: Path) -> None:
+    for rank, right in ((1, 1), (4, 50)):
+        make_trial(tmp_path / "s" / str(rank), rank=rank, right=(right,) * 9)
+    page = opened(browser, write_report(tmp_path / "s"), view="tab=classes")
+    assert "1.00" in {text.strip() for text in page.locator("#classes td .line").all_inner_texts()}
+    cut = """nodes => nodes.filter(n => { const b = n.ownerSVGElement.viewBox.baseVal, x = n.cx.baseVal.value, r = n.r.baseVal.value;
+      return x - r < 0 || x + r > b.width; }).length"""
+    assert page.locator("#classes .whisker .dot").evaluate_all(cut) == 0
 
 
 def test_on_a_phone_plots_are_as_high_as_on_a_desk_and_their_words_are_whole(browser: Any, file: Path) -> None:
@@ -413,6 +434,28 @@ def test_what_users_named_is_inert_and_phones_do_not_scroll_sideways(browser: An
     page.keyboard.press("Escape")
     page.fill("#query", f"rank={HOSTILE}")
     assert page.evaluate("window.broken") is None and page.troubles == []
+
+
+def test_a_page_of_several_people_says_who_made_which_and_where_results_conflict(browser: Any, make_sweep, tmp_path: Path) -> None:
+    mine, theirs = (make_sweep(tmp_path / name, ranks=(1, 4), seeds=1, failed=0) for name in ("mine", "theirs"))
+    for folder, author in ((mine, "ada"), (theirs, "grace")):
+        for path in folder.glob("*/state.json"):
+            path.write_text(json.dumps({"state": "done", "author": author, "host": "box"}))
+    path = theirs / "rank-4-0" / "result.json"
+    path.write_text(path.read_text().replace('"value": 0.', '"value": 0.0'))
+    shutil.rmtree(mine / "rank-1-0")
+    (tmp_path / "both").mkdir()
+    page = opened(browser, write_collection(merge_trials({"mine": mine, "theirs.zip": theirs}), tmp_path / "both"))
+    assert page.inner_text("#unfinished summary") == "1 trial that did not finish or whose results conflict, and why"
+    page.click("#unfinished summary")
+    assert "conflict rank 4, seed 0: theirs.zip has another result of the same identity: macro-F1" in page.inner_text("#unfinished")
+    page.fill("#query", "ada")
+    page.check("#every")
+    shown = " ".join(page.inner_text("#board tbody").split())
+    assert "page from mine by ada on box" in shown and "grace" not in shown and "has another result" in shown
+    page.fill("#query", "grace")
+    page.click("#board tr.trial a")
+    assert "by grace on box" in page.inner_text(".kicker")
 
 
 @pytest.mark.parametrize("width", [1440, 390])

@@ -6,7 +6,6 @@ import io
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -22,7 +21,8 @@ from pathsynth.report.absent import missing_trials
 from pathsynth.report.collect import collect_trials
 from pathsynth.report.page import write_merged, write_report
 from pathsynth.report.validation_sheets import reel, spread, validation_sheets
-from tests.report.conftest import N, agreement_metrics, confusion, write_sheets
+from tests.report.classifiers import write_classifier
+from tests.report.conftest import write_sheets
 
 BEST = "lora.rank=8, optimizer.lr=0.003"
 
@@ -86,7 +86,7 @@ def test_scores_of_a_configuration_are_the_means_of_its_results(page: str, grid:
     costs = [r["timings"]["generate"] / 441 for r in found]
     cost = next(i for i, m in enumerate(data["measures"]) if m["alias"] == "cost")
     assert best["scores"][cost][0] == pytest.approx(fmean(costs), rel=1e-3)
-    assert data["scorer"] == "judge" and data["main"] in keys
+    assert data["main"] == "macro_f1/before filtering/judge" and data["main"] in keys
 
 
 def test_a_confusion_matrix_is_the_sum_over_the_seeds(page: str, grid: Path) -> None:
@@ -184,19 +184,6 @@ def test_fitted_means_are_those_of_the_verdict_and_corrected_for_all_pairs() -> 
     with_gap = fitted_means(np.vstack([scores, np.full(4, np.nan)]))
     assert with_gap.means[:5] == pytest.approx(fit.means) and np.isnan(with_gap.means[5])
     assert fitted_means(np.full((2, 2), np.nan)).errors is None
-
-
-def write_classifier(folder: Path, epochs: int, seed: int, right: int) -> None:
-    """A trial of ``classify``: of 50 real images of each class so many are named right, and the others as the next class."""
-    folder.mkdir(parents=True)
-    config = {"command": "classify", "classifier": {"epochs": epochs, "seed": seed}, "study": {"name": "gates"}}
-    (folder / "manifest.json").write_text(json.dumps({"name": folder.name, "config": config, "overrides": [f"classifier.epochs={epochs}"]}))
-    (folder / "state.json").write_text(json.dumps({"state": "done", "identity": folder.name}))
-    matrix = confusion((right,) * 9, (N,) * 9)
-    found = agreement_metrics(matrix, "", "", "phantom 32 px")
-    records = [replace(m, split=split, stage=None, scorer=None).to_json() for split in ("val", "test") for m in found]
-    (folder / "scores.json").write_text(json.dumps(records))
-    (folder / "confusion.json").write_text(json.dumps({split: matrix.tolist() for split in ("val", "test")}))
 
 
 def test_a_study_of_classifiers_is_compared_by_its_scores_and_confusions_on_real_images(tmp_path: Path) -> None:

@@ -1769,7 +1769,8 @@
 
   // src/main.ts
   var study2 = study(JSON.parse(byId("study").textContent ?? ""));
-  if (!study2.pictured.length && study2.scored.length) PLAIN.tab = "classes";
+  var hasPictures = study2.trials.some((t) => t.sprite);
+  if (!hasPictures && study2.scored.length) PLAIN.tab = "classes";
   var view = read(location.hash);
   var written = location.hash.replace(/^#/, "");
   var app = {
@@ -1969,7 +1970,7 @@
       a.click();
     });
     byId("reset").addEventListener("click", () => change({ ...PLAIN }));
-    document.documentElement.dataset["images"] = study2.pictured.length ? "yes" : "no";
+    document.documentElement.dataset["images"] = hasPictures ? "yes" : "no";
   }
   function keys() {
     byId("tabs").addEventListener("keydown", (event) => {

@@ -7,7 +7,8 @@ import {DRAWN} from "./tabs";
 import {PLAIN, read as readView, TABS, write, type Tab, type View} from "./view";
 
 const study: Study = read(JSON.parse(byId("study").textContent ?? "") as Payload);
-if (!study.pictured.length && study.scored.length) PLAIN.tab = "classes"; // classifiers have no images of their own
+const hasPictures = study.trials.some(t => t.sprite);
+if (!hasPictures && study.scored.length) PLAIN.tab = "classes"; // as in a study of classifiers
 let view: View = readView(location.hash);
 let written = location.hash.replace(/^#/, "");
 
@@ -224,7 +225,7 @@ function prepare(): void {
     a.click();
   });
   byId("reset").addEventListener("click", () => change({...PLAIN}));
-  document.documentElement.dataset["images"] = study.pictured.length ? "yes" : "no";
+  document.documentElement.dataset["images"] = hasPictures ? "yes" : "no";
 }
 
 function keys(): void {
