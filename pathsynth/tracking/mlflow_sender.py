@@ -37,6 +37,8 @@ _MANNERS = {
 }
 """Unless the environment says otherwise, MLflow does not ask a server that is gone for minutes, and tells nobody anything."""
 _ANSWER_SECONDS, _PATIENCE_SECONDS = 4.0, 120.0
+_GATHER_SECONDS = 1.0
+"""What is logged within such a time is sent at once."""
 _PORTS = {"postgresql": 5432, "mysql": 3306}
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0
 _REFUSED = ("INVALID_PARAMETER_VALUE", "PARAMETER_VALUE_TOO_LONG")
@@ -206,9 +208,9 @@ class Sender:
         """The run of this identity in its experiment; both are made where they are not there."""
         head = self.outbox.head
         experiment = self._experiment(head.experiment)
-        found = self._client.search_runs([experiment], f"tags.`{IDENTITY}` = '{head.identity}'", max_results=1)
-        if found:
-            return str(found[0].info.run_id)
+        runs = self._client.search_runs([experiment], f"tags.`{IDENTITY}` = '{head.identity}'", max_results=1)
+        if runs:
+            return str(runs[0].info.run_id)
         tags = {IDENTITY: head.identity, **head.tags}
         self.steps += 1
         return str(self._client.create_run(experiment, milliseconds(), tags, head.name).info.run_id)
@@ -268,25 +270,26 @@ class BackgroundSender:
         pause = _FIRST_PAUSE
         while True:
             self._wake.wait()
+            self._ending.wait(_GATHER_SECONDS)
             self._wake.clear()
             last = self._ending.is_set()
             try:
                 self._sender.send()
                 pause = _FIRST_PAUSE
             except NotSent as error:
-                self._tell(str(error))
+                self._say(str(error))
                 self._wake.set()
                 if not last:
                     self._ending.wait(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE)
             except Exception as error:  # a thread of a tracker ends no trial
                 _log.warning("records for MLflow wait", exc_info=error)
-                self._tell(_line(error))
+                self._say(_line(error))
                 return
             if last:
                 return
 
-    def _tell(self, reason: str) -> None:
+    def _say(self, reason: str) -> None:
         address = shown_address(self._sender.address)
         if address not in self._unanswered:
             self._unanswered.add(address)

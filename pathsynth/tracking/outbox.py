@@ -202,11 +202,11 @@ class Outbox:
 def outboxes(folder: Path) -> list[Outbox]:
     """The outboxes of a trial, a study or of all studies."""
     heads = sorted({*folder.glob(f"{OUTBOX}/*/{_HEAD}"), *folder.glob(f"*/{OUTBOX}/*/{_HEAD}"), *folder.glob(f"*/*/{OUTBOX}/*/{_HEAD}")})
-    found = []
+    boxes = []
     for head in heads:
         with suppress(OSError, ValueError, TypeError):  # one that a power cut left unreadable has nothing behind it
-            found.append(Outbox(head.parent))
-    return found
+            boxes.append(Outbox(head.parent))
+    return boxes
 
 
 def milliseconds() -> int:
