@@ -17,7 +17,7 @@ from benchmarks.base import Figure, proportion, psnr
 from pathsynth.config import ClassifierConfig
 from pathsynth.config.shipped import assets_folder
 from pathsynth.data.dataset import DataSet, LabelledImages
-from pathsynth.data.medmnist import pathmnist_data
+from pathsynth.data.medmnist import PATHMNIST, medmnist_data
 from pathsynth.data.phantom import phantom_data
 from pathsynth.data.tensors import pad_to, to_float, to_uint8
 from pathsynth.metrics.colour import fit_colour
@@ -52,7 +52,7 @@ def _small_figures(real: Path | None, work: Path, only: Sequence[str]) -> list[F
     figures = [psnr("reconstructions", test.images[:], copies.images[:], name)]
     seen = {name: test, f"{name}, reconstructed": copies}
     if real is not None:
-        tissue = pathmnist_data(real, 28, allow_subset=True)
+        tissue = medmnist_data(PATHMNIST, real, 28, allow_subset=True)
         seen[f"{tissue.name} test"] = _padded(tissue.split("test"))
     named = {"gate": ("gate", False), "stains": ("gate with stain augmentation", True)}
     for who, stains in (named[role] for role in named if role in only):

@@ -44,18 +44,6 @@ class SourceIdentity(NamedTuple):
     identity: str
 
 
-def pathmnist_data(
-    root: Path | None = None, size: int = 28, allow_subset: bool = False, download: bool = False, counts: Counts = ALL
-) -> DataSet:
-    """PathMNIST; as :func:`medmnist_data`."""
-    return medmnist_data(PATHMNIST, root, size, allow_subset, download, counts)
-
-
-def pathmnist_identity(root: Path | None = None, size: int = 28, allow_subset: bool = False, counts: Counts = ALL) -> SourceIdentity:
-    """PathMNIST's; as :func:`medmnist_identity`."""
-    return medmnist_identity(PATHMNIST, root, size, allow_subset, counts)
-
-
 def medmnist_data(
     source: MedSet, root: Path | None = None, size: int = 28, allow_subset: bool = False, download: bool = False, counts: Counts = ALL
 ) -> DataSet:

@@ -74,15 +74,6 @@ def design_effect(variance: float, independent: float, least: float = 0.0) -> fl
     return (variance + least) / (independent + least) if independent + least else 1.0
 
 
-def clopper_pearson_upper(successes: int, n: int, level: float = 0.95) -> float:
-    """The exact one-sided upper bound of a proportion: with 0 of n, about 3 / n ("so rare that it was never seen").
-
-    Raises:
-        ValueError: ``n`` is not positive, or ``successes`` lies outside 0..n.
-    """
-    return float(_binomial(successes, n, "less").proportion_ci(confidence_level=level, method="exact").high)
-
-
 def agreement(labels: np.ndarray, predictions: np.ndarray, classes: int) -> Agreement:
     """Score predictions against labels.
 
@@ -212,10 +203,10 @@ def _roc_area(positive: np.ndarray, negative: np.ndarray) -> float:
     return float(mannwhitneyu(positive, negative, method="asymptotic").statistic) / (len(positive) * len(negative))
 
 
-def _binomial(successes: int, n: int, alternative: str = "two-sided"):
+def _binomial(successes: int, n: int):
     if n < 1:
         raise ValueError(f"a proportion of {n} trials has no interval")
-    return binomtest(successes, n, alternative=alternative)
+    return binomtest(successes, n)
 
 
 def _counts(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:

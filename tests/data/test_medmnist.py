@@ -9,7 +9,7 @@ import pytest
 from pathsynth.data import medmnist as reader
 from pathsynth.data import medmnist_sets
 from pathsynth.data.dataset import Counts
-from pathsynth.data.medmnist import pathmnist_data, pathmnist_identity
+from pathsynth.data.medmnist import PATHMNIST, medmnist_data, medmnist_identity
 from pathsynth.ledger.errors import RequestError
 
 Arrays = dict[str, np.ndarray]
@@ -33,7 +33,7 @@ def write(folder: Path, content: Arrays, name: str = "pathmnist.npz") -> Path:
 def refusal(folder: Path, size: int = 28, allow_subset: bool = True, download: bool = False) -> str:
     """The message of the refusal: one line, and it names the file."""
     with pytest.raises(RequestError) as caught:
-        pathmnist_data(folder, size, allow_subset, download).split("train")
+        medmnist_data(PATHMNIST, folder, size, allow_subset, download).split("train")
     message = str(caught.value)
     assert "\n" not in message and "pathmnist" in message.lower()
     return message
@@ -42,7 +42,7 @@ def refusal(folder: Path, size: int = 28, allow_subset: bool = True, download: b
 def test_a_subset_reads_back_and_says_what_it_is(tmp_path: Path) -> None:
     content = arrays()
     write(tmp_path, content)
-    data = pathmnist_data(tmp_path, 28, allow_subset=True)
+    data = medmnist_data(PATHMNIST, tmp_path, 28, allow_subset=True)
     assert data.name == "PathMNIST subset (18/9/10)"
     for split in COUNTS:
         assert np.array_equal(data.split(split).images, content[f"{split}_images"])
@@ -55,41 +55,41 @@ def test_identity_follows_the_content_and_needs_no_data_set(tmp_path: Path, size
     name = "pathmnist.npz" if size == 28 else f"pathmnist_{size}.npz"
     content = arrays(size)
     write(tmp_path, content, name)
-    first = pathmnist_identity(tmp_path, size, allow_subset=True)
-    data = pathmnist_data(tmp_path, size, allow_subset=True)
+    first = medmnist_identity(PATHMNIST, tmp_path, size, allow_subset=True)
+    data = medmnist_data(PATHMNIST, tmp_path, size, allow_subset=True)
     assert (data.name, data.identity) == first
     content["train_images"][0, 0, 0, 0] ^= 1
     write(tmp_path, content, name)
-    assert pathmnist_identity(tmp_path, size, allow_subset=True).identity != first.identity
+    assert medmnist_identity(PATHMNIST, tmp_path, size, allow_subset=True).identity != first.identity
 
 
 def test_counts_take_classes_in_turn_and_make_another_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = arrays()
     content["train_labels"] = np.sort(content["train_labels"], axis=0)
     path = write(tmp_path, content)
-    whole = pathmnist_data(tmp_path, 28, allow_subset=True)
-    some = pathmnist_data(tmp_path, 28, allow_subset=True, counts=Counts(train=11, test=9))
+    whole = medmnist_data(PATHMNIST, tmp_path, 28, allow_subset=True)
+    some = medmnist_data(PATHMNIST, tmp_path, 28, allow_subset=True, counts=Counts(train=11, test=9))
     assert [len(some.split(split)) for split in COUNTS] == [11, 9, 9]
     assert some.split("train").labels.tolist() == [0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8]
     assert np.array_equal(some.split("train").images[2], content["train_images"][2])
     assert some.name == "PathMNIST subset (11/9/9)"
     assert some.identity != whole.identity
-    assert pathmnist_identity(tmp_path, 28, True, Counts(train=11, test=9)).identity == some.identity
+    assert medmnist_identity(PATHMNIST, tmp_path, 28, True, Counts(train=11, test=9)).identity == some.identity
     monkeypatch.setitem(reader.OFFICIAL_MD5, 28, md5(path))
-    assert pathmnist_data(tmp_path, 28, counts=Counts(11, 0, 9)).name == "PathMNIST 28 px, 11/9/9 images"
+    assert medmnist_data(PATHMNIST, tmp_path, 28, counts=Counts(11, 0, 9)).name == "PathMNIST 28 px, 11/9/9 images"
 
 
 def test_more_images_than_there_are_is_refused(tmp_path: Path) -> None:
     write(tmp_path, arrays())
     with pytest.raises(RequestError, match=r"has 9 val images, not 10; lower data\.n_val"):
-        pathmnist_identity(tmp_path, 28, True, Counts(val=10))
+        medmnist_identity(PATHMNIST, tmp_path, 28, True, Counts(val=10))
 
 
 def test_the_official_checksum_gives_the_official_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, arrays())
     monkeypatch.setitem(reader.OFFICIAL_MD5, 28, md5(path))
-    assert pathmnist_data(tmp_path, 28).name == "PathMNIST 28 px"
-    assert pathmnist_data(tmp_path, 28, allow_subset=True).name == "PathMNIST 28 px"
+    assert medmnist_data(PATHMNIST, tmp_path, 28).name == "PathMNIST 28 px"
+    assert medmnist_data(PATHMNIST, tmp_path, 28, allow_subset=True).name == "PathMNIST 28 px"
 
 
 def md5(path: Path) -> str:
@@ -121,7 +121,7 @@ def test_a_file_of_another_size_under_this_name_is_refused(tmp_path: Path) -> No
 def test_the_folder_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, arrays())
     monkeypatch.setenv("PATHSYNTH_DATA", str(tmp_path))
-    assert pathmnist_data(None, 28, allow_subset=True).name == "PathMNIST subset (18/9/10)"
+    assert medmnist_data(PATHMNIST, None, 28, allow_subset=True).name == "PathMNIST subset (18/9/10)"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
@@ -191,7 +191,7 @@ class TestDownload:
 
     def test_a_whole_file_arrives(self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(reader.OFFICIAL_MD5, 28, md5(source))
-        data = pathmnist_data(tmp_path / "new", 28, download=True)
+        data = medmnist_data(PATHMNIST, tmp_path / "new", 28, download=True)
         assert (data.name, len(data.split("train"))) == ("PathMNIST 28 px", 18)
         assert [p.name for p in (tmp_path / "new").iterdir()] == ["pathmnist.npz"]
 
@@ -210,7 +210,7 @@ class TestDownload:
     def test_a_file_that_is_there_is_not_fetched(self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write(tmp_path, arrays())
         monkeypatch.setattr(reader, "_download", lambda *arguments: pytest.fail("fetched"))
-        assert pathmnist_data(tmp_path, 28, allow_subset=True, download=True).name.startswith("PathMNIST subset")
+        assert medmnist_data(PATHMNIST, tmp_path, 28, allow_subset=True, download=True).name.startswith("PathMNIST subset")
 
 
 def test_the_official_checksums_are_those_of_medmnist() -> None:
@@ -223,6 +223,6 @@ def test_real_images_read(request: pytest.FixtureRequest) -> None:
     root = Path(os.environ.get("PATHSYNTH_DATA") or request.config.rootpath.parent / "shared" / "data")
     if not (root / "pathmnist.npz").is_file():
         pytest.skip(f"no pathmnist.npz in {root}; set PATHSYNTH_DATA to its folder")
-    data = pathmnist_data(root, 28, allow_subset=True)
+    data = medmnist_data(PATHMNIST, root, 28, allow_subset=True)
     assert data.name.startswith("PathMNIST")
     assert set(data.split("test").labels) == set(range(9))

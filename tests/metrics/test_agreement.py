@@ -9,7 +9,6 @@ from sklearn.metrics import precision_recall_fscore_support
 from pathsynth.metrics.agreement import (
     accuracy_auc,
     agreement,
-    clopper_pearson_upper,
     effective_wilson,
     macro_interval,
     wilson,
@@ -37,11 +36,6 @@ def test_wilson_is_not_empty_at_the_ends():
 def test_impossible_proportions_are_refused(successes, n, why):
     with pytest.raises(ValueError, match=why):
         wilson(successes, n)
-
-
-def test_clopper_pearson_of_none_seen_is_the_exact_rule_of_three():
-    assert clopper_pearson_upper(0, 60) == pytest.approx(1 - 0.05 ** (1 / 60))
-    assert clopper_pearson_upper(5, 5) == 1
 
 
 def test_agreement_gives_the_papers_scores():

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from pathsynth.commands.quoting import quote_free_text
 from pathsynth.config import RunConfig, from_hydra
 from pathsynth.config.shipped import conf_folder
-from pathsynth.data.medmnist import pathmnist_data
+from pathsynth.data.medmnist import PATHMNIST, medmnist_data
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.classifier import PretrainedWeights
 from pathsynth.stages import classifier, decode
@@ -270,7 +270,7 @@ def test_what_will_be_downloaded_is_planned_as_the_official_file(settings, monke
     official = medmnist.OFFICIAL_MD5[28]
     monkeypatch.setattr(medmnist, "checksum", lambda *_: official)
     assert digest != official
-    assert pathmnist_data(tmp_path).identity == planned
+    assert medmnist_data(PATHMNIST, tmp_path).identity == planned
 
 
 def test_images_of_ones_own_are_planned_and_watched(settings, tmp_path):
