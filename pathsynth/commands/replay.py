@@ -9,11 +9,10 @@ from PIL import Image
 
 from pathsynth.ledger.errors import RequestError
 from pathsynth.studies.trials.closing import EXIT_DONE, EXIT_FAILED
+from pathsynth.studies.trials.trial_table import MANIFEST
 
 if TYPE_CHECKING:
     from pathsynth.studies.trials.replay import Replayed
-
-_MANIFEST = "manifest.json"
 
 
 def replay_candidate(place: Path, candidate: str | None, save: Path | None) -> int:
@@ -65,7 +64,7 @@ def _trial_of(image: Path) -> Path:
     """The folder of the trial that an image lies in."""
     if not image.is_file():
         raise RequestError(f"no image at {image}; name one of a trial, or a trial's folder and a candidate, as in mucus-00003-1")
-    found = next((parent for parent in image.absolute().parents if (parent / _MANIFEST).is_file()), None)
+    found = next((parent for parent in image.absolute().parents if (parent / MANIFEST).is_file()), None)
     if found is None:
         raise RequestError(f"{image} lies in no trial's folder; name the folder and the candidate, as in mucus-00003-1")
     return found

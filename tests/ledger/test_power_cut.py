@@ -22,9 +22,10 @@ from pathsynth.stages.plan import Plan
 from pathsynth.studies.execution import trial as trial_process
 from pathsynth.studies.execution.pipeline import Trial
 from pathsynth.studies.trials.garbage import find_garbage, remove
-from pathsynth.studies.trials.manifest import MANIFEST, Manifest, claim, write_manifest
+from pathsynth.studies.trials.manifest import Manifest, claim, write_manifest
 from pathsynth.studies.trials.outcomes import FOLDER_VARIABLE, Outcome, write_outcome
 from pathsynth.studies.trials.state import DONE, WAITING, TrialState, read_state, write_state
+from pathsynth.studies.trials.trial_table import MANIFEST
 
 IDENTITIES = ("0123456789ab", "ba9876543210")
 CONTENT = {"weights": b"whole" * 50, "images/mucus/0.png": b"picture", "attempts.parquet": b"rows"}

@@ -17,8 +17,8 @@ from pathsynth.ledger.records import OptimizerGroup
 from pathsynth.ledger.versions import commit, versions
 from pathsynth.stages.plan import Plan
 from pathsynth.studies.trials.state import lease_folder
+from pathsynth.studies.trials.trial_table import MANIFEST
 
-MANIFEST = "manifest.json"
 _HEX = 6
 _CLASS_KEY = "._target_"
 _CLASS_IN_BRACES = re.compile(r"\{[^{}]*\b_target_:\s*['\"]?(?:\w+\.)*(\w+)")
