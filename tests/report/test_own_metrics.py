@@ -59,7 +59,7 @@ def test_tables_and_the_leaderboard_have_a_column_for_each(study: Path) -> None:
     assert "gap before filtering" in FORMS["latex"]["leaderboard.tex"](trials).decode()
     out = io.StringIO()
     Console(file=out, width=300, no_color=True).print(demo_table(trials))
-    assert "1.750 [1.50, 2.00] n=450" in out.getvalue() and "not measured" in out.getvalue()
+    assert "1.750 [1.500, 2.000] n=450" in out.getvalue() and "not measured" in out.getvalue()
 
 
 def test_the_page_of_a_study_compares_by_them(study: Path) -> None:
