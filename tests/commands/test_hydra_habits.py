@@ -228,7 +228,7 @@ def test_every_kind_of_sweep(swept, sweep, ranks):
 
 
 def test_studies_and_overrides_sweep_together(swept):
-    found = swept("study=demo", "lora.rank=2", "seed=0,1", "debug=none")
+    found = swept("study=demo", "lora.rank=2", "seed=0,1", "debug=none", "hydra.launcher.n_jobs=1")  # in this process
     assert [(job.config.lora.rank, job.config.seed, job.config.trainer.max_steps) for job in found] == [(2, 0, 200), (2, 1, 200)]
 
 
