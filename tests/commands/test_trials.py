@@ -240,7 +240,8 @@ def test_a_multirun_whose_output_nobody_reads_is_done_all_the_same(pathsynth):
     process.stdout.readline()
     process.stdout.close()
     assert process.wait(60) == 0
-    assert process.stderr.read() == ""
+    lines = process.stderr.read().splitlines()
+    assert [line for line in lines if not line.startswith("checking jobs: ")] == [], "that one comes on a busy machine"
     assert [pathsynth.state(f"rank={rank}-")["state"] for rank in (1, 2)] == ["done", "done"]
 
 
