@@ -9,6 +9,7 @@ import os
 import re
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -191,6 +192,7 @@ class Sender:
     def _client(self) -> MlflowClient:
         for name, value in _MANNERS.items():
             os.environ.setdefault(name, value)
+        warnings.filterwarnings("ignore", category=UserWarning, module="mlflow")  # advice on models, which those who train cannot follow
         for library in ("alembic", "mlflow"):
             logging.getLogger(library).setLevel(logging.ERROR)
         from mlflow import MlflowClient
