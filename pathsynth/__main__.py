@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pathsynth import __version__
 from pathsynth.ledger.errors import RequestError, StageError
-from pathsynth.ledger.interruption import SIGNALS
+from pathsynth.ledger.interruption import SIGNALS, note_ctrl_c
 from pathsynth.studies.execution.output import drop_unread_output
 from pathsynth.vocabulary.spelling import nearest_words
 
@@ -301,6 +301,7 @@ FILE_COMMANDS: dict[str, tuple[str, Callable[..., int | None]]] = {
 
 def main() -> None:
     """Entry point; exits with 0 done, 1 failed, 2 refused, 130 interrupted."""
+    note_ctrl_c()
     drop_unread_output()
     try:
         status = dispatch(sys.argv[1:])

@@ -26,6 +26,7 @@ from pathsynth.config.hydra_node import hydra_node_of
 from pathsynth.config.shipped import conf_folder, prefer_own_folder
 from pathsynth.hydra_internals import compose_job, flag_parser, lacks_assertions
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.interruption import raise_noted_ctrl_c
 from pathsynth.studies.execution.job import run_trial
 from pathsynth.studies.planning.check import check, without_hydra
 from pathsynth.studies.planning.dry_run import show_dry_run
@@ -96,6 +97,7 @@ def _launch(command: str, purpose: str, arguments: Sequence[str]) -> int:
         return 0
     os.environ[FOLDER_VARIABLE] = str(outcomes)
     stop_in_good_order()
+    raise_noted_ctrl_c()
     try:
         application()
     except KeyboardInterrupt:

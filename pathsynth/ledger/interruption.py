@@ -53,6 +53,25 @@ class _Request:
 
 
 _request: _Request | None = None
+_ctrl_c_noted = False
+
+
+def note_ctrl_c() -> None:
+    """Note a Ctrl-C that is raised while a command loads. Python may drop the exception; :func:`raise_noted_ctrl_c` raises it again."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _note_and_raise)
+
+
+def _note_and_raise(_number: int, _frame: FrameType | None) -> None:
+    global _ctrl_c_noted
+    _ctrl_c_noted = True
+    raise KeyboardInterrupt
+
+
+def raise_noted_ctrl_c() -> None:
+    """Raises KeyboardInterrupt if there was a Ctrl-C since :func:`note_ctrl_c`."""
+    if _ctrl_c_noted:
+        raise KeyboardInterrupt
 
 
 def listen() -> None:

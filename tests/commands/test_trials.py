@@ -523,3 +523,32 @@ def test_a_trial_of_other_versions_is_told(pathsynth):
     path.write_text(json.dumps(record))
     ended = pathsynth.run("-m", "lora.rank=1,2")
     assert "note: 1 trial finished with torch 1.0, now 2." in ended.out
+
+
+DROPS_CTRL_C = """
+import os, signal, sys
+
+class Finder:
+    waits = True
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "hydra.core.global_hydra" and self.waits:
+            Finder.waits = False
+            Dropped()
+
+class Dropped:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):
+            pass
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def test_a_ctrl_c_that_python_drops_while_a_command_loads_is_not_lost(pathsynth):
+    """An exception that a destructor raises goes nowhere."""
+    (pathsynth.folder / "stand_in" / "sitecustomize.py").write_text(DROPS_CTRL_C)
+    ended = pathsynth.run("lora.rank=1")
+    assert "Exception ignored" in ended.err, "it was dropped"
+    assert (ended.code, pathsynth.files()) == (130, [])
