@@ -98,7 +98,7 @@ class RegenerationCallback(pl.Callback):
     whenever its :meth:`score`, the before-filter macro-F1, is higher than ever. First attempts alone decide that, and are drawn apart
     from the others: the rules and the budget of acceptance change what is shown, not which adapter is best. On several devices each
     fills a share of the slots; the first tells of all. Draws no number from a global generator, so training with and without it gives
-    the same adapter. A validation that is asked for beside the schedule is shown in sheets and a line of the log; nothing is kept of it.
+    the same adapter. A validation that is asked for beside the schedule is shown in sheets and a line of output; nothing is kept of it.
     :meth:`from_sampler` makes one for any LightningModule.
 
     Args:
