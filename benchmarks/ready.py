@@ -1,15 +1,15 @@
 """What a ready set draws, scored by its own gate and judge as they are stored in it, beside real images.
 
     python -m benchmarks.ready --real FOLDER --out FILE.json [--n 100] [--split test] [--keep FOLDER] [--overall]
-        [--judge NAME=FOLDER …] [--last NAME=FOLDER] [OVERRIDE …]
+        [--judge NAME=FOLDER …] [--last NAME=FOLDER …] [OVERRIDE …]
 
 The overrides are those of ``pathsynth generate``; without any, the shipped set draws as it does by default (``data.root=FOLDER`` names
 another, sampling.steps=20 changes a setting). n slots of every class are filled as an evaluation fills them, on its own seeds, and
 scored as it scores them, with ``--real``'s pathmnist.npz (a subset is fine) as the real data: ``metrics`` are records as in
 a result.json, ``figures`` what both classifiers make of real images as they are, and as the base's autoencoder gives them back, which is
 as well as any adapter could draw them. ``--judge`` adds a classifier (a trial of ``pathsynth classify``, trained on images that the gate
-has not seen) to a panel that scores the images and chooses nothing; ``--last`` names one more, of a further family, that stays out of the
-panel and has scored nothing before. ``--keep`` is where the images stay, rejected first attempts among them (``benchmarks.usefulness``).
+has not seen) to a panel that scores the images; ``--last`` names one more, of a further family, that stays out of the panel and has had no
+part in any choice; it may be repeated. ``--keep`` is where the images stay, rejected first attempts among them (``benchmarks.usefulness``).
 """
 
 from __future__ import annotations
@@ -64,14 +64,14 @@ def main() -> None:
     parser.add_argument("--split", default="test", choices=("val", "test"), help="real images compared with (default: test)")
     parser.add_argument("--keep", type=Path, help="folder for the images and their ledger, not there yet (default: they are not kept)")
     parser.add_argument("--judge", action="append", default=[], type=_named, metavar="NAME=FOLDER", help="one of a panel; may be repeated")
-    parser.add_argument("--last", type=_named, metavar="NAME=FOLDER", help="a judge that stays out of the panel")
+    parser.add_argument("--last", action="append", default=[], type=_named, metavar="NAME=FOLDER", help="one that stays out of the panel")
     parser.add_argument("--overall", action="store_true", help="write no figures of single classes, nor those of real images")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="as for `pathsynth generate`")
     words = parser.parse_args()
     if words.keep and words.keep.exists():
         parser.error(f"{words.keep} is there already; name another folder")
     with tempfile.TemporaryDirectory() as folder:
-        judges = Judges(dict(words.judge), *(words.last or (None, None)))
+        judges = Judges(dict(words.judge), dict(words.last))
         report, tables = measure(words.real, words.n, words.split, words.keep or Path(folder), judges, words.overrides)
     if words.overall:
         report = {**report, "metrics": [m for m in report["metrics"] if m["class"] is None], "figures": {}}
@@ -82,16 +82,17 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Judges:
-    """Folders of classifiers: a panel's by name, and that of one more, which stays out of it."""
+    """Folders of classifiers by name: a panel's, and those that stay out of it."""
 
     panel: dict[str, Path]
-    last_name: str | None = None
-    last: Path | None = None
+    last: dict[str, Path]
 
     def loaded(self, data: DataSet) -> tuple[dict[str, Classifier], dict[str, Classifier]]:
-        """The panel, and the last one, by their names as scorers."""
-        panel = {f"{PANEL_JUDGE}{name}": load_classifier(folder, data.space) for name, folder in self.panel.items()}
-        last = {f"{PANEL_JUDGE}{self.last_name}": load_classifier(self.last, data.space)} if self.last else {}
+        """The panel, and the others, by their names as scorers."""
+        panel, last = (
+            {f"{PANEL_JUDGE}{name}": load_classifier(folder, data.space) for name, folder in judges.items()}
+            for judges in (self.panel, self.last)
+        )
         return panel, last
 
 
@@ -123,7 +124,7 @@ def measure(
     images = ImageSet(tuple(rows), folder)
     for some in filter(None, (panel, last)):
         scored = score_by_panel(images, some, data, config.seed, "canonical").metrics
-        metrics += tuple(m for m in scored if some is panel or m.scorer in last)  # one judge alone is no panel
+        metrics += tuple(m for m in scored if some is panel or m.scorer in last)  # these are no panel
     classifiers |= panel | last
     report = {
         "machine": machine(),
