@@ -69,7 +69,7 @@ class TrialSweeper(BasicSweeper):
         return returns
 
     def _launcher_faults(self) -> tuple[str, ...]:
-        """Why no job can be submitted, to be told with the faults of the jobs; a wrong setting of the launcher raises RequestError at once."""
+        """Why no job can be submitted; empty where one can. RequestError where a setting of the launcher is wrong."""
         assert self.config is not None
         if str(self.config.hydra.launcher.get("_target_")).endswith(".SlurmLauncher") and shutil.which("srun") is None:
             remedy = "start the command on a machine where Slurm's srun works, or leave the launcher out"
