@@ -69,18 +69,13 @@ class TrialSweeper(BasicSweeper):
         return returns
 
     def _launcher_faults(self) -> tuple[str, ...]:
-        """Why the launcher cannot be used; empty where it can."""
-        from pathsynth.ledger.errors import RequestError
-
+        """Why no job can be submitted; empty where one can. RequestError where a setting of the launcher is wrong."""
         assert self.config is not None
         if str(self.config.hydra.launcher.get("_target_")).endswith(".SlurmLauncher") and shutil.which("srun") is None:
             remedy = "start the command on a machine where Slurm's srun works, or leave the launcher out"
             return (f"hydra/launcher submits jobs to Slurm, and there is no srun here; {remedy}",)
-        try:
-            if isinstance(self.launcher, PreparedLauncher):
-                self.launcher.check()
-        except RequestError as error:
-            return error.faults
+        if isinstance(self.launcher, PreparedLauncher):
+            self.launcher.check()
         return ()
 
     def _write_snapshot(self) -> None:
