@@ -29,7 +29,7 @@ def test_the_help_begins_with_ten_keys_that_have_a_value_and_a_meaning(command, 
     assert [line.split("  # ")[0].strip() for line in head.partition("Examples:\n")[2].splitlines() if line] == [
         example.command for example in EXAMPLES[command]
     ]
-    assert f"pathsynth {command} --cfg job" in tail and "tracking: csv, none, wandb" in tail
+    assert f"pathsynth {command} --cfg job" in tail and "tracking: csv, mlflow, none, wandb" in tail
     assert "checkpoint_every" not in out, "all keys are behind --cfg job"
 
 
