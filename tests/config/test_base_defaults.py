@@ -40,7 +40,7 @@ def test_what_is_set_wins_over_the_base(composed):
     chosen = composed("base=sd15", "optimizer=muon", "optimizer.lr=3e-4", "sampling.guidance=5", "trainer.max_steps=7")
     assert recipe(chosen)[:5] == ("Muon", 3e-4, 7, 30, 5.0)
     assert recipe(composed("study=best"))[:3] == ("Muon", 9e-3, 600)
-    assert composed("base=sd15", command="generate").sampling.guidance == 3.0  # of the shipped adapter
+    assert composed(command="generate").sampling.guidance == 5.0  # of the shipped adapter
 
 
 def test_the_rate_of_a_group_is_a_number(composed):
