@@ -41,7 +41,7 @@ def test_flags_are_completed(here_is_bash):
     assert completion_request("pathsynth run --mul", "run", _parser()).flags == ("--multirun",)
     assert answers(here_is_bash, "pathsynth run --config-d") == ["--config-dir"]
     assert answers(here_is_bash, "pathsynth status --") == ["--watch", "--json"]
-    assert answers(here_is_bash, "pathsynth report --") == ["--format", "--into", "--include-real", "--watch", "--open"]
+    assert answers(here_is_bash, "pathsynth report --") == ["--format", "--into", "--include-real", "--watch", "--open", "--anonymous"]
 
 
 @pytest.fixture
