@@ -52,7 +52,7 @@ def test_what_a_study_page_compares_has_a_term_and_the_same_better_side():
 
 
 def test_the_page_on_scores_names_every_metric_of_a_trial():
-    text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "explanation" / "evaluation.md").read_text(encoding="utf-8")
     of_trials = {term.key for term in metric_terms()} - {"psnr", "held_out_loss"}
     assert {key for key in of_trials if not key.startswith("macro_") and f"`{key}`" not in text} == set()
 

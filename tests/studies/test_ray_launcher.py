@@ -173,14 +173,14 @@ def test_a_machine_that_does_not_share_the_folder_is_found(tmp_path, monkeypatch
 
 @pytest.mark.parametrize(("asked", "expected"), [({}, 4), ({"num_cpus": 1.5}, 2), ({"num_cpus": 8}, 1), ({"n_jobs": 3}, 3)])
 def test_a_worker_shares_its_machine_with_as_many_as_have_room(composed, monkeypatch, asked, expected):
-    monkeypatch.setattr("pathsynth.studies.execution.job.cores", lambda: 4)
+    monkeypatch.setattr("pathsynth.studies.planning.workers.cores", lambda: 4)
     for key, value in asked.items():
         composed.hydra.launcher[key] = value
     assert workers(composed.hydra) == expected
 
 
 def test_the_page_and_the_preset_name_the_settings_there_are():
-    page = (Path(__file__).parents[2] / "docs" / "ray.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "ray.md").read_text(encoding="utf-8")
     table = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
     named = re.findall(r"hydra\.launcher\.(\w+)", page)
     preset = OmegaConf.load(conf_folder() / "hydra" / "launcher" / "ray.yaml")

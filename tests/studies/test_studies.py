@@ -99,8 +99,8 @@ def test_the_judges_of_a_panel_see_what_the_gate_has_not_and_are_of_families_and
     checked = swept("study=panel", f"data.root={data}", "data.allow_subset=true", command="classify")
     judges = [c.config.classifier for c in checked]
     assert {(judge.part, judge.epochs, judge.test) for judge in judges} == {("b", 60, True)}
-    assert len({judge.architecture for judge in judges} | {"resnet18", "cs3darknet_s"}) == 6
-    assert len({judge.seed for judge in judges} | {1, 2}) == 6
+    assert len({judge.architecture for judge in judges} | {"resnet18", "cs3darknet_s"}) == 7
+    assert len({judge.seed for judge in judges} | {1, 2}) == 7
 
 
 def test_the_paper_without_its_images_says_which_file_is_missing(tmp_path, monkeypatch, capsys):

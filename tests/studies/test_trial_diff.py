@@ -49,7 +49,7 @@ def twins(tmp_path) -> tuple[Path, Path]:
 
 
 def unlike(twins: tuple[Path, Path]) -> dict[str, str]:
-    return {row.what: row.told for row in compare_trials(*twins) if not row.same}
+    return {row.what: row.detail for row in compare_trials(*twins) if not row.same}
 
 
 def test_twins_are_the_same_in_everything_that_is_compared(twins):

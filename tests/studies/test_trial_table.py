@@ -11,7 +11,7 @@ from pathsynth.studies.trials.trial_table import TrialRow, duration, most_urgent
 
 
 def row(state: str, name: str = "rank=1", stage: str = "finetune", reason: str = "", **came) -> TrialRow:
-    return TrialRow("s", name, state, stage, None, reason, TrialState(state, **came))
+    return TrialRow("s", name, state, stage, None, reason, TrialState(state, stage=stage, **came))
 
 
 def printed(*rows: TrialRow) -> str:
