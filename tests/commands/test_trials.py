@@ -526,7 +526,7 @@ def test_a_trial_of_other_versions_is_told(pathsynth):
 
 
 DROPS_CTRL_C = """
-import os, signal, sys
+import signal, sys
 
 class Finder:
     waits = True
@@ -538,8 +538,8 @@ class Finder:
 
 class Dropped:
     def __del__(self):
-        os.kill(os.getpid(), signal.SIGINT)
-        for _ in range(1000):
+        signal.raise_signal(signal.SIGINT)
+        for _ in range(100000):
             pass
 
 sys.meta_path.insert(0, Finder())
