@@ -65,7 +65,7 @@ def run_command() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(folder: Path, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "pathsynth", *words]
-        ended = subprocess.run(command, cwd=folder, env=dict(os.environ), text=True, capture_output=True, timeout=280)
+        ended = subprocess.run(command, cwd=folder, env=dict(os.environ), text=True, capture_output=True, timeout=900)
         assert ended.returncode == status, ended.stdout + ended.stderr
         return ended
 
