@@ -85,7 +85,7 @@ def with_gate_and_cache(finished: Path, folder: Path) -> Path:
 
 def step_of(folder: Path) -> int:
     """Of the newest checkpoint; 0 where there is none."""
-    return max((int(path.stem.removeprefix("step-")) for path in folder.glob("multirun/.stages/**/step-*.ckpt")), default=0)
+    return max((int(path.stem.removeprefix("step-")) for path in folder.glob("multirun/.stages/finetune/**/step-*.ckpt")), default=0)
 
 
 def ranks(process: subprocess.Popen[str]) -> Iterator[int]:
