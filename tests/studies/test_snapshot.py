@@ -49,6 +49,25 @@ def test_without_changes_there_is_no_patch(clone, tmp_path):
     assert not (tmp_path / "uncommitted.patch").exists()
 
 
+def test_a_patch_of_an_earlier_command_does_not_stay(clone, tmp_path):
+    (clone / "text.py").write_text("a = 2\n")
+    write_snapshot(tmp_path)
+    assert (tmp_path / "uncommitted.patch").exists()
+    git(clone, "checkout", "--quiet", ".")
+    write_snapshot(tmp_path)
+    assert not (tmp_path / "uncommitted.patch").exists()
+
+
+@pytest.mark.parametrize("secret", ["hf_" + "a" * 34, "https://me:s3cr3t@example.org", "0123456789abcdef"])
+def test_changes_with_a_secret_are_not_kept(clone, tmp_path, monkeypatch, capsys, secret):
+    monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef")
+    (clone / "text.py").write_text(f"a = '{secret}'\n")
+    write_snapshot(tmp_path)
+    assert [path.name for path in tmp_path.glob("*.*")] == ["code.json"]
+    line = capsys.readouterr().out
+    assert "looks like a secret" in line and secret not in line
+
+
 def test_outside_a_clone_there_is_no_commit(tmp_path, monkeypatch):
     monkeypatch.setattr(versions, "__file__", str(tmp_path / "versions.py"))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))

@@ -55,7 +55,7 @@ class Variables:
     def of(cls, environment: Mapping[str, str], threads: int) -> Variables:
         known = {name: value for name, value in environment.items() if value and name.startswith(_FORWARDED)}
         known |= {name: value for name, value in environment.items() if value and name.endswith(_THREADS)}
-        hidden = {name: value for name, value in known.items() if is_secret(name, value) or has_secret(value)}
+        hidden = {name: value for name, value in known.items() if is_secret(name, value) or has_secret(value.encode())}
         plain = {"OMP_NUM_THREADS": str(threads), **{name: value for name, value in known.items() if name not in hidden}}
         if environment.get(_MODULES):
             plain[_MODULES] = environment[_MODULES]

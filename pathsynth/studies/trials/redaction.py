@@ -43,15 +43,15 @@ def shareable(path: Path, anonymous: bool = False) -> bytes:
             content = json.dumps(value, indent=2).encode()
         except (ValueError, RecursionError) as error:
             raise RequestError(f"{path} cannot be read ({error}); run the trial again, or remove it from the study") from error
-    known = [os.environ[name].encode() for name in _SECRET_NAMES if os.environ.get(name)]
-    if path.suffix in (".json", ".csv") and (_SECRET_TEXT.search(content) or any(secret in content for secret in known)):
+    if path.suffix in (".json", ".csv") and has_secret(content):
         raise RequestError(f"{path} holds what looks like a secret; nothing was published, take it out first")
     return content
 
 
-def has_secret(text: str) -> bool:
-    """Whether a text holds what looks like a key, or a password within a URL."""
-    return _SECRET_TEXT.search(text.encode()) is not None
+def has_secret(content: bytes) -> bool:
+    """Whether a content holds what looks like a key or a password within a URL, or a secret of this environment."""
+    known = [os.environ[name].encode() for name in _SECRET_NAMES if os.environ.get(name)]
+    return _SECRET_TEXT.search(content) is not None or any(secret in content for secret in known)
 
 
 def shareable_value(value: Any, key: str = "") -> Any:
