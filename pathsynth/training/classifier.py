@@ -323,7 +323,8 @@ def train_classifier(
         RequestError: the architecture does not exist or does not fit the images, or its pretrained weights cannot be fetched.
         StageError: the loss stopped being finite, or the checkpoint cannot be read.
     """
-    members = [_trained_member(config, number, data, folder, callbacks, loggers, work, revision) for number in range(config.members)]
+    training = _Training(data, folder, callbacks, loggers, revision)
+    members = [_trained_member(config, number, training, work) for number in range(config.members)]
     if len(members) > 1:
         classifier: Classifier = Ensemble([member.classifier for member in members])
         selection = data.selection()
@@ -338,6 +339,17 @@ def train_classifier(
 
 
 @dataclass(frozen=True)
+class _Training:
+    """What all networks of an ensemble are trained on and with; the arguments of :func:`train_classifier`."""
+
+    data: DataSet
+    folder: Path
+    callbacks: list[pl.Callback]
+    loggers: Sequence[Logger]
+    revision: str | None
+
+
+@dataclass(frozen=True)
 class _Member:
     """A trained network with its temperature; the step of its best weights, and their macro-F1 on the selection half of val."""
 
@@ -346,29 +358,20 @@ class _Member:
     macro_f1: float
 
 
-def _trained_member(
-    config: AnyClassifier,
-    number: int,
-    data: DataSet,
-    folder: Path,
-    callbacks: list[pl.Callback],
-    loggers: Sequence[Logger],
-    work: Path | None,
-    revision: str | None,
-) -> _Member:
+def _trained_member(config: AnyClassifier, number: int, training: _Training, work: Path | None) -> _Member:
     """The ``number``-th network of an ensemble, or the only one. Of several, each that is finished stays in ``work`` until all are."""
     if config.members == 1:
-        return _train_member(config, config.title, data, folder, callbacks, loggers, work, revision)
+        return _train_member(config, config.title, training, work)
     kept = work / f"member-{number}" if work else None
     if kept and kept.is_dir():
         card = json.loads((kept / DESCRIPTION).read_text(encoding="utf-8"))["card"]
-        return _Member(load_classifier(kept, data.space, config.architecture), card["best_step"], card["selection_macro_f1"])
+        return _Member(load_classifier(kept, training.data.space, config.architecture), card["best_step"], card["selection_macro_f1"])
     of_member = config.model_copy(update={"members": 1, "seed": member_seed(config.seed, number)})
     place = work / f"member-{number}-training" if work else None
     title = f"{config.title} {number + 1} of {config.members}"
-    made = _train_member(of_member, title, data, folder, callbacks, loggers, place, revision)
+    made = _train_member(of_member, title, training, place)
     if kept and place:
-        save_classifier(place / "finished", made.classifier, _card(of_member, data, [made]))
+        save_classifier(place / "finished", made.classifier, _card(of_member, training.data, [made]))
         sync_tree(place / "finished")
         (place / "finished").rename(kept)
         shutil.rmtree(place, ignore_errors=True)
@@ -380,16 +383,8 @@ def member_seed(seed: int, number: int) -> int:
     return derive_seed(seed, "ensemble", number) if number else seed
 
 
-def _train_member(
-    config: AnyClassifier,
-    title: str,
-    data: DataSet,
-    folder: Path,
-    callbacks: list[pl.Callback],
-    loggers: Sequence[Logger],
-    work: Path | None,
-    revision: str | None,
-) -> _Member:
+def _train_member(config: AnyClassifier, title: str, training: _Training, work: Path | None) -> _Member:
+    data = training.data
     batches = ClassifierBatches(
         train=data.part(config.part),
         selection=data.selection(),
@@ -403,10 +398,11 @@ def _train_member(
     points = ResumePoints(work, _CHECKPOINT_EVERY) if work else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "classifier weights"))
-        module = add_scores(_module(config, data, revision), title, len(data.space))
+        module = add_scores(_module(config, data, training.revision), title, len(data.space))
         stop = EarlyStopping(f"{module.title}/macro_f1", mode="max", patience=config.patience)
         steps = FiniteSteps(config.seed, module.title)
-        _fit(module, ClassifierData(batches, config.epochs), batches.an_epoch, [steps, *callbacks, best, stop], points, loggers, folder)
+        shown = [steps, *training.callbacks, best, stop]
+        _fit(module, ClassifierData(batches, config.epochs), batches.an_epoch, shown, points, training.loggers, training.folder)
     classifier = _classifier(module, config, data)
     classifier.load_state_dict(best.state) if isinstance(module, ClassifierModule) else module.load_state_dict(best.state)
     classifier.temperature = fit_temperature(_logits(classifier, batches.selection), batches.selection.labels)
