@@ -36,7 +36,6 @@ _COLOURS = {OK: "green", NOTE: "yellow", MISSING: "red"}
 _HUB = "https://huggingface.co"
 _PATIENCE_SECONDS = 3
 _WIDE = 160
-_YES = ("1", "ON", "YES", "TRUE")
 _EXTRA_OF = {"ray_launcher": "ray", "submitit": "slurm", "optuna": "optuna"}
 """A part of the name of a launcher's or a sweeper's class, and the extra that it needs."""
 _LITTLE_DISK, _LITTLE_MEMORY = 5e9, 4e9
@@ -244,7 +243,7 @@ def _lacking(config: dict[str, Any]) -> Iterator[Finding]:
     hub, revision = ((config.get("base") or {}).get(key) for key in ("hub", "revision"))
     if hub and not hub_snapshot(hub, revision or ""):
         address = os.environ.get("HF_ENDPOINT", _HUB)
-        if os.environ.get("HF_HUB_OFFLINE", "").upper() in _YES or not answers(address, _PATIENCE_SECONDS):
+        if hub_is_offline() or not answers(address, _PATIENCE_SECONDS):
             remedy = "go online once, or set base.path to a local folder"
             yield Finding("newest trial", f"base {hub} is neither in the hub's cache nor reachable", MISSING, remedy)
     accelerator = str((config.get("trainer") or {}).get("accelerator") or "")

@@ -16,7 +16,6 @@ import hydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from pathsynth.commands.command_help import help_lines
 from pathsynth.commands.completion import completion_request
 from pathsynth.commands.disk import disk_fault, is_wrong_request
 from pathsynth.commands.faults import explain, is_composition_fault
@@ -87,6 +86,8 @@ def _launch(command: str, purpose: str, arguments: Sequence[str]) -> int:
     if asked.cfg:
         _refuse_wrong_settings(compose_job(conf_folder(), asked.config_name or command, asked.overrides, RunMode.RUN))
     if asked.help:
+        from pathsynth.commands.command_help import help_lines
+
         composed = compose_job(conf_folder(), asked.config_name or command, asked.overrides, RunMode.RUN)
         print(*help_lines(command, purpose, composed), sep="\n", flush=True)
     if asked.help or asked.hydra_help or asked.cfg or asked.info or asked.shell_completion:

@@ -139,17 +139,26 @@ def nearest_pairs(folder: Path, slug: str, most: int) -> list[Path]:
     return [path for pair in pairs[:most] if pair[0].is_file() for path in pair]
 
 
-def read_image(path: Path, largest: int) -> Image.Image:
-    """The image, of at most ``largest`` pixels a side.
+def open_image(path: Path) -> Image.Image:
+    """The image as it is, in RGB.
 
     Raises:
         RequestError: the file is not an image.
     """
     try:
         with Image.open(path) as opened:
-            image = opened.convert("RGB")
+            return opened.convert("RGB")
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a PNG that is cut off or changed
         raise RequestError(f"{path} is not an image ({error}); run the trial again") from error
+
+
+def read_image(path: Path, largest: int) -> Image.Image:
+    """The image, of at most ``largest`` pixels a side.
+
+    Raises:
+        RequestError: the file is not an image.
+    """
+    image = open_image(path)
     size = min(largest, image.width)
     return image if image.width == size else image.resize((size, size), Image.Resampling.LANCZOS)
 

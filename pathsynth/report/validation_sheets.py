@@ -12,8 +12,8 @@ from pathlib import Path
 from PIL import Image
 
 from pathsynth.ledger.atomic import read_json
-from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.stages import STAGES, StageStore
+from pathsynth.report.images import open_image
 from pathsynth.studies.trials.trial_table import MANIFEST
 
 BUNDLED = Path("grids", "validation")
@@ -90,11 +90,7 @@ def small_sheet(path: Path) -> Image.Image:
     Raises:
         RequestError: the file is not an image.
     """
-    try:
-        with Image.open(path) as opened:
-            picture = opened.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a PNG that is cut off or changed
-        raise RequestError(f"{path} is not an image ({error}); run the trial again") from error
+    picture = open_image(path)
     picture.thumbnail((_MOST_WIDE, _MOST_HIGH), Image.Resampling.BOX)
     return picture
 
