@@ -28,12 +28,8 @@ from tests.tracking.mlflow_server import MlflowServer, has_postgresql, mlflow_se
 from tests.tracking.test_loggers import CARD, DATA, NUMBERS
 
 pytestmark = pytest.mark.slow
-STORES = [
-    "sqlite",
-    pytest.param(
-        "postgresql", marks=pytest.mark.skipif(not has_postgresql(), reason="needs root and PostgreSQL: apt-get install postgresql")
-    ),
-]
+NEEDS_POSTGRESQL = pytest.mark.skipif(not has_postgresql(), reason="needs root and PostgreSQL: apt-get install postgresql")
+STORES = ["sqlite", pytest.param("postgresql", marks=NEEDS_POSTGRESQL)]
 
 
 @pytest.fixture(scope="module", params=STORES)
@@ -43,7 +39,6 @@ def server(request, tmp_path_factory) -> Iterator[MlflowServer]:
         with mlflow_server(folder, f"sqlite:///{folder}/server.db") as one:
             yield one
     else:
-        pytest.importorskip("psycopg2", reason="MLflow reaches PostgreSQL by psycopg2: pip install psycopg2-binary")
         with postgresql() as store, mlflow_server(folder, store) as one:
             yield one
 
@@ -170,9 +165,8 @@ SMALLEST = (
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)  # what a trial logs does not depend on the server's database
 def test_a_trial_has_a_run_in_each_tracker_and_so_have_its_classifiers(server, small_base_folder, tmp_path, run_command, monkeypatch):
-    if not server.store.startswith("sqlite"):
-        pytest.skip("what a trial tells does not depend on the server's database")
     import mlflow
     from mlflow import MlflowClient
 
@@ -220,11 +214,13 @@ background.end()
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("place", ["server", "file"])
+@pytest.mark.parametrize(
+    ("server", "place"),
+    [("sqlite", "server"), ("sqlite", "file"), pytest.param("postgresql", "server", marks=NEEDS_POSTGRESQL)],
+    indirect=["server"],
+)
 def test_two_workers_write_at_once(server, place, tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    if place == "file" and not server.store.startswith("sqlite"):
-        pytest.skip("the file beside the studies has nothing to do with the server")
     uri = server.address if place == "server" else ""
     trials = [tmp_path / "multirun" / "pair" / name for name in ("a", "b")]
     workers = [subprocess.Popen([sys.executable, "-c", WORKER, str(trial), uri], stdout=subprocess.PIPE, text=True) for trial in trials]
