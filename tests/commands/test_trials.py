@@ -542,6 +542,7 @@ class Dropped:
         for _ in range(100000):
             pass
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in the background with Ctrl-C ignored
 sys.meta_path.insert(0, Finder())
 """
 
