@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,8 @@ def _finished(chunks: Sequence[_Chunk], workers: int) -> Iterator[_Chunk]:
             yield chunk
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(chunks)), context, initializer=_begin_worker)
+    theirs, ours = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(min(workers, len(chunks)), context, initializer=_begin_worker, initargs=(theirs,))
     try:
         waiting: dict[Future[None], _Chunk] = {pool.submit(_fill, chunk): chunk for chunk in chunks}
         for future in as_completed(waiting):
@@ -192,18 +194,21 @@ def _finished(chunks: Sequence[_Chunk], workers: int) -> Iterator[_Chunk]:
             yield waiting.pop(future)
     except BrokenProcessPool as error:
         raise StageError("a process that decodes images was killed (out of memory?); run again: it goes on where it was") from error
+    except BaseException:
+        ours.close()  # a chunk can take minutes, and who stops does not wait for one
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
+        ours.close()
+        theirs.close()
 
 
-def _begin_worker() -> None:
-    """Leave Ctrl-C to the process that started this one, and end when that is gone: its end alone wakes nobody who waits for work."""
+def _begin_worker(other_end: Connection) -> None:
+    """Leave Ctrl-C to the process that started this one, and end when that stops or is gone: its end alone wakes nobody at work."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent
 
     def watch() -> None:
-        parent.join()
+        other_end.poll(None)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

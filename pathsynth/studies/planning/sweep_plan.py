@@ -21,6 +21,7 @@ from pathsynth.studies.planning.resolution import resolution, shared_lines
 from pathsynth.studies.trials.manifest import computed_by, trial_folder
 from pathsynth.studies.trials.outcomes import Outcome, write_outcome
 from pathsynth.studies.trials.state import read_state
+from pathsynth.studies.trials.stopping import raise_at_once
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 _SHOWN = 20
@@ -93,18 +94,20 @@ def check_jobs(
 
     Raises:
         RequestError: jobs are wrong, or the launcher cannot be used; each fault once, for all jobs.
+        KeyboardInterrupt: the operator asked the running command to stop.
     """
     composed: dict[int, Checked] = {}
     faults: dict[str, None] = dict.fromkeys(launcher_faults)
     count = _Count(len(jobs))
-    for number, job in jobs.items():
-        try:
-            composed[number] = check(job)
-        except RequestError as error:
-            faults |= dict.fromkeys(error.faults)
-        except UnknownLabelError as error:
-            faults[str(error)] = None
-        count.advance()
+    with raise_at_once():
+        for number, job in jobs.items():
+            try:
+                composed[number] = check(job)
+            except RequestError as error:
+                faults |= dict.fromkeys(error.faults)
+            except UnknownLabelError as error:
+                faults[str(error)] = None
+            count.advance()
     if faults:
         more = [f"and {len(faults) - _SHOWN} more faults of other jobs"] if len(faults) > _SHOWN else []
         raise RequestError(*list(faults)[:_SHOWN], *more)

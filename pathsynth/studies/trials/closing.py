@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -36,6 +37,8 @@ def close(outcomes_folder: Path, interrupted: bool) -> int:
         print_rows(rows)
     if interrupted:
         _tell_left([outcome.folder for outcome in outcomes if outcome.folder and not outcome.own])
+        if not outcomes:  # nothing had begun: the mark of the request is all that there is
+            shutil.rmtree(outcomes_folder, ignore_errors=True)
     folders = [outcome.folder for outcome in outcomes if outcome.folder]
     for hint in filter(None, (sync_hint(folders), send_hint(folders))):
         print(hint)
