@@ -39,6 +39,7 @@ class PretrainedWeights:
     revision: str
 
     def to_json(self) -> dict[str, str]:
+        """Repository and commit, as they enter identities."""
         return asdict(self)
 
 
@@ -156,9 +157,11 @@ class OwnClassifier(Classifier):
         self.network = module
 
     def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, C) of images (N, 3, H, W)."""
         return self.network(images)
 
     def features(self, images: Tensor) -> Tensor:
+        """Features (N, F) by the user's method, else the logits."""
         return self.network.features(images) if hasattr(self.network, "features") else self.network(images)
 
 
@@ -179,9 +182,11 @@ class Ensemble(Classifier):
         return torch.stack([member.probabilities(images) for member in self._each()]).mean(dim=0).log()
 
     def logits(self, images: Tensor) -> Tensor:
+        """Logarithms of the mean probabilities (N, C)."""
         return self(images)
 
     def features(self, images: Tensor) -> Tensor:
+        """Features of all members side by side, (N, members × F)."""
         return torch.cat([member.features(images) for member in self._each()], dim=1)
 
     @property

@@ -63,7 +63,9 @@ class Rule(Protocol):
     """
 
     @property
-    def reason(self) -> str: ...
+    def reason(self) -> str:
+        """Why an image that misses the rule is rejected; pages and tables show it."""
+        ...
 
     def slack(self, seen: Seen, label: int) -> float:
         """How far an image is on the right side of the limit; below zero it is rejected, within ``MARGIN`` of zero flagged.
@@ -80,6 +82,7 @@ class MostProbable:
     reason: str = "another class is more probable"
 
     def slack(self, seen: Seen, label: int) -> float:
+        """Lead over the most probable other class; a tie gives the smallest negative number."""
         return seen.lead(label) or -np.finfo(float).tiny
 
 
@@ -91,9 +94,11 @@ class AtLeast:
 
     @property
     def reason(self) -> str:
+        """Names the threshold."""
         return f"probability below {self.threshold:g}"
 
     def slack(self, seen: Seen, label: int) -> float:
+        """Probability above the threshold."""
         return float(seen.probabilities[label]) - self.threshold
 
 
@@ -109,9 +114,11 @@ class AtLeastByClass:
 
     @property
     def reason(self) -> str:
+        """Names the precision."""
         return f"probability below what a precision of {self.target:g} needs"
 
     def slack(self, seen: Seen, label: int) -> float:
+        """Probability above the threshold of the requested class."""
         return float(seen.probabilities[label]) - self.thresholds[label]
 
 
@@ -123,9 +130,11 @@ class Leads:
 
     @property
     def reason(self) -> str:
+        """Names the margin."""
         return f"less than {self.margin:g} above the next class"
 
     def slack(self, seen: Seen, label: int) -> float:
+        """Lead over the most probable other class, above the margin."""
         return seen.lead(label) - self.margin
 
 
@@ -142,6 +151,7 @@ class NoCopy:
     reason: str = "nearly a training image"
 
     def slack(self, seen: Seen, label: int) -> float:
+        """Distance to the nearest training image above ``bound``, as a share of ``bound``."""
         assert seen.features is not None
         return float(np.linalg.norm(self.train - seen.features, axis=1).min()) / self.bound - 1
 

@@ -30,6 +30,7 @@ class Gate:
         self._classes = len(classifier.spec.classes)
 
     def __call__(self, attempts: Sequence[Attempt], images: list[np.ndarray | None]) -> list[Verdict]:
+        """A verdict for each image uint8 (H, W, 3); an image of None (not finite) is rejected."""
         seen = self.see(images)
         return [s if isinstance(s, Verdict) else judged_by(self._rules, s, a.slot.label) for a, s in zip(attempts, seen, strict=True)]
 

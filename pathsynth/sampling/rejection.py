@@ -80,6 +80,7 @@ class Route:
 
     @property
     def steps(self) -> int:
+        """Number of denoising steps."""
         return len(self.calls)
 
     def first_segment(self, attempt: Attempt) -> Segment:

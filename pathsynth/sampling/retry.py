@@ -69,6 +69,7 @@ class StandardRetry:
     image_to_image: float = 0.0
 
     def retry(self, slot: Slot, number: int, rejection: Rejection | None) -> Retry:
+        """``number`` is that of the retry, from 1."""
         return Retry(more_guidance=number * self.guidance_step, again=self.image_to_image)
 
 
