@@ -19,6 +19,7 @@ from scipy.special import softmax
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from typing_extensions import override
 
 from pathsynth.config import AnyClassifier
 from pathsynth.data.dataset import DataSet, LabelledImages
@@ -111,10 +112,12 @@ class ClassifierData(pl.LightningDataModule):
         self.steps = epochs * batches.an_epoch
 
     def train_dataloader(self):
+        """Batches from the current step on, so that a resumed training repeats none."""
         assert self.trainer
         return step_loader(self.batches.of_step, self.trainer.global_step, self.steps)
 
     def val_dataloader(self):
+        """The selection half of val, in order."""
         return step_loader(self.batches.validation, 0, math.ceil(len(self.batches.selection) / _VALIDATION_BATCH))
 
 
@@ -133,9 +136,11 @@ class Scored(pl.LightningModule):
         return self
 
     def on_validation_epoch_start(self) -> None:
+        """Forget the answers of the last validation."""
         self._seen: list[tuple[Tensor, Tensor]] = []
 
     def validation_step(self, batch: LabelledBatch, _: int) -> None:
+        """Keep logits and labels; StageError where the logits have another shape."""
         logits = self.scored(batch.images)
         if logits.shape != (len(batch.labels), self.answers):
             line = f"{self.title}.forward gave {tuple(logits.shape)} for {len(batch.labels)} images of {self.answers} classes"
@@ -143,6 +148,7 @@ class Scored(pl.LightningModule):
         self._seen.append((logits.cpu(), batch.labels.cpu()))
 
     def on_validation_epoch_end(self) -> None:
+        """Log macro-F1 and cross-entropy."""
         logits, labels = map(torch.cat, zip(*self._seen, strict=True))
         self._seen.clear()
         scores = agreement(labels.numpy(), logits.argmax(dim=1).numpy(), logits.shape[1])
@@ -189,22 +195,27 @@ class ClassifierModule(Scored):
         self._optimizer = {"_target_": _OPTIMIZERS[optimizer], "lr": lr, "weight_decay": weight_decay}
 
     def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, C) by the weights that are kept."""
         return self.scored(images)
 
     def training_step(self, batch: LabelledBatch, _: int) -> Tensor:
+        """Cross-entropy with label smoothing."""
         loss = functional.cross_entropy(self.classifier(batch.images), batch.labels, label_smoothing=_SMOOTHING)
         self.log(f"{self.title}/loss", loss, prog_bar=True, batch_size=len(batch.labels))
         return loss
 
     def on_train_batch_end(self, *_: Any) -> None:
+        """Average the weights, where ``averaged`` is on."""
         if self.averaged:
             self.averaged.update_parameters(self.classifier)
 
     @property
     def scored(self) -> nn.Module:
+        """The network that is validated and kept: the averaged weights, where there are some."""
         return self.averaged.module if self.averaged else self.classifier
 
     def configure_optimizers(self):
+        """The configured optimizer, with warm-up and cosine."""
         optimizer, steps = build_optimizer(self._optimizer, _by_dimensions(self.classifier.parameters())), self.trainer.max_steps
         warmup = max(1, steps // 10)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, warmup, steps, 0.01))
@@ -218,9 +229,11 @@ class FiniteSteps(pl.Callback):
         self._seed, self._title = seed, title
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Seed dropout by the step."""
         torch.manual_seed(derive_seed(self._seed, "classifier dropout", trainer.global_step))
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        """Raise StageError if the loss is not finite."""
         if not torch.isfinite(loss):
             raise StageError(f"the loss of {self._title} became {loss.item()} at step {trainer.global_step + 1}; lower its lr")
 
@@ -242,6 +255,7 @@ class BestWeights(pl.Callback):
         self.step = 0
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the weights if they score best so far."""
         assert isinstance(pl_module, Scored)
         metrics, title = trainer.callback_metrics, pl_module.title
         score = (float(metrics[f"{title}/macro_f1"]), -float(metrics[f"{title}/val_loss"]))
@@ -249,9 +263,11 @@ class BestWeights(pl.Callback):
             self.score, self.step = score, trainer.global_step
             self.state = {name: tensor.clone() for name, tensor in pl_module.scored.state_dict().items()}
 
+    @override
     def state_dict(self) -> dict[str, Any]:
         return {"state": self.state, "score": list(self.score), "step": self.step}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.state, self.step = state_dict["state"], state_dict["step"]
         self.score = (state_dict["score"][0], state_dict["score"][1])

@@ -66,9 +66,11 @@ class LossWatch:
         return self._explosion is None or self._seen == 0 or self._mean <= (1 + self._explosion) / 2 * self._lowest
 
     def state_dict(self) -> dict[str, float]:
+        """The running mean, as a checkpoint keeps it."""
         return {"sum": self._sum, "weight": self._weight, "seen": self._seen, "lowest": self._lowest}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
+        """Continue from what :meth:`state_dict` gave."""
         self._sum, self._weight, self._seen, self._lowest = state["sum"], state["weight"], int(state["seen"]), state["lowest"]
 
 

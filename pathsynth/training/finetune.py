@@ -17,6 +17,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, SimpleProfiler
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
+from typing_extensions import override
 
 from pathsynth.config import LightningConfig, LoraConfig, ObjectiveConfig, RunConfig, SamplingConfig, TrainerConfig, ValidationConfig
 from pathsynth.config.objects import build_object
@@ -227,11 +228,14 @@ class BestAdapter(pl.Callback):
         self.step = 0
 
     def keep(self, step: int) -> None:
+        """Copy the adapter's tensors, with the step they come from."""
         self.state, self.step = adapter_state(self._base), step
 
+    @override
     def state_dict(self) -> dict[str, Any]:
         return {"state": self.state, "step": self.step}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.state, self.step = state_dict["state"], state_dict["step"]
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
+from typing_extensions import override
 
 from pathsynth.config import SamplingConfig
 from pathsynth.ledger.atomic import write_bytes, write_text
@@ -49,9 +50,11 @@ class ValidationScores:
 
     @property
     def attempts(self) -> int:
+        """Attempts at all slots together."""
         return sum(o.attempts for o in self.outcomes)
 
     def count(self, status: SlotStatus) -> int:
+        """How many slots ended as ``status``."""
         return sum(o.status is status for o in self.outcomes)
 
 
@@ -183,9 +186,11 @@ class RegenerationCallback(pl.Callback):
         """A row for each time that the slots were filled, as in ``history.csv``: the step, losses (NaN: not logged), scores (``val_…``)."""
         return tuple(dict(row) for row in self._rows)
 
+    @override
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "rows": self._rows}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best, self._rows = state_dict["best"], list(state_dict["rows"])
 
@@ -229,6 +234,7 @@ class RegenerationCallback(pl.Callback):
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Fill the slots, log the scores and keep the best adapter."""
         if trainer.sanity_checking or (self._rows and trainer.global_step - self._rows[-1]["step"] < self._every):
             return
         judged = self._filled(trainer)

@@ -26,6 +26,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
     """Lightning's checkpoint files, put in place in one step, so that a kill while writing leaves the one before."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write the file whole and synced before Lightning removes older ones."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -79,6 +80,7 @@ class ResumePoints(pl.Callback):
         return None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take over the handlers of the signals that stop a training."""
         self._saved = trainer.global_step
         # Lightning sets back the epoch's count of a step that had only begun, but not the total by which validations fall due
         total = trainer.fit_loop.epoch_loop.batch_progress.total
@@ -88,6 +90,7 @@ class ResumePoints(pl.Callback):
                 self._handlers[number] = signal.signal(number, self._ask)
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        """Write a checkpoint if one is due; stop here if asked."""
         step = trainer.global_step
         stop = any_rank(self._signal is not None or interruption.requested(), trainer)
         if step > self._saved and (stop or step % self._every == 0):
@@ -108,18 +111,22 @@ class ResumePoints(pl.Callback):
                 old.unlink()
 
     def on_train_batch_end(self, *_: Any) -> None:
+        """Let signals stop the training at once again."""
         self._in_step = False
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop here if asked: the step is complete."""
         self._answer()
         interruption.hold(False)
         interruption.check()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Restore the signals' handlers; a signal of the last step counts."""
         self._give_back()
         self._answer()
 
     def on_exception(self, *_: Any) -> None:
+        """Restore the signals' handlers."""
         self._give_back()
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
