@@ -614,6 +614,7 @@ class SamplingConfig(_Group):
 
     @property
     def half(self) -> bool:
+        """Whether images are drawn in bfloat16."""
         return self.precision == "bf16-mixed"
 
 

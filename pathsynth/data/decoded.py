@@ -49,10 +49,12 @@ class Inspection:
     fault: str = ""
 
     def to_json(self) -> dict[str, Any]:
+        """The record as plain JSON; :meth:`from_json` reads it."""
         return {**vars(self), "header": vars(self.header)}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Inspection:
+        """The record that :meth:`to_json` wrote."""
         header = Header(**{**record["header"], "steps": tuple(record["header"]["steps"])})
         return cls(**{**record, "header": header})
 

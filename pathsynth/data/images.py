@@ -17,13 +17,19 @@ class Images(Protocol):
     """What an array uint8 (N, H, W, 3) and :class:`ImageRows` have in common: indexing the first axis gives arrays in memory."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """(N, H, W, 3)."""
+        ...
 
     @property
-    def dtype(self) -> np.dtype: ...
+    def dtype(self) -> np.dtype:
+        """Always uint8."""
+        ...
 
     @property
-    def ndim(self) -> int: ...
+    def ndim(self) -> int:
+        """Always 4."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -46,14 +52,17 @@ class ImageRows:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """(M, H, W, 3), whatever the stack has for channels."""
         return (len(self._rows), *self._stack.shape[1:3], 3)
 
     @property
     def dtype(self) -> np.dtype:
+        """That of the stack, uint8."""
         return self._stack.dtype
 
     @property
     def ndim(self) -> int:
+        """Always 4, for grey images too."""
         return len(self.shape)
 
     def __len__(self) -> int:

@@ -36,7 +36,9 @@ class OwnData(Protocol):
     """
 
     @property
-    def classes(self) -> Sequence[str]: ...
+    def classes(self) -> Sequence[str]:
+        """Names of the classes, in the order of the labels."""
+        ...
 
     def images(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Of ``"train"``, ``"val"`` or ``"test"``: images, uint8 (N, size, size, 3), and whole numbers (N,), places in ``classes``."""
@@ -52,10 +54,12 @@ class OwnImages:
     digests: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
+        """The record as plain JSON; :meth:`from_json` reads it."""
         return {"classes": list(self.classes), "counts": dict(self.counts), "digests": dict(self.digests)}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> OwnImages:
+        """The record that :meth:`to_json` wrote."""
         return cls(tuple(record["classes"]), record["counts"], record["digests"])
 
     def identity(self, config: DataConfig) -> str:

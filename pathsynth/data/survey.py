@@ -48,10 +48,12 @@ class Surveyed:
 
     @property
     def header(self) -> Header:
+        """What the file's header says."""
         return self.seen.header
 
     @property
     def fault(self) -> str:
+        """Why the image cannot be read; empty if it can."""
         return self.seen.fault
 
 
@@ -86,10 +88,12 @@ class Survey:
 
     @property
     def splits(self) -> tuple[str, ...]:
+        """Splits that have images, in the order train, val, test; ``""`` for images without a split comes last."""
         found = {image.split for image in self.images}
         return tuple(split for split in (*SPLITS, "") if split in found)
 
     def to_json(self) -> dict[str, Any]:
+        """What ``pathsynth check --json`` prints."""
         unreadable = [{"file": image.name, "reason": image.fault} for image in self.images if image.fault]
         return {
             "classes": self.by_class,

@@ -59,6 +59,7 @@ class Holder:
 
     @classmethod
     def me(cls, seconds: float) -> Holder:
+        """The holder that stands for this process, which may be silent for ``seconds``."""
         return cls(socket.gethostname(), os.getpid(), _born(os.getpid()) or 0, seconds, *_kernel())
 
     @property

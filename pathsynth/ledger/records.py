@@ -59,11 +59,13 @@ class Metric:
     seed: int
 
     def to_json(self) -> dict[str, Any]:
+        """The record of ``result.json``, in which ``class_`` is ``class``."""
         fields = asdict(self)
         return {"class" if key == "class_" else key: value for key, value in fields.items()}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Metric:
+        """The metric of a record of ``result.json``."""
         return cls(**{"class_" if key == "class" else key: value for key, value in record.items()})
 
 

@@ -34,14 +34,17 @@ class Agreement:
 
     @property
     def macro_precision(self) -> float:
+        """Mean precision of the classes, in [0, 1]."""
         return float(self.precision.mean())
 
     @property
     def macro_recall(self) -> float:
+        """Mean recall of the classes, in [0, 1]."""
         return float(self.recall.mean())
 
     @property
     def macro_f1(self) -> float:
+        """Mean F1 of the classes, in [0, 1]."""
         return float(self.f1.mean())
 
 

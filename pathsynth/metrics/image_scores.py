@@ -28,10 +28,14 @@ class RealData(Protocol):
     """What a record says of the data that images stand for."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the data set."""
+        ...
 
     @property
-    def space(self) -> LabelSpace: ...
+    def space(self) -> LabelSpace:
+        """Its classes."""
+        ...
 
 
 @dataclass(frozen=True)

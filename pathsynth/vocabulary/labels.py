@@ -62,6 +62,7 @@ class LabelSpace:
 
     @property
     def slugs(self) -> tuple[str, ...]:
+        """The classes' slugs, in the order of the labels."""
         return tuple(c.slug for c in self.classes)
 
     def by_slug(self, text: str) -> LabelClass:

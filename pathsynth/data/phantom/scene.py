@@ -25,6 +25,7 @@ class Scene:
     v: np.ndarray
 
     def field(self, name: str, cells: int) -> np.ndarray:
+        """Smooth noise (N, S, S) with ``cells`` cells a side; ``name`` tells it from other fields of the scene."""
         return self.draws.field(name, cells, self.size)
 
     def detail(self, name: str, cells: int) -> np.ndarray | float:
@@ -54,6 +55,7 @@ class Scene:
         return self.u * np.cos(angle) + self.v * np.sin(angle)
 
     def rim(self) -> np.ndarray:
+        """Width of a contour (N, 1, 1), to be broadcast over the pixels."""
         return each(self.edge)
 
     def nuclei(self, ellipses: Ellipses, reach: float) -> np.ndarray:
