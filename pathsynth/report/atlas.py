@@ -46,6 +46,7 @@ class GeneratedImages:
 
     @property
     def paths(self) -> list[Path]:
+        """Files of the accepted images, in the order of ``accepted``."""
         return [self.folder / str(row.image) for row in self.accepted]
 
 

@@ -59,6 +59,7 @@ class TrialSummary:
 
     @property
     def finished(self) -> bool:
+        """Whether the trial has a result."""
         return self.result is not None
 
     @property

@@ -54,6 +54,7 @@ class StudyVerdict:
 
     @property
     def leader(self) -> Configuration:
+        """The configuration with the highest mean score."""
         return self.ranking[0]
 
     @property
@@ -63,6 +64,7 @@ class StudyVerdict:
 
     @property
     def noisy(self) -> tuple[Configuration, ...]:
+        """Configurations whose scores vary more between seeds than the others'."""
         return tuple(self.configurations[i] for i in self.comparison.noisy)
 
     @property

@@ -191,10 +191,12 @@ class Words:
         self._used: dict[str, Term] = {}
 
     def use(self, key: str) -> Term:
+        """The term of ``key``, which the page will then explain."""
         return self._used.setdefault(key, self.all[key])
 
     @property
     def used(self) -> tuple[Term, ...]:
+        """Terms that the page has used, in the order of first use."""
         return tuple(self._used.values())
 
 

@@ -43,6 +43,7 @@ class SlotImages:
 
     @property
     def accepted(self) -> AttemptView | None:
+        """The accepted attempt; None where the slot has none."""
         return next((a for a in self.attempts if a.accepted), None)
 
     @property

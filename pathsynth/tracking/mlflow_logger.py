@@ -35,20 +35,24 @@ class MlflowLogger(Logger):
 
     @property
     def name(self) -> str:
+        """The experiment."""
         return self._head.experiment
 
     @property
     def version(self) -> str:
+        """Identity of the trial."""
         return self._head.identity
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Add parameters of the run to the journal."""
         given = vars(params) if isinstance(params, Namespace) else params
         if given:
             self.describe(given)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add values to the journal; of metrics in ``best`` also the highest so far."""
         named = {name_of(key): float(value) for key, value in metrics.items() if key not in self._axes}
         for key in self._best:
             before = self._outbox.highest(f"{key}/best")

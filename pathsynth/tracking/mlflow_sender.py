@@ -100,6 +100,7 @@ class Sender:
 
     @property
     def address(self) -> str:
+        """Address of the MLflow server or store."""
         return address_of(self.outbox.head.uri, self.outbox.studies)
 
     def _send(self, group: Sequence[tuple[Record, int]]) -> None:

@@ -75,6 +75,7 @@ class Guard:
         self.app, self._access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that may not enter with its fault; pass all others on."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return

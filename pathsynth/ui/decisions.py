@@ -28,10 +28,12 @@ class Drawn:
 
     @property
     def attempt(self) -> Attempt:
+        """The slot's attempt that the image shows."""
         return self.judged.attempt
 
     @property
     def verdict(self) -> Verdict:
+        """The gate's verdict."""
         return self.judged.verdict
 
 

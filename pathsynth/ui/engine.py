@@ -60,6 +60,7 @@ class JobState(StrEnum):
 
     @property
     def over(self) -> bool:
+        """Whether the job has ended."""
         return self not in (JobState.WAITING, JobState.DRAWING)
 
 
@@ -116,6 +117,7 @@ class Session:
 
     @property
     def jobs(self) -> list[Job]:
+        """The last request and the last replay, as far as there are any."""
         return [job for job in (self.job, self.replay) if job]
 
 
@@ -188,11 +190,13 @@ class Engine:
             return name
 
     def has_session(self, name: str) -> bool:
+        """Whether the visitor ``name`` has a session that has not expired."""
         with self._lock:
             return name in self._sessions
 
     @property
     def session_count(self) -> int:
+        """Number of visitors with a session."""
         with self._lock:
             return len(self._sessions)
 

@@ -29,7 +29,9 @@ class Model(Protocol):
     """What the engine needs: the words it knows, and functions that draw and judge by settings of sampling."""
 
     @property
-    def book(self) -> PromptBook: ...
+    def book(self) -> PromptBook:
+        """The classes and their prompts."""
+        ...
 
     @property
     def sampling(self) -> SamplingConfig:
@@ -37,13 +39,21 @@ class Model(Protocol):
         ...
 
     @property
-    def scheduler(self) -> Scheduler: ...
+    def scheduler(self) -> Scheduler:
+        """The base's noise scheduler."""
+        ...
 
-    def drawer(self, sampling: SamplingConfig, watch: Watch) -> Draw: ...
+    def drawer(self, sampling: SamplingConfig, watch: Watch) -> Draw:
+        """A function that draws attempts and shows ``watch`` its progress."""
+        ...
 
-    def judge(self, sampling: SamplingConfig) -> Judge: ...
+    def judge(self, sampling: SamplingConfig) -> Judge:
+        """A function that gives images their verdicts."""
+        ...
 
-    def rules(self, sampling: SamplingConfig) -> Sequence[Rule]: ...
+    def rules(self, sampling: SamplingConfig) -> Sequence[Rule]:
+        """The acceptance rules that ``sampling`` sets."""
+        ...
 
     def notes(self, prompt: str) -> Sequence[str]:
         """Lines on what of a text it does not read, or reads in pieces."""
@@ -63,21 +73,28 @@ class LoadedModel:
         self._reader = reader
 
     def drawer(self, sampling: SamplingConfig, watch: Watch) -> Draw:
+        """As :meth:`Model.drawer`."""
+
         from pathsynth.sampling.draw import drawer
 
         return drawer(self._base, self._size, sampling, watch)
 
     def judge(self, sampling: SamplingConfig) -> Judge:
+        """As :meth:`Model.judge`; the gate."""
+
         from pathsynth.sampling.gate import Gate
 
         return Gate(self._classifier, self.rules(sampling), sampling.deterministic)
 
     def rules(self, sampling: SamplingConfig) -> Sequence[Rule]:
+        """As :meth:`Model.rules`."""
+
         from pathsynth.studies.execution.trial_rules import acceptance_rules
 
         return acceptance_rules(self._classifier, self._data, sampling)
 
     def notes(self, prompt: str) -> Sequence[str]:
+        """What the text encoder makes of ``prompt`` that may surprise; empty where it reads all of it."""
         return reading_notes(self._reader, [prompt]) if self._reader else ()
 
 

@@ -49,6 +49,7 @@ class DrawRequest:
     seed: int = 0
 
     def slots(self, space: LabelSpace) -> list[Slot]:
+        """``n`` slots of the stream that ``pathsynth generate`` draws from."""
         return slots_of(Stream.GENERATE, {space.by_slug(self.label).index: self.prompt}, self.n)
 
     def sampling(self, settings: SamplingConfig) -> SamplingConfig:

@@ -38,6 +38,7 @@ class WatchedStudy:
 
     @property
     def running(self) -> bool:
+        """Whether a process works on one of its trials."""
         return any(row.state == RUNNING for row in self.rows)
 
     @property
