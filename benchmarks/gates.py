@@ -57,6 +57,7 @@ class Never:
     reason: str = "each attempt is drawn"
 
     def slack(self, seen: Seen, label: int) -> float:
+        """-1 for every image: no image meets it."""
         return -1.0
 
 

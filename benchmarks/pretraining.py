@@ -36,6 +36,7 @@ class KeepBases(pl.Callback):
         self._parts, self._steps, self._folder = parts, set(steps), folder
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
+        """Write the base with its averaged weights if the step is one of ``steps``."""
         step = trainer.global_step
         if step in self._steps:
             with module.averaged_weights():

@@ -16,6 +16,8 @@ class StudySearchPath(SearchPathPlugin):
     """
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Change the search path only for pathsynth's own applications."""
+
         from pathsynth.config.shipped import conf_folder, own_folder, studies_folder
 
         main = next((element.path for element in search_path.get_path() if element.provider == "main"), None)

@@ -29,6 +29,8 @@ class TrialSweeper(BasicSweeper):
     """
 
     def sweep(self, arguments: list[str]) -> Any:
+        """Check every job of the sweep, then launch those that are not finished."""
+
         from pathsynth.config.hydra_node import hydra_node_of
 
         assert self.config is not None

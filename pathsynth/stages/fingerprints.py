@@ -57,6 +57,7 @@ class BaseSource:
     identity: str
 
     def to_json(self) -> dict[str, Any]:
+        """The record that stands in a plan."""
         return asdict(self)
 
 

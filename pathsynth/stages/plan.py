@@ -62,11 +62,13 @@ class Plan:
     settings: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
+        """The plan as it stands in the manifest; :meth:`from_json` reads it."""
         stages = [{"name": s.name, "identity": s.identity, "settings": s.settings, "parents": s.parents} for s in self.stages]
         return {"identity": self.identity, "base": self.base and self.base.to_json(), "stages": stages, "settings": self.settings}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Plan:
+        """The plan that :meth:`to_json` wrote."""
         base = BaseSource(**record["base"]) if record["base"] else None
         return cls(record["identity"], tuple(StagePlan(**s) for s in record["stages"]), base, record["settings"])
 

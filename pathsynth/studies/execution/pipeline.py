@@ -59,7 +59,9 @@ from pathsynth.training.regeneration import log_history
 class Progress(Protocol):
     """Called with a stage's name and what it is doing; while it counts, with step, steps and rate (a second) too."""
 
-    def __call__(self, stage: str, detail: str, step: int | None = None, steps: int | None = None, rate: float | None = None) -> None: ...
+    def __call__(self, stage: str, detail: str, step: int | None = None, steps: int | None = None, rate: float | None = None) -> None:
+        """``rate`` is steps in a second; None until it is known."""
+        ...
 
 
 def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress: Progress, display: StageDisplay) -> None:
@@ -171,21 +173,25 @@ class Trial:
 
     @property
     def identity(self) -> str:
+        """Identity of the trial, by which its result is kept."""
         return self.plan.identity
 
     @cached_property
     def data(self) -> DataSet:
+        """Images and labels, from decoded files where the stage ``decode`` made some."""
         decoded = self.built.get("decode")
         images = Decoded(decoded, self.stage("decode").parents["data"]) if decoded else None
         return open_data(require_group(self.config.data, "data"), images)
 
     @cached_property
     def base(self) -> Base:
+        """The base on this process's device, without an adapter."""
         source, config = require_group(self.plan.base, "base"), require_group(self.config.base, "base")
         return load_base(source.path_or_hub, source.revision, source.identity, config.canvas, self.data.size)
 
     @cached_property
     def gate(self) -> Gate:
+        """The trained gate with its acceptance rules, whose limits are printed."""
         sampling = require_group(self.config.sampling, "sampling")
         classifier = load_classifier(self.made("gate"), self.data.space, named_class(self.config.gate))
         placed(classifier)
@@ -222,6 +228,7 @@ class Trial:
         return self.store.work(name, self.stage(name).identity)
 
     def stage(self, name: str) -> StagePlan:
+        """The plan of the stage ``name``; StopIteration where the trial has none."""
         return next(s for s in self.plan.stages if s.name == name)
 
     def made(self, stage: str) -> Path:

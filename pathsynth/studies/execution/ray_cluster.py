@@ -53,6 +53,7 @@ class Variables:
 
     @classmethod
     def of(cls, environment: Mapping[str, str], threads: int) -> Variables:
+        """Choose from ``environment``; ``threads`` is OMP_NUM_THREADS unless that sets it."""
         known = {name: value for name, value in environment.items() if value and name.startswith(_FORWARDED)}
         known |= {name: value for name, value in environment.items() if value and name.endswith(_THREADS)}
         hidden = {name: value for name, value in known.items() if is_secret(name, value) or has_secret(value.encode())}

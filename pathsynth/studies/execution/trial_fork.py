@@ -74,6 +74,7 @@ class TrialServer:
 
     @property
     def pid(self) -> int:
+        """Process number of the server."""
         return self._process.pid
 
     def serves(self, environment: Mapping[str, str]) -> bool:
@@ -164,6 +165,7 @@ class ForkedTrial:
         return self._status(self.pid)
 
     def send_signal(self, number: int) -> None:
+        """Send signal ``number``; do nothing where the process has ended."""
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._descriptor, number)
 

@@ -42,6 +42,7 @@ class Manifest:
     overrides: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
+        """The content of ``manifest.json``, with this process's versions, commit and time."""
         return {
             "name": self.name,
             "identity": self.plan.identity,

@@ -55,6 +55,7 @@ class TrialState:
 
     @property
     def over(self) -> bool:
+        """Whether the process has ended: done, failed, interrupted or pruned."""
         return self.state in (DONE, FAILED, INTERRUPTED, PRUNED)
 
     def seconds(self, now: datetime | None = None) -> float | None:

@@ -41,6 +41,7 @@ class TrialRow:
     made: str = ""
 
     def score(self, scorer: str) -> Metric | None:
+        """Macro-F1 before filtering by ``scorer``; None where it was not measured."""
         return self.f1_judge if scorer == JUDGE else self.f1_gate
 
     @property
