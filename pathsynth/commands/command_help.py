@@ -77,7 +77,7 @@ EXAMPLES: Mapping[str, tuple[Example, Example, Example]] = {
     "evaluate": (
         Example("pathsynth evaluate evaluate.n=50", "fifty slots of each class"),
         Example("pathsynth evaluate evaluate.split=test", "compare with the test images"),
-        Example("pathsynth evaluate -m evaluate.prompts=canonical,held_out", "asked for in other words"),
+        Example("pathsynth evaluate -m evaluate.prompts=canonical,held_out", "with other wordings of the prompts"),
     ),
     "classify": (
         Example("pathsynth classify", "the gate's network, on drawn tissue"),

@@ -177,7 +177,7 @@ def _vocabulary(found: ClassFolders, symmetry: str) -> tuple[LabelSpace, PromptB
     slugs = [class_slug(name) for name in names]
     doubled = next((name for name, slug in zip(names, slugs, strict=True) if not slug or slugs.count(slug) > 1), None)
     if doubled is not None:
-        raise RequestError(f"the class folder {doubled} in {root} cannot be told from another by letters and digits; rename it")
+        raise RequestError(f"the class folder {doubled} in {root}has the same letters and digits as another; rename it")
     long = next((name for name, slug in zip(names, slugs, strict=True) if len(slug) > _LONGEST_SLUG), None)
     if long is not None:
         raise RequestError(
@@ -194,7 +194,7 @@ def _vocabulary(found: ClassFolders, symmetry: str) -> tuple[LabelSpace, PromptB
 def _names_note(space: LabelSpace) -> list[str]:
     """Where the prompt of a class leaves out the number that its folder's name begins with."""
     bare = [c for c in space.classes if space is not COLORECTAL and c.aliases[0][:1].isdigit() and not c.name[:1].isdigit()]
-    renamed = ", ".join(f"{c.aliases[0]} is asked for as “{c.name}”" for c in bare)
+    renamed = ", ".join(f"{c.aliases[0]} is requested as “{c.name}”" for c in bare)
     return [f"numbers before the names of classes are left out: {renamed}; data.prompts gives other names"] if bare else []
 
 

@@ -88,7 +88,7 @@ def _cut(labels: np.ndarray, groups: np.ndarray, shares: Mapping[str, float], se
 
 def _folds(labels: np.ndarray, groups: np.ndarray, share: Fraction, seed: int) -> np.ndarray:
     """Boolean (N,): the first of as many stratified folds of whole groups as make up ``share``."""
-    from sklearn.model_selection import StratifiedGroupKFold  # loads slowly, and few need it
+    from sklearn.model_selection import StratifiedGroupKFold  # slow to import, and few need it
 
     chosen = np.zeros(len(labels), dtype=bool)
     folds = StratifiedGroupKFold(share.denominator, shuffle=True, random_state=seed % 2**32)

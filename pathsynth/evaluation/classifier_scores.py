@@ -1,4 +1,4 @@
-"""What gate and judge score on real images: the reference that trials are compared with, and test scores."""
+"""Scores of gate and judge on real images: the reference for trials, and test scores."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FEATURES = "features.safetensors"
 
 
 def write_reference(folder: Path, gate: Path, judge: Path, data: DataSet, base: Base, config: RunConfig) -> None:
-    """What all trials with the same classifiers are compared with: real images in the judge's features, and their own scores.
+    """The reference of all trials with the same classifiers: real images in the judge's features, and the classifiers' scores.
 
     Resampling has the classifiers' seeds: trials of other training seeds share the reference.
     """

@@ -30,7 +30,7 @@ class ImageSet:
 
     @classmethod
     def read(cls, folder: Path) -> ImageSet:
-        """In the order of classes, slots and attempts, whatever the batches were. Raises StageError if the ledger is missing or damaged."""
+        """By class, slot and attempt, independent of batches. Raises StageError if the ledger is missing or damaged."""
         return cls(tuple(sorted(read_attempts(folder), key=lambda r: (r.label, r.slot, r.attempt))), folder)
 
     def pictures(self, label: int, chosen: Callable[[AttemptRow], bool], most: int) -> list[np.ndarray]:

@@ -31,7 +31,7 @@ _SCORES = "panel.json"
 def write_panel_scores(
     folder: Path, built: Mapping[str, Path], data: DataSet, config: RunConfig, judges: Mapping[str, AnyClassifier]
 ) -> None:
-    """What the judges score on real images, alone and together, and how the errors of every two classifiers go together.
+    """What the judges score on real images, alone and together, and how the errors of every two classifiers correlate.
 
     ``built``: the folders of gate, judge and the panel's ``judges``, by the names of their stages.
     """

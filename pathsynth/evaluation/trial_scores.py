@@ -85,7 +85,7 @@ def named_metrics(config: EvaluateConfig) -> dict[str, ImageMetric]:
 
 
 def custom_metrics(images: ImageSet, judge: Classifier, data: DataSet, config: RunConfig) -> tuple[list[Metric], list[Missing]]:
-    """What the user's own metrics give; nothing, and no image is read for it, where none is named.
+    """Values of the user's own metrics; without any, nothing is read.
 
     Raises:
         StageError: as :func:`measure_all`.
@@ -143,7 +143,7 @@ def log_result(loggers: Sequence[Logger], folder: Path, space: LabelSpace) -> No
     for name, confusion in confusions.items():
         stage, _, scorer = name.partition("/")
         key = f"confusion/{stage}/{scorer}".replace(" ", "_")
-        show_confusion(loggers, key, f"asked for, and what the {scorer} says {stage}", np.array(confusion), space)
+        show_confusion(loggers, key, f"requested, and what the {scorer} says {stage}", np.array(confusion), space)
     sheets = {f"grids/{sheet.stem}": sheet for sheet in sorted((folder / "grids").glob("*.png"))}
     if sheets:
         show_pictures(loggers, sheets)

@@ -101,7 +101,7 @@ class Result:
 
     ``versions`` are of what wrote the result; ``stages``: what computed each stage that it rests on, whichever trial that was, and
     ``timings``: seconds of each stage's own work. A stage that was built before these were recorded is in neither.
-    ``extras``: confusion matrices (rows: asked for) by "stage/scorer", and by "reliability/split/scorer" a row for each bin of
+    ``extras``: confusion matrices (rows: requested) by "stage/scorer", and by "reliability/split/scorer" a row for each bin of
     confidence: images, those that were answered rightly, and their mean confidence in thousandths.
     ``optimizer``: the fine-tune's groups; in the file they are ``extras.optimizer``.
     """

@@ -176,7 +176,7 @@ def panel_macro_interval(
 def _macro_interval(score: np.ndarray, drawn: np.ndarray, present: np.ndarray, n: float, level: float) -> Interval:
     """Of a score by class (C,) and its draws (R, C); a class that is not ``present``, bool (C,), scores 0 for certain.
 
-    ``n``: images that would tell a mean of equally likely hits over the classes as well as these do.
+    ``n``: images whose mean of equally likely hits is as precise as that of these over the classes.
     """
     mean, variance, share = float(score[present].mean()), float(drawn[:, present].mean(axis=1).var()), float(present.mean())
     found = effective_wilson(mean, n / design_effect(variance, mean * (1 - mean) / n, 0.5 / n**2), level)

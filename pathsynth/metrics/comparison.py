@@ -66,7 +66,7 @@ class Comparison:
     standard errors the difference of two that were chosen beforehand is plain. ``order``: those compared, best first. ``lead``: of the
     best over the best of the others; its low end is above 0 exactly if ``separable``.
     ``contenders``: the best, and those that do not differ from it beyond noise. ``score``: of the best, corrected for the choice; None
-    where that cannot be corrected. ``more_seeds``: how many more would tell a lead of this size with a power of 0.8; None: not known, or
+    where that cannot be corrected. ``more_seeds``: how many more would detect a lead of this size with a power of 0.8; None: not known, or
     more than 200. ``noise``: standard deviation of a trial around configuration and seed, with ``freedom`` degrees of freedom.
     ``noisy``: configurations that are not in the pool. ``seeds``: how many there are. ``diverged``: configuration and column of each
     trial that was left out.
@@ -679,7 +679,7 @@ def _main_effect(
 
 @lru_cache(maxsize=256)
 def _range_quantile(levels: int, df: float, level: float) -> float:
-    from scipy.stats import studentized_range  # loads slowly
+    from scipy.stats import studentized_range  # slow to import
 
     return float(studentized_range.ppf(level, levels, df))
 

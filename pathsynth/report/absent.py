@@ -1,4 +1,4 @@
-"""Trials that a study should have and has not: announced by a command and gone, refused, or of a seed that all others have."""
+"""Trials that a study should have but does not: planned and deleted, refused, or of a seed that all others have."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _gone(outcome: Outcome, labels: Mapping[str, Mapping[str, str]]) -> MissingT
     parts = dict(_PART.findall(_DIGEST.sub("", outcome.name)))
     seed = parts.pop(SEED, "")
     fitting = [label for label, settings in labels.items() if settings and all(_has(parts, key, v) for key, v in settings.items())]
-    reason = f"refused: {outcome.refused}" if outcome.refused else "a command announced it, but its folder is not there; run it again"
+    reason = f"refused: {outcome.refused}" if outcome.refused else "a command planned it, but it has no folder; run the command again"
     return MissingTrial(outcome.name, fitting[0] if len(fitting) == 1 else outcome.name, seed, reason)
 
 

@@ -33,7 +33,7 @@ _READY = """Checked images, drawn by this adapter, accepted by the gate in `gate
 pathsynth generate data=ready data.root={folder} data.size={size} {sampling}n=4
 ```"""
 _SAMPLING = {"sampling.steps": None, "sampling.scheduler": "null", "sampling.guidance": None, "sampling.guidance_rescale": "0.0"}
-"""What says how images are drawn, and what a trial from before the setting did; the defaults of a ready set may be others."""
+"""Settings that say how images are drawn, each with what trials did before it existed; the defaults of a ready set may differ."""
 _PATHMNIST = """**Data.** PathMNIST (Yang et al., Scientific Data 2023) is made from NCT-CRC-HE-100K and CRC-VAL-HE-7K (Kather et al.,
 10.5281/zenodo.1214456), CC BY 4.0. The weights here were learnt from such images; none of them is part of this folder."""
 _FUSED = """pipe = StableDiffusionPipeline.from_pretrained("{folder}", safety_checker=None)"""

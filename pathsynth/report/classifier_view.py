@@ -1,4 +1,4 @@
-"""What the page of a classifier shows: its scores on real images, split by split and class by class."""
+"""Content of the page of a classifier: its scores on real images, by split and by class."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def classifier_view(trial: TrialSummary, study_page: str = "") -> ClassifierView
 
     Args:
         trial: the trial.
-        study_page: what leads to the page of its study; empty where there is none.
+        study_page: the link to the page of its study; empty without one.
 
     Raises:
         OSError, ValueError, KeyError: ``scores.json`` is missing or damaged.
@@ -104,7 +104,7 @@ def _of(records: Sequence[Metric], metric: str, split: str, slug: str | None) ->
 def _verdict(records: Sequence[Metric]) -> str:
     accuracy, f1, where = main_scores(records)
     if accuracy is None or f1 is None:
-        return "No real image was scored."
+        return "No real images were scored."
     right = f"{accuracy.value} {accuracy.interval}"
     return f"Of {accuracy.n} real {where} the classifier names {right} right; macro-F1 {f1.value} {f1.interval}."
 

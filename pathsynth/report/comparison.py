@@ -59,7 +59,7 @@ class StudyVerdict:
 
     @property
     def contenders(self) -> tuple[Configuration, ...]:
-        """Those that cannot be told from the leader, which is the first."""
+        """Those that cannot be distinguished from the leader, which comes first."""
         return tuple(self.configurations[i] for i in self.comparison.contenders)
 
     @property
@@ -87,7 +87,7 @@ def study_verdict(trials: Sequence[TrialSummary]) -> StudyVerdict | None:
 
 
 def setting_effects(verdict: StudyVerdict) -> tuple[Effect, ...]:
-    """What each varied setting changes, by all trials; empty where the configurations are not told apart by settings."""
+    """What each varied setting changes, by all trials; empty where the configurations do not differ in settings."""
     settings = [c.settings for c in verdict.configurations]
     return effects(_table(verdict.configurations), settings) if len(settings) > 1 and settings[0] else ()
 

@@ -44,7 +44,7 @@ def export(folder: Path, form: str) -> list[Path]:
 
     ``md``: ``report.md``, with the leaderboard in it. ``csv`` and ``parquet``: ``report.<form>`` with a line for each trial, and
     ``leaderboard.<form>`` with one for each configuration. ``latex``: ``leaderboard.tex``. ``svg``: ``confusion.svg``, ``curves.svg`` and
-    ``scores.svg``, those of them that there is something to draw of.
+    ``scores.svg``, those of them for which there is data.
 
     Raises:
         RequestError: there is no such folder, or it holds no trial; or there is nothing to draw.
@@ -52,7 +52,7 @@ def export(folder: Path, form: str) -> list[Path]:
     trials = collect_trials(folder)
     contents = {name: content for name, make in FORMS[form].items() if (content := make(trials)) is not None}
     if not contents:
-        raise RequestError(f"{folder} has no score, curve or confusion matrix to draw; run a trial to its end first")
+        raise RequestError(f"{folder} has no score, curve or confusion matrix to draw; finish a trial first")
     for name, content in contents.items():
         write_bytes(folder / name, content)
     return [folder / name for name in contents]
@@ -242,7 +242,7 @@ def _class_closeness(scores: Scores) -> str:
 
 
 def _own(scores: Scores) -> str:
-    """The user's own metrics, over all classes and of each class that they were measured of."""
+    """The user's own metrics, over all classes and for each measured class."""
     rows = [[name, slug or "**all**", *map(_shown, cells)] for name, slug, cells in scores.own_rows()]
     return _table(["metric of your own", "class", BEFORE, AFTER, "real images"], rows) if rows else ""
 

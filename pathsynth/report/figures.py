@@ -137,7 +137,7 @@ def confusion_figure(trials: Sequence[TrialSummary]) -> bytes | None:
 
 
 def _draw_matrix(axes: Axes, counts: np.ndarray, names: Sequence[str], title: str, named: bool) -> None:
-    """``counts``: int (K, K), a row for each class asked for. ``named``: whether rows have their names."""
+    """``counts``: int (K, K), a row for each requested class. ``named``: whether rows have their names."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.pcolormesh(shares, cmap="Purples", vmin=0, vmax=1, edgecolors="white", linewidth=0.6)
     for row, column in zip(*np.nonzero(counts), strict=True):
@@ -152,4 +152,4 @@ def _draw_matrix(axes: Axes, counts: np.ndarray, names: Sequence[str], title: st
     axes.set_title(title, loc="left", fontsize=9)
     axes.set_xlabel("named by the classifier")
     if named:
-        axes.set_ylabel("asked for")
+        axes.set_ylabel("requested")

@@ -48,7 +48,7 @@ class RejectionCount:
 
 def rejection_counts(folder: Path) -> tuple[RejectionCount, ...]:
     """Why attempts of a trial were rejected, the most frequent reason first; empty without an attempt log that tells it."""
-    import pyarrow.parquet  # loads slowly
+    import pyarrow.parquet  # slow to import
 
     path, columns = folder / LEDGER, ["attempt", "accepted", "reason"]
     if not path.is_file() or not set(columns) <= set(pyarrow.parquet.read_schema(path).names):
@@ -95,8 +95,8 @@ def slot_attempts(folder: Path, shown: Sequence[str], slots: int) -> tuple[Attem
 
 
 def judge_labels(folder: Path) -> Mapping[tuple[str, int, int], int]:
-    """What the judge takes each image for, a label by class asked for, slot and attempt; empty where no file tells."""
-    import pyarrow.parquet  # loads slowly
+    """What the judge takes each image for, a label by requested class, slot and attempt; empty where no file tells."""
+    import pyarrow.parquet  # slow to import
 
     if not (folder / JUDGED_FILE).is_file():
         return {}
@@ -148,7 +148,7 @@ def open_image(path: Path) -> Image.Image:
     try:
         with Image.open(path) as opened:
             return opened.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a PNG that is cut off or changed
+    except (OSError, SyntaxError, ValueError) as error:  # raised by Pillow for a PNG that is cut off or changed
         raise RequestError(f"{path} is not an image ({error}); run the trial again") from error
 
 
@@ -165,7 +165,7 @@ def read_image(path: Path, largest: int) -> Image.Image:
 
 def _rows(folder: Path, slots: int) -> list[dict[str, Any]]:
     """The attempts at the first slots of each class, by slot and attempt."""
-    import pyarrow.parquet  # loads slowly
+    import pyarrow.parquet  # slow to import
 
     path = folder / LEDGER
     names = pyarrow.parquet.read_schema(path).names

@@ -136,7 +136,7 @@ MEASURES: tuple[Measure, ...] = (
         "confirmed",
         "confirmed",
         _capital(MAIN_SCORES["accepted_judge"]),
-        "Share of the accepted images that the judge, which never chooses an image, names as the class asked for.",
+        "Share of the accepted images that the judge, which never chooses an image, names as the requested class.",
         ("accuracy", AFTER, JUDGE),
     ),
     _measure(
@@ -235,7 +235,7 @@ PANEL_MEASURES: tuple[Measure, ...] = (
         "confirmed_panel",
         "confirmed, panel",
         "Accepted images that the panel confirms, mean",
-        "Share of the accepted images that a judge of the panel names as the class asked for; the mean over the judges.",
+        "Share of the accepted images that a judge of the panel names as the requested class; the mean over the judges.",
         ("accuracy", AFTER, PANEL_MEAN),
     ),
 )

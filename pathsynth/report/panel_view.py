@@ -68,7 +68,7 @@ def panel_sentence(scores: Scores) -> str:
     images = "accepted images" if stage == AFTER else "first attempts"
     count = f"{len(judges)} judges that chose nothing" if len(judges) > 1 else "one judge that chose nothing"
     return (
-        f"By a panel of {count}, {percent(mean)} of the {mean.n:,} {images} show what was asked for on average, "
+        f"By a panel of {count}, {percent(mean)} of the {mean.n:,} {images} show what was requested on average, "
         f"{percent(worst)} by the strictest of them ({judge_name(lowest)})."
     )
 

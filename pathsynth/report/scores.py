@@ -27,7 +27,7 @@ MAIN_SCORES: Mapping[str, str] = {
     "acceptance": "first attempts that the gate accepts",
     "accepted_judge": "accepted images that the judge confirms",
 }
-"""The scores that every table has, by their names in :class:`pathsynth.report.collect.TrialSummary`: what people call them everywhere."""
+"""The scores that every table has, by their names in :class:`pathsynth.report.collect.TrialSummary`: their names in all tables."""
 
 _COMMON_ERRORS = "error_correlation"
 """Of gate and judge, so that it has no single scorer."""
@@ -85,7 +85,7 @@ class Scores:
 
     @cached_property
     def slugs(self) -> tuple[str, ...]:
-        """Classes that generated images were asked for, in the order of the records."""
+        """Classes of the generated images, in the order of the records."""
         return tuple(dict.fromkeys(m.class_ for m in self.metrics if m.class_ is not None and m.split == "generated"))
 
 
@@ -97,7 +97,7 @@ def cell(metric: Metric | None, digits: int = 3) -> Cell | None:
 
 
 class _Bounded(Protocol):
-    """Whatever has an interval."""
+    """A record with an interval."""
 
     @property
     def low(self) -> float | None: ...
@@ -114,7 +114,7 @@ def interval(metric: _Bounded, digits: int = 3) -> str:
 
 
 class _Shown(_Bounded, Protocol):
-    """Whatever has a value, an interval and an n."""
+    """A record with a value, an interval and an n."""
 
     @property
     def value(self) -> float: ...

@@ -1,4 +1,4 @@
-"""What the page of a generated set shows: what was asked for, what was made, what it took, and what gate and judge say of each image."""
+"""Content of the page of a generated set: requests, images, cost, and the answers of gate and judge for each image."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _SETTINGS = (
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """How many images of a class were asked for and what became of them.
+    """How many images of a class were requested and what became of them.
 
     ``exhausted``: those whose every attempt was rejected. ``not_tried``: None where it is not known. ``confirmed``: the judge's word on the
     accepted ones; None where it is not known. ``over_all``: the line of all classes.
@@ -100,7 +100,7 @@ def set_view(folder: Path, trial: TrialSummary | None, study_page: str = "") -> 
     Args:
         folder: of the set, with its attempt log.
         trial: the trial that drew it; None for a set that ``join`` or a user put together.
-        study_page: what leads to the page of its study; empty where there is none.
+        study_page: the link to the page of its study; empty without one.
 
     Raises:
         RequestError: the attempt log or an image is damaged.
@@ -159,7 +159,7 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     Raises:
         RequestError: there is none.
     """
-    import pyarrow.parquet  # loads slowly
+    import pyarrow.parquet  # slow to import
 
     path = folder / LEDGER
     names = pyarrow.parquet.read_schema(path).names
@@ -170,7 +170,7 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def class_names(rows: Iterable[Mapping[str, Any]]) -> dict[int, str]:
-    """The names of the classes that gate and judge know, by their labels: ours where they fit, else those that were asked for."""
+    """The names of the classes that gate and judge know, by their labels: ours where they fit, else those that were requested."""
     slugs = {int(row["label"]): str(row["class_slug"]) for row in rows}
     sizes = {len(row["probabilities"]) for row in rows if row.get("probabilities") is not None}
     ours = sizes <= {len(COLORECTAL)} and all(slug == COLORECTAL.slugs[i] for i, slug in slugs.items() if i < len(COLORECTAL))
@@ -179,7 +179,7 @@ def class_names(rows: Iterable[Mapping[str, Any]]) -> dict[int, str]:
 
 
 def _each(settings: Mapping[str, str]) -> int | None:
-    """Images asked for of each class; None where that is not known, or where this is one shard of them."""
+    """Requested images of each class; None where that is not known, or where this is one shard of them."""
     n, shards = settings.get("generate.n", ""), settings.get("generate.shards", "1")
     return int(n) if n.isdigit() and shards == "1" else None
 
@@ -187,7 +187,7 @@ def _each(settings: Mapping[str, str]) -> int | None:
 def class_counts(
     rows: Sequence[Mapping[str, Any]], judged: Mapping[tuple[str, int, int], int], each: int | None = None
 ) -> tuple[ClassCounts, ...]:
-    """A line for each class that was tried, and one for all of them. ``each``: images asked for of each class (None: those tried)."""
+    """A line for each class that was tried, and one for all of them. ``each``: requested images of each class (None: those tried)."""
     by_class: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_class.setdefault(str(row["class_slug"]), []).append(row)
@@ -211,7 +211,7 @@ def _counts(
 
 
 def _verdict(total: ClassCounts) -> str:
-    said = f"{total.accepted:,} of {total.asked:,} images asked for were accepted by the gate, in {total.attempts:,} attempts"
+    said = f"{total.accepted:,} of {total.asked:,} requested images were accepted by the gate, in {total.attempts:,} attempts"
     if total.accepted:
         said += f" ({total.per_accepted} for each accepted image)"
     if total.exhausted:
@@ -224,7 +224,7 @@ def _verdict(total: ClassCounts) -> str:
 def _judge(total: ClassCounts) -> str:
     if total.confirmed is None:
         return (
-            "What the judge says of these images is in no file beside them: the set has no judge, or is of an earlier version. "
+            "There are no judge's answers for these images: the set has no judge, or an earlier version drew it. "
             "pathsynth atlas asks a set's judge."
         )
     cell = total.confirmed
@@ -232,7 +232,7 @@ def _judge(total: ClassCounts) -> str:
 
 
 def _budget(rows: Sequence[Mapping[str, Any]], total: ClassCounts, settings: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """What drawing took: attempts made of those that were allowed, and denoiser calls."""
+    """Cost of drawing: attempts, of how many allowed, and denoiser calls."""
     most = settings.get("sampling.attempts", "")
     allowed = f" of {int(most) * total.asked:,} allowed" if most.isdigit() else ""
     found = [("attempts", f"{len(rows):,}{allowed}"), ("attempts for each accepted image", total.per_accepted)]
@@ -257,7 +257,7 @@ def _notes(folder: Path, plan: ImagePlan, attempts: Sequence[Attempt], rows: Seq
 
 
 def _commands(folder: Path, trial: TrialSummary | None, rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
-    """What draws the set, and one image of it, again."""
+    """Commands that draw the set, or one image of it, again."""
     if trial is None:
         return ()
     again = [shlex.quote(word) for word in ("pathsynth", trial.settings.get("command", "generate"), *given(trial))]

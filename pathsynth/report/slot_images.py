@@ -17,7 +17,7 @@ _BROKEN = "broken"
 class AttemptView:
     """An attempt as it is shown, ``number`` from 1 on, under the ``name`` that ``pathsynth replay`` knows it by.
 
-    ``gate`` and ``judge`` are the class that each names, ``probability`` what the gate gives the class asked for; empty where it is
+    ``gate`` and ``judge`` are the class that each names, ``probability`` what the gate gives the requested class; empty where it is
     not known, and ``judge_agrees`` is None then. ``image``: a data URI; None where none was kept.
     """
 
@@ -36,7 +36,7 @@ class AttemptView:
 
 @dataclass(frozen=True)
 class SlotImages:
-    """All attempts at one image that was asked for, in their order."""
+    """All attempts at one image that was requested, in their order."""
 
     slot: int
     attempts: tuple[AttemptView, ...]

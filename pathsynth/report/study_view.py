@@ -163,7 +163,7 @@ def _with_pictures(trial: TrialSummary, plan: ImagePlan, largest: int, real: boo
         places = tuple((image.slug, image.slot) for image in beside)
         sprite, absent = image_sprite(paths, largest), absent_images(trial.folder, attempts, real)
         return _Shown(trial, attempts, places, sprite, absent, validated)
-    except Exception as error:  # a damaged file leads its library to raise whatever it may
+    except Exception as error:  # a library may raise anything for a damaged file
         return _Shown(damaged(trial, error), (), (), None, (), None)
 
 
@@ -321,7 +321,7 @@ class _Payload:
         }
 
     def _settle(self, verdict: StudyVerdict) -> list[str]:
-        """Commands for as many more seeds of the leader and of the runner-up as would tell their difference, or the noise."""
+        """Commands for as many more seeds of the leader and of the runner-up as would detect their difference, or the noise."""
         compared, seeds = verdict.comparison, [t.settings.get(SEED, "") for t in self.trials]
         more = _SEEDS_FOR_NOISE if compared.noise is None and len(compared.order) > 1 else compared.more_seeds
         numbers = [int(s) for s in seeds if s.isdigit()]

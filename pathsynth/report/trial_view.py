@@ -85,10 +85,10 @@ class ClassTable:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A confusion matrix: a row for each class asked for, a column for each class answered.
+    """A confusion matrix: a row for each requested class, a column for each class answered.
 
     Of many classes it has no ``rows``: ``heat`` is a picture of it (a PNG data URI), and ``errors`` are its largest other entries,
-    as class asked for, class answered, count, and images asked for.
+    as requested class, predicted class, count, and images requested.
     """
 
     title: str
@@ -160,7 +160,7 @@ class TrialView:
 def trial_view(trial: TrialSummary, real: bool = False, study_page: str = "") -> TrialView:
     """The view of a finished trial. Images of real tissue are in it only if ``real``; phantoms show no patient and always are.
 
-    ``study_page``: what leads to the page of its study; empty where there is none.
+    ``study_page``: the link to the page of its study; empty without one.
 
     Raises:
         RequestError: one of its images is damaged.
@@ -230,7 +230,7 @@ def beside_paper(slugs: Sequence[str]) -> bool:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: "45 s", "3 min 5 s", "2 h 10 min"."""
+    """Seconds for people: "45 s", "3 min 5 s", "2 h 10 min"."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
@@ -401,7 +401,7 @@ def _trust(scores: Scores) -> tuple[Row, ...]:
 
 
 def _common_errors(scores: Scores) -> tuple[Row, ...]:
-    """How the errors of gate and judge go together, a row for each split of real images that it was measured on."""
+    """How the errors of gate and judge correlate, a row for each split of real images that it was measured on."""
     found = ((words, scores.real("error_correlation", None, split)) for split, words in _SPLITS)
     return tuple(Row(f"{words} images", (cell(m),)) for words, m in found if m)
 

@@ -1,4 +1,4 @@
-"""What a panel's judges score on real images, and how the errors of every two classifiers go together."""
+"""What a panel's judges score on real images, and how the errors of every two classifiers correlate."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def show_attempts(loggers: Sequence[Logger], key: str, judged: Sequence[Judged],
 
 
 def show_confusion(loggers: Sequence[Logger], key: str, title: str, confusion: np.ndarray, space: LabelSpace) -> None:
-    """A confusion matrix from its counts, int (C, C), rows: asked for (or true), columns: predicted."""
+    """A confusion matrix from its counts, int (C, C), rows: requested (or true), columns: predicted."""
     counts = np.asarray(confusion)
     truth, said = (np.repeat(axis.ravel(), counts.ravel()).tolist() for axis in np.indices(counts.shape))
     for run in wandb_runs(loggers):
@@ -135,7 +135,7 @@ def confusion_picture(counts: np.ndarray, slugs: Sequence[str], title: str, path
     axes.imshow(counts, cmap="Blues")
     axes.set_xticks(range(len(slugs)), slugs, rotation=90)
     axes.set_yticks(range(len(slugs)), slugs)
-    axes.set(title=title, xlabel="predicted", ylabel="asked for, or true")
+    axes.set(title=title, xlabel="predicted", ylabel="requested, or true")
     for (row, column), count in np.ndenumerate(counts):
         if count:
             axes.text(column, row, str(count), ha="center", va="center", color="white" if count > counts.max() / 2 else "black", fontsize=7)

@@ -1,4 +1,4 @@
-"""Whether a server answers at all, asked for a few seconds at most, and where a key for W&B lies. No torch."""
+"""Whether a server answers within a few seconds, and where a key for W&B lies. No torch."""
 
 from __future__ import annotations
 

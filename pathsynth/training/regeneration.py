@@ -60,7 +60,7 @@ class ValidationScores:
 
 @dataclass(frozen=True)
 class RequestedValidations:
-    """How a validation beside the schedule is asked for and shown.
+    """How a validation beside the schedule is requested and shown.
 
     ``request``: the file that is left by whoever asks. ``folder`` gets the contact sheets. ``weights``: around a validation, the weights
     that it sees are in place.
@@ -101,7 +101,7 @@ class RegenerationCallback(pl.Callback):
     whenever its :meth:`score`, the before-filter macro-F1, is higher than ever. First attempts alone decide that, and are drawn apart
     from the others: the rules and the budget of acceptance change what is shown, not which adapter is best. On several devices each
     fills a share of the slots; the first tells of all. Draws no number from a global generator, so training with and without it gives
-    the same adapter. A validation that is asked for beside the schedule is shown in sheets and a line of output; nothing is kept of it.
+    the same adapter. A validation that is requested beside the schedule is shown in sheets and a line of output; nothing is kept of it.
     :meth:`from_sampler` makes one for any LightningModule.
 
     Args:
@@ -201,7 +201,7 @@ class RegenerationCallback(pl.Callback):
             _send(trainer, int(row["step"]), record)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        """Look whether a validation was asked for, and carry it out."""
+        """Look whether a validation was requested, and carry it out."""
         requested = self._requested
         if requested and any_rank(trainer.is_global_zero and take_request(requested.request), trainer):
             self._answer(requested, trainer, pl_module)
@@ -215,7 +215,7 @@ class RegenerationCallback(pl.Callback):
         requested.folder.mkdir(parents=True, exist_ok=True)
         _write_sheets(judged, self._space, requested.folder, trainer.global_step)
         f1 = self._scored(trainer.global_step, judged).before.macro_f1
-        print(f"validation asked for, step {trainer.global_step}: macro-F1 before filtering, gate {f1:.3f}", flush=True)
+        print(f"validation requested, step {trainer.global_step}: macro-F1 before filtering, gate {f1:.3f}", flush=True)
 
     def _filled(self, trainer: pl.Trainer) -> list[Judged]:
         """All attempts at the slots, as one process would draw them; each rank fills its share."""

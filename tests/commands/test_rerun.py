@@ -97,7 +97,7 @@ def test_a_trial_that_is_not_done_is_refused(pathsynth):
     assert pathsynth.run("lora.rank=2").code == 1
     ended = pathsynth("rerun", str(pathsynth.trial("rank=2-")))
     assert ended.code == 2
-    assert "is failed; run it to its end first" in ended.err
+    assert "is failed; finish it first" in ended.err
 
 
 def test_a_rerun_that_fails_or_is_stopped(pathsynth, done):

@@ -32,7 +32,7 @@ def test_a_line_for_each_trial_reads_back_the_same_from_both_files(study: Path) 
 
 def test_markdown_has_the_trials_and_each_ones_scores_by_class(study: Path) -> None:
     said = export(study, "md")[0].read_text().splitlines()
-    assert said[0] == "**lora.rank=16 leads by 0.115 · whether that is noise cannot be told over 1 seed and 2 configurations**"
+    assert said[0] == "**lora.rank=16 leads by 0.115 · whether that is noise cannot be known from 1 seed and 2 configurations**"
     lines = said[next(i for i, line in enumerate(said) if line.startswith("| trial |")) :]
     assert lines[2].startswith("| lora.rank=4 | 0.687 [0.64") and "n=450" in lines[2]
     assert lines[4].startswith("| lora.rank=64 | failed: the loss became nan |")

@@ -218,8 +218,8 @@ def payload(text: str) -> dict[str, Any]:
 
 
 def test_missing_values_and_their_reasons(make_trial: Callable[..., Path], tmp_path: Path) -> None:
-    text, _ = page(make_trial(tmp_path / "t", missing=(Missing("kid on test", "test was not asked for"),)))
-    assert "kid on test: test was not asked for" in text
+    text, _ = page(make_trial(tmp_path / "t", missing=(Missing("kid on test", "test was not requested"),)))
+    assert "kid on test: test was not requested" in text
     text, _ = page(make_trial(tmp_path / "u"))
     assert "Nothing that was to be measured is missing" in text
 

@@ -38,7 +38,7 @@ def with_f1(scores: Scores, gate: tuple[float, float, float], judge: tuple[float
 
 def test_verdict_is_one_sentence_with_the_three_scores(scores: Scores) -> None:
     assert verdict(scores) == (
-        "Of 450 images drawn at the first attempt, the share that shows the tissue asked for is 70% according to the gate and "
+        "Of 450 images drawn at the first attempt, the share that shows the requested tissue is 70% according to the gate and "
         "66% according to the independent judge; of the 441 images that passed the gate in the end, the judge confirms 92%."
     )
 
@@ -46,7 +46,7 @@ def test_verdict_is_one_sentence_with_the_three_scores(scores: Scores) -> None:
 def test_verdict_without_accepted_images(scores: Scores) -> None:
     before = Scores(tuple(m for m in scores.metrics if m.stage != "after filtering"))
     assert verdict(before).endswith("none of the accepted images was scored by the judge.")
-    assert verdict(Scores(())) == "No generated image was scored."
+    assert verdict(Scores(())) == "No generated images were scored."
 
 
 def test_remarks_name_the_hardest_classes_first(scores: Scores) -> None:

@@ -128,7 +128,7 @@ def test_another_batch_size_after_a_cut_leaves_no_attempt_that_nobody_needed(tmp
 
 
 class Breaks:
-    """A drawer that breaks at one of its batches, whatever it is asked for."""
+    """A drawer that breaks at one of its batches, whatever is requested of it."""
 
     def __init__(self, real: CandidateDrawer, at: int | None) -> None:
         self._real, self._left = real, at

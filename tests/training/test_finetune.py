@@ -107,8 +107,8 @@ def test_the_callback_changes_not_one_bit_and_reports(small_base_folder, cache, 
     assert float(rows[0]["held_out_loss"]) > 0
     assert (tmp_path / "watched" / "first_attempts-000006.png").is_file()
     assert (tmp_path / "watched" / "after_regeneration-000006.png").is_file()
-    # the validation that was asked for is shown once, and is no part of the result
-    assert not asks.request.exists() and "validation asked for, step 2: macro-F1 before filtering, gate 0." in capsys.readouterr().out
+    # the validation that was requested is shown once, and is no part of the result
+    assert not asks.request.exists() and "validation requested, step 2: macro-F1 before filtering, gate 0." in capsys.readouterr().out
     shown = sorted(path.name for path in (tmp_path / "watched" / "work" / "requested").iterdir())
     assert shown == ["after_regeneration-000002.png", "first_attempts-000002.png"]
     assert not list((tmp_path / "watched").glob("*-000002.png"))

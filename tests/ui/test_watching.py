@@ -147,7 +147,7 @@ def test_a_validation_is_asked_for_once_while_a_trial_is_fine_tuned_and_in_no_ot
         ask_for_validation(trial)
     for change, told in (({"stage": "gate"}, "b is at gate"), ({"state": "interrupted"}, "b is interrupted")):
         (trial / "state.json").write_text(json.dumps({"state": "running", "stage": "finetune", **change}))
-        with pytest.raises(RequestError, match=f"{told}; a validation can be asked for while it is being fine-tuned"):
+        with pytest.raises(RequestError, match=f"{told}; a validation can be requested while it is being fine-tuned"):
             ask_for_validation(trial)
 
 

@@ -86,7 +86,7 @@ def _tell_change(announced: Outcome | None, folder: Path) -> None:
 
 
 def trial_name_of(hydra: HydraConf) -> str:
-    """What the job was asked for, where no trial could be made of it."""
+    """The request of a job, where no trial could be made of it."""
     return ",".join(str(override) for override in hydra.overrides.task)
 
 

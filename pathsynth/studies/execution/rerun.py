@@ -29,7 +29,7 @@ def repeat(folder: Path, into: Path | None) -> tuple[Path, TrialState]:
     """
     manifest, before = manifest_of(folder), read_state(folder)
     if before.state != DONE:
-        raise RequestError(f"{folder} is {before.state}; run it to its end first, for there is nothing to compare with yet")
+        raise RequestError(f"{folder} is {before.state}; finish it first, to have something to compare with")
     _check_inputs(manifest)
     into = _new_folder(into or folder / f"rerun-{datetime.now():%Y-%m-%d_%H-%M-%S}")
     changed = {"multirun": str(into), "tracking": TrackingConfig()}

@@ -163,7 +163,7 @@ def _signals() -> Iterator[_Asked]:
 
 
 def _wait(child: TrialProcess, asked: _Asked, stop_seconds: float) -> tuple[int | None, bool]:
-    """Wait for the end of the child, and stop it when that is asked for; its exit status, and whether it was asked."""
+    """Wait for the end of the child, and stop it when that is requested; return its exit status, and whether it was stopped."""
     since: float | None = None
     killed = False
     while True:

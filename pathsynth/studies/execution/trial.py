@@ -262,7 +262,7 @@ class _Reporter:
             _log.info("%s: %s", stage, detail)
             self.tell()
         else:
-            with contextlib.suppress(OSError):  # a count that cannot be told is no reason to fail; the next one may be
+            with contextlib.suppress(OSError):  # a count that cannot be written is no reason to fail; the next one may be
                 self.tell()
 
     def give_up(self) -> None:

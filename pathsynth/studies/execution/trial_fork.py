@@ -150,7 +150,7 @@ class ForkedTrial:
     def __init__(self, pid: int, status: Callable[[int], int | None]) -> None:
         self.pid = pid
         self._status = status
-        # its number is free for others only after the server was asked for its status
+        # its number is free for others only after the server was asked about its end
         self._descriptor = os.pidfd_open(pid)
 
     def wait(self, timeout: float) -> int | None:

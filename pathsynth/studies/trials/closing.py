@@ -63,7 +63,7 @@ def format_product(folder: Path) -> str:
     if (folder / RESULT).is_file():
         return ""
     if (folder / _ATTEMPTS).is_file():
-        import pyarrow.parquet  # loads slowly
+        import pyarrow.parquet  # slow to import
 
         rows = pyarrow.parquet.read_table(folder / _ATTEMPTS, columns=["class_slug", "slot", "accepted"]).to_pylist()
         slots = {(row["class_slug"], row["slot"]) for row in rows}

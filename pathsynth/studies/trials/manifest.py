@@ -126,7 +126,7 @@ def _identity_of(folder: Path) -> str | None:
 
 
 def trial_name(config: RunConfig, overrides: Sequence[str]) -> str:
-    """A name for people, from what was asked for beyond the defaults: "rank=16,seed=1"; else the command's.
+    """A name for people, from what was requested beyond the defaults: "rank=16,seed=1"; else the command's.
 
     Of a class the name alone is shown, behind that of its group or callback ("stop=EarlyStopping"); of a folder of the user's own
     images, or of a base of theirs, the last part, which comes first where the name is too long for all.

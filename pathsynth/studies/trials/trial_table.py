@@ -152,7 +152,7 @@ def seconds_left(came: TrialState) -> float | None:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: "40 s", "12 min", "3 h 20 min", "2 d 4 h"."""
+    """Seconds for people: "40 s", "12 min", "3 h 20 min", "2 d 4 h"."""
     if seconds < 60:
         return f"{round(seconds)} s"
     minutes = round(seconds / 60)

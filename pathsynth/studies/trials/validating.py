@@ -22,9 +22,9 @@ def ask_for_validation(trial: Path) -> None:
     manifest, state = manifest_of(trial), read_state(trial)
     if state.state != RUNNING or state.stage != FINETUNE:
         now = f"at {state.stage}" if state.state == RUNNING and state.stage else state.state
-        raise RequestError(f"{trial.name} is {now}; a validation can be asked for while it is being fine-tuned")
+        raise RequestError(f"{trial.name} is {now}; a validation can be requested while it is being fine-tuned")
     if not manifest.config.validation.every:
-        raise RequestError(f"{trial.name} has no validations (callbacks.regeneration); one can be asked for where there are some")
+        raise RequestError(f"{trial.name} has no validations (callbacks.regeneration); one can be requested where there are some")
     work = finetune_work(trial, manifest)
     if not work.is_dir():
         raise RequestError(f"the fine-tune of {trial.name} has not begun its first step; ask again in a moment")
@@ -32,7 +32,7 @@ def ask_for_validation(trial: Path) -> None:
 
 
 def requested_sheets(trial: Path) -> Path:
-    """The folder of the contact sheets of validations that were asked for.
+    """The folder of the contact sheets of validations that were requested.
 
     Raises:
         RequestError: the folder is no trial's.

@@ -205,7 +205,7 @@ function columns(app: App): Column[] {
   return found;
 }
 
-/** The configurations that the query leaves, in the order that was asked for. */
+/** The configurations that the query leaves, in the order that was requested. */
 export function rowsOf(app: App): Configuration[] {
   const {view, study} = app,
     left = study.configurations.filter(query(app).holds),

@@ -197,7 +197,7 @@ function confusion(app: App, list: readonly Configuration[], base: Configuration
   return [
     h("h3", {}, "Confusion matrices and their difference"),
     h("p", {class: "tools"}, h("label", {}, "Images ", select)),
-    note(`Counts of images ${stage}, named by the ${scorer}, over all seeds; rows: asked for.`),
+    note(`Counts of images ${stage}, named by the ${scorer}, over all seeds; rows: requested.`),
     scrolling("Confusion matrices", h("div", {class: "matrices", id: "matrices"}, ...made)),
   ];
 }

@@ -18,7 +18,7 @@ function sheet(reel: Reel, at: number, high: number): HTMLElement {
   return node;
 }
 
-/** The trial whose sheets are shown of a configuration: of the seed that was asked for, else of the first that has some. */
+/** The trial whose sheets are shown of a configuration: of the seed that was requested, else of the first that has some. */
 function filmed(app: App, c: Configuration): Trial | undefined {
   const all = c.trials.filter(t => t.reel),
     seed = app.view.seed || commonSeed(app);
