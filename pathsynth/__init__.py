@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathsynth.ledger.records import Metric, Result, load_result
     from pathsynth.metrics.custom import EvaluationData, ImageSample, MetricValue, RealSample
     from pathsynth.metrics.image_scores import Evaluation, evaluate_images
-    from pathsynth.sampling.acceptance_rules import AtLeast, Leads, MostProbable, Seen
+    from pathsynth.sampling.acceptance_rules import AtLeast, Candidate, Leads, MostProbable
     from pathsynth.sampling.attempts import load_attempts
     from pathsynth.sampling.plain_loop import regenerate_until_correct
     from pathsynth.sampling.rejection import SlotStatus
@@ -29,6 +29,7 @@ __version__ = "0.2.0"
 __all__ = [
     "AtLeast",
     "AttemptRecord",
+    "Candidate",
     "Evaluation",
     "EvaluationData",
     "ImageSample",
@@ -45,7 +46,6 @@ __all__ = [
     "Result",
     "Retry",
     "SampledImages",
-    "Seen",
     "SlotStatus",
     "StageError",
     "UnknownLabelError",
@@ -66,7 +66,7 @@ _MODULES = {
     "sampling.rejection": ("SlotStatus",),
     "sampling.retry": ("Rejection", "Retry"),
     "sampling.sampler": ("AttemptRecord", "RejectionSampler", "SampledImages"),
-    "sampling.acceptance_rules": ("AtLeast", "Leads", "MostProbable", "Seen"),
+    "sampling.acceptance_rules": ("AtLeast", "Leads", "MostProbable", "Candidate"),
     "training.regeneration": ("RegenerationCallback",),
     "vocabulary.labels": ("UnknownLabelError",),
 }

@@ -19,10 +19,10 @@ from omegaconf import DictConfig, OmegaConf
 from pathsynth.commands.completion import completion_request
 from pathsynth.commands.disk import disk_fault, is_wrong_request
 from pathsynth.commands.faults import explain, is_composition_fault
-from pathsynth.commands.quoting import accept_plus, choose_own_options, quote_free_text
+from pathsynth.commands.quoting import accept_plus, choose_custom_options, quote_free_text
 from pathsynth.config import from_hydra
 from pathsynth.config.hydra_node import hydra_node_of
-from pathsynth.config.shipped import conf_folder, prefer_own_folder
+from pathsynth.config.shipped import conf_folder, prefer_user_folder
 from pathsynth.hydra_internals import compose_job, flag_parser, lacks_assertions
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.interruption import raise_noted_ctrl_c
@@ -78,8 +78,8 @@ def _launch(command: str, purpose: str, arguments: Sequence[str]) -> int:
     for override in asked.overrides:
         flags.remove(override)
     _refuse_two_modes(asked)
-    asked.overrides = choose_own_options(accept_plus(quote_free_text(asked.overrides, asked.multirun)))
-    prefer_own_folder(asked.config_dir)
+    asked.overrides = choose_custom_options(accept_plus(quote_free_text(asked.overrides, asked.multirun)))
+    prefer_user_folder(asked.config_dir)
     # Hydra reads overrides from one place only; here they may stand before and after the flags
     sys.argv = ["pathsynth", *flags, *asked.overrides]
     application = _application(command)
@@ -136,7 +136,7 @@ def _complete(command: str, overrides: Sequence[str]) -> int:
     for flag in asked.flags:
         print(flag)
     if asked.line is not None:
-        prefer_own_folder(asked.config_dir)
+        prefer_user_folder(asked.config_dir)
         os.environ["COMP_LINE"] = asked.line
         sys.argv = ["pathsynth", "--shell-completion", *overrides]
         _application(command)()

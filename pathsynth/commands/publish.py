@@ -53,7 +53,7 @@ def publish_study(folder: Path, into: Path | None = None, anonymous: bool = Fals
     listing = "".join(f"{hashlib.sha256(b).hexdigest()}  {len(b):>10}  {name}\n" for name, b in sorted(content.items()))
     _write(target, {**content, CONTENTS: listing.encode()})
     print(listing, end="")
-    people = sorted({t.made_by for t in trials if t.made_by})
+    people = sorted({t.maker for t in trials if t.maker})
     if people and not anonymous:
         print(f"it names who carried out the trials ({', '.join(people)}); --anonymous leaves that out")
     print(f"published: {target}")

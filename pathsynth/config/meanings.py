@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from pathsynth.config import schema, search
-from pathsynth.config.parse import OF_OWN_CLASSES
+from pathsynth.config.parse import KEYS_OF_CUSTOM_CLASSES
 from pathsynth.config.schema import RunConfig
 from pathsynth.config.search import SearchConfig
 
@@ -58,7 +58,7 @@ def key_meaning(key: str) -> str:
 
 def _typed(key: str) -> str:
     """The key by which people name a class of their own, where the settings of one are kept."""
-    return f"{key.rpartition('.')[0]}._target_" if key in OF_OWN_CLASSES else key
+    return f"{key.rpartition('.')[0]}._target_" if key in KEYS_OF_CUSTOM_CLASSES else key
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

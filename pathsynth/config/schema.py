@@ -31,7 +31,7 @@ _DATA_KEYS = {
 """Keys of the group data that some sets only have; others refuse another value than the default."""
 CLASSIFIER = "pathsynth.training.classifier.ClassifierModule"
 """The LightningModule that gates and judges are, unless their ``_target_`` names another."""
-OWN_OPTIONS = {"gate": "own_gate", "judge": "own_judge", "classifier": "own_gate"}
+CUSTOM_OPTIONS = {"gate": "own_gate", "judge": "own_judge", "classifier": "own_gate"}
 """By group: the option of the group classifier that holds no argument of ours, for a class of the user's."""
 
 _CSV = "pytorch_lightning.loggers.CSVLogger"
@@ -232,7 +232,7 @@ class ClassifierConfig(ClassifierTraining):
         return {"_target_": CLASSIFIER, **{name: getattr(self, name) for name in names}}
 
 
-class OwnClassifierConfig(ClassifierTraining):
+class CustomClassifierConfig(ClassifierTraining):
     """A LightningModule of the user's, whose class checks its arguments."""
 
     module: dict[str, Any]
@@ -257,7 +257,7 @@ class OwnClassifierConfig(ClassifierTraining):
         return self.architecture.rpartition(".")[2]
 
 
-AnyClassifier = OwnClassifierConfig | ClassifierConfig
+AnyClassifier = CustomClassifierConfig | ClassifierConfig
 
 
 def classifier_of(group: str, values: Mapping[str, Any]) -> AnyClassifier:
@@ -267,7 +267,7 @@ def classifier_of(group: str, values: Mapping[str, Any]) -> AnyClassifier:
         ValueError: ``_target_`` names no class, or a value is wrong.
     """
     if "module" in values:  # as a manifest holds it
-        return OwnClassifierConfig.model_validate(values)
+        return CustomClassifierConfig.model_validate(values)
     plain = {name: value for name, value in values.items() if name != "_target_"}
     if values.get("_target_", CLASSIFIER) == CLASSIFIER:
         return ClassifierConfig.model_validate(plain)
@@ -275,14 +275,14 @@ def classifier_of(group: str, values: Mapping[str, Any]) -> AnyClassifier:
     known = ClassifierTraining.model_fields
     training = {name: value for name, value in plain.items() if name in known}
     arguments = {name: value for name, value in plain.items() if name not in known}
-    return OwnClassifierConfig.model_validate({**training, "module": {"_target_": values["_target_"], **arguments}})
+    return CustomClassifierConfig.model_validate({**training, "module": {"_target_": values["_target_"], **arguments}})
 
 
 def _judge_of_panel(values: Any) -> Any:
     return classifier_of("evaluate.judges", values) if isinstance(values, Mapping) else values
 
 
-PanelJudge = Annotated[OwnClassifierConfig | ClassifierConfig, BeforeValidator(_judge_of_panel)]
+PanelJudge = Annotated[CustomClassifierConfig | ClassifierConfig, BeforeValidator(_judge_of_panel)]
 
 
 class LoraConfig(_Group):
@@ -815,11 +815,11 @@ class RunConfig(_Group):
     """The data set."""
     base: BaseConfig | None = None
     """The text-to-image model, whose weights stay fixed."""
-    classifier: OwnClassifierConfig | ClassifierConfig | None = None
+    classifier: CustomClassifierConfig | ClassifierConfig | None = None
     """The classifier of `pathsynth classify`; its options are those of gate and judge."""
-    gate: OwnClassifierConfig | ClassifierConfig | None = None
+    gate: CustomClassifierConfig | ClassifierConfig | None = None
     """The classifier that accepts or rejects images."""
-    judge: OwnClassifierConfig | ClassifierConfig | None = None
+    judge: CustomClassifierConfig | ClassifierConfig | None = None
     """The classifier that only scores."""
     lora: LoraConfig | None = None
     """The adapter."""
@@ -846,7 +846,7 @@ class RunConfig(_Group):
 
     @field_validator("classifier", "gate", "judge", mode="before")
     @classmethod
-    def _ours_or_own(cls, values: Any, info: ValidationInfo) -> Any:
+    def _shipped_or_custom(cls, values: Any, info: ValidationInfo) -> Any:
         return classifier_of(str(info.field_name), values) if isinstance(values, Mapping) else values
 
     @field_validator("callbacks")

@@ -121,7 +121,7 @@ def survey(config: DataConfig, workers: int, count: Count = lambda done, total: 
     if config.name in ("medmnist", "pathmnist"):
         return _medmnist_survey(config, count)
     if config.name == "own":
-        return _own_survey(config, count)
+        return _custom_survey(config, count)
     raise RequestError(f"data={config.name} has no files of images to look at; choose data=folder, medmnist or pathmnist")
 
 
@@ -233,7 +233,7 @@ def _medmnist_survey(config: DataConfig, count: Count) -> Survey:
     return _survey(images, [], (), list(dict.fromkeys(faults)), refuse_copies=False)
 
 
-def _own_survey(config: DataConfig, count: Count) -> Survey:
+def _custom_survey(config: DataConfig, count: Count) -> Survey:
     """Of what a class of the user's gives; one that cannot be read at all is refused as a run refuses it."""
     images: list[Surveyed] = []
     data = open_data(config)

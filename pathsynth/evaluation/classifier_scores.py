@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning.loggers import Logger
 from safetensors.numpy import save_file
 
-from pathsynth.config import AnyClassifier, OwnClassifierConfig, RunConfig
+from pathsynth.config import AnyClassifier, CustomClassifierConfig, RunConfig
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import read_json, write_json
 from pathsynth.ledger.records import CONFUSION_FILE, RELIABILITY, Metric, format_score
@@ -58,7 +58,7 @@ def _rows(bins: Sequence[ConfidenceBin]) -> list[list[int]]:
 
 def named_class(config: AnyClassifier | None) -> str | None:
     """The class of the user's that a configuration names for a classifier, and that may run; None where it is ours."""
-    return config.architecture if isinstance(config, OwnClassifierConfig) else None
+    return config.architecture if isinstance(config, CustomClassifierConfig) else None
 
 
 def placed(classifier: Classifier) -> Classifier:

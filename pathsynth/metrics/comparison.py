@@ -343,7 +343,7 @@ def _fit(scores: np.ndarray) -> _Fit:
     if not whole.df:
         return _Fit(whole.weights @ values + middle, whole.weights, whole.member, None, whole.correlation)
     pool = np.ones(len(scores), dtype=bool)
-    design, own = whole, _own_variances(values, whole)
+    design, own = whole, _separate_variances(values, whole)
     while (worst := _outlier(own, design)) is not None:
         rest = pool.copy()
         rest[np.flatnonzero(pool)[worst]] = False
@@ -353,7 +353,7 @@ def _fit(scores: np.ndarray) -> _Fit:
         if not left.df:
             break
         pool, design = rest, left
-        own = _own_variances(values[whole.member[:, pool].any(axis=1)], design)
+        own = _separate_variances(values[whole.member[:, pool].any(axis=1)], design)
     inside: np.ndarray = whole.member[:, pool].max(axis=1) > 0
     weights, variances = whole.weights.copy(), np.zeros(len(scores))
     weights[np.ix_(pool, ~inside)] = 0
@@ -368,7 +368,7 @@ def _fit(scores: np.ndarray) -> _Fit:
     return _Fit(weights @ values + middle, weights, whole.member, noise, design.correlation)
 
 
-def _own_variances(values: np.ndarray, design: _Design) -> np.ndarray:
+def _separate_variances(values: np.ndarray, design: _Design) -> np.ndarray:
     """Float (K,): of each configuration, at least a thousandth of the pooled one; the pooled one where it has one seed or K is 2."""
     squares = (design.residual @ values) ** 2 @ design.member
     pooled = squares.sum() / design.df

@@ -64,7 +64,7 @@ class ClassifierSpec:
 
 
 @dataclass(frozen=True)
-class OwnSpec(ClassifierSpec):
+class CustomSpec(ClassifierSpec):
     """Of a LightningModule of the user's: ``module`` holds ``_target_`` and its arguments, ``architecture`` is the name of the class."""
 
     module: Mapping[str, Any] = field(default_factory=dict)
@@ -145,13 +145,13 @@ def save_classifier(folder: Path, classifier: Classifier, card: Mapping[str, str
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
 
 
-class OwnClassifier(Classifier):
+class CustomClassifier(Classifier):
     """A LightningModule of the user's in the place of a timm network; its ``forward`` gives the logits.
 
     What its last layer sees is what its method ``features`` gives (float (N, F)); without one its logits stand for that.
     """
 
-    def __init__(self, spec: OwnSpec, module: nn.Module) -> None:
+    def __init__(self, spec: CustomSpec, module: nn.Module) -> None:
         nn.Module.__init__(self)
         self.spec = spec
         self.network = module
@@ -200,7 +200,7 @@ class Ensemble(Classifier):
             yield member
 
 
-def own_module(module: Mapping[str, Any], classes: Sequence[str], size: int) -> nn.Module:
+def custom_module(module: Mapping[str, Any], classes: Sequence[str], size: int) -> nn.Module:
     """Make the LightningModule that settings name by ``_target_``, with its arguments, ``classes`` (slugs, in order) and ``size``.
 
     Raises:
@@ -233,7 +233,7 @@ def load_classifier(folder: Path, space: LabelSpace, own: str | None = None) -> 
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
         stored, temperature = description["spec"], float(description.get("temperature", 1.0))
-        kind = OwnSpec if "module" in stored else ClassifierSpec
+        kind = CustomSpec if "module" in stored else ClassifierSpec
         spec = kind(**{**stored, "classes": tuple(stored["classes"])})
         temperatures = [float(t) for t in description["temperatures"]] if spec.members > 1 else [temperature]
         if len(temperatures) != spec.members:
@@ -247,7 +247,7 @@ def load_classifier(folder: Path, space: LabelSpace, own: str | None = None) -> 
             f"not on '{space.name}' ({', '.join(space.slugs)}); train one on this data with `pathsynth classify`"
         )
     single = replace(spec, members=1)
-    made = [_own(single, own, folder) if isinstance(single, OwnSpec) else Classifier(single) for _ in temperatures]
+    made = [_own(single, own, folder) if isinstance(single, CustomSpec) else Classifier(single) for _ in temperatures]
     for member, of_member in zip(made, temperatures, strict=True):
         member.temperature = of_member
     classifier = made[0] if spec.members == 1 else Ensemble(made)
@@ -259,11 +259,11 @@ def load_classifier(folder: Path, space: LabelSpace, own: str | None = None) -> 
     return classifier.eval()
 
 
-def _own(spec: OwnSpec, named: str | None, folder: Path) -> OwnClassifier:
+def _own(spec: CustomSpec, named: str | None, folder: Path) -> CustomClassifier:
     if spec.architecture != named:
         line = f"the classifier in {folder} is of the class {spec.architecture}, and no class runs that the configuration does not name"
         raise RequestError(f"{line}; name it by gate._target_ (of a judge: judge._target_), if you trust it")
-    return OwnClassifier(spec, own_module(spec.module, spec.classes, spec.size))
+    return CustomClassifier(spec, custom_module(spec.module, spec.classes, spec.size))
 
 
 def _network(spec: ClassifierSpec, **arguments: Any) -> Any:

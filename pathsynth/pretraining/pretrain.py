@@ -30,7 +30,7 @@ from pathsynth.pretraining.stylise import stylise
 from pathsynth.pretraining.text_encoder import text_encoder, word_tokenizer
 from pathsynth.pretraining.tiny_base import TEXT_WIDTH, save_pipeline, tiny_scheduler, tiny_unet
 from pathsynth.training.averaging import AveragedModule
-from pathsynth.training.distributed import own_environment
+from pathsynth.training.distributed import launcher_environment
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
 from pathsynth.training.steps import step_generator, step_loader, warmup_cosine
 from pathsynth.vocabulary.words import whole_words
@@ -293,7 +293,7 @@ def fit_averaged(name: str, module: AveragedModule, steps: int, work: Path, fold
         max_steps=steps,
         accelerator="cpu",
         callbacks=[*progress, points],
-        plugins=[AtomicCheckpoints(), own_environment()],
+        plugins=[AtomicCheckpoints(), launcher_environment()],
         enable_checkpointing=False,
         logger=CSVLogger(str(folder), name=name, version=""),
         val_check_interval=min(250, steps),

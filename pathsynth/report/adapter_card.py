@@ -62,7 +62,7 @@ def adapter_card(trial: TrialSummary, card: AdapterCard, folder: str, fused: boo
         f"```python\nfrom diffusers import StableDiffusionPipeline\n\n{loading}\n"
         f'pipe("{plain(card.prompts[0] if card.prompts else _PROMPT)}").images[0]\n```',
         _READY.format(folder=folder, size=trial.settings.get("data.size", ""), sampling=_as_sampled(trial)) if ready else "",
-        _asked_for(card),
+        _prompt_table(card),
         _PATHMNIST if data.startswith("PathMNIST") else "",
         f"| setting | value |\n| --- | --- |\n{settings}",
         *([plain(verdict(scores)), *score_tables(scores)] if scores else ["It was not evaluated."]),
@@ -103,7 +103,7 @@ def _of_the_adapter(card: AdapterCard) -> dict[str, str]:
     }
 
 
-def _asked_for(card: AdapterCard) -> str:
+def _prompt_table(card: AdapterCard) -> str:
     """The prompt of each class, as far as the adapter's card names them."""
     pairs = zip(card.classes, card.prompts, strict=False)
     rows = "\n".join(f"| {plain(name)} | {plain(prompt)} |" for name, prompt in pairs)

@@ -53,7 +53,7 @@ class TrialSummary:
     host: str = ""
 
     @property
-    def made_by(self) -> str:
+    def maker(self) -> str:
         """Who carried it out on which machine: "ada on box"; empty where neither is known."""
         return " on ".join(part for part in (self.author, self.host) if part)
 

@@ -243,7 +243,7 @@ def _class_closeness(scores: Scores) -> str:
 
 def _own(scores: Scores) -> str:
     """The user's own metrics, over all classes and for each measured class."""
-    rows = [[name, slug or "**all**", *map(_shown, cells)] for name, slug, cells in scores.own_rows()]
+    rows = [[name, slug or "**all**", *map(_shown, cells)] for name, slug, cells in scores.custom_rows()]
     return _table(["metric of your own", "class", BEFORE, AFTER, "real images"], rows) if rows else ""
 
 

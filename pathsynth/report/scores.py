@@ -66,7 +66,7 @@ class Scores:
         """The records of metrics that the user named in ``evaluate.metrics``: no classifier of ours is their scorer."""
         return tuple(m for m in self.metrics if m.scorer is None and m.metric != _COMMON_ERRORS)
 
-    def own_rows(self) -> list[tuple[str, str | None, tuple[Metric | None, Metric | None, Metric | None]]]:
+    def custom_rows(self) -> list[tuple[str, str | None, tuple[Metric | None, Metric | None, Metric | None]]]:
         """A row for each of these metrics and class (None: over all): before filtering, after filtering, and on real images."""
         places = dict.fromkeys((m.metric, m.class_) for m in self.own)
         found = {(m.metric, m.class_, m.stage): m for m in self.own}

@@ -420,7 +420,7 @@ class _Payload:
         return {
             "name": trial.name,
             "source": trial.source,
-            "maker": trial.made_by,
+            "maker": trial.maker,
             "link": quote(os.path.relpath(page, self.home)) if page.is_file() else "",
             "address": trial.address,
             "configuration": configuration,

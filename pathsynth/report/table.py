@@ -22,7 +22,8 @@ def demo_table(trials: Sequence[TrialSummary]) -> Table:
     These are the main scores and the user's own metrics.
     """
     own = {key: column for key, column in score_columns(trials).items() if key not in SCORES}
-    table = Table(title="Do images show the requested class?", caption="value [95% interval] n", title_justify="left", caption_justify="left")
+    title = "Do images show the requested class?"
+    table = Table(title=title, caption="value [95% interval] n", title_justify="left", caption_justify="left")
     table.add_column("trial")
     for heading in MAIN_SCORES.values():
         table.add_column(heading, justify="right")

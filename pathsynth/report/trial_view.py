@@ -131,7 +131,7 @@ class TrialView:
     versions: tuple[tuple[str, str], ...]
     timings: tuple[tuple[str, str], ...]
     identity: str
-    made_by: str
+    maker: str
     overall: tuple[Row, ...]
     beside_paper: bool
     classes: int
@@ -145,7 +145,7 @@ class TrialView:
     trust: tuple[Row, ...]
     common_errors: tuple[Row, ...]
     panel: PanelView | None
-    own_metrics: tuple[Row, ...]
+    custom_metrics: tuple[Row, ...]
     pictures: tuple[ClassImages, ...]
     nearest: tuple[Nearest, ...]
     absent_images: tuple[str, ...]
@@ -187,7 +187,7 @@ def trial_view(trial: TrialSummary, real: bool = False, study_page: str = "") ->
         versions=tuple((str(k), str(v)) for k, v in result.versions.items()),
         timings=tuple((stage, _time(result, stage)) for stage in result.timings),
         identity=result.identity,
-        made_by=trial.made_by,
+        maker=trial.maker,
         overall=_overall(scores),
         beside_paper=beside_paper(slugs),
         classes=len(slugs),
@@ -201,7 +201,7 @@ def trial_view(trial: TrialSummary, real: bool = False, study_page: str = "") ->
         trust=_trust(scores),
         common_errors=_common_errors(scores),
         panel=panel_view(scores, class_name),
-        own_metrics=_own_metrics(scores),
+        custom_metrics=_custom_metrics(scores),
         pictures=class_images(attempts, plan.slugs, dict(enumerate(map(class_name, slugs))), class_name, _real(trial.folder, plan, shown)),
         nearest=_nearest(trial.folder, plan) if shown else (),
         few_classes=FEW_CLASSES,
@@ -406,11 +406,11 @@ def _common_errors(scores: Scores) -> tuple[Row, ...]:
     return tuple(Row(f"{words} images", (cell(m),)) for words, m in found if m)
 
 
-def _own_metrics(scores: Scores) -> tuple[Row, ...]:
+def _custom_metrics(scores: Scores) -> tuple[Row, ...]:
     """Three cells a row: before filtering, after filtering, real images."""
     return tuple(
         Row(name if slug is None else f"{name}, {class_name(slug)}", tuple(cell(m) for m in cells), slug is None)
-        for name, slug, cells in scores.own_rows()
+        for name, slug, cells in scores.custom_rows()
     )
 
 

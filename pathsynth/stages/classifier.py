@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pathsynth.config import AnyClassifier, OwnClassifierConfig, RunConfig
+from pathsynth.config import AnyClassifier, CustomClassifierConfig, RunConfig
 from pathsynth.config.own_classes import class_digests, targets
 from pathsynth.ledger.records import CONFUSION_FILE, PANEL_JUDGE
 from pathsynth.stages.fingerprints import pretrained_source
@@ -86,7 +86,7 @@ def _required(role: str, config: AnyClassifier | None) -> AnyClassifier:
 def _settings(role: str, config: AnyClassifier | None) -> dict[str, Any]:
     own = _required(role, config)
     settings = {**own.model_dump(mode="json", exclude={"test"}), "protocol": PROTOCOL}
-    if isinstance(own, OwnClassifierConfig):
+    if isinstance(own, CustomClassifierConfig):
         settings["classes"] = class_digests(targets(own.module))
     if own.pretrained:
         settings["weights"] = pretrained_source(own.architecture).to_json()

@@ -44,7 +44,7 @@ def _request(context: PlanContext) -> dict[str, Any]:
     """The prompt of each class that is drawn, and how often; slots of an evaluation have a stream of their own."""
     if context.config.command != "generate":
         evaluate = require_group(context.config.evaluate, "evaluate")
-        worded = {} if evaluate.prompts == "canonical" else {"prompts": evaluate.prompts, **_own_held_out(context, evaluate.prompts)}
+        worded = {} if evaluate.prompts == "canonical" else {"prompts": evaluate.prompts, **_separate_held_out(context, evaluate.prompts)}
         return {"stream": "eval", "n": evaluate.n, **worded}
     request = require_group(context.config.generate, "generate")
     prompts = requested_prompts(request, context.data.prompts)
@@ -54,7 +54,7 @@ def _request(context: PlanContext) -> dict[str, Any]:
     return {"stream": "generate", "n": request.n, "prompts": {str(k): prompt for k, prompt in sorted(prompts.items())}, **shard}
 
 
-def _own_held_out(context: PlanContext, kind: str) -> dict[str, Any]:
+def _separate_held_out(context: PlanContext, kind: str) -> dict[str, Any]:
     """Prompts that no caption is made of, so that only the evaluation depends on them: the user's own, by their digest."""
     book = context.data.prompts
     silent = next((c.slug for c in book.space.classes if not book.wordings(c.index, kind)), None)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pathsynth.config import DataConfig, OwnClassifierConfig, RunConfig
+from pathsynth.config import CustomClassifierConfig, DataConfig, RunConfig
 from pathsynth.data.catalogue import ready_set
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest
@@ -122,7 +122,7 @@ def _bundle_identities(context: PlanContext, data: DataConfig) -> dict[str, str]
     if own and own != named:
         line = f"the gate of the set in {ready.folder} is of the class {own}, and no class runs that the request does not name"
         raise RequestError(f"{line}; set gate._target_={own}, if you trust it")
-    if not own and isinstance(config.gate, OwnClassifierConfig):
+    if not own and isinstance(config.gate, CustomClassifierConfig):
         raise RequestError(f"gate._target_={named} has no effect: the set in {ready.folder} has a gate of ours; leave it out")
     if ready.base != context.base.identity:
         raise RequestError(f"the set in {ready.folder} belongs to base {ready.base}, not to {context.base.identity}; choose its own")

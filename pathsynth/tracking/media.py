@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class ArtifactCard:
+class ArtifactMetadata:
     """Files of a folder worth keeping under a name that stands for their content; ``lineage`` tells what they were made from."""
 
     kind: str
@@ -94,17 +94,17 @@ def show_numbers(loggers: Sequence[Logger], metrics: Sequence[Metric]) -> None:
             other.save()
 
 
-def keep_artifact(loggers: Sequence[Logger], card: ArtifactCard) -> None:
+def keep_artifact(loggers: Sequence[Logger], metadata: ArtifactMetadata) -> None:
     """Log files as an artifact. They are not copied: they must stay in their place until they are sent."""
     for run in wandb_runs(loggers):
-        artifact = wandb.Artifact(card.name, card.kind, metadata=dict(card.lineage))
-        for path in (p for name in card.files for p in _files(card.folder / name)):
-            artifact.add_file(str(path.absolute()), str(path.relative_to(card.folder)), policy="immutable", skip_cache=True)
+        artifact = wandb.Artifact(metadata.name, metadata.kind, metadata=dict(metadata.lineage))
+        for path in (p for name in metadata.files for p in _files(metadata.folder / name)):
+            artifact.add_file(str(path.absolute()), str(path.relative_to(metadata.folder)), policy="immutable", skip_cache=True)
         run.log_artifact(artifact)
     for logger in mlflow_loggers(loggers):
-        logger.text(f"{card.name}/lineage.json", json.dumps(dict(card.lineage), indent=2))
-        for path in (p for name in card.files for p in _files(card.folder / name)):
-            logger.file(f"{card.name}/{path.relative_to(card.folder).as_posix()}", path)
+        logger.text(f"{metadata.name}/lineage.json", json.dumps(dict(metadata.lineage), indent=2))
+        for path in (p for name in metadata.files for p in _files(metadata.folder / name)):
+            logger.file(f"{metadata.name}/{path.relative_to(metadata.folder).as_posix()}", path)
 
 
 def keep_model(loggers: Sequence[Logger], model: Model) -> None:

@@ -57,7 +57,7 @@ def address_of(uri: str | None, studies: Path) -> str:
     return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(studies / 'mlflow.db').absolute()}"
 
 
-def shown_address(uri: str) -> str:
+def masked_address(uri: str) -> str:
     """An address without the password that it may hold."""
     parts = urlsplit(uri)
     return uri.replace(f"{parts.username or ''}:{parts.password}@", "") if parts.password else uri
@@ -293,7 +293,7 @@ class BackgroundSender:
                 return
 
     def _say(self, reason: str) -> None:
-        address = shown_address(self._sender.address)
+        address = masked_address(self._sender.address)
         if address not in self._unanswered:
             self._unanswered.add(address)
             remedy = "its MLflow records are kept beside the trial; they are sent when it answers, or later by pathsynth send"

@@ -36,14 +36,14 @@ from pathsynth.models.classifier import (
     DESCRIPTION,
     Classifier,
     ClassifierSpec,
+    CustomClassifier,
+    CustomSpec,
     Ensemble,
-    OwnClassifier,
-    OwnSpec,
+    custom_module,
     load_classifier,
-    own_module,
     save_classifier,
 )
-from pathsynth.training.distributed import own_environment
+from pathsynth.training.distributed import launcher_environment
 from pathsynth.training.optimizer import build_optimizer
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
 from pathsynth.training.steps import step_generator, step_loader, warmup_cosine
@@ -428,7 +428,7 @@ def _train_member(config: AnyClassifier, title: str, training: _Training, work: 
 def _module(config: AnyClassifier, data: DataSet, revision: str | None) -> pl.LightningModule:
     """The LightningModule that a configuration names, as Hydra makes it."""
     pinned = {"revision": revision} if revision else {}
-    module = own_module({**config.module, **pinned}, data.space.slugs, data.size)
+    module = custom_module({**config.module, **pinned}, data.space.slugs, data.size)
     if not isinstance(module, pl.LightningModule):
         raise RequestError(f"{config.module['_target_']} made a {type(module).__name__}, no LightningModule; name one that does")
     return module
@@ -440,8 +440,8 @@ def _classifier(module: Scored, config: AnyClassifier, data: DataSet) -> Classif
     if isinstance(module, ClassifierModule):
         module.classifier.spec = replace(module.classifier.spec, space=space.name, tta_d4=turns)
         return module.classifier
-    spec = OwnSpec(config.architecture, data.size, "", space.slugs, space.name, tta_d4=turns, module=config.module)
-    return OwnClassifier(spec, module)
+    spec = CustomSpec(config.architecture, data.size, "", space.slugs, space.name, tta_d4=turns, module=config.module)
+    return CustomClassifier(spec, module)
 
 
 def score_classifier(classifier: Classifier, data: DataSet, splits: Iterable[str], seed: int) -> tuple[ClassifierScores, ...]:
@@ -499,7 +499,7 @@ def _fit(
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         callbacks=[*callbacks, points] if points else callbacks,
-        plugins=[AtomicCheckpoints(), own_environment()],
+        plugins=[AtomicCheckpoints(), launcher_environment()],
         logger=loggers or False,
         log_every_n_steps=10,
         enable_checkpointing=False,

@@ -38,7 +38,7 @@ from pathsynth.sampling.draw import drawer
 from pathsynth.sampling.rejection import Judge
 from pathsynth.sampling.slots import Stream, slots_of
 from pathsynth.training.batches import BatchPlan
-from pathsynth.training.distributed import launched, local_rank, own_environment, strategy_for
+from pathsynth.training.distributed import launched, launcher_environment, local_rank, strategy_for
 from pathsynth.training.divergence import Diverged, Tries
 from pathsynth.training.latent_cache import LatentCache
 from pathsynth.training.lora_module import FinetuneParts, LoraFinetuning
@@ -287,7 +287,7 @@ def _trainer(config: FinetuneSettings, callbacks: list[pl.Callback], loggers: Se
             limit_val_batches=1.0 if every else 0,
             num_sanity_val_steps=0,
             callbacks=callbacks,
-            plugins=[AtomicCheckpoints(), own_environment()],
+            plugins=[AtomicCheckpoints(), launcher_environment()],
             strategy=strategy_for(settings.devices or 1),
             use_distributed_sampler=False,
             logger=loggers or False,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from pathsynth.sampling.acceptance_rules import Rule, Seen, Verdict, judged_by, read_only, superseded
+from pathsynth.sampling.acceptance_rules import Candidate, Rule, Verdict, judged_by, read_only, superseded
 from pathsynth.sampling.rejection import Judged
 from pathsynth.sampling.slots import Attempt, Slot
 
@@ -56,16 +56,16 @@ def decide(drawn: Sequence[Drawn], rules: Sequence[Rule], sees_images: bool = Fa
     verdicts: dict[Attempt, Verdict] = {}
     for item in sorted(drawn, key=lambda item: item.attempt.number):
         slot = item.attempt.slot
-        verdict = item.verdict if item.verdict.failed else judged_by(rules, _seen(item, sees_images), slot.label)
+        verdict = item.verdict if item.verdict.failed else judged_by(rules, _candidate(item, sees_images), slot.label)
         verdicts[item.attempt] = superseded(verdict) if slot in settled else verdict
         if verdict.accepted:
             settled.add(slot)
     return [verdicts[item.attempt] for item in drawn]
 
 
-def _seen(item: Drawn, with_image: bool) -> Seen:
+def _candidate(item: Drawn, with_image: bool) -> Candidate:
     image = read_only(pixels_of(item.png)) if with_image and item.png else None
-    return Seen(np.array(item.verdict.probabilities), image=image)
+    return Candidate(np.array(item.verdict.probabilities), image=image)
 
 
 def pixels_of(png: bytes) -> np.ndarray:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pathsynth.__main__ import dispatch
 from pathsynth.commands.quoting import accept_plus, hydra_quoted
 from pathsynth.config import RunConfig, from_hydra
-from pathsynth.config.parse import OF_OWN_CLASSES, REQUEST_KEYS, UNREAD, setting_keys
+from pathsynth.config.parse import KEYS_OF_CUSTOM_CLASSES, REQUEST_KEYS, UNREAD, setting_keys
 from pathsynth.config.shipped import conf_folder
 from pathsynth.ledger.errors import RequestError
 
@@ -53,7 +53,7 @@ def read_by(command: str) -> list[str]:
     present = {str(key) for key in composed(command)} - set(UNREAD.get(command, ()))
     inner = [f"{name}.{key}" for name, group in GROUPS.items() if name in present for key in typed_names(group)]
     request = [*REQUEST_KEYS] if command == "generate" else []
-    return [key for key in [*inner, *request, "seed", "multirun"] if key not in OF_OWN_CLASSES]
+    return [key for key in [*inner, *request, "seed", "multirun"] if key not in KEYS_OF_CUSTOM_CLASSES]
 
 
 def typed(value: Any) -> str:

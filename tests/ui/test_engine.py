@@ -15,7 +15,7 @@ from cheap_model import SETTINGS, STEPS, CheapModel, grey, probabilities
 
 from pathsynth.commands.quoting import quote_free_text
 from pathsynth.ledger.errors import RequestError, StageError
-from pathsynth.sampling.acceptance_rules import Seen, judged_by
+from pathsynth.sampling.acceptance_rules import Candidate, judged_by
 from pathsynth.sampling.attempts import read_attempts
 from pathsynth.sampling.rejection import sample_until_accepted
 from pathsynth.ui.decisions import pixels_of
@@ -152,7 +152,7 @@ def test_moved_limits_decide_as_the_sampler_would_without_drawing(engine: Engine
             assert verdicts[slot, number].accepted is accepted
     rules = model.rules(wanted.sampling(SETTINGS))
     for d, verdict in zip(seen.drawn, seen.verdicts, strict=True):
-        own = judged_by(rules, Seen(probabilities(d.attempt)), d.attempt.slot.label)
+        own = judged_by(rules, Candidate(probabilities(d.attempt)), d.attempt.slot.label)
         assert verdict == own or verdict.reason == "an earlier attempt was accepted"
     assert sum((seen.tally.accepted, seen.tally.exhausted, seen.tally.open)) == 12
 

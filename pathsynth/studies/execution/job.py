@@ -16,7 +16,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.lease import Lease
 from pathsynth.ledger.records import read_metric
 from pathsynth.stages.plan import planned_images
-from pathsynth.studies.execution.gpus import own_gpu
+from pathsynth.studies.execution.gpus import assigned_gpu
 from pathsynth.studies.execution.output import LINES_VARIABLE, drop_unread_output
 from pathsynth.studies.execution.supervise import supervise, trial_command, trial_environment
 from pathsynth.studies.execution.trial import carry_out_here
@@ -139,7 +139,7 @@ def _supervised(
     _write_hydra_files(folder, composed)
     print(f"{folder.name}: {', '.join(stage.name for stage in checked.plan.stages)}", flush=True)
     devices = checked.config.trainer.devices or 1
-    with own_gpu(Path(checked.config.multirun), side_by_side, checked.config.study.lease_seconds, devices) as gpu:
+    with assigned_gpu(Path(checked.config.multirun), side_by_side, checked.config.study.lease_seconds, devices) as gpu:
         environment = trial_environment(checked.config.trainer.threads, side_by_side, gpu, devices)
         if searched:
             environment[pruning.VARIABLE] = searched

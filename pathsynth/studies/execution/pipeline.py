@@ -38,9 +38,9 @@ from pathsynth.stages.finetune import finetune_job
 from pathsynth.stages.fingerprints import BaseSource
 from pathsynth.stages.plan import Plan, listed_stages, next_stage
 from pathsynth.stages.stage import StagePlan, require_group
-from pathsynth.studies.execution.trial_rules import acceptance_rules, format_limits, own_rules
+from pathsynth.studies.execution.trial_rules import acceptance_rules, custom_rules, format_limits
 from pathsynth.studies.trials.manifest import add_optimizer
-from pathsynth.studies.trials.run_metadata import artifact_card, artifact_names, classifier_card, trial_card
+from pathsynth.studies.trials.run_metadata import artifact_metadata, artifact_names, classifier_metadata, trial_metadata
 from pathsynth.studies.trials.state import ADDRESS
 from pathsynth.tracking.loggers import close, end_stopped, online_address, open_loggers, require_loggers
 from pathsynth.tracking.media import keep_artifact, keep_model, show_numbers, use_artifacts
@@ -78,7 +78,7 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
     trial = Trial(config, plan, store, folder, progress, display=display)
     named_callbacks(config.other_callbacks, has_logger=False)  # a wrong one is told before gate and judge are trained
     if config.sampling:
-        own_rules(config.sampling)
+        custom_rules(config.sampling)
         retry_strategy(config.sampling)
     if config.evaluate:
         named_metrics(config.evaluate)
@@ -135,10 +135,10 @@ class Trial:
 
     def build(self, stage: StagePlan) -> None:
         """Find the stage under its identity, or build it there."""
-        made_by = next(own for own, _ in listed_stages(self.config) if own.name == stage.name)
+        builder = next(own for own, _ in listed_stages(self.config) if own.name == stage.name)
 
         def make(folder: Path) -> None:
-            made_by.build(self, folder)
+            builder.build(self, folder)
             self.built_here.add(stage.name)
 
         record = {**stage.settings, "parents": stage.parents}
@@ -152,15 +152,15 @@ class Trial:
 
     def keep(self, stage: StagePlan) -> None:
         """Log what a finished stage made as an artifact: a classifier by its own run (if it was trained here), else by the trial's."""
-        card = artifact_card(stage, self.built[stage.name])
-        if card and trains_classifier(stage.name):
+        metadata = artifact_metadata(stage, self.built[stage.name])
+        if metadata and trains_classifier(stage.name):
             own = self.trained.pop(stage.name, [])
-            keep_artifact(own, card)
+            keep_artifact(own, metadata)
             close(own)
-        elif card:
-            keep_artifact(self.loggers, card)
+        elif metadata:
+            keep_artifact(self.loggers, metadata)
             if stage.name == "finetune" and self.config.sampling and self.plan.base:
-                keep_model(self.loggers, self._model(card.name, self.config.sampling, self.plan.base))
+                keep_model(self.loggers, self._model(metadata.name, self.config.sampling, self.plan.base))
         if stage.name == "finetune" and stage.name not in self.built_here:
             log_history(self.loggers, self.built[stage.name] / "history.csv")
 
@@ -203,7 +203,7 @@ class Trial:
     @cached_property
     def loggers(self) -> list[Logger]:
         """The trial's own run in each tracker; it begins when the classifiers are there, and is told that it uses them."""
-        loggers = open_loggers(self.config.tracking, self.folder, trial_card(self.config, self.plan, self.folder.name))
+        loggers = open_loggers(self.config.tracking, self.folder, trial_metadata(self.config, self.plan, self.folder.name))
         use_artifacts(loggers, artifact_names({s.name: s.identity for s in self.plan.stages if trains_classifier(s.name)}))
         address = online_address(loggers)
         if address:
@@ -217,7 +217,7 @@ class Trial:
 
     def classifier_runs(self, role: str, config: AnyClassifier) -> list[Logger]:
         """Open the run that a classifier has of its own in each tracker, or go on with it."""
-        return open_loggers(self.config.tracking, self.folder, classifier_card(self.config, self.stage(role), config))
+        return open_loggers(self.config.tracking, self.folder, classifier_metadata(self.config, self.stage(role), config))
 
     def keep_open(self, role: str, runs: list[Logger]) -> None:
         """Leave a classifier's runs open until what it trained is in its place, and can be logged as an artifact."""

@@ -103,7 +103,7 @@ def supervise(
         state = _ending(state, pid, code, stopped)
         write_state(folder, state)
     if state.state == FAILED and state.pid == pid:
-        tell_failure(folder, state)
+        write_failure(folder, state)
     if asked.times:
         raise KeyboardInterrupt
     return state
@@ -194,7 +194,7 @@ def _ending(state: TrialState, pid: int | None, code: int | None, stopped: bool)
     return replace(state, state=FAILED, reason=reason, pid=pid, ended=now(), tries=state.tries + 1)
 
 
-def tell_failure(folder: Path, state: TrialState) -> None:
+def write_failure(folder: Path, state: TrialState) -> None:
     """Print why a trial failed, and the last lines of its log."""
     print(f"{folder.name} failed: {state.reason}", file=sys.stderr)
     for line in last_lines(folder):

@@ -24,7 +24,7 @@ from pathsynth.ledger.interruption import Interrupted
 from pathsynth.ledger.lease import Lease, StaleLease, adopt
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.studies.execution.output import LINES_VARIABLE, drop_unread_output, name_lines
-from pathsynth.studies.execution.supervise import LEASE_VARIABLE, SUPERVISOR_VARIABLE, tell_failure
+from pathsynth.studies.execution.supervise import LEASE_VARIABLE, SUPERVISOR_VARIABLE, write_failure
 from pathsynth.studies.trials.manifest import Manifest, claim, read_manifest
 from pathsynth.studies.trials.state import (
     DONE,
@@ -117,7 +117,7 @@ def carry_out_here(folder: Path, lease: Lease, environment: Mapping[str, str]) -
         os.environ.update(before)
     state = read_state(folder)
     if state.state == FAILED:
-        tell_failure(folder, state)
+        write_failure(folder, state)
     if stopped:
         raise KeyboardInterrupt
     return state

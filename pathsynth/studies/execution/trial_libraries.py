@@ -8,8 +8,8 @@ import fastjsonschema
 import pyarrow.parquet
 import torch.utils.checkpoint
 
+import pathsynth.data.custom
 import pathsynth.data.dataset
-import pathsynth.data.own
 import pathsynth.data.survey
 import pathsynth.evaluation.classifier_scores
 import pathsynth.evaluation.image_sheets

@@ -37,7 +37,7 @@ def acceptance_rules(gate: Classifier, data: DataSet, sampling: SamplingConfig) 
     if sampling.reject_copies:
         train, held_out = (class_features(gate, data.split(split).images) for split in ("train", "val"))
         rules.append(NoCopy(train, copy_bound(nearest(held_out, train)[0])))
-    return (*rules, *own_rules(sampling))
+    return (*rules, *custom_rules(sampling))
 
 
 def _precise(gate: Classifier, data: DataSet, target: float) -> AtLeastByClass:
@@ -58,7 +58,7 @@ def _limited(rule: AtLeastByClass, space: LabelSpace) -> str:
     return ", ".join(limited) or "none is needed"
 
 
-def own_rules(sampling: SamplingConfig) -> tuple[Rule, ...]:
+def custom_rules(sampling: SamplingConfig) -> tuple[Rule, ...]:
     """The rules that a request names by their classes, in its order.
 
     Raises:

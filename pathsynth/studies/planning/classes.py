@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pathsynth.config import OwnClassifierConfig, RunConfig
-from pathsynth.config.schema import FINETUNE_TARGET, OWN_OPTIONS, REGENERATION, TRAINER_TARGET, shipped_schedule
+from pathsynth.config import CustomClassifierConfig, RunConfig
+from pathsynth.config.schema import CUSTOM_OPTIONS, FINETUNE_TARGET, REGENERATION, TRAINER_TARGET, shipped_schedule
 from pathsynth.data.catalogue import ready_set
 from pathsynth.ledger.errors import RequestError
 from pathsynth.studies.trials.stopping import in_worker
@@ -76,21 +76,21 @@ def _classifiers(config: RunConfig) -> Iterator[ObjectRequest]:
     if config.data and config.data.name == "ready":  # its gate has the arguments that it was trained with
         with contextlib.suppress(RequestError):  # told by the plan
             module = ready_set(config.data).gate_module
-            if module and isinstance(config.gate, OwnClassifierConfig) and config.gate.architecture == module["_target_"]:
+            if module and isinstance(config.gate, CustomClassifierConfig) and config.gate.architecture == module["_target_"]:
                 yield ObjectRequest("gate", module, _LIGHTNING_MODULE, ("classes", "size"))
         return
     for key in ("gate", "judge", "classifier"):
         named = getattr(config, key)
-        if isinstance(named, OwnClassifierConfig):
-            option = f"{'classifier' if key == 'classifier' else f'classifier@{key}'}={OWN_OPTIONS[key]}"
+        if isinstance(named, CustomClassifierConfig):
+            option = f"{'classifier' if key == 'classifier' else f'classifier@{key}'}={CUSTOM_OPTIONS[key]}"
             yield _classifier(key, named, option)
     for name, judge in (config.evaluate.judges if config.evaluate else {}).items():
-        if isinstance(judge, OwnClassifierConfig):
+        if isinstance(judge, CustomClassifierConfig):
             key = f"evaluate.judges.{name}"
-            yield _classifier(key, judge, f"+classifier@{key}={OWN_OPTIONS['judge']}")
+            yield _classifier(key, judge, f"+classifier@{key}={CUSTOM_OPTIONS['judge']}")
 
 
-def _classifier(key: str, named: OwnClassifierConfig, option: str) -> ObjectRequest:
+def _classifier(key: str, named: CustomClassifierConfig, option: str) -> ObjectRequest:
     hint = f"choose {option}, which leaves out the arguments of ours" if named.has_arguments_of_ours else ""
     return ObjectRequest(key, named.module, _LIGHTNING_MODULE, ("classes", "size"), hint)
 

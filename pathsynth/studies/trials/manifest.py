@@ -27,7 +27,7 @@ _NAME_LENGTH = 60
 _SILENT = re.compile(
     r"^(study|study\..*|multirun|tracking.*|hydra.*|data\.(root|allow_subset|download)|base\.path|pretrain\.root|trainer\.threads)$"
 )
-_OF_OWN_CLASSES = ("own", "own_gate", "own_judge")
+_CUSTOM_OPTIONS = ("own", "own_gate", "own_judge")
 """Options that a class of the user's stands for, which is told by its name."""
 _DECIMAL = re.compile(r"\d+\.\d{6,}(e-?\d+)?")
 
@@ -146,7 +146,7 @@ def trial_name(config: RunConfig, overrides: Sequence[str]) -> str:
             told.append(f"{key.rsplit('.', 1)[-1]}={of_class[1]}")
         elif key.endswith(_CLASS_KEY):
             told.append(f"{key.removesuffix(_CLASS_KEY).rsplit('.', 1)[-1]}={value.rsplit('.', 1)[-1]}")
-        elif not _SILENT.match(key) and value not in _OF_OWN_CLASSES:
+        elif not _SILENT.match(key) and value not in _CUSTOM_OPTIONS:
             end = key.rsplit(".", 1)[-1]
             told.append(f"{end if ends.get(end, 0) <= 1 else key}={_short(value)}")
     if len(",".join(told)) > _NAME_LENGTH:

@@ -12,8 +12,8 @@ from pathsynth.stages.classifier import trains_classifier
 from pathsynth.stages.plan import Plan
 from pathsynth.stages.stage import StagePlan
 from pathsynth.studies.trials.redaction import shareable_value
-from pathsynth.tracking.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard
-from pathsynth.tracking.media import ArtifactCard
+from pathsynth.tracking.loggers import GLOBAL_STEP, VALIDATION_STEP, RunMetadata
+from pathsynth.tracking.media import ArtifactMetadata
 
 _JOB_TYPES = {"run": "evaluate"}
 """Of commands whose runs are of another's kind: both end with the same numbers."""
@@ -25,12 +25,12 @@ _KEPT: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
 _TAG_LENGTH = 64
 
 
-def trial_card(config: RunConfig, plan: Plan, name: str) -> RunCard:
+def trial_metadata(config: RunConfig, plan: Plan, name: str) -> RunMetadata:
     """The run of a trial: its own identity, its folder's name, every setting, and the identity of each of its stages."""
     settings = config.model_dump(mode="json", exclude={"multirun", "tracking"}, exclude_none=True)
     stages = {stage.name: stage.identity for stage in plan.stages}
     columns = flat(shareable_value({**settings, "identity": plan.identity, "stage": stages}))
-    return RunCard(
+    return RunMetadata(
         identity=plan.identity,
         name=name,
         group=config.study.name,
@@ -42,12 +42,12 @@ def trial_card(config: RunConfig, plan: Plan, name: str) -> RunCard:
     )
 
 
-def classifier_card(config: RunConfig, stage: StagePlan, classifier: AnyClassifier) -> RunCard:
+def classifier_metadata(config: RunConfig, stage: StagePlan, classifier: AnyClassifier) -> RunMetadata:
     """The run of a gate, a judge or another classifier, under its stage's identity; its settings have no group before them."""
     title = classifier.title
     data = config.data.model_dump(mode="json", exclude_none=True) if config.data else {}
     columns = flat(shareable_value({**stage.settings, "data": data, "identity": stage.identity}))
-    return RunCard(
+    return RunMetadata(
         identity=stage.identity,
         name=f"{stage.name} {title} {stage.identity[:6]}",
         group=config.study.name,
@@ -59,7 +59,7 @@ def classifier_card(config: RunConfig, stage: StagePlan, classifier: AnyClassifi
     )
 
 
-def artifact_card(stage: StagePlan, folder: Path) -> ArtifactCard | None:
+def artifact_metadata(stage: StagePlan, folder: Path) -> ArtifactMetadata | None:
     """What of a finished stage is kept as an artifact; None: nothing."""
     kept = _kept(stage.name)
     if kept is None:
@@ -67,7 +67,7 @@ def artifact_card(stage: StagePlan, folder: Path) -> ArtifactCard | None:
     kind, name, files = kept
     made_from = artifact_names(stage.parents)
     lineage: dict[str, Any] = {"settings": shareable_value(stage.settings), "parents": stage.parents, "made_from": made_from}
-    return ArtifactCard(kind, f"{name}-{stage.identity}", folder, files, lineage)
+    return ArtifactMetadata(kind, f"{name}-{stage.identity}", folder, files, lineage)
 
 
 def artifact_names(identities: Mapping[str, str]) -> list[str]:

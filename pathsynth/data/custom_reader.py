@@ -1,7 +1,7 @@
-"""The process that runs a user's data set: it makes the object, reads each split, checks it, and keeps it where the request says.
+"""The process that runs a user's data set: it makes the object, then reads, checks and stores each split.
 
-It reads an order as JSON from its input (:mod:`pathsynth.data.own`), and prints what it saw, or the fault, as JSON in the last line of its
-output.
+It reads an order as JSON from its input (:mod:`pathsynth.data.custom`), and prints the content of the data set, or the fault, as JSON in
+the last line of its output.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Fault(Exception):
 
 
 def read(order: Mapping[str, Any]) -> dict[str, Any]:
-    """What :class:`pathsynth.data.own.OwnImages` holds, as JSON.
+    """What :class:`pathsynth.data.custom.CustomImages` holds, as JSON.
 
     Raises:
         Fault: the class or what it gives is no data set.

@@ -10,8 +10,8 @@ import pytest
 
 from pathsynth.config import DataConfig
 from pathsynth.data.catalogue import Decoded, open_data
-from pathsynth.data.own import keep_own_images
-from pathsynth.data.own_reader import Fault, read
+from pathsynth.data.custom import store_custom_images
+from pathsynth.data.custom_reader import Fault, read
 from pathsynth.ledger.errors import RequestError, StageError
 
 
@@ -135,13 +135,13 @@ def test_kept_images_are_those_of_the_class_and_others_are_refused(tmp_path, mon
     data, kept = open_data(own(root="12345")), tmp_path / "kept"
     kept.mkdir()
     assert data.space.slugs == ("red-cells", "b") and data.name == "MyData 16 px (4/4/4)"
-    keep_own_images(own(root="12345"), data.identity, kept)
+    store_custom_images(own(root="12345"), data.identity, kept)
     (tmp_path / "my_data.py").write_text("import os\nos._exit(3)\n")
     again = open_data(own(root="12345"), Decoded(kept, data.identity))
     assert (again.name, again.space, again.identity) == (data.name, data.space, data.identity)
     assert again.split("val").labels.tolist() == [0, 1, 1, 0] and set(again.split("val").images[0:4].ravel()) == {5}
     with pytest.raises(RequestError, match=r"my_data\.MyData ended the process that reads it \(status 3\)"):
-        keep_own_images(own(root="12345"), data.identity, kept)
+        store_custom_images(own(root="12345"), data.identity, kept)
     (kept / "description.json").unlink()
     with pytest.raises(StageError, match="cannot be read"):
         open_data(own(root="12345"), Decoded(kept, data.identity))

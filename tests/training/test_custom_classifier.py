@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
-from pathsynth.config import OwnClassifierConfig
+from pathsynth.config import CustomClassifierConfig
 from pathsynth.config.schema import classifier_of
 from pathsynth.data.tensors import to_float
 from pathsynth.ledger.errors import RequestError, StageError
@@ -46,10 +46,10 @@ class Plain(pl.LightningModule):
 TARGET = f"{__name__}.Plain"
 
 
-def config(**arguments) -> OwnClassifierConfig:
+def config(**arguments) -> CustomClassifierConfig:
     training = {"part": "a", "epochs": 3, "batch_size": 8, "augment_d4": True, "augment_stain": False, "patience": 6, "seed": 0}
     made = classifier_of("gate", {**training, "_target_": TARGET, **arguments})
-    assert isinstance(made, OwnClassifierConfig)
+    assert isinstance(made, CustomClassifierConfig)
     return made
 
 
