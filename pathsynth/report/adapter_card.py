@@ -1,4 +1,4 @@
-"""The card of an exported adapter: what it is, how to load it, how it was made, what it scored, and what it is not for."""
+"""The model card of an exported adapter: content, loading, training, scores, and limits of use."""
 
 from __future__ import annotations
 

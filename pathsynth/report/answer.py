@@ -1,4 +1,4 @@
-"""A study's verdict in words: a headline of one line, what stands behind it, and a line for each effect."""
+"""A study's verdict in words: a headline of one line, its details, and a line for each effect."""
 
 from __future__ import annotations
 

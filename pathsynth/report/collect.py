@@ -127,7 +127,7 @@ def _conflict(one: TrialSummary, other: TrialSummary) -> str:
 
 
 def without_people(trial: TrialSummary) -> TrialSummary:
-    """The trial without the name of who carried it out, and of the machine."""
+    """The trial without the names of author and machine."""
     return replace(trial, author="", host="")
 
 
@@ -137,7 +137,7 @@ def is_trial(folder: Path) -> bool:
 
 
 def damaged(trial: TrialSummary, error: Exception) -> TrialSummary:
-    """The trial without what cannot be shown of it, and why."""
+    """The trial without its damaged parts, and the reason."""
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     return replace(
         trial, state="unreadable", problem=reason, result=None, f1_gate=None, f1_judge=None, acceptance=None, accepted_judge=None
@@ -145,7 +145,7 @@ def damaged(trial: TrialSummary, error: Exception) -> TrialSummary:
 
 
 def _readable(folder: Path, whole: bool = True) -> TrialSummary:
-    """The trial's summary, whatever its files hold: one that is damaged must not cost the others theirs."""
+    """The trial's summary, even of a damaged trial, so that one does not hide the others."""
     try:
         return _summary(folder, whole)
     except Exception as error:
@@ -183,7 +183,7 @@ def _summary(folder: Path, whole: bool = True) -> TrialSummary:
 
 
 def _scheduler_settings(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """What the scheduler that images were drawn with has in place of the settings of the base's own, as the plan has it."""
+    """The settings in which the scheduler differs from the base's own, from the plan."""
     stages = _mapping(manifest.get("plan")).get("stages")
     stages = [stage for stage in map(_mapping, stages if isinstance(stages, list) else ()) if stage.get("name") == "generate"]
     changes = {key: value for stage in stages for key, value in _mapping(_mapping(stage.get("settings")).get("scheduler_settings")).items()}
@@ -191,7 +191,7 @@ def _scheduler_settings(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _address(path: Path) -> str:
-    """The web address in a file; whatever else stands there is not made a link."""
+    """The web address in a file; other content becomes no link."""
     text = path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
     return text if _WEB.fullmatch(text) else ""
 
@@ -234,7 +234,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def flat_settings(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Nested settings as dotted keys and values as they would be typed."""
+    """Nested settings as dotted keys with values as on a command line."""
     return {key: _typed(value) for key, value in flat(settings).items()}
 
 
@@ -247,7 +247,7 @@ def _typed(value: Any) -> str:
 
 
 def _with_differences(trials: Sequence[TrialSummary]) -> list[TrialSummary]:
-    """Each trial with the settings in which the trials are not all alike."""
+    """Each trial with the settings in which the trials differ."""
     readable = [t.settings for t in trials if t.settings]
     keys = sorted({key for settings in readable for key in settings if not key.startswith(_WITHOUT_EFFECT)})
     unlike = [key for key in keys if len({settings.get(key, "null") for settings in readable}) > 1]

@@ -1,4 +1,4 @@
-"""What a study's trials say together: one verdict on its configurations, and what else a dashboard tells of a trial."""
+"""One verdict on the configurations of a study, and further numbers of a trial for its page."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Configuration:
 
     @property
     def mean(self) -> float:
-        """As observed, not at the same seeds for all."""
+        """The observed mean; configurations may have different seeds."""
         return fmean(self.scores.values())
 
 
@@ -87,13 +87,13 @@ def study_verdict(trials: Sequence[TrialSummary]) -> StudyVerdict | None:
 
 
 def setting_effects(verdict: StudyVerdict) -> tuple[Effect, ...]:
-    """What each varied setting changes, by all trials; empty where the configurations do not differ in settings."""
+    """The effect of each varied setting over all trials; empty where the configurations do not differ in settings."""
     settings = [c.settings for c in verdict.configurations]
     return effects(_table(verdict.configurations), settings) if len(settings) > 1 and settings[0] else ()
 
 
 def configuration_label(trial: TrialSummary) -> str:
-    """What tells the trial's configuration from the others; the training seed is left out."""
+    """The settings in which the trial's configuration differs from others, without the training seed."""
     return ", ".join(d for d in trial.differing if d.split("=", 1)[0] != SEED) or "the one configuration"
 
 

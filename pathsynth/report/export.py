@@ -80,7 +80,7 @@ def _place(place: int, row: LeaderboardRow, columns: Sequence[str]) -> dict[str,
 
 
 def _leaderboard_cells(trials: Sequence[TrialSummary]) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows as people read them; what was typed is not escaped."""
+    """Headings and rows for people; names are not escaped."""
     columns = score_columns(trials)
     rows = [
         [
@@ -147,7 +147,7 @@ def markdown(trials: Sequence[TrialSummary]) -> str:
 
 
 def _verdict(trials: Sequence[TrialSummary]) -> list[str]:
-    """The headline, what stands behind it, and the effects of settings."""
+    """The headline, its details, and the effects of settings."""
     verdict = study_verdict(trials)
     if verdict is None:
         return [NO_SCORE]
@@ -258,7 +258,7 @@ def _shown(metric: Metric | Score | None, digits: int = 3) -> str:
 
 
 def plain(text: str) -> str:
-    """What people typed, as text in a cell of a Markdown table."""
+    """A name as plain text in a cell of a Markdown table."""
     return " ".join("".join(f"\\{c}" if c in "\\|`*_[]<>#" else c for c in text).split())
 
 

@@ -47,7 +47,7 @@ class RejectionCount:
 
 
 def rejection_counts(folder: Path) -> tuple[RejectionCount, ...]:
-    """Why attempts of a trial were rejected, the most frequent reason first; empty without an attempt log that tells it."""
+    """Reasons for rejected attempts, the most frequent first; empty without an attempt log."""
     import pyarrow.parquet  # slow to import
 
     path, columns = folder / LEDGER, ["attempt", "accepted", "reason"]

@@ -1,4 +1,4 @@
-"""The measures that a study's page compares configurations by: names in plain English, and where each trial has them."""
+"""The measures by which a study's page compares configurations: names in plain English, and where to find them in a trial."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathsynth.report.leaderboard import SCORES, score_columns
 from pathsynth.report.scores import AFTER, BEFORE, CLASSIFIER, GATE, JUDGE, MAIN_SCORES, OF_TEST, OF_VAL, Scores
 
 HIGH, LOW, NOT_KNOWN = 1, -1, 0
-"""Whether more or less of it is better; of a metric of the user's own the program cannot know."""
+"""Whether higher or lower is better; unknown for the user's own metrics."""
 
 
 @dataclass(frozen=True)

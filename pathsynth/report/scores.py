@@ -1,4 +1,4 @@
-"""Looking up metric records, and writing them as people read them: a value with its interval and its n."""
+"""Find metric records, and format them for people: a value with its interval and its n."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathsynth.ledger.records import Metric
 
 BEFORE, AFTER = "before filtering", "after filtering"
 REJECTED = "rejected_"
-"""What the names of metrics of rejected first attempts start with."""
+"""Prefix of the names of metrics of rejected first attempts."""
 GATE, JUDGE = "gate", "judge"
 COLOUR = "colour"
-"""What colour histograms alone make of the images."""
+"""The scorer that sees colour histograms only."""
 
 
 CLASSIFIER = "classifier"

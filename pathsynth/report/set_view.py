@@ -134,7 +134,7 @@ def set_view(folder: Path, trial: TrialSummary | None, study_page: str = "") -> 
 
 
 def given(trial: TrialSummary) -> tuple[str, ...]:
-    """What was given on the command line, but for the folder that results went to."""
+    """The overrides of the command line without the folder of results."""
     return tuple(o for o in trial.overrides if not o.startswith("multirun="))
 
 

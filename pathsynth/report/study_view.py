@@ -1,4 +1,4 @@
-"""What the page of a study shows: its verdict in words, and the record set that its script draws from."""
+"""Content of the page of a study: its verdict in words, and the records for its script."""
 
 from __future__ import annotations
 
@@ -55,24 +55,24 @@ from pathsynth.studies.trials.state import RUNNING, WAITING, TrialState, read_st
 from pathsynth.studies.trials.trial_table import progress_words
 
 IMAGES = "report_images"
-"""The folder beside the page that holds the images which would make it too large."""
+"""The folder beside the page for images that would make it too large."""
 _INLINE_BYTES = 260_000
 _FEW_TRIALS = 24
 _MOST_IMAGES, _MOST_OF_A_TRIAL, _LEAST_OF_A_TRIAL = 14_000, 700, 36
 _MOST_RECORDS = 12_000
-"""Scores of classes in the page; of more, the least needed are left out."""
+"""The most scores of classes in a page; beyond, the least needed are left out."""
 _MOST_COUNTS = 60_000
-"""Cells of confusion matrices in the page that are not zero; of more, no matrix is in it."""
+"""The most non-zero cells of confusion matrices in a page; beyond, it has no matrix."""
 _MOST_WHOLE_READINGS = 4_000
-"""Scores of single trials that the page has with interval and n; of more, all but the main ones are bare values there."""
+"""The most scores of single trials with interval and n in a page; beyond, only the main ones have both."""
 _MOST_POINTS = 12_000
-"""Points of training curves in the page; of more, evenly spaced ones are."""
+"""The most points of training curves in a page; beyond, evenly spaced ones."""
 _MOST_SHEETS, _MOST_SHEETS_OF_A_TRIAL = 1_200, 12
-"""Validation sheets beside the page; of more, evenly spaced ones and the last of each trial."""
+"""The most validation sheets beside a page; beyond, evenly spaced ones and the last of each trial."""
 _FEW_SEEDS = 8
-"""A command names so many seeds one by one."""
+"""A command lists up to so many seeds one by one."""
 _SEEDS_FOR_NOISE = 2
-"""More seeds that tell how much trials scatter, where one seed cannot."""
+"""How many more seeds show the scatter of trials, where there is one."""
 MISSING = "missing"
 _MATRICES = (f"{BEFORE}/{GATE}", f"{BEFORE}/{JUDGE}", f"{AFTER}/{JUDGE}")
 _CLASSIFIER_MATRICES = (f"{OF_TEST}/{CLASSIFIER}", f"{OF_VAL}/{CLASSIFIER}")
@@ -147,7 +147,7 @@ class _Shown:
 
 
 def _with_pictures(trial: TrialSummary, plan: ImagePlan, largest: int, real: bool, sheets: int) -> _Shown:
-    """A trial and its pictures; one that cannot be shown as it is, is damaged."""
+    """A trial and its pictures; one that cannot be shown is marked as damaged."""
     try:
         hardest(trial)
         for measure in measures([trial]):
@@ -188,14 +188,14 @@ def _slugs(trials: Iterable[TrialSummary]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Places:
-    """Where the pictures of a trial are found from the page: a file beside it or a data URI; empty: it has none."""
+    """Addresses of a trial's pictures: a file beside the page or a data URI; empty: none."""
 
     sprite: str
     reel: str
 
 
 def _placed(shown: Sequence[_Shown]) -> tuple[list[_Places], tuple[tuple[str, bytes], ...]]:
-    """Where each sprite and each reel is found: inside the page if all of its kind have room there, else each in a folder beside it."""
+    """The address of each sprite and each reel: inside the page if all of its kind fit, else each in a folder beside it."""
     names = [one.trial.result.identity if one.trial.result else f"{i:05d}" for i, one in enumerate(shown)]
     sprites = [one.sprite.webp if one.sprite else b"" for one in shown]
     reels = [one.reel.webp if one.reel else b"" for one in shown]
@@ -214,7 +214,7 @@ def _urls(pictures: Sequence[bytes], names: Sequence[str], inside: bool, beside:
 
 
 class _Texts:
-    """Sentences and names that come up again and again, each once; a record has the number of its text."""
+    """Repeated sentences and names, each stored once; records hold the number of their text."""
 
     def __init__(self) -> None:
         self.all: dict[str, int] = {"": 0}
@@ -224,7 +224,7 @@ class _Texts:
 
 
 class _Draws:
-    """Class, slot, attempt and the numbers of the texts of seed and prompt: the same in most trials, so each is there once."""
+    """Class, slot, attempt and the numbers of the texts of seed and prompt: the same in most trials, so each is stored once."""
 
     def __init__(self) -> None:
         self.all: dict[tuple[int, int, int, int, int], int] = {}
@@ -334,14 +334,14 @@ class _Payload:
         return [" ".join(_words(t, [*overrides, f"{SEED}={new}"], many=True)) for t, overrides in kept]
 
     def _common(self) -> dict[str, str]:
-        """The settings in which all trials are alike, but for places on the disk."""
+        """The settings that all trials share, without paths."""
         settings = next((t.settings for t in self.finished if t.settings), {})
         unlike = {d.split("=", 1)[0] for t in self.trials for d in t.differing} | {SEED}
         dropped = ("name", "multirun", "study.", "tracking.", "data.root", *_WITHOUT_MEANING)
         return {key: value for key, value in settings.items() if key not in unlike and not key.startswith(dropped)}
 
     def _notes(self) -> list[str]:
-        """What is not shown, each reason once, with the number of trials where it is not all of them."""
+        """What is not shown, each reason once, with the number of trials unless it is all."""
         finished = [s for s in self.shown if s.trial.finished] if self.kinds == _MATRICES else []
         reasons = list(dict.fromkeys(said for s in finished for said in s.absent))
         counts = [sum(said in s.absent for s in finished) for said in reasons]
@@ -349,7 +349,7 @@ class _Payload:
         return [said for said in (self.plan.sentence(len(self.slugs)), *told) if said]
 
     def _scored_classes(self, all_measures: tuple[ClassMeasure, ...]) -> tuple[tuple[ClassMeasure, ...], list[str]]:
-        """All while they are few enough for a page, else the needed measures, else those of the weakest classes."""
+        """All scores if they fit into a page, else the needed measures, else those of the weakest classes."""
         count = len(self.configurations)
         for shown in (all_measures, all_measures[:NEEDED_CLASS_MEASURES]):
             if count * len(self.slugs) * len(shown) <= _MOST_RECORDS:
@@ -482,7 +482,7 @@ def _mean_record(measure: Measure, trials: Sequence[TrialSummary]) -> list[float
 
 
 def _number(value: float | None, digits: int = 4) -> float | None:
-    """To so many digits, for the page is to be small; None where it is not a number."""
+    """Rounded to so many digits, to keep the page small; None for NaN."""
     if value is None or not math.isfinite(value):
         return None
     short = float(f"{value:.{digits}g}")
@@ -490,7 +490,7 @@ def _number(value: float | None, digits: int = 4) -> float | None:
 
 
 def _overrides(trial: TrialSummary) -> list[str]:
-    """What was given on the command line, but for the folder that results went to."""
+    """The overrides of the command line without the folder of results."""
     return [o for o in trial.overrides if not o.startswith(_PLACE)]
 
 
@@ -537,6 +537,6 @@ def _parsed(text: str | None) -> float:
 
 
 def _inert(payload: Mapping[str, Any]) -> str:
-    """JSON that can close no element, whatever names and prompts hold."""
+    """JSON that cannot close an HTML element, whatever names and prompts hold."""
     text = json.dumps(payload, separators=(",", ":"), allow_nan=False)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

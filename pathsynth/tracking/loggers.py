@@ -182,7 +182,7 @@ def _first_process() -> bool:
 
 
 def _go_on_after(run: wandb.Run, parts: Sequence[Path]) -> None:
-    """Number the rows of a run that goes on after those of its earlier parts, which offline W&B does not know of.
+    """Number the rows of a resumed run after those of its earlier parts, which offline W&B does not know of.
 
     The sizes of their files bound the rows in them.
     """
@@ -209,7 +209,7 @@ def _mode(tracking: TrackingConfig) -> Literal["online", "offline", "disabled"]:
 
 @cache
 def _server_answers(address: str) -> bool:
-    """Whether the W&B server can be reached; if not, that is said, once for all runs of this process."""
+    """Whether the W&B server can be reached; if not, print so once for all runs of this process."""
     if answers(address, _PATIENCE_SECONDS):
         return True
     remedy = "its W&B runs are kept offline, and wandb sync sends them later"

@@ -1,4 +1,4 @@
-"""What a run shows beside its curves: pictures, tables of attempts, confusion matrices, numbers, and artifacts with lineage.
+"""Media of a run beside its curves: pictures, tables of attempts, confusion matrices, numbers, and artifacts with lineage.
 
 Every function takes Lightning's loggers; those that are neither W&B's nor MLflow's get numbers alone.
 """
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ArtifactMetadata:
-    """Files of a folder worth keeping under a name that stands for their content; ``lineage`` tells what they were made from."""
+    """Files of a folder worth keeping under a name that stands for their content; ``lineage`` names their sources."""
 
     kind: str
     name: str
@@ -108,13 +108,13 @@ def keep_artifact(loggers: Sequence[Logger], metadata: ArtifactMetadata) -> None
 
 
 def keep_model(loggers: Sequence[Logger], model: Model) -> None:
-    """Have MLflow keep an adapter as a model that it can load back and serve."""
+    """Log an adapter to MLflow as a model that it can load and serve."""
     for logger in mlflow_loggers(loggers):
         logger.model(model)
 
 
 def use_artifacts(loggers: Sequence[Logger], names: Sequence[str]) -> None:
-    """Tell a run which artifacts it is made from. Offline W&B cannot; there ``made_from`` in an artifact's metadata tells it."""
+    """Record which artifacts a run uses. W&B cannot do this offline; there an artifact's metadata has them under ``made_from``."""
     for logger in mlflow_loggers(loggers):
         logger.describe({}, {"made_from": ", ".join(names)} if names else {})
     for run in wandb_runs(loggers):

@@ -1,4 +1,4 @@
-"""Who may reach the page: a check before anything else of every request, pages and websockets alike. No NiceGUI."""
+"""Access to the page: a check of every request, of pages and websockets alike, before anything else. No NiceGUI."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HEADERS = {
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
 }
-"""With every answer: a browser that obeys them asks no other host, whatever a page holds."""
+"""Sent with every answer, so that the browser contacts no other host, whatever a page holds."""
 
 
 def is_loopback(host: str) -> bool:
@@ -75,7 +75,7 @@ class Guard:
         self.app, self._access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request that may not enter with its fault; pass all others on."""
+        """Refuse a request with the reason, or pass it on."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
@@ -95,7 +95,7 @@ class Guard:
         if not self._access.names(host):
             return "this page answers to the names of this machine only"
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            return "another site's page may not ask here"
+            return "requests from the pages of other sites are refused"
         token = self._access.token
         if token and not any(_equal(given, token) for given in (query.get(TOKEN, ""), _cookies(headers).get(self._name(headers), ""))):
             return "open the address with the token that `pathsynth ui` printed"

@@ -1,4 +1,4 @@
-"""What becomes of attempts that are there under other limits: decided by the gate's own rules, without drawing. No torch."""
+"""New verdicts on existing attempts under other limits, by the gate's rules and without drawing. No torch."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pathsynth.sampling.slots import Attempt, Slot
 
 @dataclass(frozen=True)
 class Drawn:
-    """An attempt with its image as a PNG file (None: it was not finite, or is kept no longer) and what the gate said of it.
+    """An attempt with its image as a PNG file (None: not finite, or no longer kept) and the gate's verdict.
 
-    ``sha256``: of its pixels. ``batch``: the attempts that it was drawn with, on which the last bits of its pixels depend.
+    ``sha256``: of its pixels. ``batch``: the attempts of the same batch; the last bits of its pixels depend on them.
     """
 
     judged: Judged
@@ -39,7 +39,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Tally:
-    """Of the slots: how many are accepted, how many have spent their budget, how many are open."""
+    """Numbers of slots: accepted, without an image after all attempts, still open."""
 
     accepted: int
     exhausted: int
@@ -50,7 +50,7 @@ def decide(drawn: Sequence[Drawn], rules: Sequence[Rule], sees_images: bool = Fa
     """The verdicts that the sampler would give these attempts by other rules, in their order.
 
     Of each slot the first attempt that meets all rules is accepted; one after it would not have been drawn, and says so.
-    ``sees_images``: whether a rule looks at the pixels; those of images that are kept no longer it does not see.
+    ``sees_images``: whether a rule looks at the pixels; it does not get those of images that are no longer kept.
     """
     settled: set[Slot] = set()
     verdicts: dict[Attempt, Verdict] = {}
@@ -75,7 +75,7 @@ def pixels_of(png: bytes) -> np.ndarray:
 
 
 def tally(slots: Sequence[Slot], drawn: Sequence[Drawn], verdicts: Sequence[Verdict], attempts: int) -> Tally:
-    """How the slots of a request stand; ``attempts`` is the budget of each."""
+    """The state of a request's slots; ``attempts`` is the budget of each."""
     accepted = {d.attempt.slot for d, v in zip(drawn, verdicts, strict=True) if v.accepted}
     tries = [sum(d.attempt.slot == slot for d in drawn) for slot in slots if slot not in accepted]
     spent = sum(count >= attempts for count in tries)

@@ -1,4 +1,4 @@
-"""The page on which studies are watched: their trials as they run, the newest sheet; stop, go on, validate now."""
+"""The page that watches studies: their running trials, the newest sheet; buttons to stop, continue, and validate now."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def sheet_answer(folder: Path, study: str, trial: str) -> Response:
 
 
 def report_answer(folder: Path, study: str, path: str) -> Response:
-    """A file of a study's page; the page itself is made anew where a result is newer."""
+    """A file of a study's page; the page itself is written again if a result is newer."""
     try:
         found = study_named(folder, study)
         if path == PAGE and found.has_scores and is_stale(found):
@@ -59,7 +59,7 @@ def report_answer(folder: Path, study: str, path: str) -> Response:
 
 
 class WatchPage:
-    """What the files of a folder of studies say, read again every two seconds."""
+    """The state of a folder of studies, read again every two seconds."""
 
     def __init__(self, folder: Path, continuations: Continuations) -> None:
         self._folder, self._continuations = folder, continuations
@@ -95,7 +95,7 @@ class WatchPage:
                 self._study(view)
 
     def _begun(self, study: WatchedStudy) -> tuple[bool, bool]:
-        """Whether the page goes on with the study now, and whether it ever did."""
+        """Whether the page is continuing the study now, and whether it ever did."""
         return self._continuations.running(study.folder), bool(self._continuations.output(study.folder))
 
     def _study(self, view: StudyView) -> None:
@@ -116,14 +116,14 @@ class WatchPage:
             self._table(study)
             printed = self._continuations.output(study.folder)
             if printed:
-                text("h3", "What the command prints").classes("quiet")
+                text("h3", "Output of the command").classes("quiet")
                 self._outputs[study.name] = text("pre", printed).classes("command printed").props("tabindex=0")
             if view.sheet:
                 self._sheet(study.name, view.sheet_of, view.sheet)
             elif view.sheet_of:
                 ui.label(f"{view.sheet_of} has no sheet of images yet.").classes("quiet")
             if view.commands:
-                text("h3", "The same in a terminal, in the folder where the study was started:").classes("quiet")
+                text("h3", "The same in a terminal, from the folder where the study was started:").classes("quiet")
                 for command in view.commands:
                     text("div", command).classes("command")
 
@@ -167,7 +167,7 @@ class WatchPage:
     async def _go_on(self, study: WatchedStudy) -> None:
         try:
             begun = await run.io_bound(self._continuations.begin, study)
-            self._said.text = f"{study.name}: going on with {_counted(begun or 0, 'trial')}; the command goes on if this page is closed"
+            self._said.text = f"{study.name}: continuing {_counted(begun or 0, 'trial')}; the command continues if this page is closed"
         except RequestError as error:
             self._said.text = str(error)
         await self._refresh()
@@ -185,9 +185,9 @@ class WatchPage:
     def _stop(self, study: WatchedStudy) -> None:
         asked = ask_commands_to_stop(study.folder)
         self._said.text = (
-            f"{study.name}: asked {_counted(asked, 'command')} to stop; trials end in good order and can go on later"
+            f"{study.name}: asked {_counted(asked, 'command')} to stop; trials save their state and can continue later"
             if asked
-            else f"{study.name}: no command on this disk carries out a trial of it now"
+            else f"{study.name}: no command on this machine is running one of its trials"
         )
 
 
@@ -196,7 +196,7 @@ def _counted(count: int, thing: str) -> str:
 
 
 def _structure(view: StudyView) -> object:
-    """What decides which elements a study has."""
+    """Everything that the choice of a study's elements depends on."""
     study = view.study
     trials = [(row.name, row.state) for row in study.rows]
     return study.folder, trials, study.has_scores, study.fine_tuned, view.sheet_of, view.sheet, view.commands

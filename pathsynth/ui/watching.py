@@ -1,4 +1,4 @@
-"""What the page shows of studies: their trials, how far they are, the newest validation sheet. Reads files only; no torch, no NiceGUI."""
+"""Studies as the page shows them: their trials, progress, and the newest validation sheet. Reads files only; no torch, no NiceGUI."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SERVED = (".html", ".png", ".jpg", ".webp", ".svg")
 
 @dataclass(frozen=True)
 class WatchedStudy:
-    """A study as its files tell it now; ``line`` says how many of its trials are done, and how long the others may take."""
+    """A study by its files; ``line`` says how many of its trials are done, and how long the others may take."""
 
     name: str
     folder: Path
@@ -49,7 +49,7 @@ class WatchedStudy:
 
     @property
     def has_scores(self) -> bool:
-        """Whether there is something to make a page of."""
+        """Whether there are scores to show on a page."""
         return any(row.f1_gate or row.f1_judge for row in self.rows)
 
 
@@ -116,7 +116,7 @@ HEADINGS = ("trial", "state", "stage", "step", "rate", "left in the stage", "mac
 
 
 def scorer_of(study: WatchedStudy) -> str:
-    """Whose score its trials are compared by."""
+    """The scorer that its trials are compared by."""
     return study_scorers(study.rows)[study.rows[0].study]
 
 
@@ -129,7 +129,7 @@ class Sheet:
 
 
 def newest_sheet(trial: Path) -> Sheet | None:
-    """The sheet of a trial's newest validation; of one that is over, that of its accepted images. None where there is none (yet)."""
+    """The sheet of a trial's newest validation; of a trial that has ended, that of its accepted images. None where there is none (yet)."""
     found = [path for place in sheet_folders(trial) for pattern in _SHEETS for path in place.rglob(pattern)]
     found = found or [trial / name for name in _ENDED_SHEETS if (trial / name).is_file()]
     times = [(path.stat().st_mtime, -i, path) for i, path in enumerate(found) if path.is_file()]
@@ -141,7 +141,7 @@ def newest_sheet(trial: Path) -> Sheet | None:
 
 @dataclass(frozen=True)
 class StudyView:
-    """What is shown of a study: its trials, the newest sheet of ``sheet_of`` (a trial's name), and the commands that go on with it."""
+    """A study on the page: its trials, the newest sheet of ``sheet_of`` (a trial's name), and the commands that continue it."""
 
     study: WatchedStudy
     sheet_of: str
@@ -165,7 +165,7 @@ def _view(study: WatchedStudy, chosen: str) -> StudyView:
 
 
 def command_of(trial: Path) -> str:
-    """The command that goes on with a trial, or tries it again; empty where its manifest does not tell."""
+    """The command that continues or repeats a trial; empty where its manifest lacks it."""
     try:
         manifest = manifest_of(trial)
     except RequestError:
@@ -177,7 +177,7 @@ def report_file(study: WatchedStudy, path: str) -> Path:
     """A file of a study's page, or of a trial's that it links to.
 
     Raises:
-        RequestError: there is none, or it is no part of a page.
+        RequestError: there is none, or it is not part of a page.
     """
     place = (study.folder / path).resolve()
     inside = place.is_relative_to(study.folder.resolve())
