@@ -36,18 +36,18 @@ def write_reference(folder: Path, gate: Path, judge: Path, data: DataSet, base: 
     split, n = config.evaluate.split, config.evaluate.n * len(data.space)
     seeds, seed = {"gate": config.gate.seed, "judge": config.judge.seed}, config.judge.seed
     classifiers = {
-        role: placed(load_classifier(place, data.space, named_class(own)))
-        for role, place, own in (("gate", gate, config.gate), ("judge", judge, config.judge))
+        role: placed(load_classifier(place, data.space, named_class(settings)))
+        for role, place, settings in (("gate", gate, config.gate), ("judge", judge, config.judge))
     }
-    made = real_reference(classifiers["judge"], data, split, n, seed, partial(reconstructed, base))
-    found = {role: classifier_scores(classifier, data, split, seeds[role]) for role, classifier in classifiers.items()}
-    scores = [m for role, of_splits in found.items() for s in of_splits for m in s.records(data.space, data.name, seeds[role], role)]
-    scores += _common_errors(found, split, data.name, seed)
-    tensors = {"real": made.features, "labels": made.labels, "train": made.train, "distances": made.distances}
-    save_file({**tensors, "colour.weights": made.colour.weights, "colour.bias": made.colour.bias}, folder / FEATURES)
-    parts = {"reached": made.metrics, "classifiers": scores}
+    reference = real_reference(classifiers["judge"], data, split, n, seed, partial(reconstructed, base))
+    by_role = {role: classifier_scores(classifier, data, split, seeds[role]) for role, classifier in classifiers.items()}
+    scores = [m for role, of_splits in by_role.items() for s in of_splits for m in s.records(data.space, data.name, seeds[role], role)]
+    scores += _common_errors(by_role, split, data.name, seed)
+    tensors = {"real": reference.features, "labels": reference.labels, "train": reference.train, "distances": reference.distances}
+    save_file({**tensors, "colour.weights": reference.colour.weights, "colour.bias": reference.colour.bias}, folder / FEATURES)
+    parts = {"reached": reference.metrics, "classifiers": scores}
     record: dict[str, Any] = {name: [m.to_json() for m in metrics] for name, metrics in parts.items()}
-    bins = {f"{RELIABILITY}/{s.split}/{role}": _rows(s.reliability) for role, of_splits in found.items() for s in of_splits}
+    bins = {f"{RELIABILITY}/{s.split}/{role}": _rows(s.reliability) for role, of_splits in by_role.items() for s in of_splits}
     write_json(folder / SCORES, {**record, RELIABILITY: bins})
 
 

@@ -38,10 +38,10 @@ def write_panel_scores(
     assert config.evaluate and config.gate and config.judge
     split = config.evaluate.split
     others = {"gate": config.gate, "judge": config.judge}
-    scores = {role: _score(built[role], own, data, ("val", split)) for role, own in judges.items()}
-    all_scores = {**{role: _score(built[role], own, data, (split,)) for role, own in others.items()}, **scores}
+    scores = {role: _score(built[role], settings, data, ("val", split)) for role, settings in judges.items()}
+    all_scores = {**{role: _score(built[role], settings, data, (split,)) for role, settings in others.items()}, **scores}
     of_split = {role: found for role, of_splits in all_scores.items() for found in of_splits if found.split == split}
-    metrics = [m for role, own in judges.items() for s in scores[role] for m in s.records(data.space, data.name, own.seed, role)]
+    metrics = [m for role, settings in judges.items() for s in scores[role] for m in s.records(data.space, data.name, settings.seed, role)]
     real = data.assessment(split)
     if real is not None:
         answers = {role: of_split[role].probabilities for role in judges}
@@ -77,13 +77,13 @@ def score_by_panel(images: ImageSet, judges: Mapping[str, Classifier], data: Dat
     rows = [r for r in images.rows if r.attempt == 0 or r.accepted]
     labels, answers = np.array([r.label for r in rows], dtype=np.int64), answers_of(judges, rows, images.folder, len(data.space))
     sets = {BEFORE: np.array([r.attempt == 0 for r in rows], dtype=bool), AFTER: np.array([r.accepted for r in rows], dtype=bool)}
-    found = [
-        evaluate_panel(labels[own], {name: said[own] for name, said in answers.items()}, data, seed, stage=stage, prompts=prompts)
-        for stage, own in sets.items()
-        if own.any()
+    evaluations = [
+        evaluate_panel(labels[chosen], {name: answer[chosen] for name, answer in answers.items()}, data, seed, stage=stage, prompts=prompts)
+        for stage, chosen in sets.items()
+        if chosen.any()
     ]
-    metrics = tuple(metric for evaluation in found for metric in evaluation.metrics)
-    return Evaluation(metrics, (), {key: matrix for evaluation in found for key, matrix in evaluation.confusions.items()})
+    metrics = tuple(metric for evaluation in evaluations for metric in evaluation.metrics)
+    return Evaluation(metrics, (), {key: matrix for evaluation in evaluations for key, matrix in evaluation.confusions.items()})
 
 
 def _score(folder: Path, config: AnyClassifier, data: DataSet, splits: Sequence[str]) -> tuple[ClassifierScores, ...]:

@@ -58,16 +58,16 @@ def write_evaluation(
     assert config.evaluate
     evaluation = evaluate_set(images.rows, images.folder, judge, data, reference, config.seed, config.evaluate.prompts)
     came = {name: read_built(place) for name, place in built.items()}
-    own = custom_metrics(images, judge, data, config)
+    custom = custom_metrics(images, judge, data, config)
     result = Result(
         identity=identity,
         versions=versions(),
         settings=config.model_dump(mode="json", exclude={"multirun"}),
-        metrics=(*evaluation.metrics, *own[0], *classifiers, *panel.metrics),
-        missing=(*evaluation.missing, *own[1], *_unknown(classifiers)),
+        metrics=(*evaluation.metrics, *custom[0], *classifiers, *panel.metrics),
+        missing=(*evaluation.missing, *custom[1], *_unknown(classifiers)),
         extras={**evaluation.confusions, **panel.confusions, **reliabilities},
-        timings={name: own.seconds for name, own in came.items() if own.seconds is not None},
-        stages={name: own.provenance for name, own in came.items() if own.provenance},
+        timings={name: custom.seconds for name, custom in came.items() if custom.seconds is not None},
+        stages={name: custom.provenance for name, custom in came.items() if custom.provenance},
         optimizer=read_optimizer(built["finetune"]),
     )
     write_nearest(folder / "grids" / "nearest.png", images, data, judge, reference.train)

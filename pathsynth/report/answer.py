@@ -93,8 +93,8 @@ def _noise(verdict: StudyVerdict) -> str:
     compared = verdict.comparison
     if compared.noise is None:
         return ""
-    said = f"A trial scatters by {compared.noise:.3f} around its configuration and seed ({compared.freedom} degrees of freedom)"
-    return f"{said}; plainly noisier, and compared by their own noise: {_named(verdict.noisy)}." if verdict.noisy else f"{said}."
+    sentence = f"A trial scatters by {compared.noise:.3f} around its configuration and seed ({compared.freedom} degrees of freedom)"
+    return f"{sentence}; plainly noisier, and compared by their own noise: {_named(verdict.noisy)}." if verdict.noisy else f"{sentence}."
 
 
 def _diverged(verdict: StudyVerdict) -> str:

@@ -182,8 +182,8 @@ def atlas_record(
 
 def _class(c: LabelClass, text: TissueText | None) -> dict[str, Any]:
     words = text or TissueText((), ())
-    own = {"lookFor": list(words.look_for), "sources": list(words.sources), "byUser": words.by_user}
-    return {"slug": c.slug, "name": c.name, "aliases": list(c.aliases), **own}
+    texts = {"lookFor": list(words.look_for), "sources": list(words.sources), "byUser": words.by_user}
+    return {"slug": c.slug, "name": c.name, "aliases": list(c.aliases), **texts}
 
 
 def _counts(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:

@@ -121,12 +121,12 @@ def _class_table(records: Sequence[Metric], splits: Sequence[str], slugs: Sequen
 
 def _facts(trial: TrialSummary) -> tuple[tuple[str, str], ...]:
     card = read_json(trial.folder / CARD) if (trial.folder / CARD).is_file() else {}
-    found = []
+    rows = []
     for words, keys in _FACTS:
         value = card
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
         if value is not None:
-            found.append((words, f"{value:.3f}" if isinstance(value, float) else str(value)))
+            rows.append((words, f"{value:.3f}" if isinstance(value, float) else str(value)))
     seconds = read_state(trial.folder).seconds()
-    return (*found, ("time", duration(seconds))) if seconds is not None else tuple(found)
+    return (*rows, ("time", duration(seconds))) if seconds is not None else tuple(rows)

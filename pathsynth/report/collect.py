@@ -102,27 +102,27 @@ def merge_trials(sources: Mapping[str, Path]) -> list[TrialSummary]:
     Raises:
         RequestError: as :func:`collect_trials`.
     """
-    found: dict[str, list[TrialSummary]] = {}
+    by_identity: dict[str, list[TrialSummary]] = {}
     for trial in (replace(t, source=name) for name, folder in sources.items() for t in collect_trials(folder)):
         identity = trial.result.identity if trial.result else _object(trial.folder / "manifest.json", []).get("identity")
-        found.setdefault(str(identity or trial.folder.absolute()), []).append(trial)
-    return _in_order(_with_differences([_merged(same) for same in found.values()]))
+        by_identity.setdefault(str(identity or trial.folder.absolute()), []).append(trial)
+    return _in_order(_with_differences([_merged(same) for same in by_identity.values()]))
 
 
 def _merged(same: Sequence[TrialSummary]) -> TrialSummary:
     """The one of several trials of one identity that counts."""
     chosen = next((t for t in same if t.finished), same[0])
     others = [t for t in same if t.finished and t is not chosen]
-    conflicts = [f"{t.source} has another result of the same identity: {told}" for t in others if (told := _conflict(chosen, t))]
+    conflicts = [f"{t.source} has another result of the same identity: {conflict}" for t in others if (conflict := _conflict(chosen, t))]
     return replace(chosen, problem="; ".join([chosen.problem, *conflicts] if chosen.problem else conflicts))
 
 
 def _conflict(one: TrialSummary, other: TrialSummary) -> str:
     """The first main score in which they differ as it is shown; empty where they do not."""
     for name, words in MAIN_SCORES.items():
-        own, theirs = (f"{m.value:.3f}" if (m := getattr(t, name)) else "not measured" for t in (one, other))
-        if own != theirs:
-            return f"{words} {theirs} instead of {own}"
+        ours, theirs = (f"{m.value:.3f}" if (m := getattr(t, name)) else "not measured" for t in (one, other))
+        if ours != theirs:
+            return f"{words} {theirs} instead of {ours}"
     return ""
 
 

@@ -82,8 +82,8 @@ class StudyVerdict:
 def study_verdict(trials: Sequence[TrialSummary]) -> StudyVerdict | None:
     """The verdict on the trials that have a score; None where none has."""
     scorer = main_score(trials)
-    found = _configurations(trials, scorer)
-    return StudyVerdict(scorer, found, compare(_table(found))) if found else None
+    configurations = _configurations(trials, scorer)
+    return StudyVerdict(scorer, configurations, compare(_table(configurations))) if configurations else None
 
 
 def setting_effects(verdict: StudyVerdict) -> tuple[Effect, ...]:

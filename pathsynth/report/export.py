@@ -183,12 +183,12 @@ def _overall(scores: Scores) -> str:
     for name, words in {"confirmed": "right", **_SCORES}.items():
         rejected = _shown(scores.generated(REJECTED + name, BEFORE, JUDGE))
         rows.append([f"{words.partition(' (')[0]}: rejected first attempts", "", rejected, "", "", ""])
-    for split, told in (("train", ""), ("reconstructed", ", through the autoencoder")):
+    for split, suffix in (("train", ""), ("reconstructed", ", through the autoencoder")):
         for name, words in _SCORES.items():
             mark = scores.real(name, JUDGE, split)
             if mark:
                 beside = [_shown(mark) if column == (BEFORE, JUDGE) else "" for column in _COLUMNS]
-                rows.append([f"{words.partition(' (')[0]}: as many real training images{told}", *beside])
+                rows.append([f"{words.partition(' (')[0]}: as many real training images{suffix}", *beside])
     return _table(heads, [row for row in rows if any(row[1:])])
 
 
@@ -214,8 +214,8 @@ def _class_row(scores: Scores, slug: str | None) -> list[str]:
 
 
 def _prf(scores: Scores, scorer: str, slug: str) -> str:
-    found = [scores.generated(name, BEFORE, scorer, slug) for name in ("precision", "recall", "f1")]
-    return " / ".join(f"{m.value:.2f}" if m else "–" for m in found)
+    metrics = [scores.generated(name, BEFORE, scorer, slug) for name in ("precision", "recall", "f1")]
+    return " / ".join(f"{m.value:.2f}" if m else "–" for m in metrics)
 
 
 def _classifiers(scores: Scores) -> str:
@@ -249,8 +249,8 @@ def _own(scores: Scores) -> str:
 
 def _common_errors(scores: Scores) -> str:
     found = [(split, scores.real("error_correlation", None, split)) for split in _SPLITS]
-    said = [f"{split} {_shown(m)}" for split, m in found if m]
-    return f"Correlation of the errors of gate and judge on real images: {'; '.join(said)}." if said else ""
+    correlations = [f"{split} {_shown(m)}" for split, m in found if m]
+    return f"Correlation of the errors of gate and judge on real images: {'; '.join(correlations)}." if correlations else ""
 
 
 def _shown(metric: Metric | Score | None, digits: int = 3) -> str:

@@ -56,7 +56,7 @@ def rejection_counts(folder: Path) -> tuple[RejectionCount, ...]:
     rows = pyarrow.parquet.read_table(path, columns=columns).to_pylist()
     rejected = [(str(row["reason"]), row["attempt"] == 0) for row in rows if not row["accepted"] and row["reason"]]
     first, every = Counter(reason for reason, is_first in rejected if is_first), Counter(reason for reason, _ in rejected)
-    return tuple(RejectionCount(reason, first[reason], n) for reason, n in sorted(every.items(), key=lambda told: (-told[1], told[0])))
+    return tuple(RejectionCount(reason, first[reason], n) for reason, n in sorted(every.items(), key=lambda count: (-count[1], count[0])))
 
 
 def real_images(folder: Path, shown: Sequence[str], slots: int) -> tuple[RealImage, ...]:
@@ -179,9 +179,9 @@ def _is_inside(path: Path, folder: Path) -> bool:
 
 
 def _absent(folder: Path, lost: bool, real: bool) -> list[str]:
-    said = []
+    sentences = []
     if lost:
-        said.append("Rejected first attempts are not shown: an earlier version kept them on sheets alone (grids/first_attempts.png).")
+        sentences.append("Rejected first attempts are not shown: an earlier version kept them only on sheets (grids/first_attempts.png).")
     if real and not (folder / _REAL).is_dir():
-        said.append("Real images are not shown: there is no file of one; an earlier version kept them on sheets alone (grids/real.png).")
-    return said
+        sentences.append("Real images are not shown: an earlier version kept them only on sheets (grids/real.png).")
+    return sentences

@@ -266,23 +266,23 @@ CLASSIFIER_MEASURES: tuple[Measure, ...] = tuple(
 def measures(trials: Sequence[TrialSummary]) -> tuple[Measure, ...]:
     """:data:`MEASURES`, and behind them those of a panel and the user's own metrics over all classes, where any of the trials has them."""
     known = (*MEASURES, *(m for m in (*PANEL_MEASURES, *CLASSIFIER_MEASURES) if any(m.read(trial) for trial in trials)))
-    taken = {m.alias for m in known}
-    own: list[Measure] = []
+    aliases = {m.alias for m in known}
+    custom: list[Measure] = []
     for key, (name, read) in score_columns(trials).items():
         if key in SCORES:
             continue
         alias = re.sub(r"\W+", "_", key).strip("_").lower()
-        while alias in taken:
+        while alias in aliases:
             alias += "_own"
-        taken.add(alias)
-        told = f"{name}: a metric of this study's own (evaluate.metrics)."
-        own.append(Measure(key, alias, name, name, told, NOT_KNOWN, 3, -math.inf, math.inf, partial(_of_metric, read)))
-    return (*known, *own)
+        aliases.add(alias)
+        text = f"{name}: a metric of this study's own (evaluate.metrics)."
+        custom.append(Measure(key, alias, name, name, text, NOT_KNOWN, 3, -math.inf, math.inf, partial(_of_metric, read)))
+    return (*known, *custom)
 
 
 def _of_metric(read: Callable[[TrialSummary], Metric | None], trial: TrialSummary) -> Reading | None:
-    found = read(trial)
-    return reading(found) if found else None
+    metric = read(trial)
+    return reading(metric) if metric else None
 
 
 @dataclass(frozen=True)

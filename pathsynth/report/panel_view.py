@@ -37,8 +37,8 @@ class PanelView:
 
 def panel_judges(scores: Scores) -> tuple[str, ...]:
     """The judges of a panel, by their names as scorers, in the order of the records; empty without a panel."""
-    found = (m.scorer for m in scores.metrics if m.split == "generated" and m.scorer)
-    return tuple(dict.fromkeys(scorer for scorer in found if scorer.startswith(PANEL_JUDGE)))
+    scorers = (m.scorer for m in scores.metrics if m.split == "generated" and m.scorer)
+    return tuple(dict.fromkeys(scorer for scorer in scorers if scorer.startswith(PANEL_JUDGE)))
 
 
 def judge_name(scorer: str) -> str:

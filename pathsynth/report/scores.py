@@ -69,8 +69,8 @@ class Scores:
     def custom_rows(self) -> list[tuple[str, str | None, tuple[Metric | None, Metric | None, Metric | None]]]:
         """A row for each of these metrics and class (None: over all): before filtering, after filtering, and on real images."""
         places = dict.fromkeys((m.metric, m.class_) for m in self.own)
-        found = {(m.metric, m.class_, m.stage): m for m in self.own}
-        return [(*place, (found.get((*place, BEFORE)), found.get((*place, AFTER)), found.get((*place, None)))) for place in places]
+        metrics = {(m.metric, m.class_, m.stage): m for m in self.own}
+        return [(*place, (metrics.get((*place, BEFORE)), metrics.get((*place, AFTER)), metrics.get((*place, None)))) for place in places]
 
     @cached_property
     def _generated(self) -> Mapping[tuple[str, str | None, str | None, str | None], Metric]:

@@ -191,7 +191,7 @@ def class_counts(
     by_class: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_class.setdefault(str(row["class_slug"]), []).append(row)
-    lines = [_counts(class_name(slug), own, judged, each) for slug, own in by_class.items()]
+    lines = [_counts(class_name(slug), members, judged, each) for slug, members in by_class.items()]
     total = _counts("all classes", rows, judged, each * len(by_class) if each else None)
     return (*lines, ClassCounts(**{**vars(total), "over_all": True}))
 
@@ -211,14 +211,14 @@ def _counts(
 
 
 def _verdict(total: ClassCounts) -> str:
-    said = f"{total.accepted:,} of {total.asked:,} requested images were accepted by the gate, in {total.attempts:,} attempts"
+    sentence = f"{total.accepted:,} of {total.asked:,} requested images were accepted by the gate, in {total.attempts:,} attempts"
     if total.accepted:
-        said += f" ({total.per_accepted} for each accepted image)"
+        sentence += f" ({total.per_accepted} for each accepted image)"
     if total.exhausted:
-        said += f"; {total.exhausted:,} never passed the gate within the allowed attempts"
+        sentence += f"; {total.exhausted:,} never passed the gate within the allowed attempts"
     if total.not_tried:
-        said += f"; {total.not_tried:,} were not tried"
-    return f"{said}."
+        sentence += f"; {total.not_tried:,} were not tried"
+    return f"{sentence}."
 
 
 def _judge(total: ClassCounts) -> str:
@@ -235,15 +235,15 @@ def _budget(rows: Sequence[Mapping[str, Any]], total: ClassCounts, settings: Map
     """Cost of drawing: attempts, of how many allowed, and denoiser calls."""
     most = settings.get("sampling.attempts", "")
     allowed = f" of {int(most) * total.asked:,} allowed" if most.isdigit() else ""
-    found = [("attempts", f"{len(rows):,}{allowed}"), ("attempts for each accepted image", total.per_accepted)]
+    rows_shown = [("attempts", f"{len(rows):,}{allowed}"), ("attempts for each accepted image", total.per_accepted)]
     calls = sum(row["denoiser_calls"] for row in rows if row.get("denoiser_calls") is not None)
     if calls:
-        found.append(("denoiser calls", f"{calls:,}"))
+        rows_shown.append(("denoiser calls", f"{calls:,}"))
         if total.accepted:
-            found.append(("denoiser calls for each accepted image", f"{calls / total.accepted:,.1f}"))
+            rows_shown.append(("denoiser calls for each accepted image", f"{calls / total.accepted:,.1f}"))
     tries = Counter(int(row["attempt"]) for row in rows if row["accepted"])
-    found += [(f"accepted at attempt {number + 1}", f"{tries[number]:,}") for number in sorted(tries)]
-    return tuple(found)
+    rows_shown += [(f"accepted at attempt {number + 1}", f"{tries[number]:,}") for number in sorted(tries)]
+    return tuple(rows_shown)
 
 
 def _notes(folder: Path, plan: ImagePlan, attempts: Sequence[Attempt], rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -251,9 +251,9 @@ def _notes(folder: Path, plan: ImagePlan, attempts: Sequence[Attempt], rows: Seq
     cut = any(row["slot"] >= plan.slots for row in rows)
     more = f"Shown are the first {plan.slots} requests of each class; all accepted images lie in images/ beside this page." if cut else ""
     lost = any(not a.accepted and a.path is None for a in attempts)
-    gone = "Of a rejected attempt a generated set keeps the row, not the image; pathsynth replay draws it again." if lost else ""
+    absent = "Of a rejected attempt a generated set keeps the row, not the image; pathsynth replay draws it again." if lost else ""
     left_out = plan.sentence(len({row["class_slug"] for row in rows}))
-    return tuple(said for said in (left_out, more, gone, *absent_images(folder, attempts, real=False)) if said)
+    return tuple(said for said in (left_out, more, absent, *absent_images(folder, attempts, real=False)) if said)
 
 
 def _commands(folder: Path, trial: TrialSummary | None, rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:

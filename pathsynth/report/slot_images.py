@@ -82,18 +82,18 @@ def class_images(
     Raises:
         RequestError: a file is not an image.
     """
-    found = []
+    classes = []
     for slug in slugs:
         slots: dict[int, list[AttemptView]] = {}
         for a in attempts:
             if a.slug == slug:
                 slots.setdefault(a.slot, []).append(_attempt_view(a, names, named(slug)))
         views = tuple(SlotImages(slot, tuple(tried)) for slot, tried in sorted(slots.items()))
-        found.append(ClassImages(named(slug), views, sum(view.accepted is not None for view in views), tuple(real.get(slug, ()))))
-    return tuple(images for images in found if images.slots or images.real)
+        classes.append(ClassImages(named(slug), views, sum(view.accepted is not None for view in views), tuple(real.get(slug, ()))))
+    return tuple(images for images in classes if images.slots or images.real)
 
 
-def _attempt_view(a: Attempt, names: Mapping[int, str], asked: str) -> AttemptView:
+def _attempt_view(a: Attempt, names: Mapping[int, str], requested: str) -> AttemptView:
     judge = "" if a.judged is None else _name(a.judged, names)
     return AttemptView(
         name=f"{a.slug}-{a.slot:05d}-{a.attempt}",
@@ -103,7 +103,7 @@ def _attempt_view(a: Attempt, names: Mapping[int, str], asked: str) -> AttemptVi
         gate="" if a.predicted is None else _name(a.predicted, names),
         probability="" if a.probability is None else f"{a.probability:.2f}",
         judge=judge,
-        judge_agrees=None if a.judged is None else judge == asked,
+        judge_agrees=None if a.judged is None else judge == requested,
         accepted=a.accepted,
         reason=a.reason,
         image=image_uri(a.path, LARGEST) if a.path else None,

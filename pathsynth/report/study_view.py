@@ -343,10 +343,11 @@ class _Payload:
     def _notes(self) -> list[str]:
         """What is not shown, each reason once, with the number of trials unless it is all."""
         finished = [s for s in self.shown if s.trial.finished] if self.kinds == _MATRICES else []
-        reasons = list(dict.fromkeys(said for s in finished for said in s.absent))
-        counts = [sum(said in s.absent for s in finished) for said in reasons]
-        told = [said if n == len(finished) else f"{n} of {len(finished)} trials: {said}" for said, n in zip(reasons, counts, strict=True)]
-        return [said for said in (self.plan.sentence(len(self.slugs)), *told) if said]
+        reasons = list(dict.fromkeys(reason for s in finished for reason in s.absent))
+        counts = [sum(reason in s.absent for s in finished) for reason in reasons]
+        pairs = zip(reasons, counts, strict=True)
+        notes = [reason if n == len(finished) else f"{n} of {len(finished)} trials: {reason}" for reason, n in pairs]
+        return [note for note in (self.plan.sentence(len(self.slugs)), *notes) if note]
 
     def _scored_classes(self, all_measures: tuple[ClassMeasure, ...]) -> tuple[tuple[ClassMeasure, ...], list[str]]:
         """All scores if they fit into a page, else the needed measures, else those of the weakest classes."""
@@ -408,8 +409,8 @@ class _Payload:
         for trials in self.configurations.values():
             found.append([])
             for name in self.kinds:
-                given = [t.result.extras[name] for t in trials if t.result and t.result.extras.get(name) and _slugs([t]) == self.slugs]
-                total = np.sum(given, axis=0).ravel() if given else np.zeros(0, dtype=int)
+                matrices = [t.result.extras[name] for t in trials if t.result and t.result.extras.get(name) and _slugs([t]) == self.slugs]
+                total = np.sum(matrices, axis=0).ravel() if matrices else np.zeros(0, dtype=int)
                 found[-1].append([int(x) for place in np.flatnonzero(total) for x in (place, total[place])])
         return found if sum(len(flat) for kinds in found for flat in kinds) <= 2 * _MOST_COUNTS else []
 
@@ -473,10 +474,10 @@ def _settings(trial: TrialSummary) -> dict[str, str]:
 
 def _mean_record(measure: Measure, trials: Sequence[TrialSummary]) -> list[float | int | None] | int:
     """Mean over the seeds, its interval, and n; 0 where nothing was measured."""
-    found = [r for t in trials if (r := measure.read(t))]
-    if not found:
+    readings = [r for t in trials if (r := measure.read(t))]
+    if not readings:
         return 0
-    metrics = [Metric("", r.value, r.low, r.high, r.n, "", None, "", None, None, None, "", 0) for r in found]
+    metrics = [Metric("", r.value, r.low, r.high, r.n, "", None, "", None, None, None, "", 0) for r in readings]
     score = mean_score(metrics, measure.least, measure.most)
     return [_number(score.value), _number(score.low), _number(score.high), score.n]
 
@@ -505,10 +506,11 @@ def _weakness(trials: Sequence[TrialSummary], verdict: StudyVerdict) -> str:
     if found is None:
         return ""
     slug, other, rate = found
-    taken = f", most often taken for {class_name(other)}" if other else ""
+    mistake = f", most often taken for {class_name(other)}" if other else ""
     where = f"In the leading configuration (seed {best[0].settings.get('seed', 'unknown')})"
     return (
-        f"{where}, the weakest class is {class_name(slug)}: {round(rate.value * rate.n)} of {rate.n} first attempts were accepted{taken}."
+        f"{where}, the weakest class is {class_name(slug)}: {round(rate.value * rate.n)} of {rate.n} "
+        f"first attempts were accepted{mistake}."
     )
 
 

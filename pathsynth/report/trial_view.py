@@ -205,7 +205,7 @@ def trial_view(trial: TrialSummary, real: bool = False, study_page: str = "") ->
         pictures=class_images(attempts, plan.slugs, dict(enumerate(map(class_name, slugs))), class_name, _real(trial.folder, plan, shown)),
         nearest=_nearest(trial.folder, plan) if shown else (),
         few_classes=FEW_CLASSES,
-        absent_images=tuple(said for said in (plan.sentence(len(slugs)), *absent_images(trial.folder, attempts, shown)) if said),
+        absent_images=tuple(filter(None, (plan.sentence(len(slugs)), *absent_images(trial.folder, attempts, shown)))),
         address=trial.address,
         history=history_plot(trial.folder / "history.csv"),
         sheets=tuple((sheet.step, webp_uri(small_sheet(sheet.path))) for sheet in spread(validation_sheets(trial.folder), _MOST_SHEETS)),
@@ -241,8 +241,8 @@ def duration(seconds: float) -> str:
 
 def _time(result: Result, stage: str) -> str:
     """How long a stage took, and on what."""
-    made = result.stages.get(stage)
-    return duration(result.timings[stage]) + (f" on {made.device}" if made else "")
+    provenance = result.stages.get(stage)
+    return duration(result.timings[stage]) + (f" on {provenance.device}" if provenance else "")
 
 
 def _cards(trial: TrialSummary) -> tuple[tuple[str, Cell | None, str], ...]:
@@ -310,8 +310,8 @@ def _class_table(scores: Scores, rows: Sequence[Row]) -> ClassTable:
     if len(scores.slugs) <= FEW_CLASSES:
         return ClassTable(tuple(rows), ())
     order = [class_name(slug) for slug in weakest(scores.slugs, [scores])]
-    found = {row.name: row for row in rows if not row.over_all}
-    first = [found[name] for name in order if name in found][:WEAKEST]
+    by_name = {row.name: row for row in rows if not row.over_all}
+    first = [by_name[name] for name in order if name in by_name][:WEAKEST]
     return ClassTable((*first, *(row for row in rows if row.over_all)), tuple(rows))
 
 
@@ -332,11 +332,11 @@ def _matrix(title: str, counts: Sequence[Sequence[int]], names: Sequence[str]) -
     if len(names) <= FEW_CLASSES:
         return Matrix(title, tuple(_matrix_row(name, row) for name, row in zip(names, counts, strict=True)), None, ())
     matrix = np.asarray(counts)
-    asked, errors = matrix.sum(axis=1), matrix * (1 - np.eye(len(names), dtype=int))
+    requested, errors = matrix.sum(axis=1), matrix * (1 - np.eye(len(names), dtype=int))
     largest = np.argsort(-errors, axis=None, kind="stable")[:WEAKEST]
     pairs = [divmod(int(place), len(names)) for place in largest if errors.flat[place]]
-    told = tuple((names[row], names[column], int(matrix[row, column]), int(asked[row])) for row, column in pairs)
-    return Matrix(title, (), _heat(matrix / np.maximum(asked, 1)[:, None]), told)
+    confusions = tuple((names[row], names[column], int(matrix[row, column]), int(requested[row])) for row, column in pairs)
+    return Matrix(title, (), _heat(matrix / np.maximum(requested, 1)[:, None]), confusions)
 
 
 def _heat(shares: np.ndarray) -> str:

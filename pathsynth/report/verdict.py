@@ -32,9 +32,9 @@ def verdict(scores: Scores) -> str:
     after = scores.generated("accuracy", AFTER, JUDGE)
     if gate is None and judge is None:
         return "No generated images were scored."
-    said = [f"{percent(m)} according to the {name}" for name, m in (("gate", gate), ("independent judge", judge)) if m]
+    shares = [f"{percent(m)} according to the {name}" for name, m in (("gate", gate), ("independent judge", judge)) if m]
     n = next(m.n for m in (gate, judge) if m)
-    first = f"Of {n:,} images drawn at the first attempt, the share that shows the requested tissue is {' and '.join(said)}"
+    first = f"Of {n:,} images drawn at the first attempt, the share that shows the requested tissue is {' and '.join(shares)}"
     if after is None:
         return f"{first}; none of the accepted images was scored by the judge."
     return f"{first}; of the {after.n:,} images that passed the gate in the end, the judge confirms {percent(after)}."
@@ -42,7 +42,7 @@ def verdict(scores: Scores) -> str:
 
 def remarks(scores: Scores, names: Mapping[str, str]) -> tuple[str, ...]:
     """Short sentences on what to look at; ``names`` maps class slugs to names."""
-    found = (
+    sentences = (
         panel_sentence(scores),
         _phantoms(scores),
         _hardest(scores, names),
@@ -51,7 +51,7 @@ def remarks(scores: Scores, names: Mapping[str, str]) -> tuple[str, ...]:
         _disagreement(scores),
         _beside_paper(scores, names),
     )
-    return tuple(sentence for sentence in found if sentence)
+    return tuple(sentence for sentence in sentences if sentence)
 
 
 def _phantoms(scores: Scores) -> str:

@@ -99,14 +99,14 @@ def named_logger(arguments: Mapping[str, Any], folder: Path) -> Logger:
     name = arguments["_target_"]
     try:
         kind = hydra.utils.get_class(name)
-        own = {"save_dir": str(folder)} if "save_dir" in inspect.signature(kind).parameters else {}
-        made = hydra.utils.instantiate({**own, **arguments})
+        defaults = {"save_dir": str(folder)} if "save_dir" in inspect.signature(kind).parameters else {}
+        logger = hydra.utils.instantiate({**defaults, **arguments})
     except Exception as error:  # whatever a logger of someone else's raises, the setting was wrong
         reason = " ".join(str(error).split())
         raise RequestError(f"tracking._target_={name} cannot be used ({reason}); choose tracking=wandb, csv or none") from error
-    if not isinstance(made, Logger):
+    if not isinstance(logger, Logger):
         raise RequestError(f"tracking._target_={name} is no Lightning logger; choose tracking=wandb, csv or none")
-    return made
+    return logger
 
 
 def wandb_logger(tracking: TrackingConfig, folder: Path, metadata: RunMetadata) -> WandbLogger:

@@ -64,9 +64,9 @@ def show_attempts(loggers: Sequence[Logger], key: str, judged: Sequence[Judged],
 def show_confusion(loggers: Sequence[Logger], key: str, title: str, confusion: np.ndarray, space: LabelSpace) -> None:
     """A confusion matrix from its counts, int (C, C), rows: requested (or true), columns: predicted."""
     counts = np.asarray(confusion)
-    truth, said = (np.repeat(axis.ravel(), counts.ravel()).tolist() for axis in np.indices(counts.shape))
+    truth, predicted = (np.repeat(axis.ravel(), counts.ravel()).tolist() for axis in np.indices(counts.shape))
     for run in wandb_runs(loggers):
-        plot = wandb.plot.confusion_matrix(y_true=truth, preds=said, class_names=[c.name for c in space.classes], title=title)
+        plot = wandb.plot.confusion_matrix(y_true=truth, preds=predicted, class_names=[c.name for c in space.classes], title=title)
         run.log({key: plot})
     for logger in mlflow_loggers(loggers):
         slugs = [c.slug for c in space.classes]

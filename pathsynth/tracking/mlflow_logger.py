@@ -46,9 +46,9 @@ class MlflowLogger(Logger):
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Add parameters of the run to the journal."""
-        given = vars(params) if isinstance(params, Namespace) else params
-        if given:
-            self.describe(given)
+        settings = vars(params) if isinstance(params, Namespace) else params
+        if settings:
+            self.describe(settings)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:

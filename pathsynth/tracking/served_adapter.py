@@ -41,8 +41,8 @@ class AdapterModel(mlflow.pyfunc.PythonModel):
         """Base64 of a PNG file for each row; empty where the image was not finite."""
         rows = pd.DataFrame(model_input)
         seeds = rows["seed"] if "seed" in rows else range(len(rows))
-        asked = enumerate(zip(rows["prompt"], seeds, strict=True))
-        images = self._draw([Attempt(Slot(Stream.GENERATE, 0, index, str(prompt)), 0, int(seed)) for index, (prompt, seed) in asked])
+        requests = enumerate(zip(rows["prompt"], seeds, strict=True))
+        images = self._draw([Attempt(Slot(Stream.GENERATE, 0, index, str(prompt)), 0, int(seed)) for index, (prompt, seed) in requests])
         return ["" if image is None else _png(image) for image in images]
 
 

@@ -139,8 +139,8 @@ async def _leave_token(scope: Scope, send: Send, query: Mapping[str, str], cooki
 
 
 async def _answer(send: Send, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-    told = {"content-length": str(len(body)), "cache-control": "no-store", **_HEADERS, **headers}
-    pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in told.items()]
+    every_header = {"content-length": str(len(body)), "cache-control": "no-store", **_HEADERS, **headers}
+    pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in every_header.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": body})
 

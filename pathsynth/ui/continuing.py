@@ -56,7 +56,7 @@ def _job(trial: Path) -> Job:
 
 
 @dataclass(frozen=True)
-class _Begun:
+class _Process:
     """``output``: the open file that the process writes to."""
 
     process: subprocess.Popen[bytes]
@@ -67,7 +67,7 @@ class Continuations:
     """The processes that the page has started, one for each study, and their output."""
 
     def __init__(self) -> None:
-        self._begun: dict[Path, _Begun] = {}
+        self._begun: dict[Path, _Process] = {}
 
     def begin(self, study: WatchedStudy) -> int:
         """Start the commands of the unfinished trials, one after another; return how many there are.
@@ -85,10 +85,10 @@ class Continuations:
         program = [sys.executable, "-m", "pathsynth.ui.continuing"]
         process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
         assert process.stdin
-        with process.stdin as told:
-            told.write(json.dumps([[job.words, str(job.folder)] for job in jobs]).encode())
+        with process.stdin as jobs_input:
+            jobs_input.write(json.dumps([[job.words, str(job.folder)] for job in jobs]).encode())
         before = self._begun.get(study.folder)
-        self._begun[study.folder] = _Begun(process, output)
+        self._begun[study.folder] = _Process(process, output)
         if before:
             os.close(before.output)
         return len(jobs)

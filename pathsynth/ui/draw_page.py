@@ -113,11 +113,11 @@ class DrawPage:
             slider = _Slider(min=0, max=1, step=0.01, value=value).props("label")
             slider.props["aria-label"] = f"{name}, the {meaning}"
 
-            def tell(event: events.ValueChangeEventArguments) -> None:
+            def show_value(event: events.ValueChangeEventArguments) -> None:
                 shown.text = f"{name}: {event.value or 0:.2f}, the {meaning}"
                 self._move_limits()
 
-            slider.on_value_change(tell)
+            slider.on_value_change(show_value)
         return slider
 
     def _results(self) -> None:
@@ -305,10 +305,10 @@ class DrawPage:
 
     def _enlarge(self, key: Key) -> None:
         """Show an attempt with its row in the ledger."""
-        found = [(d, v) for d, v in zip(self._snapshot.drawn, self._snapshot.verdicts, strict=True) if key_of(d.attempt) == key]
-        if not found or not self._snapshot.request:
+        matches = [(d, v) for d, v in zip(self._snapshot.drawn, self._snapshot.verdicts, strict=True) if key_of(d.attempt) == key]
+        if not matches or not self._snapshot.request:
             return
-        drawn, verdict = found[0]
+        drawn, verdict = matches[0]
         self._enlarged = key
         sampling = self._snapshot.request.sampling(self._engine.model.sampling)
         judged = replace(drawn, judged=replace(drawn.judged, verdict=verdict))

@@ -225,12 +225,12 @@ class Engine:
         """
         with self._lock:
             session = self._session(name)
-            found = next((d for d in session.job.drawn if key_of(d.attempt) == key), None) if session.job else None
-            if not session.job or not found:
+            original = next((d for d in session.job.drawn if key_of(d.attempt) == key), None) if session.job else None
+            if not session.job or not original:
                 raise RequestError("that attempt is no longer there; draw again")
             if any(not job.state.over for job in session.jobs):
                 raise RequestError("your last request has not finished; wait for it, or cancel it")
-            job = Job(session.job.request, replay_of=found)
+            job = Job(session.job.request, replay_of=original)
             place = self._enqueue(job)
             session.replay = job
             return place

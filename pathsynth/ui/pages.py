@@ -67,8 +67,8 @@ def _downloads(site: Site) -> None:
                 data = engine.archive(session)
             except RequestError as error:
                 return Response(f"pathsynth: {error}\n", 409, media_type="text/plain")
-            told = {"Content-Disposition": 'attachment; filename="pathsynth-images.zip"', "Cache-Control": "no-store"}
-            return Response(data, media_type="application/zip", headers=told)
+            headers = {"Content-Disposition": 'attachment; filename="pathsynth-images.zip"', "Cache-Control": "no-store"}
+            return Response(data, media_type="application/zip", headers=headers)
 
     @app.get("/sheet/{study}/{trial}")
     def sheet(study: str, trial: str) -> Response:

@@ -48,12 +48,12 @@ def sheet_answer(folder: Path, study: str, trial: str) -> Response:
 def report_answer(folder: Path, study: str, path: str) -> Response:
     """A file of a study's page; the page itself is written again if a result is newer."""
     try:
-        found = study_named(folder, study)
-        if path == PAGE and found.has_scores and is_stale(found):
+        watched_study = study_named(folder, study)
+        if path == PAGE and watched_study.has_scores and is_stale(watched_study):
             from pathsynth.report.page import write_report
 
-            write_report(found.folder)
-        return FileResponse(report_file(found, path), headers={"Cache-Control": "no-store"})
+            write_report(watched_study.folder)
+        return FileResponse(report_file(watched_study, path), headers={"Cache-Control": "no-store"})
     except RequestError as error:
         return Response(f"pathsynth: {error}\n", 404, media_type="text/plain")
 
@@ -166,8 +166,8 @@ class WatchPage:
 
     async def _go_on(self, study: WatchedStudy) -> None:
         try:
-            begun = await run.io_bound(self._continuations.begin, study)
-            self._said.text = f"{study.name}: continuing {_counted(begun or 0, 'trial')}; the command continues if this page is closed"
+            started = await run.io_bound(self._continuations.begin, study)
+            self._said.text = f"{study.name}: continuing {_counted(started or 0, 'trial')}; the command continues if this page is closed"
         except RequestError as error:
             self._said.text = str(error)
         await self._refresh()
@@ -179,14 +179,14 @@ class WatchPage:
         except RequestError as error:
             self._said.text = str(error)
             return
-        asked = _counted(len(study.fine_tuned), "trial")
-        self._said.text = f"{study.name}: asked {asked} for a validation; its sheet appears below after the next step"
+        trials = _counted(len(study.fine_tuned), "trial")
+        self._said.text = f"{study.name}: asked {trials} for a validation; its sheet appears below after the next step"
 
     def _stop(self, study: WatchedStudy) -> None:
-        asked = ask_commands_to_stop(study.folder)
+        commands = ask_commands_to_stop(study.folder)
         self._said.text = (
-            f"{study.name}: asked {_counted(asked, 'command')} to stop; trials save their state and can continue later"
-            if asked
+            f"{study.name}: asked {_counted(commands, 'command')} to stop; trials save their state and can continue later"
+            if commands
             else f"{study.name}: no command on this machine is running one of its trials"
         )
 

@@ -62,7 +62,7 @@ def watched(folder: Path) -> list[WatchedStudy]:
     by_study: dict[Path, list[Path]] = {}
     for trial in trials:
         by_study.setdefault(trial.absolute().parent, []).append(trial)
-    return [_study(place, own) for place, own in by_study.items()]
+    return [_study(place, members) for place, members in by_study.items()]
 
 
 def _study(folder: Path, trials: Sequence[Path]) -> WatchedStudy:
@@ -76,10 +76,10 @@ def study_named(folder: Path, name: str) -> WatchedStudy:
     Raises:
         RequestError: there is none of that name.
     """
-    found = next((study for study in watched(folder) if study.name == name), None)
-    if found is None:
+    match = next((study for study in watched(folder) if study.name == name), None)
+    if match is None:
         raise RequestError(f"no study {name} in {folder}")
-    return found
+    return match
 
 
 def trial_named(study: WatchedStudy, name: str) -> Path:
