@@ -12,8 +12,9 @@ import torch
 from pytorch_lightning.loggers import Logger
 from safetensors.numpy import save_file
 
-from pathsynth.config import AnyClassifier, CustomClassifierConfig, RunConfig
+from pathsynth.config import AnyClassifier, CustomClassifierConfig
 from pathsynth.data.dataset import DataSet
+from pathsynth.evaluation.scoring import ScoringSettings
 from pathsynth.ledger.atomic import read_json, write_json
 from pathsynth.ledger.records import CONFUSION_FILE, RELIABILITY, Metric, format_score
 from pathsynth.metrics.calibration import ConfidenceBin
@@ -27,17 +28,16 @@ from pathsynth.training.classifier import SCORES, ClassifierScores, score_classi
 FEATURES = "features.safetensors"
 
 
-def write_reference(folder: Path, gate: Path, judge: Path, data: DataSet, base: Base, config: RunConfig) -> None:
+def write_reference(folder: Path, gate: Path, judge: Path, data: DataSet, base: Base, scoring: ScoringSettings) -> None:
     """The reference of all trials with the same classifiers: real images in the judge's features, and the classifiers' scores.
 
     Resampling has the classifiers' seeds: trials of other training seeds share the reference.
     """
-    assert config.evaluate and config.gate and config.judge
-    split, n = config.evaluate.split, config.evaluate.n * len(data.space)
-    seeds, seed = {"gate": config.gate.seed, "judge": config.judge.seed}, config.judge.seed
+    split, n = scoring.evaluate.split, scoring.evaluate.n * len(data.space)
+    seeds, seed = {"gate": scoring.gate.seed, "judge": scoring.judge.seed}, scoring.judge.seed
     classifiers = {
         role: placed(load_classifier(place, data.space, named_class(settings)))
-        for role, place, settings in (("gate", gate, config.gate), ("judge", judge, config.judge))
+        for role, place, settings in (("gate", gate, scoring.gate), ("judge", judge, scoring.judge))
     }
     reference = real_reference(classifiers["judge"], data, split, n, seed, partial(reconstructed, base))
     by_role = {role: classifier_scores(classifier, data, split, seeds[role]) for role, classifier in classifiers.items()}

@@ -6,7 +6,7 @@ from pathsynth.ledger.adapters import AdapterCard
 from pathsynth.report.collect import TrialSummary
 from pathsynth.report.export import plain, score_tables
 from pathsynth.report.scores import Scores
-from pathsynth.report.verdict import verdict
+from pathsynth.report.summary import summary
 
 _SETTINGS = {
     "base": "base.name",
@@ -65,7 +65,7 @@ def adapter_card(trial: TrialSummary, card: AdapterCard, folder: str, fused: boo
         _prompt_table(card),
         _PATHMNIST if data.startswith("PathMNIST") else "",
         f"| setting | value |\n| --- | --- |\n{settings}",
-        *([plain(verdict(scores)), *score_tables(scores)] if scores else ["It was not evaluated."]),
+        *([plain(summary(scores)), *score_tables(scores)] if scores else ["It was not evaluated."]),
         _USE.format(chosen=_CHOSEN if _was_validated(trial) else _LAST),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

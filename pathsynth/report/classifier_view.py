@@ -12,8 +12,9 @@ from pathsynth.report.bounds import FEW_CLASSES, WEAKEST
 from pathsynth.report.collect import TrialSummary
 from pathsynth.report.scores import Cell, cell
 from pathsynth.report.set_view import given
-from pathsynth.report.trial_view import ClassTable, Row, class_name, duration
+from pathsynth.report.trial_view import ClassTable, Row, class_name
 from pathsynth.studies.trials.state import read_state
+from pathsynth.vocabulary.durations import format_duration
 
 SCORES, CARD = "scores.json", "classifier.json"
 _SPLITS = {"val": "validation images", "test": "test images", "train": "training images"}
@@ -41,7 +42,7 @@ class ClassifierView:
     identity: str
     address: str
     data: str
-    verdict: str
+    summary: str
     splits: tuple[str, ...]
     overall: tuple[Row, ...]
     by_class: ClassTable
@@ -71,7 +72,7 @@ def classifier_view(trial: TrialSummary, study_page: str = "") -> ClassifierView
         identity=read_state(trial.folder).identity,
         address=trial.address,
         data=", ".join(dict.fromkeys(m.data for m in records)),
-        verdict=_verdict(records),
+        summary=_summary(records),
         splits=tuple(_SPLITS.get(split, split) for split in splits),
         overall=tuple(Row(_SPLITS.get(s, s), tuple(cell(_of(records, name, s, None)) for name in _OVERALL)) for s in splits),
         by_class=_class_table(records, splits, slugs),
@@ -101,7 +102,7 @@ def _of(records: Sequence[Metric], metric: str, split: str, slug: str | None) ->
     return next((m for m in records if (m.metric, m.split, m.class_) == (metric, split, slug)), None)
 
 
-def _verdict(records: Sequence[Metric]) -> str:
+def _summary(records: Sequence[Metric]) -> str:
     accuracy, f1, where = main_scores(records)
     if accuracy is None or f1 is None:
         return "No real images were scored."
@@ -129,4 +130,4 @@ def _facts(trial: TrialSummary) -> tuple[tuple[str, str], ...]:
         if value is not None:
             rows.append((words, f"{value:.3f}" if isinstance(value, float) else str(value)))
     seconds = read_state(trial.folder).seconds()
-    return (*rows, ("time", duration(seconds))) if seconds is not None else tuple(rows)
+    return (*rows, ("time", format_duration(seconds))) if seconds is not None else tuple(rows)

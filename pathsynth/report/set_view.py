@@ -79,7 +79,7 @@ class SetView:
     study_page: str
     identity: str
     address: str
-    verdict: str
+    summary: str
     judge: str
     prompts: tuple[tuple[str, str], ...]
     counts: tuple[ClassCounts, ...]
@@ -117,7 +117,7 @@ def set_view(folder: Path, trial: TrialSummary | None, study_page: str = "") -> 
         study_page=study_page,
         identity=read_state(trial.folder).identity if trial else "",
         address=trial.address if trial else "",
-        verdict=_verdict(counts[-1]),
+        summary=_summary(counts[-1]),
         judge=_judge(counts[-1]),
         prompts=tuple(dict.fromkeys((class_name(str(row["class_slug"])), str(row["prompt"])) for row in rows if row["attempt"] == 0)),
         counts=counts,
@@ -210,7 +210,7 @@ def _counts(
     return ClassCounts(name, asked or tried, len(accepted), tried - len(accepted), missed, len(rows), confirmed)
 
 
-def _verdict(total: ClassCounts) -> str:
+def _summary(total: ClassCounts) -> str:
     sentence = f"{total.accepted:,} of {total.asked:,} requested images were accepted by the gate, in {total.attempts:,} attempts"
     if total.accepted:
         sentence += f" ({total.per_accepted} for each accepted image)"

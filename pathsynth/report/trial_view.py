@@ -27,8 +27,9 @@ from pathsynth.report.plots import GATE_COLOUR, history_plot, reliability_plot
 from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, MAIN_SCORES, REJECTED, Cell, Scores, cell
 from pathsynth.report.slot_images import LARGEST, ClassImages, class_images
 from pathsynth.report.strips import Strip, image_strip, image_uri, png_uri
+from pathsynth.report.summary import Independence, independence, remarks, summary
 from pathsynth.report.validation_sheets import small_sheet, spread, validation_sheets, webp_uri
-from pathsynth.report.verdict import Independence, independence, remarks, verdict
+from pathsynth.vocabulary.durations import format_duration
 from pathsynth.vocabulary.labels import COLORECTAL, slug_words
 
 _CLASS_NAMES = {c.slug: c.name for c in COLORECTAL.classes}
@@ -121,7 +122,7 @@ class TrialView:
     study: str
     study_page: str
     data: str
-    verdict: str
+    summary: str
     remarks: tuple[str, ...]
     independence: Independence
     cards: tuple[tuple[str, Cell | None, str], ...]
@@ -177,7 +178,7 @@ def trial_view(trial: TrialSummary, real: bool = False, study_page: str = "") ->
         study=trial.study,
         study_page=study_page,
         data=", ".join(dict.fromkeys(m.data for m in result.metrics)),
-        verdict=verdict(scores),
+        summary=summary(scores),
         remarks=remarks(scores, {slug: class_name(slug) for slug in slugs}),
         independence=independence(trial.settings),
         cards=_cards(trial),
@@ -229,20 +230,10 @@ def beside_paper(slugs: Sequence[str]) -> bool:
     return set(slugs) == set(paper.BY_CLASS)
 
 
-def duration(seconds: float) -> str:
-    """Seconds for people: "45 s", "3 min 5 s", "2 h 10 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
 def _time(result: Result, stage: str) -> str:
     """How long a stage took, and on what."""
     provenance = result.stages.get(stage)
-    return duration(result.timings[stage]) + (f" on {provenance.device}" if provenance else "")
+    return format_duration(result.timings[stage]) + (f" on {provenance.device}" if provenance else "")
 
 
 def _cards(trial: TrialSummary) -> tuple[tuple[str, Cell | None, str], ...]:

@@ -77,14 +77,19 @@ def score_stage(role: str, config: AnyClassifier | None, shown: bool = False) ->
     )
 
 
-def _required(role: str, config: AnyClassifier | None) -> AnyClassifier:
+def required_classifier(role: str, config: AnyClassifier | None) -> AnyClassifier:
+    """The settings of a role's classifier.
+
+    Raises:
+        RequestError: the request has none.
+    """
     if config is None:
         raise missing_group(role)
     return config
 
 
 def _settings(role: str, config: AnyClassifier | None) -> dict[str, Any]:
-    own = _required(role, config)
+    own = required_classifier(role, config)
     settings = {**own.model_dump(mode="json", exclude={"test"}), "protocol": PROTOCOL}
     if isinstance(own, CustomClassifierConfig):
         settings["classes"] = class_digests(targets(own.module))
@@ -98,7 +103,7 @@ def _train(context: BuildContext, folder: Path, role: str, config: AnyClassifier
     from pathsynth.tracking.loggers import close
     from pathsynth.training.classifier import train_classifier
 
-    own = _required(role, config)
+    own = required_classifier(role, config)
     runs = context.classifier_runs(role, own)
     revision = context.stage(role).settings.get("weights", {}).get("revision")
     try:
@@ -115,7 +120,7 @@ def _score(context: BuildContext, folder: Path, role: str, config: AnyClassifier
     from pathsynth.evaluation.classifier_scores import log_classifier, write_test_scores
     from pathsynth.tracking.loggers import close
 
-    own = _required(role, config)
+    own = required_classifier(role, config)
     scores = write_test_scores(folder, context.built[role], context.data, own)
     runs = context.classifier_runs(role, own)
     log_classifier(runs, [scores], role, context.data, own.seed)

@@ -15,8 +15,9 @@ from pathsynth.studies.planning.estimate import seconds_left
 from pathsynth.studies.trials.eta import study_progress
 from pathsynth.studies.trials.manifest import manifest_of
 from pathsynth.studies.trials.state import DONE, RUNNING
-from pathsynth.studies.trials.trial_table import TrialRow, duration, study_scorers, trial_folders, trial_row
+from pathsynth.studies.trials.trial_table import TrialRow, study_scorers, trial_folders, trial_row
 from pathsynth.studies.trials.validating import FINETUNE
+from pathsynth.vocabulary.durations import format_duration
 
 _SHEETS = ("after_regeneration-*.png", "first_attempts-*.png")
 _ENDED_SHEETS = ("grids/accepted.png", "sheet.png")
@@ -106,7 +107,7 @@ def cells(row: TrialRow, scorer: str) -> tuple[str, ...]:
         row.stage,
         f"{came.step} of {came.steps} {came.detail}" if counts else "",
         f"{came.rate:.3g}/s" if counts and came.rate else "",
-        duration(left) if left is not None else "",
+        format_duration(left) if left is not None else "",
         format_score(score) if score else "",
         row.reason,
     )

@@ -11,7 +11,8 @@ from typing import Any
 
 from pathsynth.ledger.records import Metric
 from pathsynth.studies.trials.state import DONE, OPEN, RUNNING, STATES
-from pathsynth.studies.trials.trial_table import TrialRow, duration, study_scorers
+from pathsynth.studies.trials.trial_table import TrialRow, study_scorers
+from pathsynth.vocabulary.durations import format_duration
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class StudyProgress:
             return ""
         if self.seconds_left is None:
             return "; no estimate before a trial is done"
-        return f"; about {duration(self.seconds_left)} {'left' if self.counts[RUNNING] else 'of work left'}"
+        return f"; about {format_duration(self.seconds_left)} {'left' if self.counts[RUNNING] else 'of work left'}"
 
 
 def study_progress(rows: Sequence[TrialRow], planned: Sequence[float | None] = (), now: datetime | None = None) -> StudyProgress:

@@ -14,6 +14,7 @@ from rich.table import Table
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import Metric, format_score, read_metrics
 from pathsynth.studies.trials.state import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, WAITING, TrialState, read_state
+from pathsynth.vocabulary.durations import format_duration
 
 MANIFEST, RESULT = "manifest.json", "result.json"
 GATE, JUDGE = "gate", "judge"
@@ -141,7 +142,7 @@ def progress_words(came: TrialState) -> str:
     rate = f", {came.rate:.3g}/s" if came.rate else ""
     left = seconds_left(came)
     count = f"{came.step} of {came.steps} {came.detail}".rstrip()
-    return f"{came.stage}: {count}{rate}" + (f", {duration(left)} left" if left is not None else "")
+    return f"{came.stage}: {count}{rate}" + (f", {format_duration(left)} left" if left is not None else "")
 
 
 def seconds_left(came: TrialState) -> float | None:
@@ -149,14 +150,3 @@ def seconds_left(came: TrialState) -> float | None:
     if came.step is None or came.steps is None or not came.rate:
         return None
     return max(0, came.steps - came.step) / came.rate
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: "40 s", "12 min", "3 h 20 min", "2 d 4 h"."""
-    if seconds < 60:
-        return f"{round(seconds)} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, rest = divmod(minutes, 60)
-    return f"{hours} h {rest} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"

@@ -26,7 +26,7 @@ def independence(settings: Mapping[str, str]) -> Independence:
     return Independence({gate, judge} == {"a", "b"}, gate, judge)
 
 
-def verdict(scores: Scores) -> str:
+def summary(scores: Scores) -> str:
     """One sentence: how often the first attempt was right, by gate and judge, and what the judge says of the accepted."""
     gate, judge = scores.generated("accuracy", BEFORE, GATE), scores.generated("accuracy", BEFORE, JUDGE)
     after = scores.generated("accuracy", AFTER, JUDGE)
