@@ -286,7 +286,8 @@ def _flat(path: Path) -> Mapping[str, Any]:
     elif path.parent.name == "sweeper":
         return {f"{SWEEPER}.{key}": value for key, value in values.items()}
     elif path.parent.name == "classifier":
-        values = dict.fromkeys((*_ROLES, "classifier"), {**_inherited(path), **values})
+        inherited = {**_inherited(path), **values}
+        values = {role: dict(inherited) for role in (*_ROLES, "classifier")}
     elif path.parent.name != "conf" and "@package _global_" not in text:
         values = {path.parent.name: values}
     nested = ((group, inner) for group, inner in values.items() if isinstance(inner, dict))
@@ -304,7 +305,8 @@ def _inherited(path: Path) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for entry in _typed(path).get("defaults", ()):
         if entry != "_self_":
-            parent = path.parent.parent / f"{entry[1:].partition('@')[0]}.yaml" if entry.startswith("/") else path.with_name(f"{entry}.yaml")
+            folder = path.parents[1] if entry.startswith("/") else path.parent
+            parent = folder / f"{entry.removeprefix('/').partition('@')[0]}.yaml"
             values |= {**_inherited(parent), **_typed(parent)}
     return {key: value for key, value in values.items() if key != "defaults"}
 

@@ -151,8 +151,8 @@ def _typed_key(loc: tuple[int | str, ...]) -> str:
     """The key as people type it; pydantic adds the members of a union and places in a list to it."""
     parts = [part for part in loc if isinstance(part, str) and re.fullmatch(r"[a-z_0-9]+", part)]
     depth = _DEPTHS.get(".".join(parts[:2]), 2)
-    kept = parts[:depth] or [".".join(map(str, loc))]  # an unknown name stays as it is
-    return kept[1] if kept[0] == "generate" and len(kept) == 2 else ".".join(kept)
+    readable = parts[:depth] or [".".join(map(str, loc))]  # an unknown name stays as it is
+    return readable[1] if readable[0] == "generate" and len(readable) == 2 else ".".join(readable)
 
 
 def _nearest_key(loc: tuple[int | str, ...]) -> str:

@@ -80,9 +80,9 @@ class RayConfig(BaseModel):
             return
         demand = self.demand(nodes)
         most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in demand}
-        asked, there = (", ".join(f"{_KEYS.get(name, name)}={amount:g}" for name, amount in of.items()) for of in (demand, most))
+        required, there = (", ".join(f"{_KEYS.get(name, name)}={amount:g}" for name, amount in of.items()) for of in (demand, most))
         raise RequestError(
-            f"no node of the Ray cluster has {asked} for a trial (the most that nodes have: {there}); ask for less by hydra.launcher"
+            f"no node of the Ray cluster has {required} for a trial (the most that nodes have: {there}); ask for less by hydra.launcher"
         )
 
 

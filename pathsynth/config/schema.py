@@ -853,14 +853,14 @@ class RunConfig(_Group):
     @classmethod
     def _name_classes(cls, callbacks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """One whose ``_target_`` is null is left out, whatever a study sets of it."""
-        kept = {name: callback for name, callback in callbacks.items() if callback.get("_target_", name) is not None}
-        for name, callback in kept.items():
+        enabled = {name: callback for name, callback in callbacks.items() if callback.get("_target_", name) is not None}
+        for name, callback in enabled.items():
             example = _REGENERATION_TARGET if name == REGENERATION else "pytorch_lightning.callbacks.EarlyStopping"
             require_target(f"callbacks.{name}", callback, example)
-        if REGENERATION in kept:
-            numbers = _checked_numbers(f"callbacks.{REGENERATION}", kept[REGENERATION])
-            kept[REGENERATION] = {**kept[REGENERATION], **numbers}
-        return kept
+        if REGENERATION in enabled:
+            numbers = _checked_numbers(f"callbacks.{REGENERATION}", enabled[REGENERATION])
+            enabled[REGENERATION] = {**enabled[REGENERATION], **numbers}
+        return enabled
 
     @field_validator("schedule")
     @classmethod

@@ -77,12 +77,12 @@ def custom_data(config: DataConfig) -> DataSet:
     identity = content.identity(config)
 
     @functools.cache
-    def kept() -> tempfile.TemporaryDirectory[str]:  # removed with the data set
+    def temporary() -> tempfile.TemporaryDirectory[str]:  # removed with the data set
         folder = tempfile.TemporaryDirectory()
         store_custom_images(config, identity, Path(folder.name))
         return folder
 
-    return _data_set(config, content, identity, lambda split: read_split(Path(kept().name), split))
+    return _data_set(config, content, identity, lambda split: read_split(Path(temporary().name), split))
 
 
 def stored_custom_data(config: DataConfig, folder: Path, identity: str) -> DataSet:

@@ -77,9 +77,9 @@ def _inspected(path: Path, size: int | None) -> tuple[Inspection, np.ndarray | N
     except RequestError as error:
         return Inspection(fault=str(error)), None
     image, pixels = decoded.image, np.asarray(decoded.image)
-    seen = f"{image.width}×{image.height} {zlib.crc32(np.ascontiguousarray(pixels).data):08x}"
+    content = f"{image.width}×{image.height} {zlib.crc32(np.ascontiguousarray(pixels).data):08x}"
     square = pixels if image.size == (size, size) else middle_square(image, size) if size else None
-    return Inspection(decoded.header, seen, decoded.brightest), square
+    return Inspection(decoded.header, content, decoded.brightest), square
 
 
 def decode_images(
@@ -105,12 +105,12 @@ def decode_images(
     for chunk in _finished(chunks, workers):
         done += len(chunk.paths)
         count(done, total)
-    found: dict[str, list[Inspection]] = {split: [] for split in files}
+    inspections: dict[str, list[Inspection]] = {split: [] for split in files}
     for chunk in chunks:
-        found[chunk.split] += [Inspection.from_json(record) for record in read_json(chunk.mark)["images"]]
+        inspections[chunk.split] += [Inspection.from_json(record) for record in read_json(chunk.mark)["images"]]
     for split in files:
         _place(work / f"{split}.npy", folder / f"{split}.npy")
-    return found
+    return inspections
 
 
 def write_labels(folder: Path, split: str, labels: np.ndarray, groups: np.ndarray | None) -> None:
@@ -168,10 +168,10 @@ def _chunks(split: str, paths: Sequence[Path], size: int, work: Path) -> Iterato
 
 def _fits(array: Path, shape: tuple[int, ...]) -> bool:
     try:
-        found = np.load(array, mmap_mode="r", allow_pickle=False)
+        stored = np.load(array, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return False
-    return found.shape == shape and found.dtype == np.uint8
+    return stored.shape == shape and stored.dtype == np.uint8
 
 
 def _finished(chunks: Sequence[_Chunk], workers: int) -> Iterator[_Chunk]:
@@ -216,16 +216,16 @@ def _fill(chunk: _Chunk) -> None:
     if _is_whole(chunk):
         return
     squares = np.zeros((len(chunk.paths), chunk.size, chunk.size, 3), np.uint8)
-    found = []
+    results = []
     for row, path in zip(squares, chunk.paths, strict=True):
         inspection, square = _inspected(path, chunk.size)
         if square is not None:
             row[...] = square
-        found.append(inspection.to_json())
+        results.append(inspection.to_json())
     with chunk.array.open("r+b") as file:
         file.seek(chunk.start)
         file.write(squares.data)
-    chunk.mark.write_text(json.dumps({"checksum": zlib.crc32(squares.data), "images": found}), encoding="utf-8")
+    chunk.mark.write_text(json.dumps({"checksum": zlib.crc32(squares.data), "images": results}), encoding="utf-8")
 
 
 def _is_whole(chunk: _Chunk) -> bool:

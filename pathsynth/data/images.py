@@ -70,9 +70,9 @@ class ImageRows:
 
     def __getitem__(self, index: int | slice | np.ndarray) -> np.ndarray:
         """uint8 (K, H, W, 3) for a slice or an integer or boolean array; (H, W, 3) for a number."""
-        found = np.asarray(np.take(self._stack, self._rows[index], axis=0))
-        self._pages.count(found.size // max(1, int(np.prod(self._stack.shape[1:]))))
-        return found if self._stack.ndim == 4 else np.repeat(found[..., None], 3, axis=-1)
+        pixels = np.asarray(np.take(self._stack, self._rows[index], axis=0))
+        self._pages.count(pixels.size // max(1, int(np.prod(self._stack.shape[1:]))))
+        return pixels if self._stack.ndim == 4 else np.repeat(pixels[..., None], 3, axis=-1)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:] if dtype is None else self[:].astype(dtype)

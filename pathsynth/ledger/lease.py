@@ -70,8 +70,8 @@ class Holder:
     @property
     def dead(self) -> bool:
         """Whether the process is known to be gone; of one that cannot be seen from here nothing is known."""
-        kept = self.keeper > 0 and _born(self.keeper) == self.keeper_born
-        return self.here and _born(self.pid) != self.born and not kept
+        has_keeper = self.keeper > 0 and _born(self.keeper) == self.keeper_born
+        return self.here and _born(self.pid) != self.born and not has_keeper
 
 
 @dataclass(frozen=True)

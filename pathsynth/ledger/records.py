@@ -170,7 +170,7 @@ def read_result(path: Path) -> Result:
         _has_form()(record)
         metrics = tuple(Metric.from_json(m) for m in record.pop("metrics"))
         missing = tuple(Missing(**m) for m in record.pop("missing"))
-        stages = {name: Provenance.from_json(made) for name, made in record.pop("stages").items()}
+        stages = {name: Provenance.from_json(provenance) for name, provenance in record.pop("stages").items()}
         optimizer = tuple(OptimizerGroup(**group) for group in record["extras"].pop(_OPTIMIZER, ()))
         return Result(**record, metrics=metrics, missing=missing, stages=stages, optimizer=optimizer)
 
@@ -202,8 +202,8 @@ def read_metrics(path: Path, metric: str, stage: str | None = None) -> tuple[Met
     """
     with _as_refusals(path):
         wanted = {"metric": metric, "stage": stage, "class": None, "split": "generated"}
-        found = (m for m in _record(path)["metrics"] if all(m[key] == value for key, value in wanted.items()))
-        return tuple(Metric.from_json(m) for m in found)
+        matches = (m for m in _record(path)["metrics"] if all(m[key] == value for key, value in wanted.items()))
+        return tuple(Metric.from_json(m) for m in matches)
 
 
 def read_optimizer(folder: Path) -> tuple[OptimizerGroup, ...]:

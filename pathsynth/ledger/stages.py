@@ -113,10 +113,10 @@ class StageStore:
             RequestError: the file system cannot keep two results of a stage apart, or the folder cannot be written.
         """
         while True:
-            found = self.read(stage, identity)
-            if found:
+            result = self.read(stage, identity)
+            if result:
                 shutil.rmtree(self.work(stage, identity), ignore_errors=True)
-                return found
+                return result
             lease = acquire(self.lease(stage, identity), self._lease_seconds, check=check)
             assert lease
             with lease.beat():

@@ -207,27 +207,27 @@ def custom_module(module: Mapping[str, Any], classes: Sequence[str], size: int) 
         RequestError: its class cannot be loaded, or refuses its arguments.
     """
     try:
-        made = hydra.utils.instantiate(dict(module), classes=tuple(classes), size=size, _convert_="all")
+        network = hydra.utils.instantiate(dict(module), classes=tuple(classes), size=size, _convert_="all")
     except Exception as error:  # whatever a module of someone else's raises
         if isinstance(error.__cause__, RequestError):
             raise error.__cause__ from None
         reason = " ".join(str(error.__cause__ or error).split())
         raise RequestError(f"{module['_target_']} cannot be made ({reason}); correct it, or its arguments") from error
-    if not isinstance(made, nn.Module):
-        raise RequestError(f"{module['_target_']} made a {type(made).__name__}, not a LightningModule; name one that does")
-    return made
+    if not isinstance(network, nn.Module):
+        raise RequestError(f"{module['_target_']} made a {type(network).__name__}, not a LightningModule; name one that does")
+    return network
 
 
-def load_classifier(folder: Path, space: LabelSpace, own: str | None = None) -> Classifier:
+def load_classifier(folder: Path, space: LabelSpace, custom: str | None = None) -> Classifier:
     """The classifier of a folder, in eval mode on the CPU.
 
     Args:
         folder: as :func:`save_classifier` writes it.
         space: the classes that it must have been trained on.
-        own: the class of the user's that the configuration names. No other is run, whatever the folder says.
+        custom: the user's class that the configuration names. No other is run, whatever the folder says.
 
     Raises:
-        RequestError: there is none, it is damaged, it was trained on other classes, or it is of a class that ``own`` does not name, that
+        RequestError: there is none, it is damaged, it was trained on other classes, or it is of a class that ``custom`` does not name, that
             cannot be loaded, or that the weights do not fit (any more).
     """
     try:
@@ -247,10 +247,10 @@ def load_classifier(folder: Path, space: LabelSpace, own: str | None = None) -> 
             f"not on '{space.name}' ({', '.join(space.slugs)}); train one on this data with `pathsynth classify`"
         )
     single = replace(spec, members=1)
-    made = [_own(single, own, folder) if isinstance(single, CustomSpec) else Classifier(single) for _ in temperatures]
-    for member, of_member in zip(made, temperatures, strict=True):
+    classifiers = [_load_custom(single, custom, folder) if isinstance(single, CustomSpec) else Classifier(single) for _ in temperatures]
+    for member, of_member in zip(classifiers, temperatures, strict=True):
         member.temperature = of_member
-    classifier = made[0] if spec.members == 1 else Ensemble(made)
+    classifier = classifiers[0] if spec.members == 1 else Ensemble(classifiers)
     try:
         classifier.load_state_dict(weights)
     except RuntimeError as error:
@@ -259,7 +259,7 @@ def load_classifier(folder: Path, space: LabelSpace, own: str | None = None) -> 
     return classifier.eval()
 
 
-def _own(spec: CustomSpec, named: str | None, folder: Path) -> CustomClassifier:
+def _load_custom(spec: CustomSpec, named: str | None, folder: Path) -> CustomClassifier:
     if spec.architecture != named:
         line = f"the classifier in {folder} is of the class {spec.architecture}, and no class runs that the configuration does not name"
         raise RequestError(f"{line}; name it by gate._target_ (of a judge: judge._target_), if you trust it")

@@ -218,8 +218,8 @@ def decoder_images(train: NaturalImages, phantoms: Tensor, seed: int, step: int,
 
 def autoencoder_phantoms(seed: int, split: str, n: int) -> Tensor:
     """Phantoms of a seed of their own, so that none of them is in a phantom data set: float (n, 3, 32, 32) in [0, 1]."""
-    own = derive_seed(seed, "autoencoder phantoms") % 2**31
-    return to_float(phantom_data(32, n, n, n, own).split(split).images[:])
+    phantom_seed = derive_seed(seed, "autoencoder phantoms") % 2**31
+    return to_float(phantom_data(32, n, n, n, phantom_seed).split(split).images[:])
 
 
 def denoiser_of(parts: BaseParts, train: NaturalImages, held_out: NaturalImages, config: PretrainConfig) -> DenoiserPretraining:

@@ -173,7 +173,7 @@ def _side_by_side(trials: Sequence[TrialSummary]) -> str:
 
 def score_tables(scores: Scores) -> list[str]:
     """Overall, by class, and of the classifiers on real images, as Markdown; without those of which nothing was measured."""
-    parts = (_overall(scores), _by_class(scores), _class_closeness(scores), _own(scores), _classifiers(scores), _common_errors(scores))
+    parts = (_overall(scores), _by_class(scores), _class_closeness(scores), _custom(scores), _classifiers(scores), _common_errors(scores))
     return [part for part in parts if part]
 
 
@@ -241,7 +241,7 @@ def _class_closeness(scores: Scores) -> str:
     return _table(["class (judge's features)", *columns], rows) if rows else ""
 
 
-def _own(scores: Scores) -> str:
+def _custom(scores: Scores) -> str:
     """The user's own metrics, over all classes and for each measured class."""
     rows = [[name, slug or "**all**", *map(_shown, cells)] for name, slug, cells in scores.custom_rows()]
     return _table(["metric of your own", "class", BEFORE, AFTER, "real images"], rows) if rows else ""

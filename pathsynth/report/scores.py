@@ -62,14 +62,14 @@ class Scores:
         return before, after, self.real(metric, JUDGE, "train", slug)
 
     @cached_property
-    def own(self) -> tuple[Metric, ...]:
+    def custom(self) -> tuple[Metric, ...]:
         """The records of metrics that the user named in ``evaluate.metrics``: no classifier of ours is their scorer."""
         return tuple(m for m in self.metrics if m.scorer is None and m.metric != _COMMON_ERRORS)
 
     def custom_rows(self) -> list[tuple[str, str | None, tuple[Metric | None, Metric | None, Metric | None]]]:
         """A row for each of these metrics and class (None: over all): before filtering, after filtering, and on real images."""
-        places = dict.fromkeys((m.metric, m.class_) for m in self.own)
-        metrics = {(m.metric, m.class_, m.stage): m for m in self.own}
+        places = dict.fromkeys((m.metric, m.class_) for m in self.custom)
+        metrics = {(m.metric, m.class_, m.stage): m for m in self.custom}
         return [(*place, (metrics.get((*place, BEFORE)), metrics.get((*place, AFTER)), metrics.get((*place, None)))) for place in places]
 
     @cached_property

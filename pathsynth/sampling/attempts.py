@@ -67,8 +67,8 @@ class AttemptRow:
 
         ``slot``: the one that it was a try at, where that is at hand; the prompt of this one need not be the slot's.
         """
-        own = slot or Slot(Stream(self.stream), self.label, self.slot, self.prompt)
-        return Attempt(own, self.attempt, self.seed, guidance=self.guidance, wording=self.prompt)
+        actual_slot = slot or Slot(Stream(self.stream), self.label, self.slot, self.prompt)
+        return Attempt(actual_slot, self.attempt, self.seed, guidance=self.guidance, wording=self.prompt)
 
     def as_verdict(self) -> Verdict:
         """The verdict of the gate that the row keeps."""

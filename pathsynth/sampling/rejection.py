@@ -287,13 +287,13 @@ class _Rounds:
         """Those of a batch that are hopeless; the others wait for the rest of their way."""
         assert self.reject_early
         if all(a in self.known for a in batch):
-            given_up = {a: self._known(a) for a in batch if self.known[a].stopped_at is not None}
+            rejected = {a: self._known(a) for a in batch if self.known[a].stopped_at is not None}
         else:
-            found = zip(batch, self.reject_early(batch), strict=True)
-            given_up = {a: Judged(a, *hopeless, self.route.calls_of(a, segment.stop), segment.stop) for a, hopeless in found if hopeless}
-        self.committed -= sum(self.route.calls_of(a) - given_up[a].calls for a in given_up)
-        self._queue(self.route.last_segment).extend(a for a in batch if a not in given_up)
-        return list(given_up.values())
+            answers = zip(batch, self.reject_early(batch), strict=True)
+            rejected = {a: Judged(a, *hopeless, self.route.calls_of(a, segment.stop), segment.stop) for a, hopeless in answers if hopeless}
+        self.committed -= sum(self.route.calls_of(a) - rejected[a].calls for a in rejected)
+        self._queue(self.route.last_segment).extend(a for a in batch if a not in rejected)
+        return list(rejected.values())
 
     def _judged(self, batch: list[Attempt]) -> list[Judged]:
         if all(a in self.known for a in batch):
@@ -302,8 +302,8 @@ class _Rounds:
         settled: set[Slot] = set()
         judged = []
         for attempt, image, verdict in zip(batch, images, self.judge(batch, images), strict=True):
-            own = superseded(verdict) if attempt.slot in settled else verdict
-            judged.append(Judged(attempt, image, own, self.route.calls_of(attempt)))
+            final = superseded(verdict) if attempt.slot in settled else verdict
+            judged.append(Judged(attempt, image, final, self.route.calls_of(attempt)))
             if verdict.accepted:
                 settled.add(attempt.slot)
         return judged

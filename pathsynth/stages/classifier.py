@@ -89,12 +89,12 @@ def required_classifier(role: str, config: AnyClassifier | None) -> AnyClassifie
 
 
 def _settings(role: str, config: AnyClassifier | None) -> dict[str, Any]:
-    own = required_classifier(role, config)
-    settings = {**own.model_dump(mode="json", exclude={"test"}), "protocol": PROTOCOL}
-    if isinstance(own, CustomClassifierConfig):
-        settings["classes"] = class_digests(targets(own.module))
-    if own.pretrained:
-        settings["weights"] = pretrained_source(own.architecture).to_json()
+    required = required_classifier(role, config)
+    settings = {**required.model_dump(mode="json", exclude={"test"}), "protocol": PROTOCOL}
+    if isinstance(required, CustomClassifierConfig):
+        settings["classes"] = class_digests(targets(required.module))
+    if required.pretrained:
+        settings["weights"] = pretrained_source(required.architecture).to_json()
     return settings
 
 
@@ -103,15 +103,15 @@ def _train(context: BuildContext, folder: Path, role: str, config: AnyClassifier
     from pathsynth.tracking.loggers import close
     from pathsynth.training.classifier import train_classifier
 
-    own = required_classifier(role, config)
-    runs = context.classifier_runs(role, own)
+    required = required_classifier(role, config)
+    runs = context.classifier_runs(role, required)
     revision = context.stage(role).settings.get("weights", {}).get("revision")
     try:
-        scores = train_classifier(own, context.data, folder, context.shown(role), runs, work=context.work(role), revision=revision)
+        scores = train_classifier(required, context.data, folder, context.shown(role), runs, work=context.work(role), revision=revision)
     except BaseException:
         close(runs, failed=True)
         raise
-    log_classifier(runs, scores, role, context.data, own.seed)
+    log_classifier(runs, scores, role, context.data, required.seed)
     context.keep_open(role, runs)
 
 
@@ -120,8 +120,8 @@ def _score(context: BuildContext, folder: Path, role: str, config: AnyClassifier
     from pathsynth.evaluation.classifier_scores import log_classifier, write_test_scores
     from pathsynth.tracking.loggers import close
 
-    own = required_classifier(role, config)
-    scores = write_test_scores(folder, context.built[role], context.data, own)
-    runs = context.classifier_runs(role, own)
-    log_classifier(runs, [scores], role, context.data, own.seed)
+    required = required_classifier(role, config)
+    scores = write_test_scores(folder, context.built[role], context.data, required)
+    runs = context.classifier_runs(role, required)
+    log_classifier(runs, [scores], role, context.data, required.seed)
     close(runs)

@@ -60,8 +60,8 @@ def _separate_held_out(context: PlanContext, kind: str) -> dict[str, Any]:
     silent = next((c.slug for c in book.space.classes if not book.wordings(c.index, kind)), None)
     if silent:
         raise RequestError(f"evaluate.prompts={kind}, and {silent} has none; add some to data.prompts, or choose canonical")
-    own = context.config.data and context.config.data.prompts and kind == "held_out"
-    return {"words": digest([list(c.held_out) for c in book.classes])} if own else {}
+    from_file = context.config.data and context.config.data.prompts and kind == "held_out"
+    return {"words": digest([list(c.held_out) for c in book.classes])} if from_file else {}
 
 
 def build(context: BuildContext, folder: Path) -> None:

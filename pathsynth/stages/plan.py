@@ -118,11 +118,11 @@ def _bundle_identities(context: PlanContext, data: DataConfig) -> dict[str, str]
         raise RequestError("data=ready has no real images to set limits on; set sampling.precision_target=null and sampling.threshold")
     if config.command != "generate":
         raise RequestError("data=ready has no images: only generate can use it; choose other data, as in data=phantom")
-    own, named = ready.gate_module.get("_target_"), config.gate.module["_target_"] if config.gate else None
-    if own and own != named:
-        line = f"the gate of the set in {ready.folder} is of the class {own}, and no class runs that the request does not name"
-        raise RequestError(f"{line}; set gate._target_={own}, if you trust it")
-    if not own and isinstance(config.gate, CustomClassifierConfig):
+    bundled, named = ready.gate_module.get("_target_"), config.gate.module["_target_"] if config.gate else None
+    if bundled and bundled != named:
+        line = f"the gate of the set in {ready.folder} is of the class {bundled}, and no class runs that the request does not name"
+        raise RequestError(f"{line}; set gate._target_={bundled}, if you trust it")
+    if not bundled and isinstance(config.gate, CustomClassifierConfig):
         raise RequestError(f"gate._target_={named} has no effect: the set in {ready.folder} has a gate of ours; leave it out")
     if ready.base != context.base.identity:
         raise RequestError(f"the set in {ready.folder} belongs to base {ready.base}, not to {context.base.identity}; choose its own")

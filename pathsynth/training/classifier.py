@@ -301,20 +301,20 @@ class ClassifierScores:
         def record(metric: str, value: float, low: float | None, high: float | None, n: int, slug: str | None = None) -> Metric:
             return Metric(metric, value, low, high, n, "image", slug, self.split, None, scorer, None, data, seed)
 
-        found = [record(name, i.value, i.low, i.high, self.n) for name, i in {"accuracy": self.accuracy, **self.macro}.items()]
+        metrics = [record(name, i.value, i.low, i.high, self.n) for name, i in {"accuracy": self.accuracy, **self.macro}.items()]
         if self.auc is not None:
-            found.append(record("auc", self.auc, None, None, self.n))
+            metrics.append(record("auc", self.auc, None, None, self.n))
         calibration = {"ece": self.ece, "ece_uncalibrated": self.ece_uncalibrated}
-        found += [record(name, value, None, None, self.n) for name, value in calibration.items()]
+        metrics += [record(name, value, None, None, self.n) for name, value in calibration.items()]
         confusion = self.agreement.confusion
         for c in space.classes:
             right = int(confusion[c.index, c.index])
             for metric, count in (("recall", int(confusion[c.index].sum())), ("precision", int(confusion[:, c.index].sum()))):
                 if count:
                     interval = wilson(right, count)
-                    found.append(record(metric, interval.value, interval.low, interval.high, count, c.slug))
-            found.append(record("f1", float(self.agreement.f1[c.index]), None, None, int(confusion[c.index].sum()), c.slug))
-        return found
+                    metrics.append(record(metric, interval.value, interval.low, interval.high, count, c.slug))
+            metrics.append(record("f1", float(self.agreement.f1[c.index]), None, None, int(confusion[c.index].sum()), c.slug))
+        return metrics
 
 
 def train_classifier(
@@ -378,20 +378,20 @@ def _trained_member(config: AnyClassifier, number: int, training: _Training, wor
     """The ``number``-th network of an ensemble, or the only one. Of several, each that is finished stays in ``work`` until all are."""
     if config.members == 1:
         return _train_member(config, config.title, training, work)
-    kept = work / f"member-{number}" if work else None
-    if kept and kept.is_dir():
-        card = json.loads((kept / DESCRIPTION).read_text(encoding="utf-8"))["card"]
-        return _Member(load_classifier(kept, training.data.space, config.architecture), card["best_step"], card["selection_macro_f1"])
+    finished = work / f"member-{number}" if work else None
+    if finished and finished.is_dir():
+        card = json.loads((finished / DESCRIPTION).read_text(encoding="utf-8"))["card"]
+        return _Member(load_classifier(finished, training.data.space, config.architecture), card["best_step"], card["selection_macro_f1"])
     of_member = config.model_copy(update={"members": 1, "seed": member_seed(config.seed, number)})
     place = work / f"member-{number}-training" if work else None
     title = f"{config.title} {number + 1} of {config.members}"
-    made = _train_member(of_member, title, training, place)
-    if kept and place:
-        save_classifier(place / "finished", made.classifier, _card(of_member, training.data, [made]))
+    member = _train_member(of_member, title, training, place)
+    if finished and place:
+        save_classifier(place / "finished", member.classifier, _card(of_member, training.data, [member]))
         sync_tree(place / "finished")
-        (place / "finished").rename(kept)
+        (place / "finished").rename(finished)
         shutil.rmtree(place, ignore_errors=True)
-    return made
+    return member
 
 
 def member_seed(seed: int, number: int) -> int:

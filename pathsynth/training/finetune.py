@@ -308,7 +308,7 @@ _PROFILERS: dict[str, Callable[[Path], Profiler]] = {
 def _of_lightning(settings: TrainerConfig, folder: Path) -> dict[str, Any]:
     """The arguments of Lightning's Trainer that people may set, over the program's own proposals for them."""
     proposed = {"devices": 1, "log_every_n_steps": 10, "enable_model_summary": False}
-    asked = {key: value for key in LightningConfig.model_fields if (value := getattr(settings, key)) is not None}
+    chosen = {key: value for key in LightningConfig.model_fields if (value := getattr(settings, key)) is not None}
     if settings.profiler:
-        asked["profiler"] = _PROFILERS[settings.profiler](folder)
-    return {**proposed, **asked}
+        chosen["profiler"] = _PROFILERS[settings.profiler](folder)
+    return {**proposed, **chosen}

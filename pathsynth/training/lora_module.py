@@ -85,7 +85,7 @@ class LoraFinetuning(AveragedModule):
     def _embedded(self, batch: LatentBatch) -> LatentBatch:
         """The batch with its captions' embeddings, where images have captions of their own: all of them may be too many for the device."""
         cache = self._plan.cache
-        return batch._replace(captions=cache.text(batch.captions)) if cache.own and self.text_encoder is None else batch
+        return batch._replace(captions=cache.text(batch.captions)) if cache.caption_table and self.text_encoder is None else batch
 
     def training_step(self, batch: LatentBatch, batch_index: int) -> Tensor:
         """Loss of this rank's share; follows the mean over ranks for divergence."""

@@ -165,7 +165,7 @@ class RegenerationCallback(pl.Callback):
             return chosen
 
         # one call of a drawing function is one step of one evaluation, whatever happens inside
-        one_call = Scheduler("", {}, {}, own=True)
+        one_call = Scheduler("", {}, {}, from_base=True)
         budget = SamplingConfig(
             steps=1, guidance=1, threshold=0, attempts=sampler.attempts, batch_size=sampler.batch_size, seed=sampler.seed
         )
@@ -220,9 +220,9 @@ class RegenerationCallback(pl.Callback):
     def _filled(self, trainer: pl.Trainer) -> list[Judged]:
         """All attempts at the slots, as one process would draw them; each rank fills its share."""
         sampling = self._sampling
-        own = self._slots[trainer.global_rank :: trainer.world_size]
+        slots = self._slots[trainer.global_rank :: trainer.world_size]
         budget = (sampling.attempts, sampling.batch_size, sampling.seed)
-        drawn = list(sample_until_accepted(own, self._draw, self._judge, *budget, route=self._route, retry=self._retry))
+        drawn = list(sample_until_accepted(slots, self._draw, self._judge, *budget, route=self._route, retry=self._retry))
         return self._in_order(gathered(drawn, trainer)) if trainer.world_size > 1 else drawn
 
     def _scored(self, step: int, judged: list[Judged]) -> ValidationScores:
@@ -243,7 +243,7 @@ class RegenerationCallback(pl.Callback):
         # on every device, so that all of them stop where one callback stops
         trainer.callback_metrics.update({f"{VALIDATION}{name}": torch.tensor(value) for name, value in self._record(scores).items()})
         if trainer.is_global_zero:
-            self._tell(trainer, scores, judged)
+            self._log_validation(trainer, scores, judged)
             if self._report:
                 self._report(len(self._rows), scores.step, trainer.max_steps, scores.before.macro_f1)
         score = self.score(scores)
@@ -256,7 +256,7 @@ class RegenerationCallback(pl.Callback):
         place = {slot: number for number, slot in enumerate(self._slots)}
         return sorted(judged, key=lambda j: (j.attempt.number, place[j.attempt.slot]))
 
-    def _tell(self, trainer: pl.Trainer, scores: ValidationScores, judged: list[Judged]) -> None:
+    def _log_validation(self, trainer: pl.Trainer, scores: ValidationScores, judged: list[Judged]) -> None:
         _send(trainer, scores.step, self._record(scores))
         trainer.progress_bar_metrics["gate_f1"] = scores.before.macro_f1
         _write_csv(self._folder / "history.csv", self._rows)

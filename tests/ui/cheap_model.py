@@ -49,7 +49,7 @@ class CheapModel:
 
     book = colorectal_prompts()
     sampling = SETTINGS
-    scheduler = Scheduler("DDIMScheduler", {}, {}, own=True)
+    scheduler = Scheduler("DDIMScheduler", {}, {}, from_base=True)
 
     def __init__(self) -> None:
         self.gate = Gate()
