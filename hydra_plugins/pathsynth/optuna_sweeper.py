@@ -109,14 +109,14 @@ class OptunaSweeper(TrialSweeper):
         if outcome is None or outcome.busy:
             return False
         if outcome.refused or outcome.folder is None:
-            print(search.tell_failed(proposal, outcome.refused), flush=True)
+            print(search.report_failure(proposal, outcome.refused), flush=True)
             return False
         search.note_folder(proposal, outcome.folder)
         state = read_state(outcome.folder)
         if state.state == PRUNED:
-            print(search.tell_pruned(proposal, state.reason), flush=True)
+            print(search.report_pruning(proposal, state.reason), flush=True)
         elif state.state == FAILED:
-            print(search.tell_failed(proposal, state.reason), flush=True)
+            print(search.report_failure(proposal, state.reason), flush=True)
         elif state.state == DONE:
             return self._scored(proposal, outcome.folder, folders, search, turn, last)
         return False
@@ -125,10 +125,10 @@ class OptunaSweeper(TrialSweeper):
         own = folders[proposal.number]
         own.append(folder)
         if last:
-            print(search.tell_done(proposal, own), flush=True)
+            print(search.report_done(proposal, own), flush=True)
             return False
         if search.prunes_after(proposal, turn, folder):
-            print(search.tell_pruned(proposal, f"pruned after {turn + 1} seeds" if turn else "pruned after its first seed"), flush=True)
+            print(search.report_pruning(proposal, f"pruned after {turn + 1} seeds" if turn else "pruned after its first seed"), flush=True)
             return False
         return True
 

@@ -31,7 +31,7 @@ from pathsynth.studies.planning.check import check, without_hydra
 from pathsynth.studies.planning.dry_run import show_dry_run
 from pathsynth.studies.planning.resolution import resolution
 from pathsynth.studies.trials.closing import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, close
-from pathsynth.studies.trials.outcomes import FOLDER_VARIABLE, has_own_trial
+from pathsynth.studies.trials.outcomes import FOLDER_VARIABLE, has_claimed_trial
 from pathsynth.studies.trials.stopping import JOBS, ask_to_stop, stop_in_good_order, stop_requested
 from pathsynth.vocabulary.labels import UnknownLabelError
 
@@ -64,7 +64,7 @@ def _refusal_of(error: Exception, command: str) -> tuple[bool, str]:
     if is_composition_fault(error):
         return True, explain(error, command)
     if isinstance(error, OSError):
-        return is_wrong_request(error) and not has_own_trial(), disk_fault(error)
+        return is_wrong_request(error) and not has_claimed_trial(), disk_fault(error)
     if sys.flags.optimize and lacks_assertions(error):
         return True, "PYTHONOPTIMIZE (or python -O) keeps Hydra from reading range(…), choice(…) and the like; unset it"
     return isinstance(error, (RequestError, UnknownLabelError)), str(error) or type(error).__name__

@@ -210,7 +210,7 @@ def newest(place: Path) -> Token | None:
     return None
 
 
-def held(place: Path) -> bool:
+def is_held(place: Path) -> bool:
     """Whether somebody holds the lease, as far as one look can tell; by the file system's clock, which may jump."""
     token = newest(place)
     if token is None or token.holder is None or token.holder.dead:

@@ -25,7 +25,7 @@ from pathsynth.ledger.atomic import read_json, sync, sync_names, write_json
 from pathsynth.ledger.contents import RECORD, damage, make_read_only, seal
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.interruption import check
-from pathsynth.ledger.lease import SECONDS, Lease, acquire, held
+from pathsynth.ledger.lease import SECONDS, Lease, acquire, is_held
 from pathsynth.ledger.versions import Provenance
 
 STAGES = ".stages"
@@ -80,7 +80,7 @@ class StageStore:
 
     def busy(self, stage: str, identity: str) -> bool:
         """Whether another process is building the stage, as far as one look can tell."""
-        return self.find(stage, identity) is None and held(self.lease(stage, identity))
+        return self.find(stage, identity) is None and is_held(self.lease(stage, identity))
 
     def work(self, stage: str, identity: str) -> Path:
         """Where an unfinished stage keeps what it wants to resume from."""

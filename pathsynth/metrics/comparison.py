@@ -651,7 +651,7 @@ class _Model:
         levels[:, start : start + len(levels)] = np.eye(len(levels))
         return others + levels
 
-    def tells(self, contrasts: np.ndarray) -> bool:
+    def can_detect(self, contrasts: np.ndarray) -> bool:
         return bool(np.abs(contrasts @ self.space - contrasts).max() < 1e-6)
 
 
@@ -665,7 +665,7 @@ def _main_effect(
     fitted: _Fit,
     terms: int,
 ) -> Effect | None:
-    if not model.tells(steps):
+    if not model.can_detect(steps):
         return None
     weights = steps @ model.inverse
     means = weights @ values
@@ -708,7 +708,7 @@ def _interaction(
         corners = [i * len(seconds) + k, j * len(seconds) + m, i * len(seconds) + m, j * len(seconds) + k]
         contrast = np.zeros(len(model.space))
         contrast[[before + c for c in corners]] = (1, 1, -1, -1)
-        if not present.issuperset(corners) or not model.tells(contrast[None]):
+        if not present.issuperset(corners) or not model.can_detect(contrast[None]):
             continue
         weights = contrast @ model.inverse
         value = float(weights @ values)

@@ -153,7 +153,7 @@ class CandidateDrawer:
         """Attempts that are all at the same step, taken to another."""
         if self._base.learns_text:
             self._embeddings.clear()
-        way = self._begun(attempts)
+        way = self._start(attempts)
         unet, device = self._base.unet, self._base.unet.device
         text = torch.cat([self._embed(a.prompt) for a in attempts])
         guided = self._guidance > 1 or self._varies
@@ -178,7 +178,7 @@ class CandidateDrawer:
         way.advance(predict, self._ends[stop], show if self._watch else None)
         return way
 
-    def _begun(self, attempts: Sequence[Attempt]) -> Trajectory:
+    def _start(self, attempts: Sequence[Attempt]) -> Trajectory:
         """Where attempts are: at their preview, at the rejected image that they start from, or at noise."""
         if attempts[0] in self._waiting:
             assert self._preview_step is not None

@@ -141,7 +141,7 @@ class RunBudget:
     clock: Callable[[], float] = time.monotonic
     started: float = field(default_factory=time.monotonic)
 
-    def left(self, committed: int) -> float:
+    def remaining(self, committed: int) -> float:
         """Calls that may still be spent beside those ``committed``; infinite where there is no limit."""
         if self.seconds is not None and self.clock() - self.started >= self.seconds:
             return 0
@@ -255,7 +255,7 @@ class _Rounds:
 
     def _next_batch(self) -> tuple[Segment, list[Attempt]] | None:
         """The largest batch that may be drawn now, of equals the one nearest to its end; None where nothing is left or allowed."""
-        left = self.run_budget.left(self.committed)
+        left = self.run_budget.remaining(self.committed)
         rooms = {segment: self._room(segment, left) for segment in self.queues}
         segment = max(rooms, key=lambda segment: (min(rooms[segment], len(self.queues[segment])), segment.start), default=None)
         if segment is None or not rooms[segment] or not self.queues[segment]:

@@ -40,7 +40,7 @@ def build(context: BuildContext, folder: Path) -> None:
     after = require_group(sampling.early_rejection.after_step, "sampling.early_rejection.after_step")
     prompts = {c.index: data.prompts.canonical(c.index) for c in data.space.classes}
     attempts = [attempt_at(slot, 0, sampling.seed) for slot in slots_of(Stream.CALIBRATE, prompts, sampling.early_rejection.n)]
-    load_adapter(context.made("finetune") / "adapter", context.base)
+    load_adapter(context.folder_of("finetune") / "adapter", context.base)
     shown = context.counted("early_rejection", len(attempts), "candidates")
     draw = drawer(context.base, data.size, sampling, watch=lambda batch: shown.denoise(batch.evaluations, batch.total))
     candidates = calibrate(attempts, draw, context.gate, sampling.batch_size, lambda: shown.count(True))

@@ -73,7 +73,7 @@ def build(context: BuildContext, folder: Path) -> None:
     from pathsynth.sampling.image_set import class_counts, format_unreachable
 
     sampling, data = require_group(context.config.sampling, "sampling"), context.data
-    load_adapter(context.made("finetune") / "adapter", context.base)
+    load_adapter(context.folder_of("finetune") / "adapter", context.base)
     slots = _slots(context)
     shown = context.counted("generate", len(slots), "slots")
     draw = drawer(context.base, data.size, sampling, watch=lambda batch: shown.denoise(batch.evaluations, batch.total))

@@ -104,7 +104,7 @@ class BuildContext(Protocol):
     def work(self, name: str) -> Path:
         """Where an unfinished stage keeps what it goes on from."""
 
-    def made(self, stage: str) -> Path:
+    def folder_of(self, stage: str) -> Path:
         """The folder of a finished stage, or of what a pretrained bundle has in its place."""
 
     def cache(self) -> LatentCache:

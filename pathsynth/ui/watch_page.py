@@ -78,7 +78,7 @@ class WatchPage:
         self._show(await run.io_bound(views, self._folder, self._chosen) or [])
 
     def _show(self, shown: list[StudyView]) -> None:
-        structure = [(_structure(view), *self._begun(view.study)) for view in shown]
+        structure = [(_structure(view), *self._activity(view.study)) for view in shown]
         if structure == self._structure:  # numbers alone have changed: what has the keyboard's focus stays
             for view in shown:
                 self._renew(view.study)
@@ -94,7 +94,7 @@ class WatchPage:
             for view in shown:
                 self._study(view)
 
-    def _begun(self, study: WatchedStudy) -> tuple[bool, bool]:
+    def _activity(self, study: WatchedStudy) -> tuple[bool, bool]:
         """Whether the page is continuing the study now, and whether it ever did."""
         return self._continuations.running(study.folder), bool(self._continuations.output(study.folder))
 

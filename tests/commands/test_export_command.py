@@ -97,7 +97,7 @@ def test_nothing_is_overwritten_and_what_has_no_adapter_is_refused(trial, tmp_pa
     assert not (tmp_path / "other").exists()
 
 
-def test_fused_and_ready_do_not_go_together_and_a_damaged_manifest_is_told(trial, tmp_path, capsys):
+def test_fused_and_ready_do_not_go_together_and_a_damaged_manifest_is_reported(trial, tmp_path, capsys):
     assert dispatch(["export", str(trial), str(tmp_path / "mine"), "--fuse", "--ready"]) == 2
     assert "choose one of them" in capsys.readouterr().err
     for kind in ("--fuse", "--ready"):

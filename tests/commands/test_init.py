@@ -81,7 +81,7 @@ def test_nothing_is_overwritten(pathsynth, copied):
     assert "file/conf cannot be written" in ended.err
 
 
-def test_a_configuration_folder_that_is_not_there_is_told(pathsynth):
+def test_a_configuration_folder_that_is_not_there_is_reported(pathsynth):
     ended = pathsynth.run("--config-dir", "nowhere")
     assert (ended.code, len(ended.err.splitlines())) == (2, 1), ended.err
     assert "nowhere' not found" in ended.err

@@ -27,7 +27,7 @@ PIXELS = np.random.default_rng(0).integers(4, 250, (8, 8, 3), dtype=np.uint8)
         ([".", "mucus-00003-1", "--save", "stray.png"], "stray.png is there already and is not overwritten"),
     ],
 )
-def test_a_wrong_request_is_told_in_one_line(tmp_path, monkeypatch, capsys, words, told):
+def test_a_wrong_request_is_reported_in_one_line(tmp_path, monkeypatch, capsys, words, told):
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (4, 4)).save("stray.png")
     assert dispatch(["replay", *words]) == 2

@@ -44,7 +44,7 @@ def test_a_trial_is_repeated_whole_and_compared(pathsynth, done):
     assert pathsynth("status").out.count("rank=2") == 1
 
 
-def test_a_result_that_differs_is_told_and_ends_with_1(pathsynth, done):
+def test_a_result_that_differs_is_reported_and_ends_with_1(pathsynth, done):
     path = pathsynth.folder / done / "result.json"
     record = json.loads(path.read_text())
     record["metrics"][0]["value"] = 0.021

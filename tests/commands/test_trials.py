@@ -515,7 +515,7 @@ def test_a_trial_that_stands_still_is_taken_over_and_its_late_result_refused(pat
     assert leftovers(pathsynth) == []
 
 
-def test_a_trial_of_other_versions_is_told(pathsynth):
+def test_a_trial_of_other_versions_is_reported(pathsynth):
     assert pathsynth.run("-m", "lora.rank=1,2").code == 0
     path = pathsynth.trial("rank=1-") / "manifest.json"
     record = json.loads(path.read_text())

@@ -213,7 +213,7 @@ def test_an_old_name_of_a_key_is_answered_with_the_new_one(typed, tmp_path, monk
         ("+Odd: {every: 5}", "unknown key +Odd"),
     ],
 )
-def test_a_key_of_a_study_that_is_none_any_more_is_told(line, told, tmp_path, monkeypatch, capsys):
+def test_a_key_of_a_study_that_is_none_any_more_is_reported(line, told, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine" / "study").mkdir(parents=True)
     (tmp_path / "mine" / "study" / "old.yaml").write_text(f"# @package _global_\nstudy: {{name: old}}\n{line}\n")

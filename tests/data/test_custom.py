@@ -70,7 +70,7 @@ GIVEN = {
 
 
 @pytest.mark.parametrize("case", GIVEN)
-def test_what_it_gives_is_told_where_it_is_wrong(mine, case):
+def test_what_it_gives_is_reported_where_it_is_wrong(mine, case):
     mine.Mine.images, words = GIVEN[case]
     with pytest.raises(Fault) as told:
         read(order())
@@ -91,7 +91,7 @@ CLASSES = {
 
 
 @pytest.mark.parametrize("case", CLASSES)
-def test_the_class_is_told_where_it_is_wrong(mine, case):
+def test_the_class_is_reported_where_it_is_wrong(mine, case):
     members, words = CLASSES[case]
     mine.Mine = type("Mine", (Mine,), members)
     with pytest.raises(Fault) as told:
@@ -103,7 +103,7 @@ def test_the_class_is_told_where_it_is_wrong(mine, case):
     ("counts", "words"),
     [({"val": 9}, "mine.Mine has 8 val images, not 9; lower data.n_val"), ({"train": 1}, "data.n_train=1 leaves some of the 2 classes")],
 )
-def test_counts_that_it_cannot_meet_are_told_with_their_key(mine, counts, words):
+def test_counts_that_it_cannot_meet_are_reported_with_their_key(mine, counts, words):
     with pytest.raises(Fault) as told:
         read(order(**counts))
     assert words in str(told.value)

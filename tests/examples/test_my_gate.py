@@ -53,7 +53,7 @@ def test_a_judge_of_your_own_sees_the_other_half_of_train(beside):
 
 
 @pytest.mark.slow
-def test_wrong_arguments_are_told_in_a_line_each_and_nothing_is_written(beside, capfd):
+def test_wrong_arguments_are_reported_in_a_line_each_and_nothing_is_written(beside, capfd):
     folder = beside("my_gate.py").parent
     assert dispatch(["run", OWN, "+gate.wdith=16", "classifier@judge=cs3darknet", "judge._target_=my_gate.MyGate"]) == 2
     gate, judge = (line for line in capfd.readouterr().err.splitlines() if line.startswith("pathsynth run:"))

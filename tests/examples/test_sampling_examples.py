@@ -67,7 +67,7 @@ def test_an_edited_example_is_composed_anew_and_a_rerun_asks_before_it_runs_one(
     assert foreign_targets(here) == ["my_metric.BrightnessGap", "my_retry.ByDistance", "my_rule.Bright"]
 
 
-def test_every_wrong_argument_is_told_in_a_line_and_nothing_is_written(here, monkeypatch, capsys):
+def test_every_wrong_argument_is_reported_in_a_line_and_nothing_is_written(here, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["pathsynth"])
     monkeypatch.setenv("PATHSYNTH_STARTED", "")
     monkeypatch.setenv("PYTHONPATH", f"{here}:{':'.join(path for path in sys.path if path)}")

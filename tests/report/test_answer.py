@@ -57,7 +57,7 @@ def test_a_lead_beyond_noise() -> None:
     assert re.search(r"A trial scatters by 0\.0\d\d around its configuration and seed \(4 degrees of freedom\)\.", more)
 
 
-def test_a_lead_that_could_be_noise_names_what_it_cannot_be_told_from_and_how_many_seeds_would_tell() -> None:
+def test_a_lead_that_could_be_noise_names_what_it_cannot_be_distinct_from_and_how_many_seeds_would_tell() -> None:
     told, more = words(CLOSE)
     lead, needed = told.rsplit(" · ", 1)
     assert lead == "lora.rank=16 leads by 0.027 · not separable from noise over 3 seeds and 3 configurations"
@@ -75,7 +75,7 @@ def test_one_seed_says_that_its_score_is_biased_and_nothing_of_noise() -> None:
     assert "distinguished from" not in more and "scatters" not in more
 
 
-def test_trials_that_failed_diverged_or_stand_alone_are_told() -> None:
+def test_trials_that_failed_diverged_or_stand_alone_are_reported() -> None:
     rng = np.random.default_rng(0)
     scores: dict[str, list[float | None]] = {str(i): list(0.5 + 0.04 * rng.normal(size=4)) for i in range(6)}
     scores["6"] = [0.72, 0.7, 0.71, 0.05]

@@ -520,7 +520,7 @@ def test_of_many_classes_the_weakest_are_shown_first(browser: Any, make_trial: C
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_lines_can_be_told_from_the_page_and_a_trial_leads_back_to_its_study(browser: Any, make_sweep, tmp_path: Path, scheme: str) -> None:
+def test_lines_differ_from_the_page_and_a_trial_leads_back_to_its_study(browser: Any, make_sweep, tmp_path: Path, scheme: str) -> None:
     path = write_report(make_sweep(tmp_path / "rank", failed=0))
     page = opened(browser, path, scheme=scheme, view="tab=training")
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")

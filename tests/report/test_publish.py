@@ -101,7 +101,7 @@ def test_a_sentence_keeps_its_words_and_loses_its_places(text: str, shared: str,
     assert sentence_without_places(text) == shared
 
 
-def test_who_carried_out_a_trial_is_told_or_left_out_as_asked(make_sweep: Callable[..., Path], tmp_path: Path, capsys) -> None:
+def test_who_carried_out_a_trial_is_reported_or_left_out_as_asked(make_sweep: Callable[..., Path], tmp_path: Path, capsys) -> None:
     mine, theirs = (make_sweep(tmp_path / name, ranks=ranks, seeds=1, failed=0) for name, ranks in (("mine", (1,)), ("theirs", (4,))))
     for folder, author in ((mine, "ada"), (theirs, "grace")):
         (next(folder.glob("rank*")) / "state.json").write_text(json.dumps({"state": "done", "author": author, "host": f"box of {author}"}))

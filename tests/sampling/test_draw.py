@@ -129,7 +129,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(base, monkeypatch, capsys, e
     assert sizes == [3, 3, 1]
 
 
-def test_one_image_too_large_for_memory_is_told_and_other_errors_are_not_taken_for_it(base, monkeypatch):
+def test_one_image_too_large_for_memory_is_reported_and_other_errors_are_not_taken_for_it(base, monkeypatch):
     drawer = CandidateDrawer(base, 28, 1, 1.0)
     for error, raised, told in [
         (GPU_FULL, StageError, "a single image"),

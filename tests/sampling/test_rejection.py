@@ -449,7 +449,7 @@ def test_a_strategy_cannot_change_the_image_and_sees_none_that_was_given_up():
         (Retry(prompt=" "), "prompt=' '; give words"),
     ],
 )
-def test_what_a_strategy_cannot_ask_for_is_told_with_its_name(wanted, fault, monkeypatch):
+def test_what_a_strategy_cannot_ask_for_is_reported_with_its_name(wanted, fault, monkeypatch):
     monkeypatch.setattr(Varied, "WANTED", (wanted,) * 5)
     with pytest.raises(StageError) as failed:
         LongWay({(0, 0): None}, Route((2,) * 10, guidance=3.0)).run(3, 4, retry=Varied())

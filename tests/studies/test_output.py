@@ -40,7 +40,7 @@ def test_a_reader_that_stays_reads_everything(flags):
     assert (ended.returncode, ended.stdout) == (0, "line 0\nline 1\nline 2\nfrom a child\né")
 
 
-def test_a_full_disk_is_still_told():
+def test_a_full_disk_is_still_reported():
     with open("/dev/full", "w") as full:
         ended = subprocess.run([sys.executable, "-c", WRITER], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE)
     assert ended.returncode != 0

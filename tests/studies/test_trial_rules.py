@@ -95,7 +95,7 @@ def test_rules_are_made_of_their_settings_in_their_order():
         ({"_target_": "fractions.Fraction"}, "what fractions.Fraction makes lacks reason, slack"),
     ],
 )
-def test_a_rule_that_cannot_be_made_is_told_with_its_key(rule, fault):
+def test_a_rule_that_cannot_be_made_is_reported_with_its_key(rule, fault):
     with pytest.raises(RequestError, match=fault) as refused:
         acceptance_rules(None, None, with_rules(mine=rule))
     assert "\n" not in str(refused.value)

@@ -278,7 +278,7 @@ def metric(name: str, value: float, low: float | None, high: float | None, slug:
 NUMBERS = [metric("macro_f1", 0.5, 0.4, 0.6), metric("kid", 0.1, None, None), metric("f1", 0.2, None, None, "mucus")]
 
 
-def test_numbers_confusions_and_artifacts_are_as_they_were_told(tmp_path, offline_runs):
+def test_numbers_confusions_and_artifacts_are_as_they_were_reported(tmp_path, offline_runs):
     kept = tmp_path / "stage"
     (kept / "adapter").mkdir(parents=True)
     (kept / "adapter" / "w.safetensors").write_bytes(b"weights")

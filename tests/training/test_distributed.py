@@ -18,7 +18,7 @@ def test_slurm_neither_places_the_processes_nor_requeues_the_job(monkeypatch):
     assert isinstance(trainer._accelerator_connector.cluster_environment, LightningEnvironment)
 
 
-def test_what_a_launch_told_is_gone_afterwards(monkeypatch):
+def test_what_a_launch_reported_is_gone_afterwards(monkeypatch):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     monkeypatch.setenv("MASTER_PORT", "1234")
     with launched():

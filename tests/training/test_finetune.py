@@ -405,7 +405,7 @@ def test_gradient_checkpointing_recomputes_and_gives_the_same_adapter(small_base
     assert recomputed
 
 
-def test_what_lightning_refuses_is_told_in_one_line(small_base_folder, cache, tmp_path):
+def test_what_lightning_refuses_is_reported_in_one_line(small_base_folder, cache, tmp_path):
     with pytest.raises(RequestError, match=r"^Lightning refuses the settings of trainer or callbacks: [^\n]*ModelCheckpoint[^\n]*$"):
         adapter(tmp_path / "a", small_base_folder, cache, settings(), pl.callbacks.ModelCheckpoint())
 

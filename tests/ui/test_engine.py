@@ -67,7 +67,7 @@ def test_a_request_gives_the_attempts_of_the_sampler_with_their_images(engine: E
     assert seen.tally.accepted + seen.tally.exhausted == MUCUS.n and seen.tally.open == 0
 
 
-def test_two_visitors_do_not_mix_and_a_third_is_told_its_place(engine: Engine, model: CheapModel):
+def test_two_visitors_do_not_mix_and_a_third_is_reported_its_place(engine: Engine, model: CheapModel):
     model.gate.clear()
     one, two, three = (engine.open_session() for _ in range(3))
     engine.submit(one, MUCUS)
@@ -192,7 +192,7 @@ def test_the_download_is_the_folder_that_generation_leaves(engine: Engine, tmp_p
         engine.archive(name)
 
 
-def test_a_failure_is_told_to_its_visitor_and_the_next_is_drawn(engine: Engine, model: CheapModel):
+def test_a_failure_is_reported_to_its_visitor_and_the_next_is_drawn(engine: Engine, model: CheapModel):
     name = engine.open_session()
     for fault, line in ((StageError("out of memory"), "out of memory"), (ZeroDivisionError("x"), "ZeroDivisionError: x")):
         model.fault = fault

@@ -162,7 +162,7 @@ def test_a_typed_description_is_drawn_by_enter_and_decided_anew_by_the_threshold
     assert counts(page) == (accepted, rejected)
 
 
-def test_an_ambiguous_description_is_settled_by_a_choice_and_an_unknown_one_is_told(visit: Any) -> None:
+def test_an_ambiguous_description_is_settled_by_a_choice_and_an_unknown_one_is_reported(visit: Any) -> None:
     page = visit()
     draw(page, "mucus beside debris")
     page.wait_for_selector("button.chip", timeout=PATIENCE)

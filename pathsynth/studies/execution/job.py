@@ -68,7 +68,7 @@ def _run_trial(config: DictConfig) -> float:
         write_outcome(place, Outcome(trial_name_of(hydra), None, "study.dry_run is for a whole command; give it one value"))
         return math.nan
     folder = trial_folder(checked.config, checked.plan, overrides)
-    _tell_change(read_outcome(place), folder)
+    _print_change(read_outcome(place), folder)
     write_outcome(place, Outcome(folder.name, folder, ""))
     state = _carried_out(place, checked, folder, config, overrides, workers(hydra), wait=not passes_over_busy())
     if state is None:
@@ -79,7 +79,7 @@ def _run_trial(config: DictConfig) -> float:
     return objective(folder) if state.state == DONE else math.nan
 
 
-def _tell_change(announced: Outcome | None, folder: Path) -> None:
+def _print_change(announced: Outcome | None, folder: Path) -> None:
     """Say so where data or base are not what they were when the sweep began: the job is another trial now."""
     if announced and announced.folder and announced.folder != folder.absolute():
         print(f"{folder.name}: announced as {announced.folder.name}; files of data or base have changed since", flush=True)

@@ -193,7 +193,7 @@ class Trial:
     def gate(self) -> Gate:
         """The trained gate with its acceptance rules, whose limits are printed."""
         sampling = require_group(self.config.sampling, "sampling")
-        classifier = load_classifier(self.made("gate"), self.data.space, named_class(self.config.gate))
+        classifier = load_classifier(self.folder_of("gate"), self.data.space, named_class(self.config.gate))
         placed(classifier)
         rules = acceptance_rules(classifier, self.data, sampling)
         for line in format_limits(rules, self.data.space):
@@ -231,7 +231,7 @@ class Trial:
         """The plan of the stage ``name``; StopIteration where the trial has none."""
         return next(s for s in self.plan.stages if s.name == name)
 
-    def made(self, stage: str) -> Path:
+    def folder_of(self, stage: str) -> Path:
         """The folder of a finished stage; a ready set has one for those that a trial on it lacks."""
         data = require_group(self.config.data, "data")
         if data.name != "ready":

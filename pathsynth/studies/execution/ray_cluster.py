@@ -95,7 +95,7 @@ class RayCluster:
         if self._folder:
             own = {"address": "local", "num_cpus": cores(), "object_store_memory": _OBJECTS, "include_dashboard": False}
             own |= {"_temp_dir": str(self._folder), "_node_ip_address": _LOOPBACK}
-        with _own_signals():
+        with _ray_signals():
             try:
                 ray.init(
                     **own,
@@ -130,7 +130,7 @@ class RayCluster:
         probe = folder / f".probe-{content}"
         probe.write_text(content, encoding="utf-8")
         try:
-            _look(self.place, probe, content)
+            _read_probe(self.place, probe, content)
         finally:
             probe.unlink()
             for place in made:
@@ -152,7 +152,7 @@ def _not_joined(address: str | None, reason: str) -> str:
     return f"no cluster of Ray answers {at}; start one with `ray start --head`, or leave the address out"
 
 
-def _look(place: Place, probe: Path, content: str) -> None:
+def _read_probe(place: Place, probe: Path, content: str) -> None:
     import ray
     from ray.exceptions import GetTimeoutError, RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -187,7 +187,7 @@ def _short_folder() -> str:
 
 
 @contextmanager
-def _own_signals() -> Iterator[None]:
+def _ray_signals() -> Iterator[None]:
     """Keep this process's handlers, of which Ray replaces one; what starts meanwhile outlives a terminal that closes.
 
     Ray's own processes ignore Ctrl-C, and end with this one.

@@ -129,7 +129,7 @@ def _start(
 
 
 @dataclass
-class _Asked:
+class _StopRequests:
     """How often this process was asked to stop by a signal."""
 
     times: int = 0
@@ -140,9 +140,9 @@ class _Asked:
 
 
 @contextmanager
-def _signals() -> Iterator[_Asked]:
+def _signals() -> Iterator[_StopRequests]:
     """While active, signals are counted. Handlers can be set in the main thread only; elsewhere nothing changes."""
-    asked = _Asked()
+    asked = _StopRequests()
 
     def count(_signal: int, _frame: FrameType | None) -> None:
         asked.times += 1
@@ -162,7 +162,7 @@ def _signals() -> Iterator[_Asked]:
             signal.signal(number, handler)
 
 
-def _wait(child: TrialProcess, asked: _Asked, stop_seconds: float) -> tuple[int | None, bool]:
+def _wait(child: TrialProcess, asked: _StopRequests, stop_seconds: float) -> tuple[int | None, bool]:
     """Wait for the end of the child, and stop it when that is requested; return its exit status, and whether it was stopped."""
     since: float | None = None
     killed = False

@@ -64,7 +64,7 @@ def main(arguments: list[str], is_alone: Callable[[], bool] | None = None) -> in
         name_lines(name)
     try:
         interruption.listen()
-        return _begin(folder, is_alone or _parent_is_gone())
+        return _begin(folder, is_alone or _parent_has_ended())
     except StaleLease as error:
         print(error, file=sys.stderr)
         return 1
@@ -72,7 +72,7 @@ def main(arguments: list[str], is_alone: Callable[[], bool] | None = None) -> in
         return EXIT_STOPPED
 
 
-def _parent_is_gone() -> Callable[[], bool]:
+def _parent_has_ended() -> Callable[[], bool]:
     parent = int(os.environ.pop(SUPERVISOR_VARIABLE, os.getppid()))
     return lambda: os.getppid() != parent
 
@@ -103,7 +103,7 @@ def carry_out_here(folder: Path, lease: Lease, environment: Mapping[str, str]) -
     os.environ.update(environment)
     try:
         reporter = _Reporter(folder, lease.beat(_die), read_state(folder))
-        with interruption.listening(), _log_of_its_own(), modules_of_this_folder():
+        with interruption.listening(), _separate_log(), modules_of_this_folder():
             _watch(_never, manifest.config.study.stop_seconds, reporter.give_up, over)
             try:
                 _carry_out(folder, manifest, reporter)
@@ -124,7 +124,7 @@ def carry_out_here(folder: Path, lease: Lease, environment: Mapping[str, str]) -
 
 
 @contextlib.contextmanager
-def _log_of_its_own() -> Iterator[None]:
+def _separate_log() -> Iterator[None]:
     """What a trial does to the log of its process is undone afterwards."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level

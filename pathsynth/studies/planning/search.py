@@ -245,25 +245,25 @@ class Search:
             trial.report(score_of(folder, self._config.objectives[0]), turn)
         return trial.should_prune()
 
-    def tell_done(self, proposal: Proposal, folders: Sequence[Path]) -> str:
+    def report_done(self, proposal: Proposal, folders: Sequence[Path]) -> str:
         """Answer with the mean over the seeds of each objective, as ``result.json`` in ``folders`` has them; a line for a person."""
         try:
             values = [_mean(folders, name) for name in self._config.objectives]
             self._constrain(proposal, folders)
         except RequestError as error:
-            return self.tell_failed(proposal, str(error))
+            return self.report_failure(proposal, str(error))
         self._show(proposal, folders)
         self._study.tell(proposal.number, values, skip_if_finished=True)
         scores = ", ".join(f"{name} {value:.3f}" for name, value in zip(self._config.objectives, values, strict=True))
         return f"search trial {proposal.number}: {scores}"
 
-    def tell_failed(self, proposal: Proposal, reason: str) -> str:
+    def report_failure(self, proposal: Proposal, reason: str) -> str:
         """Answer that there is no score, and why; a line for a person."""
         self._set(proposal, _REASON, reason)
         self._study.tell(proposal.number, state=TrialState.FAIL, skip_if_finished=True)
         return f"search trial {proposal.number} failed: {reason}"
 
-    def tell_pruned(self, proposal: Proposal, reason: str) -> str:
+    def report_pruning(self, proposal: Proposal, reason: str) -> str:
         """Answer that the proposal was not worth its end; a line for a person."""
         self._set(proposal, _REASON, reason)
         self._study.tell(proposal.number, state=TrialState.PRUNED, skip_if_finished=True)

@@ -35,7 +35,7 @@ def close(outcomes_folder: Path, interrupted: bool) -> int:
         print()
         print_rows(rows)
     if interrupted:
-        _tell_left([outcome.folder for outcome in outcomes if outcome.folder and not outcome.own])
+        _print_remaining([outcome.folder for outcome in outcomes if outcome.folder and not outcome.own])
     folders = [outcome.folder for outcome in outcomes if outcome.folder]
     for hint in filter(None, (sync_hint(folders), send_hint(folders))):
         print(hint)
@@ -85,7 +85,7 @@ def _wait_for(folders: Sequence[Path]) -> None:
             write_state(folder, state)
 
 
-def _tell_left(folders: Sequence[Path]) -> None:
+def _print_remaining(folders: Sequence[Path]) -> None:
     left = [folder.name for folder in folders if read_state(folder).state == RUNNING]
     if left:
         print(f"left to the other processes that are at them: {', '.join(left)}")

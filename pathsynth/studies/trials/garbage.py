@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pathsynth.ledger.atomic import read_json
 from pathsynth.ledger.errors import RequestError
-from pathsynth.ledger.lease import Lease, acquire, held
+from pathsynth.ledger.lease import Lease, acquire, is_held
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.studies.trials.trial_table import MANIFEST
 
@@ -153,7 +153,7 @@ def _removed(item: Garbage, multirun: Path) -> Left | None:
 
 
 def _in_use(item: Garbage) -> bool:
-    return held(_lease(item))
+    return is_held(_lease(item))
 
 
 @contextmanager

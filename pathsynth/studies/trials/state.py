@@ -11,7 +11,7 @@ from types import NoneType
 from typing import Any
 
 from pathsynth.ledger.atomic import read_json, sync, write_json
-from pathsynth.ledger.lease import held
+from pathsynth.ledger.lease import is_held
 
 STATE = "state.json"
 _LEASE = ".lease"
@@ -83,7 +83,7 @@ def read_state(folder: Path) -> TrialState:
         return TrialState(WAITING)
     except (OSError, ValueError) as error:
         return TrialState(FAILED, reason=f"{folder / STATE} cannot be read ({error}); run the trial again")
-    if state.state == RUNNING and not held(lease_folder(folder)):
+    if state.state == RUNNING and not is_held(lease_folder(folder)):
         return replace(state, state=INTERRUPTED, reason="its process is gone", pid=None)
     return state
 

@@ -126,11 +126,11 @@ def table_of(rows: Sequence[TrialRow]) -> Table:
         found = row.score(scorer)
         told = format_score(found) + ("" if one_scorer else f" by the {scorer}") if found else row.made or "–"
         study = [escape(row.study)] if several else []
-        table.add_row(*study, escape(row.name), f"[{colour}]{row.state}[/]", escape(told), escape(_told(row)))
+        table.add_row(*study, escape(row.name), f"[{colour}]{row.state}[/]", escape(told), escape(_status_text(row)))
     return table
 
 
-def _told(row: TrialRow) -> str:
+def _status_text(row: TrialRow) -> str:
     """The reason of what went wrong, or how far the trial is."""
     return row.reason or (progress_words(row.came) if row.state == RUNNING else row.stage)
 
