@@ -18,6 +18,7 @@ from typing import Any
 import hydra.utils
 import numpy as np
 
+from pathsynth.data.custom import CustomData
 from pathsynth.data.dataset import SPLITS, first_of_each_class
 from pathsynth.data.decoded import write_labels
 
@@ -86,7 +87,7 @@ def _classes(data: Any, name: str) -> tuple[str, ...]:
     return tuple(classes)
 
 
-def _split(data: Any, split: str, name: str, size: int, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _split(data: CustomData, split: str, name: str, size: int, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels (int64) of a split."""
     called = f"data: {name}.images('{split}')"
     try:

@@ -11,7 +11,6 @@ from pathsynth.ledger.records import Metric
 from pathsynth.report.bounds import FEW_CLASSES, WEAKEST
 from pathsynth.report.collect import TrialSummary
 from pathsynth.report.scores import Cell, cell
-from pathsynth.report.set_view import command_overrides
 from pathsynth.report.trial_view import ClassTable, Row, class_name
 from pathsynth.studies.trials.state import read_state
 from pathsynth.vocabulary.durations import format_duration
@@ -78,7 +77,7 @@ def classifier_view(trial: TrialSummary, study_page: str = "") -> ClassifierView
         by_class=_class_table(records, splits, slugs),
         classes=len(slugs),
         facts=_facts(trial),
-        overrides=command_overrides(trial),
+        overrides=trial.command_overrides,
         every_setting=tuple(sorted(trial.settings.items())),
     )
 

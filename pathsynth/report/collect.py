@@ -53,6 +53,11 @@ class TrialSummary:
     host: str = ""
 
     @property
+    def command_overrides(self) -> tuple[str, ...]:
+        """The overrides of the command line without the folder of results."""
+        return tuple(override for override in self.overrides if not override.startswith("multirun="))
+
+    @property
     def maker(self) -> str:
         """Who carried it out on which machine: "ada on box"; empty where neither is known."""
         return " on ".join(part for part in (self.author, self.host) if part)

@@ -127,15 +127,10 @@ def set_view(folder: Path, trial: TrialSummary | None, study_page: str = "") -> 
         notes=_notes(folder, plan, attempts, rows),
         commands=_commands(folder, trial, rows),
         settings=tuple((words, settings[key]) for words, key in _SETTINGS if settings.get(key, "null") != "null"),
-        overrides=command_overrides(trial) if trial else (),
+        overrides=trial.command_overrides if trial else (),
         every_setting=tuple(sorted(settings.items())),
         few_classes=FEW_CLASSES,
     )
-
-
-def command_overrides(trial: TrialSummary) -> tuple[str, ...]:
-    """The overrides of the command line without the folder of results."""
-    return tuple(o for o in trial.overrides if not o.startswith("multirun="))
 
 
 def set_counts(folder: Path, settings: Mapping[str, str]) -> tuple[ClassCounts, ...]:
@@ -260,7 +255,7 @@ def _commands(folder: Path, trial: TrialSummary | None, rows: Sequence[Mapping[s
     """Commands that draw the set, or one image of it, again."""
     if trial is None:
         return ()
-    again = [shlex.quote(word) for word in ("pathsynth", trial.settings.get("command", "generate"), *command_overrides(trial))]
+    again = [shlex.quote(word) for word in ("pathsynth", trial.settings.get("command", "generate"), *trial.command_overrides)]
     one = next((row for row in rows if not row["accepted"]), rows[0])
     place = f"multirun/{trial.study}/{folder.absolute().name}"
     replay = [shlex.quote(word) for word in ("pathsynth", "replay", place, f"{one['class_slug']}-{one['slot']:05d}-{one['attempt']}")]

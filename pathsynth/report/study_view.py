@@ -83,7 +83,6 @@ _CURVES = (
 )
 _NAMED = ("pathsynth", "torch", "diffusers")
 _WITHOUT_MEANING = ("command",)
-_PLACE = "multirun="
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ def _with_pictures(trial: TrialSummary, plan: ImagePlan, largest: int, real: boo
         for measure in measures([trial]):
             measure.read(trial)
         _matrices_fit(trial)
-        _overrides(trial)
+        _words(trial, trial.command_overrides)
         validated = reel(spread(validation_sheets(trial.folder), sheets))
         if not trial.finished:
             return _Shown(trial, (), (), None, (), validated)
@@ -330,7 +329,7 @@ class _Payload:
         first = max(numbers) + 1
         new = f"range({first},{first + more})" if more > _FEW_SEEDS else ",".join(str(first + i) for i in range(more))
         firsts = [next((t for t in self.configurations[c.label] if t.finished), None) for c in verdict.ranking[:2]]
-        kept = [(t, [o for o in _overrides(t) if not o.startswith(f"{SEED}=")]) for t in firsts if t]
+        kept = [(t, [o for o in t.command_overrides if not o.startswith(f"{SEED}=")]) for t in firsts if t]
         return [" ".join(_words(t, [*overrides, f"{SEED}={new}"], many=True)) for t, overrides in kept]
 
     def _common(self) -> dict[str, str]:
@@ -428,7 +427,7 @@ class _Payload:
             "seed": trial.settings.get(SEED, ""),
             "state": trial.state,
             "problem": trial.problem or (progress_words(state) if state.state == RUNNING else ""),
-            "command": [self.texts.number(word) for word in _words(trial, _overrides(trial))],
+            "command": [self.texts.number(word) for word in _words(trial, trial.command_overrides)],
             "readings": [self._reading(m, m.read(trial)) for m in self.measures] if trial.finished else [],
             "curves": _curves(trial.folder / "history.csv", most),
             "attempts": self._attempts(shown),
@@ -488,11 +487,6 @@ def _number(value: float | None, digits: int = 4) -> float | None:
         return None
     short = float(f"{value:.{digits}g}")
     return int(short) if short.is_integer() else short
-
-
-def _overrides(trial: TrialSummary) -> list[str]:
-    """The overrides of the command line without the folder of results."""
-    return [o for o in trial.overrides if not o.startswith(_PLACE)]
 
 
 def _words(trial: TrialSummary, overrides: Sequence[str], many: bool = False) -> list[str]:

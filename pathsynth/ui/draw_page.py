@@ -127,7 +127,7 @@ class DrawPage:
             self._tray = ui.element("div").classes("tiles tray")
             with ui.element("div").classes("row-of") as self._actions:
                 self._download = ui.link("Download as a data set", "#").props("download")
-                self._copy = ui.button("Copy the command", on_click=self._copy_command).props("no-caps outline")
+                ui.button("Copy the command", on_click=self._copy_command).props("no-caps outline")
             self._command = ui.label("").classes("command")
             self._note = ui.label("").classes("quiet")
         with ui.element("section").classes("panel").props('aria-label="Attempts in progress or rejected"'):

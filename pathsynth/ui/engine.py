@@ -194,12 +194,6 @@ class Engine:
         with self._lock:
             return name in self._sessions
 
-    @property
-    def session_count(self) -> int:
-        """Number of visitors with a session."""
-        with self._lock:
-            return len(self._sessions)
-
     def submit(self, name: str, request: DrawRequest) -> int:
         """Put a request into the queue, in place of the session's last one, whose attempts are dropped; return its place (1: next).
 
