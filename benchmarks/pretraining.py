@@ -5,7 +5,7 @@ r"""Bases that were pretrained for fewer steps, to see what an adapter learns on
         evaluate.n=20 sampling.attempts=1 study.name=pretraining
 
 The denoiser is pretrained as ``pathsynth pretrain`` does it, on the latents of the shipped autoencoder, so that the bases differ in nothing
-else; its averaged weights are kept at each of the steps. The rate falls to its end at the last of them. A run that was cut off goes on
+else; its averaged weights are kept at each of the steps. The rate falls to its end at the last of them. A run that was cut off continues
 from its last checkpoint.
 """
 

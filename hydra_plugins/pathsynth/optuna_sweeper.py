@@ -20,7 +20,7 @@ class OptunaSweeper(TrialSweeper):
     """The grid's sweeper with Optuna in the place of the grid.
 
     Both ends of every interval and each choice are composed and checked before anything starts. A proposal is tried with each
-    seed. Trials that another process carries out are waited for at the end. What was asked and not answered goes on first.
+    seed. Trials that another process carries out are waited for at the end. What was asked and not answered continues first.
     """
 
     def __init__(self, params: dict[str, str] | None = None, **settings: Any) -> None:

@@ -29,7 +29,7 @@ def publish_study(folder: Path, into: Path | None = None, anonymous: bool = Fals
     """Write the archive, with a listing of all that is in it, and print the listing; the archive's path.
 
     Only what is named here goes in: records, ledgers, adapters, generated images, and the page made of them. Real images, logs and
-    places on this disk never do. Who carried out the trials and on which machine is told unless ``anonymous``.
+    places on this disk never do. The pages name author and machine of the trials unless ``anonymous``.
 
     Raises:
         RequestError: there is no such study, the archive exists, a file was changed since it was made, or one holds what looks like

@@ -60,7 +60,7 @@ class RayConfig(BaseModel):
     def demand(self, nodes: Iterable[Mapping[str, float]]) -> dict[str, float]:
         """What each trial asks for on a cluster of such nodes, by Ray's names.
 
-        A trial trains, so where there are GPUs it gets one unless told otherwise: on a mixed cluster trials would else land on nodes
+        A trial trains, so where there are GPUs it gets one by default: on a mixed cluster trials would else land on nodes
         without any, and take days for hours.
         """
         gpus = self.num_gpus if self.num_gpus is not None else float(any(node.get("GPU", 0) >= 1 for node in nodes))

@@ -88,7 +88,7 @@ def decode_images(
     """Write ``<split>.npy``, uint8 (N, size, size, 3), to ``folder``: the middle squares of images that memory need not hold.
 
     The arrays are filled in ``work``, chunk by chunk, by as many processes as ``workers`` says. A chunk that is there is marked with the
-    checksum of its bytes: what goes on from a killed attempt decodes no marked chunk again, and takes no half-written one for whole.
+    checksum of its bytes: what continues from a killed attempt decodes no marked chunk again, and takes no half-written one for whole.
 
     Returns:
         What was found of each image, by split. The rows of images that cannot be read are black.
@@ -193,7 +193,7 @@ def _finished(chunks: Sequence[_Chunk], workers: int) -> Iterator[_Chunk]:
             future.result()
             yield waiting.pop(future)
     except BrokenProcessPool as error:
-        raise StageError("a process that decodes images was killed (out of memory?); run again: it goes on where it was") from error
+        raise StageError("a process that decodes images was killed (out of memory?); run again: it continues where it was") from error
     finally:
         pool.shutdown(cancel_futures=True)
 

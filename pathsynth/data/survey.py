@@ -162,7 +162,7 @@ def decode_folder(
         config: of the data.
         identity: of the data when the trial was planned.
         folder: where the decoded images go.
-        work: where they are on the way; a killed attempt goes on from there.
+        work: where they are on the way; a killed attempt continues from there.
         workers: processes.
         count: called with the images done and those in all.
 

@@ -41,7 +41,7 @@ def _with_early_rejection(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_trackers(values: dict[str, Any]) -> dict[str, Any]:
-    """``tracking.name`` told which one of W&B, a Lightning logger and nothing there was."""
+    """``tracking.name`` chose among W&B, a Lightning logger and nothing."""
     tracking = values.get("tracking")
     if not isinstance(tracking, Mapping) or "trackers" in tracking or "_target_" in tracking or "name" not in tracking:
         return values

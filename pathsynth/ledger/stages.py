@@ -40,7 +40,7 @@ _TIME_KEPT_EVERY = 5.0
 
 @dataclass(frozen=True)
 class Built:
-    """How a finished stage came about: what computed it, and the seconds of its own work, those of attempts that it goes on from too.
+    """How a finished stage came about: what computed it, and the seconds of its own work, those of attempts that it continues from too.
 
     Either is None where a stage was built before it was recorded.
     """
@@ -263,9 +263,9 @@ def _stamp(status: os.stat_result) -> tuple[int, int]:
 
 
 class _Stopwatch:
-    """The seconds of work on a stage, over all attempts that left something to go on from.
+    """The seconds of work on a stage, over all attempts that left something to continue from.
 
-    They are noted in the stage's work folder as the work goes on, for a killed attempt tells nothing; a stage that has no such folder
+    They are noted in the stage's work folder as the work continues, for a killed attempt tells nothing; a stage that has no such folder
     starts again, and so do its seconds.
     """
 

@@ -43,7 +43,7 @@ class Reel:
 
 
 def sheet_folders(trial: Path) -> list[Path]:
-    """Where the sheets of a trial's fine-tune may be: what came with a bundle, what it goes on from, and what it left."""
+    """Where the sheets of a trial's fine-tune may be: what came with a bundle, what it continues from, and what it left."""
     try:
         stages = read_json(trial / MANIFEST)["plan"]["stages"]
         identities = [str(stage["identity"]) for stage in stages if stage["name"] == "finetune"]

@@ -86,12 +86,12 @@ class CandidateDrawer:
     def __call__(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
         """One uint8 image (H, W, 3) an attempt; None where the arithmetic left the finite numbers.
 
-        Attempts that were previewed go on from there. The image that one starts from is drawn again if it is no longer in memory.
+        Attempts that were previewed continue from there. The image that one starts from is drawn again if it is no longer in memory.
         """
         return self._in_batches(attempts, lambda batch: self._images(self.latents(batch)))
 
     def preview(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
-        """The images, as above, that attempts are on the way to after ``preview_step`` steps; a later call goes on with them."""
+        """The images, as above, that attempts are on the way to after ``preview_step`` steps; a later call continues with them."""
         return self._in_batches(attempts, self._previewed)
 
     def _in_batches(self, attempts: Sequence[Attempt], draw: _Images) -> list[np.ndarray | None]:
@@ -125,7 +125,7 @@ class CandidateDrawer:
             if len(attempts) == 1:
                 raise StageError("out of memory while drawing a single image; choose a smaller base or canvas") from error
         self._most = len(attempts) // 2
-        print(f"out of memory while drawing {len(attempts)} images at once; going on with {self._most}", flush=True)
+        print(f"out of memory while drawing {len(attempts)} images at once; continuing with {self._most}", flush=True)
         return self._in_parts(attempts, draw)
 
     def _previewed(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:

@@ -93,7 +93,7 @@ class EarlyRejection:
         self._draw, self._gate, self._threshold = draw, gate, threshold
 
     def __call__(self, attempts: Sequence[Attempt]) -> list[Hopeless | None]:
-        """For each attempt its early rejection, or None where it goes on."""
+        """For each attempt its early rejection, or None where it continues."""
         images = self._draw.preview(attempts)
         return [self._rejection(a, i, s) for a, i, s in zip(attempts, images, self._gate.see(images), strict=True)]
 

@@ -45,7 +45,7 @@ Judge = Callable[[Sequence[Attempt], list[np.ndarray | None]], list[Verdict]]
 Hopeless = tuple[np.ndarray | None, Verdict]
 """The predicted image of a candidate that is given up, and the verdict on it."""
 RejectEarly = Callable[[Sequence[Attempt]], list[Hopeless | None]]
-"""Takes attempts to the step of early rejection; None for those that go on."""
+"""Takes attempts to the step of early rejection; None for those that continue."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Route:
 
     @property
     def last_segment(self) -> Segment:
-        """The rest of the steps, for those that early rejection lets go on."""
+        """The rest of the steps, for those that early rejection lets continue."""
         assert self.preview_step is not None
         return Segment(self.preview_step, self.steps, begun=True)
 
@@ -133,7 +133,7 @@ class RunBudget:
     """What a whole run may spend, beside the budget of each slot; None: as much as it takes.
 
     ``calls`` of the denoiser in total; ``seconds`` since ``started`` (of ``clock``). A run that has spent it starts nothing more,
-    ends what it has begun, and its open slots are ``not_attempted``. The seconds of a run that goes on after a kill begin again.
+    ends what it has begun, and its open slots are ``not_attempted``. The seconds of a run that continues after a kill begin again.
     """
 
     calls: int | None = None
@@ -188,8 +188,8 @@ def sample_until_accepted(
     undisturbed run, and its arithmetic gives the same bits. ``run_budget`` ends the whole run early. With ``speculate`` a batch that
     the open slots do not fill takes their next attempts, too. The lowest accepted one wins, so the same are accepted; a verdict on
     one beyond it is :func:`superseded`. ``route`` (None: all steps at once) says where attempts start, and after which step
-    ``reject_early`` rejects the hopeless; those that may go on wait until they fill a batch. ``retry`` says how further attempts are drawn
-    (None: from a new seed alone).
+    ``reject_early`` rejects the hopeless; those that may continue wait until they fill a batch. ``retry`` says how further attempts are
+    drawn (None: from a new seed alone).
 
     Raises:
         RequestError: the budget or the batch size is below one.

@@ -1,7 +1,7 @@
 """Retry strategies: how a further attempt at a slot is drawn, once the one before it was rejected. No torch.
 
 An attempt has a seed of its own in any case. What else it gets is a :class:`Retry`, a pure function of the slot, the attempt's number and
-what was rejected: a run that goes on after a kill comes to the same attempts.
+what was rejected: a run that continues after a kill comes to the same attempts.
 """
 
 from __future__ import annotations

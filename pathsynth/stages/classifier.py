@@ -116,7 +116,7 @@ def _train(context: BuildContext, folder: Path, role: str, config: AnyClassifier
 
 
 def _score(context: BuildContext, folder: Path, role: str, config: AnyClassifier | None) -> None:
-    """The run of the classifier goes on with its scores on the test split."""
+    """The run of the classifier continues with its scores on the test split."""
     from pathsynth.evaluation.classifier_scores import log_classifier, write_test_scores
     from pathsynth.tracking.loggers import close
 

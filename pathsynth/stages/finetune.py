@@ -45,7 +45,7 @@ NEUTRAL = {
 }
 
 _OF_RETRIES = ("retries", "retry_factor", "explosion", "checkpoint_every", "keep_checkpoints")
-"""Settings that decide how a fine-tune goes on once it has diverged. Without retries it then fails: no result depends on them."""
+"""Settings that decide how a fine-tune continues once it has diverged. Without retries it then fails: no result depends on them."""
 
 
 def settings(context: PlanContext) -> dict[str, Any]:

@@ -102,7 +102,7 @@ class BuildContext(Protocol):
         """The plan of one of the trial's stages."""
 
     def work(self, name: str) -> Path:
-        """Where an unfinished stage keeps what it goes on from."""
+        """Where an unfinished stage keeps what it continues from."""
 
     def folder_of(self, stage: str) -> Path:
         """The folder of a finished stage, or of what a pretrained bundle has in its place."""
@@ -111,7 +111,7 @@ class BuildContext(Protocol):
         """The finished cache; one that was damaged since is built again."""
 
     def classifier_runs(self, role: str, config: AnyClassifier) -> list[Logger]:
-        """Open the run that a classifier has of its own in each tracker, or go on with it."""
+        """Open the run that a classifier has of its own in each tracker, or continue with it."""
 
     def keep_open(self, role: str, runs: list[Logger]) -> None:
         """Leave a classifier's runs open until what it trained is in its place, and can be logged as an artifact."""

@@ -77,7 +77,7 @@ def require_loggers(tracking: TrackingConfig, folder: Path) -> None:
 
 
 def mlflow_logger(tracking: TrackingConfig, folder: Path, metadata: RunMetadata) -> MlflowLogger:
-    """A new MLflow run, or the one of this identity that goes on; the study is its experiment.
+    """A new MLflow run, or the one of this identity that continues; the study is its experiment.
 
     Raises:
         RequestError: MLflow is not installed.
@@ -91,7 +91,7 @@ def mlflow_logger(tracking: TrackingConfig, folder: Path, metadata: RunMetadata)
 
 
 def named_logger(arguments: Mapping[str, Any], folder: Path) -> Logger:
-    """The Lightning logger that ``_target_`` names, made from the other arguments; it writes to ``folder`` unless told otherwise.
+    """The Lightning logger that ``_target_`` names, made from the other arguments; it writes to ``folder`` by default.
 
     Raises:
         RequestError: there is no such class, it is no logger, it does not take these arguments, or a package is missing.

@@ -101,7 +101,7 @@ _KINDS: Mapping[str, type[Record]] = {kind.__name__.lower(): kind for kind in (M
 
 
 class Outbox:
-    """The journal of one run. Opened again, it goes on where it ended; values that it holds at a step are not written twice."""
+    """The journal of one run. Opened again, it continues where it ended; values that it holds at a step are not written twice."""
 
     def __init__(self, folder: Path, head: RunHead | None = None) -> None:
         self.folder = folder

@@ -223,7 +223,7 @@ class ClassifierModule(Scored):
 
 
 class FiniteSteps(pl.Callback):
-    """Every step draws from a generator of its own, so that a training that goes on is the same; a loss that is not finite ends it."""
+    """Every step draws from a generator of its own, so that a training that continues is the same; a loss that is not finite ends it."""
 
     def __init__(self, seed: int, title: str) -> None:
         self._seed, self._title = seed, title
@@ -330,7 +330,7 @@ def train_classifier(
     """Train on the configured part of ``data`` and write the best weights, ``classifier.json`` and ``scores.json`` to ``folder``.
 
     On the CPU the same settings, data and number of threads give identical weights, also of a training that was cut off and
-    goes on from its checkpoint in ``work`` (None: it keeps none). The best weights and their temperature are chosen on one half of
+    continues from its checkpoint in ``work`` (None: it keeps none). The best weights and their temperature are chosen on one half of
     val. ``revision``: of pretrained weights (None: the newest). Returns the scores on ``splits``, of val on its other half and not at
     all where val is too small; ``scores.json`` holds them as a list of metric records,
     and ``confusion.json`` a confusion matrix of each split.

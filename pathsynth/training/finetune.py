@@ -101,9 +101,9 @@ def finetune(job: FinetuneJob, folder: Path, work: Path, callbacks: list[pl.Call
 
     Best is highest before-filter macro-F1 by the gate on the validation slots; with validation off, the last step's.
     ``folder/optimizer.json`` says which rule and rate each tensor had.
-    ``work`` keeps the checkpoints and the sheets of a training that was cut off; it goes on from there to the same adapter.
+    ``work`` keeps the checkpoints and the sheets of a training that was cut off; it continues from there to the same adapter.
     Who leaves the file ``work/validate`` has a validation beside the schedule, whose sheets are in ``work/requested`` until the end.
-    A training that diverges goes on from its last good checkpoint at a lower rate, as often as ``trainer.retries`` says.
+    A training that diverges continues from its last good checkpoint at a lower rate, as often as ``trainer.retries`` says.
     On several devices, the processes beside the trial's own (whose rank is 0) call this, too; they write nothing.
 
     Raises:

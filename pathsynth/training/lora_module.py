@@ -136,7 +136,7 @@ class LoraFinetuning(AveragedModule):
             super().lr_scheduler_step(scheduler, metric)
 
     def on_train_start(self) -> None:
-        """A checkpoint brings the rate at which it was written; a training that goes on from it more slowly sets its own."""
+        """A checkpoint brings the rate at which it was written; a training that continues from it more slowly sets its own."""
         optimizer, schedule = self.optimizers(use_pl_optimizer=False), self.lr_schedulers()
         assert isinstance(optimizer, Optimizer)
         if isinstance(schedule, LambdaLR):  # others are never slowed

@@ -1,4 +1,4 @@
-"""Resume points: checkpoints between two steps, written whole or not at all, from which a killed training goes on."""
+"""Resume points: checkpoints between two steps, written whole or not at all, from which a killed training continues."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ResumePoints(pl.Callback):
 
     A checkpoint is taken at the start of a step, when the one before it is complete, its validation included. So a signal
     waits for the end of the step it falls into; between steps its own handler answers at once. Where that answer was lost, the
-    request (:mod:`pathsynth.ledger.interruption`) is found at the next step. Weights that are not finite are no point to go on
+    request (:mod:`pathsynth.ledger.interruption`) is found at the next step. Weights that are not finite are no point to continue
     from, and are not written.
 
     Args:
@@ -65,7 +65,7 @@ class ResumePoints(pl.Callback):
 
     @property
     def checkpoint(self) -> Path | None:
-        """The checkpoint to go on from, or None. One that cannot be read is reported and passed over for the one before.
+        """The checkpoint to continue from, or None. One that cannot be read is reported and passed over for the one before.
 
         Raises:
             StageError: there are some, and none can be read.
@@ -74,7 +74,7 @@ class ResumePoints(pl.Callback):
         for path in files:
             if _readable(path):
                 return path
-            _log.warning("the checkpoint %s cannot be read; going on from the one before", path)
+            _log.warning("the checkpoint %s cannot be read; continuing from the one before", path)
         if files:
             raise StageError(f"the checkpoint {files[-1]} cannot be read; delete it to train from the start")
         return None

@@ -146,11 +146,11 @@ async def _answer(send: Send, status: int, body: bytes, headers: Mapping[str, st
 
 
 def _with_headers(send: Send) -> Send:
-    async def told(message: MutableMapping[str, Any]) -> None:
+    async def with_headers(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             there = {name.lower() for name, _ in message.get("headers", ())}
             ours = ((name.encode("latin-1"), value.encode("latin-1")) for name, value in _HEADERS.items())
             message = {**message, "headers": [*message.get("headers", ()), *(pair for pair in ours if pair[0] not in there)]}
         await send(message)
 
-    return told
+    return with_headers

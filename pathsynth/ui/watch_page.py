@@ -108,7 +108,7 @@ class WatchPage:
                 if study.running:
                     ui.button("Stop", on_click=lambda: self._stop(study)).props("no-caps outline")
                 elif view.commands and not self._continuations.running(study.folder):
-                    ui.button("Go on", on_click=lambda: self._go_on(study)).props("no-caps outline")
+                    ui.button("Continue", on_click=lambda: self._go_on(study)).props("no-caps outline")
                 if study.fine_tuned:
                     ui.button("Validate now", on_click=lambda: self._validate(study)).props("no-caps outline")
                 if study.has_scores:

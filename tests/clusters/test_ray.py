@@ -36,7 +36,7 @@ def started(pathsynth, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def lose_a_node(pathsynth, ray_nodes: RayNodes) -> int:
-    """Wait until both nodes are at a trial, lose one, let the trials go on; the rank of the trial that was lost."""
+    """Wait until both nodes are at a trial, lose one, let the trials continue; the rank of the trial that was lost."""
     pathsynth.wait_for("finetune 2")
     pathsynth.wait_for("finetune 4")
     pids = {rank: int(pathsynth.state(f"rank={rank}-")["pid"]) for rank in (2, 4)}

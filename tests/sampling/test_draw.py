@@ -123,7 +123,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(base, monkeypatch, capsys, e
     images = drawer(attempts(*range(7)))
     assert sizes == [7, 3, 3, 1]
     assert all(np.abs(one.astype(int) - other).max() <= 1 for one, other in zip(images, wanted, strict=True))
-    assert capsys.readouterr().out == "out of memory while drawing 7 images at once; going on with 3\n"
+    assert capsys.readouterr().out == "out of memory while drawing 7 images at once; continuing with 3\n"
     sizes.clear()
     drawer(attempts(*range(7)))
     assert sizes == [3, 3, 1]

@@ -1,4 +1,4 @@
-"""A generation that is cut off anywhere goes on to the set of an undisturbed one, and draws nothing twice but the cut batch."""
+"""A generation that is cut off anywhere continues to the set of an undisturbed one, and draws nothing twice but the cut batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs are checked all before one is refused, and a long check shows that it goes on."""
+"""Jobs are checked all before one is refused, and a long check shows that it continues."""
 
 from __future__ import annotations
 

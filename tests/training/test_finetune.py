@@ -215,7 +215,7 @@ def test_the_last_checkpoints_are_kept_and_a_damaged_one_is_passed_over(small_ba
     assert [path.name for path in kept] == [f"step-{step:08d}.ckpt" for step in (2, 3, 4)]
     kept[-1].write_bytes(kept[-1].read_bytes()[:1000])
     resumed = adapter(tmp_path / "a", small_base_folder, cache, chosen)
-    assert "step-00000004.ckpt cannot be read; going on from the one before" in caplog.text
+    assert "step-00000004.ckpt cannot be read; continuing from the one before" in caplog.text
     assert same(resumed, adapter(tmp_path / "b", small_base_folder, cache, chosen))
 
 
@@ -325,7 +325,7 @@ def test_a_training_that_starts_from_an_adapter_goes_on_from_it(small_base_folde
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_step(small_base_folder, cache, tmp_path):
-    told = r"became nan at step \d; lower optimizer.lr .* go on from the last good checkpoint \(step-0000000\d\.ckpt\) at a lower rate$"
+    told = r"became nan at step \d; lower optimizer.lr .* continue from the last good checkpoint \(step-0000000\d\.ckpt\) at a lower rate$"
     with pytest.raises(StageError, match=told):
         adapter(tmp_path / "a", small_base_folder, cache, settings(lr=1e30))
     assert not (tmp_path / "a" / "adapter").exists()
@@ -353,7 +353,7 @@ def test_a_training_that_diverges_goes_on_at_a_lower_rate(small_base_folder, cac
     whole = adapter(tmp_path / "a", small_base_folder, cache, chosen, Spoil(3, 4e-3), rates)
     told = capsys.readouterr().out
     where = "the last good checkpoint (step-00000003.ckpt)" if every == 1 else "the start"
-    assert f"the loss became nan at step 4; going on from {where} at 0.5 times optimizer.lr" in told
+    assert f"the loss became nan at step 4; continuing from {where} at 0.5 times optimizer.lr" in told
     assert "at 0.25 times optimizer.lr" in told
     assert rates.seen[-1] == pytest.approx(2.5e-3)
     assert read_card(tmp_path / "a" / "adapter").retries == 2

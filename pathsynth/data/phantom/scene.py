@@ -35,7 +35,7 @@ class Scene:
     def strands(self, name: str, u: np.ndarray, v: np.ndarray, along: float, across: float) -> np.ndarray:
         """A random field (N, S, S) of about unit variance at the points ``u``, ``v`` (N, S, S), stretched along ``u``.
 
-        ``along`` and ``across`` are bumps in a field of view; beyond ±0.9 the field goes on as at its margin.
+        ``along`` and ``across`` are bumps in a field of view; beyond ±0.9 the field continues as at its margin.
         """
         a, b = (np.clip((w + 0.9) * cells, 0, 1.8 * cells) for w, cells in ((u, along), (v, across)))
         rows, columns = math.ceil(1.8 * along) + 2, math.ceil(1.8 * across) + 2

@@ -170,10 +170,10 @@ def _write_hydra_files(folder: Path, composed: DictConfig) -> None:
 def objective(folder: Path) -> float:
     """What a sweeper maximises: macro-F1 before filtering, by the gate; NaN where the trial has no result."""
     try:
-        found = read_metric(folder / "result.json", "macro_f1", "before filtering", "gate")
+        metric = read_metric(folder / "result.json", "macro_f1", "before filtering", "gate")
     except RequestError:
         return math.nan
-    return found.value if found else math.nan
+    return metric.value if metric else math.nan
 
 
 def _warn_of_disk(checked: Checked, folder: Path) -> None:

@@ -76,7 +76,7 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
     require_loggers(config.tracking, folder)
     _quiet_lightning()
     trial = Trial(config, plan, store, folder, progress, display=display)
-    named_callbacks(config.other_callbacks, has_logger=False)  # a wrong one is told before gate and judge are trained
+    named_callbacks(config.other_callbacks, has_logger=False)  # a wrong one is reported before gate and judge are trained
     if config.sampling:
         custom_rules(config.sampling)
         retry_strategy(config.sampling)
@@ -111,8 +111,8 @@ def help_to_train(config: RunConfig, plan: Plan, store: StageStore, folder: Path
     torch.set_float32_matmul_precision("high")
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank())
-    found = {stage.name: store.find(stage.name, stage.identity) for stage in plan.stages}
-    trial = Trial(config, plan, store, folder, lambda *_: None, {name: place for name, place in found.items() if place})
+    results = {stage.name: store.find(stage.name, stage.identity) for stage in plan.stages}
+    trial = Trial(config, plan, store, folder, lambda *_: None, {name: place for name, place in results.items() if place})
     work = trial.work("finetune")
     finetune(finetune_job(trial), work, work, named_callbacks(config.other_callbacks, has_logger=False), ())
 
@@ -135,7 +135,7 @@ class Trial:
 
     def build(self, stage: StagePlan) -> None:
         """Find the stage under its identity, or build it there."""
-        builder = next(own for own, _ in listed_stages(self.config) if own.name == stage.name)
+        builder = next(candidate for candidate, _ in listed_stages(self.config) if candidate.name == stage.name)
 
         def make(folder: Path) -> None:
             builder.build(self, folder)
@@ -146,7 +146,7 @@ class Trial:
         self.keep(stage)
 
     def provenance(self, stage: str) -> Provenance:
-        """What computes a stage here: the GPU, unless there is none or a fine-tune is told to pass it over."""
+        """What computes a stage here: the GPU, unless there is none or a fine-tune is configured without it."""
         on_cpu = stage == "finetune" and self.config.trainer.accelerator == "cpu"
         return provenance(torch.cuda.get_device_name() if torch.cuda.is_available() and not on_cpu else processor())
 
@@ -154,9 +154,9 @@ class Trial:
         """Log what a finished stage made as an artifact: a classifier by its own run (if it was trained here), else by the trial's."""
         metadata = artifact_metadata(stage, self.built[stage.name])
         if metadata and trains_classifier(stage.name):
-            own = self.trained.pop(stage.name, [])
-            keep_artifact(own, metadata)
-            close(own)
+            classifier_loggers = self.trained.pop(stage.name, [])
+            keep_artifact(classifier_loggers, metadata)
+            close(classifier_loggers)
         elif metadata:
             keep_artifact(self.loggers, metadata)
             if stage.name == "finetune" and self.config.sampling and self.plan.base:
@@ -202,7 +202,7 @@ class Trial:
 
     @cached_property
     def loggers(self) -> list[Logger]:
-        """The trial's own run in each tracker; it begins when the classifiers are there, and is told that it uses them."""
+        """The trial's own run in each tracker; it begins once the classifiers exist, and records that it uses them."""
         loggers = open_loggers(self.config.tracking, self.folder, trial_metadata(self.config, self.plan, self.folder.name))
         use_artifacts(loggers, artifact_names({s.name: s.identity for s in self.plan.stages if trains_classifier(s.name)}))
         address = online_address(loggers)
@@ -216,7 +216,7 @@ class Trial:
         return [*self.__dict__.get("loggers", []), *(logger for runs in self.trained.values() for logger in runs)]
 
     def classifier_runs(self, role: str, config: AnyClassifier) -> list[Logger]:
-        """Open the run that a classifier has of its own in each tracker, or go on with it."""
+        """Open the run that a classifier has of its own in each tracker, or continue with it."""
         return open_loggers(self.config.tracking, self.folder, classifier_metadata(self.config, self.stage(role), config))
 
     def keep_open(self, role: str, runs: list[Logger]) -> None:
@@ -224,7 +224,7 @@ class Trial:
         self.trained[role] = runs
 
     def work(self, name: str) -> Path:
-        """Where an unfinished stage of this trial keeps what it goes on from."""
+        """Where an unfinished stage of this trial keeps what it continues from."""
         return self.store.work(name, self.stage(name).identity)
 
     def stage(self, name: str) -> StagePlan:

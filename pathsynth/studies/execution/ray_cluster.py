@@ -91,14 +91,14 @@ class RayCluster:
         variables = Variables.of(os.environ, config.threads)
         self.place = Place.here(variables.secrets)
         self._folder = None if config.address else Path(tempfile.mkdtemp(prefix="ray-", dir=_short_folder()))
-        own: dict[str, Any] = {"address": config.address}
+        settings: dict[str, Any] = {"address": config.address}
         if self._folder:
-            own = {"address": "local", "num_cpus": cores(), "object_store_memory": _OBJECTS, "include_dashboard": False}
-            own |= {"_temp_dir": str(self._folder), "_node_ip_address": _LOOPBACK}
+            settings = {"address": "local", "num_cpus": cores(), "object_store_memory": _OBJECTS, "include_dashboard": False}
+            settings |= {"_temp_dir": str(self._folder), "_node_ip_address": _LOOPBACK}
         with _ray_signals():
             try:
                 ray.init(
-                    **own,
+                    **settings,
                     runtime_env={"env_vars": variables.plain},
                     log_to_driver=verbose,
                     logging_level="INFO" if verbose else "ERROR",
@@ -125,7 +125,7 @@ class RayCluster:
             RequestError: a node cannot see one of them, has no pathsynth, or does not answer.
         """
         content = uuid.uuid4().hex
-        made = [place for place in (folder, *folder.parents) if not place.exists()]
+        created = [place for place in (folder, *folder.parents) if not place.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe-{content}"
         probe.write_text(content, encoding="utf-8")
@@ -133,7 +133,7 @@ class RayCluster:
             _read_probe(self.place, probe, content)
         finally:
             probe.unlink()
-            for place in made:
+            for place in created:
                 place.rmdir()
 
     def leave(self) -> None:
@@ -160,11 +160,11 @@ def _read_probe(place: Place, probe: Path, content: str) -> None:
     looks = []
     for node in _alive():
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        look = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(see).remote(place, str(probe), content)
-        looks.append((f"node {node['NodeManagerHostname']} ({node['NodeManagerAddress']}) of the Ray cluster", look))
-    for name, look in looks:
+        reading = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(see).remote(place, str(probe), content)
+        looks.append((f"node {node['NodeManagerHostname']} ({node['NodeManagerAddress']}) of the Ray cluster", reading))
+    for name, reading in looks:
         try:
-            unseen = ray.get(look, timeout=_PROBE_SECONDS)
+            unseen = ray.get(reading, timeout=_PROBE_SECONDS)
         except GetTimeoutError as error:
             raise RequestError(f"{name} did not answer within {_PROBE_SECONDS:.0f} s; look at it with `ray status`") from error
         except RayError as error:

@@ -46,9 +46,9 @@ def _check_inputs(manifest: Manifest) -> None:
         raise RequestError(f"{manifest.name} was made from other files ({', '.join(unlike)}); put those back to repeat it")
 
 
-def _inputs(made: Plan) -> dict[str, str]:
-    files = {name: identity for stage in made.stages for name, identity in stage.parents.items() if name in _INPUTS}
-    return files | {name: source for stage in made.stages for name, source in stage.settings.get("classes", {}).items()}
+def _inputs(plan: Plan) -> dict[str, str]:
+    files = {name: identity for stage in plan.stages for name, identity in stage.parents.items() if name in _INPUTS}
+    return files | {name: source for stage in plan.stages for name, source in stage.settings.get("classes", {}).items()}
 
 
 def foreign_targets(folder: Path) -> list[str]:
@@ -60,7 +60,7 @@ def foreign_targets(folder: Path) -> list[str]:
     config = manifest_of(folder).config
     classifiers = [c.module for c in (config.gate, config.judge, config.classifier) if c]
     data = config.data.module if config.data else {}
-    named = [config.training_objects, classifiers, data, *(own.settings for own in object_requests(config))]
+    named = [config.training_objects, classifiers, data, *(request.settings for request in object_requests(config))]
     return sorted({*targets(named)} - shipped_targets())
 
 

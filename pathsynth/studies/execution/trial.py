@@ -290,8 +290,8 @@ class _Reporter:
 
 def _threads() -> int | None:
     """Threads of this process, where its supervisor has set them."""
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    return int(told) if told.isdigit() else None
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    return int(threads) if threads.isdigit() else None
 
 
 def _never() -> bool:

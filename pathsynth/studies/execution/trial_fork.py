@@ -120,7 +120,7 @@ class TrialServer:
         return int(self._ask({"wait": pid})["status"])
 
     def end(self) -> None:
-        """End it at once: it holds nothing. A trial that it forked goes on."""
+        """End it at once: it holds nothing. A trial that it forked continues."""
         self._channel.close()
         self._process.kill()
         self._process.wait()
@@ -189,12 +189,12 @@ class ForkedTrials:
         ``variables`` belong to this trial alone. ``stop`` is called again and again while a server loads its modules.
         """
         shared = {name: value for name, value in environment.items() if name not in _OF_ONE_TRIAL}
-        own = {name: value for name, value in environment.items() if name in _OF_ONE_TRIAL} | dict(variables)
+        of_trial = {name: value for name, value in environment.items() if name in _OF_ONE_TRIAL} | dict(variables)
         server = None
         try:
             server = None if self._given_up else self._server(shared)
             if server and server.wait_until_ready(stop):
-                return ForkedTrial(server.fork(folder, own), lambda pid: self._status(server, pid))
+                return ForkedTrial(server.fork(folder, of_trial), lambda pid: self._status(server, pid))
         except ServerLost as error:
             self._give_up(error)
         if server:

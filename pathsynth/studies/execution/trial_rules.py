@@ -49,8 +49,11 @@ def _precise(gate: Classifier, data: DataSet, target: float) -> AtLeastByClass:
 
 def format_limits(rules: Sequence[Rule], space: LabelSpace) -> list[str]:
     """A line on the limits that a wanted precision gave each class, where there are any."""
-    found = [rule for rule in rules if isinstance(rule, AtLeastByClass)]
-    return [f"gate: least probabilities for a precision of {rule.target:g} on real val images: {_limited(rule, space)}" for rule in found]
+    return [
+        f"gate: least probabilities for a precision of {rule.target:g} on real val images: {_limited(rule, space)}"
+        for rule in rules
+        if isinstance(rule, AtLeastByClass)
+    ]
 
 
 def _limited(rule: AtLeastByClass, space: LabelSpace) -> str:

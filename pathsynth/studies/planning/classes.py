@@ -74,7 +74,7 @@ def object_requests(config: RunConfig) -> tuple[ObjectRequest, ...]:
 
 def _classifiers(config: RunConfig) -> Iterator[ObjectRequest]:
     if config.data and config.data.name == "ready":  # its gate has the arguments that it was trained with
-        with contextlib.suppress(RequestError):  # told by the plan
+        with contextlib.suppress(RequestError):  # the plan reports it
             module = ready_set(config.data).gate_module
             if module and isinstance(config.gate, CustomClassifierConfig) and config.gate.architecture == module["_target_"]:
                 yield ObjectRequest("gate", module, _LIGHTNING_MODULE, ("classes", "size"))

@@ -54,7 +54,7 @@ def text_reader(base: Path) -> TextReader | None:
         if (folder / "tokenizer.json").is_file():
             return TextReader(Tokenizer.from_file(str(folder / "tokenizer.json")), length)
         return TextReader(_clip_tokenizer(folder), length)
-    except Exception:  # the library raises bare exceptions; a base that cannot be used is told where it is loaded
+    except Exception:  # the library raises bare exceptions; a base that cannot be used is reported where it is loaded
         return None
 
 

@@ -1,4 +1,4 @@
-"""A search over settings by Optuna's ask and tell: what may be proposed, what each trial answered, and how a killed search goes on.
+"""A search over settings by Optuna's ask and tell: what may be proposed, what each trial answered, and how a killed search continues.
 
 All that is known stands in Optuna's storage. Proposal n depends on the sampler's seed, on n and on the answers so far, so a search that
 was killed and started again proposes what it would have proposed. No torch (but for the sampler gp, which is built on it).
@@ -214,7 +214,7 @@ class Search:
         return SearchedTrial(self.storage, self._study.study_name, proposal.number, pruner)
 
     def unfinished(self) -> list[Proposal]:
-        """Proposals that were made and not answered, by this process or one that is gone: their trials go on where they stand."""
+        """Proposals that were made and not answered, by this process or one that is gone: their trials continue where they stand."""
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return [self._values(frozen.number) for frozen in running if frozen.user_attrs.get(_PLACE, self._place) == self._place]
 

@@ -28,9 +28,9 @@ class StudyProgress:
     seconds_left: float | None
 
     def __str__(self) -> str:
-        told = [f"{self.counts[DONE]} of {self.trials} done"]
-        told += [f"{self.counts[state]} {state}" for state in STATES[1:] if self.counts[state]]
-        return ", ".join(told) + self._left()
+        parts = [f"{self.counts[DONE]} of {self.trials} done"]
+        parts += [f"{self.counts[state]} {state}" for state in STATES[1:] if self.counts[state]]
+        return ", ".join(parts) + self._left()
 
     def _left(self) -> str:
         if self.seconds_left == 0:
@@ -88,7 +88,7 @@ def status_record(folders: Sequence[Path], rows: Sequence[TrialRow], planned: Se
     scorers = study_scorers(rows)
     return {
         "trials": [_trial(folder, row, row.score(scorers[row.study])) for folder, row in zip(folders, rows, strict=True)],
-        "studies": {study: _counts(told) for study, told in progress_by_study(rows, planned).items()},
+        "studies": {study: _counts(progress) for study, progress in progress_by_study(rows, planned).items()},
         "totals": _counts(study_progress(rows, planned)),
     }
 
@@ -96,11 +96,11 @@ def status_record(folders: Sequence[Path], rows: Sequence[TrialRow], planned: Se
 def _trial(folder: Path, row: TrialRow, score: Metric | None) -> dict[str, Any]:
     came = asdict(row.came)
     counted = {key: came[key] if row.state == RUNNING else None for key in ("step", "steps", "rate")}
-    kept = {key: came[key] for key in ("stage", "detail")} | counted
+    counts = {key: came[key] for key in ("stage", "detail")} | counted
     times = {"seconds": row.seconds(), "stage_seconds_left": row.stage_seconds_left, "started": came["started"], "ended": came["ended"]}
     named = {"study": row.study, "name": row.name, "folder": str(folder.absolute()), "state": row.state}
-    return {**named, **kept, "reason": row.reason, **times, "macro_f1": score.to_json() if score else None}
+    return {**named, **counts, "reason": row.reason, **times, "macro_f1": score.to_json() if score else None}
 
 
-def _counts(told: StudyProgress) -> dict[str, Any]:
-    return {"trials": told.trials, **told.counts, "seconds_left": told.seconds_left}
+def _counts(progress: StudyProgress) -> dict[str, Any]:
+    return {"trials": progress.trials, **progress.counts, "seconds_left": progress.seconds_left}

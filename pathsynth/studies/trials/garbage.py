@@ -44,8 +44,8 @@ def find_garbage(multirun: Path) -> list[Garbage]:
         raise RequestError(f"no stages in {multirun}; name the folder of all studies (multirun=… of `pathsynth run`)")
     needed = needed_stages(multirun)
     store = StageStore(root)
-    found = (_garbage(path, store, needed) for path in sorted(root.glob("*/*")) if path.is_dir() and not path.is_symlink())
-    return [garbage for garbage in found if garbage and not _in_use(garbage)]
+    items = (_garbage(path, store, needed) for path in sorted(root.glob("*/*")) if path.is_dir() and not path.is_symlink())
+    return [garbage for garbage in items if garbage and not _in_use(garbage)]
 
 
 def needed_stages(multirun: Path) -> set[Stage]:

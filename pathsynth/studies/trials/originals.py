@@ -34,8 +34,8 @@ def _originals(trial: Path) -> Mapping[str, set[str]]:
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     store = StageStore(trial.absolute().parents[1] / STAGES)
-    found: dict[str, set[str]] = {}
+    sources: dict[str, set[str]] = {}
     for folder in (place for stage in named if (place := store.find(*stage))):
         for name, digest in digests(folder).items():
-            found.setdefault(name, set()).add(digest)
-    return found
+            sources.setdefault(name, set()).add(digest)
+    return sources

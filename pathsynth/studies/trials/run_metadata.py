@@ -1,4 +1,4 @@
-"""What a trial's runs and artifacts are called in a tracker, and what they tell of how they came about."""
+"""Names and lineage of a trial's runs and artifacts in a tracker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pathsynth.tracking.media import ArtifactMetadata
 _JOB_TYPES = {"run": "evaluate"}
 """Of commands whose runs are of another's kind: both end with the same numbers."""
 _CLASSIFIER_FILES = ("classifier.safetensors", "classifier.json", "scores.json")
-_KEPT: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
+_ARTIFACTS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "finetune": ("adapter", "adapter", ("adapter", "history.csv")),
     "generate": ("images", "images", ("images", "rejected", "attempts.parquet")),
 }
@@ -60,24 +60,24 @@ def classifier_metadata(config: RunConfig, stage: StagePlan, classifier: AnyClas
 
 
 def artifact_metadata(stage: StagePlan, folder: Path) -> ArtifactMetadata | None:
-    """What of a finished stage is kept as an artifact; None: nothing."""
-    kept = _kept(stage.name)
-    if kept is None:
+    """The artifact that a finished stage leaves; None: it leaves none."""
+    artifact = _artifact(stage.name)
+    if artifact is None:
         return None
-    kind, name, files = kept
-    made_from = artifact_names(stage.parents)
-    lineage: dict[str, Any] = {"settings": shareable_value(stage.settings), "parents": stage.parents, "made_from": made_from}
+    kind, name, files = artifact
+    sources = artifact_names(stage.parents)
+    lineage: dict[str, Any] = {"settings": shareable_value(stage.settings), "parents": stage.parents, "made_from": sources}
     return ArtifactMetadata(kind, f"{name}-{stage.identity}", folder, files, lineage)
 
 
 def artifact_names(identities: Mapping[str, str]) -> list[str]:
     """The artifacts' names of those stages (stage → identity) that have one."""
-    return [f"{kept[1]}-{identity}" for stage, identity in identities.items() if (kept := _kept(stage))]
+    return [f"{artifact[1]}-{identity}" for stage, identity in identities.items() if (artifact := _artifact(stage))]
 
 
-def _kept(stage: str) -> tuple[str, str, tuple[str, ...]] | None:
+def _artifact(stage: str) -> tuple[str, str, tuple[str, ...]] | None:
     """Kind and name of the artifact that a stage leaves, and its files; None: it leaves none."""
-    return ("classifier", stage, _CLASSIFIER_FILES) if trains_classifier(stage) else _KEPT.get(stage)
+    return ("classifier", stage, _CLASSIFIER_FILES) if trains_classifier(stage) else _ARTIFACTS.get(stage)
 
 
 def _tags(words: Iterable[str | None]) -> tuple[str, ...]:

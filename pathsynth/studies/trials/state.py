@@ -22,14 +22,14 @@ RUNNING, DONE, FAILED, INTERRUPTED, WAITING, PRUNED = "running", "done", "failed
 STATES = (DONE, RUNNING, FAILED, INTERRUPTED, WAITING, PRUNED)
 """All of them, in the order in which they are counted for people."""
 OPEN = (RUNNING, INTERRUPTED, WAITING)
-"""States of trials that the same command goes on with."""
+"""States of trials that the same command continues with."""
 EXIT_STOPPED = 130
 """What the process of a trial that was stopped on request exits with."""
 
 
 @dataclass(frozen=True)
 class TrialState:
-    """``state`` is running, done, failed, interrupted, pruned (by a search; it can go on) or waiting; times are ISO 8601 in UTC.
+    """``state`` is running, done, failed, interrupted, pruned (by a search; it can continue) or waiting; times are ISO 8601 in UTC.
 
     ``tries``: how often the trial has failed.
     ``step`` of ``steps`` (training steps or slots; None: the stage does not count), ``rate`` in steps a second (None: not

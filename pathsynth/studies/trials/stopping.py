@@ -127,7 +127,7 @@ def _handle(_signal: int, _frame: FrameType | None) -> None:
 
 def _wait_for_claimed(seconds: float) -> None:
     """Give the supervisors in the workers time to kill: a worker that dies first would leave its trial alone for a moment."""
-    own = [outcome.folder for outcome in read_outcomes(Path(os.environ[FOLDER_VARIABLE])) if outcome.own and outcome.folder]
+    claimed = [outcome.folder for outcome in read_outcomes(Path(os.environ[FOLDER_VARIABLE])) if outcome.own and outcome.folder]
     end = time.monotonic() + seconds
-    while time.monotonic() < end and any(read_state(folder).state == RUNNING for folder in own):
+    while time.monotonic() < end and any(read_state(folder).state == RUNNING for folder in claimed):
         time.sleep(0.05)

@@ -59,14 +59,14 @@ def trial_row(folder: Path) -> TrialRow:
     """The line of a trial, from its state and its result. A result that cannot be read is the reason where there is no other."""
     state = read_state(folder)
     stage = state.stage if state.state != DONE else ""
-    found, reason = {}, state.reason
+    scores, reason = {}, state.reason
     if (folder / RESULT).is_file():
         try:
-            found = {m.scorer: m for m in read_metrics(folder / RESULT, "macro_f1", "before filtering")}
+            scores = {m.scorer: m for m in read_metrics(folder / RESULT, "macro_f1", "before filtering")}
         except RequestError as error:
             reason = reason or str(error)
     named = folder.absolute()
-    return TrialRow(named.parent.name, named.name, state.state, stage, found.get(GATE), reason, state, found.get(JUDGE))
+    return TrialRow(named.parent.name, named.name, state.state, stage, scores.get(GATE), reason, state, scores.get(JUDGE))
 
 
 def main_scorer(scores: Iterable[tuple[Metric | None, Metric | None]]) -> str:
@@ -89,8 +89,8 @@ def trial_folders(root: Path) -> list[Path]:
         raise RequestError(f"no folder {root}; trials appear there after `pathsynth run`, or name another folder")
     if (root / MANIFEST).is_file():
         return [root]
-    found = [path.parent for path in (*root.glob(f"*/{MANIFEST}"), *root.glob(f"*/*/{MANIFEST}"))]
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts))
+    folders = [path.parent for path in (*root.glob(f"*/{MANIFEST}"), *root.glob(f"*/*/{MANIFEST}"))]
+    return sorted(path for path in folders if not any(part.startswith(".") for part in path.relative_to(root).parts))
 
 
 def print_rows(rows: Iterable[TrialRow], console: Console | None = None) -> None:
@@ -123,10 +123,10 @@ def table_of(rows: Sequence[TrialRow]) -> Table:
     for row in rows:
         colour = _COLOURS.get(row.state, "dim")
         scorer = scorers[row.study]
-        found = row.score(scorer)
-        told = format_score(found) + ("" if one_scorer else f" by the {scorer}") if found else row.made or "–"
+        metric = row.score(scorer)
+        result = format_score(metric) + ("" if one_scorer else f" by the {scorer}") if metric else row.made or "–"
         study = [escape(row.study)] if several else []
-        table.add_row(*study, escape(row.name), f"[{colour}]{row.state}[/]", escape(told), escape(_status_text(row)))
+        table.add_row(*study, escape(row.name), f"[{colour}]{row.state}[/]", escape(result), escape(_status_text(row)))
     return table
 
 

@@ -41,6 +41,6 @@ def requested_sheets(trial: Path) -> Path:
 
 
 def finetune_work(trial: Path, manifest: Manifest) -> Path:
-    """Where the fine-tune of a trial keeps what it goes on from; another trial with the same fine-tune has the same."""
+    """Where the fine-tune of a trial keeps what it continues from; another trial with the same fine-tune has the same."""
     identity = next(stage.identity for stage in manifest.plan.stages if stage.name == FINETUNE)
     return StageStore(trial.absolute().parents[1] / STAGES).work(FINETUNE, identity)
