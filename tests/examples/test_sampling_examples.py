@@ -121,7 +121,7 @@ def test_a_run_with_all_three(here, small_base_folder, run_command, offline_runs
     assert "darker than 0.99" in page and "Metrics of your own" in page
 
     source = here / "my_rule.py"
-    source.write_text(source.read_text().replace("return float(seen.image.mean())", "return seen.image.mean(axis=2)"))
+    source.write_text(source.read_text().replace("return float(candidate.image.mean())", "return candidate.image.mean(axis=2)"))
     failed = run_command(here, *words, "study.name=broken", status=1)
     assert "the acceptance rule my_rule.Bright gave" in failed.stdout + failed.stderr
     (broken,) = (path.parent for path in (here / "multirun" / "broken").glob("*/state.json"))

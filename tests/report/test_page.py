@@ -221,7 +221,7 @@ def test_missing_values_and_their_reasons(make_trial: Callable[..., Path], tmp_p
     text, _ = page(make_trial(tmp_path / "t", missing=(Missing("kid on test", "test was not requested"),)))
     assert "kid on test: test was not requested" in text
     text, _ = page(make_trial(tmp_path / "u"))
-    assert "Nothing that was to be measured is missing" in text
+    assert "All measurements are there" in text
 
 
 def test_class_without_accepted_image_says_so(make_trial: Callable[..., Path], tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_each_image_of_a_set_has_the_word_of_gate_and_judge(tmp_path: Path) -> N
 
 def test_of_a_set_without_a_judge_the_page_says_so(tmp_path: Path) -> None:
     text, _ = read(generated(tmp_path / "set" / "t", judged=False))
-    assert "What the judge says of these images is in no file beside them" in text and "judge: ✓" not in text
+    assert "answers for these images: the set has no judge" in text and "judge: ✓" not in text
 
 
 def test_a_set_that_no_trial_drew_alone_has_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

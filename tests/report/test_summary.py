@@ -52,7 +52,7 @@ def test_verdict_without_accepted_images(scores: Scores) -> None:
 def test_remarks_name_the_hardest_classes_first(scores: Scores) -> None:
     said = remarks(scores, names(scores))
     assert "Hardest to draw, by first attempts that the gate accepts: normal colon mucosa (12 of 50), mucus (20 of 50)." in said
-    assert any(s.startswith("9 of 450 images") for s in said)
+    assert any(s.startswith("9 of 450 requested images") for s in said)
 
 
 def test_remark_on_what_filtering_gives_and_takes(scores: Scores) -> None:

@@ -74,7 +74,7 @@ def test_two_visitors_do_not_mix_and_a_third_is_reported_its_place(engine: Engin
     eventually(lambda: engine.snapshot(one).state is JobState.DRAWING)
     assert engine.submit(two, DEBRIS) == 1 and engine.submit(three, MUCUS) == 2
     assert [engine.snapshot(name).place for name in (one, two, three)] == [0, 1, 2]
-    with pytest.raises(RequestError, match="not over"):
+    with pytest.raises(RequestError, match="not finished"):
         engine.submit(two, MUCUS)
     engine.cancel(two)
     assert engine.snapshot(two).state is JobState.CANCELLED and engine.snapshot(three).place == 1
@@ -166,13 +166,13 @@ def test_a_replay_draws_the_same_batch_again_and_compares_the_pixels(engine: Eng
     assert seen.replay and seen.replay.attempt == drawn[-1].attempt and seen.replay.same and seen.replay.differing == 0
     assert seen.drawn == drawn
     stranger = engine.open_session()
-    with pytest.raises(RequestError, match="not there any more"):
+    with pytest.raises(RequestError, match="no longer there"):
         engine.replay(stranger, key_of(drawn[0].attempt))
 
 
 def test_the_download_is_the_folder_that_generation_leaves(engine: Engine, tmp_path):
     name = engine.open_session()
-    with pytest.raises(RequestError, match="not over"):
+    with pytest.raises(RequestError, match="not finished"):
         engine.archive(name)
     engine.submit(name, MUCUS)
     seen = engine.wait(name, PATIENCE)
