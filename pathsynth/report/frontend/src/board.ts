@@ -111,7 +111,7 @@ function columns(app: App): Column[] {
     found.push({
       key: "name",
       head: "configuration",
-      help: "What tells this configuration from the others",
+      help: "Settings in which this configuration differs from the others",
       sort: c => c.name,
       cell: c => h("td", {class: "setting"}, c.name),
     });

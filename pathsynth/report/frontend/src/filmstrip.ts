@@ -73,7 +73,7 @@ export function filmstrip(app: App, list: readonly Configuration[]): Node[] {
   );
   const order = app.study.classes.map(([, name]) => name);
   return [
-    h("h3", {}, "What the validations drew"),
+    h("h3", {}, "Images of the validations"),
     note(
       "First attempts of the same slots after so many training steps, a row a class" +
         (order.length && order.length <= 12 ? ` (${order.join(", ")})` : "") +

@@ -22,7 +22,7 @@ const describe = (app: App, t: Trial, a: Attempt): string =>
     .filter(Boolean)
     .join("; ");
 
-/** The frame is the gate's word, the dot in the corner the judge's: filled for the requested class, a ring for another. */
+/** The frame shows the gate's answer, the dot in the corner the judge's: filled for the requested class, a ring for another. */
 const frameOf = (a: Attempt): string =>
   `tile ${a.accepted ? "ok" : "no"}${a.judged === null ? "" : a.judged === a.class ? " confirmed" : " doubted"}`;
 
