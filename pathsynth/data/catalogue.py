@@ -9,7 +9,7 @@ from pathsynth.config import DataConfig
 from pathsynth.config.schema import CAPTIONS_BESIDE
 from pathsynth.config.shipped import assets_folder
 from pathsynth.data.caption_files import ImageCaptions, read_captions
-from pathsynth.data.custom import custom_data, stored_custom_data
+from pathsynth.data.custom_data import custom_data, stored_custom_data
 from pathsynth.data.dataset import Counts, DataSet
 from pathsynth.data.folder import FolderSplits, Shares, decoded_folder_data, folder_data, folder_splits
 from pathsynth.data.medmnist import PATHMNIST, medmnist_data

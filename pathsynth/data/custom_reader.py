@@ -1,7 +1,7 @@
 """The process that runs a user's data set: it makes the object, then reads, checks and stores each split.
 
-It reads an order as JSON from its input (:mod:`pathsynth.data.custom`), and prints the content of the data set, or the fault, as JSON in
-the last line of its output.
+It reads an order as JSON from its input (:mod:`pathsynth.data.custom_data`), and prints the content of the data set, or the fault, as
+JSON in the last line of its output.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import hydra.utils
 import numpy as np
 
-from pathsynth.data.custom import CustomData
+from pathsynth.data.custom_data import CustomData
 from pathsynth.data.dataset import SPLITS, first_of_each_class
 from pathsynth.data.decoded import write_labels
 
@@ -30,7 +30,7 @@ class Fault(Exception):
 
 
 def read(order: Mapping[str, Any]) -> dict[str, Any]:
-    """What :class:`pathsynth.data.custom.CustomImages` holds, as JSON.
+    """What :class:`pathsynth.data.custom_data.CustomImages` holds, as JSON.
 
     Raises:
         Fault: the class or what it gives is no data set.

@@ -31,7 +31,7 @@ from pathsynth.ledger.records import (
 from pathsynth.ledger.stages import read_built
 from pathsynth.ledger.versions import versions
 from pathsynth.metrics.colour import ColourClassifier
-from pathsynth.metrics.custom import EvaluationData, ImageMetric, ImageSample, RealSample, RecordContext, measure_all
+from pathsynth.metrics.custom_metrics import EvaluationData, ImageMetric, ImageSample, RealSample, RecordContext, measure_all
 from pathsynth.metrics.image_scores import Evaluation
 from pathsynth.metrics.protocol import Reference, evaluate_set
 from pathsynth.models.classifier import Classifier, load_classifier

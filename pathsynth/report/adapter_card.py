@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathsynth.ledger.adapters import AdapterCard
 from pathsynth.report.collect import TrialSummary
-from pathsynth.report.export import plain, score_tables
+from pathsynth.report.formats import plain, score_tables
 from pathsynth.report.scores import Scores
 from pathsynth.report.summary import summary
 

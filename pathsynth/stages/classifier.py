@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.config import AnyClassifier, CustomClassifierConfig, RunConfig
-from pathsynth.config.own_classes import class_digests, targets
+from pathsynth.config.custom_classes import class_digests, targets
 from pathsynth.ledger.records import CONFUSION_FILE, PANEL_JUDGE
 from pathsynth.stages.fingerprints import pretrained_source
 from pathsynth.stages.stage import BuildContext, Stage, missing_group

@@ -47,7 +47,7 @@ def decode_into(folder: Path, config: RunConfig, stage: StagePlan, work: Path) -
         RequestError: an image cannot be read, or the same pixels lie in two classes or two splits.
         StageError: a process that decodes was killed.
     """
-    from pathsynth.data.custom import store_custom_images
+    from pathsynth.data.custom_data import store_custom_images
     from pathsynth.data.survey import decode_folder
 
     data = require_group(config.data, "data")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.config import RunConfig
-from pathsynth.config.own_classes import class_digests, targets
+from pathsynth.config.custom_classes import class_digests, targets
 from pathsynth.sampling.slots import Stream, attempt_at, slots_of
 from pathsynth.stages.sampling_settings import OF_SLOTS, first_attempts
 from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group

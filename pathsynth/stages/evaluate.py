@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pathsynth.config.own_classes import class_digests, targets
+from pathsynth.config.custom_classes import class_digests, targets
 from pathsynth.ledger.records import JUDGED_FILE
 from pathsynth.stages.classifier import panel_of
-from pathsynth.stages.scoring import scoring_settings
+from pathsynth.stages.scoring_settings import scoring_settings
 from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
 
 PROTOCOL = 7

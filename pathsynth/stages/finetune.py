@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pathsynth.config import RunConfig
+from pathsynth.config.custom_classes import class_digests, targets
 from pathsynth.config.lightning import WATCHING, changing
-from pathsynth.config.own_classes import class_digests, targets
 from pathsynth.config.schema import FINETUNE_TARGET, REGENERATION, TRAINER_TARGET, ConstantConfig, CosineConfig, shipped_schedule
 from pathsynth.ledger.records import OPTIMIZER_FILE
 from pathsynth.stages.fingerprints import adapter_identity

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pathsynth.config.own_classes import class_digests, targets
+from pathsynth.config.custom_classes import class_digests, targets
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest
 from pathsynth.ledger.records import JUDGED_FILE

@@ -7,7 +7,7 @@ from typing import Any
 
 from pathsynth.stages.classifier import panel_of
 from pathsynth.stages.evaluate import PROTOCOL
-from pathsynth.stages.scoring import scoring_settings
+from pathsynth.stages.scoring_settings import scoring_settings
 from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.stages.evaluate import PROTOCOL
-from pathsynth.stages.scoring import scoring_settings
+from pathsynth.stages.scoring_settings import scoring_settings
 from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
 
 NEUTRAL: dict[str, Any] = {"canvas": None}

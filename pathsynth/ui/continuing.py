@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pathsynth.ledger.errors import RequestError
-from pathsynth.studies.execution.rerun import foreign_targets
+from pathsynth.studies.execution.trial_rerun import foreign_targets
 from pathsynth.studies.trials.closing import EXIT_DONE, EXIT_INTERRUPTED
 from pathsynth.studies.trials.hydra_files import started_in
 from pathsynth.studies.trials.manifest import manifest_of

@@ -10,7 +10,7 @@ import pytest
 
 from pathsynth.config import DataConfig
 from pathsynth.data.catalogue import Decoded, open_data
-from pathsynth.data.custom import store_custom_images
+from pathsynth.data.custom_data import store_custom_images
 from pathsynth.data.custom_reader import Fault, read
 from pathsynth.ledger.errors import RequestError, StageError
 

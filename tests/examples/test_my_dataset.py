@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pathsynth.__main__ import dispatch
-from pathsynth.data.custom import _read_once
+from pathsynth.data.custom_data import _read_once
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import read_result
 from tests.examples.conftest import SMALL, changed, planned, run

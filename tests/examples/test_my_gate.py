@@ -15,7 +15,7 @@ from pathsynth.config.shipped import assets_folder
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import read_result
 from pathsynth.stages.plan import Plan
-from pathsynth.studies.execution.rerun import foreign_targets
+from pathsynth.studies.execution.trial_rerun import foreign_targets
 from pathsynth.studies.planning.classes import object_requests
 from pathsynth.studies.planning.source_files import source_files
 from pathsynth.studies.trials.manifest import Manifest, manifest_of, write_manifest

@@ -17,7 +17,7 @@ from pathsynth.config.shipped import conf_folder
 from pathsynth.ledger.records import Missing, read_result
 from pathsynth.report.page import write_report
 from pathsynth.stages.plan import plan
-from pathsynth.studies.execution.rerun import foreign_targets
+from pathsynth.studies.execution.trial_rerun import foreign_targets
 from pathsynth.studies.planning.source_files import source_files
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -63,7 +63,7 @@ def test_an_edited_example_is_composed_anew_and_a_rerun_asks_before_it_runs_one(
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config = from_hydra(compose("run", [word for words in OWN.values() for word in words]))
     assert {here / f"{module}.py" for module in OWN} <= set(source_files(config) or [])
-    monkeypatch.setattr("pathsynth.studies.execution.rerun.manifest_of", lambda folder: SimpleNamespace(config=config))
+    monkeypatch.setattr("pathsynth.studies.execution.trial_rerun.manifest_of", lambda folder: SimpleNamespace(config=config))
     assert foreign_targets(here) == ["my_metric.BrightnessGap", "my_retry.ByDistance", "my_rule.Bright"]
 
 

@@ -15,7 +15,7 @@ from pathsynth.ledger.records import Metric
 from pathsynth.report.answer import NO_SCORE, details, effect_row, headline
 from pathsynth.report.collect import TrialSummary, collect_scores, collect_trials
 from pathsynth.report.comparison import setting_effects, study_verdict
-from pathsynth.report.export import markdown
+from pathsynth.report.formats import markdown
 from pathsynth.report.page import write_report
 
 

@@ -104,7 +104,7 @@ def _sampling_objects(config: RunConfig) -> Iterator[ObjectRequest]:
 
 def _metrics(config: RunConfig) -> Iterator[ObjectRequest]:
     for name, metric in (config.evaluate.metrics if config.evaluate else {}).items():
-        yield ObjectRequest(f"evaluate.metrics.{name}", metric, "pathsynth.metrics.custom.ImageMetric")
+        yield ObjectRequest(f"evaluate.metrics.{name}", metric, "pathsynth.metrics.custom_metrics.ImageMetric")
 
 
 def _training_objects(config: RunConfig) -> Iterator[ObjectRequest]:

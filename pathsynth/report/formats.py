@@ -39,7 +39,7 @@ _SCORES = {
 }
 
 
-def export(folder: Path, form: str) -> list[Path]:
+def write_form(folder: Path, form: str) -> list[Path]:
     """Write the tables of a trial or a study into its folder; their paths, the leaderboard's last.
 
     ``md``: ``report.md``, with the leaderboard in it. ``csv`` and ``parquet``: ``report.<form>`` with a line for each trial, and

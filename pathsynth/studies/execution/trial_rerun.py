@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pathsynth.config import TrackingConfig
-from pathsynth.config.own_classes import shipped_targets, targets
+from pathsynth.config.custom_classes import shipped_targets, targets
 from pathsynth.ledger.errors import RequestError
 from pathsynth.stages.plan import Plan, plan
 from pathsynth.studies.execution.supervise import supervise, trial_command, trial_environment

@@ -9,7 +9,7 @@ import pytest
 
 from pathsynth import EvaluationData, ImageSample, MetricValue, RealSample, StageError
 from pathsynth.ledger.records import Metric, Missing
-from pathsynth.metrics.custom import RecordContext, measure_all
+from pathsynth.metrics.custom_metrics import RecordContext, measure_all
 
 EMPTY = ImageSample(np.empty((0, 1, 1, 3), np.uint8), np.empty(0, int), np.empty((0, 2)), np.empty((0, 2)))
 DATA = EvaluationData(EMPTY, EMPTY, RealSample(np.empty((0, 1, 1, 3), np.uint8), np.empty(0, int)), ("mucus", "debris"), 5)
