@@ -62,7 +62,7 @@ class OptunaSweeper(TrialSweeper):
         pass_over_busy(False)
         left = search.unfinished()
         if left and not self._stopped():
-            print(f"{len(left)} of the search's trials are being carried out by another process; waiting for the end", flush=True)
+            print(f"{len(left)} of the search's trials are running in another process; waiting for the end", flush=True)
             self._tried(left, search, space)
         print(f"{study.name}: {search.summary()}", flush=True)
         return None

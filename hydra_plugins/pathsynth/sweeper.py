@@ -66,7 +66,7 @@ class TrialSweeper(BasicSweeper):
         pass_over_busy(False)
         if left:
             held = "1 trial is" if len(left) == 1 else f"{len(left)} trials are"
-            print(f"{held} being carried out by another process; waiting for the end", flush=True)
+            print(f"{held} running in another process; waiting for the end", flush=True)
             returns += self._launched(jobs, left)[0]
         return returns
 

@@ -55,7 +55,7 @@ def publish_study(folder: Path, into: Path | None = None, anonymous: bool = Fals
     print(listing, end="")
     people = sorted({t.maker for t in trials if t.maker})
     if people and not anonymous:
-        print(f"it names who carried out the trials ({', '.join(people)}); --anonymous leaves that out")
+        print(f"it names who ran the trials ({', '.join(people)}); --anonymous leaves that out")
     print(f"published: {target}")
     return target
 

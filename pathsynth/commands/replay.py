@@ -27,7 +27,7 @@ def replay_candidate(place: Path, candidate: str | None, save: Path | None) -> i
     """
     folder, name, stored = (place, candidate, None) if candidate else (_trial_of(place), place.stem, place)
     if save and save.exists():
-        raise RequestError(f"{save} is there already and is not overwritten; name another file")
+        raise RequestError(f"{save} already exists and is not overwritten; name another file")
     from pathsynth.studies.trials.attempt_replay import replay  # loads torch
 
     replayed = replay(folder, name, stored)

@@ -144,4 +144,4 @@ def test_the_class_of_a_prompt_and_what_is_not_read_of_it_are_said(pathsynth):
     assert ended.code == 0, ended.err
     assert "note: the prompt is drawn, and judged, as mucus\n" in ended.out
     assert "note: the text encoder reads 32 tokens, and cuts off the end of: “pale mucus zebrafish" in ended.out
-    assert "reads in pieces: zebrafish\n" in ended.out
+    assert "splits: zebrafish\n" in ended.out

@@ -119,7 +119,8 @@ def test_an_adapter_that_was_changed_since_its_stage_made_it_is_not_exported(tri
         capsys.readouterr()
         assert dispatch(["export", str(trial), str(tmp_path / "mine")]) == 2
         told = (
-            f"pathsynth: {weights} was changed since it was made; run the trial again with study.force=true, which copies it from the store"
+            f"pathsynth: {weights} has changed since it was written; run the trial again with study.force=true, "
+            "which copies it from the store"
         )
         assert capsys.readouterr().err == f"{told}\n"
         assert not (tmp_path / "mine").exists()

@@ -85,7 +85,7 @@ def test_what_cannot_be_repeated_is_refused_and_writes_nothing(pathsynth, done):
     (pathsynth.base / "w.safetensors").write_bytes(b"other weights")
     ended = pathsynth("rerun", str(done))
     assert ended.code == 2
-    assert "was made from other files (base " in ended.err
+    assert "used other files (base " in ended.err
     (pathsynth.folder / done / "manifest.json").write_text("{")
     assert "cannot be read" in pathsynth("rerun", str(done)).err
     assert pathsynth.files() == before
@@ -160,4 +160,4 @@ def test_an_edited_class_of_the_users_own_cannot_be_repeated(pathsynth):
     assert pathsynth.run("lora.rank=2", "+callbacks.mine._target_=ours.Callback").code == 0
     (pathsynth.folder / "ours.py").write_text("from pytorch_lightning import Callback as Callback\n")
     ended = pathsynth("rerun", str(pathsynth.trial("rank=2")), "--yes")
-    assert ended.code == 2 and "was made from other files (ours.Callback " in ended.err
+    assert ended.code == 2 and "used other files (ours.Callback " in ended.err

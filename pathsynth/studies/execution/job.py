@@ -82,7 +82,7 @@ def _run_trial(config: DictConfig) -> float:
 def _print_change(announced: Outcome | None, folder: Path) -> None:
     """Say so where data or base are not what they were when the sweep began: the job is another trial now."""
     if announced and announced.folder and announced.folder != folder.absolute():
-        print(f"{folder.name}: announced as {announced.folder.name}; files of data or base have changed since", flush=True)
+        print(f"{folder.name}: planned as {announced.folder.name}; files of data or base have changed since", flush=True)
 
 
 def trial_name_of(hydra: HydraConf) -> str:
@@ -105,7 +105,7 @@ def _carried_out(
             return None
         if lease is None:
             silence = f"{study.lease_seconds:.0f} s without a sign of it"
-            print(f"{folder.name}: another process holds it; waiting for its end, or for {silence}", flush=True)
+            print(f"{folder.name}: another process is running it; waiting for its end, or for {silence}", flush=True)
             lease = claim(folder, study.lease_seconds, wait=True, check=raise_if_stop_requested)
         assert lease
         with lease:

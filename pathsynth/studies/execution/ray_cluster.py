@@ -148,7 +148,7 @@ class RayCluster:
 def _not_joined(address: str | None, reason: str) -> str:
     at = f"at hydra.launcher.address={address}"
     if "uthentication token" in reason:
-        return f"the Ray cluster {at} wants its token; set RAY_AUTH_MODE and RAY_AUTH_TOKEN as where it was started"
+        return f"the Ray cluster {at} requires its token; set RAY_AUTH_MODE and RAY_AUTH_TOKEN as where it was started"
     return f"no cluster of Ray answers {at}; start one with `ray start --head`, or leave the address out"
 
 
@@ -170,7 +170,7 @@ def _read_probe(place: Place, probe: Path, content: str) -> None:
         except RayError as error:
             if "No module named" not in str(error):
                 raise RequestError(f"{name} cannot run a task: {str(error).strip().splitlines()[-1]}") from error
-            raise RequestError(f"{name} has no pathsynth; install there what is installed here") from error
+            raise RequestError(f"{name} has no pathsynth; install the same packages there") from error
         if unseen:
             raise RequestError(f"{name} cannot see {unseen}; start the command in a folder that all nodes share, and keep multirun there")
 

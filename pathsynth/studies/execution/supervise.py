@@ -185,12 +185,12 @@ def _ending(state: TrialState, pid: int | None, code: int | None, stopped: bool)
     if stopped or code == EXIT_STOPPED or (code is not None and -code in SIGNALS):
         return replace(state, state=INTERRUPTED, reason="stopped on request", pid=pid, ended=now())
     if code is None:
-        reason = "the trial's process ended without a last word"
+        reason = "the trial's process ended without saying why"
     elif code < 0:
         hint = " (out of memory?)" if code == -signal.SIGKILL else ""
         reason = f"killed by signal {-code}{hint}" + (f" in stage {state.stage}" if state.stage else "")
     else:
-        reason = f"the trial's process ended with status {code} before it had begun or without a last word"
+        reason = f"the trial's process ended with status {code} before it began or without saying why"
     return replace(state, state=FAILED, reason=reason, pid=pid, ended=now(), tries=state.tries + 1)
 
 

@@ -180,7 +180,7 @@ def _lease(folder: Path, seconds: float) -> Lease:
     number = os.environ.pop(LEASE_VARIABLE, None)
     lease = adopt(lease_folder(folder), int(number), seconds) if number else claim(folder, seconds, wait=False)
     if lease is None:
-        raise StaleLease(f"{folder.name} is being carried out by another process")
+        raise StaleLease(f"{folder.name} is running in another process")
     return lease.beat(_die)
 
 
@@ -268,7 +268,7 @@ class _Reporter:
     def give_up(self) -> None:
         """End the process, which was asked to stop and does not come to it."""
         with contextlib.suppress(OSError):
-            _log.warning("%s; it did not come to an end by itself in stage %s, and is killed", _STOPPED, self.state.stage)
+            _log.warning("%s; it did not end by itself in stage %s, and is killed", _STOPPED, self.state.stage)
             self.state = replace(self.state, state=INTERRUPTED, reason=_STOPPED, pid=os.getpid(), ended=now())
             self.tell()
         _die()

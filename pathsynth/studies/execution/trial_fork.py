@@ -229,7 +229,7 @@ class ForkedTrials:
         return status
 
     def _give_up(self, error: ServerLost) -> None:
-        _log.debug("trials are not forked from now on: %s", error)
+        _log.debug("from now on trials start without the fork server: %s", error)
         self._given_up = True
 
 

@@ -43,7 +43,7 @@ def _check_inputs(manifest: Manifest) -> None:
     before, now = _inputs(manifest.plan), _inputs(plan(manifest.config))
     unlike = [f"{name} {before[name]} → {now.get(name)}" for name in before if before[name] != now.get(name)]
     if unlike:
-        raise RequestError(f"{manifest.name} was made from other files ({', '.join(unlike)}); put those back to repeat it")
+        raise RequestError(f"{manifest.name} used other files ({', '.join(unlike)}); put those back to repeat it")
 
 
 def _inputs(plan: Plan) -> dict[str, str]:

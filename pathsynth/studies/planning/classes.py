@@ -136,10 +136,10 @@ def _checked(request: str) -> tuple[str, ...]:
         ended = subprocess.run(command, input=request, capture_output=True, text=True, timeout=_PATIENCE_SECONDS)
         return tuple(json.loads(ended.stdout.splitlines()[-1]))
     except subprocess.TimeoutExpired:
-        return (f"the classes that the request names were not loaded within {_PATIENCE_SECONDS} s; leave out what waits as it is loaded",)
+        return (f"the classes that the request names were not loaded within {_PATIENCE_SECONDS} s; remove code that waits during import",)
     except (ValueError, IndexError):
         last = (ended.stderr.strip().splitlines() or ["no word"])[-1]
-        return (f"the classes that the request names end the process that loads them ({last}); leave one out after another",)
+        return (f"the classes that the request names end the process that loads them ({last}); remove them one by one to find which",)
 
 
 def _is_shipped(optimizer: Mapping[str, Any]) -> bool:

@@ -300,7 +300,7 @@ class Search:
         if not best:
             return []
         if len(self._config.objectives) > 1:
-            return [f"{len(best)} that no other beats in every objective: {', '.join(str(trial.number) for trial in best)}"]
+            return [f"{len(best)} that no other trial beats in every objective: {', '.join(str(trial.number) for trial in best)}"]
         (value,) = best[0].values
         return [f"best: trial {best[0].number}, {self._config.objectives[0]} {value:.3f} with {_format(best[0].params)}"]
 

@@ -88,4 +88,4 @@ def _wait_for(folders: Sequence[Path]) -> None:
 def _print_remaining(folders: Sequence[Path]) -> None:
     left = [folder.name for folder in folders if read_state(folder).state == RUNNING]
     if left:
-        print(f"left to the other processes that are at them: {', '.join(left)}")
+        print(f"left to the processes that run them: {', '.join(left)}")

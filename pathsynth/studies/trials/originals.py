@@ -23,7 +23,7 @@ def refuse_changed(trial: Path, names: Iterable[str]) -> None:
     for name in names:
         if name in originals and file_digest(trial / name) not in originals[name]:
             remedy = "run the trial again with study.force=true, which copies it from the store"
-            raise RequestError(f"{trial / name} was changed since it was made; {remedy}")
+            raise RequestError(f"{trial / name} has changed since it was written; {remedy}")
 
 
 def _originals(trial: Path) -> Mapping[str, set[str]]:

@@ -44,7 +44,7 @@ def shareable(path: Path, anonymous: bool = False) -> bytes:
         except (ValueError, RecursionError) as error:
             raise RequestError(f"{path} cannot be read ({error}); run the trial again, or remove it from the study") from error
     if path.suffix in (".json", ".csv") and has_secret(content):
-        raise RequestError(f"{path} holds what looks like a secret; nothing was published, take it out first")
+        raise RequestError(f"{path} holds what looks like a secret; nothing was published; remove it first")
     return content
 
 

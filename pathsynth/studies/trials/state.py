@@ -84,7 +84,7 @@ def read_state(folder: Path) -> TrialState:
     except (OSError, ValueError) as error:
         return TrialState(FAILED, reason=f"{folder / STATE} cannot be read ({error}); run the trial again")
     if state.state == RUNNING and not is_held(lease_folder(folder)):
-        return replace(state, state=INTERRUPTED, reason="its process is gone", pid=None)
+        return replace(state, state=INTERRUPTED, reason="its process has ended", pid=None)
     return state
 
 

@@ -27,7 +27,7 @@ def ask_for_validation(trial: Path) -> None:
         raise RequestError(f"{trial.name} has no validations (callbacks.regeneration); one can be requested where there are some")
     work = finetune_work(trial, manifest)
     if not work.is_dir():
-        raise RequestError(f"the fine-tune of {trial.name} has not begun its first step; ask again in a moment")
+        raise RequestError(f"the fine-tune of {trial.name} has not begun its first step; try again in a moment")
     leave_request(work / VALIDATION)
 
 
