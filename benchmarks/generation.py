@@ -7,7 +7,7 @@ TRIAL is the folder of a finished trial of ``pathsynth run``: its base, adapter,
 rule, of which ``--threshold`` may raise the least probability. Each way fills n slots of every class, with at most so many attempts
 a slot, and they take turns in one process:
 
-- ``ours``: the sampler, classes mixed in full batches. Beside it, if asked for, ``ours_speculate`` and ``ours_early_rejection``:
+- ``ours``: the sampler, classes mixed in full batches. Beside it, if requested, ``ours_speculate`` and ``ours_early_rejection``:
   its threshold is fitted before the clock starts, on 20 candidates of each class (``early_rejection`` says what it loses and saves).
 - ``paper``: one prompt at a time with diffusers' pipeline: generate, classify, discard, again (arXiv 2506.00786, by its description).
 - ``batched_filter``: the pipeline, class by class, in batches of as many as the class still lacks, until it has its n.

@@ -41,7 +41,7 @@ from pathsynth.metrics.thresholds import precision_thresholds
 from pathsynth.models.base import Base, load_base, reconstructed
 from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.models.lora import load_adapter
-from pathsynth.report.export import score_tables
+from pathsynth.report.formats import score_tables
 from pathsynth.report.scores import Scores
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
 from pathsynth.sampling.draw import drawer

@@ -13,7 +13,7 @@ from pathsynth.ledger.atomic import write_json
 
 
 def repeated(about: str | None, measure: Callable[[Path, int, int], dict[str, Any]], trials: int) -> None:
-    """Call ``measure`` with a new folder and the numbers of trials and repeats that were asked for; write and print what it returns.
+    """Call ``measure`` with a new folder and the numbers of trials and repeats that were requested; write and print what it returns.
 
     ``about`` is the help text, ``trials`` the default.
     """

@@ -29,6 +29,8 @@ class TrialSweeper(BasicSweeper):
     """
 
     def sweep(self, arguments: list[str]) -> Any:
+        """Check every job of the sweep, then launch those that are not finished."""
+
         from pathsynth.config.hydra_node import hydra_node_of
 
         assert self.config is not None
@@ -67,7 +69,7 @@ class TrialSweeper(BasicSweeper):
         pass_over_busy(False)
         if left:
             held = "1 trial is" if len(left) == 1 else f"{len(left)} trials are"
-            print(f"{held} being carried out by another process; waiting for the end", flush=True)
+            print(f"{held} running in another process; waiting for the end", flush=True)
             returns += self._launched(jobs, left)[0]
         return returns
 

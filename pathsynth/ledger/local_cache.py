@@ -46,10 +46,10 @@ def _checksum(path: Path, algorithm: str, stamp: tuple[int, int, int]) -> str:
     known = _noted(note, stamp)
     if known:
         return known
-    found = file_digest(path, algorithm)
+    checksum = file_digest(path, algorithm)
     if _stamp(path) == stamp and time.time() - changed_ns / 1e9 > _SETTLED_SECONDS:
-        _note(note, path, stamp, found)
-    return found
+        _note(note, path, stamp, checksum)
+    return checksum
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

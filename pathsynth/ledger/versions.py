@@ -27,10 +27,12 @@ class Provenance:
     device: str
 
     def to_json(self) -> dict[str, object]:
+        """The record that stands beside a stage's result."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Provenance:
+        """The record that :meth:`to_json` wrote."""
         return cls(record["versions"], record["commit"], record["device"])
 
 

@@ -41,6 +41,7 @@ class StageDisplay:
 
     @property
     def is_seen(self) -> bool:
+        """Whether there is a terminal to show it on."""
         return not self._line.disable
 
     @property

@@ -37,7 +37,7 @@ def test_a_single_trial_is_shown_too_and_wrong_requests_are_refused(pathsynth):
     assert (ended.code, pathsynth.files()) == (2, [])
 
 
-def test_a_launcher_that_cannot_submit_is_told_with_the_faults_of_the_jobs(pathsynth):
+def test_a_launcher_that_cannot_submit_is_reported_with_the_faults_of_the_jobs(pathsynth):
     pathsynth.variables["PATH"] = str(pathsynth.folder)  # without Slurm's programs
     ended = pathsynth.run("-m", "hydra/launcher=slurm", "lora.rank=2,1000")
     assert ended.code == 2

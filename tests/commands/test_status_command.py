@@ -89,7 +89,7 @@ def test_trials_are_shown_by_the_score_that_ranks_their_study(trials, capsys):
     assert dispatch(["status"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "macro-F1 before filtering, judge" in lines[0] and "0.700 n=90" in lines[1]
-    verdict = "lora.rank=4 leads by 0.400 · whether that is noise cannot be told over 1 seed and 2 configurations"
+    verdict = "lora.rank=4 leads by 0.400 · whether that is noise cannot be known from 1 seed and 2 configurations"
     assert verdict in lines
     assert dispatch(["status", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

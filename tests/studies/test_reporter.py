@@ -34,7 +34,7 @@ def test_a_count_reaches_the_state_and_goes_with_its_stage(tmp_path, monkeypatch
     assert (read_state(tmp_path).step, read_state(tmp_path).threads) == (None, 3)
 
 
-def test_a_count_that_cannot_be_told_does_not_fail_the_trial(tmp_path, lease):
+def test_a_count_that_cannot_be_reported_does_not_fail_the_trial(tmp_path, lease):
     report = _Reporter(tmp_path / "gone", lease, TrialState(RUNNING, "x"))
     report.progress("finetune", "steps", 30, 90, 0.5)
     assert report.state.step == 30
@@ -57,5 +57,5 @@ def caused(error: Exception, cause: Exception) -> Exception:
         (ValueError("28"), False),
     ],
 )
-def test_a_disk_that_refuses_is_told_from_a_fault_of_the_trial(error, refused):
+def test_a_disk_that_refuses_is_distinct_from_a_fault_of_the_trial(error, refused):
     assert _disk_refuses(error) == refused

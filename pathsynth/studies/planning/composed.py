@@ -13,6 +13,7 @@ from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigSource
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from typing_extensions import override
 
 from pathsynth.hydra_internals import read_files_once
 
@@ -39,6 +40,7 @@ class ComposedJobs(ConfigLoader):
         config: DictConfig = pickle.loads(zlib.decompress(self._packed[job]))
         return config
 
+    @override
     def load_configuration(
         self,
         config_name: str | None,
@@ -49,15 +51,19 @@ class ComposedJobs(ConfigLoader):
     ) -> DictConfig:
         return self._loader.load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
 
+    @override
     def get_search_path(self) -> ConfigSearchPath:
         return self._loader.get_search_path()
 
+    @override
     def get_sources(self) -> list[ConfigSource]:
         return self._loader.get_sources()
 
+    @override
     def list_groups(self, parent_name: str) -> list[str]:
         return self._loader.list_groups(parent_name)
 
+    @override
     def get_group_options(
         self,
         group_name: str,
@@ -67,5 +73,6 @@ class ComposedJobs(ConfigLoader):
     ) -> list[str]:
         return self._loader.get_group_options(group_name, results_filter, config_name, overrides)
 
+    @override
     def compute_defaults_list(self, config_name: str | None, overrides: list[str], run_mode: RunMode) -> Any:
         return self._loader.compute_defaults_list(config_name, overrides, run_mode)

@@ -36,7 +36,7 @@ def close(outcomes_folder: Path, interrupted: bool) -> int:
         print()
         print_rows(rows)
     if interrupted:
-        _tell_left([outcome.folder for outcome in outcomes if outcome.folder and not outcome.own])
+        _print_remaining([outcome.folder for outcome in outcomes if outcome.folder and not outcome.own])
         if not outcomes:  # nothing had begun: the mark of the request is all that there is
             shutil.rmtree(outcomes_folder, ignore_errors=True)
     folders = [outcome.folder for outcome in outcomes if outcome.folder]
@@ -66,7 +66,7 @@ def format_product(folder: Path) -> str:
     if (folder / RESULT).is_file():
         return ""
     if (folder / _ATTEMPTS).is_file():
-        import pyarrow.parquet  # loads slowly
+        import pyarrow.parquet  # slow to import
 
         rows = pyarrow.parquet.read_table(folder / _ATTEMPTS, columns=["class_slug", "slot", "accepted"]).to_pylist()
         slots = {(row["class_slug"], row["slot"]) for row in rows}
@@ -88,7 +88,7 @@ def _wait_for(folders: Sequence[Path]) -> None:
             write_state(folder, state)
 
 
-def _tell_left(folders: Sequence[Path]) -> None:
+def _print_remaining(folders: Sequence[Path]) -> None:
     left = [folder.name for folder in folders if read_state(folder).state == RUNNING]
     if left:
-        print(f"left to the other processes that are at them: {', '.join(left)}")
+        print(f"left to the processes that run them: {', '.join(left)}")

@@ -105,7 +105,7 @@ def read_outcome(place: int) -> Outcome | None:
     return _read(path) if path.is_file() else None
 
 
-def has_own_trial() -> bool:
+def has_claimed_trial() -> bool:
     """Whether the running command has begun to carry out a trial."""
     root = os.environ.get(FOLDER_VARIABLE)
     return bool(root) and any(outcome.own for outcome in read_outcomes(Path(root or "")))

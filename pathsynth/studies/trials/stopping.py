@@ -133,7 +133,7 @@ def raise_at_once() -> Iterator[None]:
 def _handle(_signal: int, _frame: FrameType | None) -> None:
     if stop_requested():
         _mark(_KILL)
-        _wait_for_own(_KILL_SECONDS)
+        _wait_for_claimed(_KILL_SECONDS)
         raise KeyboardInterrupt
     with suppress(OSError):  # the terminal may be what is gone
         print("\nStopping; press Ctrl-C again to kill. The same command continues.", file=sys.stderr, flush=True)
@@ -142,9 +142,9 @@ def _handle(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
 
-def _wait_for_own(seconds: float) -> None:
+def _wait_for_claimed(seconds: float) -> None:
     """Give the supervisors in the workers time to kill: a worker that dies first would leave its trial alone for a moment."""
-    own = [outcome.folder for outcome in read_outcomes(Path(os.environ[FOLDER_VARIABLE])) if outcome.own and outcome.folder]
+    claimed = [outcome.folder for outcome in read_outcomes(Path(os.environ[FOLDER_VARIABLE])) if outcome.own and outcome.folder]
     end = time.monotonic() + seconds
-    while time.monotonic() < end and any(read_state(folder).state == RUNNING for folder in own):
+    while time.monotonic() < end and any(read_state(folder).state == RUNNING for folder in claimed):
         time.sleep(0.05)
