@@ -76,7 +76,7 @@ class TrialSweeper(BasicSweeper):
     def _launcher_faults(self) -> tuple[str, ...]:
         """Why no job can be submitted; empty where one can. RequestError where a setting of the launcher is wrong."""
         assert self.config is not None
-        if str(self.config.hydra.launcher.get("_target_")).endswith(".SlurmLauncher") and shutil.which("srun") is None:
+        if self._submits_to_slurm and shutil.which("srun") is None:
             remedy = "start the command on a machine where Slurm's srun works, or leave the launcher out"
             return (f"hydra/launcher submits jobs to Slurm, and there is no srun here; {remedy}",)
         if isinstance(self.launcher, PreparedLauncher):
@@ -95,8 +95,18 @@ class TrialSweeper(BasicSweeper):
 
     def _prepare_launcher(self) -> None:
         """Raises RequestError where the launcher finds that no job could be carried out."""
+        from pathsynth.studies.execution.slurm_nodes import require_seen_by_slurm
+
+        assert self.config is not None
         if isinstance(self.launcher, PreparedLauncher):
             self.launcher.prepare()
+        elif self._submits_to_slurm:
+            require_seen_by_slurm(Path(self.config.multirun).expanduser().absolute(), self.config.hydra.launcher)
+
+    @property
+    def _submits_to_slurm(self) -> bool:
+        assert self.config is not None
+        return str(self.config.hydra.launcher.get("_target_")).endswith(".SlurmLauncher")
 
     def _at_once(self) -> int:
         """How many trials the launcher runs at once."""

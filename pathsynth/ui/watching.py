@@ -15,7 +15,7 @@ from pathsynth.studies.planning.estimate import seconds_left
 from pathsynth.studies.trials.eta import study_progress
 from pathsynth.studies.trials.manifest import manifest_of
 from pathsynth.studies.trials.state import DONE, RUNNING
-from pathsynth.studies.trials.trial_table import TrialRow, study_scorers, trial_folders, trial_row
+from pathsynth.studies.trials.trial_table import TrialRow, study_scorers, trial_folders, trial_rows
 from pathsynth.studies.trials.validating import FINETUNE
 from pathsynth.vocabulary.durations import format_duration
 
@@ -67,7 +67,7 @@ def watched(folder: Path) -> list[WatchedStudy]:
 
 
 def _study(folder: Path, trials: Sequence[Path]) -> WatchedStudy:
-    rows = tuple(trial_row(trial) for trial in trials)
+    rows = tuple(trial_rows(trials))
     return WatchedStudy(folder.name, folder, tuple(trials), rows, str(study_progress(rows, seconds_left(trials, rows))))
 
 

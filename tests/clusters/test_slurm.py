@@ -46,8 +46,9 @@ def test_a_sweep_is_an_array_of_jobs_that_a_person_recognises(pathsynth):
     pathsynth.wait_for("finetune 4")
     assert words("squeue", "-h", "-r", "-t", "R", "-o", "%j").split() == ["mine", "mine"]
     let_go_on(pathsynth)
-    _, err = command.communicate(timeout=200)
+    out, err = command.communicate(timeout=200)
     assert command.returncode == 0, err
+    assert "is not known" not in out, "the node saw the folder"
     assert states(pathsynth, "mine") == {2: "done", 4: "done"}
     assert {line.split()[2] for line in pathsynth.made} == {"1"}, "each job has the threads of its own cores"
 

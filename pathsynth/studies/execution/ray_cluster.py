@@ -11,7 +11,6 @@ import secrets
 import shutil
 import signal
 import tempfile
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.interruption import SIGNALS
 from pathsynth.ledger.versions import cores
 from pathsynth.studies.execution.gpus import visible_gpus
+from pathsynth.studies.execution.probe import probe_file
 from pathsynth.studies.execution.ray_worker import Place, see
 from pathsynth.studies.trials.redaction import has_secret
 
@@ -124,17 +124,8 @@ class RayCluster:
         Raises:
             RequestError: a node cannot see one of them, has no pathsynth, or does not answer.
         """
-        content = uuid.uuid4().hex
-        created = [place for place in (folder, *folder.parents) if not place.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{content}"
-        probe.write_text(content, encoding="utf-8")
-        try:
+        with probe_file(folder) as (probe, content):
             _read_probe(self.place, probe, content)
-        finally:
-            probe.unlink()
-            for place in created:
-                place.rmdir()
 
     def leave(self) -> None:
         """Disconnect; what this command started ends. Nothing happens the second time."""

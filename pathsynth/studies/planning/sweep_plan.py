@@ -19,7 +19,7 @@ from pathsynth.studies.planning.estimate import estimate
 from pathsynth.studies.planning.override_cache import Known, OverrideCache
 from pathsynth.studies.planning.resolution import resolution, shared_lines
 from pathsynth.studies.trials.manifest import computed_by, trial_folder
-from pathsynth.studies.trials.outcomes import Outcome, write_outcome
+from pathsynth.studies.trials.outcomes import Outcome, announce_outcomes
 from pathsynth.studies.trials.state import read_state
 from pathsynth.studies.trials.stopping import raise_at_once
 from pathsynth.vocabulary.labels import UnknownLabelError
@@ -55,8 +55,7 @@ class SweepPlan:
 
     def write_outcomes(self) -> None:
         """Leave a record of every job, so that the closing table has them all and in order."""
-        for number, entry in enumerate(self.entries):
-            write_outcome(number, Outcome(entry.known.folder.name, entry.known.folder, ""))
+        announce_outcomes([Outcome(entry.known.folder.name, entry.known.folder, "") for entry in self.entries])
 
 
 def sweep_plan(

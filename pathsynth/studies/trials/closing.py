@@ -12,7 +12,7 @@ from pathsynth.ledger.atomic import read_json
 from pathsynth.ledger.records import Metric, format_score
 from pathsynth.studies.trials.outcomes import Outcome, read_outcomes
 from pathsynth.studies.trials.state import DONE, INTERRUPTED, PRUNED, RUNNING, read_state, write_state
-from pathsynth.studies.trials.trial_table import RESULT, TrialRow, print_rows, trial_row
+from pathsynth.studies.trials.trial_table import RESULT, TrialRow, print_rows, trial_rows
 from pathsynth.tracking.syncing import send_hint, sync_hint
 
 _PATIENCE_SECONDS = 20.0
@@ -31,7 +31,7 @@ def close(outcomes_folder: Path, interrupted: bool) -> int:
     outcomes = read_outcomes(outcomes_folder)
     if interrupted:
         _wait_for([outcome.folder for outcome in outcomes if outcome.own and outcome.folder])
-    rows = [_row(outcome) for outcome in outcomes]
+    rows = _rows(outcomes)
     if rows:
         print()
         print_rows(rows)
@@ -54,11 +54,13 @@ def _status(rows: Sequence[TrialRow]) -> int:
     return EXIT_REFUSED if states == {_REFUSED} else EXIT_FAILED
 
 
-def _row(outcome: Outcome) -> TrialRow:
-    if outcome.folder is None:
-        return TrialRow("", outcome.name, _REFUSED, "", None, outcome.refused)
-    row = trial_row(outcome.folder)
-    return replace(row, made=format_product(outcome.folder)) if row.state == DONE else row
+def _rows(outcomes: Sequence[Outcome]) -> list[TrialRow]:
+    rows = iter(trial_rows([outcome.folder for outcome in outcomes if outcome.folder]))
+    return [_with_product(next(rows), o.folder) if o.folder else TrialRow("", o.name, _REFUSED, "", None, o.refused) for o in outcomes]
+
+
+def _with_product(row: TrialRow, folder: Path) -> TrialRow:
+    return replace(row, made=format_product(folder)) if row.state == DONE else row
 
 
 def format_product(folder: Path) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.local_cache import FileNotes
 from pathsynth.ledger.records import Metric, format_score, read_metrics
 from pathsynth.studies.trials.state import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, WAITING, TrialState, read_state
 from pathsynth.vocabulary.durations import format_duration
@@ -55,14 +57,36 @@ class TrialRow:
         return self.came.seconds(now)
 
 
-def trial_row(folder: Path) -> TrialRow:
-    """The line of a trial, from its state and its result. A result that cannot be read is the reason where there is no other."""
+def trial_rows(folders: Iterable[Path]) -> list[TrialRow]:
+    """The lines of trials. A result that was read before and has not changed since is not read again: a thousand are 80 MB."""
+    trials = list(folders)
+    notes = {study: FileNotes("scores", study) for study in {folder.parent for folder in trials}}
+    rows = [trial_row(folder, partial(_noted_scores, notes[folder.parent])) for folder in trials]
+    for known in notes.values():
+        known.save()
+    return rows
+
+
+def _noted_scores(notes: FileNotes, path: Path) -> tuple[Metric, ...]:
+    records = notes.value(path, lambda: [metric.to_json() for metric in _scores(path)])
+    return tuple(Metric.from_json(record) for record in records)
+
+
+def _scores(path: Path) -> tuple[Metric, ...]:
+    return read_metrics(path, "macro_f1", "before filtering")
+
+
+def trial_row(folder: Path, read_scores: Callable[[Path], Iterable[Metric]] = _scores) -> TrialRow:
+    """The line of a trial, from its state and its result. A result that cannot be read is the reason where there is no other.
+
+    ``read_scores``: how macro-F1 is read from a result.
+    """
     state = read_state(folder)
     stage = state.stage if state.state != DONE else ""
     scores, reason = {}, state.reason
     if (folder / RESULT).is_file():
         try:
-            scores = {m.scorer: m for m in read_metrics(folder / RESULT, "macro_f1", "before filtering")}
+            scores = {metric.scorer: metric for metric in read_scores(folder / RESULT)}
         except RequestError as error:
             reason = reason or str(error)
     named = folder.absolute()
@@ -125,8 +149,8 @@ def table_of(rows: Sequence[TrialRow]) -> Table:
         scorer = scorers[row.study]
         metric = row.score(scorer)
         result = format_score(metric) + ("" if one_scorer else f" by the {scorer}") if metric else row.made or "–"
-        study = [escape(row.study)] if several else []
-        table.add_row(*study, escape(row.name), f"[{colour}]{row.state}[/]", escape(result), escape(_status_text(row)))
+        study = [Text(row.study)] if several else []
+        table.add_row(*study, Text(row.name), Text(row.state, colour), Text(result), Text(_status_text(row)))
     return table
 
 
