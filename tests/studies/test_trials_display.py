@@ -41,6 +41,12 @@ def test_on_a_narrow_terminal_each_trial_keeps_to_one_line(width: int):
     assert width < 40 or "[3/7] fine-tune" in lines[0]
 
 
+def test_a_long_name_keeps_the_end_that_no_other_has():
+    names = [f"rank=1,n_train=180,n_val=45,n_test=45,lr={rate}-{end}" for rate, end in ((0.1, "1a2b3c"), (0.2, "4d5e6f"))]
+    lines = drawn(40, trials=[TrialLine(name, TRAINING) for name in names])
+    assert [line.split()[0] for line in lines[:2]] == ["rank=1…1a2b3c", "rank=1…4d5e6f"]
+
+
 def test_what_does_not_fit_on_a_screen_is_counted():
     lines = drawn(80, height=5)
     assert len(lines) == 3 and lines[-1].strip() == "1 more running · 5 ended"

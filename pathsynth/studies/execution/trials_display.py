@@ -32,8 +32,8 @@ from pathsynth.training.display import Count, facts, stage_word
 _PER_SECOND = 2.0
 _BAR, _WIDE = 20, 90
 """The width of a trial's bar, and the least width of a terminal on which there is room for bars."""
-_LEAST_NAME = 8
-"""Characters of a trial's name that are shown on the narrowest terminal."""
+_LEAST_NAME, _END_OF_NAME = 8, 6
+"""Characters of a trial's name that are shown on the narrowest terminal, and those at its end that tell it from all others."""
 _DRAIN_SECONDS = 2.0
 _END = "\0"
 
@@ -77,7 +77,11 @@ def _line(text: str) -> Text:
 
 
 def _cropped(name: str, width: int) -> str:
-    return name if len(name) <= width else f"{name[: width - 1]}…"
+    """At most so much of a name; its end, which no other trial's has, is kept where there is room."""
+    if len(name) <= width:
+        return name
+    end = name[-_END_OF_NAME:] if width >= 2 * _END_OF_NAME else ""
+    return f"{name[: width - 1 - len(end)]}…{end}"
 
 
 def _cells(state: TrialState) -> tuple[str, ProgressBar, str]:
