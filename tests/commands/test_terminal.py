@@ -79,9 +79,11 @@ def test_each_trial_of_a_sweep_has_one_display_from_its_first_moment(pathsynth):
     assert re.search(r"rank=2-\w+: done", shown)
 
 
-def test_in_a_log_nothing_is_drawn(pathsynth):
+def test_in_a_log_nothing_is_drawn_and_each_line_names_its_trial(pathsynth):
+    pathsynth.told = {"1": {"finetune": "say"}}
     ended = pathsynth.run("lora.rank=1")
     assert ended.code == 0 and not re.search("[✓━⠋]|loading the libraries", ended.out + ended.err)
+    assert re.search(r"^rank=1-\w+: a line of the trial$", ended.out, re.MULTILINE), ended.out
 
 
 def test_trials_side_by_side_share_one_display_of_the_command(pathsynth):
@@ -108,6 +110,7 @@ def hides_and_shows_the_cursor(raw: str) -> bool:
     return "\x1b[?25l" in raw and raw.rindex("\x1b[?25h") > raw.rindex("\x1b[?25l")
 
 
+@pytest.mark.slow
 def test_a_killed_trial_and_ctrl_c_leave_a_narrow_terminal_as_it_was(pathsynth):
     pathsynth.told = {"1": {"finetune": "kill"}, "2": {"finetune": "counted"}, "3": {"finetune": "counted"}}
     with terminal(pathsynth, *SIDE_BY_SIDE, "lora.rank=1,2,3", columns=40) as shown:
@@ -119,12 +122,6 @@ def test_a_killed_trial_and_ctrl_c_leave_a_narrow_terminal_as_it_was(pathsynth):
     drawn = [line for line in re.split(r"[\r\n]+", plain) if re.search(r"\[\d/\d\]", line)]
     assert drawn and max(map(len, drawn)) <= 40, drawn
     assert hides_and_shows_the_cursor(shown.raw)
-
-
-def test_in_a_log_each_line_of_a_single_run_names_its_trial(pathsynth):
-    pathsynth.told = {"1": {"finetune": "say"}}
-    out = pathsynth.run("lora.rank=1").out
-    assert re.search(r"^rank=1-\w+: a line of the trial$", out, re.MULTILINE), out
 
 
 SLOW_DATA = '''

@@ -76,3 +76,14 @@ def test_where_no_importance_can_be_told_the_reason_is(tmp_path: Path, scores: l
         study.add_trial(optuna.create_trial(value=score, params=varied, distributions=distributions))
     view = search_view(tmp_path)
     assert view and (view.importance, view.absent) == ((), absent)
+
+
+def test_each_objective_has_its_values_and_its_direction(tmp_path: Path) -> None:
+    study = optuna.create_study(storage=module.open_storage(str(tmp_path / "search.journal")), directions=["maximize", "minimize"])
+    study.set_user_attr("objectives", ["macro_f1/judge", "kid"])
+    study.add_trial(
+        optuna.create_trial(values=[0.4, 0.09], params={"a": 1}, distributions={"a": optuna.distributions.IntDistribution(0, 9)})
+    )
+    view = search_view(tmp_path)
+    assert view and view.objectives == ("macro_f1/judge", "kid") and view.maximized == (True, False)
+    assert view.points[0].values == (0.4, 0.09)
