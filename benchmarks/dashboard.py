@@ -1,11 +1,12 @@
 """How large the page of a study is, and how soon it can be used.
 
-    python -m benchmarks.dashboard --out FILE.json [--trials 200] [--repeats 5]
+    python -m benchmarks.dashboard --out FILE.json [--trials 200] [--repeats 5] [--before PAGE.html]
 
 One trial is carried out at its smallest with a hundred images a class, and copied with other settings and seeds until the study has so
-many; the copies share their files. The page is opened from disk in Chromium (Debian's package), in turn with that of a study of ten of
-these trials. ``usable``: leaderboard, query, tabs and images answer; ``drawn``: its first picture is on the screen. ``answered``: seconds
-from a key in the query to the rows it leaves. Ratios: the large study's times over the small one's.
+many; the copies share their files. The page is opened from disk in Chromium (Debian's package), in turn with those of studies of ten and
+of a thousand of these trials, and with one that another version of the program made of as many (``--before``). ``usable``: leaderboard,
+query, tabs and images answer; ``drawn``: its first picture is on the screen; ``answered``: seconds from a key in the query to the rows it
+leaves. Ratios: the large study's times over those of the others. ``load_before``: how busy the machine was already.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from pathsynth.ledger.atomic import write_json
 from pathsynth.report.collect import collect_trials
 from pathsynth.report.page import write_merged
 
-_FEW = 10
+_FEW, _MANY = 10, 1000
 _RANKS = (1, 2, 4, 8, 16)
 _RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 _MOMENTS = ("usable", "drawn", "answered")
@@ -36,6 +37,7 @@ _TIMES = """async () => {
   const frame = () => new Promise(resolve => requestAnimationFrame(() => setTimeout(resolve, 0)));
   await frame();
   const usable = performance.getEntriesByName('usable')[0].startTime, drawn = performance.now(), box = document.getElementById('query');
+  if (!box) return {usable, drawn};
   box.value = 'rank>4';
   box.dispatchEvent(new Event('input'));
   await frame();
@@ -43,28 +45,41 @@ _TIMES = """async () => {
 }"""
 
 
-def measure(folder: Path, trials: int, repeats: int) -> dict[str, Any]:
-    """All figures, as they go into the file.
+def measure(folder: Path, trials: int, repeats: int, before: Path | None = None) -> dict[str, Any]:
+    """All figures, as they go into the file; ``before``: a page of as many trials that another version made.
 
     Raises:
         subprocess.CalledProcessError: the trial failed.
     """
     trial = _one_trial(folder)
-    pages = {name: _page(_study(trial, folder / name, n)) for name, n in (("large", trials), ("small", _FEW))}
+    sizes = {"large": trials, "small": _FEW, "largest": _MANY}
+    pages = {name: _page(_study(trial, folder / name, n)) for name, n in sizes.items()} | ({"before": before} if before else {})
+    busy = os.getloadavg()[0]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for page in pages.values():
             _seconds(browser, page)  # the first time reads it from the disk
         seconds = [{name: _seconds(browser, page) for name, page in pages.items()} for _ in range(repeats)]
         browser.close()
+    others = [name for name in pages if name != "large"]
     return {
-        "ratios": {moment: summary([s["large"][moment] / s["small"][moment] for s in seconds]) for moment in _MOMENTS},
-        "seconds": {moment: [s["large"][moment] for s in seconds] for moment in _MOMENTS},
+        "ratios": {
+            f"{moment}_large_over_{name}": _ratio(seconds, name, moment)
+            for name in others
+            for moment in _MOMENTS
+            if moment in seconds[0][name]
+        },
+        "seconds": {name: {moment: [s[name][moment] for s in seconds] for moment in seconds[0][name]} for name in pages},
         "megabytes": {name: round(page.stat().st_size / 1e6, 2) for name, page in pages.items()},
         "megabytes_beside": {name: round(sum(_beside(page)) / 1e6, 2) for name, page in pages.items()},
-        "trials": {"large": trials, "small": _FEW},
+        "trials": sizes,
+        "load_before": round(busy, 2),
         "machine": machine(),
     }
+
+
+def _ratio(seconds: Sequence[dict[str, dict[str, float]]], other: str, moment: str) -> dict[str, Any]:
+    return summary([s["large"][moment] / s[other][moment] for s in seconds])
 
 
 def _one_trial(folder: Path) -> Path:
@@ -111,4 +126,4 @@ def _beside(page: Path) -> Iterator[int]:
 
 
 if __name__ == "__main__":
-    repeated(__doc__, measure, trials=200)
+    repeated(__doc__, measure, trials=200, before="a page of as many trials that another version of the program made")

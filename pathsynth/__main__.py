@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from pathsynth import __version__
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.interruption import SIGNALS, note_ctrl_c
 from pathsynth.studies.execution.output import drop_unread_output
+from pathsynth.training.work_line import working_on
 from pathsynth.vocabulary.spelling import nearest_words
 
 if TYPE_CHECKING:
@@ -103,6 +105,22 @@ def _panels() -> type[typer.core.TyperGroup]:
                         formatter.write_dl(lines)
 
     return Panels
+
+
+_WORK = {
+    "report": "making the page",
+    "publish": "collecting what is shared",
+    "atlas": "making the site",
+    "export": "copying the adapter",
+    "replay": "drawing the candidate again",
+    "join": "joining the shards",
+    "doctor": "looking at this machine",
+    "workspace": "saving the view",
+    "send": "sending what waits",
+    "gc": "looking for stages that no trial needs",
+}
+"""Commands that show nothing before their end, and what a terminal says meanwhile."""
+_NOT_AT_WORK = {"--help", "-h"}
 
 
 def _listed_only() -> None:
@@ -344,7 +362,8 @@ def dispatch(arguments: list[str]) -> int:
 def _by_typer(name: str, arguments: list[str]) -> int:
     application = _application(name)
     try:
-        ended = application(args=arguments, prog_name="pathsynth", standalone_mode=False)
+        with working_on(_WORK[name]) if name in _WORK and not _NOT_AT_WORK & {*arguments} else nullcontext():
+            ended = application(args=arguments, prog_name="pathsynth", standalone_mode=False)
     except typer.Abort:
         return 130
     except Exception as error:

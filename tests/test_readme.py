@@ -57,3 +57,11 @@ def test_what_it_shows_was_printed():
 @pytest.mark.parametrize("kind", ["", "text"])
 def test_the_blocks_are_found(kind):
     assert sum(found == kind for found, _ in BLOCK.findall(README)) >= 2
+
+
+def test_the_first_command_of_the_program_comes_after_the_line_that_puts_it_on_the_path():
+    """`make setup` puts the program into .venv/bin, where a newcomer's shell does not look."""
+    commands = [command for command, _ in shown()]
+    first = next(i for i, command in enumerate(commands) if command.startswith("pathsynth "))
+    assert 'export PATH="$PWD/.venv/bin:$PATH"' in commands[:first]
+    assert commands.index("make setup") < first

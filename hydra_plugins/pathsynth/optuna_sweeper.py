@@ -38,6 +38,7 @@ class OptunaSweeper(TrialSweeper):
         from pathsynth.studies.planning.sweep_plan import check_jobs
         from pathsynth.studies.planning.swept_values import check_swept_values
         from pathsynth.studies.trials.outcomes import pass_over_busy
+        from pathsynth.training.work_line import working_on
 
         assert self.config is not None and self.hydra_context is not None
         launcher_faults = self._launcher_faults()
@@ -46,16 +47,18 @@ class OptunaSweeper(TrialSweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         check_swept_values(overrides)
-        space = parse_space(overrides)
+        with working_on("loading Optuna"):
+            space = parse_space(overrides)
         corners = check_jobs(dict(enumerate(space.corners())), lambda job: check(self._composed(job), job), launcher_faults)
         refuse_idle_pruner(config, space, corners[0].config)
         study = StudyConfig.model_validate(OmegaConf.to_container(self.config.study, resolve=True))
         if study.dry_run:
             print(f"{study.name}: search over {space.describe()}; {config.n_trials} trials at most; nothing was started")
             return None
-        self._prepare_launcher()
-        self._write_snapshot()
-        search = Search(config, space, Path(self.config.multirun) / study.name, study.lease_seconds)
+        with working_on("preparing the launcher and the search"):
+            self._prepare_launcher()
+            self._write_snapshot()
+            search = Search(config, space, Path(self.config.multirun) / study.name, study.lease_seconds)
         print(f"{study.name}: {search.describe()}", flush=True)
         pass_over_busy(True)
         self._searched(search, space, config.n_jobs or self._at_once())

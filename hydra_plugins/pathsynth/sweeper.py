@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from hydra_plugins.pathsynth.prepared import PreparedLauncher
 from pathsynth.hydra_internals import BasicSweeper
 
 if TYPE_CHECKING:
+    from pathsynth.studies.execution.trials_display import TrialsDisplay
     from pathsynth.studies.planning.override_cache import OverrideCache
 
 Job = Sequence[str]
@@ -45,6 +48,7 @@ class TrialSweeper(BasicSweeper):
         from pathsynth.studies.planning.sweep_plan import announce, check_jobs, sweep_plan
         from pathsynth.studies.trials.outcomes import pass_over_busy
         from pathsynth.studies.trials.stopping import raise_if_stop_requested
+        from pathsynth.training.work_line import working_on
 
         assert self.config is not None and self.hydra_context is not None
         launcher_faults = self._launcher_faults()
@@ -57,9 +61,10 @@ class TrialSweeper(BasicSweeper):
             return []
         cache, prepare = self._override_cache(), self._prepare_launcher
         before = sweep_plan(jobs, study, cache, lambda job: check(self._composed(job), job), prepare, launcher_faults)
-        for number in before.to_do:
-            raise_if_stop_requested()
-            self._composed(jobs[number])  # those that the cache knew are not composed yet
+        with working_on("composing jobs"):
+            for number in before.to_do:
+                raise_if_stop_requested()
+                self._composed(jobs[number])  # those that the cache knew are not composed yet
         raise_if_stop_requested()
         announce(before, self._at_once() if before.to_do else 1)
         self._write_snapshot()
@@ -152,13 +157,21 @@ class TrialSweeper(BasicSweeper):
         first = number_jobs(places)
         launched = [list(jobs[place]) for place in places]
         for batch in self.split_overrides_to_chunks(launched, self.max_batch_size) if launched else ():
-            results = self.launcher.launch(batch, initial_job_idx=first)
+            with self._display.shown() if self._display else nullcontext():
+                results = self.launcher.launch(batch, initial_job_idx=first)
             for result in results:
                 _ = result.return_value  # raises what the job raised
             returns.append(results)
             first += len(batch)
         outcomes = {place: read_outcome(place) for place in places}
         return returns, [place for place, outcome in outcomes.items() if outcome and outcome.busy]
+
+    @cached_property
+    def _display(self) -> TrialsDisplay | None:
+        """What shows trials side by side on a terminal; None where it is not for the command to draw."""
+        from pathsynth.studies.execution.trials_display import display_for
+
+        return display_for(self._at_once())
 
     def _composed(self, job: Job) -> DictConfig:
         assert self.hydra_context is not None and self.config is not None

@@ -33,6 +33,7 @@ from pathsynth.studies.planning.resolution import resolution
 from pathsynth.studies.trials.closing import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, close
 from pathsynth.studies.trials.outcomes import FOLDER_VARIABLE, has_claimed_trial
 from pathsynth.studies.trials.stopping import JOBS, ask_to_stop, stop_in_good_order, stop_requested
+from pathsynth.training.work_line import working_on
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -176,12 +177,14 @@ def _outcomes_folder(config_name: str, overrides: Sequence[str], multirun: bool)
 
     A single job is checked on the way; the sweeper checks the jobs of many.
     """
-    config = compose_job(conf_folder(), config_name, overrides, RunMode.MULTIRUN)
+    with working_on("composing the settings"):
+        config = compose_job(conf_folder(), config_name, overrides, RunMode.MULTIRUN)
     if config.hydra.launcher.get("n_jobs") == 0:
         raise RequestError("hydra.launcher.n_jobs=0 runs nothing; set the number of trials side by side, or -1 for one a core")
     if not multirun and config.hydra.mode != RunMode.MULTIRUN:
-        config = compose_job(conf_folder(), config_name, overrides, RunMode.RUN)
-        checked = check(config, overrides)
+        with working_on("checking settings, data and base"):
+            config = compose_job(conf_folder(), config_name, overrides, RunMode.RUN)
+            checked = check(config, overrides)
         for line in checked.notes:
             print(f"note: {line}", flush=True)
         print(*resolution(checked.config, checked.plan), sep="\n", flush=True)

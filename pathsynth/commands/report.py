@@ -26,9 +26,11 @@ from pathsynth.report.overview import has_page
 from pathsynth.report.page import is_image_set, write_collection, write_merged, write_report, write_trial_page
 from pathsynth.report.table import demo_table, overview_table
 from pathsynth.studies.trials.state import RUNNING, WAITING
+from pathsynth.training.work_line import working_on
 
 _WIDE = 160
 _WATCH_SECONDS = 10
+_WATCHING = "keeping the page up to date; Ctrl-C ends that"
 
 
 def make_report(
@@ -100,7 +102,7 @@ def _watch(folder: Path, real: bool) -> Path:
         _wait(folder)
         return write_report(folder, real)
     written: set[Path] = set()
-    with ctrl_c() as pressed:
+    with ctrl_c() as pressed, working_on(_WATCHING):
         while True:
             trials = collect_trials(folder)
             for trial in (t for t in trials if has_page(t) and t.folder not in written):
@@ -115,7 +117,7 @@ def _watch(folder: Path, real: bool) -> Path:
 
 
 def _wait(trial: Path) -> None:
-    with ctrl_c() as pressed:
+    with ctrl_c() as pressed, working_on(_WATCHING):
         while _running(collect_trials(trial)) and not pressed.wait(_WATCH_SECONDS):
             pass
 

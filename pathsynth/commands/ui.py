@@ -10,6 +10,7 @@ from pathsynth.config import RunConfig, from_hydra
 from pathsynth.ledger.errors import RequestError
 from pathsynth.studies.trials.closing import EXIT_DONE
 from pathsynth.studies.trials.trial_table import trial_folders
+from pathsynth.training.work_line import working_on
 
 if TYPE_CHECKING:
     from pathsynth.ui.engine import Engine
@@ -46,7 +47,8 @@ def show_page(place: Path | None, overrides: Sequence[str], host: str, port: int
         trial_folders(place or Path())
     listening = listen(host, port)
     with listening:
-        engine = _engine(place, overrides) if draws else None
+        with working_on("preparing the page"):
+            engine = _engine(place, overrides) if draws else None
         serve(Site(engine, Path(MULTIRUN) if draws or place is None else place), listening, access_for(host), show)
     return EXIT_DONE
 

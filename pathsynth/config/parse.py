@@ -129,6 +129,11 @@ def _faults(error: ValidationError) -> list[str]:
     return list({_typed_key(fault["loc"]): _line(fault) for fault in reversed(chosen)}.values())[::-1]
 
 
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "a text"}
+_OF_ANOTHER_KIND = ("_parsing", "_type", "_from_float")
+"""How pydantic's names for such faults begin and end."""
+
+
 def _line(fault: ErrorDetails) -> str:
     key = _typed_key(fault["loc"])
     if fault["type"] == "extra_forbidden":
@@ -144,6 +149,9 @@ def _line(fault: ErrorDetails) -> str:
     if fault["type"] == "literal_error":
         choices = [word.strip("'") for word in re.split(r", | or ", fault["ctx"]["expected"])]
         return f"{key}: should be one of {', '.join(choices)}, got {fault['input']!r}{nearest_hint(str(fault['input']), choices)}"
+    kind = fault["type"].split("_")[0]
+    if kind in _KINDS and fault["type"].endswith(_OF_ANOTHER_KIND):
+        return f"{key} must be {_KINDS[kind]}, not {fault['input']!r}"
     return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}; set {key}"
 
 

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from pathsynth.config.search import MetricName
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import Metric
 from pathsynth.metrics.comparison import FittedMeans, fitted_means
@@ -48,6 +49,7 @@ from pathsynth.report.measures import (
     measures,
 )
 from pathsynth.report.scores import AFTER, BEFORE, CLASSIFIER, GATE, JUDGE, OF_TEST, OF_VAL, Scores
+from pathsynth.report.search_view import search_view
 from pathsynth.report.sprites import Sprite, image_sprite
 from pathsynth.report.trial_view import class_name
 from pathsynth.report.validation_sheets import Reel, reel, spread, validation_sheets
@@ -280,6 +282,7 @@ class _Payload:
             "corrected": [fit.corrected for fit in self.fits],
             "configurations": self._configuration_records(),
             "trials": [*trials, *absent],
+            "search": self._search(),
             "draws": [x for draw in self.draws.all for x in draw],
             "texts": list(self.texts.all),
         }
@@ -331,6 +334,31 @@ class _Payload:
         firsts = [next((t for t in self.configurations[c.label] if t.finished), None) for c in verdict.ranking[:2]]
         kept = [(t, [o for o in t.command_overrides if not o.startswith(f"{SEED}=")]) for t in firsts if t]
         return [" ".join(_words(t, [*overrides, f"{SEED}={new}"], many=True)) for t, overrides in kept]
+
+    def _search(self) -> dict[str, Any] | None:
+        """The search that this study is, if it is one; of several studies none is shown."""
+        folders = {t.folder.absolute().parent for t in self.trials}
+        search = search_view(folders.pop()) if len(folders) == 1 else None
+        if search is None:
+            return None
+        of_trial = {t.folder.name: list(self.configurations).index(configuration_label(t)) for t in self.trials}
+        names = [self._objective(name) for name in search.objectives] or ["score"] * len(search.maximized)
+        return {
+            "note": search.note,
+            "objectives": [[name, 1 if up else -1] for name, up in zip(names, search.maximized, strict=True)],
+            "points": [
+                [p.number, p.state, [_number(v) for v in p.values], p.reason, p.settings, of_trial.get(p.folder, -1)] for p in search.points
+            ],
+            "importance": [[key, _number(share)] for key, share in search.importance],
+            "absent": search.absent,
+        }
+
+    def _objective(self, name: str) -> str:
+        """What the page calls a metric of a search; one that it does not show keeps its name."""
+        wanted = MetricName.parse(name)
+        scorers = [wanted.scorer] if wanted.scorer else [GATE, JUDGE]
+        keys = [f"{wanted.metric}/{wanted.stage}/{scorer}" for scorer in scorers]
+        return next((m.name for key in keys for m in self.measures if m.key == key), name)
 
     def _common(self) -> dict[str, str]:
         """The settings that all trials share, without paths."""

@@ -133,6 +133,7 @@ class SamplingProgress:
         """Note that the batch at work came so far on its way from noise to images."""
         self._step = f"step {evaluations}/{of}"
         self._show()
+        self._pace.note(self._settled, self._slots)
 
     def _show(self) -> None:
         self._display.count(Count(self._settled, self._slots, self._unit, (f"{self._attempts} attempts", self._step)))

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import optuna
 
 VARIABLE = "PATHSYNTH_SEARCH"
+FOLDER, REASON = "folder", "reason"
+"""Attributes of an Optuna trial: the last folder of its trials, and why it failed or was pruned."""
+OBJECTIVES = "objectives"
+"""Attribute of an Optuna study: the names of the metrics that it is about."""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ def test_a_search_finds_the_best_rank_and_goes_on_where_it_ended(pathsynth):
     assert [trial.state for trial in study.get_trials()] == [TrialState.COMPLETE] * 4
     assert all(trial.value == trial.params["lora.rank"] / 100 for trial in study.get_trials())
     assert study.direction.name == "MAXIMIZE"
+    assert study.user_attrs["objectives"] == ["macro_f1"], "by which the study page names the score"
 
     again = pathsynth.run(*SEARCH, "lora.rank=int(interval(1,40))", "hydra.sweeper.n_trials=6", "hydra.sweeper.seed=3")
     assert again.code == 0, again.err

@@ -179,8 +179,7 @@ def test_settings_cannot_be_changed_later() -> None:
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG.items() for value in values])
 def test_a_wrong_value_is_refused_in_one_line_that_names_the_key_and_the_value(key: str, value: Any) -> None:
     message = _refusal(_with(key, value))
-    assert message.startswith(f"{key}: ")
-    assert f"got {value!r}" in message
+    assert re.match(rf"{re.escape(key)}(: .*got| must be .*, not) {re.escape(repr(value))}", message), message
 
 
 @pytest.mark.parametrize(
@@ -213,7 +212,7 @@ def test_targets_may_be_a_list_or_a_pattern() -> None:
 
 @pytest.mark.parametrize("value", [0, -2, "few"])
 def test_a_request_key_is_named_as_people_type_it(value: Any) -> None:
-    assert _refusal(_with("generate.n", value)).startswith("n: ")
+    assert _refusal(_with("generate.n", value)).startswith(("n: ", "n must be "))
 
 
 @pytest.mark.parametrize(
@@ -401,7 +400,7 @@ def test_values_of_data_that_do_not_go_together_are_refused(values: dict[str, An
         ({"Second": {}}, "evaluate.judges.Second: name a judge by lower-case letters"),
         ({"test": {}}, "and not test"),
         ({"second": {"test": True}}, "evaluate.judges.second.test has no effect"),
-        ({"second": {"epochs": "many"}}, "evaluate.judges.second.epochs: input should be a valid integer"),
+        ({"second": {"epochs": "many"}}, "evaluate.judges.second.epochs must be a whole number, not 'many'"),
         ({"second": {"_target_": "nothing"}}, "evaluate.judges.second._target_"),
     ],
 )

@@ -9,8 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState, create_trial
 from PIL import Image
 
 from pathsynth.ledger.lease import acquire
@@ -271,8 +276,43 @@ def write_sweep(
 
 
 @pytest.fixture
+def make_search() -> Callable[..., Path]:
+    return write_search
+
+
+@pytest.fixture
 def make_sweep() -> Callable[..., Path]:
     return write_sweep
+
+
+SEARCHED = ((1, 0.001, 0.40), (16, 0.03, None), (4, 0.001, 0.55), (16, 0.001, 0.52), (16, 0.003, 0.61), (4, 0.03, 0.35))
+"""Rank, rate and score of the proposals of :func:`write_search`; the second was pruned."""
+
+
+def write_search(folder: Path) -> Path:
+    """A search over rank and rate: six proposals, of which the second was pruned at step 200, and the journal that Optuna keeps of them."""
+    for i, (rank, rate, score) in enumerate(SEARCHED):
+        trial = write_trial(folder / f"t{i}", name=f"rank={rank},lr={rate}", rank=rank)
+        manifest = json.loads((trial / "manifest.json").read_text())
+        manifest["config"]["optimizer"]["lr"] = rate
+        (trial / "manifest.json").write_text(json.dumps(manifest))
+        if score is None:
+            (trial / "result.json").unlink()
+            (trial / "state.json").write_text(json.dumps({"state": "pruned", "reason": "pruned at step 200"}))
+    storage = JournalStorage(JournalFileBackend(str(folder / "search.journal")))
+    study = optuna.create_study(storage=storage, study_name=folder.name, direction="maximize")
+    study.set_user_attr("objectives", ["macro_f1"])
+    for i, (rank, rate, score) in enumerate(SEARCHED):
+        common = {
+            "params": {"lora.rank": rank, "optimizer.lr": rate},
+            "distributions": {"lora.rank": IntDistribution(1, 16), "optimizer.lr": FloatDistribution(1e-3, 1e-1, log=True)},
+        }
+        if score is None:
+            attributes = {"folder": f"t{i}", "reason": "pruned at step 200"}
+            study.add_trial(create_trial(state=TrialState.PRUNED, intermediate_values={1: 0.25, 2: 0.3}, user_attrs=attributes, **common))
+        else:
+            study.add_trial(create_trial(value=score, user_attrs={"folder": f"t{i}"}, **common))
+    return folder
 
 
 GRID_RANKS, GRID_RATES, GRID_SEEDS = (1, 2, 4, 8), (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03), (0, 1, 2)

@@ -185,6 +185,34 @@ def test_the_main_views_have_the_outline_that_is_kept(browser: Any, file: Path) 
     assert seen == json.loads(OUTLINES.read_text(encoding="utf-8"))
 
 
+def test_a_search_shows_its_history_what_was_pruned_when_and_which_settings_matter(browser: Any, make_search, tmp_path: Path) -> None:
+    folder = make_search(tmp_path / "tune")
+    page = opened(browser, write_merged(collect_trials(folder), folder), view="tab=search")
+    assert page.get_attribute("#tab-search", "aria-selected") == "true"
+    cells = "nodes => nodes.map(row => [...row.cells].slice(0, 2).map(cell => cell.innerText))"
+    assert page.eval_on_selector_all("table.records tbody tr", cells) == [["0", "0.400"], ["2", "0.550"], ["4", "0.610"]]
+    titles = page.eval_on_selector_all("#panel svg.plot g.series title", "nodes => nodes.map(n => n.textContent)")
+    assert len(titles) == 6 and titles[1] == "trial 1: 0.300, pruned at step 200, lora.rank=16, optimizer.lr=0.03"
+    assert page.locator("#panel svg.plot g.series path.cross").count() == 1, "the pruned one has a mark of its own"
+    page.click("#pruned summary")
+    assert page.eval_on_selector_all("#pruned tbody tr", cells) == [["1", "pruned at step 200"]]
+    shares = dict(page.eval_on_selector_all("#importance tr", cells))
+    assert set(shares) == {"lora.rank", "optimizer.lr"} and 99 <= sum(int(share.rstrip("%")) for share in shares.values()) <= 101
+    page.keyboard.press("Home")
+    page.focus("#tab-search")
+    page.keyboard.press("ArrowRight")
+    assert page.get_attribute("#tab-images", "aria-selected") == "true", "it is the last of the tabs"
+    for width, scheme in ((1440, "light"), (390, "dark")):
+        other = opened(browser, folder / "report.html", width=width, scheme=scheme, view="tab=search")
+        assert faults_of_access(other, "'#panel'") == []
+        assert other.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_study_that_is_no_search_has_no_tab_of_it(browser: Any, file: Path) -> None:
+    page = opened(browser, file, view="tab=search")
+    assert page.locator("#tab-search").count() == 0 and page.get_attribute("#tab-images", "aria-selected") == "true"
+
+
 def test_what_is_compared_are_configurations_not_their_first_trials(browser: Any, file: Path) -> None:
     page = opened(browser, file, view="tab=compare")
     for table in ("#unlike", "#scores"):

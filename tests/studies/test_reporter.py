@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from safetensors import SafetensorError
 
 from pathsynth.studies.execution.trial import _disk_refuses, _Reporter
 from pathsynth.studies.trials.manifest import claim
 from pathsynth.studies.trials.state import DONE, RUNNING, TrialState, read_state
+from pathsynth.training.display import Count, StageDisplay
 
 
 @pytest.fixture
@@ -32,6 +35,18 @@ def test_a_count_reaches_the_state_and_goes_with_its_stage(tmp_path, monkeypatch
     report.progress("generate", "slots", 4, 9, None)
     assert report.end(DONE, "", 0) == 0
     assert (read_state(tmp_path).step, read_state(tmp_path).threads) == (None, 3)
+
+
+def test_the_state_says_which_stage_is_at_work_and_what_the_display_shows_of_it(tmp_path, lease):
+    display = StageDisplay(7, Console(file=io.StringIO()), elsewhere=True)
+    report = _Reporter(tmp_path, lease, TrialState(RUNNING, "x", stages=7), display)
+    report.progress("gate", "reused")
+    report.progress("finetune", "building")
+    display.count(Count(30, 90, "steps", ("loss 0.45", "f1 0.3")))
+    report.progress("finetune", "steps", 30, 90, 0.5)
+    assert [told(tmp_path)[key] for key in ("stage_number", "stages", "notes")] == [2, 7, "loss 0.45 · f1 0.3"]
+    report.progress("generate", "building")
+    assert [told(tmp_path)[key] for key in ("stage_number", "notes")] == [3, ""]
 
 
 def test_a_count_that_cannot_be_reported_does_not_fail_the_trial(tmp_path, lease):

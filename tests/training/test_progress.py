@@ -65,6 +65,12 @@ def test_a_generation_tells_settled_slots():
     assert told == [(1, 2, None)]
 
 
+def test_a_generation_tells_of_itself_while_its_first_batch_is_on_its_way():
+    told = []
+    SamplingProgress(hidden(), "generate", 54, "slots", lambda *words: told.append(words)).denoise(1, 20)
+    assert told == [(0, 54, None)]
+
+
 def terminal() -> Console:
     return Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
 
@@ -108,4 +114,13 @@ def test_in_a_log_nothing_is_drawn_and_a_line_is_printed_now_and_then():
         display.begin("finetune", "building")
         display.count(Count(1, 2))
     assert not display.is_seen and console.file.getvalue() == ""
-    assert [type(training_progress("x", print, d)[0]) for d in (display, StageDisplay(1, terminal()))] == [LogProgress, DisplayProgress]
+    elsewhere = StageDisplay(1, console, elsewhere=True)
+    with elsewhere.shown():
+        elsewhere.begin("finetune", "building")
+        elsewhere.count(Count(1, 2, "steps", ("loss 0.45",)))
+    assert (elsewhere.is_seen, elsewhere.notes, console.file.getvalue()) == (True, "loss 0.45", ""), "the command draws it"
+    assert [type(training_progress("x", print, d)[0]) for d in (display, elsewhere, StageDisplay(1, terminal()))] == [
+        LogProgress,
+        DisplayProgress,
+        DisplayProgress,
+    ]

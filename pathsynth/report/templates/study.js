@@ -174,7 +174,7 @@
   var isSafeLink = (link) => /^https?:\/\//.test(link) || !/^[a-z][a-z0-9+.-]*:/i.test(link);
 
   // src/view.ts
-  var TABS = ["images", "settings", "training", "classes", "cost", "compare"];
+  var TABS = ["images", "settings", "training", "classes", "cost", "compare", "search"];
   var PLAIN = {
     query: "",
     measure: "",
@@ -1702,10 +1702,10 @@
         )
       );
     };
-    const own = base.matrices[kind] ?? [];
+    const own2 = base.matrices[kind] ?? [];
     const made = list.flatMap((c) => {
       const m = c.matrices[kind] ?? [];
-      return m.length ? [h("div", { "data-c": c.index, class: "pair" }, table(c, m, null), c !== base && own.length ? table(c, m, own) : null)] : [];
+      return m.length ? [h("div", { "data-c": c.index, class: "pair" }, table(c, m, null), c !== base && own2.length ? table(c, m, own2) : null)] : [];
     });
     return [
       h("h3", {}, "Confusion matrices and their difference"),
@@ -1757,6 +1757,151 @@
     );
   }
 
+  // src/search.ts
+  var DIGITS = 3;
+  var pointsOf = (search2) => search2.points.map(([number2, state, values, reason, settings2, configuration]) => ({
+    number: number2,
+    state,
+    values,
+    reason,
+    settings: settings2,
+    configuration
+  }));
+  function records(points, objective, better) {
+    const found = [];
+    for (const point of points) {
+      const value = point.values[objective], best = found.at(-1)?.value;
+      if (point.state === "done" && typeof value === "number" && (best === void 0 || (value - best) * better > 0))
+        found.push({ point, value });
+    }
+    return found;
+  }
+  function search(app2) {
+    const found = app2.study.search;
+    if (!found) return [nothing("This study is no search.")];
+    if (found.note) return [nothing(found.note)];
+    const points = pointsOf(found);
+    return [
+      note(counts(points)),
+      ...found.objectives.flatMap(([name, better], i) => history2(app2, points, i, name, better)),
+      ...unfinished(app2, points),
+      ...importance(found)
+    ];
+  }
+  function counts(points) {
+    const states = [...new Set(points.map((p) => p.state))];
+    return `${points.length} trials: ${states.map((s) => `${points.filter((p) => p.state === s).length} ${s}`).join(", ")}`;
+  }
+  function history2(app2, points, objective, name, better) {
+    const scored = points.flatMap((p) => {
+      const value = p.values[objective];
+      return typeof value === "number" ? [{ p, value }] : [];
+    });
+    const best = records(points, objective, better);
+    if (!scored.length) return [h("h3", {}, name), nothing("No trial has a score yet.")];
+    const values = scored.map((s) => s.value), low = Math.min(...values), high = Math.max(...values), pad = (high - low || Math.abs(high) || 1) * 0.08, last = points.at(-1)?.number ?? 0;
+    const title = `${name} of each trial of the search, and the best so far`;
+    const { box, x, y } = frame(title, "trial of the search", [-0.5, Math.max(1, last) + 0.5], [low - pad, high + pad], wide(720), 320);
+    box.append(svg("path", { class: "front", d: path(stairs(best, last).map(([a, b]) => [x(a), y(b)])) }));
+    for (const { p, value } of scored) {
+      const c = app2.study.configurations[p.configuration], words2 = `trial ${p.number}: ${fixed(value, DIGITS)}, ${p.state === "done" ? "" : `${p.reason || p.state}, `}${p.settings}`;
+      box.append(
+        svg(
+          "g",
+          { ...c ? { "data-c": c.index } : {}, class: `series ${c ? colour(app2, c) : "cx"}` },
+          svg("title", {}, words2),
+          p.state === "done" ? svg("circle", { class: "dot", cx: x(p.number), cy: y(value), r: 4.5 }) : cross(x(p.number), y(value))
+        )
+      );
+    }
+    const rows = best.map(
+      ({ point, value }) => h("tr", { ...own(app2, point) }, ...named(app2, point), h("td", {}, fixed(value, DIGITS)), h("td", {}, point.settings))
+    );
+    return [
+      h("h3", {}, name),
+      note(
+        `● a trial with a score; ✕ one that was pruned, at the last score that it reported; the dashed line is the best so far. ${better > 0 ? "Higher" : "Lower"} is better.`
+      ),
+      scrolling(title, box),
+      scrolling(
+        "Trials that were better than all before them",
+        h(
+          "table",
+          { class: "plain-table records" },
+          h("caption", {}, "Trials that were better than all before them"),
+          h("thead", {}, h("tr", {}, ...["trial", "score", "settings"].map((word) => h("th", { scope: "col" }, word)))),
+          h("tbody", {}, ...rows)
+        )
+      )
+    ];
+  }
+  function stairs(best, last) {
+    return best.flatMap(({ point, value }, i) => [
+      [point.number, value],
+      [best[i + 1]?.point.number ?? last, value]
+    ]);
+  }
+  var cross = (x, y) => {
+    const [w, e, n, s] = [x - 4, x + 4, y - 4, y + 4];
+    return svg("path", { class: "cross", d: `M${w} ${n}L${e} ${s}M${w} ${s}L${e} ${n}` });
+  };
+  var own = (app2, p) => app2.study.configurations[p.configuration] ? { "data-c": p.configuration } : {};
+  var named = (app2, p) => {
+    const c = app2.study.configurations[p.configuration];
+    return [h("th", { scope: "row" }, c ? swatch(app2, c) : null, String(p.number))];
+  };
+  function unfinished(app2, points) {
+    const list = points.filter((p) => p.state === "pruned" || p.state === "failed");
+    if (!list.length) return [];
+    const rows = list.map(
+      (p) => h("tr", { ...own(app2, p) }, ...named(app2, p), h("td", {}, p.reason || p.state), h("td", {}, p.settings))
+    );
+    return [
+      h(
+        "details",
+        { id: "pruned" },
+        h("summary", {}, `${list.length} trial${list.length > 1 ? "s" : ""} that ended before a score, and when`),
+        scrolling(
+          "Trials that ended before a score",
+          h(
+            "table",
+            { class: "plain-table" },
+            h("thead", {}, h("tr", {}, ...["trial", "what happened", "settings"].map((word) => h("th", { scope: "col" }, word)))),
+            h("tbody", {}, ...rows)
+          )
+        )
+      )
+    ];
+  }
+  function importance(search2) {
+    const heading = h("h3", {}, "Which settings matter");
+    if (!search2.importance.length) return [heading, nothing(`No importance is shown. ${search2.absent}`)];
+    const rows = search2.importance.map(
+      ([key, share]) => h(
+        "tr",
+        {},
+        h("th", { scope: "row" }, key),
+        h("td", {}, `${Math.round(100 * share)}%`),
+        h("td", {}, bar(share))
+      )
+    );
+    return [
+      heading,
+      note(
+        `How much of the variation of ${search2.objectives[0]?.[0] ?? "the score"} each setting explains over the trials with a score, by Optuna (fANOVA). It describes this search, not what another would find.`
+      ),
+      h("table", { class: "plain-table", id: "importance" }, h("tbody", {}, ...rows))
+    ];
+  }
+  function bar(share) {
+    const width2 = 160;
+    return svg(
+      "svg",
+      { width: width2, height: 14, viewBox: `0 0 ${width2} 14`, "aria-hidden": "true", class: "c0" },
+      svg("rect", { class: "share", x: 0, y: 2, height: 10, width: Math.max(1, width2 * Math.min(1, share)) })
+    );
+  }
+
   // src/tabs.ts
   var DRAWN = {
     images: { name: "Images", draw: images },
@@ -1764,8 +1909,11 @@
     training: { name: "Training", draw: training },
     classes: { name: "Classes", draw: classes },
     cost: { name: "Cost", draw: cost },
-    compare: { name: "Compare", draw: compare }
+    compare: { name: "Compare", draw: compare },
+    search: { name: "Search", draw: search }
   };
+  var tabsOf = (app2) => TABS.filter((tab) => tab !== "search" || app2.study.search !== null);
+  var openTab = (app2) => tabsOf(app2).find((tab) => tab === app2.view.tab) ?? "images";
 
   // src/main.ts
   var study2 = study(JSON.parse(byId("study").textContent ?? ""));
@@ -1831,18 +1979,18 @@
     );
   }
   function drawTabs() {
-    const bar = byId("tabs");
-    bar.replaceChildren(
-      ...TABS.map(
+    const bar2 = byId("tabs"), open = openTab(app);
+    bar2.replaceChildren(
+      ...tabsOf(app).map(
         (tab) => h(
           "button",
           {
             type: "button",
             role: "tab",
             id: `tab-${tab}`,
-            "aria-selected": String(tab === view.tab),
+            "aria-selected": String(tab === open),
             "aria-controls": "panel",
-            tabindex: tab === view.tab ? 0 : -1,
+            tabindex: tab === open ? 0 : -1,
             "data-k": `tab/${tab}`,
             click: () => change({ tab })
           },
@@ -1851,8 +1999,8 @@
       )
     );
     const panel = byId("panel");
-    panel.setAttribute("aria-labelledby", `tab-${view.tab}`);
-    panel.replaceChildren(...DRAWN[view.tab].draw(app));
+    panel.setAttribute("aria-labelledby", `tab-${open}`);
+    panel.replaceChildren(...DRAWN[open].draw(app));
   }
   function draw() {
     const active = document.activeElement?.dataset["k"], low = byId("panel").offsetHeight;
@@ -1881,9 +2029,9 @@
       )
     );
     byId("facts").textContent = study2.facts.join(" · ");
-    const counts = STATES2.map((s) => [s, study2.trials.filter((t) => t.state === s).length]).filter(([, n]) => n);
+    const counts2 = STATES2.map((s) => [s, study2.trials.filter((t) => t.state === s).length]).filter(([, n]) => n);
     byId("states").append(
-      ...counts.map(
+      ...counts2.map(
         ([s, n]) => h(
           "button",
           {
@@ -1896,15 +2044,15 @@
         )
       )
     );
-    const unfinished = study2.trials.filter((t) => t.state === "done" ? t.problem : !["running", "waiting"].includes(t.state));
-    const conflicts = unfinished.some((t) => t.state === "done");
-    if (unfinished.length)
+    const unfinished2 = study2.trials.filter((t) => t.state === "done" ? t.problem : !["running", "waiting"].includes(t.state));
+    const conflicts = unfinished2.some((t) => t.state === "done");
+    if (unfinished2.length)
       byId("unfinished").append(
-        h("summary", {}, `${unfinished.length} trial${unfinished.length > 1 ? "s" : ""} that did not finish${conflicts ? " or whose results conflict" : ""}, and why`),
+        h("summary", {}, `${unfinished2.length} trial${unfinished2.length > 1 ? "s" : ""} that did not finish${conflicts ? " or whose results conflict" : ""}, and why`),
         h(
           "ul",
           {},
-          ...unfinished.map(
+          ...unfinished2.map(
             (t) => h(
               "li",
               {},
@@ -1914,7 +2062,7 @@
           )
         )
       );
-    byId("unfinished").hidden = !unfinished.length;
+    byId("unfinished").hidden = !unfinished2.length;
     box.addEventListener("input", () => change({ query: box.value }, true));
     const select = (id, options, set) => {
       const made = byId(id);
@@ -1974,8 +2122,8 @@
   }
   function keys() {
     byId("tabs").addEventListener("keydown", (event) => {
-      const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key], at = TABS.indexOf(view.tab);
-      const to = by === void 0 ? { Home: TABS[0], End: TABS.at(-1) }[event.key] : TABS[(at + by + TABS.length) % TABS.length];
+      const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key], all = tabsOf(app), at = all.indexOf(openTab(app));
+      const to = by === void 0 ? { Home: all[0], End: all.at(-1) }[event.key] : all[(at + by + all.length) % all.length];
       if (!to) return;
       event.preventDefault();
       change({ tab: to });

@@ -143,8 +143,8 @@ def _supervised(
         environment = trial_environment(checked.config.trainer.threads, side_by_side, gpu, devices)
         if searched:
             environment[pruning.VARIABLE] = searched
-        if HydraConfig.get().mode == RunMode.MULTIRUN and (side_by_side > 1 or not sys.stdout.isatty()):
-            environment[LINES_VARIABLE] = folder.name  # bars of several trials would overwrite each other
+        if side_by_side > 1 or not sys.stdout.isatty():
+            environment[LINES_VARIABLE] = folder.name  # bars of several trials would overwrite each other, and a log may hold several
         if checked.config.study.isolation == "inline":
             state = carry_out_here(folder, lease, environment)
         else:

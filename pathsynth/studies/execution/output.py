@@ -9,10 +9,13 @@ import sys
 from contextlib import suppress
 from typing import Any, TextIO
 
+from typing_extensions import override
 
-class _Dropping(io.FileIO):
+
+class UnreadOutput(io.FileIO):
     """A descriptor that leads to nowhere once its reader is gone, for this process and for those it starts then."""
 
+    @override
     def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
@@ -37,6 +40,24 @@ def drop_unread_output() -> None:
 
 LINES_VARIABLE = "PATHSYNTH_LINES"
 """What each line of a trial's process begins with, where its lines mix with those of other trials or go to a log."""
+
+
+DRAWN_VARIABLE = "PATHSYNTH_DRAWN"
+"""Names the pipe whose lines a command shows above what it draws of its trials."""
+
+
+def pipe_name(descriptor: int) -> str:
+    """What tells a pipe from all other files of this machine."""
+    kept = os.fstat(descriptor)
+    return f"{kept.st_dev}:{kept.st_ino}"
+
+
+def is_drawn_above() -> bool:
+    """Whether the command draws how far this process's trial is; one whose output goes elsewhere, as Slurm has it, tells so itself."""
+    try:
+        return os.environ.get(DRAWN_VARIABLE) == pipe_name(1)
+    except OSError:
+        return False
 
 
 class _NamedLines(io.TextIOWrapper):
@@ -75,11 +96,11 @@ def _with_name(stream: TextIO, name: str) -> TextIO:
 
 
 def _dropping(stream: TextIO | None, descriptor: int) -> TextIO:
-    if not isinstance(stream, io.TextIOWrapper) or stream.fileno() != descriptor or isinstance(_raw(stream), _Dropping):
+    if not isinstance(stream, io.TextIOWrapper) or stream.fileno() != descriptor or isinstance(_raw(stream), UnreadOutput):
         return stream  # type: ignore[return-value]
     with suppress(OSError):
         stream.flush()
-    raw = _Dropping(descriptor)
+    raw = UnreadOutput(descriptor)
     buffer = raw if stream.write_through else io.BufferedWriter(raw)
     by_line, at_once = stream.line_buffering, stream.write_through
     return io.TextIOWrapper(buffer, encoding=stream.encoding, errors=stream.errors, line_buffering=by_line, write_through=at_once)

@@ -22,6 +22,7 @@ from pathsynth.studies.execution import gpus
 from pathsynth.studies.execution.trial_fork import ForkedTrials
 from pathsynth.studies.trials.state import DONE, EXIT_STOPPED, FAILED, INTERRUPTED, TrialState, last_lines, now, read_state, write_state
 from pathsynth.studies.trials.stopping import Urgency, urgency
+from pathsynth.training.work_line import working_on
 
 LEASE_VARIABLE = "PATHSYNTH_LEASE"
 """Names the number of the lease that a trial's process adopts."""
@@ -120,7 +121,8 @@ def _start(
     """The trial's process; None if ``stop`` became true before there was one."""
     handed = {LEASE_VARIABLE: str(lease.number)}
     if forks:
-        with lease.shown():  # the trial shows it from its start, but its server may take longer than a term
+        # the trial shows its lease from its start, but its server may take longer than a term
+        with working_on("loading the libraries"), lease.shown():
             forked = forks.start(folder, environment, handed, stop)
         if forked or stop():
             return forked

@@ -23,7 +23,7 @@ from pathsynth.ledger.errors import RequestError, StageError, StoppedElsewhere
 from pathsynth.ledger.interruption import Interrupted
 from pathsynth.ledger.lease import Lease, StaleLease, adopt
 from pathsynth.ledger.stages import STAGES, StageStore
-from pathsynth.studies.execution.output import LINES_VARIABLE, drop_unread_output, name_lines
+from pathsynth.studies.execution.output import LINES_VARIABLE, drop_unread_output, is_drawn_above, name_lines
 from pathsynth.studies.execution.supervise import LEASE_VARIABLE, SUPERVISOR_VARIABLE, write_failure
 from pathsynth.studies.trials.manifest import Manifest, claim, read_manifest
 from pathsynth.studies.trials.state import (
@@ -84,7 +84,8 @@ def _begin(folder: Path, is_alone: Callable[[], bool]) -> int:
         _watch(is_alone, study.stop_seconds, lambda: os.kill(os.getpid(), signal.SIGKILL))
         return _help(folder, manifest)
     lease = _lease(folder, study.lease_seconds)
-    reporter = _Reporter(folder, lease, read_state(folder), StageDisplay(len(manifest.plan.stages), Console()))
+    display = StageDisplay(len(manifest.plan.stages), Console(), elsewhere=is_drawn_above())
+    reporter = _Reporter(folder, lease, read_state(folder), display)
     _watch(is_alone, study.stop_seconds, reporter.give_up)
     return _carry_out(folder, manifest, reporter)
 
@@ -205,6 +206,7 @@ def _carry_out(folder: Path, manifest: Manifest, report: _Reporter) -> int:
         threads=_threads(),
         author=login_name(),
         host=socket.gethostname(),
+        stages=len(manifest.plan.stages),
     )
     report.tell()
     try:
@@ -256,8 +258,10 @@ class _Reporter:
             Interrupted: the trial was asked to stop.
         """
         interruption.check()
-        self.state = replace(self.state, stage=stage, detail=detail, step=step, steps=steps, rate=rate)
+        notes = "" if step is None else self.display.notes
+        self.state = replace(self.state, stage=stage, detail=detail, step=step, steps=steps, rate=rate, notes=notes)
         if step is None:
+            self.state = replace(self.state, stage_number=(self.state.stage_number or 0) + 1)
             self.display.begin(stage, detail)
             _log.info("%s: %s", stage, detail)
             self.tell()
@@ -279,7 +283,7 @@ class _Reporter:
         tries = self.state.tries + (state == FAILED and counts)
         self.state = replace(self.state, state=state, reason=reason, ended=now(), tries=tries)
         if state == DONE:
-            self.state = replace(self.state, step=None, steps=None, rate=None)
+            self.state = replace(self.state, step=None, steps=None, rate=None, notes="")
         try:
             self.tell()
         except OSError as error:

@@ -28,13 +28,11 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.lease import acquire
 from pathsynth.ledger.records import read_metrics
 from pathsynth.studies.trials.stopping import raise_if_stop_requested
-from pathsynth.training.pruning import SearchedTrial, build_pruner, journal_of, open_storage
+from pathsynth.training.pruning import FOLDER, OBJECTIVES, REASON, SearchedTrial, build_pruner, journal_of, open_storage
 
 ARTIFACTS = "search.artifacts"
 """The folder of a study that holds the sheets of its trials, for optuna-dashboard."""
 _SEED = "seed"
-_FOLDER, _REASON = "folder", "reason"
-"""Attributes of an Optuna trial: the last folder of its trials, and why it failed or was pruned."""
 _PLACE = "study_folder"
 """Attribute of an Optuna trial: which study folder its trials lie in, for only who sees that folder can take it up again."""
 
@@ -206,6 +204,8 @@ class Search:
         if kept != wanted:
             remedy = "set study.name to begin another"
             raise RequestError(f"the search {self._folder.name} has direction {', '.join(kept)}, not {', '.join(wanted)}; {remedy}")
+        if study.user_attrs.get(OBJECTIVES) != list(self._config.objectives):
+            study.set_user_attr(OBJECTIVES, list(self._config.objectives))
         return study
 
     def searched(self, proposal: Proposal, turn: int) -> SearchedTrial:
@@ -259,19 +259,19 @@ class Search:
 
     def report_failure(self, proposal: Proposal, reason: str) -> str:
         """Answer that there is no score, and why; a line for a person."""
-        self._set(proposal, _REASON, reason)
+        self._set(proposal, REASON, reason)
         self._study.tell(proposal.number, state=TrialState.FAIL, skip_if_finished=True)
         return f"search trial {proposal.number} failed: {reason}"
 
     def report_pruning(self, proposal: Proposal, reason: str) -> str:
         """Answer that the proposal was not worth its end; a line for a person."""
-        self._set(proposal, _REASON, reason)
+        self._set(proposal, REASON, reason)
         self._study.tell(proposal.number, state=TrialState.PRUNED, skip_if_finished=True)
         return f"search trial {proposal.number} {reason}"
 
     def note_folder(self, proposal: Proposal, folder: Path) -> None:
         """Keep where a proposal's trial lies, for who looks at the search from outside."""
-        self._set(proposal, _FOLDER, folder.name)
+        self._set(proposal, FOLDER, folder.name)
 
     def summary(self) -> str:
         """How many trials there are of how many, and the best so far."""

@@ -22,6 +22,7 @@ from pathsynth.studies.trials.manifest import computed_by, trial_folder
 from pathsynth.studies.trials.outcomes import Outcome, announce_outcomes
 from pathsynth.studies.trials.state import read_state
 from pathsynth.studies.trials.stopping import raise_at_once
+from pathsynth.training.work_line import working_on
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 _SHOWN = 20
@@ -73,14 +74,16 @@ def sweep_plan(
     Raises:
         RequestError: a job's request is wrong, or ``prepare`` raised it.
     """
-    found = [cache.find(job) for job in jobs]
+    with working_on("looking for trials that are done"):
+        found = [cache.find(job) for job in jobs]
     unknown = {number: job for number, (job, known) in enumerate(zip(jobs, found, strict=True)) if known is None}
     composed = check_jobs(unknown, checked, launcher_faults)
     learnt = {number: _known(jobs[number], one) for number, one in composed.items()}
     trials = [known or learnt[number] for number, known in enumerate(found)]
     plan = SweepPlan(study.name, tuple(Entry(known, standing(read_state(known.folder), known.identity, study)) for known in trials))
     if plan.to_do:
-        prepare()
+        with working_on("preparing the launcher"):
+            prepare()
     for number, known in learnt.items():  # not before every request has been found right
         cache.note(jobs[number], known, composed[number].config)
     return plan
@@ -98,8 +101,9 @@ def check_jobs(
     composed: dict[int, Checked] = {}
     faults: dict[str, None] = dict.fromkeys(launcher_faults)
     count = _Count(len(jobs))
-    with raise_at_once():
+    with working_on("checking jobs") as say, raise_at_once():
         for number, job in jobs.items():
+            say(f"checking jobs: {len(composed)} of {len(jobs)}")
             try:
                 composed[number] = check(job)
             except RequestError as error:
@@ -118,7 +122,7 @@ def check_jobs(
 
 
 class _Count:
-    """Tells how many jobs have been checked where that takes longer than a moment; silent where it does not."""
+    """Tells in a log how many jobs have been checked where that takes longer than a moment; silent where it does not."""
 
     def __init__(self, jobs: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._jobs, self._done, self._clock = jobs, 0, clock
@@ -126,7 +130,7 @@ class _Count:
 
     def advance(self) -> None:
         self._done += 1
-        if self._done < self._jobs and self._clock() >= self._next:
+        if self._done < self._jobs and not sys.stderr.isatty() and self._clock() >= self._next:
             self._next = self._clock() + _PAUSE_SECONDS
             print(f"checking jobs: {self._done} of {self._jobs}", file=sys.stderr, flush=True)
 

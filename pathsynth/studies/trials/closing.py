@@ -14,6 +14,7 @@ from pathsynth.studies.trials.outcomes import Outcome, read_outcomes
 from pathsynth.studies.trials.state import DONE, INTERRUPTED, PRUNED, RUNNING, read_state, write_state
 from pathsynth.studies.trials.trial_table import RESULT, TrialRow, print_rows, trial_rows
 from pathsynth.tracking.syncing import send_hint, sync_hint
+from pathsynth.training.work_line import working_on
 
 _PATIENCE_SECONDS = 20.0
 _REFUSED = "refused"
@@ -30,7 +31,8 @@ def close(outcomes_folder: Path, interrupted: bool) -> int:
     """
     outcomes = read_outcomes(outcomes_folder)
     if interrupted:
-        _wait_for([outcome.folder for outcome in outcomes if outcome.own and outcome.folder])
+        with working_on("waiting for trials that are stopping"):
+            _wait_for([outcome.folder for outcome in outcomes if outcome.own and outcome.folder])
     rows = _rows(outcomes)
     if rows:
         print()

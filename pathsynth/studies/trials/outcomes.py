@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,23 @@ def read_outcomes(root: Path) -> list[Outcome]:
     by_place |= {int(path.stem): _read(path) for path in (root / _OUTCOMES).glob("*.json") if path.stem.isdigit()}
     outcomes = [by_place[place] for place in sorted(by_place)]
     return list({outcome.folder or (outcome.name, outcome.refused): outcome for outcome in outcomes}.values())
+
+
+class ChangedOutcomes:
+    """The records of a command's jobs, read again and again: each time those alone that have changed, for a command may have thousands."""
+
+    def __init__(self, root: Path) -> None:
+        self._folder = root / _OUTCOMES
+        self._read: dict[str, tuple[int, Outcome]] = {}
+
+    def read(self) -> list[Outcome]:
+        """All records, in no order."""
+        with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
+            for entry in entries:
+                changed = entry.stat().st_mtime_ns
+                if entry.name.endswith(".json") and self._read.get(entry.name, (0,))[0] != changed:
+                    self._read[entry.name] = (changed, _read(Path(entry.path)))
+        return [outcome for _, outcome in self._read.values()]
 
 
 def read_outcome(place: int) -> Outcome | None:

@@ -31,10 +31,11 @@ EXIT_STOPPED = 130
 class TrialState:
     """``state`` is running, done, failed, interrupted, pruned (by a search; it can continue) or waiting; times are ISO 8601 in UTC.
 
-    ``tries``: how often the trial has failed.
+    ``tries``: how often the trial has failed. ``stage`` is the one with ``stage_number`` of ``stages`` (None: none was begun).
     ``step`` of ``steps`` (training steps or slots; None: the stage does not count), ``rate`` in steps a second (None: not
-    known yet). ``threads``: what the trial's process was given (None: not known). ``author`` and ``host``: who carried it out, by the
-    name that the process logs in with, and on which machine (empty: not known, or left out).
+    known yet); ``notes``: what else is shown of the stage, as in "loss 0.45". ``threads``: what the trial's process was given
+    (None: not known). ``author`` and ``host``: who carried it out, by the name that the process logs in with, and on which
+    machine (empty: not known, or left out).
     """
 
     state: str
@@ -52,6 +53,9 @@ class TrialState:
     threads: int | None = None
     author: str = ""
     host: str = ""
+    stage_number: int | None = None
+    stages: int | None = None
+    notes: str = ""
 
     @property
     def over(self) -> bool:
@@ -103,9 +107,9 @@ def _state(record: Any) -> TrialState:
 
 _TEXT, _COUNT = (str,), (int, NoneType)
 _FIELDS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("state", "identity", "stage", "detail", "reason", "author", "host"), _TEXT),
+    **dict.fromkeys(("state", "identity", "stage", "detail", "reason", "author", "host", "notes"), _TEXT),
     **dict.fromkeys(("started", "ended"), (str, NoneType)),
-    **dict.fromkeys(("pid", "step", "steps", "threads"), _COUNT),
+    **dict.fromkeys(("pid", "step", "steps", "threads", "stage_number", "stages"), _COUNT),
     "tries": (int,),
     "rate": (int, float, NoneType),
 }

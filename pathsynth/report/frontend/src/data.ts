@@ -59,6 +59,15 @@ export type RawTrial = {
   sprite: [string, number, number, number] | null;
   reel: [string, number, number, ...number[]] | null;
 };
+/** Number, state, values, reason, settings, and place of the configuration (−1: none is on the page). */
+type RawPoint = [number, string, (number | null)[], string, string, number];
+export type RawSearch = {
+  note: string;
+  objectives: [string, 1 | -1][];
+  points: RawPoint[];
+  importance: [string, number][];
+  absent: string;
+};
 export type Payload = {
   title: string;
   facts: string[];
@@ -76,6 +85,7 @@ export type Payload = {
   matrices: [string, string][];
   common: Record<string, string>;
   corrected: (number | null)[];
+  search: RawSearch | null;
   configurations: RawConfiguration[];
   trials: RawTrial[];
   draws: number[];

@@ -3,8 +3,8 @@ import {csv, drawBoard, USUAL} from "./board";
 import {study as read, type Payload, type Study} from "./data";
 import {byId, copy, copyable, h} from "./dom";
 import {drawRunning} from "./filmstrip";
-import {DRAWN} from "./tabs";
-import {PLAIN, read as readView, TABS, write, type Tab, type View} from "./view";
+import {DRAWN, openTab, tabsOf} from "./tabs";
+import {PLAIN, read as readView, write, type Tab, type View} from "./view";
 
 const study: Study = read(JSON.parse(byId("study").textContent ?? "") as Payload);
 const hasPictures = study.trials.some(t => t.sprite);
@@ -76,18 +76,19 @@ function drawTools(): void {
 }
 
 function drawTabs(): void {
-  const bar = byId("tabs");
+  const bar = byId("tabs"),
+    open = openTab(app);
   bar.replaceChildren(
-    ...TABS.map(tab =>
+    ...tabsOf(app).map(tab =>
       h(
         "button",
         {
           type: "button",
           role: "tab",
           id: `tab-${tab}`,
-          "aria-selected": String(tab === view.tab),
+          "aria-selected": String(tab === open),
           "aria-controls": "panel",
-          tabindex: tab === view.tab ? 0 : -1,
+          tabindex: tab === open ? 0 : -1,
           "data-k": `tab/${tab}`,
           click: () => change({tab}),
         },
@@ -96,8 +97,8 @@ function drawTabs(): void {
     ),
   );
   const panel = byId("panel");
-  panel.setAttribute("aria-labelledby", `tab-${view.tab}`);
-  panel.replaceChildren(...DRAWN[view.tab].draw(app));
+  panel.setAttribute("aria-labelledby", `tab-${open}`);
+  panel.replaceChildren(...DRAWN[open].draw(app));
 }
 
 function draw(): void {
@@ -231,9 +232,10 @@ function prepare(): void {
 function keys(): void {
   byId("tabs").addEventListener("keydown", event => {
     const by = {ArrowLeft: -1, ArrowRight: 1}[event.key],
-      at = TABS.indexOf(view.tab);
+      all = tabsOf(app),
+      at = all.indexOf(openTab(app));
     const to: Tab | undefined =
-      by === undefined ? {Home: TABS[0], End: TABS.at(-1)}[event.key] : TABS[(at + by + TABS.length) % TABS.length];
+      by === undefined ? {Home: all[0], End: all.at(-1)}[event.key] : all[(at + by + all.length) % all.length];
     if (!to) return;
     event.preventDefault();
     change({tab: to});

@@ -6,7 +6,8 @@ import {training} from "./training";
 import {classes} from "./classes";
 import {cost} from "./cost";
 import {compare} from "./compare";
-import type {Tab} from "./view";
+import {search} from "./search";
+import {TABS, type Tab} from "./view";
 
 export const DRAWN: Record<Tab, {name: string; draw: (app: App) => Node[]}> = {
   images: {name: "Images", draw: images},
@@ -15,4 +16,11 @@ export const DRAWN: Record<Tab, {name: string; draw: (app: App) => Node[]}> = {
   classes: {name: "Classes", draw: classes},
   cost: {name: "Cost", draw: cost},
   compare: {name: "Compare", draw: compare},
+  search: {name: "Search", draw: search},
 };
+
+/** The tabs of a study; only one that Optuna searched has a search. */
+export const tabsOf = (app: App): readonly Tab[] => TABS.filter(tab => tab !== "search" || app.study.search !== null);
+
+/** The tab that is shown. */
+export const openTab = (app: App): Tab => tabsOf(app).find(tab => tab === app.view.tab) ?? "images";

@@ -1,6 +1,6 @@
 // What is shown, all of it in the address behind #: reload, back and a shared link give the same view.
-export type Tab = "images" | "settings" | "training" | "classes" | "cost" | "compare";
-export const TABS: readonly Tab[] = ["images", "settings", "training", "classes", "cost", "compare"];
+export type Tab = "images" | "settings" | "training" | "classes" | "cost" | "compare" | "search";
+export const TABS: readonly Tab[] = ["images", "settings", "training", "classes", "cost", "compare", "search"];
 
 export type View = {
   query: string;

@@ -3,6 +3,7 @@ import test from "node:test";
 import {inOrder, matrix, shortNames, slotKey, study} from "../node_modules/.modules/data.mjs";
 import {condition, parse} from "../node_modules/.modules/query.mjs";
 import {difference, fixed, shown, ticks} from "../node_modules/.modules/stats.mjs";
+import {pointsOf, records} from "../node_modules/.modules/search.mjs";
 import {PLAIN, read, write} from "../node_modules/.modules/view.mjs";
 
 const measure = (key, alias, better = 1) => ({key, alias, short: alias, name: alias, help: "", better, digits: 3, unit: true});
@@ -59,6 +60,7 @@ const payload = {
   matrices: [["b", "gate"]],
   common: {},
   corrected: [3, null],
+  search: null,
   configurations: [configuration(16, 0.6), configuration(1, 0.4)],
   trials: [trial(0, "0"), trial(0, "1", "failed", "the loss became nan"), trial(1, "0")],
   draws: [1, 0, 0, 0, 0, 1, 0, 1, 0, 0],
@@ -75,6 +77,21 @@ test("names are as short as is unambiguous", () => {
 });
 test("numbers are ordered by their value, and before words", () => {
   assert.deepEqual(["x", "0.02", "1e-05", "0.001", "auto"].sort(inOrder), ["1e-05", "0.001", "0.02", "auto", "x"]);
+});
+test("the best so far counts trials with a score alone, and knows which way is better", () => {
+  const point = (number, state, value) => [number, state, value === null ? [] : [value], "", "", -1];
+  const points = pointsOf({
+    points: [point(0, "failed", null), point(1, "done", 0.4), point(2, "pruned", 0.9), point(3, "done", 0.3), point(4, "done", 0.6)],
+  });
+  const numbers = better => records(points, 0, better).map(({point, value}) => [point.number, value]);
+  assert.deepEqual(numbers(1), [
+    [1, 0.4],
+    [4, 0.6],
+  ]);
+  assert.deepEqual(numbers(-1), [
+    [1, 0.4],
+    [3, 0.3],
+  ]);
 });
 test("a query holds by value and not by its beginning", () => {
   assert.deepEqual(names("rank=1"), ["c1"]);
