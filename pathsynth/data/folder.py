@@ -198,7 +198,7 @@ def _names_note(space: LabelSpace) -> list[str]:
     """Where the prompt of a class leaves out the number that its folder's name begins with."""
     bare = [c for c in space.classes if space is not COLORECTAL and c.aliases[0][:1].isdigit() and not c.name[:1].isdigit()]
     renamed = ", ".join(f"{c.aliases[0]} is requested as “{c.name}”" for c in bare)
-    return [f"numbers before the names of classes are left out: {renamed}; data.prompts gives other names"] if bare else []
+    return [f"numbers before the names of classes are left out, unless data.prompts names them: {renamed}"] if bare else []
 
 
 def _grouped(files: list[ImageFile], group: str | None, root: Path) -> list[ImageFile]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pathsynth.__main__ import dispatch
 from pathsynth.config.shipped import studies_folder
@@ -28,17 +30,18 @@ JOBS = {
     "paper_grid": 54,
     "fast": 1,
     "best": 1,
+    "own_tissue": 1,
 }
 OF_CLASSIFIERS = ("gate", "panel")
 """Studies of the command classify."""
 SEARCHES = ("tune",)
 """Studies without a grid."""
-ONE_SEED = ("demo", "pathmnist", "sampling", "retries", "paper", "fast", "best")
+ONE_SEED = ("demo", "pathmnist", "sampling", "retries", "paper", "fast", "best", "own_tissue")
 PATHMNIST = ("pathmnist", "paper", "paper_grid")
 
 
 def pathmnist(folder: Path) -> Path:
-    """Files of the two sizes that studies name, with noise for images."""
+    """Files of the two sizes that studies name, and a folder of two classes, with noise for images."""
     draw = np.random.default_rng(0)
     for size, name in ((28, "pathmnist.npz"), (224, "pathmnist_224.npz")):
         arrays = {}
@@ -46,6 +49,10 @@ def pathmnist(folder: Path) -> Path:
             arrays[f"{split}_images"] = draw.integers(256, size=(n, size, size, 3), dtype=np.uint8)
             arrays[f"{split}_labels"] = (np.arange(n) % 9).astype(np.uint8)[:, None]
         np.savez(folder / name, **arrays)
+    for label, number in itertools.product(("mucosa", "tumour"), range(30)):
+        path = folder / "own_tissue" / label / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(256, size=(20, 20, 3), dtype=np.uint8)).save(path)
     return folder
 
 
@@ -62,7 +69,8 @@ def weights(monkeypatch) -> None:
 
 def given(study: str, base: Path, data: Path) -> list[str]:
     """What the study needs and this test has: a base in a folder, and small files."""
-    return [f"study={study}", f"base.path={base}", *([f"data.root={data}", "data.allow_subset=true"] if study in PATHMNIST else [])]
+    own = {study: [f"data.root={data}", "data.allow_subset=true"] for study in PATHMNIST} | {"own_tissue": [f"data.root={data}/own_tissue"]}
+    return [f"study={study}", f"base.path={base}", *own.get(study, [])]
 
 
 def test_every_study_is_tested_and_recorded():
@@ -131,6 +139,7 @@ SMALLEST = {
     "sampling": ["sampling.guidance=1,2", "sampling.steps=2"],
     "fast": [],
     "best": [],
+    "own_tissue": ["data.n_train=0", "data.n_val=0", "data.n_test=0"],
     "paper": ["gate.pretrained=false", "judge.pretrained=false", "data.n_train=45"],
     "paper_grid": [
         *("gate.pretrained=false", "judge.pretrained=false", "data.n_train=45"),
@@ -156,4 +165,4 @@ def test_a_study_runs_to_its_end_at_its_smallest(study, workplace, small_base_fo
     trials = [path.parent for path in (workplace / "multirun" / study).glob("*/manifest.json")]
     assert trials and all((trial / "result.json").is_file() for trial in trials)
     sizes = {json.loads((trial / "manifest.json").read_text())["config"]["data"]["size"] for trial in trials}
-    assert sizes == {224 if study.startswith("paper") else 28 if study == "pathmnist" else 32}
+    assert sizes == {224 if study.startswith("paper") else {"pathmnist": 28, "own_tissue": 64}.get(study, 32)}
