@@ -34,8 +34,8 @@ test: setup  ## tests that take seconds, two processes
 test-slow: setup  ## tests that take minutes: the whole loop at its smallest, a study killed at many moments
 	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadfile -m "slow and not browser" tests --deselect=tests/studies/test_studies.py::test_a_study_runs_to_its_end_at_its_smallest --ignore=tests/studies/test_sd15.py
 
-test-slurm: setup  ## trials as jobs of a real Slurm on this machine (apt-get install slurmctld slurmd slurm-client munge), as root, minutes
-	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slurm tests/clusters
+test-slurm: setup  ## trials as jobs of a real Slurm on this machine (apt-get install slurmctld slurmd slurm-client munge), as root, minutes; ONLY=array_of_jobs: the smallest
+	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slurm tests/clusters $(if $(ONLY),-k $(ONLY))
 
 test-ray: setup  ## one scenario under four launchers, and trials on two nodes of Ray of which one is killed, four minutes
 	$(ONE_THREAD) $(BIN)/pytest -n 0 -m ray tests/clusters

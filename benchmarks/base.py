@@ -46,7 +46,7 @@ from pathsynth.vocabulary.prompts import colorectal_prompts
 SAMPLERS = ((None, 20), ("UniPCMultistepScheduler", 10))
 """Schedulers (None: the base's own) and steps whose time is taken."""
 PARTS = ("colours", "time", "reconstructions", "tissue", "cifar")
-"""Figures that can be asked for alone; those of tissue need gate and judge, those of cifar a classifier of some epochs."""
+"""Figures that can be requested alone; those of tissue need gate and judge, those of cifar a classifier of some epochs."""
 
 _BATCH = 90
 _HUE_TOLERANCE = 30.0
@@ -71,7 +71,7 @@ def proportion(figure: str, hits: np.ndarray, data: str) -> Figure:
 
 
 def drawn(base: Base, prompts: dict[int, str], n: int, size: int, guidance: float) -> tuple[np.ndarray, np.ndarray]:
-    """Images, n of each prompt: uint8 (N, size, size, 3), and the keys they were asked for; 20 steps, fixed seeds."""
+    """Images, n of each prompt: uint8 (N, size, size, 3), and the key of each; 20 steps, fixed seeds."""
     attempts = [attempt_at(slot, 0, 0) for slot in slots_of(Stream.EVAL, prompts, n)]
     draw = CandidateDrawer(base, size, 20, guidance)
     images = [image for i in range(0, len(attempts), _BATCH) for image in draw(attempts[i : i + _BATCH])]
@@ -151,7 +151,7 @@ def colour_figures(base: Base, n: int) -> list[Figure]:
     images, asked = drawn(base, {i: f"a vivid {hue} picture" for i, hue in enumerate(HUES)}, n, 32, 3.0)
     hue = hue_degrees(images.mean(axis=(1, 2)) / 255)
     distance = np.abs((hue - asked * 30 + 180) % 360 - 180)
-    return [proportion(f"asked-for hue drawn within {_HUE_TOLERANCE:.0f}°", distance <= _HUE_TOLERANCE, "generated")]
+    return [proportion(f"requested hue drawn within {_HUE_TOLERANCE:.0f}°", distance <= _HUE_TOLERANCE, "generated")]
 
 
 def tissue_figures(base: Base, data: DataSet, classifiers: dict[str, Classifier], n: int) -> list[Figure]:

@@ -107,7 +107,7 @@ def train_whole(base: Base, config: RunConfig, cache: LatentCache, lr: float) ->
 
 
 def first_attempts(base: Base, config: RunConfig, data: DataSet) -> tuple[np.ndarray, np.ndarray]:
-    """What the trial's evaluation would draw first at each of its slots: uint8 (N, size, size, 3), and the labels asked for."""
+    """What the trial's evaluation would draw first at each of its slots: uint8 (N, size, size, 3), and the requested labels."""
     assert config.evaluate and config.sampling
     prompts = {c.index: data.prompts.canonical(c.index) for c in data.space.classes}
     attempts = [attempt_at(slot, 0, config.sampling.seed) for slot in slots_of(Stream.EVAL, prompts, config.evaluate.n)]

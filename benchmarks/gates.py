@@ -9,7 +9,7 @@ it accepts: what it fills, what that costs, and what the judges say of it differ
 classify`` (``--gate shipped`` is that of the set); of several folders the answer is the mean of their calibrated probabilities, and a
 second gate, NAME_unanimous, accepts what each of them would. NAME_surest takes, of all attempts at a slot, the one in which the gate
 gives the wanted class most probability. ``--judge`` and ``--last`` are as in ``benchmarks.ready``: they have been
-trained on images that no gate has seen. Coverage is of the val or test images in the features of the set's own judge.
+trained on images that no gate has candidate. Coverage is of the val or test images in the features of the set's own judge.
 ``--keep`` is where the images stay; a folder of an earlier call with the same settings is read instead of drawn.
 """
 
@@ -41,7 +41,7 @@ from pathsynth.metrics.agreement import Interval, panel_accuracy, wilson
 from pathsynth.metrics.prdc import prdc
 from pathsynth.models.base import load_base
 from pathsynth.models.classifier import Classifier, load_classifier
-from pathsynth.sampling.acceptance_rules import Seen
+from pathsynth.sampling.acceptance_rules import Candidate
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
 from pathsynth.sampling.gate import Gate, class_features, class_probabilities
 from pathsynth.sampling.pictures import read_png
@@ -56,7 +56,8 @@ class Never:
 
     reason: str = "each attempt is drawn"
 
-    def slack(self, seen: Seen, label: int) -> float:
+    def slack(self, candidate: Candidate, label: int) -> float:
+        """-1 for every image: no image meets it."""
         return -1.0
 
 

@@ -1,26 +1,29 @@
-"""Accepted images a second of the rejection sampler beside two ways of doing without it.
+"""Accepted images a second of the rejection sampler beside three ways of doing without it.
 
-    python -m benchmarks.generation TRIAL --out FILE.json [--n 6] [--attempts 8] [--batch-size 64] [--repeats 3] [--half] [--threads 1]
-        [--threshold P] [--speculate] [--reject-early-after STEPS]
+    python -m benchmarks.generation [TRIAL] --out FILE.json [--n 6] [--attempts 8] [--batch-size 64] [--repeats 3] [--half] [--threads 1]
+        [--threshold P] [--speculate] [--reject-early-after STEPS] [--judge NAME=FOLDER …]
 
 TRIAL is the folder of a finished trial of ``pathsynth run``: its base, adapter, gate, denoising steps and guidance serve all, and the
-rule, of which ``--threshold`` may raise the least probability. Each way fills n slots of every class, with at most so many attempts
-a slot, and they take turns in one process:
+rule, of which ``--threshold`` may raise the least probability; without it the shipped set draws as ``pathsynth generate`` does. Each
+way fills n slots of every class, with at most so many attempts a slot, and they take turns in one process:
 
-- ``ours``: the sampler, classes mixed in full batches. Beside it, if asked for, ``ours_speculate`` and ``ours_early_rejection``:
+- ``ours``: the sampler, classes mixed in full batches. Beside it, if requested, ``ours_speculate`` and ``ours_early_rejection``:
   its threshold is fitted before the clock starts, on 20 candidates of each class (``early_rejection`` says what it loses and saves).
-- ``paper``: one prompt at a time with diffusers' pipeline: generate, classify, discard, again (arXiv 2506.00786, by its description).
+- ``published``: the paper's procedure with the paper's sampling: one prompt at a time with diffusers' pipeline, 30 steps of PNDM at
+  guidance 7.5: generate, classify, discard, again (arXiv 2506.00786, by its description).
+- ``paper``: the same procedure with our scheduler, steps and guidance.
 - ``batched_filter``: the pipeline, class by class, in batches of as many as the class still lacks, until it has its n.
 
-``vs_paper`` and ``vs_batched_filter`` are ratios of accepted images a second, ours over theirs: median and range over the repeats.
-``outside_unet`` is the share of our time that is not spent in the UNet.
+``ratios`` holds accepted images a second, ours over theirs: median and range over the repeats. ``outside_unet`` is the share of our time
+that is not spent in the UNet. ``--judge`` names a classifier that has chosen nothing (a trial of ``pathsynth classify``); several are a
+panel, and ``panel_accuracy`` is what they say, on average, of the images that each way accepted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -28,33 +31,37 @@ from typing import Any
 
 import numpy as np
 import torch
+from hydra import compose, initialize_config_dir
 
 from benchmarks.lora_training import now
-from benchmarks.machine import machine, summary
-from pathsynth.config import RunConfig
-from pathsynth.data.catalogue import open_data
+from benchmarks.machine import machine, named_folder, summary
+from pathsynth.config import SamplingConfig
+from pathsynth.config.shipped import conf_folder
+from pathsynth.data.catalogue import open_data, ready_set
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.stages import STAGES, StageStore
+from pathsynth.metrics.agreement import panel_accuracy
 from pathsynth.models.base import Base, load_base
-from pathsynth.models.classifier import load_classifier
+from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.models.lora import load_adapter
 from pathsynth.sampling.draw import CandidateDrawer, base_scheduler, new_scheduler
 from pathsynth.sampling.early_rejection import EarlyRejection, Threshold, calibrate, fit_threshold
-from pathsynth.sampling.gate import Gate
+from pathsynth.sampling.gate import Gate, class_probabilities
 from pathsynth.sampling.generation import route_of
 from pathsynth.sampling.rejection import sample_until_accepted
 from pathsynth.sampling.slots import Slot, Stream, attempt_at, slots_of
 from pathsynth.studies.execution.trial_rules import acceptance_rules
+from pathsynth.studies.planning.check import check
 from pathsynth.studies.trials.manifest import read_manifest
 
-OURS, PAPER, FILTER = "ours", "paper", "batched_filter"
+OURS, PUBLISHED, PAPER, FILTER = "ours", "published", "paper", "batched_filter"
 
 
 def main() -> None:
     """Read the command line, time each way, write the figures to ``--out`` and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("trial", type=Path, help="folder of a finished trial of `pathsynth run`")
+    parser.add_argument("trial", type=Path, nargs="?", help="folder of a finished trial of `pathsynth run` (default: the shipped set)")
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--n", type=int, default=6, help="slots a class (default: 6)")
     parser.add_argument("--attempts", type=int, default=8, help="attempts a slot (default: 8)")
@@ -65,11 +72,12 @@ def main() -> None:
     parser.add_argument("--threshold", type=float, default=0.0, help="the least probability that the gate must give (default: the trial's)")
     parser.add_argument("--speculate", action="store_true", help="also ours with speculation")
     parser.add_argument("--reject-early-after", type=int, help="also ours with early rejection after so many steps")
+    parser.add_argument("--judge", action="append", default=[], type=named_folder, metavar="NAME=FOLDER", help="one of a panel")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     named = ("n", "attempts", "batch_size", "half", "threads", "threshold", "speculate", "reject_early_after")
     request = _Request(**{name: getattr(arguments, name) for name in named})
-    report = measure(arguments.trial, request, arguments.repeats)
+    report = measure(arguments.trial, request, arguments.repeats, dict(arguments.judge))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(arguments.out, report)
     print(json.dumps(report, indent=2))
@@ -94,7 +102,7 @@ class _Bench:
     base: Base
     data: DataSet
     gate: Gate
-    config: RunConfig
+    sampling: SamplingConfig
     request: _Request
     threshold: Threshold | None = None
     in_unet: float = field(default=0.0)
@@ -106,21 +114,28 @@ class _Bench:
 
 @dataclass(frozen=True)
 class _Run:
-    """Of one way, once: accepted images and attempts by class, and seconds."""
+    """Of one way, once: accepted images, uint8 (H, W, 3), and the number of attempts by class, and seconds."""
 
-    accepted: dict[int, int]
+    accepted: dict[int, list[np.ndarray]]
     attempts: dict[int, int]
     seconds: float
 
     @property
+    def n(self) -> int:
+        """Accepted images."""
+        return sum(map(len, self.accepted.values()))
+
+    @property
     def rate(self) -> float:
-        return sum(self.accepted.values()) / self.seconds
+        """Accepted images a second."""
+        return self.n / self.seconds
 
 
-def measure(trial: Path, request: _Request, repeats: int) -> dict[str, object]:
+def measure(trial: Path | None, request: _Request, repeats: int, judges: dict[str, Path]) -> dict[str, object]:
     """All figures, as they go into the file."""
-    bench = _bench(trial, request)
-    ways: dict[str, Callable[[_Bench, int], _Run]] = {OURS: _ours, PAPER: _paper, FILTER: _batched_filter}
+    bench = _bench_of_trial(trial, request) if trial else _bench_of_shipped_set(request)
+    published = partial(_one_at_a_time, scheduler="PNDMScheduler", steps=30, guidance=7.5, rescale=0.0)
+    ways: dict[str, Callable[[_Bench, int], _Run]] = {OURS: _ours, PUBLISHED: published, PAPER: _one_at_a_time, FILTER: _batched_filter}
     if request.speculate:
         ways["ours_speculate"] = partial(_ours, speculate=True)
     if request.reject_early_after:
@@ -140,7 +155,7 @@ def measure(trial: Path, request: _Request, repeats: int) -> dict[str, object]:
     return {
         "machine": machine(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "trial": trial.name,
+        "drawn_from": trial.name if trial else "the shipped set",
         "data": bench.data.name,
         "slots_a_class": request.n,
         "attempts_a_slot": request.attempts,
@@ -150,15 +165,16 @@ def measure(trial: Path, request: _Request, repeats: int) -> dict[str, object]:
         "threshold": request.threshold,
         "early_rejection": bench.threshold and asdict(bench.threshold),
         "accepted_a_second": {way: summary(some) for way, some in rates.items()},
-        **{
+        "ratios": {
             f"{own.removeprefix(OURS).removeprefix('_')}{'_' if own != OURS else ''}vs_{other}": _ratio(rates[own], rates[other])
             for own in ways
-            for other in (PAPER, FILTER)
+            for other in (PUBLISHED, PAPER, FILTER)
             if own.startswith(OURS)
         },
+        "panel_accuracy": _panel_accuracy(runs, judges, bench.data),
         "outside_unet": summary(outside),
         "acceptance": {slug: round(_share(runs[OURS], label), 3) for label, slug in enumerate(slugs)},
-        "accepted": {way: sum(sum(run.accepted.values()) for run in some) for way, some in runs.items()},
+        "accepted": {way: sum(run.n for run in some) for way, some in runs.items()},
         "attempts": {way: sum(sum(run.attempts.values()) for run in some) for way, some in runs.items()},
         "repeats": repeats,
     }
@@ -169,10 +185,27 @@ def _ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
 
 
 def _share(runs: list[_Run], label: int) -> float:
-    return sum(run.accepted.get(label, 0) for run in runs) / max(1, sum(run.attempts.get(label, 0) for run in runs))
+    return sum(len(run.accepted.get(label, ())) for run in runs) / max(1, sum(run.attempts.get(label, 0) for run in runs))
 
 
-def _bench(trial: Path, request: _Request) -> _Bench:
+def _panel_accuracy(runs: dict[str, list[_Run]], judges: dict[str, Path], data: DataSet) -> dict[str, dict[str, Any]]:
+    """What the judges say, on average, of the images that each way accepted in all its turns; empty without judges."""
+    if not judges:
+        return {}
+    panel = [load_classifier(folder, data.space) for folder in judges.values()]
+    return {way: _accuracy(panel, some) for way, some in runs.items()}
+
+
+def _accuracy(panel: Sequence[Classifier], runs: Sequence[_Run]) -> dict[str, Any]:
+    drawn = [(label, image) for run in runs for label, images in run.accepted.items() for image in images]
+    labels, pixels = np.array([label for label, _ in drawn]), np.stack([image for _, image in drawn])
+    answers = np.stack([class_probabilities(judge, pixels).argmax(axis=1) for judge in panel])
+    mean = panel_accuracy(labels, answers)
+    single = [round(float((answer == labels).mean()), 3) for answer in answers]
+    return {"mean": round(mean.value, 3), "low": round(mean.low, 3), "high": round(mean.high, 3), "n": len(labels), "judges": single}
+
+
+def _bench_of_trial(trial: Path, request: _Request) -> _Bench:
     manifest = read_manifest(trial)
     config, store = manifest.config, StageStore(trial.absolute().parents[1] / STAGES)
     gate = next((store.find(s.name, s.identity) for s in manifest.plan.stages if s.name == "gate"), None)
@@ -181,12 +214,26 @@ def _bench(trial: Path, request: _Request) -> _Bench:
     assert config.data and config.base and config.sampling and manifest.plan.base
     data, source = open_data(config.data), manifest.plan.base
     base = load_base(source.path_or_hub, source.revision, source.identity, config.base.canvas, data.size)
-    load_adapter(trial / "adapter", base)
+    return _bench(base, trial / "adapter", gate, data, config.sampling, request)
+
+
+def _bench_of_shipped_set(request: _Request) -> _Bench:
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        checked = check(compose("generate"), [])
+    config, source = checked.config, checked.plan.base
+    assert config.data and config.base and config.sampling and source
+    ready, data = ready_set(config.data), open_data(config.data)
+    base = load_base(source.path_or_hub, source.revision, source.identity, config.base.canvas, ready.size)
+    return _bench(base, ready.adapter, ready.gate, data, config.sampling, request)
+
+
+def _bench(base: Base, adapter: Path, gate: Path, data: DataSet, sampling: SamplingConfig, request: _Request) -> _Bench:
+    load_adapter(adapter, base)
     base.pipeline.set_progress_bar_config(disable=True)
-    base.pipeline.scheduler = new_scheduler(base, base_scheduler(base, config.sampling.scheduler))
+    base.pipeline.scheduler = new_scheduler(base, base_scheduler(base, sampling.scheduler))
     classifier = load_classifier(gate, data.space).to(base.unet.device)
-    sampling = config.sampling.model_copy(update={"threshold": max(config.sampling.threshold, request.threshold)})
-    bench = _Bench(base, data, Gate(classifier, acceptance_rules(classifier, data, sampling)), config, request)
+    sampling = sampling.model_copy(update={"threshold": max(sampling.threshold, request.threshold)})
+    bench = _Bench(base, data, Gate(classifier, acceptance_rules(classifier, data, sampling)), sampling, request)
     _time_the_unet(bench)
     return bench
 
@@ -206,14 +253,13 @@ def _time_the_unet(bench: _Bench) -> None:
 
 def _draw_once(bench: _Bench) -> None:
     """What is made at first use is not timed."""
-    _pipeline(bench, bench.slots()[0].prompt, [0])
+    _pipeline(bench, bench.slots()[0].prompt, [0], _own_sampling(bench))
     attempts = [attempt_at(slot, 0, 0) for slot in bench.slots()[:2]]
     _drawer(bench)(attempts)
 
 
 def _drawer(bench: _Bench) -> CandidateDrawer:
-    sampling = bench.config.sampling
-    assert sampling
+    sampling = bench.sampling
     return CandidateDrawer(
         bench.base,
         bench.data.size,
@@ -226,8 +272,8 @@ def _drawer(bench: _Bench) -> CandidateDrawer:
 
 
 def _threshold(bench: _Bench) -> Threshold:
-    sampling, after = bench.config.sampling, bench.request.reject_early_after
-    assert sampling and after
+    sampling, after = bench.sampling, bench.request.reject_early_after
+    assert after
     prompts = {c.index: bench.data.prompts.canonical(c.index) for c in bench.data.space.classes}
     attempts = [attempt_at(slot, 0, 0) for slot in slots_of(Stream.CALIBRATE, prompts, sampling.early_rejection.n)]
     found = calibrate(attempts, _drawer(bench), bench.gate, bench.request.batch_size, lambda: None)
@@ -235,58 +281,78 @@ def _threshold(bench: _Bench) -> Threshold:
 
 
 def _ours(bench: _Bench, seed: int, speculate: bool = False, early: bool = False) -> _Run:
-    request, sampling, started = bench.request, bench.config.sampling, now()
-    assert sampling
+    request, sampling, started = bench.request, bench.sampling, now()
     draw = _drawer(bench)
     reject_early = EarlyRejection(draw, bench.gate, bench.threshold) if early and bench.threshold else None
     route = replace(route_of(sampling, draw.scheduler), preview_step=request.reject_early_after if reject_early else None)
     budget = (request.attempts, request.batch_size, seed)
-    accepted: dict[int, int] = {}
+    accepted: dict[int, list[np.ndarray]] = {}
     attempts: dict[int, int] = {}
     stream = sample_until_accepted(bench.slots(), draw, bench.gate, *budget, speculate=speculate, route=route, reject_early=reject_early)
     for item in stream:
         label = item.attempt.slot.label
         attempts[label] = attempts.get(label, 0) + 1
-        accepted[label] = accepted.get(label, 0) + item.verdict.accepted
+        if item.verdict.accepted and item.image is not None:
+            accepted.setdefault(label, []).append(item.image)
     return _Run(accepted, attempts, now() - started)
 
 
-def _paper(bench: _Bench, seed: int) -> _Run:
-    started = now()
-    accepted: dict[int, int] = {}
+@dataclass(frozen=True)
+class _PipelineSampling:
+    """How diffusers' pipeline samples."""
+
+    scheduler: Any
+    steps: int
+    guidance: float
+    rescale: float
+
+
+def _own_sampling(bench: _Bench) -> _PipelineSampling:
+    sampling = bench.sampling
+    scheduler = new_scheduler(bench.base, base_scheduler(bench.base, sampling.scheduler))
+    return _PipelineSampling(scheduler, sampling.steps, sampling.guidance, sampling.guidance_rescale)
+
+
+def _one_at_a_time(bench: _Bench, seed: int, scheduler: str = "", **changes: Any) -> _Run:
+    """Generate, classify, discard, again; as the set samples, or by another ``scheduler`` with other settings."""
+    started, sampling = now(), _own_sampling(bench)
+    if scheduler:
+        sampling = _PipelineSampling(new_scheduler(bench.base, base_scheduler(bench.base, scheduler)), **changes)
+    accepted: dict[int, list[np.ndarray]] = {}
     attempts: dict[int, int] = {}
     for slot in bench.slots():
         for number in range(bench.request.attempts):
             attempt = attempt_at(slot, number, seed)
-            (image,) = _pipeline(bench, slot.prompt, [attempt.seed])
+            (image,) = _pipeline(bench, slot.prompt, [attempt.seed], sampling)
             attempts[slot.label] = attempts.get(slot.label, 0) + 1
             if bench.gate([attempt], [image])[0].accepted:
-                accepted[slot.label] = accepted.get(slot.label, 0) + 1
+                accepted.setdefault(slot.label, []).append(image)
                 break
     return _Run(accepted, attempts, now() - started)
 
 
 def _batched_filter(bench: _Bench, seed: int) -> _Run:
-    request, started = bench.request, now()
-    accepted: dict[int, int] = {}
+    request, sampling, started = bench.request, _own_sampling(bench), now()
+    accepted: dict[int, list[np.ndarray]] = {}
     attempts: dict[int, int] = {}
     first = {slot.label: slot for slot in reversed(bench.slots())}
     for label, slot in sorted(first.items()):
-        while accepted.get(label, 0) < request.n and attempts.get(label, 0) < request.n * request.attempts:
+        taken = accepted.setdefault(label, [])
+        while len(taken) < request.n and attempts.get(label, 0) < request.n * request.attempts:
             made = attempts.get(label, 0)
-            size = min(request.batch_size, request.n - accepted.get(label, 0), request.n * request.attempts - made)
+            size = min(request.batch_size, request.n - len(taken), request.n * request.attempts - made)
             batch = [attempt_at(slot, made + i, seed) for i in range(size)]
-            images = _pipeline(bench, slot.prompt, [attempt.seed for attempt in batch])
-            verdicts = bench.gate(batch, images)
+            images = _pipeline(bench, slot.prompt, [attempt.seed for attempt in batch], sampling)
+            verdicts = bench.gate(batch, list(images))
             attempts[label] = made + size
-            accepted[label] = accepted.get(label, 0) + sum(verdict.accepted for verdict in verdicts)
+            taken += [image for image, verdict in zip(images, verdicts, strict=True) if verdict.accepted]
     return _Run(accepted, attempts, now() - started)
 
 
-def _pipeline(bench: _Bench, prompt: str, seeds: list[int]) -> list[np.ndarray | None]:
+def _pipeline(bench: _Bench, prompt: str, seeds: list[int], sampling: _PipelineSampling) -> list[np.ndarray]:
     """uint8 (H, W, 3) of diffusers' own pipeline, one for each seed."""
-    sampling, side = bench.config.sampling, bench.base.canvas
-    assert sampling
+    side = bench.base.canvas
+    bench.base.pipeline.scheduler = sampling.scheduler
     # the pipeline draws noise for sides that are multiples of eight only, and takes any that is given
     noise = [torch.randn(bench.base.latent_shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     drawn = bench.base.pipeline(
@@ -294,7 +360,7 @@ def _pipeline(bench: _Bench, prompt: str, seeds: list[int]) -> list[np.ndarray |
         latents=torch.stack(noise),
         num_inference_steps=sampling.steps,
         guidance_scale=sampling.guidance,
-        guidance_rescale=sampling.guidance_rescale,
+        guidance_rescale=sampling.rescale,
         output_type="np",
     ).images
     margin = (side - bench.data.size) // 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import statistics
@@ -30,6 +31,18 @@ def summary(values: Sequence[float]) -> dict[str, float | int]:
         "high": round(max(values), 3),
         "repeats": len(values),
     }
+
+
+def named_folder(text: str) -> tuple[str, Path]:
+    """The name and the folder of a classifier on a command line.
+
+    Raises:
+        argparse.ArgumentTypeError: there is no such folder.
+    """
+    name, _, folder = text.partition("=")
+    if not name or not Path(folder).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is not a name and the folder of a classifier, as in regnet=multirun/panel/<trial>")
+    return name, Path(folder)
 
 
 def _processor() -> str:

@@ -5,7 +5,7 @@ r"""Bases that were pretrained for fewer steps, to see what an adapter learns on
         evaluate.n=20 sampling.attempts=1 study.name=pretraining
 
 The denoiser is pretrained as ``pathsynth pretrain`` does it, on the latents of the shipped autoencoder, so that the bases differ in nothing
-else; its averaged weights are kept at each of the steps. The rate falls to its end at the last of them. A run that was cut off goes on
+else; its averaged weights are kept at each of the steps. The rate falls to its end at the last of them. A run that was cut off continues
 from its last checkpoint.
 """
 
@@ -36,6 +36,7 @@ class KeepBases(pl.Callback):
         self._parts, self._steps, self._folder = parts, set(steps), folder
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
+        """Write the base with its averaged weights if the step is one of ``steps``."""
         step = trainer.global_step
         if step in self._steps:
             with module.averaged_weights():

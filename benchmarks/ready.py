@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from hydra import compose, initialize_config_dir
 
-from benchmarks.machine import machine
+from benchmarks.machine import machine, named_folder
 from pathsynth.config import DataConfig, SamplingConfig
 from pathsynth.config.shipped import conf_folder
 from pathsynth.data.catalogue import open_data, ready_set
@@ -41,7 +41,7 @@ from pathsynth.metrics.thresholds import precision_thresholds
 from pathsynth.models.base import Base, load_base, reconstructed
 from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.models.lora import load_adapter
-from pathsynth.report.export import score_tables
+from pathsynth.report.formats import score_tables
 from pathsynth.report.scores import Scores
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
 from pathsynth.sampling.draw import drawer
@@ -63,8 +63,9 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=100, help="slots a class (default: 100)")
     parser.add_argument("--split", default="test", choices=("val", "test"), help="real images compared with (default: test)")
     parser.add_argument("--keep", type=Path, help="folder for the images and their ledger, not there yet (default: they are not kept)")
-    parser.add_argument("--judge", action="append", default=[], type=_named, metavar="NAME=FOLDER", help="one of a panel; may be repeated")
-    parser.add_argument("--last", action="append", default=[], type=_named, metavar="NAME=FOLDER", help="one that stays out of the panel")
+    repeated: dict[str, Any] = {"action": "append", "default": [], "type": named_folder, "metavar": "NAME=FOLDER"}
+    parser.add_argument("--judge", help="one of a panel; may be repeated", **repeated)
+    parser.add_argument("--last", help="one that stays out of the panel", **repeated)
     parser.add_argument("--overall", action="store_true", help="write no figures of single classes, nor those of real images")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="as for `pathsynth generate`")
     words = parser.parse_args()
@@ -94,13 +95,6 @@ class Judges:
             for judges in (self.panel, self.last)
         )
         return panel, last
-
-
-def _named(text: str) -> tuple[str, Path]:
-    name, _, folder = text.partition("=")
-    if not name or not Path(folder).is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is not a name and the folder of a classifier, as in regnet=multirun/panel/<trial>")
-    return name, Path(folder)
 
 
 def measure(

@@ -13,7 +13,7 @@ from pathsynth.ledger.atomic import write_json
 
 
 def repeated(about: str | None, measure: Callable[..., dict[str, Any]], trials: int, before: str = "") -> None:
-    """Call ``measure`` with a new folder and the numbers of trials and repeats that were asked for; write and print what it returns.
+    """Call ``measure`` with a new folder and the numbers of trials and repeats that were requested; write and print what it returns.
 
     ``about`` is the help text, ``trials`` the default. ``before`` is the help of a file that ``measure`` may be given, too, by --before.
     """

@@ -8,7 +8,7 @@ own that share nothing. Gate and judge are trained beforehand and given to all t
 
 ``vs_fresh_runs``: the single runs' wall time over the study's with two workers. ``overhead``: the study's wall time,
 sequentially, over the sum of what its trials report for fine-tuning and drawing. ``finished``: seconds in which the finished
-study, asked for again, is found done.
+study, requested again, is found done.
 """
 
 from __future__ import annotations

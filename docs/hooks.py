@@ -280,19 +280,35 @@ def shipped_values(key: str) -> Mapping[str, Any]:
 def _flat(path: Path) -> Mapping[str, Any]:
     """The keys that a file of conf/ sets, as they are typed, with their values."""
     text = path.read_text(encoding="utf-8")
-    values = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
-    assert isinstance(values, dict)
-    values = {str(key): value for key, value in values.items() if key not in ("defaults", "hydra", "command")}
+    values = {key: value for key, value in _typed(path).items() if key not in ("defaults", "hydra", "command")}
     if path.stem == "data_keys":
         values = {"data": values}
     elif path.parent.name == "sweeper":
         return {f"{SWEEPER}.{key}": value for key, value in values.items()}
     elif path.parent.name == "classifier":
-        values = dict.fromkeys((*_ROLES, "classifier"), values)
+        inherited = {**_inherited(path), **values}
+        values = {role: dict(inherited) for role in (*_ROLES, "classifier")}
     elif path.parent.name != "conf" and "@package _global_" not in text:
         values = {path.parent.name: values}
     nested = ((group, inner) for group, inner in values.items() if isinstance(inner, dict))
     return {**values, **{f"{group}.{key}": value for group, inner in nested for key, value in inner.items()}}
+
+
+def _typed(path: Path) -> dict[str, Any]:
+    values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def _inherited(path: Path) -> dict[str, Any]:
+    """What an option of the group classifier takes from the files in its defaults list."""
+    values: dict[str, Any] = {}
+    for entry in _typed(path).get("defaults", ()):
+        if entry != "_self_":
+            folder = path.parents[1] if entry.startswith("/") else path.parent
+            parent = folder / f"{entry.removeprefix('/').partition('@')[0]}.yaml"
+            values |= {**_inherited(parent), **_typed(parent)}
+    return {key: value for key, value in values.items() if key != "defaults"}
 
 
 def value_words(value: Any) -> str:

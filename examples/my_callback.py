@@ -6,7 +6,7 @@ the worst alone:
     cd examples
     pathsynth finetune study=fast callbacks.regeneration._target_=my_callback.WorstClasses +callbacks.regeneration.worst=2
 
-`--cfg job` at the end shows the callback with its arguments, and a wrong argument is told before anything starts. The adapter has an
+`--cfg job` at the end shows the callback with its arguments, and a wrong argument is reported before anything starts. The adapter has an
 identity of its own, of which this file is a part: change it, and the same command trains anew.
 """
 

@@ -10,7 +10,7 @@ From the folder above, the class is `examples.my_dataset.MyDataset`. What it nee
 
 - a constructor that takes `size` (pixels, `data.size`) by keyword, and `root` where `data.root` is set; whatever else it takes is set
   by keys of the group: `+data.noise=20` here;
-- `classes`: their names, in the order of the labels; images are asked for by these words (or by those in the file `data.prompts`);
+- `classes`: their names, in the order of the labels; images are requested by these words (or by those in the file `data.prompts`);
 - `images(split)` for "train", "val" and "test": uint8 (N, size, size, 3), and whole numbers (N,) that are places in `classes`.
 
 It is run by a process of its own before anything is written. What it gives is the identity of the data: edit the class so that a pixel

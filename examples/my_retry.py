@@ -26,7 +26,7 @@ class ByDistance:
 
         ``slot`` has the class (``label``), the ``index`` and the ``prompt``. ``rejection.verdict`` says what the gate made of the attempt
         before, ``rejection.image`` is what it looked like, uint8 (height, width, 3). The answer depends on these alone, never on chance or
-        on what was seen earlier: a run that was stopped goes on with the same attempts.
+        on what was seen earlier: a run that was stopped continues with the same attempts.
         """
         if rejection.verdict.probability >= self.near:
             return Retry(again=0.4)  # noise the rejected image again, and take the last two fifths of the steps once more

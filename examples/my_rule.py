@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pathsynth import Seen
+from pathsynth import Candidate
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Bright:
         """Why an image is rejected: what the attempts log, the report and W&B say."""
         return f"darker than {self.least:g}"
 
-    def slack(self, seen: Seen, label: int) -> float:
+    def slack(self, candidate: Candidate, label: int) -> float:
         """How far the image is on the right side of the limit; below zero it is rejected.
 
-        ``seen.image``: the pixels, uint8 (height, width, 3). ``seen.probabilities``: what the gate gives each class. ``label``: the number
-        of the requested class, if the limit is to depend on it.
+        ``candidate.image``: the pixels, uint8 (height, width, 3). ``candidate.probabilities``: those of the classes by the gate. ``label``:
+        the number of the requested class, if the limit depends on it.
         """
-        return float(seen.image.mean()) / 255 - self.least
+        return float(candidate.image.mean()) / 255 - self.least

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from pathsynth.data.phantom import Phantom
     from pathsynth.ledger.errors import RequestError, StageError
     from pathsynth.ledger.records import Metric, Result, load_result
-    from pathsynth.metrics.custom import EvaluationData, ImageSample, MetricValue, RealSample
+    from pathsynth.metrics.custom_metrics import EvaluationData, ImageSample, MetricValue, RealSample
     from pathsynth.metrics.image_scores import Evaluation, evaluate_images
-    from pathsynth.sampling.acceptance_rules import AtLeast, Leads, MostProbable, Seen
+    from pathsynth.sampling.acceptance_rules import AtLeast, Candidate, Leads, MostProbable
     from pathsynth.sampling.attempts import load_attempts
     from pathsynth.sampling.plain_loop import regenerate_until_correct
     from pathsynth.sampling.rejection import SlotStatus
@@ -29,6 +29,7 @@ __version__ = "0.2.0"
 __all__ = [
     "AtLeast",
     "AttemptRecord",
+    "Candidate",
     "Evaluation",
     "EvaluationData",
     "ImageSample",
@@ -45,7 +46,6 @@ __all__ = [
     "Result",
     "Retry",
     "SampledImages",
-    "Seen",
     "SlotStatus",
     "StageError",
     "UnknownLabelError",
@@ -59,21 +59,24 @@ _MODULES = {
     "data.phantom": ("Phantom",),
     "ledger.errors": ("RequestError", "StageError"),
     "ledger.records": ("Metric", "Result", "load_result"),
-    "metrics.custom": ("EvaluationData", "ImageSample", "MetricValue", "RealSample"),
+    "metrics.custom_metrics": ("EvaluationData", "ImageSample", "MetricValue", "RealSample"),
     "metrics.image_scores": ("Evaluation", "evaluate_images"),
     "sampling.attempts": ("load_attempts",),
     "sampling.plain_loop": ("regenerate_until_correct",),
     "sampling.rejection": ("SlotStatus",),
     "sampling.retry": ("Rejection", "Retry"),
     "sampling.sampler": ("AttemptRecord", "RejectionSampler", "SampledImages"),
-    "sampling.acceptance_rules": ("AtLeast", "Leads", "MostProbable", "Seen"),
+    "sampling.acceptance_rules": ("AtLeast", "Candidate", "Leads", "MostProbable"),
     "training.regeneration": ("RegenerationCallback",),
     "vocabulary.labels": ("UnknownLabelError",),
 }
+_EARLIER_NAMES = {"Seen": "Candidate"}
 _HOMES = {name: f"pathsynth.{module}" for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    if name in _EARLIER_NAMES:
+        raise AttributeError(f"pathsynth.{name} is pathsynth.{_EARLIER_NAMES[name]} now; use that name")
     if name not in _HOMES:
         raise AttributeError(f"module 'pathsynth' has no attribute '{name}'")
     value = getattr(importlib.import_module(_HOMES[name]), name)

@@ -9,17 +9,21 @@ import copy
 import re
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.callbacks import Callbacks
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.defaults_list import Overrides
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -46,7 +50,7 @@ def flag_parser() -> ArgumentParser:
 def compose_job(folder: Path, config_name: str, overrides: Sequence[str], mode: RunMode) -> DictConfig:
     """What Hydra composes for a job, its own node included."""
     try:
-        loader = _loader(folder)
+        loader = config_loader(folder)
         return loader.load_configuration(config_name, list(overrides), run_mode=mode, validate_sweep_overrides=mode == RunMode.RUN)
     finally:
         GlobalHydra.instance().clear()
@@ -55,12 +59,13 @@ def compose_job(folder: Path, config_name: str, overrides: Sequence[str], mode: 
 def group_options(folder: Path, group: str) -> list[str]:
     """The options of a group, those of Hydra's plugins among them."""
     try:
-        return sorted(_loader(folder).get_group_options(group))
+        return sorted(config_loader(folder).get_group_options(group))
     finally:
         GlobalHydra.instance().clear()
 
 
-def _loader(folder: Path) -> ConfigLoader:
+def config_loader(folder: Path) -> ConfigLoader:
+    """Hydra's loader of the configuration in ``folder``, with what plugins add to it."""
     GlobalHydra.instance().clear()
     return Hydra.create_main_hydra2("pathsynth", create_config_search_path(str(folder))).config_loader
 
@@ -94,6 +99,44 @@ class _FilesReadOnce(ConfigRepository):
 
     def config_exists(self, config_path: str) -> bool:
         return config_path in self._files or super().config_exists(config_path)
+
+
+@dataclass(frozen=True)
+class JobOverrides:
+    """The overrides of a job: those that choose files of the configuration, and those that set values in what these make."""
+
+    all: tuple[Override, ...]
+    values: tuple[Override, ...]
+
+    @property
+    def choices(self) -> list[str]:
+        return [str(override.input_line) for override in self.all if not any(override is value for value in self.values)]
+
+    def apply(self, config: DictConfig) -> None:
+        """Make of what Hydra composes of the choices alone what it composes of all.
+
+        Raises:
+            HydraException: a value cannot be set.
+        """
+        ConfigLoaderImpl._apply_overrides_to_config(list(self.values), config)
+        config.hydra.overrides.task = [override.input_line for override in self.all]
+        form = config.hydra.job.config.override_dirname
+        name = get_overrides_dirname(list(self.all), exclude_keys=form.exclude_keys, item_sep=form.item_sep, kv_sep=form.kv_sep)
+        config.hydra.job.override_dirname = name
+
+
+def job_overrides(loader: ConfigLoader, lines: Sequence[str]) -> JobOverrides | None:
+    """The overrides of a job; None where it has to be composed as a whole: by another kind of loader, or as Hydra's own node is set.
+
+    Raises:
+        HydraException, ValueError: one of them is wrong.
+    """
+    if not isinstance(loader, ConfigLoaderImpl):
+        return None
+    parsed = OverridesParser.create().parse_overrides(list(lines))
+    if any(override.is_sweep_override() or override.key_or_group.startswith("hydra") for override in parsed):
+        return None
+    return JobOverrides(tuple(parsed), tuple(Overrides(repo=loader.repository, overrides_list=parsed).config_overrides))
 
 
 def unknown_option(message: str) -> tuple[str, str] | None:

@@ -66,7 +66,7 @@ def test_no_page_fetches_from_elsewhere_and_all_it_fetches_is_there(site):
     assert re.findall(r"(?:url\(|@import)\s*['\"]?(?:https?:)?//[^)]*", styles) == []
 
 
-def test_browsers_are_told_to_fetch_nothing_from_elsewhere(site):
+def test_browsers_are_reported_to_fetch_nothing_from_elsewhere(site):
     untold = [page.name for page in site.rglob("*.html") if "Content-Security-Policy" not in page.read_text(encoding="utf-8")]
     assert untold == []
 

@@ -20,7 +20,7 @@ class OptunaSweeper(TrialSweeper):
     """The grid's sweeper with Optuna in the place of the grid.
 
     Both ends of every interval and each choice are composed and checked before anything starts. A proposal is tried with each
-    seed. Trials that another process carries out are waited for at the end. What was asked and not answered goes on first.
+    seed. Trials that another process carries out are waited for at the end. What was asked and not answered continues first.
     """
 
     def __init__(self, params: dict[str, str] | None = None, **settings: Any) -> None:
@@ -65,7 +65,7 @@ class OptunaSweeper(TrialSweeper):
         pass_over_busy(False)
         left = search.unfinished()
         if left and not self._stopped():
-            print(f"{len(left)} of the search's trials are being carried out by another process; waiting for the end", flush=True)
+            print(f"{len(left)} of the search's trials are running in another process; waiting for the end", flush=True)
             self._tried(left, search, space)
         print(f"{study.name}: {search.summary()}", flush=True)
         return None
@@ -112,14 +112,14 @@ class OptunaSweeper(TrialSweeper):
         if outcome is None or outcome.busy:
             return False
         if outcome.refused or outcome.folder is None:
-            print(search.tell_failed(proposal, outcome.refused), flush=True)
+            print(search.report_failure(proposal, outcome.refused), flush=True)
             return False
         search.note_folder(proposal, outcome.folder)
         state = read_state(outcome.folder)
         if state.state == PRUNED:
-            print(search.tell_pruned(proposal, state.reason), flush=True)
+            print(search.report_pruning(proposal, state.reason), flush=True)
         elif state.state == FAILED:
-            print(search.tell_failed(proposal, state.reason), flush=True)
+            print(search.report_failure(proposal, state.reason), flush=True)
         elif state.state == DONE:
             return self._scored(proposal, outcome.folder, folders, search, turn, last)
         return False
@@ -128,10 +128,10 @@ class OptunaSweeper(TrialSweeper):
         own = folders[proposal.number]
         own.append(folder)
         if last:
-            print(search.tell_done(proposal, own), flush=True)
+            print(search.report_done(proposal, own), flush=True)
             return False
         if search.prunes_after(proposal, turn, folder):
-            print(search.tell_pruned(proposal, f"pruned after {turn + 1} seeds" if turn else "pruned after its first seed"), flush=True)
+            print(search.report_pruning(proposal, f"pruned after {turn + 1} seeds" if turn else "pruned after its first seed"), flush=True)
             return False
         return True
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.utils import JobReturn, configure_log, filter_overrides, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+from typing_extensions import override
 
 from hydra_plugins.pathsynth.prepared import PreparedLauncher
 
@@ -32,10 +33,13 @@ class RayLauncher(PreparedLauncher):
         self._connected: RayCluster | None = None
         self._prepared = False
 
+    @override
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config, self.hydra_context, self.task_function = config, hydra_context, task_function
 
     def check(self) -> None:
+        """Raise RequestError without Ray, or where this machine has too little room for one trial. Join no cluster."""
+
         from pathsynth.studies.execution.ray_cluster import require_ray, this_machine
 
         config = self._ray
@@ -44,6 +48,7 @@ class RayLauncher(PreparedLauncher):
             config.require_room([this_machine()])
 
     def prepare(self) -> None:
+        """Connect to the cluster; raise RequestError where it has too little room or does not share the study's folder."""
         if self._prepared:
             return
         self.check()
@@ -54,12 +59,15 @@ class RayLauncher(PreparedLauncher):
         self._prepared = True
 
     def at_once(self) -> int:
+        """Number of trials that the cluster has room for; of a cluster that is not started yet, those of this machine."""
+
         from pathsynth.studies.execution.ray_cluster import this_machine
 
         known = self._connected or self._ray.address
         return self._ray.at_once(self._cluster().nodes() if known else [this_machine()])
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run each job as a task of Ray, and return when all of them have ended."""
         self.prepare()
         from pathsynth.studies.execution.ray_jobs import Job, RayJobs
 

@@ -16,11 +16,13 @@ class StudySearchPath(SearchPathPlugin):
     """
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        from pathsynth.config.shipped import conf_folder, own_folder, studies_folder
+        """Change the search path only for pathsynth's own applications."""
+
+        from pathsynth.config.shipped import conf_folder, studies_folder, user_folder
 
         main = next((element.path for element in search_path.get_path() if element.provider == "main"), None)
         if main is not None and main.removeprefix("file://") == str(conf_folder()):
             search_path.append("pathsynth-studies", f"file://{studies_folder()}")
-            own = own_folder()
+            own = user_folder()
             if own:
                 search_path.prepend("pathsynth-own", f"file://{own}", SearchPathQuery(provider="main"))

@@ -32,6 +32,8 @@ class TrialSweeper(BasicSweeper):
     """
 
     def sweep(self, arguments: list[str]) -> Any:
+        """Check every job of the sweep, then launch those that are not finished."""
+
         from pathsynth.config.hydra_node import hydra_node_of
 
         assert self.config is not None
@@ -45,6 +47,7 @@ class TrialSweeper(BasicSweeper):
         from pathsynth.studies.planning.dry_run import show_dry_run
         from pathsynth.studies.planning.sweep_plan import announce, check_jobs, sweep_plan
         from pathsynth.studies.trials.outcomes import pass_over_busy
+        from pathsynth.studies.trials.stopping import raise_if_stop_requested
         from pathsynth.training.work_line import working_on
 
         assert self.config is not None and self.hydra_context is not None
@@ -60,7 +63,9 @@ class TrialSweeper(BasicSweeper):
         before = sweep_plan(jobs, study, cache, lambda job: check(self._composed(job), job), prepare, launcher_faults)
         with working_on("composing jobs"):
             for number in before.to_do:
+                raise_if_stop_requested()
                 self._composed(jobs[number])  # those that the cache knew are not composed yet
+        raise_if_stop_requested()
         announce(before, self._at_once() if before.to_do else 1)
         self._write_snapshot()
         before.write_outcomes()
@@ -69,14 +74,14 @@ class TrialSweeper(BasicSweeper):
         pass_over_busy(False)
         if left:
             held = "1 trial is" if len(left) == 1 else f"{len(left)} trials are"
-            print(f"{held} being carried out by another process; waiting for the end", flush=True)
+            print(f"{held} running in another process; waiting for the end", flush=True)
             returns += self._launched(jobs, left)[0]
         return returns
 
     def _launcher_faults(self) -> tuple[str, ...]:
         """Why no job can be submitted; empty where one can. RequestError where a setting of the launcher is wrong."""
         assert self.config is not None
-        if str(self.config.hydra.launcher.get("_target_")).endswith(".SlurmLauncher") and shutil.which("srun") is None:
+        if self._submits_to_slurm and shutil.which("srun") is None:
             remedy = "start the command on a machine where Slurm's srun works, or leave the launcher out"
             return (f"hydra/launcher submits jobs to Slurm, and there is no srun here; {remedy}",)
         if isinstance(self.launcher, PreparedLauncher):
@@ -95,8 +100,18 @@ class TrialSweeper(BasicSweeper):
 
     def _prepare_launcher(self) -> None:
         """Raises RequestError where the launcher finds that no job could be carried out."""
+        from pathsynth.studies.execution.slurm_nodes import require_seen_by_slurm
+
+        assert self.config is not None
         if isinstance(self.launcher, PreparedLauncher):
             self.launcher.prepare()
+        elif self._submits_to_slurm:
+            require_seen_by_slurm(Path(self.config.multirun).expanduser().absolute(), self.config.hydra.launcher)
+
+    @property
+    def _submits_to_slurm(self) -> bool:
+        assert self.config is not None
+        return str(self.config.hydra.launcher.get("_target_")).endswith(".SlurmLauncher")
 
     def _at_once(self) -> int:
         """How many trials the launcher runs at once."""

@@ -88,7 +88,7 @@ def _refuse_occupied(folder: Path, force: bool) -> None:
     if not folder.exists() and not folder.is_symlink():
         return
     if not force:
-        raise RequestError(f"{folder} is there already and is not overwritten; name another folder, or replace an atlas with --force")
+        raise RequestError(f"{folder} already exists and is not overwritten; name another folder, or replace an atlas with --force")
     if folder.is_symlink() or not folder.is_dir() or (any(folder.iterdir()) and not (folder / _MARK).is_file()):
         raise RequestError(f"{folder} is no atlas, so --force does not replace it; name another folder")
 

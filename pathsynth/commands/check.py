@@ -1,4 +1,4 @@
-"""`pathsynth check data=folder data.root=… [--json]`: what is in a data set, and what a run would do with it."""
+"""`pathsynth check data=folder data.root=… [--json]`: what is in a data set, and how a run would read it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `pathsynth <config command> --help` begins with: the keys that people set first, with their values and meanings, and examples."""
+"""The first part of `pathsynth <config command> --help`: the keys that people set first, with values and meanings, and examples."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ FIRST_KEYS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """Ten keys of each command, in the order of the help."""
-_OF_OBJECTS = {"optimizer.lr": "The learning rate; by default what was measured best for the base and the optimizer."}
+_OF_OBJECTS = {"optimizer.lr": "The learning rate; by default the best measured one for the base and the optimizer."}
 """Meanings of keys that are arguments of a class, of which the schema knows nothing."""
 
 
@@ -67,17 +67,17 @@ EXAMPLES: Mapping[str, tuple[Example, Example, Example]] = {
     "finetune": (
         Example("pathsynth finetune lora.rank=8", "an adapter of rank 8, on drawn tissue"),
         Example("pathsynth finetune -m optimizer.lr=1e-3,6e-3", "two learning rates"),
-        Example("pathsynth finetune debug=fast_dev_run", "two steps of everything, to see that it runs"),
+        Example("pathsynth finetune debug=fast_dev_run", "two steps of everything, as a test"),
     ),
     "generate": (
-        Example('pathsynth generate prompt="pale mucus with faint streaks" n=16', "the class is found in the words"),
+        Example('pathsynth generate prompt="pale mucus with faint streaks" n=16', "the words name the class"),
         Example("pathsynth generate labels=all n=20 study.name=tissue", "twenty of each class"),
         Example("pathsynth generate 'labels=[mucus,debris]' sampling.threshold=0.8", "a stricter gate"),
     ),
     "evaluate": (
         Example("pathsynth evaluate evaluate.n=50", "fifty slots of each class"),
         Example("pathsynth evaluate evaluate.split=test", "compare with the test images"),
-        Example("pathsynth evaluate -m evaluate.prompts=canonical,held_out", "asked for in other words"),
+        Example("pathsynth evaluate -m evaluate.prompts=canonical,held_out", "with other wordings of the prompts"),
     ),
     "classify": (
         Example("pathsynth classify", "the gate's network, on drawn tissue"),
@@ -86,7 +86,7 @@ EXAMPLES: Mapping[str, tuple[Example, Example, Example]] = {
     ),
     "pretrain": (
         Example("pathsynth pretrain pretrain.root=<folder of cifar10.tar>", "the embedded base, hours"),
-        Example("pathsynth pretrain pretrain.steps=100 pretrain.decoder_steps=100", "a short one, to see that it runs"),
+        Example("pathsynth pretrain pretrain.steps=100 pretrain.decoder_steps=100", "a short one, as a test"),
         Example("pathsynth pretrain study.dry_run=true", "what would be done, and how long it takes"),
     ),
 }

@@ -28,7 +28,7 @@ from pathsynth.stages.fingerprints import hub_snapshot
 from pathsynth.studies.trials.closing import EXIT_DONE, EXIT_FAILED
 from pathsynth.studies.trials.hydra_files import launcher_targets
 from pathsynth.studies.trials.trial_table import MANIFEST, trial_folders
-from pathsynth.tracking.mlflow_sender import is_web, shown_address
+from pathsynth.tracking.mlflow_sender import is_web, masked_address
 from pathsynth.tracking.reachability import WANDB, answers, wandb_key_place
 
 OK, NOTE, MISSING = "ok", "note", "missing"
@@ -179,7 +179,7 @@ def _mlflow(multirun: Path) -> Iterator[Finding]:
     named = [(_newest_config(multirun).get("tracking") or {}).get("uri"), os.environ.get("MLFLOW_TRACKING_URI")]
     for address in dict.fromkeys(address for address in named if address and is_web(address)):
         value = _reachable("MLflow", address, "records wait beside the trials; pathsynth send sends them later")
-        yield replace(value, value=value.value.replace(address, shown_address(address)))
+        yield replace(value, value=value.value.replace(address, masked_address(address)))
 
 
 def _reachable(part: str, address: str, otherwise: str) -> Finding:

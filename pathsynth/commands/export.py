@@ -42,7 +42,7 @@ def export_adapter(trial: Path, folder: Path, fuse: bool, ready: bool, half: boo
     if not is_trial(trial) or not (source / "adapter.json").is_file():
         raise RequestError(f"no adapter in {trial}; name the folder of a trial whose fine-tune is done (pathsynth status lists them)")
     if folder.exists():
-        raise RequestError(f"{folder} is there already and is not overwritten; name another folder")
+        raise RequestError(f"{folder} already exists and is not overwritten; name another folder")
     refuse_changed(trial, (path.relative_to(trial).as_posix() for path in sorted(source.rglob("*")) if path.is_file()))
     card = read_card(source)
     (summary,) = collect_trials(trial)

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from pathsynth.commands.quoting import hydra_quoted
 from pathsynth.config.parse import RENAMED
-from pathsynth.config.shipped import conf_folder, own_folder, studies_folder
+from pathsynth.config.shipped import conf_folder, studies_folder, user_folder
 from pathsynth.data.medmnist_sets import known_flags
 from pathsynth.hydra_internals import added_twice, group_options, merge_fault, swept_without_multirun, unknown_key, unknown_option
 from pathsynth.vocabulary.spelling import nearest_hint
@@ -49,7 +49,7 @@ def choices(group: str) -> list[str]:
     """The options of a configuration group."""
     if group.startswith("hydra/"):
         return group_options(conf_folder(), group)
-    folders = [root / group for root in (conf_folder(), studies_folder(), own_folder()) if root]
+    folders = [root / group for root in (conf_folder(), studies_folder(), user_folder()) if root]
     return sorted({path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.yaml")})
 
 

@@ -30,7 +30,7 @@ def collect_garbage(multirun: Path, yes: bool) -> int:
         return EXIT_DONE
     _list(garbage)
     if not yes and not sys.stdin.isatty():
-        print("nothing was removed; --yes removes it")
+        print("nothing was removed; --yes removes them")
         return EXIT_DONE
     if not yes and not typer.confirm("remove it?"):
         print("nothing was removed")

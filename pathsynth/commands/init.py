@@ -21,7 +21,7 @@ def copy_configurations(folder: Path) -> None:
     """
     target = folder / "conf"
     if target.exists():
-        raise RequestError(f"{target} is there already and is not overwritten; name another folder")
+        raise RequestError(f"{target} already exists and is not overwritten; name another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".conf.") as partial:

@@ -22,7 +22,7 @@ def join_study(study: Path, folder: Path) -> None:
             folder is in use; or an image of a shard was removed or changed.
     """
     if folder.exists():
-        raise RequestError(f"{folder} is there already and is not overwritten; name another folder")
+        raise RequestError(f"{folder} already exists and is not overwritten; name another folder")
     shards = _shards(study)
     from pathsynth.sampling.image_set import class_counts, format_unreachable
     from pathsynth.sampling.joining import join_shards

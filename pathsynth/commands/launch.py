@@ -19,10 +19,10 @@ from omegaconf import DictConfig, OmegaConf
 from pathsynth.commands.completion import completion_request
 from pathsynth.commands.disk import disk_fault, is_wrong_request
 from pathsynth.commands.faults import explain, is_composition_fault
-from pathsynth.commands.quoting import accept_plus, choose_own_options, quote_free_text
+from pathsynth.commands.quoting import accept_plus, choose_custom_options, quote_free_text
 from pathsynth.config import from_hydra
 from pathsynth.config.hydra_node import hydra_node_of
-from pathsynth.config.shipped import conf_folder, prefer_own_folder
+from pathsynth.config.shipped import conf_folder, prefer_user_folder
 from pathsynth.hydra_internals import compose_job, flag_parser, lacks_assertions
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.interruption import raise_noted_ctrl_c
@@ -31,7 +31,7 @@ from pathsynth.studies.planning.check import check, without_hydra
 from pathsynth.studies.planning.dry_run import show_dry_run
 from pathsynth.studies.planning.resolution import resolution
 from pathsynth.studies.trials.closing import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, close
-from pathsynth.studies.trials.outcomes import FOLDER_VARIABLE, has_own_trial
+from pathsynth.studies.trials.outcomes import FOLDER_VARIABLE, has_claimed_trial
 from pathsynth.studies.trials.stopping import JOBS, ask_to_stop, stop_in_good_order, stop_requested
 from pathsynth.training.work_line import working_on
 from pathsynth.vocabulary.labels import UnknownLabelError
@@ -65,7 +65,7 @@ def _refusal_of(error: Exception, command: str) -> tuple[bool, str]:
     if is_composition_fault(error):
         return True, explain(error, command)
     if isinstance(error, OSError):
-        return is_wrong_request(error) and not has_own_trial(), disk_fault(error)
+        return is_wrong_request(error) and not has_claimed_trial(), disk_fault(error)
     if sys.flags.optimize and lacks_assertions(error):
         return True, "PYTHONOPTIMIZE (or python -O) keeps Hydra from reading range(…), choice(…) and the like; unset it"
     return isinstance(error, (RequestError, UnknownLabelError)), str(error) or type(error).__name__
@@ -79,8 +79,8 @@ def _launch(command: str, purpose: str, arguments: Sequence[str]) -> int:
     for override in asked.overrides:
         flags.remove(override)
     _refuse_two_modes(asked)
-    asked.overrides = choose_own_options(accept_plus(quote_free_text(asked.overrides, asked.multirun)))
-    prefer_own_folder(asked.config_dir)
+    asked.overrides = choose_custom_options(accept_plus(quote_free_text(asked.overrides, asked.multirun)))
+    prefer_user_folder(asked.config_dir)
     # Hydra reads overrides from one place only; here they may stand before and after the flags
     sys.argv = ["pathsynth", *flags, *asked.overrides]
     application = _application(command)
@@ -137,7 +137,7 @@ def _complete(command: str, overrides: Sequence[str]) -> int:
     for flag in asked.flags:
         print(flag)
     if asked.line is not None:
-        prefer_own_folder(asked.config_dir)
+        prefer_user_folder(asked.config_dir)
         os.environ["COMP_LINE"] = asked.line
         sys.argv = ["pathsynth", "--shell-completion", *overrides]
         _application(command)()

@@ -29,7 +29,7 @@ def publish_study(folder: Path, into: Path | None = None, anonymous: bool = Fals
     """Write the archive, with a listing of all that is in it, and print the listing; the archive's path.
 
     Only what is named here goes in: records, ledgers, adapters, generated images, and the page made of them. Real images, logs and
-    places on this disk never do. Who carried out the trials and on which machine is told unless ``anonymous``.
+    places on this disk never do. The pages name author and machine of the trials unless ``anonymous``.
 
     Raises:
         RequestError: there is no such study, the archive exists, a file was changed since it was made, or one holds what looks like
@@ -53,9 +53,9 @@ def publish_study(folder: Path, into: Path | None = None, anonymous: bool = Fals
     listing = "".join(f"{hashlib.sha256(b).hexdigest()}  {len(b):>10}  {name}\n" for name, b in sorted(content.items()))
     _write(target, {**content, CONTENTS: listing.encode()})
     print(listing, end="")
-    people = sorted({t.made_by for t in trials if t.made_by})
+    people = sorted({t.maker for t in trials if t.maker})
     if people and not anonymous:
-        print(f"it names who carried out the trials ({', '.join(people)}); --anonymous leaves that out")
+        print(f"it names who ran the trials ({', '.join(people)}); --anonymous leaves that out")
     print(f"published: {target}")
     return target
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from pathsynth.config.free_text import hydra_quoted, is_quoted
 from pathsynth.config.parse import setting_keys
-from pathsynth.config.schema import CLASSIFIER, OWN_OPTIONS
+from pathsynth.config.schema import CLASSIFIER, CUSTOM_OPTIONS
 
 _FREE_TEXT = re.compile(r"(\+{0,2}prompt)=(.*)|(\+{0,2}data\.group)=((?:regex|csv):.*)", re.DOTALL)
 _HOME = re.compile(r"(\+{0,2}(?:data\.root|data\.prompts|data\.captions|base\.path|lora\.start|pretrain\.root|multirun))=(~(?:/[^,]*)?)")
-_OWN_CLASS = re.compile(r"\+{0,2}(gate|judge|classifier|data)\._target_=(.+)")
+_CUSTOM_CLASS = re.compile(r"\+{0,2}(gate|judge|classifier|data)\._target_=(.+)")
 _LIST = re.compile(r"(\+{0,2}labels)=([^\[\]()'\"]*,[^\[\]()'\"]*)")
 
 
@@ -31,14 +31,14 @@ def accept_plus(arguments: Sequence[str]) -> list[str]:
     return [f"+{argument}" if match and match[1] in keys else argument for argument, match in zip(arguments, added, strict=True)]
 
 
-def choose_own_options(arguments: Sequence[str]) -> list[str]:
+def choose_custom_options(arguments: Sequence[str]) -> list[str]:
     """The arguments, and before them for each ``gate._target_`` and the like that is a class of the user's, the option made for one.
 
     A shipped option holds the arguments of the shipped class, which no other class takes. Where an option is chosen, it stays.
     """
     chosen = {argument.partition("=")[0].lstrip("+") for argument in arguments}
-    own = {match[1] for argument in arguments if (match := _OWN_CLASS.fullmatch(argument)) and match[2] != CLASSIFIER}
-    options = {"data": "data=own", **{group: f"{_choice(group)}={option}" for group, option in OWN_OPTIONS.items()}}
+    own = {match[1] for argument in arguments if (match := _CUSTOM_CLASS.fullmatch(argument)) and match[2] != CLASSIFIER}
+    options = {"data": "data=own", **{group: f"{_choice(group)}={option}" for group, option in CUSTOM_OPTIONS.items()}}
     return [*(word for group, word in options.items() if group in own and word.partition("=")[0] not in chosen), *arguments]
 
 

@@ -12,7 +12,7 @@ from pathsynth.studies.trials.closing import EXIT_DONE, EXIT_FAILED
 from pathsynth.studies.trials.trial_table import MANIFEST
 
 if TYPE_CHECKING:
-    from pathsynth.studies.trials.replay import Replayed
+    from pathsynth.studies.trials.attempt_replay import Replayed
 
 
 def replay_candidate(place: Path, candidate: str | None, save: Path | None) -> int:
@@ -23,12 +23,12 @@ def replay_candidate(place: Path, candidate: str | None, save: Path | None) -> i
     ``place`` is an image below a trial's folder, or with ``candidate`` (class, slot and attempt, as in mucus-00003-1) the folder.
 
     Raises:
-        RequestError: as :func:`pathsynth.studies.trials.replay.replay`; or the image lies in no trial's folder; or ``save`` is there.
+        RequestError: as :func:`pathsynth.studies.trials.attempt_replay.replay`; the image is in no trial; or ``save`` exists.
     """
     folder, name, stored = (place, candidate, None) if candidate else (_trial_of(place), place.stem, place)
     if save and save.exists():
-        raise RequestError(f"{save} is there already and is not overwritten; name another file")
-    from pathsynth.studies.trials.replay import replay  # loads torch
+        raise RequestError(f"{save} already exists and is not overwritten; name another file")
+    from pathsynth.studies.trials.attempt_replay import replay  # loads torch
 
     replayed = replay(folder, name, stored)
     row = replayed.row

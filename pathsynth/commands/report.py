@@ -62,7 +62,7 @@ def make_report(
     folder = folders[0]
     if watch and form != "html":
         raise RequestError("--watch keeps a page up to date; leave out --format")
-    paths = [_watch(folder, real) if watch else write_report(folder, real, anonymous)] if form == "html" else _exported(folder, form)
+    paths = [_watch(folder, real) if watch else write_report(folder, real, anonymous)] if form == "html" else _write_forms(folder, form)
     if not is_image_set(folder):
         _print_summary(collect_trials(folder))
     for path in paths:
@@ -158,9 +158,9 @@ def _opened(bundle: Path, scratch: Path) -> Path:
     return scratch
 
 
-def _exported(folder: Path, form: str) -> list[Path]:
-    from pathsynth.report.export import FORMS, export  # loads pandas
+def _write_forms(folder: Path, form: str) -> list[Path]:
+    from pathsynth.report.formats import FORMS, write_form  # loads pandas
 
     if form not in FORMS:
         raise RequestError(f"--format {form} is not known; choose html, {', '.join(FORMS)}")
-    return export(folder, form)
+    return write_form(folder, form)

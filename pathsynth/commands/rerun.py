@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pathsynth.ledger.errors import RequestError
-from pathsynth.studies.execution.rerun import foreign_targets, repeat
+from pathsynth.studies.execution.trial_rerun import foreign_targets, repeat
 from pathsynth.studies.trials.closing import EXIT_DONE, EXIT_FAILED
 from pathsynth.studies.trials.state import DONE
 from pathsynth.studies.trials.trial_diff import Compared, compare_trials, differing_versions
@@ -27,7 +27,7 @@ def rerun_trial(folder: Path, into: Path | None, yes: bool) -> int:
     a yes, given on a terminal or as ``--yes``.
 
     Raises:
-        RequestError: as :func:`pathsynth.studies.execution.rerun.repeat`, or there was no yes.
+        RequestError: as :func:`pathsynth.studies.execution.trial_rerun.repeat`, or there was no yes.
         KeyboardInterrupt: asked to stop.
     """
     _ask_for(foreign_targets(folder), yes)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pathsynth.ledger.errors import RequestError
 from pathsynth.studies.trials.closing import EXIT_DONE, EXIT_FAILED
-from pathsynth.tracking.mlflow_sender import NotSent, Sender, require_mlflow, shown_address
+from pathsynth.tracking.mlflow_sender import NotSent, Sender, masked_address, require_mlflow
 from pathsynth.tracking.outbox import Outbox, outboxes
 
 
@@ -41,5 +41,5 @@ def _send(outbox: Outbox, uri: str | None) -> str:
     try:
         sender.send()
     except NotSent as error:
-        return f"{shown_address(sender.address)}: {error}"
+        return f"{masked_address(sender.address)}: {error}"
     return f"{outbox.head.name} is sent by another process just now" if outbox.waits else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from rich.text import Text
 
 from pathsynth.commands.interrupt import ctrl_c
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.local_cache import file_stamp, remembered_text
 from pathsynth.studies.trials.eta import progress_by_study, status_record
 from pathsynth.studies.trials.state import OPEN
-from pathsynth.studies.trials.trial_table import TrialRow, most_urgent, print_rows, table_of, trial_folders, trial_row
+from pathsynth.studies.trials.trial_table import MANIFEST, RESULT, TrialRow, most_urgent, print_rows, table_of, trial_folders, trial_rows
 from pathsynth.studies.trials.variants import variants
 
 _EVERY_SECONDS = 2.0
@@ -46,7 +48,7 @@ def show_status(folder: Path, watch: bool = False, as_json: bool = False) -> Non
 
 def _print(folder: Path) -> None:
     trials = trial_folders(folder)
-    rows = [trial_row(trial) for trial in trials]
+    rows = trial_rows(trials)
     if not rows:
         print(f"no trials in {folder}")
         return
@@ -57,7 +59,7 @@ def _print(folder: Path) -> None:
 
 def _record(folder: Path) -> dict[str, Any]:
     trials = trial_folders(folder)
-    rows = [trial_row(trial) for trial in trials]
+    rows = trial_rows(trials)
     record, verdicts = status_record(trials, rows, _planned(trials, rows)), _verdicts(trials, rows)
     return {**record, "studies": {study: {**progress, "verdict": verdicts.get(study)} for study, progress in record["studies"].items()}}
 
@@ -67,15 +69,25 @@ def _verdicts(trials: Sequence[Path], rows: Sequence[TrialRow]) -> dict[str, str
     scored: dict[str, int] = Counter(row.study for row in rows if row.f1_gate or row.f1_judge)
     if max(scored.values(), default=0) < 2:
         return {}
+    found = {}
+    for study in (study for study, count in scored.items() if count > 1):
+        own = [(trial, row) for trial, row in zip(trials, rows, strict=True) if row.study == study]
+        depends_on = [[str(trial), row.state, *_stamps(trial)] for trial, row in own]
+        found[study] = remembered_text("verdicts", own[0][0].parent, depends_on, partial(_headline, [trial for trial, _ in own]))
+    return found
+
+
+def _headline(trials: Sequence[Path]) -> str:
     from pathsynth.report.answer import headline  # loads numpy
     from pathsynth.report.collect import collect_scores
     from pathsynth.report.comparison import study_verdict
 
-    found = {}
-    for study in (study for study, count in scored.items() if count > 1):
-        own = [trial for trial, row in zip(trials, rows, strict=True) if row.study == study]
-        found[study] = headline(study_verdict(collect_scores(own)))
-    return found
+    return headline(study_verdict(collect_scores(trials)))
+
+
+def _stamps(trial: Path) -> list[list[int] | None]:
+    """Of what a verdict is made of; None for a file that is not there."""
+    return [list(file_stamp(path)) if path.is_file() else None for path in (trial / MANIFEST, trial / RESULT)]
 
 
 def _verdict_lines(trials: Sequence[Path], rows: Sequence[TrialRow]) -> list[str]:
@@ -109,7 +121,7 @@ def _watch(folder: Path) -> None:
 
 def _view(trials: Sequence[Path], height: int) -> Group:
     """What fits on a screen of that height: first the trials that something happens to, and every study's lines."""
-    rows = [trial_row(trial) for trial in trials]
+    rows = trial_rows(trials)
     lines = [*_lines(trials, rows), *_verdict_lines(trials, rows)]
     shown = most_urgent(rows, max(3, height - len(lines) - 3))
     more = [f"… and {len(rows) - len(shown)} more trials"] if len(shown) < len(rows) else []

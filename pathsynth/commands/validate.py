@@ -14,4 +14,4 @@ def validate_trial(trial: Path) -> None:
         RequestError: as :func:`pathsynth.studies.trials.validating.ask_for_validation`.
     """
     ask_for_validation(trial)
-    print(f"asked; after its next step {trial.name} leaves contact sheets in {requested_sheets(trial)}, until the fine-tune ends")
+    print(f"requested; after its next step {trial.name} writes contact sheets to {requested_sheets(trial)}")

@@ -1,4 +1,4 @@
-"""`pathsynth workspace <study folder>`: a saved view of the study in W&B, for a team that looks at it there."""
+"""`pathsynth workspace <study folder>`: a saved view of the study in W&B, for a team."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from pathsynth.config import schema, search
-from pathsynth.config.parse import OF_OWN_CLASSES
+from pathsynth.config.parse import KEYS_OF_CUSTOM_CLASSES
 from pathsynth.config.schema import RunConfig
 from pathsynth.config.search import SearchConfig
 
@@ -28,22 +28,22 @@ def key_fields() -> Mapping[str, tuple[type[BaseModel], str, FieldInfo]]:
 
     A group is a key, too; the keys of a group that may have several forms are those of all of them.
     """
-    found: dict[str, tuple[type[BaseModel], str, FieldInfo]] = {}
+    fields: dict[str, tuple[type[BaseModel], str, FieldInfo]] = {}
     for name, field in RunConfig.model_fields.items():
-        found[name] = (RunConfig, name, field)
+        fields[name] = (RunConfig, name, field)
         for model in reversed(_models(field.annotation)):
             for inner, inner_field in model.model_fields.items():
                 prefix = "" if name == "generate" else f"{name}."
                 key = prefix + (inner_field.alias or inner)
                 group = inner_field.annotation
                 if isinstance(group, type) and issubclass(group, BaseModel):
-                    found |= {f"{key}.{deep}": (group, deep, deep_field) for deep, deep_field in group.model_fields.items()}
+                    fields |= {f"{key}.{deep}": (group, deep, deep_field) for deep, deep_field in group.model_fields.items()}
                 else:
-                    found.setdefault(key, (model, inner, inner_field))
+                    fields.setdefault(key, (model, inner, inner_field))
     for name, field in SearchConfig.model_fields.items():
-        found[f"{SWEEPER}.{name}"] = (SearchConfig, name, field)
-    del found["command"]
-    return {_typed(key): place for key, place in found.items()}
+        fields[f"{SWEEPER}.{name}"] = (SearchConfig, name, field)
+    del fields["command"]
+    return {_typed(key): place for key, place in fields.items()}
 
 
 def key_meaning(key: str) -> str:
@@ -58,7 +58,7 @@ def key_meaning(key: str) -> str:
 
 def _typed(key: str) -> str:
     """The key by which people name a class of their own, where the settings of one are kept."""
-    return f"{key.rpartition('.')[0]}._target_" if key in OF_OWN_CLASSES else key
+    return f"{key.rpartition('.')[0]}._target_" if key in KEYS_OF_CUSTOM_CLASSES else key
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

@@ -35,14 +35,14 @@ def build_object(key: str, settings: Mapping[str, Any], kind: type = object, mem
 
     target = settings["_target_"]
     try:
-        made = instantiate(dict(settings), _partial_=True, _convert_="all")(**given)
+        built = instantiate(dict(settings), _partial_=True, _convert_="all")(**given)
     except Exception as error:  # whatever the class raises at its arguments
         cause = error.__cause__ or error
         reason = " ".join(str(cause).split()) or type(cause).__name__
         raise RequestError(f"{key} cannot be made of {target}: {reason}; correct {key}.*, or leave it out") from error
-    if not isinstance(made, kind):
-        raise RequestError(f"{key}._target_={target} makes a {type(made).__name__}, which is no {kind.__name__}; name another")
-    lacking = [name for name in members if not hasattr(made, name)]
+    if not isinstance(built, kind):
+        raise RequestError(f"{key}._target_={target} makes a {type(built).__name__}, which is no {kind.__name__}; name another")
+    lacking = [name for name in members if not hasattr(built, name)]
     if lacking:
         raise RequestError(f"{key}: what {target} makes lacks {', '.join(lacking)}; name a class that has it")
-    return made
+    return built

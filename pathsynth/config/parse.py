@@ -159,8 +159,8 @@ def _typed_key(loc: tuple[int | str, ...]) -> str:
     """The key as people type it; pydantic adds the members of a union and places in a list to it."""
     parts = [part for part in loc if isinstance(part, str) and re.fullmatch(r"[a-z_0-9]+", part)]
     depth = _DEPTHS.get(".".join(parts[:2]), 2)
-    kept = parts[:depth] or [".".join(map(str, loc))]  # an unknown name stays as it is
-    return kept[1] if kept[0] == "generate" and len(kept) == 2 else ".".join(kept)
+    readable = parts[:depth] or [".".join(map(str, loc))]  # an unknown name stays as it is
+    return readable[1] if readable[0] == "generate" and len(readable) == 2 else ".".join(readable)
 
 
 def _nearest_key(loc: tuple[int | str, ...]) -> str:
@@ -173,14 +173,14 @@ def _nearest_key(loc: tuple[int | str, ...]) -> str:
     return f"; nearest: {'.'.join([*map(str, loc[:-1]), close[0]])}" if close else ""
 
 
-OF_OWN_CLASSES = {"tracking.logger", "gate.module", "judge.module", "classifier.module", "data.module"}
+KEYS_OF_CUSTOM_CLASSES = {"tracking.logger", "gate.module", "judge.module", "classifier.module", "data.module"}
 """Where the settings of a user's own class are kept; they are typed without that word."""
 
 
 def setting_keys() -> frozenset[str]:
     """The keys that people can set, as they are typed; not those of ``optimizer`` and ``callbacks``, which are their classes' own."""
     inner = {key for key in _inner_keys(RunConfig) if "." in key and not key.startswith("generate.")}
-    return frozenset({*inner, *REQUEST_KEYS, "seed", "multirun"} - OF_OWN_CLASSES)
+    return frozenset({*inner, *REQUEST_KEYS, "seed", "multirun"} - KEYS_OF_CUSTOM_CLASSES)
 
 
 def _inner_keys(annotation: Any, prefix: str = "") -> Iterator[str]:

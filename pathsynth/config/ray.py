@@ -60,7 +60,7 @@ class RayConfig(BaseModel):
     def demand(self, nodes: Iterable[Mapping[str, float]]) -> dict[str, float]:
         """What each trial asks for on a cluster of such nodes, by Ray's names.
 
-        A trial trains, so where there are GPUs it gets one unless told otherwise: on a mixed cluster trials would else land on nodes
+        A trial trains, so where there are GPUs it gets one by default: on a mixed cluster trials would else land on nodes
         without any, and take days for hours.
         """
         gpus = self.num_gpus if self.num_gpus is not None else float(any(node.get("GPU", 0) >= 1 for node in nodes))
@@ -80,9 +80,9 @@ class RayConfig(BaseModel):
             return
         demand = self.demand(nodes)
         most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in demand}
-        asked, there = (", ".join(f"{_KEYS.get(name, name)}={amount:g}" for name, amount in of.items()) for of in (demand, most))
+        required, there = (", ".join(f"{_KEYS.get(name, name)}={amount:g}" for name, amount in of.items()) for of in (demand, most))
         raise RequestError(
-            f"no node of the Ray cluster has {asked} for a trial (the most that nodes have: {there}); ask for less by hydra.launcher"
+            f"no node of the Ray cluster has {required} for a trial (the most that nodes have: {there}); ask for less by hydra.launcher"
         )
 
 

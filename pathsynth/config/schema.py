@@ -31,7 +31,7 @@ _DATA_KEYS = {
 """Keys of the group data that some sets only have; others refuse another value than the default."""
 CLASSIFIER = "pathsynth.training.classifier.ClassifierModule"
 """The LightningModule that gates and judges are, unless their ``_target_`` names another."""
-OWN_OPTIONS = {"gate": "own_gate", "judge": "own_judge", "classifier": "own_gate"}
+CUSTOM_OPTIONS = {"gate": "own_gate", "judge": "own_judge", "classifier": "own_gate"}
 """By group: the option of the group classifier that holds no argument of ours, for a class of the user's."""
 
 _CSV = "pytorch_lightning.loggers.CSVLogger"
@@ -75,13 +75,13 @@ class DataConfig(_Group):
     flag: str | None = None
     """Which of MedMNIST's sets, as in bloodmnist (`data=medmnist` alone)."""
     allow_subset: bool = False
-    """Take a MedMNIST file that is not the official one."""
+    """Allow a MedMNIST file that is not the official one."""
     download: bool = False
-    """Fetch a MedMNIST file that is not there."""
+    """Download a missing MedMNIST file."""
     symmetry: Literal["d4", "none"] = "none"
     """d4: flips and quarter turns keep a label's meaning, as in histology (folder and own)."""
     classes: tuple[str, ...] = ()
-    """The class folders that are taken; empty: all (folder alone)."""
+    """The class folders to use; empty: all (folder alone)."""
     val_share: float = Field(0.1, gt=0, lt=1)
     """Share of each class that becomes val, where the folder has no such split."""
     test_share: float = Field(0.1, gt=0, lt=1)
@@ -177,11 +177,11 @@ class ClassifierTraining(_Group):
     """What the program does around any classifier: the part of train it sees, for how long, and how images are changed."""
 
     part: Literal["a", "b", "all"]
-    """What it is trained on: half a or b of train, or all."""
+    """Its training images: half a or b of train, or all."""
     epochs: int = Field(ge=1)
     """Most passes over its training images."""
     batch_size: int = Field(ge=2)
-    """Images a training step."""
+    """Images per training step."""
     augment_d4: bool
     """Train on all eight orientations of an image, where the label space allows them."""
     augment_stain: bool
@@ -195,9 +195,9 @@ class ClassifierTraining(_Group):
     seed: int = Field(ge=0)
     """Seed of its first weights and of the order of its images."""
     members: int = Field(1, ge=1, le=16)
-    """Networks that are trained, each from a seed of its own, and answer together: the mean of their probabilities. 1: a single one."""
+    """Networks in an ensemble, each trained from its own seed; their probabilities are averaged. 1: a single network."""
     test: bool = False
-    """Score the test split, too, once, when training has ended; the classifier stays the same."""
+    """Also score the test split once, after training; the classifier stays the same."""
 
 
 class ClassifierConfig(ClassifierTraining):
@@ -212,9 +212,9 @@ class ClassifierConfig(ClassifierTraining):
     optimizer: Literal["adamw", "muon"] = "adamw"
     """adamw, or muon: orthogonal steps in each matrix, as large as AdamW's would be."""
     lr: float = Field(gt=0)
-    """Its highest learning rate."""
+    """Its peak learning rate."""
     weight_decay: float = Field(ge=0)
-    """Share by which weights shrink, times the rate, in each step."""
+    """Weight decay: in each step weights shrink by this share times the rate."""
     width: float = Field(1.0, gt=0, le=2)
     """Width of the layers as a share of the network's own (residual networks only)."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
@@ -232,7 +232,7 @@ class ClassifierConfig(ClassifierTraining):
         return {"_target_": CLASSIFIER, **{name: getattr(self, name) for name in names}}
 
 
-class OwnClassifierConfig(ClassifierTraining):
+class CustomClassifierConfig(ClassifierTraining):
     """A LightningModule of the user's, whose class checks its arguments."""
 
     module: dict[str, Any]
@@ -257,7 +257,7 @@ class OwnClassifierConfig(ClassifierTraining):
         return self.architecture.rpartition(".")[2]
 
 
-AnyClassifier = OwnClassifierConfig | ClassifierConfig
+AnyClassifier = CustomClassifierConfig | ClassifierConfig
 
 
 def classifier_of(group: str, values: Mapping[str, Any]) -> AnyClassifier:
@@ -267,7 +267,7 @@ def classifier_of(group: str, values: Mapping[str, Any]) -> AnyClassifier:
         ValueError: ``_target_`` names no class, or a value is wrong.
     """
     if "module" in values:  # as a manifest holds it
-        return OwnClassifierConfig.model_validate(values)
+        return CustomClassifierConfig.model_validate(values)
     plain = {name: value for name, value in values.items() if name != "_target_"}
     if values.get("_target_", CLASSIFIER) == CLASSIFIER:
         return ClassifierConfig.model_validate(plain)
@@ -275,21 +275,21 @@ def classifier_of(group: str, values: Mapping[str, Any]) -> AnyClassifier:
     known = ClassifierTraining.model_fields
     training = {name: value for name, value in plain.items() if name in known}
     arguments = {name: value for name, value in plain.items() if name not in known}
-    return OwnClassifierConfig.model_validate({**training, "module": {"_target_": values["_target_"], **arguments}})
+    return CustomClassifierConfig.model_validate({**training, "module": {"_target_": values["_target_"], **arguments}})
 
 
 def _judge_of_panel(values: Any) -> Any:
     return classifier_of("evaluate.judges", values) if isinstance(values, Mapping) else values
 
 
-PanelJudge = Annotated[OwnClassifierConfig | ClassifierConfig, BeforeValidator(_judge_of_panel)]
+PanelJudge = Annotated[CustomClassifierConfig | ClassifierConfig, BeforeValidator(_judge_of_panel)]
 
 
 class LoraConfig(_Group):
     """The adapter: which layers it changes, and how it starts."""
 
     rank: int = Field(ge=1)
-    """Width of the adapter's matrices."""
+    """The adapter's rank: the width of its matrices."""
     alpha: int | float | None = Field(None, gt=0)
     """The adapter's output is scaled by alpha / rank; null: as large as the rank."""
     dropout: float = Field(ge=0, lt=1)
@@ -302,11 +302,11 @@ class LoraConfig(_Group):
     rslora: bool = False
     """rsLoRA: scale by alpha / √rank (arXiv 2312.03732)."""
     init: Literal["gaussian", "default"] = "gaussian"
-    """How the first matrix starts: gaussian (standard deviation 1 / rank), or PEFT's default."""
+    """Initial values of the first matrix: gaussian (standard deviation 1 / rank), or PEFT's default."""
     text_encoder: bool = False
     """Adapt the text encoder's attention, too; prompts are then encoded in each step."""
     start: str | None = None
-    """An adapter's folder or file, whose tensors the training begins with."""
+    """Folder or file of an adapter to start the training from."""
 
     @field_validator("alpha", mode="before")
     @classmethod
@@ -354,17 +354,17 @@ class LightningConfig(_Group):
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] | None = None
     """What kind of device is used."""
     devices: int | None = Field(None, ge=1)
-    """Devices of this machine, a process each; `batch_size` is that of all together."""
+    """Devices of this machine, a process each; they share `batch_size`."""
     log_every_n_steps: int | None = Field(None, ge=1)
     """Steps between two logged losses."""
     profiler: Literal["simple", "advanced"] | None = None
-    """Write Lightning's table of where time goes into the trial's folder."""
+    """Write Lightning's profile into the trial's folder."""
     enable_model_summary: bool | None = None
     """Show Lightning's table of layers."""
     enable_autolog_hparams: bool | None = None
     """Log the module's own settings."""
     detect_anomaly: bool | None = None
-    """Look for the operation that gave a value that is not finite; slow."""
+    """Find the operation that gives a value that is not finite; slow."""
     inference_mode: bool | None = None
     """Use torch's inference mode where nothing is trained."""
     deterministic: Literal[True, False, "warn"] | None = None
@@ -390,11 +390,11 @@ class TrainerConfig(LightningConfig):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True)
 
     target: str = Field(TRAINER_TARGET, alias="_target_")
-    """Lightning's Trainer, or a class of your own made from it."""
+    """Lightning's Trainer, or your subclass of it."""
     max_steps: int = Field(ge=1, le=_MOST_STEPS)
     """Training steps of the adapter."""
     batch_size: int = Field(ge=1)
-    """Images a step, over all devices."""
+    """Images per step, over all devices."""
     accumulate: int = Field(ge=1)
     """Batches whose gradients are added up for a step."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -408,15 +408,15 @@ class TrainerConfig(LightningConfig):
     ema_decay: float = Field(ge=0, lt=1)
     """Decay of the adapter's averaged weights; 0: no averaging."""
     threads: int | None = Field(None, ge=1)
-    """Threads of the processor; null: the cores, shared among the workers."""
+    """Threads; null: all cores, divided among the workers."""
     checkpoint_every: int = Field(50, ge=1)
     """Steps between two checkpoints, from which a killed fine-tune resumes."""
     keep_checkpoints: int = Field(2, ge=1)
     """How many checkpoints are kept."""
     channels_last: bool = False
-    """Keep the UNet's images in memory with channels last; faster or slower, as the processor is."""
+    """Keep the UNet's images in memory with channels last; which is faster on some processors."""
     compile: bool = False
-    """Compile the UNet by torch.compile; pays for long trainings."""
+    """Compile the UNet by torch.compile; worth it for long trainings."""
     explosion: float | None = Field(None, gt=1)
     """The fine-tune has diverged when the running mean of its loss is so many times its lowest; null: only when it is not finite."""
     retries: int = Field(0, ge=0)
@@ -468,7 +468,7 @@ def shipped_schedule(settings: Mapping[str, Any]) -> CosineConfig | ConstantConf
 
 
 class ObjectiveConfig(_Group):
-    """What the denoiser is trained on."""
+    """The training objective of the denoiser."""
 
     min_snr_gamma: float | None = Field(None, gt=0)
     """Gamma of min-SNR, which gives steps with little noise less weight (arXiv 2303.09556); null: equal weights."""
@@ -510,7 +510,7 @@ class EarlyRejectionConfig(_Group):
     after_step: int | None = Field(None, ge=1)
     """The step after which `generate` rejects them; null: all candidates take all steps."""
     max_lost: float = Field(0.02, ge=0, lt=1)
-    """Share of the images that the gate would accept which may be lost by this, at most."""
+    """Largest share of acceptable images that may be lost by this."""
     n: int = Field(20, ge=2)
     """Slots of each class on which the threshold is fitted."""
 
@@ -524,9 +524,9 @@ class SamplingConfig(_Group):
     steps: int = Field(ge=1, le=1000)
     """Denoising steps of an image."""
     guidance: float = Field(ge=1)
-    """How strongly drawing follows the prompt; above 1 the denoiser runs twice for each step."""
+    """How strongly images follow the prompt; above 1 the denoiser runs twice for each step."""
     batch_size: int = Field(ge=1)
-    """Images that are drawn together."""
+    """Images per batch."""
     seed: int = Field(ge=0)
     """Seed of the noise that images start from; trials with the same seed fill the same slots."""
     attempts: int = Field(ge=1)
@@ -537,7 +537,7 @@ class SamplingConfig(_Group):
     """The gate's precision: each class gets the least probability at which so many of the gate's answers on real val images are right;
     null: no limits by class."""
     margin: float = Field(0, ge=0, le=1)
-    """By how much the requested class must lead the next."""
+    """How far the probability of the requested class must exceed that of the next."""
     guidance_step: float = Field(0, ge=0)
     """How much more guidance each further attempt at a slot gets; 0: a new seed alone."""
     guidance_rescale: float = Field(0, ge=0, le=1)
@@ -548,7 +548,7 @@ class SamplingConfig(_Group):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Number format of the UNet's arithmetic; bf16-mixed is faster where the processor has it; its images differ slightly."""
     deterministic: bool = False
-    """Draw in batches of one shape, so that the batch size, a kill or a replay changes not one bit of an image."""
+    """Draw in batches of one shape, so that batch size, kills and replays change no bit of an image."""
     speculate: bool = False
     """Fill up batches with further attempts at open slots; the same images are accepted, earlier."""
     calls: int | None = Field(None, ge=1)
@@ -614,6 +614,7 @@ class SamplingConfig(_Group):
 
     @property
     def half(self) -> bool:
+        """Whether images are drawn in bfloat16."""
         return self.precision == "bf16-mixed"
 
 
@@ -633,7 +634,7 @@ class GenerateConfig(_Group):
     prompt: str | None = None
     """What to draw, in words; the class is read from them."""
     label: str | None = None
-    """The class to draw; beside a prompt it settles which class is meant."""
+    """The class to draw; beside a prompt it sets the prompt's class."""
     labels: str | tuple[str, ...] = "all"
     """Classes to draw: all, or a list."""
     n: int = Field(4, ge=1)
@@ -699,11 +700,11 @@ class TrackingConfig(_Group):
     trackers: dict[Literal["wandb", "mlflow"], bool] = Field({})
     """W&B and MLflow, each with true: what `tracking=` chooses, as in `tracking=mlflow` and `tracking=[wandb,mlflow]`."""
     project: str = "pathsynth"
-    """W&B's project; WANDB_PROJECT wins."""
+    """W&B's project; WANDB_PROJECT overrides it."""
     entity: str | None = None
-    """W&B's entity; WANDB_ENTITY wins."""
+    """W&B's entity; WANDB_ENTITY overrides it."""
     mode: Literal["online", "offline", "disabled"] | None = None
-    """W&B's mode; null: online where a key is at hand, else offline. WANDB_MODE wins."""
+    """W&B's mode; null: online if there is an API key, else offline. WANDB_MODE overrides it."""
     uri: str | None = None
     """MLflow's server or database; null: what MLFLOW_TRACKING_URI names, else the file mlflow.db in the folder of all studies."""
     logger: dict[str, Any] = Field(default_factory=dict)
@@ -749,16 +750,16 @@ class TrackingConfig(_Group):
 
 
 class StudyConfig(_Group):
-    """A named set of trials, and how its trials are carried out."""
+    """A named set of trials, and how they run."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    """The folder below `multirun` that the trials lie in."""
+    """The folder of the trials, below `multirun`."""
     question: str = ""
-    """What the study is to answer; its pages show it."""
+    """The question that the study answers; its pages show it."""
     retry_failed: int = Field(2, ge=0)
-    """How often later commands try a failed trial again."""
+    """How often later commands repeat a failed trial."""
     force: bool = False
-    """Try failed trials again whatever that limit, and carry finished ones out again; their stages are there, so only what the folder shows
+    """Repeat failed trials without that limit, and finished ones too; their stages exist, so only what the folder shows
     is made again."""
     fail_fast: bool = False
     """Stop the study at the first failure."""
@@ -769,7 +770,7 @@ class StudyConfig(_Group):
     isolation: Literal["process", "inline"] = "process"
     """process: each trial has its own process; inline: the trial runs in the command's process, for a debugger."""
     dry_run: bool = False
-    """Say what would be done, and do nothing."""
+    """Print the plan, and run nothing."""
 
 
 class PretrainConfig(_Group):
@@ -790,7 +791,7 @@ class PretrainConfig(_Group):
     steps: int = Field(ge=1, le=_MOST_STEPS)
     """Training steps of the denoiser."""
     batch_size: int = Field(ge=1)
-    """Images a step."""
+    """Images per step."""
     lr: float = Field(gt=0)
     """The denoiser's learning rate."""
 
@@ -805,7 +806,7 @@ class RunConfig(_Group):
     multirun: str = "multirun"
     """The folder of studies, trials, stages and pages."""
     study: StudyConfig
-    """A named set of trials, and how its trials are carried out."""
+    """A named set of trials, and how they run."""
     tracking: TrackingConfig
     """Where numbers and images of a run are sent."""
     trainer: TrainerConfig
@@ -814,11 +815,11 @@ class RunConfig(_Group):
     """The data set."""
     base: BaseConfig | None = None
     """The text-to-image model, whose weights stay fixed."""
-    classifier: OwnClassifierConfig | ClassifierConfig | None = None
+    classifier: CustomClassifierConfig | ClassifierConfig | None = None
     """The classifier of `pathsynth classify`; its options are those of gate and judge."""
-    gate: OwnClassifierConfig | ClassifierConfig | None = None
+    gate: CustomClassifierConfig | ClassifierConfig | None = None
     """The classifier that accepts or rejects images."""
-    judge: OwnClassifierConfig | ClassifierConfig | None = None
+    judge: CustomClassifierConfig | ClassifierConfig | None = None
     """The classifier that only scores."""
     lora: LoraConfig | None = None
     """The adapter."""
@@ -829,7 +830,7 @@ class RunConfig(_Group):
     finetune: dict[str, Any] = Field(default_factory=lambda: {"_target_": FINETUNE_TARGET})
     """The LightningModule that trains the adapter, and its arguments."""
     objective: ObjectiveConfig | None = None
-    """What the denoiser is trained on."""
+    """The training objective of the denoiser."""
     sampling: SamplingConfig | None = None
     """How images are drawn, accepted and drawn again."""
     generate: GenerateConfig | None = None
@@ -845,21 +846,21 @@ class RunConfig(_Group):
 
     @field_validator("classifier", "gate", "judge", mode="before")
     @classmethod
-    def _ours_or_own(cls, values: Any, info: ValidationInfo) -> Any:
+    def _shipped_or_custom(cls, values: Any, info: ValidationInfo) -> Any:
         return classifier_of(str(info.field_name), values) if isinstance(values, Mapping) else values
 
     @field_validator("callbacks")
     @classmethod
     def _name_classes(cls, callbacks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """One whose ``_target_`` is null is left out, whatever a study sets of it."""
-        kept = {name: callback for name, callback in callbacks.items() if callback.get("_target_", name) is not None}
-        for name, callback in kept.items():
+        enabled = {name: callback for name, callback in callbacks.items() if callback.get("_target_", name) is not None}
+        for name, callback in enabled.items():
             example = _REGENERATION_TARGET if name == REGENERATION else "pytorch_lightning.callbacks.EarlyStopping"
             require_target(f"callbacks.{name}", callback, example)
-        if REGENERATION in kept:
-            numbers = _checked_numbers(f"callbacks.{REGENERATION}", kept[REGENERATION])
-            kept[REGENERATION] = {**kept[REGENERATION], **numbers}
-        return kept
+        if REGENERATION in enabled:
+            numbers = _checked_numbers(f"callbacks.{REGENERATION}", enabled[REGENERATION])
+            enabled[REGENERATION] = {**enabled[REGENERATION], **numbers}
+        return enabled
 
     @field_validator("schedule")
     @classmethod

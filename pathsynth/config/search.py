@@ -28,7 +28,7 @@ class SearchConfig(BaseModel):
     direction: Direction | tuple[Direction, ...] = "maximize"
     """maximize or minimize; a list where there are several objectives."""
     objectives: tuple[str, ...] = Field(("macro_f1",), min_length=1)
-    """Metrics of result.json: name, name/scorer or name/scorer/after; the gate's before filtering where nothing is said."""
+    """Metrics of result.json: name, name/scorer or name/scorer/after; by default the gate's before filtering."""
     constraints: dict[str, float] = {}
     """Upper bounds of metrics."""
     sampler: str | dict[str, Any] = "tpe"

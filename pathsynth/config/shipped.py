@@ -11,7 +11,7 @@ from pathlib import Path
 import pathsynth
 
 _PACKAGE = Path(pathsynth.__file__).parent
-_OWN_VARIABLE = "PATHSYNTH_CONFIG_DIR"
+_USER_VARIABLE = "PATHSYNTH_CONFIG_DIR"
 
 
 def conf_folder() -> Path:
@@ -29,17 +29,17 @@ def assets_folder() -> Path:
     return _PACKAGE / "assets"
 
 
-def own_folder() -> Path | None:
+def user_folder() -> Path | None:
     """The folder of configurations that the running command prefers, if any."""
-    folder = os.environ.get(_OWN_VARIABLE)
+    folder = os.environ.get(_USER_VARIABLE)
     return Path(folder) if folder else None
 
 
-def prefer_own_folder(folder: str | None) -> None:
+def prefer_user_folder(folder: str | None) -> None:
     """Note the folder for Hydra's search path, which a plugin makes; None forgets it."""
-    os.environ.pop(_OWN_VARIABLE, None)
+    os.environ.pop(_USER_VARIABLE, None)
     if folder:
-        os.environ[_OWN_VARIABLE] = str(Path(folder).expanduser().absolute())
+        os.environ[_USER_VARIABLE] = str(Path(folder).expanduser().absolute())
 
 
 def _shipped(name: str) -> Path:

@@ -43,9 +43,9 @@ def read_captions(source: str, root: Path, images: Sequence[Path]) -> ImageCapti
     Raises:
         RequestError: a file cannot be read; an image has no caption, or an empty one.
     """
-    own, passed_over = _beside(images) if source == CAPTIONS_BESIDE else _in_table(Path(source), root, images)
-    _refuse_gaps(source, root, images, own)
-    texts = tuple(own[path] for path in images)
+    captions, passed_over = _beside(images) if source == CAPTIONS_BESIDE else _in_table(Path(source), root, images)
+    _refuse_gaps(source, root, images, captions)
+    texts = tuple(captions[path] for path in images)
     count = f"{len(texts):,} images, {len(set(texts)):,} different captions"
     first = f"each image of train is learned with its own caption, not with the prompts of its class: {count}"
     return ImageCaptions(texts, (first, *passed_over))
@@ -57,11 +57,11 @@ def caption_paths(source: str, images: Iterable[Path]) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-def _refuse_gaps(source: str, root: Path, images: Sequence[Path], own: Mapping[Path, str]) -> None:
+def _refuse_gaps(source: str, root: Path, images: Sequence[Path], captions: Mapping[Path, str]) -> None:
     """Refuse images without a caption, and those with an empty one, both at once."""
     in_table = f"a row with {_FILE}, the path below data.root with forward slashes, and {_TEXT}"
     row = "a .txt file of its name beside it" if source == CAPTIONS_BESIDE else in_table
-    missing, empty = [path for path in images if path not in own], [path for path in images if own.get(path) == ""]
+    missing, empty = [path for path in images if path not in captions], [path for path in images if captions.get(path) == ""]
     gaps = (("no caption", missing, f"each needs {row}"), ("an empty caption", empty, "write one, or take the image out"))
     faults = [
         f"data.captions={source} has {gap} for {len(paths):,} of {len(images):,} images of train "
@@ -75,12 +75,12 @@ def _refuse_gaps(source: str, root: Path, images: Sequence[Path], own: Mapping[P
 
 def _beside(images: Sequence[Path]) -> tuple[dict[Path, str], list[str]]:
     """The caption of each image that has a text file beside it, and notes."""
-    own, longer = {}, []
+    captions, longer = {}, []
     for image in images:
         path = image.with_suffix(".txt")
         try:
             stat = path.stat()
-            own[image], further = _first_line(path, stat.st_size, stat.st_mtime_ns)
+            captions[image], further = _first_line(path, stat.st_size, stat.st_mtime_ns)
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:
@@ -88,7 +88,7 @@ def _beside(images: Sequence[Path]) -> tuple[dict[Path, str], list[str]]:
         if further:
             longer.append(path.name)
     notes = [f"caption files with several lines, of which the first is taken: {len(longer):,} ({_some(longer)})"] if longer else []
-    return own, notes + _stray_note([path.name for path in _without_image(images)])
+    return captions, notes + _stray_note([path.name for path in _without_image(images)])
 
 
 @functools.lru_cache(maxsize=1 << 20)
@@ -100,12 +100,12 @@ def _first_line(path: Path, length: int, changed_ns: int) -> tuple[str, bool]:
 
 def _without_image(images: Sequence[Path]) -> list[Path]:
     """Text files in the folders of images that lie beside no image of their stem."""
-    found: list[Path] = []
+    paths: list[Path] = []
     for folder in sorted({image.parent for image in images}):
         files = [path for path in folder.iterdir() if not path.name.startswith(".")]
         stems = {path.stem for path in files if path.suffix.lower() in ENDINGS}
-        found += sorted(path for path in files if path.suffix == ".txt" and path.stem not in stems)
-    return found
+        paths += sorted(path for path in files if path.suffix == ".txt" and path.stem not in stems)
+    return paths
 
 
 def _in_table(path: Path, root: Path, images: Sequence[Path]) -> tuple[dict[Path, str], list[str]]:

@@ -9,11 +9,11 @@ from pathsynth.config import DataConfig
 from pathsynth.config.schema import CAPTIONS_BESIDE
 from pathsynth.config.shipped import assets_folder
 from pathsynth.data.caption_files import ImageCaptions, read_captions
+from pathsynth.data.custom_data import custom_data, stored_custom_data
 from pathsynth.data.dataset import Counts, DataSet
 from pathsynth.data.folder import FolderSplits, Shares, decoded_folder_data, folder_data, folder_splits
 from pathsynth.data.medmnist import PATHMNIST, medmnist_data
 from pathsynth.data.medmnist_sets import MedSet, medmnist_set
-from pathsynth.data.own import kept_own_data, own_data
 from pathsynth.data.phantom import phantom_data
 from pathsynth.data.prompt_file import read_prompts
 from pathsynth.data.ready import ReadySet, read_ready
@@ -54,7 +54,7 @@ def _opened(config: DataConfig) -> DataSet:
     if config.name == "ready":
         return ready_set(config).as_data()
     if config.name == "own":
-        return own_data(config)
+        return custom_data(config)
     counts = Counts(config.n_train, config.n_val, config.n_test)
     if config.name == "folder":
         return folder_data(root, config.size, config.symmetry, shares_of(config), counts, config.classes, config.group)
@@ -63,7 +63,7 @@ def _opened(config: DataConfig) -> DataSet:
 
 def _decoded(config: DataConfig, decoded: Decoded) -> DataSet:
     if config.name == "own":
-        return kept_own_data(config, decoded.folder, decoded.identity)
+        return stored_custom_data(config, decoded.folder, decoded.identity)
     root, by_group = Path(config.root) if config.root else None, bool(config.group)
     return decoded_folder_data(root, config.size, config.symmetry, config.classes, by_group, decoded.folder, decoded.identity)
 

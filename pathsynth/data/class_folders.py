@@ -72,11 +72,11 @@ def class_folders(root: Path | None, classes: Sequence[str] = (), beside_images:
         raise RequestError(f"no folder {root}; set data.root to a folder of class folders")
     places = _places(root)
     names = _class_names(root, places, classes)
-    found = {split: {name: _files(place / name) for name in names} for split, place in places.items()}
-    images = {split: {name: tuple(filter(_is_image, files)) for name, files in own.items()} for split, own in found.items()}
+    by_split = {split: {name: _files(place / name) for name in names} for split, place in places.items()}
+    images = {split: {name: tuple(filter(_is_image, files)) for name, files in by_class.items()} for split, by_class in by_split.items()}
     every = _files(root, hidden=True)
     hidden = tuple(path for path in every if _is_hidden(path.relative_to(root)))
-    others = Counter(p.suffix.lower() for own in found.values() for files in own.values() for p in files if not _is_image(p))
+    others = Counter(p.suffix.lower() for by_class in by_split.values() for files in by_class.values() for p in files if not _is_image(p))
     others = Counter({ending: count for ending, count in others.items() if ending not in beside_images})
     tops = [root, *places.values()]
     loose = sum(_is_image(path) and path.parent in tops and not _is_hidden(path.relative_to(root)) for path in every)
@@ -104,8 +104,8 @@ def _files(folder: Path, hidden: bool = False) -> list[Path]:
     """Every file below a folder, in order."""
     if not folder.is_dir():
         return []
-    found = [Path(top) / name for top, _, names in os.walk(folder) for name in names]
-    return sorted(path for path in found if (hidden or not _is_hidden(path.relative_to(folder))) and path.is_file())
+    paths = [Path(top) / name for top, _, names in os.walk(folder) for name in names]
+    return sorted(path for path in paths if (hidden or not _is_hidden(path.relative_to(folder))) and path.is_file())
 
 
 def _folders(root: Path) -> list[Path]:
@@ -119,9 +119,9 @@ def _places(root: Path) -> dict[str, Path]:
     splits = dict(named)
     if not splits or (len(splits) == 1 and len(folders) > 1):
         return {"": root}
-    doubled = next((split for split in splits if sum(own == split for own, _ in named) > 1), None)
+    doubled = next((split for split in splits if sum(slug == split for slug, _ in named) > 1), None)
     if doubled:
-        both = " and ".join(sorted(child.name for own, child in named if own == doubled))
+        both = " and ".join(sorted(child.name for slug, child in named if slug == doubled))
         raise RequestError(f"{root} has two folders for {doubled} ({both}); leave one")
     if "train" not in splits:
         there = ", ".join(splits)
@@ -130,11 +130,11 @@ def _places(root: Path) -> dict[str, Path]:
 
 
 def _class_names(root: Path, places: Mapping[str, Path], wanted: Sequence[str]) -> tuple[str, ...]:
-    found = {child.name for place in places.values() for child in _folders(place)}
-    unknown = sorted(set(wanted) - found)
+    existing = {child.name for place in places.values() for child in _folders(place)}
+    unknown = sorted(set(wanted) - existing)
     if unknown:
-        raise RequestError(f"{root} has no class folder {unknown[0]}; it has {', '.join(sorted(found)) or 'none'}")
-    names = sorted(wanted or found)
+        raise RequestError(f"{root} has no class folder {unknown[0]}; it has {', '.join(sorted(existing)) or 'none'}")
+    names = sorted(wanted or existing)
     if len(names) < 2:
         raise RequestError(f"{root} has {len(names)} class folders, two are needed at least; set data.root to a folder of class folders")
     return tuple(names)

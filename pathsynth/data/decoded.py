@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,12 @@ class Inspection:
     fault: str = ""
 
     def to_json(self) -> dict[str, Any]:
+        """The record as plain JSON; :meth:`from_json` reads it."""
         return {**vars(self), "header": vars(self.header)}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Inspection:
+        """The record that :meth:`to_json` wrote."""
         header = Header(**{**record["header"], "steps": tuple(record["header"]["steps"])})
         return cls(**{**record, "header": header})
 
@@ -75,9 +78,9 @@ def _inspected(path: Path, size: int | None) -> tuple[Inspection, np.ndarray | N
     except RequestError as error:
         return Inspection(fault=str(error)), None
     image, pixels = decoded.image, np.asarray(decoded.image)
-    seen = f"{image.width}×{image.height} {zlib.crc32(np.ascontiguousarray(pixels).data):08x}"
+    content = f"{image.width}×{image.height} {zlib.crc32(np.ascontiguousarray(pixels).data):08x}"
     square = pixels if image.size == (size, size) else middle_square(image, size) if size else None
-    return Inspection(decoded.header, seen, decoded.brightest), square
+    return Inspection(decoded.header, content, decoded.brightest), square
 
 
 def decode_images(
@@ -86,7 +89,7 @@ def decode_images(
     """Write ``<split>.npy``, uint8 (N, size, size, 3), to ``folder``: the middle squares of images that memory need not hold.
 
     The arrays are filled in ``work``, chunk by chunk, by as many processes as ``workers`` says. A chunk that is there is marked with the
-    checksum of its bytes: what goes on from a killed attempt decodes no marked chunk again, and takes no half-written one for whole.
+    checksum of its bytes: what continues from a killed attempt decodes no marked chunk again, and takes no half-written one for whole.
 
     Returns:
         What was found of each image, by split. The rows of images that cannot be read are black.
@@ -103,12 +106,12 @@ def decode_images(
     for chunk in _finished(chunks, workers):
         done += len(chunk.paths)
         count(done, total)
-    found: dict[str, list[Inspection]] = {split: [] for split in files}
+    inspections: dict[str, list[Inspection]] = {split: [] for split in files}
     for chunk in chunks:
-        found[chunk.split] += [Inspection.from_json(record) for record in read_json(chunk.mark)["images"]]
+        inspections[chunk.split] += [Inspection.from_json(record) for record in read_json(chunk.mark)["images"]]
     for split in files:
         _place(work / f"{split}.npy", folder / f"{split}.npy")
-    return found
+    return inspections
 
 
 def write_labels(folder: Path, split: str, labels: np.ndarray, groups: np.ndarray | None) -> None:
@@ -166,10 +169,10 @@ def _chunks(split: str, paths: Sequence[Path], size: int, work: Path) -> Iterato
 
 def _fits(array: Path, shape: tuple[int, ...]) -> bool:
     try:
-        found = np.load(array, mmap_mode="r", allow_pickle=False)
+        stored = np.load(array, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return False
-    return found.shape == shape and found.dtype == np.uint8
+    return stored.shape == shape and stored.dtype == np.uint8
 
 
 def _finished(chunks: Sequence[_Chunk], workers: int) -> Iterator[_Chunk]:
@@ -184,26 +187,30 @@ def _finished(chunks: Sequence[_Chunk], workers: int) -> Iterator[_Chunk]:
             yield chunk
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(chunks)), context, initializer=_begin_worker)
+    theirs, ours = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(min(workers, len(chunks)), context, initializer=_begin_worker, initargs=(theirs,))
     try:
         waiting: dict[Future[None], _Chunk] = {pool.submit(_fill, chunk): chunk for chunk in chunks}
         for future in as_completed(waiting):
             future.result()
             yield waiting.pop(future)
     except BrokenProcessPool as error:
-        raise StageError("a process that decodes images was killed (out of memory?); run again: it goes on where it was") from error
+        raise StageError("a process that decodes images was killed (out of memory?); run again: it continues where it was") from error
+    except BaseException:
+        ours.close()  # a chunk can take minutes, and who stops does not wait for one
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
+        ours.close()
+        theirs.close()
 
 
-def _begin_worker() -> None:
-    """Leave Ctrl-C to the process that started this one, and end when that is gone: its end alone wakes nobody who waits for work."""
+def _begin_worker(other_end: Connection) -> None:
+    """Leave Ctrl-C to the process that started this one, and end when that stops or is gone: its end alone wakes nobody at work."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent
 
     def watch() -> None:
-        parent.join()
+        other_end.poll(None)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -214,16 +221,16 @@ def _fill(chunk: _Chunk) -> None:
     if _is_whole(chunk):
         return
     squares = np.zeros((len(chunk.paths), chunk.size, chunk.size, 3), np.uint8)
-    found = []
+    results = []
     for row, path in zip(squares, chunk.paths, strict=True):
         inspection, square = _inspected(path, chunk.size)
         if square is not None:
             row[...] = square
-        found.append(inspection.to_json())
+        results.append(inspection.to_json())
     with chunk.array.open("r+b") as file:
         file.seek(chunk.start)
         file.write(squares.data)
-    chunk.mark.write_text(json.dumps({"checksum": zlib.crc32(squares.data), "images": found}), encoding="utf-8")
+    chunk.mark.write_text(json.dumps({"checksum": zlib.crc32(squares.data), "images": results}), encoding="utf-8")
 
 
 def _is_whole(chunk: _Chunk) -> bool:

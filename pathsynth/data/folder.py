@@ -72,21 +72,21 @@ def folder_data(
     Raises:
         RequestError: as :func:`folder_splits`; when a split is read: an image that cannot be.
     """
-    found = folder_splits(root, symmetry, shares, counts, classes, group)
-    groups = group_numbers(found.files) if group else {}
-    identity = _identity(size, found.space, found.files, groups)
+    splits = folder_splits(root, symmetry, shares, counts, classes, group)
+    groups = group_numbers(splits.files) if group else {}
+    identity = _identity(size, splits.space, splits.files, groups)
     if groups:
-        labels = np.array([f.label for f in found.files["train"]])
+        labels = np.array([f.label for f in splits.files["train"]])
         group_half(labels, groups["train"], "part", identity)  # fails now where there is no way
 
     @functools.cache
     def read(split: str) -> LabelledImages:
-        files = found.files[split]
+        files = splits.files[split]
         pixels = np.stack([middle_square(decode(f.path).image, size) for f in files])
         return LabelledImages(pixels, np.array([f.label for f in files], dtype=np.int64), groups.get(split))
 
-    name = _name(found.root, size, [len(found.files[split]) for split in SPLITS], bool(group))
-    return DataSet(name, identity, size, found.space, found.prompts, read)
+    name = _name(splits.root, size, [len(splits.files[split]) for split in SPLITS], bool(group))
+    return DataSet(name, identity, size, splits.space, splits.prompts, read)
 
 
 def decoded_folder_data(
@@ -107,10 +107,10 @@ def decoded_folder_data(
         RequestError: as :func:`pathsynth.data.class_folders.class_folders`.
         StageError: the decoded images cannot be read.
     """
-    found = class_folders(root, classes)
-    space, prompts = _vocabulary(found, symmetry)
+    folders = class_folders(root, classes)
+    space, prompts = _vocabulary(folders, symmetry)
     splits = {split: read_split(decoded, split) for split in SPLITS}
-    name = _name(found.root, size, [len(splits[split]) for split in SPLITS], by_group)
+    name = _name(folders.root, size, [len(splits[split]) for split in SPLITS], by_group)
     return DataSet(name, identity, size, space, prompts, splits.__getitem__)
 
 
@@ -147,28 +147,31 @@ def folder_splits(
         RequestError: no such folder; no classes or one alone; a class with too few images, or with a name that is too long or another's;
             a file in two classes or two splits; groups that cannot be kept apart.
     """
-    found, shares = class_folders(root, classes, beside_images), shares or Shares()
-    space, prompts = _vocabulary(found, symmetry)
-    labels = {name: space.by_slug(name).index for name in found.names}
-    own = {s: [ImageFile(p, labels[name]) for name in found.names for p in by_class[name]] for s, by_class in found.images.items()}
-    own = {split: _grouped(files, group, found.root) for split, files in own.items()}
-    _refuse_empty(found)
-    _refuse_shared(own, found.root)
-    source = next(iter(own))  # train, or all images
-    cut = {split: getattr(shares, split) for split in ("test", "val") if split not in own}
-    notes = [*found.notes, *_names_note(space)]
+    folders, shares = class_folders(root, classes, beside_images), shares or Shares()
+    space, prompts = _vocabulary(folders, symmetry)
+    labels = {name: space.by_slug(name).index for name in folders.names}
+    available = {
+        split: [ImageFile(path, labels[name]) for name in folders.names for path in by_class[name]]
+        for split, by_class in folders.images.items()
+    }
+    available = {split: _grouped(files, group, folders.root) for split, files in available.items()}
+    _refuse_empty(folders)
+    _refuse_shared(available, folders.root)
+    source = next(iter(available))  # train, or all images
+    cut = {split: getattr(shares, split) for split in ("test", "val") if split not in available}
+    notes = [*folders.notes, *_names_note(space)]
     if cut:
-        kept = _without_copies(own[source])
-        parts = _cut_by_group(kept, cut, shares.seed, space) if group else _cut(kept, cut, shares.seed, found, labels)
-        notes += _cut_notes(source, cut, len(own[source]) - len(kept))
-        own = {**own, **parts}
-    taken = {split: _take(own[split], split, getattr(counts, split), found.root, len(space)) for split in SPLITS}
-    _refuse_straddling(taken)
-    return FolderSplits(found.root, space, prompts, {split: tuple(files) for split, files in taken.items()}, tuple(notes))
+        unique = _without_copies(available[source])
+        parts = _cut_by_group(unique, cut, shares.seed, space) if group else _cut(unique, cut, shares.seed, folders, labels)
+        notes += _cut_notes(source, cut, len(available[source]) - len(unique))
+        available = {**available, **parts}
+    selected = {split: _take(available[split], split, getattr(counts, split), folders.root, len(space)) for split in SPLITS}
+    _refuse_straddling(selected)
+    return FolderSplits(folders.root, space, prompts, {split: tuple(files) for split, files in selected.items()}, tuple(notes))
 
 
-def _vocabulary(found: ClassFolders, symmetry: str) -> tuple[LabelSpace, PromptBook]:
-    names, root = found.names, found.root
+def _vocabulary(folders: ClassFolders, symmetry: str) -> tuple[LabelSpace, PromptBook]:
+    names, root = folders.names, folders.root
     try:
         if sorted(COLORECTAL.by_slug(name).index for name in names) == list(range(len(COLORECTAL))):
             return COLORECTAL, colorectal_prompts()
@@ -177,7 +180,7 @@ def _vocabulary(found: ClassFolders, symmetry: str) -> tuple[LabelSpace, PromptB
     slugs = [class_slug(name) for name in names]
     doubled = next((name for name, slug in zip(names, slugs, strict=True) if not slug or slugs.count(slug) > 1), None)
     if doubled is not None:
-        raise RequestError(f"the class folder {doubled} in {root} cannot be told from another by letters and digits; rename it")
+        raise RequestError(f"the class folder {doubled} in {root}has the same letters and digits as another; rename it")
     long = next((name for name, slug in zip(names, slugs, strict=True) if len(slug) > _LONGEST_SLUG), None)
     if long is not None:
         raise RequestError(
@@ -194,7 +197,7 @@ def _vocabulary(found: ClassFolders, symmetry: str) -> tuple[LabelSpace, PromptB
 def _names_note(space: LabelSpace) -> list[str]:
     """Where the prompt of a class leaves out the number that its folder's name begins with."""
     bare = [c for c in space.classes if space is not COLORECTAL and c.aliases[0][:1].isdigit() and not c.name[:1].isdigit()]
-    renamed = ", ".join(f"{c.aliases[0]} is asked for as “{c.name}”" for c in bare)
+    renamed = ", ".join(f"{c.aliases[0]} is requested as “{c.name}”" for c in bare)
     return [f"numbers before the names of classes are left out: {renamed}; data.prompts gives other names"] if bare else []
 
 
@@ -205,19 +208,19 @@ def _grouped(files: list[ImageFile], group: str | None, root: Path) -> list[Imag
     return [replace(f, group=groups[f.path]) for f in files]
 
 
-def _refuse_empty(found: ClassFolders) -> None:
+def _refuse_empty(folders: ClassFolders) -> None:
     for split in ("train", ""):
-        empty = next((name for name, files in found.images.get(split, {}).items() if not files), None)
+        empty = next((name for name, files in folders.images.get(split, {}).items() if not files), None)
         if empty is not None:
             raise RequestError(
-                f"{empty} in {found.root} holds no image for train ({', '.join(ENDINGS)}); add some, or leave it out of data.classes"
+                f"{empty} in {folders.root} holds no image for train ({', '.join(ENDINGS)}); add some, or leave it out of data.classes"
             )
 
 
-def _refuse_shared(own: Mapping[str, list[ImageFile]], root: Path) -> None:
+def _refuse_shared(by_split: Mapping[str, list[ImageFile]], root: Path) -> None:
     """Refuse files that are equal byte by byte and lie in two classes, or in two splits that the folder has."""
-    split_of = {file.path: split for split, files in own.items() for file in files}
-    for copies in copies_of([file for files in own.values() for file in files]):
+    split_of = {file.path: split for split, files in by_split.items() for file in files}
+    for copies in copies_of([file for files in by_split.values() for file in files]):
         for what, places in (("classes", {c.label: c for c in copies}), ("splits", {split_of[c.path]: c for c in copies})):
             if len(places) > 1:
                 one, other = [copy.path.relative_to(root) for copy in places.values()][:2]
@@ -244,18 +247,18 @@ def _without_copies(files: list[ImageFile]) -> list[ImageFile]:
 
 
 def _cut(
-    files: list[ImageFile], cut: Mapping[str, float], seed: int, found: ClassFolders, labels: Mapping[str, int]
+    files: list[ImageFile], cut: Mapping[str, float], seed: int, folders: ClassFolders, labels: Mapping[str, int]
 ) -> dict[str, list[ImageFile]]:
     """Of each class, the images whose hash comes first go to test, the next to val; every split has one at least."""
     splits: dict[str, list[ImageFile]] = {split: [] for split in SPLITS if split in cut or split == "train"}
     for name, label in labels.items():
-        own = [f for f in files if f.label == label]
+        members = [f for f in files if f.label == label]
         fewest = len(splits)
-        if len(own) < fewest:
+        if len(members) < fewest:
             wanted = " and ".join(filter(None, (", ".join(list(splits)[:-1]), list(splits)[-1])))
-            raise RequestError(f"{found.root / name} holds {len(own)} images, too few for {wanted} ({fewest} at least)")
-        drawn = sorted(own, key=lambda f: derive_seed("split", seed, f.path.relative_to(found.root).as_posix()))
-        for split, rows in _portions(len(own), cut).items():
+            raise RequestError(f"{folders.root / name} holds {len(members)} images, too few for {wanted} ({fewest} at least)")
+        drawn = sorted(members, key=lambda f: derive_seed("split", seed, f.path.relative_to(folders.root).as_posix()))
+        for split, rows in _portions(len(members), cut).items():
             splits[split] += sorted(drawn[rows], key=lambda f: f.path)
     return splits
 
@@ -271,8 +274,8 @@ def _portions(n: int, cut: Mapping[str, float]) -> dict[str, slice]:
 
 def _cut_by_group(files: list[ImageFile], cut: Mapping[str, float], seed: int, space: LabelSpace) -> dict[str, list[ImageFile]]:
     labels = np.array([f.label for f in files])
-    found = cut_by_group(labels, numbered([f.group for f in files]), cut, seed, space.slugs)
-    return {split: [files[row] for row in rows] for split, rows in found.items()}
+    cuts = cut_by_group(labels, numbered([f.group for f in files]), cut, seed, space.slugs)
+    return {split: [files[row] for row in rows] for split, rows in cuts.items()}
 
 
 def _cut_notes(source: str, cut: Mapping[str, float], copies: int) -> list[str]:
@@ -296,20 +299,19 @@ def _take(files: list[ImageFile], split: str, wanted: int, root: Path, classes: 
     return [files[row] for row in rows]
 
 
-def _refuse_straddling(taken: Mapping[str, list[ImageFile]]) -> None:
+def _refuse_straddling(by_split: Mapping[str, list[ImageFile]]) -> None:
     """Refuse a group that lies in two splits."""
-    seen: dict[str, str] = {}
-    for split, files in taken.items():
+    split_of: dict[str, str] = {}
+    for split, files in by_split.items():
         for file in files:
-            if file.group and seen.setdefault(file.group, split) != split:
-                raise RequestError(
-                    f"group {file.group} has images in {seen[file.group]} and {split}; move them into one split, or leave data.group out"
-                )
+            if file.group and split_of.setdefault(file.group, split) != split:
+                splits = f"{split_of[file.group]} and {split}"
+                raise RequestError(f"group {file.group} has images in {splits}; move them into one split, or leave data.group out")
 
 
 def group_numbers(files: Mapping[str, tuple[ImageFile, ...]]) -> dict[str, np.ndarray]:
     """By split, int64 (N,): the number of each file's group among those of its split."""
-    return {split: numbered([f.group for f in own]) for split, own in files.items()}
+    return {split: numbered([f.group for f in members]) for split, members in files.items()}
 
 
 def _identity(size: int, space: LabelSpace, splits: Mapping[str, tuple[ImageFile, ...]], groups: Mapping[str, np.ndarray]) -> str:
@@ -317,15 +319,15 @@ def _identity(size: int, space: LabelSpace, splits: Mapping[str, tuple[ImageFile
 
     What decoding does beyond reading pixels counts, too, so that data that needs none of it keeps the identity it always had.
     """
-    found = hashlib.blake2b(f"folder:{size}:{space.symmetry}:{','.join(space.slugs)}".encode(), digest_size=8)
+    checksum = hashlib.blake2b(f"folder:{size}:{space.symmetry}:{','.join(space.slugs)}".encode(), digest_size=8)
     paths = [file.path for files in splits.values() for file in files]
     _read_ahead(file_digest, paths)
     _read_ahead(_steps, paths)
     for split, files in splits.items():
         for row, file in enumerate(files):
             group = f":{groups[split][row]}" if groups else ""
-            found.update(f"{split}:{file.label}:{file_digest(file.path)}{_steps(file.path)}{group}".encode())
-    return found.hexdigest()
+            checksum.update(f"{split}:{file.label}:{file_digest(file.path)}{_steps(file.path)}{group}".encode())
+    return checksum.hexdigest()
 
 
 def _read_ahead(known: Callable[[Path], str], paths: Sequence[Path]) -> None:

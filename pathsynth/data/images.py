@@ -17,13 +17,19 @@ class Images(Protocol):
     """What an array uint8 (N, H, W, 3) and :class:`ImageRows` have in common: indexing the first axis gives arrays in memory."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """(N, H, W, 3)."""
+        ...
 
     @property
-    def dtype(self) -> np.dtype: ...
+    def dtype(self) -> np.dtype:
+        """Always uint8."""
+        ...
 
     @property
-    def ndim(self) -> int: ...
+    def ndim(self) -> int:
+        """Always 4."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -46,14 +52,17 @@ class ImageRows:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """(M, H, W, 3), whatever the stack has for channels."""
         return (len(self._rows), *self._stack.shape[1:3], 3)
 
     @property
     def dtype(self) -> np.dtype:
+        """That of the stack, uint8."""
         return self._stack.dtype
 
     @property
     def ndim(self) -> int:
+        """Always 4, for grey images too."""
         return len(self.shape)
 
     def __len__(self) -> int:
@@ -61,9 +70,9 @@ class ImageRows:
 
     def __getitem__(self, index: int | slice | np.ndarray) -> np.ndarray:
         """uint8 (K, H, W, 3) for a slice or an integer or boolean array; (H, W, 3) for a number."""
-        found = np.asarray(np.take(self._stack, self._rows[index], axis=0))
-        self._pages.count(found.size // max(1, int(np.prod(self._stack.shape[1:]))))
-        return found if self._stack.ndim == 4 else np.repeat(found[..., None], 3, axis=-1)
+        pixels = np.asarray(np.take(self._stack, self._rows[index], axis=0))
+        self._pages.count(pixels.size // max(1, int(np.prod(self._stack.shape[1:]))))
+        return pixels if self._stack.ndim == 4 else np.repeat(pixels[..., None], 3, axis=-1)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:] if dtype is None else self[:].astype(dtype)

@@ -68,7 +68,7 @@ def medmnist_data(
     path = medmnist_file(source, root, size)
     if download and not path.is_file():
         _download(source, path, size)
-    found = medmnist_identity(source, root, size, allow_subset, counts)
+    digest_of_files = medmnist_identity(source, root, size, allow_subset, counts)
     labels = {split: _labels(source, path, split) for split in SPLITS}
     _refuse_missing_class(source, path, labels["train"], counts.train)
 
@@ -79,7 +79,7 @@ def medmnist_data(
         wanted = getattr(counts, split)
         return whole.take(first_of_each_class(whole.labels, wanted)) if wanted else whole
 
-    return DataSet(found.name, found.identity, size, source.space, source.prompts, read)
+    return DataSet(digest_of_files.name, digest_of_files.identity, size, source.space, source.prompts, read)
 
 
 def medmnist_identity(
@@ -94,13 +94,13 @@ def medmnist_identity(
     if not path.is_file():
         raise RequestError(f"no {path.name} in {path.parent}; put the MedMNIST file there, set data.root, or set data.download=true")
     there = [_check_headers(path, split, size, source.channels) for split in SPLITS]
-    for split, wanted, found in zip(SPLITS, counts, there, strict=True):
-        if wanted > found:
-            raise RequestError(f"{path} has {found:,} {split} images, not {wanted:,}; lower data.n_{split}, or set 0 for all")
+    for split, wanted, available in zip(SPLITS, counts, there, strict=True):
+        if wanted > available:
+            raise RequestError(f"{path} has {available:,} {split} images, not {wanted:,}; lower data.n_{split}, or set 0 for all")
     md5 = checksum(path, "md5")
     identity = content_identity(source.flag, size, md5, counts)
-    kept = [wanted or found for wanted, found in zip(counts, there, strict=True)]
-    shown = "/".join(f"{n:,}" for n in kept)
+    sizes = [wanted or available for wanted, available in zip(counts, there, strict=True)]
+    shown = "/".join(f"{n:,}" for n in sizes)
     if md5 == source.md5[size]:
         return SourceIdentity(f"{source.title} {size} px" + (f", {shown} images" if any(counts) else ""), identity)
     if not allow_subset:
@@ -113,8 +113,8 @@ def medmnist_identity(
 
 def content_identity(flag: str, size: int, md5: str, counts: Counts = ALL) -> str:
     """The hash of what determines the images: the file's checksum, and how many of each split are taken if not all."""
-    taken = ":" + "/".join(map(str, counts)) if any(counts) else ""
-    return hashlib.blake2b(f"{flag}:{size}:{md5}{taken}".encode(), digest_size=8).hexdigest()
+    suffix = ":" + "/".join(map(str, counts)) if any(counts) else ""
+    return hashlib.blake2b(f"{flag}:{size}:{md5}{suffix}".encode(), digest_size=8).hexdigest()
 
 
 def medmnist_file(source: MedSet, root: Path | None, size: int) -> Path:

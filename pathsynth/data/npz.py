@@ -36,6 +36,7 @@ class ArrayHeader(NamedTuple):
 
     @property
     def bytes(self) -> int:
+        """Bytes that the array takes in memory."""
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
 

@@ -51,10 +51,10 @@ def read_prompts(path: Path, book: PromptBook) -> PromptBook:
     entries = _entries(path, book.space)
     classes = tuple(_class(c, entries.get(c.index, _Entry())) for c in book.space.classes)
     prompts = tuple(_prompts(c, old, entries.get(c.index, _Entry())) for c, old in zip(classes, book.classes, strict=True))
-    made = PromptBook(LabelSpace(book.space.name, classes, book.space.symmetry), prompts)
-    _refuse_shared_names(path, made.space)
-    _refuse_ambiguous(path, made)
-    return made
+    merged = PromptBook(LabelSpace(book.space.name, classes, book.space.symmetry), prompts)
+    _refuse_shared_names(path, merged.space)
+    _refuse_ambiguous(path, merged)
+    return merged
 
 
 def _entries(path: Path, space: LabelSpace) -> dict[int, _Entry]:
@@ -65,13 +65,13 @@ def _entries(path: Path, space: LabelSpace) -> dict[int, _Entry]:
         raise RequestError(f"data.prompts={path} cannot be read ({reason}); name a YAML file of classes and their prompts") from error
     if not isinstance(record, dict) or not record:
         raise RequestError(f"data.prompts={path} names no class; write <class>: and its canonical prompt below it")
-    found: dict[int, _Entry] = {}
+    entries: dict[int, _Entry] = {}
     for name, words in ((str(key), words) for key, words in record.items()):
         label = _label(path, space, name)
-        if label in found:
+        if label in entries:
             raise RequestError(f"data.prompts={path} names the class {name} twice; leave one")
-        found[label] = _entry(path, name, words)
-    return found
+        entries[label] = _entry(path, name, words)
+    return entries
 
 
 def _label(path: Path, space: LabelSpace, name: str) -> int:
@@ -95,8 +95,8 @@ def _entry(path: Path, name: str, words: Any) -> _Entry:
 
 
 def _class(old: LabelClass, entry: _Entry) -> LabelClass:
-    own = (*entry.aliases, *((old.name,) if entry.name and entry.name != old.name else ()))
-    return replace(old, name=entry.name or old.name, aliases=tuple(dict.fromkeys((*old.aliases, *own))))
+    alternatives = (*entry.aliases, *((old.name,) if entry.name and entry.name != old.name else ()))
+    return replace(old, name=entry.name or old.name, aliases=tuple(dict.fromkeys((*old.aliases, *alternatives))))
 
 
 def _prompts(c: LabelClass, old: ClassPrompts, entry: _Entry) -> ClassPrompts:
@@ -116,18 +116,18 @@ def _refuse_shared_names(path: Path, space: LabelSpace) -> None:
 
 
 def _refuse_ambiguous(path: Path, book: PromptBook) -> None:
-    said: dict[str, LabelClass] = {}
+    class_of: dict[str, LabelClass] = {}
     for c, prompts in zip(book.space.classes, book.classes, strict=True):
         for prompt in (prompts.canonical, *prompts.training, *prompts.held_out):
-            other = said.setdefault(prompt, c)
+            other = class_of.setdefault(prompt, c)
             if other != c:
                 raise RequestError(f"data.prompts={path}: {other.slug} and {c.slug} share the prompt “{prompt}”; word one in another way")
             named = _named(book.space, prompt)
             if named is not None and named != c:
                 raise RequestError(f"data.prompts={path}: the prompt “{prompt}” of {c.slug} names {named.slug}; word it in another way")
-        seen = [p for p in prompts.held_out if p in (prompts.canonical, *prompts.training)]
-        if seen:
-            raise RequestError(f"data.prompts={path}: “{seen[0]}” of {c.slug} is held out and in training, too; leave one")
+        repeated = [p for p in prompts.held_out if p in (prompts.canonical, *prompts.training)]
+        if repeated:
+            raise RequestError(f"data.prompts={path}: “{repeated[0]}” of {c.slug} is held out and in training, too; leave one")
 
 
 def _named(space: LabelSpace, prompt: str) -> LabelClass | None:

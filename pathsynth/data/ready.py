@@ -48,10 +48,12 @@ class ReadySet:
 
     @property
     def adapter(self) -> Path:
+        """Folder of the adapter, as diffusers loads it."""
         return self.folder / _ADAPTER
 
     @property
     def gate(self) -> Path:
+        """Folder of the gate."""
         return self.folder / _GATE
 
     @property

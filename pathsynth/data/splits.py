@@ -68,36 +68,36 @@ def cut_by_group(
             wanted = f"{needed} are needed ({', '.join(shares)}, two halves of train)"
             raise RequestError(f"the class {name} has images of {there} groups, {wanted}; add some, or leave data.group out")
     for attempt in range(_TRIES):
-        found = _cut(labels, groups, shares, derive_seed("split by group", seed, attempt))
-        whole = all(len(np.unique(labels[rows])) == len(names) for rows in found.values())
-        train = found["train"]
+        candidate = _cut(labels, groups, shares, derive_seed("split by group", seed, attempt))
+        whole = all(len(np.unique(labels[rows])) == len(names) for rows in candidate.values())
+        train = candidate["train"]
         if whole and all(len(np.unique(groups[train][labels[train] == label])) >= _HALVES for label in range(len(names))):
-            return found
+            return candidate
     raise RequestError("data.group leaves no way to give every split every class; use more groups, other shares, or leave it out")
 
 
 def _cut(labels: np.ndarray, groups: np.ndarray, shares: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
-    left, found, taken = np.arange(len(labels)), {}, 0.0
+    remaining, parts, share_so_far = np.arange(len(labels)), {}, 0.0
     for split, share in shares.items():
-        count = max(2, min(_MOST_FOLDS, len(np.unique(groups[left]))))
-        of_rest = Fraction(share / (1 - taken)).limit_denominator(count) or Fraction(1, count)
-        chosen = _folds(labels[left], groups[left], min(of_rest, Fraction(count - 1, count)), derive_seed(split, seed))
-        found[split], left, taken = left[chosen], left[~chosen], taken + share
-    return {**found, "train": left}
+        count = max(2, min(_MOST_FOLDS, len(np.unique(groups[remaining]))))
+        of_rest = Fraction(share / (1 - share_so_far)).limit_denominator(count) or Fraction(1, count)
+        chosen = _folds(labels[remaining], groups[remaining], min(of_rest, Fraction(count - 1, count)), derive_seed(split, seed))
+        parts[split], remaining, share_so_far = remaining[chosen], remaining[~chosen], share_so_far + share
+    return {**parts, "train": remaining}
 
 
 def _folds(labels: np.ndarray, groups: np.ndarray, share: Fraction, seed: int) -> np.ndarray:
     """Boolean (N,): the first of as many stratified folds of whole groups as make up ``share``."""
-    from sklearn.model_selection import StratifiedGroupKFold  # loads slowly, and few need it
+    from sklearn.model_selection import StratifiedGroupKFold  # slow to import, and few need it
 
     chosen = np.zeros(len(labels), dtype=bool)
     folds = StratifiedGroupKFold(share.denominator, shuffle=True, random_state=seed % 2**32)
     with warnings.catch_warnings(action="ignore"):  # of small classes: whether each split has them is looked at afterwards
         try:
-            made = list(folds.split(labels, labels, groups))
+            pairs = list(folds.split(labels, labels, groups))
         except ValueError:
             return chosen
-    for _, rows in made[: share.numerator]:
+    for _, rows in pairs[: share.numerator]:
         chosen[rows] = True
     return chosen
 
@@ -116,15 +116,15 @@ def file_groups(spec: str, root: Path, files: Sequence[Path]) -> dict[Path, str]
     """
     table = _table(Path(spec.removeprefix(CSV))) if spec.startswith(CSV) else None
     pattern = re.compile(spec.removeprefix(REGEX))
-    found: dict[Path, str] = {}
+    group_of: dict[Path, str] = {}
     for path in files:
         name = path.relative_to(root).as_posix()
         match = pattern.search(name) if table is None else None
         group = table.get(name) if table is not None else match and (match[1] if pattern.groups else match[0])
         if not group:
             raise RequestError(f"data.group={spec} gives {name} no group; every image needs one")
-        found[path] = group
-    return found
+        group_of[path] = group
+    return group_of
 
 
 def _table(path: Path) -> dict[str, str]:

@@ -48,10 +48,12 @@ class Surveyed:
 
     @property
     def header(self) -> Header:
+        """What the file's header says."""
         return self.seen.header
 
     @property
     def fault(self) -> str:
+        """Why the image cannot be read; empty if it can."""
         return self.seen.fault
 
 
@@ -86,10 +88,12 @@ class Survey:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        found = {image.split for image in self.images}
-        return tuple(split for split in (*SPLITS, "") if split in found)
+        """Splits that have images, in the order train, val, test; ``""`` for images without a split comes last."""
+        present = {image.split for image in self.images}
+        return tuple(split for split in (*SPLITS, "") if split in present)
 
     def to_json(self) -> dict[str, Any]:
+        """What ``pathsynth check --json`` prints."""
         unreadable = [{"file": image.name, "reason": image.fault} for image in self.images if image.fault]
         return {
             "classes": self.by_class,
@@ -117,24 +121,24 @@ def survey(config: DataConfig, workers: int, count: Count = lambda done, total: 
     if config.name in ("medmnist", "pathmnist"):
         return _medmnist_survey(config, count)
     if config.name == "own":
-        return _own_survey(config, count)
+        return _custom_survey(config, count)
     raise RequestError(f"data={config.name} has no files of images to look at; choose data=folder, medmnist or pathmnist")
 
 
 def _folder_survey(config: DataConfig, workers: int, count: Count) -> Survey:
     root = Path(config.root) if config.root else None
-    found = class_folders(root, config.classes)
-    notes: tuple[str, ...] = found.notes
+    folders = class_folders(root, config.classes)
+    notes: tuple[str, ...] = folders.notes
     faults: list[str] = []
     try:
         open_data(config)
         splits = splits_of(config)
-        files = [(file, split) for split, own in splits.files.items() for file in own]
+        files = [(file, split) for split, members in splits.files.items() for file in members]
         names, notes = [c.slug for c in splits.space.classes], splits.notes
     except RequestError as error:
         faults.append(str(error))
-        names = list(found.names)
-        files = [(ImageFile(p, i), s) for s, own in found.images.items() for i, name in enumerate(names) for p in own[name]]
+        names = list(folders.names)
+        files = [(ImageFile(p, i), s) for s, members in folders.images.items() for i, name in enumerate(names) for p in members[name]]
     else:
         try:
             captions = captions_of(config, splits)
@@ -142,11 +146,11 @@ def _folder_survey(config: DataConfig, workers: int, count: Count) -> Survey:
         except RequestError as error:
             faults += error.faults
     with ThreadPoolExecutor(workers) as pool:
-        seen: list[Inspection] = []
+        inspections: list[Inspection] = []
         for inspection in pool.map(lambda pair: inspect_image(pair[0].path), files):
-            seen.append(inspection)
-            count(len(seen), len(files))
-    return _surveyed(files, seen, names, found.root, notes, faults)
+            inspections.append(inspection)
+            count(len(inspections), len(files))
+    return _surveyed(files, inspections, names, folders.root, notes, faults)
 
 
 def decode_folder(
@@ -158,7 +162,7 @@ def decode_folder(
         config: of the data.
         identity: of the data when the trial was planned.
         folder: where the decoded images go.
-        work: where they are on the way; a killed attempt goes on from there.
+        work: where they are on the way; a killed attempt continues from there.
         workers: processes.
         count: called with the images done and those in all.
 
@@ -170,13 +174,14 @@ def decode_folder(
     if open_data(config).identity != identity:
         raise RequestError(f"images in {config.root} have changed since the trial was planned; run the same command again")
     splits = splits_of(config)
-    found = decode_images({s: [f.path for f in own] for s, own in splits.files.items()}, config.size, folder, work, workers, count)
+    paths = {split: [file.path for file in members] for split, members in splits.files.items()}
+    inspections = decode_images(paths, config.size, folder, work, workers, count)
     groups = group_numbers(splits.files) if config.group else {}
-    for split, own in splits.files.items():
-        write_labels(folder, split, np.array([f.label for f in own], dtype=np.int64), groups.get(split))
-    files = [(file, split) for split, own in splits.files.items() for file in own]
-    seen = [inspection for split in splits.files for inspection in found[split]]
-    survey = _surveyed(files, seen, [c.slug for c in splits.space.classes], splits.root, splits.notes, [])
+    for split, members in splits.files.items():
+        write_labels(folder, split, np.array([f.label for f in members], dtype=np.int64), groups.get(split))
+    files = [(file, split) for split, members in splits.files.items() for file in members]
+    flat = [inspection for split in splits.files for inspection in inspections[split]]
+    survey = _surveyed(files, flat, [c.slug for c in splits.space.classes], splits.root, splits.notes, [])
     if survey.faults:
         shutil.rmtree(work, ignore_errors=True)
         raise RequestError(survey.faults[0])
@@ -185,7 +190,7 @@ def decode_folder(
 
 def _surveyed(
     files: Sequence[tuple[ImageFile, str]],
-    seen: Sequence[Inspection],
+    inspections: Sequence[Inspection],
     names: Sequence[str],
     root: Path,
     notes: Sequence[str],
@@ -195,14 +200,14 @@ def _surveyed(
 
     Images whose checksums are the same are decoded once more, and compared by a hash.
     """
-    alike = Counter(inspection.pixels for inspection in seen)
-    seen = [
+    alike = Counter(inspection.pixels for inspection in inspections)
+    inspections = [
         replace(inspection, pixels=pixel_digest(file.path)) if inspection.pixels and alike[inspection.pixels] > 1 else inspection
-        for (file, _), inspection in zip(files, seen, strict=True)
+        for (file, _), inspection in zip(files, inspections, strict=True)
     ]
     images = [
         Surveyed(file.path.relative_to(root).as_posix(), names[file.label], split, inspection)
-        for (file, split), inspection in zip(files, seen, strict=True)
+        for (file, split), inspection in zip(files, inspections, strict=True)
     ]
     place = {file.path: image for (file, _), image in zip(files, images, strict=True)}
     by_bytes = [_copies("bytes", [place[file.path] for file in alike]) for alike in copies_of([file for file, _ in files])]
@@ -229,16 +234,16 @@ def _medmnist_survey(config: DataConfig, count: Count) -> Survey:
     return _survey(images, [], (), list(dict.fromkeys(faults)), refuse_copies=False)
 
 
-def _own_survey(config: DataConfig, count: Count) -> Survey:
+def _custom_survey(config: DataConfig, count: Count) -> Survey:
     """Of what a class of the user's gives; one that cannot be read at all is refused as a run refuses it."""
     images: list[Surveyed] = []
     data = open_data(config)
     for split in SPLITS:
-        own = data.split(split)
-        for row, (pixels, label) in enumerate(zip(own.images[0 : len(own)], own.labels, strict=True)):
-            found = hashlib.blake2b(pixels.tobytes(), digest_size=16).hexdigest()
+        labelled = data.split(split)
+        for row, (pixels, label) in enumerate(zip(labelled.images[0 : len(labelled)], labelled.labels, strict=True)):
+            content = hashlib.blake2b(pixels.tobytes(), digest_size=16).hexdigest()
             header = Header(data.size, data.size, "RGB", 8, 1, 1, ())
-            images.append(Surveyed(f"{split}[{row}]", data.space.classes[int(label)].slug, split, Inspection(header, found)))
+            images.append(Surveyed(f"{split}[{row}]", data.space.classes[int(label)].slug, split, Inspection(header, content)))
             count(len(images), 0)
     return _survey(images, [], (), [], refuse_copies=False)
 
@@ -257,20 +262,20 @@ def _stored(path: Path, names: Sequence[str]) -> Iterator[Surveyed]:
                     pixels = member.read(length)
                     if len(pixels) < length:
                         raise EOFError(f"{split}_images ends at image {row}")
-                    found = hashlib.blake2b(pixels, digest_size=16).hexdigest()
+                    content = hashlib.blake2b(pixels, digest_size=16).hexdigest()
                     header = Header(shape[2], shape[1], "RGB" if len(shape) == 4 else "L", 8, 1, 1, ())
-                    yield Surveyed(f"{split}[{row}]", names[int(label)], split, Inspection(header, found))
+                    yield Surveyed(f"{split}[{row}]", names[int(label)], split, Inspection(header, content))
 
 
 def _survey(
     images: Sequence[Surveyed], by_bytes: Sequence[Copies], notes: Sequence[str], faults: list[str], refuse_copies: bool = True
 ) -> Survey:
-    seen: dict[str, list[Surveyed]] = {}
+    by_content: dict[str, list[Surveyed]] = {}
     for image in images:
         if image.seen.pixels:
-            seen.setdefault(image.seen.pixels, []).append(image)
+            by_content.setdefault(image.seen.pixels, []).append(image)
     known = {c.names for c in by_bytes}
-    by_pixels = [c for c in (_copies("pixels", alike) for alike in seen.values() if len(alike) > 1) if c.names not in known]
+    by_pixels = [c for c in (_copies("pixels", alike) for alike in by_content.values() if len(alike) > 1) if c.names not in known]
     copies = (*by_bytes, *by_pixels)
     unreadable = [image.fault for image in images if image.fault]
     if unreadable:
@@ -300,9 +305,9 @@ def _notes(images: Sequence[Surveyed], copies: Sequence[Copies]) -> list[str]:
     """What is done with each kind of image, and with how many."""
     lines = []
     for step, words in _DONE.items():
-        own = [image for image in images if step in image.header.steps]
-        if own:
-            lines.append(f"images {words}: {len(own):,}{_some(own)}")
+        affected = [image for image in images if step in image.header.steps]
+        if affected:
+            lines.append(f"images {words}: {len(affected):,}{_some(affected)}")
     deep = [image.seen.brightest for image in images if image.seen.brightest is not None]
     if deep:
         lines.append(f"the brightest value of the 16-bit images is {max(deep):,} of 65,535; if they look dark, scale them before")

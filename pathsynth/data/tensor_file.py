@@ -23,6 +23,7 @@ class TensorShape(NamedTuple):
 
     @property
     def bytes(self) -> int:
+        """Bytes that the tensor takes in memory."""
         return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
 

@@ -1,1 +1,1 @@
-"""What a trial's images are worth: the scores that its result holds, and those of a panel of judges."""
+"""Scores of a trial's images: those of its result, and those of a panel of judges."""

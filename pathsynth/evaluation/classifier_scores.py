@@ -1,4 +1,4 @@
-"""What gate and judge score on real images: the reference that trials are compared with, and test scores."""
+"""Scores of gate and judge on real images: the reference for trials, and test scores."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import torch
 from pytorch_lightning.loggers import Logger
 from safetensors.numpy import save_file
 
-from pathsynth.config import AnyClassifier, OwnClassifierConfig, RunConfig
+from pathsynth.config import AnyClassifier, CustomClassifierConfig
 from pathsynth.data.dataset import DataSet
+from pathsynth.evaluation.scoring import ScoringSettings
 from pathsynth.ledger.atomic import read_json, write_json
 from pathsynth.ledger.records import CONFUSION_FILE, RELIABILITY, Metric, format_score
 from pathsynth.metrics.calibration import ConfidenceBin
@@ -27,27 +28,26 @@ from pathsynth.training.classifier import SCORES, ClassifierScores, score_classi
 FEATURES = "features.safetensors"
 
 
-def write_reference(folder: Path, gate: Path, judge: Path, data: DataSet, base: Base, config: RunConfig) -> None:
-    """What all trials with the same classifiers are compared with: real images in the judge's features, and their own scores.
+def write_reference(folder: Path, gate: Path, judge: Path, data: DataSet, base: Base, scoring: ScoringSettings) -> None:
+    """The reference of all trials with the same classifiers: real images in the judge's features, and the classifiers' scores.
 
     Resampling has the classifiers' seeds: trials of other training seeds share the reference.
     """
-    assert config.evaluate and config.gate and config.judge
-    split, n = config.evaluate.split, config.evaluate.n * len(data.space)
-    seeds, seed = {"gate": config.gate.seed, "judge": config.judge.seed}, config.judge.seed
+    split, n = scoring.evaluate.split, scoring.evaluate.n * len(data.space)
+    seeds, seed = {"gate": scoring.gate.seed, "judge": scoring.judge.seed}, scoring.judge.seed
     classifiers = {
-        role: placed(load_classifier(place, data.space, named_class(own)))
-        for role, place, own in (("gate", gate, config.gate), ("judge", judge, config.judge))
+        role: placed(load_classifier(place, data.space, named_class(settings)))
+        for role, place, settings in (("gate", gate, scoring.gate), ("judge", judge, scoring.judge))
     }
-    made = real_reference(classifiers["judge"], data, split, n, seed, partial(reconstructed, base))
-    found = {role: classifier_scores(classifier, data, split, seeds[role]) for role, classifier in classifiers.items()}
-    scores = [m for role, of_splits in found.items() for s in of_splits for m in s.records(data.space, data.name, seeds[role], role)]
-    scores += _common_errors(found, split, data.name, seed)
-    tensors = {"real": made.features, "labels": made.labels, "train": made.train, "distances": made.distances}
-    save_file({**tensors, "colour.weights": made.colour.weights, "colour.bias": made.colour.bias}, folder / FEATURES)
-    parts = {"reached": made.metrics, "classifiers": scores}
+    reference = real_reference(classifiers["judge"], data, split, n, seed, partial(reconstructed, base))
+    by_role = {role: classifier_scores(classifier, data, split, seeds[role]) for role, classifier in classifiers.items()}
+    scores = [m for role, of_splits in by_role.items() for s in of_splits for m in s.records(data.space, data.name, seeds[role], role)]
+    scores += _common_errors(by_role, split, data.name, seed)
+    tensors = {"real": reference.features, "labels": reference.labels, "train": reference.train, "distances": reference.distances}
+    save_file({**tensors, "colour.weights": reference.colour.weights, "colour.bias": reference.colour.bias}, folder / FEATURES)
+    parts = {"reached": reference.metrics, "classifiers": scores}
     record: dict[str, Any] = {name: [m.to_json() for m in metrics] for name, metrics in parts.items()}
-    bins = {f"{RELIABILITY}/{s.split}/{role}": _rows(s.reliability) for role, of_splits in found.items() for s in of_splits}
+    bins = {f"{RELIABILITY}/{s.split}/{role}": _rows(s.reliability) for role, of_splits in by_role.items() for s in of_splits}
     write_json(folder / SCORES, {**record, RELIABILITY: bins})
 
 
@@ -58,7 +58,7 @@ def _rows(bins: Sequence[ConfidenceBin]) -> list[list[int]]:
 
 def named_class(config: AnyClassifier | None) -> str | None:
     """The class of the user's that a configuration names for a classifier, and that may run; None where it is ours."""
-    return config.architecture if isinstance(config, OwnClassifierConfig) else None
+    return config.architecture if isinstance(config, CustomClassifierConfig) else None
 
 
 def placed(classifier: Classifier) -> Classifier:

@@ -30,7 +30,7 @@ class ImageSet:
 
     @classmethod
     def read(cls, folder: Path) -> ImageSet:
-        """In the order of classes, slots and attempts, whatever the batches were. Raises StageError if the ledger is missing or damaged."""
+        """By class, slot and attempt, independent of batches. Raises StageError if the ledger is missing or damaged."""
         return cls(tuple(sorted(read_attempts(folder), key=lambda r: (r.label, r.slot, r.attempt))), folder)
 
     def pictures(self, label: int, chosen: Callable[[AttemptRow], bool], most: int) -> list[np.ndarray]:
@@ -93,8 +93,8 @@ def write_nearest(path: Path, images: ImageSet, data: DataSet, judge: Classifier
     train, labels = data.split("train").images, np.array([r.label for r in accepted])
     order = np.argsort(distances, kind="stable")
     closest = [order[labels[order] == c.index][:_PAIRS] for c in data.space.classes]
-    pairs = [[picture for i in own for picture in (pictures[i], train[rows[i]])] for own in closest]
+    pairs = [[picture for i in places for picture in (pictures[i], train[rows[i]])] for places in closest]
     contact_sheet(pairs, 2 * _PAIRS, data.size).save(path)
-    for c, own in zip(data.space.classes, closest, strict=True):
-        for place, i in enumerate(own):
+    for c, places in zip(data.space.classes, closest, strict=True):
+        for place, i in enumerate(places):
             _save_real(path.with_suffix("") / c.slug / f"{place}-{accepted[i].name}.png", train[rows[i]])

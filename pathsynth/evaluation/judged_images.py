@@ -1,4 +1,4 @@
-"""What the judge says of each image of a generated set."""
+"""The judge's answer for each image of a generated set."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def judge_accepted(path: Path, judge: Classifier, images: ImageSet) -> str:
 
 
 def write_judged(path: Path, judged: Mapping[tuple[str, int, int], np.ndarray]) -> None:
-    """Write what the judge says of each image: requested class, slot, attempt, the label that it names, and its probabilities."""
+    """Write the judge's answer for each image: requested class, slot, attempt, the label that it names, and its probabilities."""
     keys = ("class_slug", "slot", "attempt")
     rows = [
         {**dict(zip(keys, key, strict=True)), "predicted": int(answer.argmax()), "probabilities": [float(p) for p in answer]}

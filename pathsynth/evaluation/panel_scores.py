@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pathsynth.config import AnyClassifier, RunConfig
+from pathsynth.config import AnyClassifier
 from pathsynth.data.dataset import DataSet
 from pathsynth.evaluation.classifier_scores import named_class, placed
 from pathsynth.evaluation.image_sheets import ImageSet
+from pathsynth.evaluation.scoring import ScoringSettings
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.records import Metric
 from pathsynth.metrics.image_scores import AFTER, BEFORE, Evaluation
@@ -28,43 +29,38 @@ from pathsynth.training.classifier import ClassifierScores, score_classifier
 _SCORES = "panel.json"
 
 
-def write_panel_scores(
-    folder: Path, built: Mapping[str, Path], data: DataSet, config: RunConfig, judges: Mapping[str, AnyClassifier]
-) -> None:
-    """What the judges score on real images, alone and together, and how the errors of every two classifiers go together.
+def write_panel_scores(folder: Path, built: Mapping[str, Path], data: DataSet, scoring: ScoringSettings) -> None:
+    """What the judges score on real images, alone and together, and how the errors of every two classifiers correlate.
 
-    ``built``: the folders of gate, judge and the panel's ``judges``, by the names of their stages.
+    ``built``: the folders of gate, judge and the panel's judges, by the names of their stages.
     """
-    assert config.evaluate and config.gate and config.judge
-    split = config.evaluate.split
-    others = {"gate": config.gate, "judge": config.judge}
-    scores = {role: _score(built[role], own, data, ("val", split)) for role, own in judges.items()}
-    all_scores = {**{role: _score(built[role], own, data, (split,)) for role, own in others.items()}, **scores}
+    split, judges = scoring.evaluate.split, scoring.judges
+    others = {"gate": scoring.gate, "judge": scoring.judge}
+    scores = {role: _score(built[role], settings, data, ("val", split)) for role, settings in judges.items()}
+    all_scores = {**{role: _score(built[role], settings, data, (split,)) for role, settings in others.items()}, **scores}
     of_split = {role: found for role, of_splits in all_scores.items() for found in of_splits if found.split == split}
-    metrics = [m for role, own in judges.items() for s in scores[role] for m in s.records(data.space, data.name, own.seed, role)]
+    metrics = [m for role, settings in judges.items() for s in scores[role] for m in s.records(data.space, data.name, settings.seed, role)]
     real = data.assessment(split)
     if real is not None:
         answers = {role: of_split[role].probabilities for role in judges}
-        whole = evaluate_panel(real.labels, answers, data, config.judge.seed, stage=None, split=split)
+        whole = evaluate_panel(real.labels, answers, data, scoring.judge.seed, stage=None, split=split)
         metrics += [m for m in whole.metrics if m.scorer not in judges]
-    metrics += _common_errors(of_split, split, data.name, config.judge.seed)
+    metrics += _common_errors(of_split, split, data.name, scoring.judge.seed)
     write_json(folder / _SCORES, [m.to_json() for m in metrics])
 
 
-def panel_evaluation(
-    images: ImageSet, built: Mapping[str, Path], data: DataSet, config: RunConfig, judges: Mapping[str, AnyClassifier]
-) -> Evaluation:
-    """What the trial's panel says of a set of images, and of real ones; empty without a panel.
+def panel_evaluation(images: ImageSet, built: Mapping[str, Path], data: DataSet, scoring: ScoringSettings) -> Evaluation:
+    """The scores by the trial's panel of a set of images, and of real ones; empty without a panel.
 
-    ``built``: the folders of the trial's finished stages, by name. ``judges``: the panel's settings, by the names of their stages.
+    ``built``: the folders of the trial's finished stages, by name.
 
     Raises:
         RequestError: a judge is damaged.
     """
-    if not judges or not config.evaluate:
+    if not scoring.judges:
         return Evaluation((), (), {})
-    loaded = {role: placed(load_classifier(built[role], data.space, named_class(own))) for role, own in judges.items()}
-    drawn = score_by_panel(images, loaded, data, config.seed, config.evaluate.prompts)
+    loaded = {role: placed(load_classifier(built[role], data.space, named_class(settings))) for role, settings in scoring.judges.items()}
+    drawn = score_by_panel(images, loaded, data, scoring.seed, scoring.evaluate.prompts)
     real = (replace(Metric.from_json(m), data=data.name) for m in json.loads((built["panel"] / _SCORES).read_text(encoding="utf-8")))
     return replace(drawn, metrics=(*drawn.metrics, *real))
 
@@ -77,13 +73,13 @@ def score_by_panel(images: ImageSet, judges: Mapping[str, Classifier], data: Dat
     rows = [r for r in images.rows if r.attempt == 0 or r.accepted]
     labels, answers = np.array([r.label for r in rows], dtype=np.int64), answers_of(judges, rows, images.folder, len(data.space))
     sets = {BEFORE: np.array([r.attempt == 0 for r in rows], dtype=bool), AFTER: np.array([r.accepted for r in rows], dtype=bool)}
-    found = [
-        evaluate_panel(labels[own], {name: said[own] for name, said in answers.items()}, data, seed, stage=stage, prompts=prompts)
-        for stage, own in sets.items()
-        if own.any()
+    evaluations = [
+        evaluate_panel(labels[chosen], {name: answer[chosen] for name, answer in answers.items()}, data, seed, stage=stage, prompts=prompts)
+        for stage, chosen in sets.items()
+        if chosen.any()
     ]
-    metrics = tuple(metric for evaluation in found for metric in evaluation.metrics)
-    return Evaluation(metrics, (), {key: matrix for evaluation in found for key, matrix in evaluation.confusions.items()})
+    metrics = tuple(metric for evaluation in evaluations for metric in evaluation.metrics)
+    return Evaluation(metrics, (), {key: matrix for evaluation in evaluations for key, matrix in evaluation.confusions.items()})
 
 
 def _score(folder: Path, config: AnyClassifier, data: DataSet, splits: Sequence[str]) -> tuple[ClassifierScores, ...]:

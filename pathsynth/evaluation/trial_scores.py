@@ -11,13 +11,13 @@ import numpy as np
 from pytorch_lightning.loggers import Logger
 from safetensors.numpy import load_file
 
-from pathsynth.config import RunConfig
 from pathsynth.config.objects import build_object
 from pathsynth.config.schema import EvaluateConfig
 from pathsynth.data.dataset import DataSet
 from pathsynth.evaluation.classifier_scores import FEATURES, named_class, placed
 from pathsynth.evaluation.image_sheets import ImageSet, write_nearest
 from pathsynth.evaluation.judged_images import write_judged
+from pathsynth.evaluation.scoring import ScoringSettings
 from pathsynth.ledger.records import (
     JUDGED_FILE,
     RELIABILITY,
@@ -31,7 +31,7 @@ from pathsynth.ledger.records import (
 from pathsynth.ledger.stages import read_built
 from pathsynth.ledger.versions import versions
 from pathsynth.metrics.colour import ColourClassifier
-from pathsynth.metrics.custom import EvaluationData, ImageMetric, ImageSample, RealSample, RecordContext, measure_all
+from pathsynth.metrics.custom_metrics import EvaluationData, ImageMetric, ImageSample, RealSample, RecordContext, measure_all
 from pathsynth.metrics.image_scores import Evaluation
 from pathsynth.metrics.protocol import Reference, evaluate_set
 from pathsynth.models.classifier import Classifier, load_classifier
@@ -44,30 +44,29 @@ from pathsynth.vocabulary.labels import LabelSpace
 
 
 def write_evaluation(
-    folder: Path, images: ImageSet, data: DataSet, config: RunConfig, identity: str, built: Mapping[str, Path], panel: Evaluation
+    folder: Path, images: ImageSet, data: DataSet, scoring: ScoringSettings, identity: str, built: Mapping[str, Path], panel: Evaluation
 ) -> None:
     """Score the set and write ``result.json``, with the classifiers' own scores on real images in the same table.
 
     ``built``: the folders of the trial's finished stages, by name. ``panel``: what a panel of judges says, empty without one.
     """
-    judge = placed(load_classifier(built["judge"], data.space, named_class(config.judge)))
+    judge = placed(load_classifier(built["judge"], data.space, named_class(scoring.judge)))
     reached, classifiers, reliabilities = _scores(built["reference"] / SCORES, data.name)
     stored = load_file(built["reference"] / FEATURES)
     colour = ColourClassifier(stored["colour.weights"], stored["colour.bias"])
     reference = Reference(stored["real"], stored["labels"], stored["train"], stored["distances"], colour, reached)
-    assert config.evaluate
-    evaluation = evaluate_set(images.rows, images.folder, judge, data, reference, config.seed, config.evaluate.prompts)
-    came = {name: read_built(place) for name, place in built.items()}
-    own = custom_metrics(images, judge, data, config)
+    evaluation = evaluate_set(images.rows, images.folder, judge, data, reference, scoring.seed, scoring.evaluate.prompts)
+    stages = {name: read_built(place) for name, place in built.items()}
+    custom, absent = custom_metrics(images, judge, data, scoring)
     result = Result(
         identity=identity,
         versions=versions(),
-        settings=config.model_dump(mode="json", exclude={"multirun"}),
-        metrics=(*evaluation.metrics, *own[0], *classifiers, *panel.metrics),
-        missing=(*evaluation.missing, *own[1], *_unknown(classifiers)),
+        settings=scoring.trial,
+        metrics=(*evaluation.metrics, *custom, *classifiers, *panel.metrics),
+        missing=(*evaluation.missing, *absent, *_unknown(classifiers)),
         extras={**evaluation.confusions, **panel.confusions, **reliabilities},
-        timings={name: own.seconds for name, own in came.items() if own.seconds is not None},
-        stages={name: own.provenance for name, own in came.items() if own.provenance},
+        timings={name: stage.seconds for name, stage in stages.items() if stage.seconds is not None},
+        stages={name: stage.provenance for name, stage in stages.items() if stage.provenance},
         optimizer=read_optimizer(built["finetune"]),
     )
     write_nearest(folder / "grids" / "nearest.png", images, data, judge, reference.train)
@@ -84,23 +83,22 @@ def named_metrics(config: EvaluateConfig) -> dict[str, ImageMetric]:
     return {name: build_object(f"evaluate.metrics.{name}", settings, members=("measure",)) for name, settings in config.metrics.items()}
 
 
-def custom_metrics(images: ImageSet, judge: Classifier, data: DataSet, config: RunConfig) -> tuple[list[Metric], list[Missing]]:
-    """What the user's own metrics give; nothing, and no image is read for it, where none is named.
+def custom_metrics(images: ImageSet, judge: Classifier, data: DataSet, scoring: ScoringSettings) -> tuple[list[Metric], list[Missing]]:
+    """Values of the user's own metrics; without any, nothing is read.
 
     Raises:
         StageError: as :func:`measure_all`.
     """
-    evaluate = config.evaluate
-    assert evaluate
+    evaluate = scoring.evaluate
     metrics = named_metrics(evaluate)
     if not metrics:
         return [], []
     drawn = [row for row in images.rows if row.image]
     real = data.split(evaluate.split)
-    context = RecordContext(evaluate.split, evaluate.prompts, data.name, config.seed)
+    context = RecordContext(evaluate.split, evaluate.prompts, data.name, scoring.seed)
     before = _sample([row for row in drawn if row.attempt == 0], images.folder, judge)
     after = _sample([row for row in drawn if row.accepted], images.folder, judge)
-    shown = EvaluationData(before, after, RealSample(np.asarray(real.images), real.labels), data.space.slugs, config.seed)
+    shown = EvaluationData(before, after, RealSample(np.asarray(real.images), real.labels), data.space.slugs, scoring.seed)
     return measure_all(metrics, shown, context)
 
 
@@ -143,7 +141,7 @@ def log_result(loggers: Sequence[Logger], folder: Path, space: LabelSpace) -> No
     for name, confusion in confusions.items():
         stage, _, scorer = name.partition("/")
         key = f"confusion/{stage}/{scorer}".replace(" ", "_")
-        show_confusion(loggers, key, f"asked for, and what the {scorer} says {stage}", np.array(confusion), space)
+        show_confusion(loggers, key, f"requested, and what the {scorer} says {stage}", np.array(confusion), space)
     sheets = {f"grids/{sheet.stem}": sheet for sheet in sorted((folder / "grids").glob("*.png"))}
     if sheets:
         show_pictures(loggers, sheets)

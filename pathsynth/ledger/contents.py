@@ -19,16 +19,16 @@ def seal(folder: Path) -> dict[str, str]:
     Returns:
         For each file, by its path in the folder, "<SHA-256> <bytes> <nanoseconds of the last change>".
     """
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder comes before it
         if path.is_symlink():
             continue
         if path.is_file():
             make_read_only(path)
             status = path.stat()
-            found[path.relative_to(folder).as_posix()] = f"{file_digest(path)} {status.st_size} {status.st_mtime_ns}"
+            digests[path.relative_to(folder).as_posix()] = f"{file_digest(path)} {status.st_size} {status.st_mtime_ns}"
         sync(path)
-    return dict(sorted(found.items()))
+    return dict(sorted(digests.items()))
 
 
 def make_read_only(path: Path) -> None:

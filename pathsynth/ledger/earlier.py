@@ -24,8 +24,8 @@ def _with_regeneration(values: dict[str, Any]) -> dict[str, Any]:
     validation, callbacks = values.get("validation"), values.get("callbacks") or {}
     if not (isinstance(validation, Mapping) and isinstance(callbacks, Mapping)):
         return values
-    kept = {key: value for key, value in values.items() if key != "validation"}
-    return {**kept, "callbacks": {**callbacks, "regeneration": {"_target_": _REGENERATION, **validation}}}
+    others = {key: value for key, value in values.items() if key != "validation"}
+    return {**others, "callbacks": {**callbacks, "regeneration": {"_target_": _REGENERATION, **validation}}}
 
 
 def _with_early_rejection(values: dict[str, Any]) -> dict[str, Any]:
@@ -33,20 +33,20 @@ def _with_early_rejection(values: dict[str, Any]) -> dict[str, Any]:
     sampling = values.get("sampling")
     if not isinstance(sampling, Mapping) or not {*_EARLY_REJECTION, "revise"} & set(sampling):
         return values
-    kept = {key: value for key, value in sampling.items() if key not in _EARLY_REJECTION}
-    if "revise" in kept:
-        kept["image_to_image"] = kept.pop("revise")
+    others = {key: value for key, value in sampling.items() if key not in _EARLY_REJECTION}
+    if "revise" in others:
+        others["image_to_image"] = others.pop("revise")
     early = {name: sampling[key] for key, name in _EARLY_REJECTION.items() if key in sampling}
-    return {**values, "sampling": {**kept, "early_rejection": early} if early else kept}
+    return {**values, "sampling": {**others, "early_rejection": early} if early else others}
 
 
 def _with_trackers(values: dict[str, Any]) -> dict[str, Any]:
-    """``tracking.name`` told which one of W&B, a Lightning logger and nothing there was."""
+    """``tracking.name`` chose among W&B, a Lightning logger and nothing."""
     tracking = values.get("tracking")
     if not isinstance(tracking, Mapping) or "trackers" in tracking or "_target_" in tracking or "name" not in tracking:
         return values
-    kept = {key: value for key, value in tracking.items() if key != "name"}
-    return {**values, "tracking": {**kept, "trackers": {"wandb": True} if tracking["name"] == "wandb" else {}}}
+    others = {key: value for key, value in tracking.items() if key != "name"}
+    return {**values, "tracking": {**others, "trackers": {"wandb": True} if tracking["name"] == "wandb" else {}}}
 
 
 def _with_schedule(values: dict[str, Any]) -> dict[str, Any]:

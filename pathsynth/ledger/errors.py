@@ -10,6 +10,7 @@ class RequestError(Exception):
 
     @property
     def faults(self) -> tuple[str, ...]:
+        """The lines, one for each fault."""
         return tuple(str(fault) for fault in self.args)
 
     def __str__(self) -> str:

@@ -59,6 +59,7 @@ class Holder:
 
     @classmethod
     def me(cls, seconds: float) -> Holder:
+        """The holder that stands for this process, which may be silent for ``seconds``."""
         return cls(socket.gethostname(), os.getpid(), _born(os.getpid()) or 0, seconds, *_kernel())
 
     @property
@@ -69,8 +70,8 @@ class Holder:
     @property
     def dead(self) -> bool:
         """Whether the process is known to be gone; of one that cannot be seen from here nothing is known."""
-        kept = self.keeper > 0 and _born(self.keeper) == self.keeper_born
-        return self.here and _born(self.pid) != self.born and not kept
+        has_keeper = self.keeper > 0 and _born(self.keeper) == self.keeper_born
+        return self.here and _born(self.pid) != self.born and not has_keeper
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,7 @@ def newest(place: Path) -> Token | None:
     return None
 
 
-def held(place: Path) -> bool:
+def is_held(place: Path) -> bool:
     """Whether somebody holds the lease, as far as one look can tell; by the file system's clock, which may jump."""
     token = newest(place)
     if token is None or token.holder is None or token.holder.dead:

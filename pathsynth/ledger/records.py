@@ -59,11 +59,13 @@ class Metric:
     seed: int
 
     def to_json(self) -> dict[str, Any]:
+        """The record of ``result.json``, in which ``class_`` is ``class``."""
         fields = asdict(self)
         return {"class" if key == "class_" else key: value for key, value in fields.items()}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Metric:
+        """The metric of a record of ``result.json``."""
         return cls(**{"class_" if key == "class" else key: value for key, value in record.items()})
 
 
@@ -99,7 +101,7 @@ class Result:
 
     ``versions`` are of what wrote the result; ``stages``: what computed each stage that it rests on, whichever trial that was, and
     ``timings``: seconds of each stage's own work. A stage that was built before these were recorded is in neither.
-    ``extras``: confusion matrices (rows: asked for) by "stage/scorer", and by "reliability/split/scorer" a row for each bin of
+    ``extras``: confusion matrices (rows: requested) by "stage/scorer", and by "reliability/split/scorer" a row for each bin of
     confidence: images, those that were answered rightly, and their mean confidence in thousandths.
     ``optimizer``: the fine-tune's groups; in the file they are ``extras.optimizer``.
     """
@@ -168,7 +170,7 @@ def read_result(path: Path) -> Result:
         _has_form()(record)
         metrics = tuple(Metric.from_json(m) for m in record.pop("metrics"))
         missing = tuple(Missing(**m) for m in record.pop("missing"))
-        stages = {name: Provenance.from_json(made) for name, made in record.pop("stages").items()}
+        stages = {name: Provenance.from_json(provenance) for name, provenance in record.pop("stages").items()}
         optimizer = tuple(OptimizerGroup(**group) for group in record["extras"].pop(_OPTIMIZER, ()))
         return Result(**record, metrics=metrics, missing=missing, stages=stages, optimizer=optimizer)
 
@@ -200,8 +202,8 @@ def read_metrics(path: Path, metric: str, stage: str | None = None) -> tuple[Met
     """
     with _as_refusals(path):
         wanted = {"metric": metric, "stage": stage, "class": None, "split": "generated"}
-        found = (m for m in _record(path)["metrics"] if all(m[key] == value for key, value in wanted.items()))
-        return tuple(Metric.from_json(m) for m in found)
+        matches = (m for m in _record(path)["metrics"] if all(m[key] == value for key, value in wanted.items()))
+        return tuple(Metric.from_json(m) for m in matches)
 
 
 def read_optimizer(folder: Path) -> tuple[OptimizerGroup, ...]:

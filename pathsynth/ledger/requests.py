@@ -16,7 +16,7 @@ def leave_request(place: Path) -> None:
 
 
 def take_request(place: Path) -> bool:
-    """Whether somebody asked since this was last called. Of several processes that look at once, one is told so."""
+    """Whether there is a request since the last call. Of several processes that call this together, only one gets True."""
     try:
         place.unlink()
     except FileNotFoundError:

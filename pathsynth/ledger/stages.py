@@ -25,7 +25,7 @@ from pathsynth.ledger.atomic import read_json, sync, sync_names, write_json
 from pathsynth.ledger.contents import RECORD, damage, make_read_only, seal
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.interruption import check
-from pathsynth.ledger.lease import SECONDS, Lease, acquire, held
+from pathsynth.ledger.lease import SECONDS, Lease, acquire, is_held
 from pathsynth.ledger.versions import Provenance
 
 STAGES = ".stages"
@@ -40,7 +40,7 @@ _TIME_KEPT_EVERY = 5.0
 
 @dataclass(frozen=True)
 class Built:
-    """How a finished stage came about: what computed it, and the seconds of its own work, those of attempts that it goes on from too.
+    """How a finished stage came about: what computed it, and the seconds of its own work, those of attempts that it continues from too.
 
     Either is None where a stage was built before it was recorded.
     """
@@ -80,7 +80,7 @@ class StageStore:
 
     def busy(self, stage: str, identity: str) -> bool:
         """Whether another process is building the stage, as far as one look can tell."""
-        return self.find(stage, identity) is None and held(self.lease(stage, identity))
+        return self.find(stage, identity) is None and is_held(self.lease(stage, identity))
 
     def work(self, stage: str, identity: str) -> Path:
         """Where an unfinished stage keeps what it wants to resume from."""
@@ -113,10 +113,10 @@ class StageStore:
             RequestError: the file system cannot keep two results of a stage apart, or the folder cannot be written.
         """
         while True:
-            found = self.read(stage, identity)
-            if found:
+            result = self.read(stage, identity)
+            if result:
                 shutil.rmtree(self.work(stage, identity), ignore_errors=True)
-                return found
+                return result
             lease = acquire(self.lease(stage, identity), self._lease_seconds, check=check)
             assert lease
             with lease.beat():
@@ -263,9 +263,9 @@ def _stamp(status: os.stat_result) -> tuple[int, int]:
 
 
 class _Stopwatch:
-    """The seconds of work on a stage, over all attempts that left something to go on from.
+    """The seconds of work on a stage, over all attempts that left something to continue from.
 
-    They are noted in the stage's work folder as the work goes on, for a killed attempt tells nothing; a stage that has no such folder
+    They are noted in the stage's work folder as the work continues, for a killed attempt tells nothing; a stage that has no such folder
     starts again, and so do its seconds.
     """
 

@@ -27,10 +27,12 @@ class Provenance:
     device: str
 
     def to_json(self) -> dict[str, object]:
+        """The record that stands beside a stage's result."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Provenance:
+        """The record that :meth:`to_json` wrote."""
         return cls(record["versions"], record["commit"], record["device"])
 
 
@@ -59,8 +61,14 @@ def cores() -> int:
 
 def versions() -> dict[str, str]:
     """Versions of what computes the results, and of Python."""
-    installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
+    installed = _installed()
     return {"python": platform.python_version(), **{name: installed[name] for name in _TOLD if name in installed}}
+
+
+@cache
+def _installed() -> Mapping[str, str]:
+    """Names and versions of all that is installed, which takes a tenth of a second to read; a process keeps what it has loaded."""
+    return {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
 
 
 def commit() -> str | None:

@@ -34,14 +34,17 @@ class Agreement:
 
     @property
     def macro_precision(self) -> float:
+        """Mean precision of the classes, in [0, 1]."""
         return float(self.precision.mean())
 
     @property
     def macro_recall(self) -> float:
+        """Mean recall of the classes, in [0, 1]."""
         return float(self.recall.mean())
 
     @property
     def macro_f1(self) -> float:
+        """Mean F1 of the classes, in [0, 1]."""
         return float(self.f1.mean())
 
 
@@ -111,8 +114,8 @@ def macro_interval(
     counts = _counts(labels, predictions, classes)
     rng = np.random.default_rng(seed)
     drawn = np.stack([_resample(row, resamples, rng) for row in counts], axis=1)
-    asked = counts.sum(axis=1)
-    present, n = asked > 0, float(hmean(asked[asked > 0])) * int((asked > 0).sum())
+    requested = counts.sum(axis=1)
+    present, n = requested > 0, float(hmean(requested[requested > 0])) * int((requested > 0).sum())
     names = ("macro_precision", "macro_recall", "macro_f1")
     return {
         name: _macro_interval(score, values, present, n, level)
@@ -149,20 +152,20 @@ def panel_macro_interval(
         level: of the interval, in (0, 1).
     """
     rng = np.random.default_rng(seed)
-    asked = np.bincount(labels, minlength=classes)
+    requested = np.bincount(labels, minlength=classes)
     hits, answered = (np.zeros((len(predictions), resamples, classes)) for _ in range(2))
     drawn_of = np.zeros(classes)
-    for label in np.flatnonzero(asked):
-        own = predictions[:, labels == label]
-        drawn_of[label] = max(asked[label] - 1, 1)
-        draws = rng.multinomial(drawn_of[label], np.full(asked[label], 1 / asked[label]), size=resamples)
-        for judge, predicted in enumerate(own):
+    for label in np.flatnonzero(requested):
+        of_class = predictions[:, labels == label]
+        drawn_of[label] = max(requested[label] - 1, 1)
+        draws = rng.multinomial(drawn_of[label], np.full(requested[label], 1 / requested[label]), size=resamples)
+        for judge, predicted in enumerate(of_class):
             counts = draws @ (predicted[:, None] == np.arange(classes)).astype(np.int64)
             hits[judge, :, label] = counts[:, label]
             answered[judge] += counts
     scores = [_scores(_counts(labels, predicted, classes)) for predicted in predictions]
     drawn = _ratios(hits, answered, drawn_of)
-    present, n = asked > 0, float(hmean(asked[asked > 0])) * int((asked > 0).sum())
+    present, n = requested > 0, float(hmean(requested[requested > 0])) * int((requested > 0).sum())
     names = ("macro_precision", "macro_recall", "macro_f1")
     return {
         name: _macro_interval(np.mean([score[place] for score in scores], axis=0), drawn[place].mean(axis=0), present, n, level)
@@ -173,11 +176,11 @@ def panel_macro_interval(
 def _macro_interval(score: np.ndarray, drawn: np.ndarray, present: np.ndarray, n: float, level: float) -> Interval:
     """Of a score by class (C,) and its draws (R, C); a class that is not ``present``, bool (C,), scores 0 for certain.
 
-    ``n``: images that would tell a mean of equally likely hits over the classes as well as these do.
+    ``n``: images whose mean of equally likely hits is as precise as that of these over the classes.
     """
     mean, variance, share = float(score[present].mean()), float(drawn[:, present].mean(axis=1).var()), float(present.mean())
-    found = effective_wilson(mean, n / design_effect(variance, mean * (1 - mean) / n, 0.5 / n**2), level)
-    return Interval(share * found.value, share * found.low, share * found.high)
+    interval = effective_wilson(mean, n / design_effect(variance, mean * (1 - mean) / n, 0.5 / n**2), level)
+    return Interval(share * interval.value, share * interval.low, share * interval.high)
 
 
 def accuracy_auc(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
@@ -233,9 +236,9 @@ def _scores(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return _ratios(hits, confusion.sum(axis=-2), counts.sum(axis=-1))
 
 
-def _ratios(hits: np.ndarray, answered: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _ratios(hits: np.ndarray, answered: np.ndarray, requested: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Precision, recall and F1, each (..., C), of counts (..., C)."""
-    return _ratio(hits, answered), _ratio(hits, np.broadcast_to(asked, hits.shape)), _ratio(2 * hits, answered + asked)
+    return _ratio(hits, answered), _ratio(hits, np.broadcast_to(requested, hits.shape)), _ratio(2 * hits, answered + requested)
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

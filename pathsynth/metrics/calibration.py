@@ -31,8 +31,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     def loss(log_temperature: float) -> float:
         return -float(log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels].mean())
 
-    found = minimize_scalar(loss, bounds=(np.log(_COOLEST), np.log(_HOTTEST)), method="bounded")
-    return float(np.exp(found.x))
+    optimum = minimize_scalar(loss, bounds=(np.log(_COOLEST), np.log(_HOTTEST)), method="bounded")
+    return float(np.exp(optimum.x))
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray) -> list[Confidenc
     """
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    found = (bins == b for b in np.unique(bins))
-    return [ConfidenceBin(int(own.sum()), int(right[own].sum()), float(confidence[own].mean())) for own in found]
+    members = (bins == b for b in np.unique(bins))
+    return [ConfidenceBin(int(chosen.sum()), int(right[chosen].sum()), float(confidence[chosen].mean())) for chosen in members]
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:

@@ -66,7 +66,7 @@ class Comparison:
     standard errors the difference of two that were chosen beforehand is plain. ``order``: those compared, best first. ``lead``: of the
     best over the best of the others; its low end is above 0 exactly if ``separable``.
     ``contenders``: the best, and those that do not differ from it beyond noise. ``score``: of the best, corrected for the choice; None
-    where that cannot be corrected. ``more_seeds``: how many more would tell a lead of this size with a power of 0.8; None: not known, or
+    where that cannot be corrected. ``more_seeds``: how many more would detect a lead of this size with a power of 0.8; None: not known, or
     more than 200. ``noise``: standard deviation of a trial around configuration and seed, with ``freedom`` degrees of freedom.
     ``noisy``: configurations that are not in the pool. ``seeds``: how many there are. ``diverged``: configuration and column of each
     trial that was left out.
@@ -119,16 +119,16 @@ def compare(scores: np.ndarray) -> Comparison:
     from scipy.special import stdtrit
 
     errors = np.sqrt(noise.variance(fitted.weights**2 @ fitted.member)[0])
-    found = _beside(first, ranks[1], fitted)
-    contenders = tuple(int(i) for i in there[ranks] if found.near[np.flatnonzero(there == i)[0]])
-    more = None if found.separable else _more_seeds(float(found.lead.value), found.spread, seeds, noise.df)
+    beside = _beside(first, ranks[1], fitted)
+    contenders = tuple(int(i) for i in there[ranks] if beside.near[np.flatnonzero(there == i)[0]])
+    more = None if beside.separable else _more_seeds(float(beside.lead.value), beside.spread, seeds, noise.df)
     return Comparison(
         means=tuple(means.tolist()),
         errors=tuple(_placed(errors, there, len(scores)).tolist()),
         student=float(stdtrit(noise.df, 1 - _TAIL)),
         order=order,
-        lead=found.lead,
-        separable=found.separable,
+        lead=beside.lead,
+        separable=beside.separable,
         contenders=contenders,
         score=_score(fitted.means, errors, noise.df),
         more_seeds=more,
@@ -189,16 +189,16 @@ def effects(scores: np.ndarray, settings: Sequence[Mapping[str, str]]) -> tuple[
     values = scores[np.isfinite(scores)]
     main = _Model.of(blocks)
     starts = np.cumsum([block.shape[1] for block in blocks])
-    found = []
+    setting_effects = []
     for number, (name, (_, labels)) in enumerate(factors.items()):
         steps = main.average(blocks, number + 1, starts[number])
         effect = _main_effect(name, labels, np.bincount(codes[name]), steps, main, values, fitted, len(factors))
-        found += [effect] if effect else []
+        setting_effects += [effect] if effect else []
     pairs = list(itertools.combinations(factors, 2))
     for one, two in pairs:
         effect = _interaction(one, two, factors, codes, blocks, values, fitted, len(pairs))
-        found += [effect] if effect else []
-    return tuple(found)
+        setting_effects += [effect] if effect else []
+    return tuple(setting_effects)
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ class _Design:
 
     ``weights`` (K, N): from scores to means. ``shifts`` (S, N): from scores to what each seed does to all, 0 in the mean. ``residual``
     (N, N): from scores to residuals. ``member`` (N, K): 1 where a trial is of a configuration. ``unmix`` (K, K): from sums of squared
-    residuals to own variances, with ``own_df`` (K,) each. ``correlation``: the least between two differences from one configuration.
+    residuals to separate variances, with ``separate_df`` (K,) each. ``correlation``: the least between differences from one configuration.
     """
 
     weights: np.ndarray
@@ -256,33 +256,36 @@ class _Design:
     residual: np.ndarray
     member: np.ndarray
     unmix: np.ndarray
-    own_df: np.ndarray
+    separate_df: np.ndarray
     df: int
     correlation: float
 
 
 @dataclass(frozen=True, eq=False)
 class _Noise:
-    """Variances of a trial: pooled over the configurations in ``pool`` (K,), with ``df``; ``own`` (K,) of each, with ``own_df`` (K,)."""
+    """Variances of a trial.
+
+    ``pooled`` over the configurations in ``pool`` (K,), with ``df``; ``separate`` (K,) of each, with ``separate_df`` (K,).
+    """
 
     pooled: float
     df: int
-    own: np.ndarray
-    own_df: np.ndarray
+    separate: np.ndarray
+    separate_df: np.ndarray
     pool: np.ndarray
 
     def variance(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Variance and degrees of freedom of estimates to which the trials of each configuration contribute ``q`` (..., K) of theirs."""
         inside, outside = q[..., self.pool].sum(-1), q[..., ~self.pool]
-        own, own_df = self.own[~self.pool], np.maximum(self.own_df[~self.pool], 1)
-        variance = inside * self.pooled + outside @ own
-        return variance, variance**2 / np.maximum((inside * self.pooled) ** 2 / self.df + outside**2 @ (own**2 / own_df), 1e-300)
+        variances, separate_df = self.separate[~self.pool], np.maximum(self.separate_df[~self.pool], 1)
+        variance = inside * self.pooled + outside @ variances
+        return variance, variance**2 / np.maximum((inside * self.pooled) ** 2 / self.df + outside**2 @ (variances**2 / separate_df), 1e-300)
 
     def welch(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The same with each configuration's own variance (Satterthwaite)."""
-        df = np.maximum(self.own_df, 1)
-        variance = q @ self.own
-        return variance, variance**2 / np.maximum(q**2 @ (self.own**2 / df), 1e-300)
+        df = np.maximum(self.separate_df, 1)
+        variance = q @ self.separate
+        return variance, variance**2 / np.maximum(q**2 @ (self.separate**2 / df), 1e-300)
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,23 +306,23 @@ def _without_diverged(scores: np.ndarray) -> tuple[np.ndarray, tuple[tuple[int, 
     Its configuration's other trials, two at least, must agree: else the configuration is a noisy one. And it must be as far below the
     middle of the whole sweep: else it is only a good configuration's worse trial.
     """
-    found: list[tuple[int, int]] = []
+    outliers: list[tuple[int, int]] = []
     while True:
         there = np.isfinite(scores)
         if _design(there.tobytes(), there.shape).df < _FEWEST or len(scores) < 3:
-            return scores, tuple(found)
+            return scores, tuple(outliers)
         residuals, scale = _standardized(scores)
         row, column = np.unravel_index(np.argmin(residuals), residuals.shape)
         if residuals[row, column] > -_SUSPECT * scale:
-            return scores, tuple(found)
+            return scores, tuple(outliers)
         rest = np.where(np.arange(scores.size).reshape(scores.shape) == row * scores.shape[1] + column, np.nan, scores)
         others, without = _standardized(rest)
         agree = there[row].sum() > 2 and np.abs(others[row]).max() < _AGREE * without
         low = max(residuals[row, column], scores[row, column] - np.nanmedian(scores))
         if not agree or low > -_FAR * without:
-            return scores, tuple(found)
+            return scores, tuple(outliers)
         scores = rest
-        found.append((int(row), int(column)))
+        outliers.append((int(row), int(column)))
 
 
 def _standardized(scores: np.ndarray) -> tuple[np.ndarray, float]:
@@ -343,8 +346,8 @@ def _fit(scores: np.ndarray) -> _Fit:
     if not whole.df:
         return _Fit(whole.weights @ values + middle, whole.weights, whole.member, None, whole.correlation)
     pool = np.ones(len(scores), dtype=bool)
-    design, own = whole, _own_variances(values, whole)
-    while (worst := _outlier(own, design)) is not None:
+    design, separate = whole, _separate_variances(values, whole)
+    while (worst := _outlier(separate, design)) is not None:
         rest = pool.copy()
         rest[np.flatnonzero(pool)[worst]] = False
         if not there[rest].max(axis=0).all() or len(_connected(there[rest])) < rest.sum():
@@ -353,41 +356,41 @@ def _fit(scores: np.ndarray) -> _Fit:
         if not left.df:
             break
         pool, design = rest, left
-        own = _own_variances(values[whole.member[:, pool].any(axis=1)], design)
+        separate = _separate_variances(values[whole.member[:, pool].any(axis=1)], design)
     inside: np.ndarray = whole.member[:, pool].max(axis=1) > 0
     weights, variances = whole.weights.copy(), np.zeros(len(scores))
     weights[np.ix_(pool, ~inside)] = 0
-    weights[np.ix_(pool, inside)], variances[pool] = design.weights, own
+    weights[np.ix_(pool, inside)], variances[pool] = design.weights, separate
     for i in np.flatnonzero(~pool):
         trials = np.flatnonzero(whole.member[:, i])
         around = np.eye(len(values))[trials]
         around[:, inside] -= design.shifts[there[i]]
         weights[i], variances[i] = around.mean(axis=0), np.var(around @ values, ddof=1)
     pooled = float((design.residual @ values[inside]) @ values[inside] / design.df)
-    noise = _Noise(max(pooled, _LEAST), design.df, np.maximum(variances, _LEAST), whole.own_df, pool)
+    noise = _Noise(max(pooled, _LEAST), design.df, np.maximum(variances, _LEAST), whole.separate_df, pool)
     return _Fit(weights @ values + middle, weights, whole.member, noise, design.correlation)
 
 
-def _own_variances(values: np.ndarray, design: _Design) -> np.ndarray:
+def _separate_variances(values: np.ndarray, design: _Design) -> np.ndarray:
     """Float (K,): of each configuration, at least a thousandth of the pooled one; the pooled one where it has one seed or K is 2."""
     squares = (design.residual @ values) ** 2 @ design.member
     pooled = squares.sum() / design.df
     if len(squares) < 3:
         return np.full(len(squares), pooled)
-    return np.where(design.own_df > 0, np.maximum(design.unmix @ squares, pooled / 1000), pooled)
+    return np.where(design.separate_df > 0, np.maximum(design.unmix @ squares, pooled / 1000), pooled)
 
 
-def _outlier(own: np.ndarray, design: _Design) -> int | None:
+def _outlier(variances: np.ndarray, design: _Design) -> int | None:
     """The configuration that is plainly noisier than the rest of at least two; None where there is none."""
     from scipy.special import fdtrc
 
-    df = design.own_df
+    df = design.separate_df
     if (df > 0).sum() < 3:
         return None
-    worst = int(np.argmax(np.where(df > 0, own, 0)))
+    worst = int(np.argmax(np.where(df > 0, variances, 0)))
     rest = np.arange(len(df)) != worst
     rest_df = df[rest].sum()
-    ratio = own[worst] * rest_df / max(float(own[rest] @ df[rest]), _LEAST)
+    ratio = variances[worst] * rest_df / max(float(variances[rest] @ df[rest]), _LEAST)
     # the seeds' shifts take their share of the degrees of freedom
     chance = fdtrc(df[worst], rest_df * design.df / df.sum(), ratio)
     return worst if chance < _PLAIN / (df > 0).sum() else None
@@ -479,7 +482,7 @@ def _beside(first: int, second: int, fitted: _Fit) -> _Beside:
     near = np.zeros(k, dtype=bool) if separable else difference <= several * error
     near[first] = True
     high = float(difference[second] + several[second] * error[second])
-    seeds = float((noise.own_df[[first, second]] + 1).mean())
+    seeds = float((noise.separate_df[[first, second]] + 1).mean())
     return _Beside(Interval(float(difference[second]), low, high), separable, near, float(error[second] * math.sqrt(seeds)))
 
 
@@ -487,11 +490,11 @@ def _noisy_pair(first: int, second: int, noise: _Noise) -> bool:
     """Whether best and runner-up, both in the pool, are together plainly noisier than the rest of it."""
     from scipy.special import fdtrc
 
-    df = np.where(noise.pool, noise.own_df, 0)
+    df = np.where(noise.pool, noise.separate_df, 0)
     pair = np.isin(np.arange(len(df)), (first, second))
     if not df[pair].all() or not df[~pair].any():
         return False
-    ratio = (noise.own[pair] @ df[pair] / df[pair].sum()) / (noise.own[~pair] @ df[~pair] / df[~pair].sum())
+    ratio = (noise.separate[pair] @ df[pair] / df[pair].sum()) / (noise.separate[~pair] @ df[~pair] / df[~pair].sum())
     rest_df = df[~pair].sum() * noise.df / df.sum()
     return bool(fdtrc(df[pair].sum(), rest_df, ratio) < _PLAIN)
 
@@ -595,13 +598,13 @@ def selected_mean(means: np.ndarray, errors: np.ndarray) -> float:
 
 def _student(values: np.ndarray) -> tuple[float | None, float | None]:
     """Student's interval of one configuration's mean over its seeds."""
-    own = values[np.isfinite(values)]
-    if len(own) < 2:
+    finite = values[np.isfinite(values)]
+    if len(finite) < 2:
         return None, None
     from scipy.special import stdtrit
 
-    half = float(stdtrit(len(own) - 1, 1 - _TAIL) * own.std(ddof=1) / math.sqrt(len(own)))
-    return float(own.mean()) - half, float(own.mean()) + half
+    half = float(stdtrit(len(finite) - 1, 1 - _TAIL) * finite.std(ddof=1) / math.sqrt(len(finite)))
+    return float(finite.mean()) - half, float(finite.mean()) + half
 
 
 def _placed(values: np.ndarray, where: np.ndarray, count: int) -> np.ndarray:
@@ -619,13 +622,13 @@ _Factors = dict[str, tuple[np.ndarray, list[str]]]
 
 def _factors(settings: Sequence[Mapping[str, str]]) -> _Factors:
     """The settings with more than one value; those that part the configurations alike are one."""
-    found: dict[tuple[int, ...], tuple[list[str], list[str]]] = {}
+    groups: dict[tuple[int, ...], tuple[list[str], list[str]]] = {}
     for name in settings[0]:
         values = list(dict.fromkeys(s[name] for s in settings))
         if len(values) > 1:
-            names, _ = found.setdefault(tuple(values.index(s[name]) for s in settings), ([], values))
+            names, _ = groups.setdefault(tuple(values.index(s[name]) for s in settings), ([], values))
             names.append(name)
-    return {" with ".join(names): (np.array(code), values) for code, (names, values) in found.items()}
+    return {" with ".join(names): (np.array(code), values) for code, (names, values) in groups.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -648,7 +651,7 @@ class _Model:
         levels[:, start : start + len(levels)] = np.eye(len(levels))
         return others + levels
 
-    def tells(self, contrasts: np.ndarray) -> bool:
+    def can_detect(self, contrasts: np.ndarray) -> bool:
         return bool(np.abs(contrasts @ self.space - contrasts).max() < 1e-6)
 
 
@@ -662,7 +665,7 @@ def _main_effect(
     fitted: _Fit,
     terms: int,
 ) -> Effect | None:
-    if not model.tells(steps):
+    if not model.can_detect(steps):
         return None
     weights = steps @ model.inverse
     means = weights @ values
@@ -679,7 +682,7 @@ def _main_effect(
 
 @lru_cache(maxsize=256)
 def _range_quantile(levels: int, df: float, level: float) -> float:
-    from scipy.stats import studentized_range  # loads slowly
+    from scipy.stats import studentized_range  # slow to import
 
     return float(studentized_range.ppf(level, levels, df))
 
@@ -700,12 +703,12 @@ def _interaction(
     model = _Model.of([*blocks, np.eye(len(firsts) * len(seconds))[cells]])
     before = sum(block.shape[1] for block in blocks)
     present = set(cells.tolist())
-    found: list[tuple[float, float, float, float, str]] = []
+    intervals: list[tuple[float, float, float, float, str]] = []
     for (i, j), (k, m) in itertools.product(itertools.combinations(range(len(firsts)), 2), itertools.combinations(range(len(seconds)), 2)):
         corners = [i * len(seconds) + k, j * len(seconds) + m, i * len(seconds) + m, j * len(seconds) + k]
         contrast = np.zeros(len(model.space))
         contrast[[before + c for c in corners]] = (1, 1, -1, -1)
-        if not present.issuperset(corners) or not model.tells(contrast[None]):
+        if not present.issuperset(corners) or not model.can_detect(contrast[None]):
             continue
         weights = contrast @ model.inverse
         value = float(weights @ values)
@@ -713,13 +716,13 @@ def _interaction(
         high, low = (seconds[k], seconds[m]) if value > 0 else (seconds[m], seconds[k])
         error = math.sqrt(float(variance))
         words = f"{high} over {low}, more at {firsts[i]} than at {firsts[j]}"
-        found.append((abs(value) / error, abs(value), error, float(df), words))
-    if not found:
+        intervals.append((abs(value) / error, abs(value), error, float(df), words))
+    if not intervals:
         return None
-    _, value, error, df, words = max(found)
+    _, value, error, df, words = max(intervals)
     if fitted.noise is None:
         return Effect((one, two), words, Interval(value, None, None))
     from scipy.special import stdtrit
 
-    half = float(stdtrit(df, 1 - (1 - LEVEL) / 2 / terms / len(found))) * error
+    half = float(stdtrit(df, 1 - (1 - LEVEL) / 2 / terms / len(intervals))) * error
     return Effect((one, two), words, Interval(value, value - half, value + half))

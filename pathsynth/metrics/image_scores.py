@@ -28,10 +28,14 @@ class RealData(Protocol):
     """What a record says of the data that images stand for."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the data set."""
+        ...
 
     @property
-    def space(self) -> LabelSpace: ...
+    def space(self) -> LabelSpace:
+        """Its classes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -116,24 +120,25 @@ def evaluate_images(
     """
     if (real is None) != (features is None):
         raise RequestError("real images and features go together; give both, or neither")
-    space, asked = label_space_of(classes), np.asarray(labels)
-    if not len(images) or asked.shape != (len(images),) or asked.dtype.kind not in "iu" or asked.min() < 0 or asked.max() >= len(space):
+    space, requested = label_space_of(classes), np.asarray(labels)
+    are_labels = requested.shape == (len(images),) and requested.dtype.kind in "iu"
+    if not len(images) or not are_labels or requested.min() < 0 or requested.max() >= len(space):
         raise RequestError(f"labels must be {len(images)} whole numbers (one an image, one at least) in 0..{len(space) - 1}")
     scores = _rows(classify, "classify", images)
     if scores.shape[1] != len(space):
         raise RequestError(f"classify gave {scores.shape[1]} columns for {len(space)} classes; return one for each")
     subject = _NamedClasses(data, space)
-    scored = Scored(stage, scorer, asked.astype(np.int64), scores.argmax(axis=1))
+    scored = Scored(stage, scorer, requested.astype(np.int64), scores.argmax(axis=1))
     metrics, missing = agreement_metrics(scored, subject, seed, None), []
     if real is not None and features is not None:
-        own, others = _rows(features, "features", images), _rows(features, "features", real)
-        if min(len(own), len(others)) < FEWEST:
-            few = f"{len(own)} images or {len(others)} real ones are too few to compare with a distribution ({FEWEST} at least)"
+        generated, others = _rows(features, "features", images), _rows(features, "features", real)
+        if min(len(generated), len(others)) < FEWEST:
+            few = f"{len(generated)} images or {len(others)} real ones are too few to compare with a distribution ({FEWEST} at least)"
             missing = [Missing(metric, few) for metric in ("kid", "coverage")]
         else:
             metrics += [
-                Metric(name, i.value, *interval_ends(i), len(own), "image", None, "generated", stage, scorer, None, data, seed)
-                for name, i in distances_between(others, own, seed).items()
+                Metric(name, i.value, *interval_ends(i), len(generated), "image", None, "generated", stage, scorer, None, data, seed)
+                for name, i in distances_between(others, generated, seed).items()
             ]
     key = f"{stage}/{scorer}" if stage else scorer
     return Evaluation(tuple(metrics), tuple(missing), {key: confusion_counts(scored, space)})
@@ -150,10 +155,10 @@ def _rows(function: Callable[[np.ndarray], ArrayLike], name: str, images: np.nda
 def overall_metrics(scored: Scored, data: RealData, seed: int, prompts: str | None, split: str = "generated") -> list[Metric]:
     """Accuracy and macro scores over all classes."""
     hits = scored.labels == scored.predictions
-    found = {"accuracy": wilson(int(hits.sum()), len(hits)), **macro_interval(scored.labels, scored.predictions, len(data.space), seed)}
+    intervals = {"accuracy": wilson(int(hits.sum()), len(hits)), **macro_interval(scored.labels, scored.predictions, len(data.space), seed)}
     return [
         Metric(name, i.value, i.low, i.high, len(hits), "image", None, split, scored.stage, scored.scorer, prompts, data.name, seed)
-        for name, i in found.items()
+        for name, i in intervals.items()
     ]
 
 
@@ -167,24 +172,24 @@ def agreement_metrics(scored: Scored, data: RealData, seed: int, prompts: str | 
     hits = scored.labels == scored.predictions
     records = overall_metrics(scored, data, seed, prompts, split)
     for c in data.space.classes:
-        asked = int((scored.labels == c.index).sum())
+        requested = int((scored.labels == c.index).sum())
         answered = int((scored.predictions == c.index).sum())
         right = int((hits & (scored.labels == c.index)).sum())
-        for metric, count in (("recall", asked), ("precision", answered)):
+        for metric, count in (("recall", requested), ("precision", answered)):
             interval = wilson(right, count) if count else Interval(0.0, 0.0, 1.0)
             records.append(record(metric, interval.value, interval.low, interval.high, count, c.slug))
-        records.append(record("f1", float(result.f1[c.index]), None, None, asked, c.slug))
+        records.append(record("f1", float(result.f1[c.index]), None, None, requested, c.slug))
     return records
 
 
 def distances_between(real: np.ndarray, fake: np.ndarray, seed: int) -> dict[str, Interval]:
     """By name of the metric; those without an interval have NaN for its ends."""
-    found = {"kid": kid(real, fake, seed), "frechet_distance": _without_interval(frechet_distance(real, fake))}
+    intervals = {"kid": kid(real, fake, seed), "frechet_distance": _without_interval(frechet_distance(real, fake))}
     if min(len(real), len(fake)) > NEIGHBOURS:
         scores = prdc(real, fake, seed)
-        found |= {"coverage": scores.coverage, "density": scores.density}
-        found |= {"feature_precision": scores.precision, "feature_recall": scores.recall}
-    return found
+        intervals |= {"coverage": scores.coverage, "density": scores.density}
+        intervals |= {"feature_precision": scores.precision, "feature_recall": scores.recall}
+    return intervals
 
 
 def _without_interval(value: float) -> Interval:

@@ -75,12 +75,12 @@ def _mean(labels: np.ndarray, predictions: np.ndarray, data: RealData, seed: int
     for same in zip(*of_each, strict=True):
         like = same[0]
         if like.class_ is None:
-            found = overall[like.metric]
-            records.append(replace(like, scorer=PANEL_MEAN, value=found.value, low=found.low, high=found.high))
+            interval = overall[like.metric]
+            records.append(replace(like, scorer=PANEL_MEAN, value=interval.value, low=interval.low, high=interval.high))
         elif like.metric == "recall" and like.n:
-            own = labels == index[like.class_]
-            found = panel_accuracy(labels[own], predictions[:, own])
-            records.append(replace(like, scorer=PANEL_MEAN, value=found.value, low=found.low, high=found.high))
+            of_class = labels == index[like.class_]
+            interval = panel_accuracy(labels[of_class], predictions[:, of_class])
+            records.append(replace(like, scorer=PANEL_MEAN, value=interval.value, low=interval.low, high=interval.high))
         elif like.metric == "f1":
             records.append(replace(like, scorer=PANEL_MEAN, value=float(np.mean([m.value for m in same]))))
     return records
@@ -88,8 +88,8 @@ def _mean(labels: np.ndarray, predictions: np.ndarray, data: RealData, seed: int
 
 def _worst(of_each: list[list[Metric]]) -> list[Metric]:
     """Of each score over all classes, and of each class's recall and F1, the lowest record."""
-    found = []
+    metrics = []
     for records in zip(*of_each, strict=True):
         if records[0].class_ is None or records[0].metric in ("recall", "f1"):
-            found.append(replace(min(records, key=lambda m: m.value), scorer=PANEL_WORST))
-    return found
+            metrics.append(replace(min(records, key=lambda m: m.value), scorer=PANEL_WORST))
+    return metrics

@@ -92,15 +92,15 @@ def _balls(centres: np.ndarray, points: np.ndarray, centre_halves: np.ndarray, p
     """The balls around ``centres`` (N, d), and the ``points`` (M, d) in them."""
     radii = _radii(centres, centre_halves)
     largest = radii.max(axis=0)
-    held, around = np.zeros(radii.shape, dtype=np.int64), np.zeros(point_halves.shape, dtype=np.int64)
+    counts, around = np.zeros(radii.shape, dtype=np.int64), np.zeros(point_halves.shape, dtype=np.int64)
     for rows, distances in distance_blocks(points, centres):
         point, centre = np.nonzero(distances < largest)
         near, place = distances[point, centre], point + rows.start
         for s in range(len(radii)):
             inside = (near < radii[s, centre]) & (centre_halves[s, centre] == point_halves[s, place])
-            held[s] += np.bincount(centre[inside], minlength=len(centres))
+            counts[s] += np.bincount(centre[inside], minlength=len(centres))
             around[s, rows] = np.bincount(point[inside], minlength=len(distances))
-    return _Balls(held, around, centre_halves, point_halves)
+    return _Balls(counts, around, centre_halves, point_halves)
 
 
 def _radii(centres: np.ndarray, halves: np.ndarray) -> np.ndarray:

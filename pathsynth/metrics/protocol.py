@@ -82,9 +82,9 @@ class _Drawn:
 
     def spread(self, predicted: np.ndarray) -> np.ndarray:
         """Labels of the pictures, int64 (K,), at the places of the images that have one: int64 (N,), −1 elsewhere."""
-        found = np.full(len(self.labels), -1, dtype=np.int64)
-        found[self.whole] = predicted
-        return found
+        predictions = np.full(len(self.labels), -1, dtype=np.int64)
+        predictions[self.whole] = predicted
+        return predictions
 
 
 Reconstruct = Callable[[Images], np.ndarray]
@@ -158,10 +158,11 @@ def evaluate_set(
     scored = [Scored(BEFORE, "gate", drawn[BEFORE].labels, np.array([r.predicted for r in first]))]
     coloured = []
     judged: dict[tuple[str, int, int], np.ndarray] = {}
-    for (stage, images), asked in zip(drawn.items(), (first, accepted), strict=True):
+    for (stage, images), attempts in zip(drawn.items(), (first, accepted), strict=True):
         if len(images.labels):
             answers = class_probabilities(judge, images.images) if len(images.images) else np.empty((0, len(data.space)))
-            judged |= {(r.class_slug, r.slot, r.attempt): answer for r, answer in zip((r for r in asked if r.image), answers, strict=True)}
+            kept = (row for row in attempts if row.image)
+            judged |= {(row.class_slug, row.slot, row.attempt): answer for row, answer in zip(kept, answers, strict=True)}
             scored.append(Scored(stage, "judge", images.labels, images.spread(answers.argmax(axis=1))))
             coloured.append(Scored(stage, _COLOUR, images.labels, images.predictions(reference.colour.predict)))
     metrics = [m for s in scored for m in agreement_metrics(s, data, seed, prompts)]
@@ -174,8 +175,8 @@ def evaluate_set(
         few = f"{len(rejected.images)} rejected images are too few to compare with a distribution ({FEWEST} at least)"
         missing.append(Missing("distances of rejected first attempts", few))
     for stage, images in drawn.items():
-        found, absent = _closeness(images, judge, data, reference, prompts, seed, stage)
-        metrics += found
+        closeness, absent = _closeness(images, judge, data, reference, prompts, seed, stage)
+        metrics += closeness
         missing += absent
     metrics += reference.metrics
     confusions = {f"{s.stage}/{s.scorer}": confusion_counts(s, data.space) for s in scored}
@@ -190,23 +191,23 @@ def _audit(rejected: _Drawn, judge: Classifier, data: DataSet, reference: Refere
     """
     hits = rejected.labels == rejected.predictions(lambda pictures: class_probabilities(judge, pictures).argmax(axis=1))
     groups = [(None, hits), *((c.slug, hits[rejected.labels == c.index]) for c in data.space.classes)]
-    found: list[tuple[str | None, int, str, Interval]] = [
-        (slug, len(own), "confirmed", wilson(int(own.sum()), len(own))) for slug, own in groups if len(own)
+    rows: list[tuple[str | None, int, str, Interval]] = [
+        (slug, len(confirmed), "confirmed", wilson(int(confirmed.sum()), len(confirmed))) for slug, confirmed in groups if len(confirmed)
     ]
     if len(rejected.images) >= FEWEST:
         fake = _Set(class_features(judge, rejected.images), rejected.labels[rejected.whole])
-        found += [(None, len(fake.features), *named) for named in _copies(fake.features, reference, seed).items()]
+        rows += [(None, len(fake.features), *named) for named in _copies(fake.features, reference, seed).items()]
         if len(reference.features) > NEIGHBOURS:
             scores = prdc(reference.features, fake.features, seed)
             measured = {"feature_precision": scores.precision, "density": scores.density}
-            found += [(None, len(fake.features), *named) for named in measured.items()]
+            rows += [(None, len(fake.features), *named) for named in measured.items()]
         for c in data.space.classes:
-            own, real = fake.of_class(c.index), _Set(reference.features, reference.labels).of_class(c.index)
-            if len(own) >= FEWEST and len(real) > NEIGHBOURS:
-                found.append((c.slug, len(own), "kid", kid(real, own, seed)))
+            confirmed, real = fake.of_class(c.index), _Set(reference.features, reference.labels).of_class(c.index)
+            if len(confirmed) >= FEWEST and len(real) > NEIGHBOURS:
+                rows.append((c.slug, len(confirmed), "kid", kid(real, confirmed, seed)))
     return [
         Metric(REJECTED + name, i.value, *interval_ends(i), n, "image", slug, "generated", BEFORE, "judge", prompts, data.name, seed)
-        for slug, n, name, i in found
+        for slug, n, name, i in rows
     ]
 
 
@@ -246,12 +247,12 @@ def accepted_per_thousand_calls(rows: Sequence[AttemptRow]) -> Interval:
     table = pd.DataFrame([(r.label, r.slot, r.accepted, r.denoiser_calls) for r in rows], columns=["label", "slot", "accepted", "calls"])
     slots = table.groupby(["label", "slot"]).sum()
     accepted, calls = (slots[name].to_numpy(dtype=float) for name in ("accepted", "calls"))
-    taken = table.calls[table.accepted] if table.accepted.any() else table.calls
-    n, best, share = len(slots), 1000 / taken.min(), accepted.sum() * taken.min() / calls.sum()
-    residuals = accepted * taken.min() - share * calls
+    spent = table.calls[table.accepted] if table.accepted.any() else table.calls
+    n, best, share = len(slots), 1000 / spent.min(), accepted.sum() * spent.min() / calls.sum()
+    residuals = accepted * spent.min() - share * calls
     variance = n / max(n - 1, 1) * np.square(residuals).sum() / calls.sum() ** 2
-    found = effective_wilson(float(share), n / design_effect(variance, share * (1 - share) / n, 0.5 / n**2))
-    return Interval(float(best * found.value), float(best * found.low), float(best * found.high))
+    interval = effective_wilson(float(share), n / design_effect(variance, share * (1 - share) / n, 0.5 / n**2))
+    return Interval(float(best * interval.value), float(best * interval.low), float(best * interval.high))
 
 
 def _closeness(
@@ -266,16 +267,16 @@ def _closeness(
         return [], [Missing(f"{metric} {stage}", reason) for metric in ("kid", "coverage")]
     fake = _Set(class_features(judge, drawn.images), drawn.labels[drawn.whole])
     real = _Set(reference.features, reference.labels)
-    found: list[tuple[str | None, int, dict[str, Interval]]] = [
+    rows: list[tuple[str | None, int, dict[str, Interval]]] = [
         (None, len(fake.features), {**distances_between(real.features, fake.features, seed), **_copies(fake.features, reference, seed)})
     ]
     for c in data.space.classes:
-        own = fake.of_class(c.index)
-        distances = _class_distances(real.of_class(c.index), own, seed)
-        found += [(c.slug, len(own), {**distances, **_copies(own, reference, seed)})] if distances else []
+        members = fake.of_class(c.index)
+        distances = _class_distances(real.of_class(c.index), members, seed)
+        rows += [(c.slug, len(members), {**distances, **_copies(members, reference, seed)})] if distances else []
     return [
         Metric(name, i.value, *interval_ends(i), n, "image", slug, "generated", stage, "judge", prompts, data.name, seed)
-        for slug, n, intervals in found
+        for slug, n, intervals in rows
         for name, i in intervals.items()
     ], []
 
@@ -303,13 +304,13 @@ def _reached_by_real(real: _Set, train: _Set, data: DataSet, n: int, seed: int) 
     overall = _reached(real.features, _some(train.features, n, rng), data, seed, "train")
     if not overall:
         return []
-    found = []
+    rows = []
     for c in data.space.classes:
-        own = _some(train.of_class(c.index), n // len(data.space), rng)
-        found.append((c.slug, len(own), _class_distances(real.of_class(c.index), own, seed)))
+        members = _some(train.of_class(c.index), n // len(data.space), rng)
+        rows.append((c.slug, len(members), _class_distances(real.of_class(c.index), members, seed)))
     return overall + [
         Metric(name, i.value, *interval_ends(i), size, "image", slug, "train", None, "judge", None, data.name, seed)
-        for slug, size, intervals in found
+        for slug, size, intervals in rows
         for name, i in intervals.items()
     ]
 

@@ -28,9 +28,9 @@ def _threshold(sureness: np.ndarray, right: np.ndarray, target: float) -> float:
     if not len(sureness):
         return 0.0
     order = np.argsort(-sureness, kind="stable")
-    ordered, kept = sureness[order], np.arange(1, len(order) + 1)
+    ordered, counts = sureness[order], np.arange(1, len(order) + 1)
     last_of_equals = np.append(ordered[1:] < ordered[:-1], True)
-    enough = np.flatnonzero((right[order].cumsum() / kept >= target) & last_of_equals)
+    enough = np.flatnonzero((right[order].cumsum() / counts >= target) & last_of_equals)
     if not len(enough):
         return float(np.nextafter(ordered[0], 2))
     return 0.0 if enough[-1] == len(order) - 1 else float(ordered[enough[-1]])

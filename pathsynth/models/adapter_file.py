@@ -77,14 +77,14 @@ def read_adapter(start: Path) -> AdapterFile:
     _require_lora(path, shapes)
     ranks: dict[str, dict[str, int]] = {}
     for name, shape in shapes.items():
-        if (found := _DOWN.fullmatch(name)) and (place := _placed(found["layer"])):
+        if (match := _DOWN.fullmatch(name)) and (place := _placed(match["layer"])):
             ranks.setdefault(place[0], {})[place[1]] = shape[0]
-    own = {part: _of(part, settings) for part in ("unet", "text_encoder")}
+    by_part = {part: _of(part, settings) for part in ("unet", "text_encoder")}
     return AdapterFile(
         path,
         ranks,
-        {part: _stated(own[part]) or alphas.get(part, frozenset()) for part in own},
-        {part: bool(own[part].get("use_rslora")) for part in own},
+        {part: _stated(by_part[part]) or alphas.get(part, frozenset()) for part in by_part},
+        {part: bool(by_part[part].get("use_rslora")) for part in by_part},
         any("lora_magnitude_vector" in name for name in shapes),
         any(name.startswith(("text_encoder.", "lora_te_")) for name in shapes),
     )
@@ -115,15 +115,16 @@ def _number_faults(file: AdapterFile, design: AdapterDesign) -> Iterator[str]:
         yield f"the adapter in {file.path} has alphas {_joined(alphas)} in different layers, and a training has one; name another"
         return
     unlike = [
-        (name, own[0], wanted)
-        for name, own, wanted in (("rank", ranks, design.rank), ("alpha", alphas, design.alpha))
-        if own and own[0] != wanted
+        (name, actual[0], wanted)
+        for name, actual, wanted in (("rank", ranks, design.rank), ("alpha", alphas, design.alpha))
+        if actual and actual[0] != wanted
     ]
     if unlike:
-        has = " and ".join(f"{name} {own:g}" for name, own, _ in unlike)
+        has = " and ".join(f"{name} {actual:g}" for name, actual, _ in unlike)
         asks = " and ".join(f"{wanted:g}" for *_, wanted in unlike)
         # alpha follows the rank unless it is set
-        remedies = [f"lora.{name}={own:g}" for name, own in (("rank", ranks[0]), ("alpha", alphas[0])) if name in [u[0] for u in unlike]]
+        names = [name for name, *_ in unlike]
+        remedies = [f"lora.{name}={actual:g}" for name, actual in (("rank", ranks[0]), ("alpha", alphas[0])) if name in names]
         if remedies == [f"lora.rank={ranks[0]:g}"]:
             remedies.append(f"lora.alpha={alphas[0]:g}")
         yield f"the adapter in {file.path} has {has}, and lora asks for {asks}; set {' '.join(remedies)}"
@@ -144,20 +145,20 @@ def _switch_faults(file: AdapterFile, design: AdapterDesign) -> Iterator[str]:
 
 def _layer_faults(file: AdapterFile, design: AdapterDesign, layers: Shapes) -> list[str]:
     """Whether the UNet's layers are those of ``lora.targets``; if not, which targets they are those of."""
-    own = set(file.ranks.get("unet", {}))
+    unet_layers = set(file.ranks.get("unet", {}))
     try:
         wanted = {_flat(name) for name in matching(layers, target_modules(layers, design))}
     except RequestError:
         return []  # said of lora.targets itself
-    if own == wanted:
+    if unet_layers == wanted:
         return []
-    unknown = sorted(own - {_flat(name) for name in layers})
+    unknown = sorted(unet_layers - {_flat(name) for name in layers})
     if unknown:
         return [f"the adapter in {file.path} has a layer that this base's UNet lacks ({unknown[0]}); name another, or its own base"]
     groups = {**TARGETS, "all-linear": [name for name, shape in layers.items() if len(shape) == 2]}
-    fitting = next((group for group, ends in groups.items() if own == {_flat(name) for name in matching(layers, ends)}), None)
+    fitting = next((group for group, ends in groups.items() if unet_layers == {_flat(name) for name in matching(layers, ends)}), None)
     remedy = f"set lora.targets={fitting}" if fitting else "set lora.targets to its own"
-    return [f"the adapter in {file.path} adapts {len(own)} layers of the UNet, and lora.targets {len(wanted)}; {remedy}"]
+    return [f"the adapter in {file.path} adapts {len(unet_layers)} layers of the UNet, and lora.targets {len(wanted)}; {remedy}"]
 
 
 def _require_lora(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -167,7 +168,7 @@ def _require_lora(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
     scale = next((name for name in shapes if "dora_scale" in name), None)
     if scale:
         raise RequestError(f"the adapter in {path} is a DoRA that diffusers cannot convert ({scale}); name another")
-    if not any((found := _DOWN.fullmatch(name)) and _placed(found["layer"]) for name in shapes):
+    if not any((match := _DOWN.fullmatch(name)) and _placed(match["layer"]) for name in shapes):
         first = next(iter(shapes), "no tensor")
         raise RequestError(f"{path} holds no LoRA in the layout of diffusers or kohya (but {first}); name an adapter's folder or file")
 

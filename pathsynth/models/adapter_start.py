@@ -1,4 +1,4 @@
-"""A training that goes on from a saved adapter: of this program, of diffusers' own scripts, or of kohya's."""
+"""A training that continues from a saved adapter: of this program, of diffusers' own scripts, or of kohya's."""
 
 from __future__ import annotations
 

@@ -29,10 +29,12 @@ class Base:
 
     @property
     def unet(self):
+        """The denoiser."""
         return self.pipeline.unet
 
     @property
     def text_encoder(self):
+        """The text encoder, which embeds prompts."""
         return self.pipeline.text_encoder
 
     @property
@@ -42,10 +44,12 @@ class Base:
 
     @property
     def scheduler(self):
+        """The noise scheduler that the base was trained with."""
         return self.pipeline.scheduler
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one image's latent."""
         side = self.canvas // self.pipeline.vae_scale_factor
         return (self.unet.config.in_channels, side, side)
 

@@ -39,6 +39,7 @@ class PretrainedWeights:
     revision: str
 
     def to_json(self) -> dict[str, str]:
+        """Repository and commit, as they enter identities."""
         return asdict(self)
 
 
@@ -63,7 +64,7 @@ class ClassifierSpec:
 
 
 @dataclass(frozen=True)
-class OwnSpec(ClassifierSpec):
+class CustomSpec(ClassifierSpec):
     """Of a LightningModule of the user's: ``module`` holds ``_target_`` and its arguments, ``architecture`` is the name of the class."""
 
     module: Mapping[str, Any] = field(default_factory=dict)
@@ -144,21 +145,23 @@ def save_classifier(folder: Path, classifier: Classifier, card: Mapping[str, str
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
 
 
-class OwnClassifier(Classifier):
+class CustomClassifier(Classifier):
     """A LightningModule of the user's in the place of a timm network; its ``forward`` gives the logits.
 
     What its last layer sees is what its method ``features`` gives (float (N, F)); without one its logits stand for that.
     """
 
-    def __init__(self, spec: OwnSpec, module: nn.Module) -> None:
+    def __init__(self, spec: CustomSpec, module: nn.Module) -> None:
         nn.Module.__init__(self)
         self.spec = spec
         self.network = module
 
     def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, C) of images (N, 3, H, W)."""
         return self.network(images)
 
     def features(self, images: Tensor) -> Tensor:
+        """Features (N, F) by the user's method, else the logits."""
         return self.network.features(images) if hasattr(self.network, "features") else self.network(images)
 
 
@@ -179,9 +182,11 @@ class Ensemble(Classifier):
         return torch.stack([member.probabilities(images) for member in self._each()]).mean(dim=0).log()
 
     def logits(self, images: Tensor) -> Tensor:
+        """Logarithms of the mean probabilities (N, C)."""
         return self(images)
 
     def features(self, images: Tensor) -> Tensor:
+        """Features of all members side by side, (N, members × F)."""
         return torch.cat([member.features(images) for member in self._each()], dim=1)
 
     @property
@@ -195,40 +200,40 @@ class Ensemble(Classifier):
             yield member
 
 
-def own_module(module: Mapping[str, Any], classes: Sequence[str], size: int) -> nn.Module:
+def custom_module(module: Mapping[str, Any], classes: Sequence[str], size: int) -> nn.Module:
     """Make the LightningModule that settings name by ``_target_``, with its arguments, ``classes`` (slugs, in order) and ``size``.
 
     Raises:
         RequestError: its class cannot be loaded, or refuses its arguments.
     """
     try:
-        made = hydra.utils.instantiate(dict(module), classes=tuple(classes), size=size, _convert_="all")
+        network = hydra.utils.instantiate(dict(module), classes=tuple(classes), size=size, _convert_="all")
     except Exception as error:  # whatever a module of someone else's raises
         if isinstance(error.__cause__, RequestError):
             raise error.__cause__ from None
         reason = " ".join(str(error.__cause__ or error).split())
         raise RequestError(f"{module['_target_']} cannot be made ({reason}); correct it, or its arguments") from error
-    if not isinstance(made, nn.Module):
-        raise RequestError(f"{module['_target_']} made a {type(made).__name__}, not a LightningModule; name one that does")
-    return made
+    if not isinstance(network, nn.Module):
+        raise RequestError(f"{module['_target_']} made a {type(network).__name__}, not a LightningModule; name one that does")
+    return network
 
 
-def load_classifier(folder: Path, space: LabelSpace, own: str | None = None) -> Classifier:
+def load_classifier(folder: Path, space: LabelSpace, custom: str | None = None) -> Classifier:
     """The classifier of a folder, in eval mode on the CPU.
 
     Args:
         folder: as :func:`save_classifier` writes it.
         space: the classes that it must have been trained on.
-        own: the class of the user's that the configuration names. No other is run, whatever the folder says.
+        custom: the user's class that the configuration names. No other is run, whatever the folder says.
 
     Raises:
-        RequestError: there is none, it is damaged, it was trained on other classes, or it is of a class that ``own`` does not name, that
+        RequestError: there is none, it is damaged, it was trained on other classes, or it is of a class that ``custom`` does not name, that
             cannot be loaded, or that the weights do not fit (any more).
     """
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
         stored, temperature = description["spec"], float(description.get("temperature", 1.0))
-        kind = OwnSpec if "module" in stored else ClassifierSpec
+        kind = CustomSpec if "module" in stored else ClassifierSpec
         spec = kind(**{**stored, "classes": tuple(stored["classes"])})
         temperatures = [float(t) for t in description["temperatures"]] if spec.members > 1 else [temperature]
         if len(temperatures) != spec.members:
@@ -242,10 +247,10 @@ def load_classifier(folder: Path, space: LabelSpace, own: str | None = None) -> 
             f"not on '{space.name}' ({', '.join(space.slugs)}); train one on this data with `pathsynth classify`"
         )
     single = replace(spec, members=1)
-    made = [_own(single, own, folder) if isinstance(single, OwnSpec) else Classifier(single) for _ in temperatures]
-    for member, of_member in zip(made, temperatures, strict=True):
+    classifiers = [_load_custom(single, custom, folder) if isinstance(single, CustomSpec) else Classifier(single) for _ in temperatures]
+    for member, of_member in zip(classifiers, temperatures, strict=True):
         member.temperature = of_member
-    classifier = made[0] if spec.members == 1 else Ensemble(made)
+    classifier = classifiers[0] if spec.members == 1 else Ensemble(classifiers)
     try:
         classifier.load_state_dict(weights)
     except RuntimeError as error:
@@ -254,11 +259,11 @@ def load_classifier(folder: Path, space: LabelSpace, own: str | None = None) -> 
     return classifier.eval()
 
 
-def _own(spec: OwnSpec, named: str | None, folder: Path) -> OwnClassifier:
+def _load_custom(spec: CustomSpec, named: str | None, folder: Path) -> CustomClassifier:
     if spec.architecture != named:
         line = f"the classifier in {folder} is of the class {spec.architecture}, and no class runs that the configuration does not name"
         raise RequestError(f"{line}; name it by gate._target_ (of a judge: judge._target_), if you trust it")
-    return OwnClassifier(spec, own_module(spec.module, spec.classes, spec.size))
+    return CustomClassifier(spec, custom_module(spec.module, spec.classes, spec.size))
 
 
 def _network(spec: ClassifierSpec, **arguments: Any) -> Any:

@@ -155,13 +155,13 @@ def _grow_ramp(convs: nn.Sequential) -> None:
         conv = convs[index]
         last = index == 4
         _clear(conv, [*range(48), *carry] if last else [*carry, *carry.values()])
-        for ramp, kept in carry.items():
+        for ramp, share in carry.items():
             conv.bias[ramp] = 1
             conv.weight[ramp, ramp, *_previous(ramp)] = 1
             if last:
-                conv.weight[ramp, kept, 1, 1] = -1
+                conv.weight[ramp, share, 1, 1] = -1
             else:
-                conv.weight[kept, ramp if index == 0 else kept, 1, 1] = 1
+                conv.weight[share, ramp if index == 0 else share, 1, 1] = 1
 
 
 def _choose_children(convs: nn.Sequential, width: int) -> None:

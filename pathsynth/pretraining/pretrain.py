@@ -30,7 +30,7 @@ from pathsynth.pretraining.stylise import stylise
 from pathsynth.pretraining.text_encoder import text_encoder, word_tokenizer
 from pathsynth.pretraining.tiny_base import TEXT_WIDTH, save_pipeline, tiny_scheduler, tiny_unet
 from pathsynth.training.averaging import AveragedModule
-from pathsynth.training.distributed import own_environment
+from pathsynth.training.distributed import launcher_environment
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
 from pathsynth.training.steps import step_generator, step_loader, warmup_cosine
 from pathsynth.vocabulary.words import whole_words
@@ -90,17 +90,21 @@ class DenoiserPretraining(AveragedModule):
         return [p for p in (*self.unet.parameters(), *self.encoder.parameters()) if p.requires_grad]
 
     def train_dataloader(self):
+        """Batches from the current step on."""
         return step_loader(lambda step: captioned_batch(self._data[0], self.seed, step, self.batch_size), self.global_step, self.steps)
 
     def val_dataloader(self):
+        """Four batches of 128 images; the same at each validation."""
         return step_loader(lambda step: captioned_batch(self._data[1], self.seed, step, 128), 0, 4)
 
     def training_step(self, batch: CaptionedBatch, _: int) -> Tensor:
+        """Loss of a batch, with noise that depends on the step alone."""
         loss = self._loss(batch, "noise")
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
     def validation_step(self, batch: CaptionedBatch, _: int) -> None:
+        """Log the loss of a held-out batch, always with the same noise."""
         self.log("val/loss", self._loss(batch, "held-out noise"), prog_bar=True, batch_size=len(batch.captions))
 
     def _loss(self, batch: CaptionedBatch, stream: str) -> Tensor:
@@ -113,6 +117,7 @@ class DenoiserPretraining(AveragedModule):
         return denoising_loss(self.unet, self.noise_scheduler, latents, text, noise, timesteps).mean()
 
     def configure_optimizers(self):
+        """AdamW with warm-up and cosine."""
         optimizer = torch.optim.AdamW(self._trained(), lr=self.learning_rate, weight_decay=0.01, betas=(0.9, 0.99))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, 200, self.steps, 0.02))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -139,9 +144,11 @@ class DecoderPretraining(AveragedModule):
         self.average(list(self.vae.decoder.parameters()), 0.995)
 
     def train_dataloader(self):
+        """Batches from the current step on, each with its step."""
         return step_loader(lambda step: (step, self._images_of_step(step)), self.global_step, self.steps)
 
     def val_dataloader(self):
+        """One batch for each set of held-out images, with its name."""
         return step_loader(lambda step: list(self._held_out.items())[step], 0, len(self._held_out))
 
     def training_step(self, batch: tuple[int, Tensor], _: int) -> Tensor:
@@ -158,12 +165,14 @@ class DecoderPretraining(AveragedModule):
         return loss
 
     def validation_step(self, batch: tuple[str, Tensor], _: int) -> None:
+        """Log the PSNR of the decoded images in dB."""
         name, images = batch
         decoded = (self.vae.decode(self.vae.encode(images * 2 - 1).latents).sample / 2 + 0.5).clamp(0, 1)
         psnr = -10 * torch.log10((decoded - images).pow(2).mean())
         self.log(f"val/psnr_{name}", psnr, prog_bar=True, batch_size=len(images))
 
     def configure_optimizers(self):
+        """AdamW on the decoder alone, with warm-up and cosine."""
         optimizer = torch.optim.AdamW(self.vae.decoder.parameters(), lr=self.learning_rate, weight_decay=0.0, betas=(0.9, 0.99))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, 50, self.steps, 0.02))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -209,8 +218,8 @@ def decoder_images(train: NaturalImages, phantoms: Tensor, seed: int, step: int,
 
 def autoencoder_phantoms(seed: int, split: str, n: int) -> Tensor:
     """Phantoms of a seed of their own, so that none of them is in a phantom data set: float (n, 3, 32, 32) in [0, 1]."""
-    own = derive_seed(seed, "autoencoder phantoms") % 2**31
-    return to_float(phantom_data(32, n, n, n, own).split(split).images[:])
+    phantom_seed = derive_seed(seed, "autoencoder phantoms") % 2**31
+    return to_float(phantom_data(32, n, n, n, phantom_seed).split(split).images[:])
 
 
 def denoiser_of(parts: BaseParts, train: NaturalImages, held_out: NaturalImages, config: PretrainConfig) -> DenoiserPretraining:
@@ -284,7 +293,7 @@ def fit_averaged(name: str, module: AveragedModule, steps: int, work: Path, fold
         max_steps=steps,
         accelerator="cpu",
         callbacks=[*progress, points],
-        plugins=[AtomicCheckpoints(), own_environment()],
+        plugins=[AtomicCheckpoints(), launcher_environment()],
         enable_checkpointing=False,
         logger=CSVLogger(str(folder), name=name, version=""),
         val_check_interval=min(250, steps),

@@ -1,4 +1,4 @@
-"""Trials that a study should have and has not: announced by a command and gone, refused, or of a seed that all others have."""
+"""Trials that a study should have but does not: planned and deleted, refused, or of a seed that all others have."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ class MissingTrial:
 def missing_trials(trials: Sequence[TrialSummary]) -> list[MissingTrial]:
     """What is missing among these trials, each with the reason."""
     labels = {configuration_label(t): dict(d.split("=", 1) for d in t.differing if not d.startswith(f"{SEED}=")) for t in trials}
-    gone = [_gone(outcome, labels) for outcome in _announced(trials)]
-    known = {(configuration_label(t), t.settings.get(SEED, "")) for t in trials} | {(m.configuration, m.seed) for m in gone}
-    return [*gone, *(m for m in _without_seed(trials, labels) if (m.configuration, m.seed) not in known)]
+    missing = [_missing_trial(outcome, labels) for outcome in _announced(trials)]
+    known = {(configuration_label(t), t.settings.get(SEED, "")) for t in trials} | {(m.configuration, m.seed) for m in missing}
+    return [*missing, *(m for m in _without_seed(trials, labels) if (m.configuration, m.seed) not in known)]
 
 
 def _announced(trials: Sequence[TrialSummary]) -> list[Outcome]:
     """The jobs of the study's commands whose trial is in no folder; of several of one name the last."""
-    found: dict[str, Outcome] = {}
+    outcomes: dict[str, Outcome] = {}
     for study in dict.fromkeys(t.folder.absolute().parent for t in trials):
         for outcome in _outcomes(study):
             folder = study / outcome.folder.name if outcome.folder else None
             if folder is None or not is_trial(folder):
-                found[outcome.name] = outcome
+                outcomes[outcome.name] = outcome
             else:
-                found.pop(outcome.name, None)
-    return list(found.values())
+                outcomes.pop(outcome.name, None)
+    return list(outcomes.values())
 
 
 def _outcomes(study: Path) -> Iterator[Outcome]:
@@ -55,11 +55,11 @@ def _outcomes(study: Path) -> Iterator[Outcome]:
             yield from read_outcomes(jobs)
 
 
-def _gone(outcome: Outcome, labels: Mapping[str, Mapping[str, str]]) -> MissingTrial:
+def _missing_trial(outcome: Outcome, labels: Mapping[str, Mapping[str, str]]) -> MissingTrial:
     parts = dict(_PART.findall(_DIGEST.sub("", outcome.name)))
     seed = parts.pop(SEED, "")
     fitting = [label for label, settings in labels.items() if settings and all(_has(parts, key, v) for key, v in settings.items())]
-    reason = f"refused: {outcome.refused}" if outcome.refused else "a command announced it, but its folder is not there; run it again"
+    reason = f"refused: {outcome.refused}" if outcome.refused else "a command planned it, but it has no folder; run the command again"
     return MissingTrial(outcome.name, fitting[0] if len(fitting) == 1 else outcome.name, seed, reason)
 
 

@@ -1,12 +1,12 @@
-"""The card of an exported adapter: what it is, how to load it, how it was made, what it scored, and what it is not for."""
+"""The model card of an exported adapter: content, loading, training, scores, and limits of use."""
 
 from __future__ import annotations
 
 from pathsynth.ledger.adapters import AdapterCard
 from pathsynth.report.collect import TrialSummary
-from pathsynth.report.export import plain, score_tables
+from pathsynth.report.formats import plain, score_tables
 from pathsynth.report.scores import Scores
-from pathsynth.report.verdict import verdict
+from pathsynth.report.summary import summary
 
 _SETTINGS = {
     "base": "base.name",
@@ -33,7 +33,7 @@ _READY = """Checked images, drawn by this adapter, accepted by the gate in `gate
 pathsynth generate data=ready data.root={folder} data.size={size} {sampling}n=4
 ```"""
 _SAMPLING = {"sampling.steps": None, "sampling.scheduler": "null", "sampling.guidance": None, "sampling.guidance_rescale": "0.0"}
-"""What says how images are drawn, and what a trial from before the setting did; the defaults of a ready set may be others."""
+"""Settings that say how images are drawn, each with what trials did before it existed; the defaults of a ready set may differ."""
 _PATHMNIST = """**Data.** PathMNIST (Yang et al., Scientific Data 2023) is made from NCT-CRC-HE-100K and CRC-VAL-HE-7K (Kather et al.,
 10.5281/zenodo.1214456), CC BY 4.0. The weights here were learnt from such images; none of them is part of this folder."""
 _FUSED = """pipe = StableDiffusionPipeline.from_pretrained("{folder}", safety_checker=None)"""
@@ -62,10 +62,10 @@ def adapter_card(trial: TrialSummary, card: AdapterCard, folder: str, fused: boo
         f"```python\nfrom diffusers import StableDiffusionPipeline\n\n{loading}\n"
         f'pipe("{plain(card.prompts[0] if card.prompts else _PROMPT)}").images[0]\n```',
         _READY.format(folder=folder, size=trial.settings.get("data.size", ""), sampling=_as_sampled(trial)) if ready else "",
-        _asked_for(card),
+        _prompt_table(card),
         _PATHMNIST if data.startswith("PathMNIST") else "",
         f"| setting | value |\n| --- | --- |\n{settings}",
-        *([plain(verdict(scores)), *score_tables(scores)] if scores else ["It was not evaluated."]),
+        *([plain(summary(scores)), *score_tables(scores)] if scores else ["It was not evaluated."]),
         _USE.format(chosen=_CHOSEN if _was_validated(trial) else _LAST),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -103,7 +103,7 @@ def _of_the_adapter(card: AdapterCard) -> dict[str, str]:
     }
 
 
-def _asked_for(card: AdapterCard) -> str:
+def _prompt_table(card: AdapterCard) -> str:
     """The prompt of each class, as far as the adapter's card names them."""
     pairs = zip(card.classes, card.prompts, strict=False)
     rows = "\n".join(f"| {plain(name)} | {plain(prompt)} |" for name, prompt in pairs)

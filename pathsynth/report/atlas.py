@@ -1,7 +1,7 @@
 """A static site for trainees, made of a generated set: tissue by tissue, and a self-test. Reads files only; no torch.
 
 The site is ``index.html`` with the data in it, ``atlas.css``, ``atlas.js`` and ``images/``, the set's PNG files as they are under
-names that do not tell their class. It asks no network for anything.
+names that do not tell their class. It needs no network.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _MICROMETRES = 112
 
 @dataclass(frozen=True)
 class GeneratedImages:
-    """A generated set: its accepted images by class and slot, and how often the gate took first attempts of one class for another.
+    """A generated set: its accepted images by class and slot, and how often the gate named first attempts of one class as another.
 
-    ``gate_counts``: int (C, C), rows are the classes asked for.
+    ``gate_counts``: int (C, C), rows are the requested classes.
     """
 
     folder: Path
@@ -46,6 +46,7 @@ class GeneratedImages:
 
     @property
     def paths(self) -> list[Path]:
+        """Files of the accepted images, in the order of ``accepted``."""
         return [self.folder / str(row.image) for row in self.accepted]
 
 
@@ -181,8 +182,8 @@ def atlas_record(
 
 def _class(c: LabelClass, text: TissueText | None) -> dict[str, Any]:
     words = text or TissueText((), ())
-    own = {"lookFor": list(words.look_for), "sources": list(words.sources), "byUser": words.by_user}
-    return {"slug": c.slug, "name": c.name, "aliases": list(c.aliases), **own}
+    texts = {"lookFor": list(words.look_for), "sources": list(words.sources), "byUser": words.by_user}
+    return {"slug": c.slug, "name": c.name, "aliases": list(c.aliases), **texts}
 
 
 def _counts(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -202,7 +203,7 @@ def _mean_probabilities(labels: np.ndarray, probabilities: np.ndarray) -> np.nda
 def confused_classes(gate: np.ndarray, judge: np.ndarray | None, probability: np.ndarray) -> list[int]:
     """Of each class the other one that it is most often confused with, either way round.
 
-    The judge's counts decide; where they are equal, the gate's; then the mean probability. Each is (C, C), a row a class asked for.
+    The judge's counts decide; where they are equal, the gate's; then the mean probability. Each is (C, C), a row a requested class.
     """
     both = [m + m.T for m in (np.zeros_like(gate) if judge is None else judge, gate, probability)]
     others = range(len(gate))

@@ -33,7 +33,7 @@ class ImagePlan:
 def image_plan(slugs: Sequence[str], scores: Sequence[Scores], kinds: int, most: int, slots: int) -> ImagePlan:
     """Up to ``most`` images of a trial, ``kinds`` a slot and ``slots`` of each class at most.
 
-    Classes are left out rather than shown by one image.
+    Rather than one image of every class, it shows several of fewer classes.
     """
     fit = max(1, most // (kinds * _LEAST_SLOTS))
     chosen = set(weakest(slugs, scores)[:fit])

@@ -1,4 +1,4 @@
-"""What the page of a classifier shows: its scores on real images, split by split and class by class."""
+"""Content of the page of a classifier: its scores on real images, by split and by class."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathsynth.ledger.records import Metric
 from pathsynth.report.bounds import FEW_CLASSES, WEAKEST
 from pathsynth.report.collect import TrialSummary
 from pathsynth.report.scores import Cell, cell
-from pathsynth.report.set_view import given
-from pathsynth.report.trial_view import ClassTable, Row, class_name, duration
+from pathsynth.report.trial_view import ClassTable, Row, class_name
 from pathsynth.studies.trials.state import read_state
+from pathsynth.vocabulary.durations import format_duration
 
 SCORES, CARD = "scores.json", "classifier.json"
 _SPLITS = {"val": "validation images", "test": "test images", "train": "training images"}
@@ -41,7 +41,7 @@ class ClassifierView:
     identity: str
     address: str
     data: str
-    verdict: str
+    summary: str
     splits: tuple[str, ...]
     overall: tuple[Row, ...]
     by_class: ClassTable
@@ -56,7 +56,7 @@ def classifier_view(trial: TrialSummary, study_page: str = "") -> ClassifierView
 
     Args:
         trial: the trial.
-        study_page: what leads to the page of its study; empty where there is none.
+        study_page: the link to the page of its study; empty without one.
 
     Raises:
         OSError, ValueError, KeyError: ``scores.json`` is missing or damaged.
@@ -71,13 +71,13 @@ def classifier_view(trial: TrialSummary, study_page: str = "") -> ClassifierView
         identity=read_state(trial.folder).identity,
         address=trial.address,
         data=", ".join(dict.fromkeys(m.data for m in records)),
-        verdict=_verdict(records),
+        summary=_summary(records),
         splits=tuple(_SPLITS.get(split, split) for split in splits),
         overall=tuple(Row(_SPLITS.get(s, s), tuple(cell(_of(records, name, s, None)) for name in _OVERALL)) for s in splits),
         by_class=_class_table(records, splits, slugs),
         classes=len(slugs),
         facts=_facts(trial),
-        overrides=given(trial),
+        overrides=trial.command_overrides,
         every_setting=tuple(sorted(trial.settings.items())),
     )
 
@@ -101,10 +101,10 @@ def _of(records: Sequence[Metric], metric: str, split: str, slug: str | None) ->
     return next((m for m in records if (m.metric, m.split, m.class_) == (metric, split, slug)), None)
 
 
-def _verdict(records: Sequence[Metric]) -> str:
+def _summary(records: Sequence[Metric]) -> str:
     accuracy, f1, where = main_scores(records)
     if accuracy is None or f1 is None:
-        return "No real image was scored."
+        return "No real images were scored."
     right = f"{accuracy.value} {accuracy.interval}"
     return f"Of {accuracy.n} real {where} the classifier names {right} right; macro-F1 {f1.value} {f1.interval}."
 
@@ -121,12 +121,12 @@ def _class_table(records: Sequence[Metric], splits: Sequence[str], slugs: Sequen
 
 def _facts(trial: TrialSummary) -> tuple[tuple[str, str], ...]:
     card = read_json(trial.folder / CARD) if (trial.folder / CARD).is_file() else {}
-    found = []
+    rows = []
     for words, keys in _FACTS:
         value = card
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
         if value is not None:
-            found.append((words, f"{value:.3f}" if isinstance(value, float) else str(value)))
+            rows.append((words, f"{value:.3f}" if isinstance(value, float) else str(value)))
     seconds = read_state(trial.folder).seconds()
-    return (*found, ("time", duration(seconds))) if seconds is not None else tuple(found)
+    return (*rows, ("time", format_duration(seconds))) if seconds is not None else tuple(rows)

@@ -53,12 +53,18 @@ class TrialSummary:
     host: str = ""
 
     @property
-    def made_by(self) -> str:
+    def command_overrides(self) -> tuple[str, ...]:
+        """The overrides of the command line without the folder of results."""
+        return tuple(override for override in self.overrides if not override.startswith("multirun="))
+
+    @property
+    def maker(self) -> str:
         """Who carried it out on which machine: "ada on box"; empty where neither is known."""
         return " on ".join(part for part in (self.author, self.host) if part)
 
     @property
     def finished(self) -> bool:
+        """Whether the trial has a result."""
         return self.result is not None
 
     @property
@@ -101,32 +107,32 @@ def merge_trials(sources: Mapping[str, Path]) -> list[TrialSummary]:
     Raises:
         RequestError: as :func:`collect_trials`.
     """
-    found: dict[str, list[TrialSummary]] = {}
+    by_identity: dict[str, list[TrialSummary]] = {}
     for trial in (replace(t, source=name) for name, folder in sources.items() for t in collect_trials(folder)):
         identity = trial.result.identity if trial.result else _object(trial.folder / "manifest.json", []).get("identity")
-        found.setdefault(str(identity or trial.folder.absolute()), []).append(trial)
-    return _in_order(_with_differences([_merged(same) for same in found.values()]))
+        by_identity.setdefault(str(identity or trial.folder.absolute()), []).append(trial)
+    return _in_order(_with_differences([_merged(same) for same in by_identity.values()]))
 
 
 def _merged(same: Sequence[TrialSummary]) -> TrialSummary:
     """The one of several trials of one identity that counts."""
     chosen = next((t for t in same if t.finished), same[0])
     others = [t for t in same if t.finished and t is not chosen]
-    conflicts = [f"{t.source} has another result of the same identity: {told}" for t in others if (told := _conflict(chosen, t))]
+    conflicts = [f"{t.source} has another result of the same identity: {conflict}" for t in others if (conflict := _conflict(chosen, t))]
     return replace(chosen, problem="; ".join([chosen.problem, *conflicts] if chosen.problem else conflicts))
 
 
 def _conflict(one: TrialSummary, other: TrialSummary) -> str:
     """The first main score in which they differ as it is shown; empty where they do not."""
     for name, words in MAIN_SCORES.items():
-        own, theirs = (f"{m.value:.3f}" if (m := getattr(t, name)) else "not measured" for t in (one, other))
-        if own != theirs:
-            return f"{words} {theirs} instead of {own}"
+        ours, theirs = (f"{m.value:.3f}" if (m := getattr(t, name)) else "not measured" for t in (one, other))
+        if ours != theirs:
+            return f"{words} {theirs} instead of {ours}"
     return ""
 
 
 def without_people(trial: TrialSummary) -> TrialSummary:
-    """The trial without the name of who carried it out, and of the machine."""
+    """The trial without the names of author and machine."""
     return replace(trial, author="", host="")
 
 
@@ -136,7 +142,7 @@ def is_trial(folder: Path) -> bool:
 
 
 def damaged(trial: TrialSummary, error: Exception) -> TrialSummary:
-    """The trial without what cannot be shown of it, and why."""
+    """The trial without its damaged parts, and the reason."""
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     return replace(
         trial, state="unreadable", problem=reason, result=None, f1_gate=None, f1_judge=None, acceptance=None, accepted_judge=None
@@ -144,7 +150,7 @@ def damaged(trial: TrialSummary, error: Exception) -> TrialSummary:
 
 
 def _readable(folder: Path, whole: bool = True) -> TrialSummary:
-    """The trial's summary, whatever its files hold: one that is damaged must not cost the others theirs."""
+    """The trial's summary, even of a damaged trial, so that one does not hide the others."""
     try:
         return _summary(folder, whole)
     except Exception as error:
@@ -182,7 +188,7 @@ def _summary(folder: Path, whole: bool = True) -> TrialSummary:
 
 
 def _scheduler_settings(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """What the scheduler that images were drawn with has in place of the settings of the base's own, as the plan has it."""
+    """The settings in which the scheduler differs from the base's own, from the plan."""
     stages = _mapping(manifest.get("plan")).get("stages")
     stages = [stage for stage in map(_mapping, stages if isinstance(stages, list) else ()) if stage.get("name") == "generate"]
     changes = {key: value for stage in stages for key, value in _mapping(_mapping(stage.get("settings")).get("scheduler_settings")).items()}
@@ -190,7 +196,7 @@ def _scheduler_settings(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _address(path: Path) -> str:
-    """The web address in a file; whatever else stands there is not made a link."""
+    """The web address in a file; other content becomes no link."""
     text = path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
     return text if _WEB.fullmatch(text) else ""
 
@@ -233,7 +239,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def flat_settings(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Nested settings as dotted keys and values as they would be typed."""
+    """Nested settings as dotted keys with values as on a command line."""
     return {key: _typed(value) for key, value in flat(settings).items()}
 
 
@@ -246,7 +252,7 @@ def _typed(value: Any) -> str:
 
 
 def _with_differences(trials: Sequence[TrialSummary]) -> list[TrialSummary]:
-    """Each trial with the settings in which the trials are not all alike."""
+    """Each trial with the settings in which the trials differ."""
     readable = [t.settings for t in trials if t.settings]
     keys = sorted({key for settings in readable for key in settings if not key.startswith(_WITHOUT_EFFECT)})
     unlike = [key for key in keys if len({settings.get(key, "null") for settings in readable}) > 1]

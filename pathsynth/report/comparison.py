@@ -1,4 +1,4 @@
-"""What a study's trials say together: one verdict on its configurations, and what else a dashboard tells of a trial."""
+"""One verdict on the configurations of a study, and further numbers of a trial for its page."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Configuration:
 
     @property
     def mean(self) -> float:
-        """As observed, not at the same seeds for all."""
+        """The observed mean; configurations may have different seeds."""
         return fmean(self.scores.values())
 
 
@@ -54,15 +54,17 @@ class StudyVerdict:
 
     @property
     def leader(self) -> Configuration:
+        """The configuration with the highest mean score."""
         return self.ranking[0]
 
     @property
     def contenders(self) -> tuple[Configuration, ...]:
-        """Those that cannot be told from the leader, which is the first."""
+        """Those that cannot be distinguished from the leader, which comes first."""
         return tuple(self.configurations[i] for i in self.comparison.contenders)
 
     @property
     def noisy(self) -> tuple[Configuration, ...]:
+        """Configurations whose scores vary more between seeds than the others'."""
         return tuple(self.configurations[i] for i in self.comparison.noisy)
 
     @property
@@ -80,18 +82,18 @@ class StudyVerdict:
 def study_verdict(trials: Sequence[TrialSummary]) -> StudyVerdict | None:
     """The verdict on the trials that have a score; None where none has."""
     scorer = main_score(trials)
-    found = _configurations(trials, scorer)
-    return StudyVerdict(scorer, found, compare(_table(found))) if found else None
+    configurations = _configurations(trials, scorer)
+    return StudyVerdict(scorer, configurations, compare(_table(configurations))) if configurations else None
 
 
 def setting_effects(verdict: StudyVerdict) -> tuple[Effect, ...]:
-    """What each varied setting changes, by all trials; empty where the configurations are not told apart by settings."""
+    """The effect of each varied setting over all trials; empty where the configurations do not differ in settings."""
     settings = [c.settings for c in verdict.configurations]
     return effects(_table(verdict.configurations), settings) if len(settings) > 1 and settings[0] else ()
 
 
 def configuration_label(trial: TrialSummary) -> str:
-    """What tells the trial's configuration from the others; the training seed is left out."""
+    """The settings in which the trial's configuration differs from others, without the training seed."""
     return ", ".join(d for d in trial.differing if d.split("=", 1)[0] != SEED) or "the one configuration"
 
 

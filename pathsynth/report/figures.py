@@ -42,9 +42,9 @@ def score_figure(trials: Sequence[TrialSummary]) -> bytes | None:
 
     seeds: dict[str, list[float]] = {}
     for trial in trials:
-        found = score_of(trial, scorer)
-        if found:
-            seeds.setdefault(configuration_label(trial), []).append(found.value)
+        metric = score_of(trial, scorer)
+        if metric:
+            seeds.setdefault(configuration_label(trial), []).append(metric.value)
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(6.4, 0.9 + 0.27 * len(rows)), layout="constrained")
         axes = figure.subplots()
@@ -114,12 +114,13 @@ def confusion_figure(trials: Sequence[TrialSummary]) -> bytes | None:
     None where there is none, or where the classes are too many for their counts to be read.
     """
     board = [row.configuration for row in leaderboard(trials) if row.scores]
-    own = [t.result for t in trials if t.result and board and configuration_label(t) == board[0]]
-    slugs = Scores(own[0].metrics).slugs if own else ()
+    leading = [t.result for t in trials if t.result and board and configuration_label(t) == board[0]]
+    slugs = Scores(leading[0].metrics).slugs if leading else ()
+    results = [result for result in leading if Scores(result.metrics).slugs == slugs]
     sums = {
-        f"{stage}, {scorer}": np.sum(found, axis=0)
+        f"{stage}, {scorer}": np.sum(counts, axis=0)
         for stage, scorer in _MATRICES
-        if (found := [r.extras[f"{stage}/{scorer}"] for r in own if r.extras.get(f"{stage}/{scorer}") and Scores(r.metrics).slugs == slugs])
+        if (counts := [r.extras[f"{stage}/{scorer}"] for r in results if r.extras.get(f"{stage}/{scorer}")])
     }
     if not sums or len(slugs) > FEW_CLASSES:
         return None
@@ -137,7 +138,7 @@ def confusion_figure(trials: Sequence[TrialSummary]) -> bytes | None:
 
 
 def _draw_matrix(axes: Axes, counts: np.ndarray, names: Sequence[str], title: str, named: bool) -> None:
-    """``counts``: int (K, K), a row for each class asked for. ``named``: whether rows have their names."""
+    """``counts``: int (K, K), a row for each requested class. ``named``: whether rows have their names."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.pcolormesh(shares, cmap="Purples", vmin=0, vmax=1, edgecolors="white", linewidth=0.6)
     for row, column in zip(*np.nonzero(counts), strict=True):
@@ -152,4 +153,4 @@ def _draw_matrix(axes: Axes, counts: np.ndarray, names: Sequence[str], title: st
     axes.set_title(title, loc="left", fontsize=9)
     axes.set_xlabel("named by the classifier")
     if named:
-        axes.set_ylabel("asked for")
+        axes.set_ylabel("requested")

@@ -47,8 +47,8 @@ class RejectionCount:
 
 
 def rejection_counts(folder: Path) -> tuple[RejectionCount, ...]:
-    """Why attempts of a trial were rejected, the most frequent reason first; empty without an attempt log that tells it."""
-    import pyarrow.parquet  # loads slowly
+    """Reasons for rejected attempts, the most frequent first; empty without an attempt log."""
+    import pyarrow.parquet  # slow to import
 
     path, columns = folder / LEDGER, ["attempt", "accepted", "reason"]
     if not path.is_file() or not set(columns) <= set(pyarrow.parquet.read_schema(path).names):
@@ -56,7 +56,7 @@ def rejection_counts(folder: Path) -> tuple[RejectionCount, ...]:
     rows = pyarrow.parquet.read_table(path, columns=columns).to_pylist()
     rejected = [(str(row["reason"]), row["attempt"] == 0) for row in rows if not row["accepted"] and row["reason"]]
     first, every = Counter(reason for reason, is_first in rejected if is_first), Counter(reason for reason, _ in rejected)
-    return tuple(RejectionCount(reason, first[reason], n) for reason, n in sorted(every.items(), key=lambda told: (-told[1], told[0])))
+    return tuple(RejectionCount(reason, first[reason], n) for reason, n in sorted(every.items(), key=lambda count: (-count[1], count[0])))
 
 
 def real_images(folder: Path, shown: Sequence[str], slots: int) -> tuple[RealImage, ...]:
@@ -95,8 +95,8 @@ def slot_attempts(folder: Path, shown: Sequence[str], slots: int) -> tuple[Attem
 
 
 def judge_labels(folder: Path) -> Mapping[tuple[str, int, int], int]:
-    """What the judge takes each image for, a label by class asked for, slot and attempt; empty where no file tells."""
-    import pyarrow.parquet  # loads slowly
+    """What the judge takes each image for, a label by requested class, slot and attempt; empty where no file tells."""
+    import pyarrow.parquet  # slow to import
 
     if not (folder / JUDGED_FILE).is_file():
         return {}
@@ -148,7 +148,7 @@ def open_image(path: Path) -> Image.Image:
     try:
         with Image.open(path) as opened:
             return opened.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a PNG that is cut off or changed
+    except (OSError, SyntaxError, ValueError) as error:  # raised by Pillow for a PNG that is cut off or changed
         raise RequestError(f"{path} is not an image ({error}); run the trial again") from error
 
 
@@ -165,7 +165,7 @@ def read_image(path: Path, largest: int) -> Image.Image:
 
 def _rows(folder: Path, slots: int) -> list[dict[str, Any]]:
     """The attempts at the first slots of each class, by slot and attempt."""
-    import pyarrow.parquet  # loads slowly
+    import pyarrow.parquet  # slow to import
 
     path = folder / LEDGER
     names = pyarrow.parquet.read_schema(path).names
@@ -179,9 +179,9 @@ def _is_inside(path: Path, folder: Path) -> bool:
 
 
 def _absent(folder: Path, lost: bool, real: bool) -> list[str]:
-    said = []
+    sentences = []
     if lost:
-        said.append("Rejected first attempts are not shown: an earlier version kept them on sheets alone (grids/first_attempts.png).")
+        sentences.append("Rejected first attempts are not shown: an earlier version kept them only on sheets (grids/first_attempts.png).")
     if real and not (folder / _REAL).is_dir():
-        said.append("Real images are not shown: there is no file of one; an earlier version kept them on sheets alone (grids/real.png).")
-    return said
+        sentences.append("Real images are not shown: an earlier version kept them only on sheets (grids/real.png).")
+    return sentences

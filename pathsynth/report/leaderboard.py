@@ -53,16 +53,16 @@ class LeaderboardRow:
 
 def score_columns(trials: Sequence[TrialSummary]) -> Mapping[str, tuple[str, Callable[[TrialSummary], Metric | None]]]:
     """:data:`SCORES`, and behind them the user's own metrics over all classes that any of the trials has."""
-    own = dict.fromkeys((m.metric, m.stage) for t in trials for m in _own(t) if m.stage)
-    return {**SCORES, **{f"{name}/{stage}": (f"{name} {stage}", partial(_own_score, name=name, stage=stage)) for name, stage in own}}
+    custom = dict.fromkeys((m.metric, m.stage) for t in trials for m in _custom(t) if m.stage)
+    return {**SCORES, **{f"{name}/{stage}": (f"{name} {stage}", partial(_custom_score, name=name, stage=stage)) for name, stage in custom}}
 
 
-def _own(trial: TrialSummary) -> list[Metric]:
-    return [m for m in Scores(trial.result.metrics).own if m.class_ is None] if trial.result else []
+def _custom(trial: TrialSummary) -> list[Metric]:
+    return [m for m in Scores(trial.result.metrics).custom if m.class_ is None] if trial.result else []
 
 
-def _own_score(trial: TrialSummary, name: str, stage: str | None) -> Metric | None:
-    return next((m for m in _own(trial) if (m.metric, m.stage) == (name, stage)), None)
+def _custom_score(trial: TrialSummary, name: str, stage: str | None) -> Metric | None:
+    return next((m for m in _custom(trial) if (m.metric, m.stage) == (name, stage)), None)
 
 
 def leaderboard(trials: Sequence[TrialSummary]) -> list[LeaderboardRow]:
@@ -87,7 +87,7 @@ def _row(
         seeds=tuple(t.settings.get(SEED, "") for t in finished),
         unfinished=len(trials) - len(finished),
         interval=OVER_SEEDS if len(finished) > 1 else OVER_IMAGES,
-        scores={key: mean_score(found, *((0.0, 1.0) if key in SCORES else (-inf, inf))) for key, found in measured.items() if found},
+        scores={key: mean_score(metrics, *((0.0, 1.0) if key in SCORES else (-inf, inf))) for key, metrics in measured.items() if metrics},
     )
 
 

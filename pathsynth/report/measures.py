@@ -1,4 +1,4 @@
-"""The measures that a study's page compares configurations by: names in plain English, and where each trial has them."""
+"""The measures by which a study's page compares configurations: names in plain English, and where to find them in a trial."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathsynth.report.leaderboard import SCORES, score_columns
 from pathsynth.report.scores import AFTER, BEFORE, CLASSIFIER, GATE, JUDGE, MAIN_SCORES, OF_TEST, OF_VAL, Scores
 
 HIGH, LOW, NOT_KNOWN = 1, -1, 0
-"""Whether more or less of it is better; of a metric of the user's own the program cannot know."""
+"""Whether higher or lower is better; unknown for the user's own metrics."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ MEASURES: tuple[Measure, ...] = (
         "confirmed",
         "confirmed",
         _capital(MAIN_SCORES["accepted_judge"]),
-        "Share of the accepted images that the judge, which never chooses an image, names as the class asked for.",
+        "Share of the accepted images that the judge, which never chooses an image, names as the requested class.",
         ("accuracy", AFTER, JUDGE),
     ),
     _measure(
@@ -235,7 +235,7 @@ PANEL_MEASURES: tuple[Measure, ...] = (
         "confirmed_panel",
         "confirmed, panel",
         "Accepted images that the panel confirms, mean",
-        "Share of the accepted images that a judge of the panel names as the class asked for; the mean over the judges.",
+        "Share of the accepted images that a judge of the panel names as the requested class; the mean over the judges.",
         ("accuracy", AFTER, PANEL_MEAN),
     ),
 )
@@ -266,23 +266,23 @@ CLASSIFIER_MEASURES: tuple[Measure, ...] = tuple(
 def measures(trials: Sequence[TrialSummary]) -> tuple[Measure, ...]:
     """:data:`MEASURES`, and behind them those of a panel and the user's own metrics over all classes, where any of the trials has them."""
     known = (*MEASURES, *(m for m in (*PANEL_MEASURES, *CLASSIFIER_MEASURES) if any(m.read(trial) for trial in trials)))
-    taken = {m.alias for m in known}
-    own: list[Measure] = []
+    aliases = {m.alias for m in known}
+    custom: list[Measure] = []
     for key, (name, read) in score_columns(trials).items():
         if key in SCORES:
             continue
         alias = re.sub(r"\W+", "_", key).strip("_").lower()
-        while alias in taken:
+        while alias in aliases:
             alias += "_own"
-        taken.add(alias)
-        told = f"{name}: a metric of this study's own (evaluate.metrics)."
-        own.append(Measure(key, alias, name, name, told, NOT_KNOWN, 3, -math.inf, math.inf, partial(_of_metric, read)))
-    return (*known, *own)
+        aliases.add(alias)
+        text = f"{name}: a metric of this study's own (evaluate.metrics)."
+        custom.append(Measure(key, alias, name, name, text, NOT_KNOWN, 3, -math.inf, math.inf, partial(_of_metric, read)))
+    return (*known, *custom)
 
 
 def _of_metric(read: Callable[[TrialSummary], Metric | None], trial: TrialSummary) -> Reading | None:
-    found = read(trial)
-    return reading(found) if found else None
+    metric = read(trial)
+    return reading(metric) if metric else None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the page of a study shows that measures no agreement: its generated sets and its classifiers, a line each."""
+"""Content of the page of a study without agreement scores: its generated sets and its classifiers, a line each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STRIP, _LARGEST = 9, 64
 
 @dataclass(frozen=True)
 class SetLine:
-    """A generated set: its name, what leads to its page, its counts over all classes, and some of its images (None: it has none)."""
+    """A generated set: its name, the link to its page, its counts over all classes, and some of its images (None: it has none)."""
 
     name: str
     link: str
@@ -32,7 +32,7 @@ class SetLine:
 
 @dataclass(frozen=True)
 class ClassifierLine:
-    """A classifier: its name, what leads to its page, and its main scores on the images that ``where`` names."""
+    """A classifier: its name, the link to its page, and its main scores on the images that ``where`` names."""
 
     name: str
     link: str

@@ -79,7 +79,7 @@ def _without_page(folder: Path, trials: Sequence[TrialSummary]) -> str:
     if any(trial.state == DONE for trial in trials):
         lost = f"{LEDGER} of a generation or scores.json of a classifier is not in the folder of a trial that is done"
         return f"{folder} has no page: {lost}; give the trial's command again with study.force=true"
-    return f"{folder} holds no finished trial ({_states(trials)}); run it to its end first"
+    return f"{folder} holds no finished trial ({_states(trials)}); finish one first"
 
 
 def _with_page(trial: TrialSummary, real: bool) -> TrialSummary:
@@ -120,7 +120,7 @@ def _sound(folder: Path, view: Callable[[], _View]) -> _View:
         return view()
     except RequestError:
         raise
-    except Exception as error:  # a damaged file leads its library to raise whatever it may
+    except Exception as error:  # a library may raise anything for a damaged file
         raise RequestError(f"the files of {folder} are damaged ({_one_line(error)}); run the trial again") from error
 
 
@@ -136,10 +136,10 @@ def write_merged(trials: Sequence[TrialSummary], folder: Path, real: bool = Fals
     ``refresh``: seconds after which an open page loads itself again; 0: never.
 
     Raises:
-        RequestError: there is nothing to show of any of them.
+        RequestError: none of them has anything to show.
     """
     if not _is_shown(trials):
-        raise RequestError(f"no trial is finished ({_states(trials)}); run one to its end first")
+        raise RequestError(f"no trial is finished ({_states(trials)}); finish one first")
     if any(map(has_page, trials)) and not any(t.finished for t in trials) and not compares_classifiers(trials):
         return _write(folder / _NAME, "overview.html", _sound(folder, lambda: overview_view(trials, folder)), refresh=refresh)
     view = _sound(folder, lambda: study_view(trials, folder, real))
@@ -153,7 +153,7 @@ def write_collection(trials: Sequence[TrialSummary], folder: Path, real: bool = 
     """Write the page of trials of several studies into ``folder``, and below it a page for each trial, wherever the trial lies; its path.
 
     Raises:
-        RequestError: there is nothing to show of any of them.
+        RequestError: none of them has anything to show.
     """
     below = folder / _TRIALS
     is_new = not below.exists()
@@ -164,7 +164,7 @@ def write_collection(trials: Sequence[TrialSummary], folder: Path, real: bool = 
         return write_merged([_with_page(t, real) if t.page else t for t in named], folder, real)
     except BaseException:
         if is_new:
-            shutil.rmtree(below, ignore_errors=True)  # without the study's page nothing leads to them
+            shutil.rmtree(below, ignore_errors=True)  # only the study's page links to them
         raise
 
 
@@ -191,10 +191,12 @@ class Words:
         self._used: dict[str, Term] = {}
 
     def use(self, key: str) -> Term:
+        """The term of ``key``, which the page will then explain."""
         return self._used.setdefault(key, self.all[key])
 
     @property
     def used(self) -> tuple[Term, ...]:
+        """Terms that the page has used, in the order of first use."""
         return tuple(self._used.values())
 
 

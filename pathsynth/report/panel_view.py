@@ -37,8 +37,8 @@ class PanelView:
 
 def panel_judges(scores: Scores) -> tuple[str, ...]:
     """The judges of a panel, by their names as scorers, in the order of the records; empty without a panel."""
-    found = (m.scorer for m in scores.metrics if m.split == "generated" and m.scorer)
-    return tuple(dict.fromkeys(scorer for scorer in found if scorer.startswith(PANEL_JUDGE)))
+    scorers = (m.scorer for m in scores.metrics if m.split == "generated" and m.scorer)
+    return tuple(dict.fromkeys(scorer for scorer in scorers if scorer.startswith(PANEL_JUDGE)))
 
 
 def judge_name(scorer: str) -> str:
@@ -68,7 +68,7 @@ def panel_sentence(scores: Scores) -> str:
     images = "accepted images" if stage == AFTER else "first attempts"
     count = f"{len(judges)} judges that chose nothing" if len(judges) > 1 else "one judge that chose nothing"
     return (
-        f"By a panel of {count}, {percent(mean)} of the {mean.n:,} {images} show what was asked for on average, "
+        f"By a panel of {count}, {percent(mean)} of the {mean.n:,} {images} show what was requested on average, "
         f"{percent(worst)} by the strictest of them ({judge_name(lowest)})."
     )
 

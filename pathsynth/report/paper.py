@@ -15,7 +15,6 @@ class PaperScores:
 
 
 IMAGES = 90
-IMAGES_PER_CLASS = 10
 MACRO = PaperScores(precision=0.6817, recall=0.7111, f1=0.6727)
 MACRO_F1_INTERVAL = (0.60, 0.73)
 """95% bootstrap interval, recomputed from the published confusion matrix (to two digits)."""

@@ -67,19 +67,19 @@ def reliability_plot(extras: Mapping[str, Sequence[Sequence[int]]]) -> str | Non
 
     ``extras``: of a result; a bin's area stands for its images.
     """
-    found = {tuple(name.split("/")[1:]): rows for name, rows in extras.items() if name.startswith(f"{RELIABILITY}/")}
-    if not found:
+    reliability = {tuple(name.split("/")[1:]): rows for name, rows in extras.items() if name.startswith(f"{RELIABILITY}/")}
+    if not reliability:
         return None
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    splits = list(dict.fromkeys(split for split, _ in found))
+    splits = list(dict.fromkeys(split for split, _ in reliability))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.6 * len(splits), 3.2), layout="constrained")
         for axes, split in zip(figure.subplots(1, len(splits), squeeze=False)[0], splits, strict=True):
             axes.plot((0, 1), (0, 1), color=QUIET, linewidth=1, linestyle=":")
             for scorer, colour, marker in (("gate", GATE_COLOUR, "o"), ("judge", JUDGE_COLOUR, "s")):
-                bins = found.get((split, scorer), [])
+                bins = reliability.get((split, scorer), [])
                 sure, right = [mean / 1000 for _, _, mean in bins], [hits / n for n, hits, _ in bins]
                 axes.plot(sure, right, color=colour, linewidth=1.2)
                 axes.scatter(sure, right, [4 + n for n, _, _ in bins], color=colour, marker=marker, alpha=0.7, label=scorer, clip_on=False)

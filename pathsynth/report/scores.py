@@ -1,4 +1,4 @@
-"""Looking up metric records, and writing them as people read them: a value with its interval and its n."""
+"""Find metric records, and format them for people: a value with its interval and its n."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathsynth.ledger.records import Metric
 
 BEFORE, AFTER = "before filtering", "after filtering"
 REJECTED = "rejected_"
-"""What the names of metrics of rejected first attempts start with."""
+"""Prefix of the names of metrics of rejected first attempts."""
 GATE, JUDGE = "gate", "judge"
 COLOUR = "colour"
-"""What colour histograms alone make of the images."""
+"""The scorer that sees colour histograms only."""
 
 
 CLASSIFIER = "classifier"
@@ -27,7 +27,7 @@ MAIN_SCORES: Mapping[str, str] = {
     "acceptance": "first attempts that the gate accepts",
     "accepted_judge": "accepted images that the judge confirms",
 }
-"""The scores that every table has, by their names in :class:`pathsynth.report.collect.TrialSummary`: what people call them everywhere."""
+"""The scores that every table has, by their names in :class:`pathsynth.report.collect.TrialSummary`: their names in all tables."""
 
 _COMMON_ERRORS = "error_correlation"
 """Of gate and judge, so that it has no single scorer."""
@@ -62,15 +62,15 @@ class Scores:
         return before, after, self.real(metric, JUDGE, "train", slug)
 
     @cached_property
-    def own(self) -> tuple[Metric, ...]:
+    def custom(self) -> tuple[Metric, ...]:
         """The records of metrics that the user named in ``evaluate.metrics``: no classifier of ours is their scorer."""
         return tuple(m for m in self.metrics if m.scorer is None and m.metric != _COMMON_ERRORS)
 
-    def own_rows(self) -> list[tuple[str, str | None, tuple[Metric | None, Metric | None, Metric | None]]]:
+    def custom_rows(self) -> list[tuple[str, str | None, tuple[Metric | None, Metric | None, Metric | None]]]:
         """A row for each of these metrics and class (None: over all): before filtering, after filtering, and on real images."""
-        places = dict.fromkeys((m.metric, m.class_) for m in self.own)
-        found = {(m.metric, m.class_, m.stage): m for m in self.own}
-        return [(*place, (found.get((*place, BEFORE)), found.get((*place, AFTER)), found.get((*place, None)))) for place in places]
+        places = dict.fromkeys((m.metric, m.class_) for m in self.custom)
+        metrics = {(m.metric, m.class_, m.stage): m for m in self.custom}
+        return [(*place, (metrics.get((*place, BEFORE)), metrics.get((*place, AFTER)), metrics.get((*place, None)))) for place in places]
 
     @cached_property
     def _generated(self) -> Mapping[tuple[str, str | None, str | None, str | None], Metric]:
@@ -85,7 +85,7 @@ class Scores:
 
     @cached_property
     def slugs(self) -> tuple[str, ...]:
-        """Classes that generated images were asked for, in the order of the records."""
+        """Classes of the generated images, in the order of the records."""
         return tuple(dict.fromkeys(m.class_ for m in self.metrics if m.class_ is not None and m.split == "generated"))
 
 
@@ -97,7 +97,7 @@ def cell(metric: Metric | None, digits: int = 3) -> Cell | None:
 
 
 class _Bounded(Protocol):
-    """Whatever has an interval."""
+    """A record with an interval."""
 
     @property
     def low(self) -> float | None: ...
@@ -114,7 +114,7 @@ def interval(metric: _Bounded, digits: int = 3) -> str:
 
 
 class _Shown(_Bounded, Protocol):
-    """Whatever has a value, an interval and an n."""
+    """A record with a value, an interval and an n."""
 
     @property
     def value(self) -> float: ...

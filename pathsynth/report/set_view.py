@@ -1,4 +1,4 @@
-"""What the page of a generated set shows: what was asked for, what was made, what it took, and what gate and judge say of each image."""
+"""Content of the page of a generated set: requests, images, cost, and the answers of gate and judge for each image."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _SETTINGS = (
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """How many images of a class were asked for and what became of them.
+    """How many images of a class were requested and what became of them.
 
     ``exhausted``: those whose every attempt was rejected. ``not_tried``: None where it is not known. ``confirmed``: the judge's word on the
     accepted ones; None where it is not known. ``over_all``: the line of all classes.
@@ -79,7 +79,7 @@ class SetView:
     study_page: str
     identity: str
     address: str
-    verdict: str
+    summary: str
     judge: str
     prompts: tuple[tuple[str, str], ...]
     counts: tuple[ClassCounts, ...]
@@ -100,7 +100,7 @@ def set_view(folder: Path, trial: TrialSummary | None, study_page: str = "") -> 
     Args:
         folder: of the set, with its attempt log.
         trial: the trial that drew it; None for a set that ``join`` or a user put together.
-        study_page: what leads to the page of its study; empty where there is none.
+        study_page: the link to the page of its study; empty without one.
 
     Raises:
         RequestError: the attempt log or an image is damaged.
@@ -117,7 +117,7 @@ def set_view(folder: Path, trial: TrialSummary | None, study_page: str = "") -> 
         study_page=study_page,
         identity=read_state(trial.folder).identity if trial else "",
         address=trial.address if trial else "",
-        verdict=_verdict(counts[-1]),
+        summary=_summary(counts[-1]),
         judge=_judge(counts[-1]),
         prompts=tuple(dict.fromkeys((class_name(str(row["class_slug"])), str(row["prompt"])) for row in rows if row["attempt"] == 0)),
         counts=counts,
@@ -127,15 +127,10 @@ def set_view(folder: Path, trial: TrialSummary | None, study_page: str = "") -> 
         notes=_notes(folder, plan, attempts, rows),
         commands=_commands(folder, trial, rows),
         settings=tuple((words, settings[key]) for words, key in _SETTINGS if settings.get(key, "null") != "null"),
-        overrides=given(trial) if trial else (),
+        overrides=trial.command_overrides if trial else (),
         every_setting=tuple(sorted(settings.items())),
         few_classes=FEW_CLASSES,
     )
-
-
-def given(trial: TrialSummary) -> tuple[str, ...]:
-    """What was given on the command line, but for the folder that results went to."""
-    return tuple(o for o in trial.overrides if not o.startswith("multirun="))
 
 
 def set_counts(folder: Path, settings: Mapping[str, str]) -> tuple[ClassCounts, ...]:
@@ -159,7 +154,7 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     Raises:
         RequestError: there is none.
     """
-    import pyarrow.parquet  # loads slowly
+    import pyarrow.parquet  # slow to import
 
     path = folder / LEDGER
     names = pyarrow.parquet.read_schema(path).names
@@ -170,7 +165,7 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def class_names(rows: Iterable[Mapping[str, Any]]) -> dict[int, str]:
-    """The names of the classes that gate and judge know, by their labels: ours where they fit, else those that were asked for."""
+    """The names of the classes that gate and judge know, by their labels: ours where they fit, else those that were requested."""
     slugs = {int(row["label"]): str(row["class_slug"]) for row in rows}
     sizes = {len(row["probabilities"]) for row in rows if row.get("probabilities") is not None}
     ours = sizes <= {len(COLORECTAL)} and all(slug == COLORECTAL.slugs[i] for i, slug in slugs.items() if i < len(COLORECTAL))
@@ -179,7 +174,7 @@ def class_names(rows: Iterable[Mapping[str, Any]]) -> dict[int, str]:
 
 
 def _each(settings: Mapping[str, str]) -> int | None:
-    """Images asked for of each class; None where that is not known, or where this is one shard of them."""
+    """Requested images of each class; None where that is not known, or where this is one shard of them."""
     n, shards = settings.get("generate.n", ""), settings.get("generate.shards", "1")
     return int(n) if n.isdigit() and shards == "1" else None
 
@@ -187,11 +182,11 @@ def _each(settings: Mapping[str, str]) -> int | None:
 def class_counts(
     rows: Sequence[Mapping[str, Any]], judged: Mapping[tuple[str, int, int], int], each: int | None = None
 ) -> tuple[ClassCounts, ...]:
-    """A line for each class that was tried, and one for all of them. ``each``: images asked for of each class (None: those tried)."""
+    """A line for each class that was tried, and one for all of them. ``each``: requested images of each class (None: those tried)."""
     by_class: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_class.setdefault(str(row["class_slug"]), []).append(row)
-    lines = [_counts(class_name(slug), own, judged, each) for slug, own in by_class.items()]
+    lines = [_counts(class_name(slug), members, judged, each) for slug, members in by_class.items()]
     total = _counts("all classes", rows, judged, each * len(by_class) if each else None)
     return (*lines, ClassCounts(**{**vars(total), "over_all": True}))
 
@@ -210,21 +205,21 @@ def _counts(
     return ClassCounts(name, asked or tried, len(accepted), tried - len(accepted), missed, len(rows), confirmed)
 
 
-def _verdict(total: ClassCounts) -> str:
-    said = f"{total.accepted:,} of {total.asked:,} images asked for were accepted by the gate, in {total.attempts:,} attempts"
+def _summary(total: ClassCounts) -> str:
+    sentence = f"{total.accepted:,} of {total.asked:,} requested images were accepted by the gate, in {total.attempts:,} attempts"
     if total.accepted:
-        said += f" ({total.per_accepted} for each accepted image)"
+        sentence += f" ({total.per_accepted} for each accepted image)"
     if total.exhausted:
-        said += f"; {total.exhausted:,} never passed the gate within the allowed attempts"
+        sentence += f"; {total.exhausted:,} never passed the gate within the allowed attempts"
     if total.not_tried:
-        said += f"; {total.not_tried:,} were not tried"
-    return f"{said}."
+        sentence += f"; {total.not_tried:,} were not tried"
+    return f"{sentence}."
 
 
 def _judge(total: ClassCounts) -> str:
     if total.confirmed is None:
         return (
-            "What the judge says of these images is in no file beside them: the set has no judge, or is of an earlier version. "
+            "There are no judge's answers for these images: the set has no judge, or an earlier version drew it. "
             "pathsynth atlas asks a set's judge."
         )
     cell = total.confirmed
@@ -232,18 +227,18 @@ def _judge(total: ClassCounts) -> str:
 
 
 def _budget(rows: Sequence[Mapping[str, Any]], total: ClassCounts, settings: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """What drawing took: attempts made of those that were allowed, and denoiser calls."""
+    """Cost of drawing: attempts, of how many allowed, and denoiser calls."""
     most = settings.get("sampling.attempts", "")
     allowed = f" of {int(most) * total.asked:,} allowed" if most.isdigit() else ""
-    found = [("attempts", f"{len(rows):,}{allowed}"), ("attempts for each accepted image", total.per_accepted)]
+    rows_shown = [("attempts", f"{len(rows):,}{allowed}"), ("attempts for each accepted image", total.per_accepted)]
     calls = sum(row["denoiser_calls"] for row in rows if row.get("denoiser_calls") is not None)
     if calls:
-        found.append(("denoiser calls", f"{calls:,}"))
+        rows_shown.append(("denoiser calls", f"{calls:,}"))
         if total.accepted:
-            found.append(("denoiser calls for each accepted image", f"{calls / total.accepted:,.1f}"))
+            rows_shown.append(("denoiser calls for each accepted image", f"{calls / total.accepted:,.1f}"))
     tries = Counter(int(row["attempt"]) for row in rows if row["accepted"])
-    found += [(f"accepted at attempt {number + 1}", f"{tries[number]:,}") for number in sorted(tries)]
-    return tuple(found)
+    rows_shown += [(f"accepted at attempt {number + 1}", f"{tries[number]:,}") for number in sorted(tries)]
+    return tuple(rows_shown)
 
 
 def _notes(folder: Path, plan: ImagePlan, attempts: Sequence[Attempt], rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -251,16 +246,16 @@ def _notes(folder: Path, plan: ImagePlan, attempts: Sequence[Attempt], rows: Seq
     cut = any(row["slot"] >= plan.slots for row in rows)
     more = f"Shown are the first {plan.slots} requests of each class; all accepted images lie in images/ beside this page." if cut else ""
     lost = any(not a.accepted and a.path is None for a in attempts)
-    gone = "Of a rejected attempt a generated set keeps the row, not the image; pathsynth replay draws it again." if lost else ""
+    absent = "Of a rejected attempt a generated set keeps the row, not the image; pathsynth replay draws it again." if lost else ""
     left_out = plan.sentence(len({row["class_slug"] for row in rows}))
-    return tuple(said for said in (left_out, more, gone, *absent_images(folder, attempts, real=False)) if said)
+    return tuple(said for said in (left_out, more, absent, *absent_images(folder, attempts, real=False)) if said)
 
 
 def _commands(folder: Path, trial: TrialSummary | None, rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
-    """What draws the set, and one image of it, again."""
+    """Commands that draw the set, or one image of it, again."""
     if trial is None:
         return ()
-    again = [shlex.quote(word) for word in ("pathsynth", trial.settings.get("command", "generate"), *given(trial))]
+    again = [shlex.quote(word) for word in ("pathsynth", trial.settings.get("command", "generate"), *trial.command_overrides)]
     one = next((row for row in rows if not row["accepted"]), rows[0])
     place = f"multirun/{trial.study}/{folder.absolute().name}"
     replay = [shlex.quote(word) for word in ("pathsynth", "replay", place, f"{one['class_slug']}-{one['slot']:05d}-{one['attempt']}")]

@@ -17,7 +17,7 @@ _BROKEN = "broken"
 class AttemptView:
     """An attempt as it is shown, ``number`` from 1 on, under the ``name`` that ``pathsynth replay`` knows it by.
 
-    ``gate`` and ``judge`` are the class that each names, ``probability`` what the gate gives the class asked for; empty where it is
+    ``gate`` and ``judge`` are the class that each names, ``probability`` what the gate gives the requested class; empty where it is
     not known, and ``judge_agrees`` is None then. ``image``: a data URI; None where none was kept.
     """
 
@@ -36,13 +36,14 @@ class AttemptView:
 
 @dataclass(frozen=True)
 class SlotImages:
-    """All attempts at one image that was asked for, in their order."""
+    """All attempts at one image that was requested, in their order."""
 
     slot: int
     attempts: tuple[AttemptView, ...]
 
     @property
     def accepted(self) -> AttemptView | None:
+        """The accepted attempt; None where the slot has none."""
         return next((a for a in self.attempts if a.accepted), None)
 
     @property
@@ -81,18 +82,18 @@ def class_images(
     Raises:
         RequestError: a file is not an image.
     """
-    found = []
+    classes = []
     for slug in slugs:
         slots: dict[int, list[AttemptView]] = {}
         for a in attempts:
             if a.slug == slug:
                 slots.setdefault(a.slot, []).append(_attempt_view(a, names, named(slug)))
         views = tuple(SlotImages(slot, tuple(tried)) for slot, tried in sorted(slots.items()))
-        found.append(ClassImages(named(slug), views, sum(view.accepted is not None for view in views), tuple(real.get(slug, ()))))
-    return tuple(images for images in found if images.slots or images.real)
+        classes.append(ClassImages(named(slug), views, sum(view.accepted is not None for view in views), tuple(real.get(slug, ()))))
+    return tuple(images for images in classes if images.slots or images.real)
 
 
-def _attempt_view(a: Attempt, names: Mapping[int, str], asked: str) -> AttemptView:
+def _attempt_view(a: Attempt, names: Mapping[int, str], requested: str) -> AttemptView:
     judge = "" if a.judged is None else _name(a.judged, names)
     return AttemptView(
         name=f"{a.slug}-{a.slot:05d}-{a.attempt}",
@@ -102,7 +103,7 @@ def _attempt_view(a: Attempt, names: Mapping[int, str], asked: str) -> AttemptVi
         gate="" if a.predicted is None else _name(a.predicted, names),
         probability="" if a.probability is None else f"{a.probability:.2f}",
         judge=judge,
-        judge_agrees=None if a.judged is None else judge == asked,
+        judge_agrees=None if a.judged is None else judge == requested,
         accepted=a.accepted,
         reason=a.reason,
         image=image_uri(a.path, LARGEST) if a.path else None,

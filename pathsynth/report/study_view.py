@@ -1,4 +1,4 @@
-"""What the page of a study shows: its verdict in words, and the record set that its script draws from."""
+"""Content of the page of a study: its verdict in words, and the records for its script."""
 
 from __future__ import annotations
 
@@ -57,24 +57,24 @@ from pathsynth.studies.trials.state import RUNNING, WAITING, TrialState, read_st
 from pathsynth.studies.trials.trial_table import progress_words
 
 IMAGES = "report_images"
-"""The folder beside the page that holds the images which would make it too large."""
+"""The folder beside the page for images that would make it too large."""
 _INLINE_BYTES = 260_000
 _FEW_TRIALS = 24
 _MOST_IMAGES, _MOST_OF_A_TRIAL, _LEAST_OF_A_TRIAL = 14_000, 700, 36
 _MOST_RECORDS = 12_000
-"""Scores of classes in the page; of more, the least needed are left out."""
+"""The most scores of classes in a page; beyond, the least needed are left out."""
 _MOST_COUNTS = 60_000
-"""Cells of confusion matrices in the page that are not zero; of more, no matrix is in it."""
+"""The most non-zero cells of confusion matrices in a page; beyond, it has no matrix."""
 _MOST_WHOLE_READINGS = 4_000
-"""Scores of single trials that the page has with interval and n; of more, all but the main ones are bare values there."""
+"""The most scores of single trials with interval and n in a page; beyond, only the main ones have both."""
 _MOST_POINTS = 12_000
-"""Points of training curves in the page; of more, evenly spaced ones are."""
+"""The most points of training curves in a page; beyond, evenly spaced ones."""
 _MOST_SHEETS, _MOST_SHEETS_OF_A_TRIAL = 1_200, 12
-"""Validation sheets beside the page; of more, evenly spaced ones and the last of each trial."""
+"""The most validation sheets beside a page; beyond, evenly spaced ones and the last of each trial."""
 _FEW_SEEDS = 8
-"""A command names so many seeds one by one."""
+"""A command lists up to so many seeds one by one."""
 _SEEDS_FOR_NOISE = 2
-"""More seeds that tell how much trials scatter, where one seed cannot."""
+"""How many more seeds show the scatter of trials, where there is one."""
 MISSING = "missing"
 _MATRICES = (f"{BEFORE}/{GATE}", f"{BEFORE}/{JUDGE}", f"{AFTER}/{JUDGE}")
 _CLASSIFIER_MATRICES = (f"{OF_TEST}/{CLASSIFIER}", f"{OF_VAL}/{CLASSIFIER}")
@@ -85,7 +85,6 @@ _CURVES = (
 )
 _NAMED = ("pathsynth", "torch", "diffusers")
 _WITHOUT_MEANING = ("command",)
-_PLACE = "multirun="
 
 
 @dataclass(frozen=True)
@@ -149,13 +148,13 @@ class _Shown:
 
 
 def _with_pictures(trial: TrialSummary, plan: ImagePlan, largest: int, real: bool, sheets: int) -> _Shown:
-    """A trial and its pictures; one that cannot be shown as it is, is damaged."""
+    """A trial and its pictures; one that cannot be shown is marked as damaged."""
     try:
         hardest(trial)
         for measure in measures([trial]):
             measure.read(trial)
         _matrices_fit(trial)
-        _overrides(trial)
+        _words(trial, trial.command_overrides)
         validated = reel(spread(validation_sheets(trial.folder), sheets))
         if not trial.finished:
             return _Shown(trial, (), (), None, (), validated)
@@ -165,7 +164,7 @@ def _with_pictures(trial: TrialSummary, plan: ImagePlan, largest: int, real: boo
         places = tuple((image.slug, image.slot) for image in beside)
         sprite, absent = image_sprite(paths, largest), absent_images(trial.folder, attempts, real)
         return _Shown(trial, attempts, places, sprite, absent, validated)
-    except Exception as error:  # a damaged file leads its library to raise whatever it may
+    except Exception as error:  # a library may raise anything for a damaged file
         return _Shown(damaged(trial, error), (), (), None, (), None)
 
 
@@ -190,14 +189,14 @@ def _slugs(trials: Iterable[TrialSummary]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Places:
-    """Where the pictures of a trial are found from the page: a file beside it or a data URI; empty: it has none."""
+    """Addresses of a trial's pictures: a file beside the page or a data URI; empty: none."""
 
     sprite: str
     reel: str
 
 
 def _placed(shown: Sequence[_Shown]) -> tuple[list[_Places], tuple[tuple[str, bytes], ...]]:
-    """Where each sprite and each reel is found: inside the page if all of its kind have room there, else each in a folder beside it."""
+    """The address of each sprite and each reel: inside the page if all of its kind fit, else each in a folder beside it."""
     names = [one.trial.result.identity if one.trial.result else f"{i:05d}" for i, one in enumerate(shown)]
     sprites = [one.sprite.webp if one.sprite else b"" for one in shown]
     reels = [one.reel.webp if one.reel else b"" for one in shown]
@@ -216,7 +215,7 @@ def _urls(pictures: Sequence[bytes], names: Sequence[str], inside: bool, beside:
 
 
 class _Texts:
-    """Sentences and names that come up again and again, each once; a record has the number of its text."""
+    """Repeated sentences and names, each stored once; records hold the number of their text."""
 
     def __init__(self) -> None:
         self.all: dict[str, int] = {"": 0}
@@ -226,7 +225,7 @@ class _Texts:
 
 
 class _Draws:
-    """Class, slot, attempt and the numbers of the texts of seed and prompt: the same in most trials, so each is there once."""
+    """Class, slot, attempt and the numbers of the texts of seed and prompt: the same in most trials, so each is stored once."""
 
     def __init__(self) -> None:
         self.all: dict[tuple[int, int, int, int, int], int] = {}
@@ -324,7 +323,7 @@ class _Payload:
         }
 
     def _settle(self, verdict: StudyVerdict) -> list[str]:
-        """Commands for as many more seeds of the leader and of the runner-up as would tell their difference, or the noise."""
+        """Commands for as many more seeds of the leader and of the runner-up as would detect their difference, or the noise."""
         compared, seeds = verdict.comparison, [t.settings.get(SEED, "") for t in self.trials]
         more = _SEEDS_FOR_NOISE if compared.noise is None and len(compared.order) > 1 else compared.more_seeds
         numbers = [int(s) for s in seeds if s.isdigit()]
@@ -333,7 +332,7 @@ class _Payload:
         first = max(numbers) + 1
         new = f"range({first},{first + more})" if more > _FEW_SEEDS else ",".join(str(first + i) for i in range(more))
         firsts = [next((t for t in self.configurations[c.label] if t.finished), None) for c in verdict.ranking[:2]]
-        kept = [(t, [o for o in _overrides(t) if not o.startswith(f"{SEED}=")]) for t in firsts if t]
+        kept = [(t, [o for o in t.command_overrides if not o.startswith(f"{SEED}=")]) for t in firsts if t]
         return [" ".join(_words(t, [*overrides, f"{SEED}={new}"], many=True)) for t, overrides in kept]
 
     def _search(self) -> dict[str, Any] | None:
@@ -362,22 +361,23 @@ class _Payload:
         return next((m.name for key in keys for m in self.measures if m.key == key), name)
 
     def _common(self) -> dict[str, str]:
-        """The settings in which all trials are alike, but for places on the disk."""
+        """The settings that all trials share, without paths."""
         settings = next((t.settings for t in self.finished if t.settings), {})
         unlike = {d.split("=", 1)[0] for t in self.trials for d in t.differing} | {SEED}
         dropped = ("name", "multirun", "study.", "tracking.", "data.root", *_WITHOUT_MEANING)
         return {key: value for key, value in settings.items() if key not in unlike and not key.startswith(dropped)}
 
     def _notes(self) -> list[str]:
-        """What is not shown, each reason once, with the number of trials where it is not all of them."""
+        """What is not shown, each reason once, with the number of trials unless it is all."""
         finished = [s for s in self.shown if s.trial.finished] if self.kinds == _MATRICES else []
-        reasons = list(dict.fromkeys(said for s in finished for said in s.absent))
-        counts = [sum(said in s.absent for s in finished) for said in reasons]
-        told = [said if n == len(finished) else f"{n} of {len(finished)} trials: {said}" for said, n in zip(reasons, counts, strict=True)]
-        return [said for said in (self.plan.sentence(len(self.slugs)), *told) if said]
+        reasons = list(dict.fromkeys(reason for s in finished for reason in s.absent))
+        counts = [sum(reason in s.absent for s in finished) for reason in reasons]
+        pairs = zip(reasons, counts, strict=True)
+        notes = [reason if n == len(finished) else f"{n} of {len(finished)} trials: {reason}" for reason, n in pairs]
+        return [note for note in (self.plan.sentence(len(self.slugs)), *notes) if note]
 
     def _scored_classes(self, all_measures: tuple[ClassMeasure, ...]) -> tuple[tuple[ClassMeasure, ...], list[str]]:
-        """All while they are few enough for a page, else the needed measures, else those of the weakest classes."""
+        """All scores if they fit into a page, else the needed measures, else those of the weakest classes."""
         count = len(self.configurations)
         for shown in (all_measures, all_measures[:NEEDED_CLASS_MEASURES]):
             if count * len(self.slugs) * len(shown) <= _MOST_RECORDS:
@@ -436,8 +436,8 @@ class _Payload:
         for trials in self.configurations.values():
             found.append([])
             for name in self.kinds:
-                given = [t.result.extras[name] for t in trials if t.result and t.result.extras.get(name) and _slugs([t]) == self.slugs]
-                total = np.sum(given, axis=0).ravel() if given else np.zeros(0, dtype=int)
+                matrices = [t.result.extras[name] for t in trials if t.result and t.result.extras.get(name) and _slugs([t]) == self.slugs]
+                total = np.sum(matrices, axis=0).ravel() if matrices else np.zeros(0, dtype=int)
                 found[-1].append([int(x) for place in np.flatnonzero(total) for x in (place, total[place])])
         return found if sum(len(flat) for kinds in found for flat in kinds) <= 2 * _MOST_COUNTS else []
 
@@ -448,14 +448,14 @@ class _Payload:
         return {
             "name": trial.name,
             "source": trial.source,
-            "maker": trial.made_by,
+            "maker": trial.maker,
             "link": quote(os.path.relpath(page, self.home)) if page.is_file() else "",
             "address": trial.address,
             "configuration": configuration,
             "seed": trial.settings.get(SEED, ""),
             "state": trial.state,
             "problem": trial.problem or (progress_words(state) if state.state == RUNNING else ""),
-            "command": [self.texts.number(word) for word in _words(trial, _overrides(trial))],
+            "command": [self.texts.number(word) for word in _words(trial, trial.command_overrides)],
             "readings": [self._reading(m, m.read(trial)) for m in self.measures] if trial.finished else [],
             "curves": _curves(trial.folder / "history.csv", most),
             "attempts": self._attempts(shown),
@@ -501,25 +501,20 @@ def _settings(trial: TrialSummary) -> dict[str, str]:
 
 def _mean_record(measure: Measure, trials: Sequence[TrialSummary]) -> list[float | int | None] | int:
     """Mean over the seeds, its interval, and n; 0 where nothing was measured."""
-    found = [r for t in trials if (r := measure.read(t))]
-    if not found:
+    readings = [r for t in trials if (r := measure.read(t))]
+    if not readings:
         return 0
-    metrics = [Metric("", r.value, r.low, r.high, r.n, "", None, "", None, None, None, "", 0) for r in found]
+    metrics = [Metric("", r.value, r.low, r.high, r.n, "", None, "", None, None, None, "", 0) for r in readings]
     score = mean_score(metrics, measure.least, measure.most)
     return [_number(score.value), _number(score.low), _number(score.high), score.n]
 
 
 def _number(value: float | None, digits: int = 4) -> float | None:
-    """To so many digits, for the page is to be small; None where it is not a number."""
+    """Rounded to so many digits, to keep the page small; None for NaN."""
     if value is None or not math.isfinite(value):
         return None
     short = float(f"{value:.{digits}g}")
     return int(short) if short.is_integer() else short
-
-
-def _overrides(trial: TrialSummary) -> list[str]:
-    """What was given on the command line, but for the folder that results went to."""
-    return [o for o in trial.overrides if not o.startswith(_PLACE)]
 
 
 def _words(trial: TrialSummary, overrides: Sequence[str], many: bool = False) -> list[str]:
@@ -533,10 +528,11 @@ def _weakness(trials: Sequence[TrialSummary], verdict: StudyVerdict) -> str:
     if found is None:
         return ""
     slug, other, rate = found
-    taken = f", most often taken for {class_name(other)}" if other else ""
+    mistake = f", most often taken for {class_name(other)}" if other else ""
     where = f"In the leading configuration (seed {best[0].settings.get('seed', 'unknown')})"
     return (
-        f"{where}, the weakest class is {class_name(slug)}: {round(rate.value * rate.n)} of {rate.n} first attempts were accepted{taken}."
+        f"{where}, the weakest class is {class_name(slug)}: {round(rate.value * rate.n)} of {rate.n} "
+        f"first attempts were accepted{mistake}."
     )
 
 
@@ -565,6 +561,6 @@ def _parsed(text: str | None) -> float:
 
 
 def _inert(payload: Mapping[str, Any]) -> str:
-    """JSON that can close no element, whatever names and prompts hold."""
+    """JSON that cannot close an HTML element, whatever names and prompts hold."""
     text = json.dumps(payload, separators=(",", ":"), allow_nan=False)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

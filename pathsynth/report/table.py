@@ -21,16 +21,17 @@ def demo_table(trials: Sequence[TrialSummary]) -> Table:
 
     These are the main scores and the user's own metrics.
     """
-    own = {key: column for key, column in score_columns(trials).items() if key not in SCORES}
-    table = Table(title="Asked for, and given?", caption="value [95% interval] n", title_justify="left", caption_justify="left")
+    custom = {key: column for key, column in score_columns(trials).items() if key not in SCORES}
+    title = "Do images show the requested class?"
+    table = Table(title=title, caption="value [95% interval] n", title_justify="left", caption_justify="left")
     table.add_column("trial")
     for heading in MAIN_SCORES.values():
         table.add_column(heading, justify="right")
-    for heading, _ in own.values():
+    for heading, _ in custom.values():
         table.add_column(Text(heading), justify="right")
     for trial in trials:
         if trial.finished:
-            scores = (*(getattr(trial, name) for name in MAIN_SCORES), *(metric(trial) for _, metric in own.values()))
+            scores = (*(getattr(trial, name) for name in MAIN_SCORES), *(metric(trial) for _, metric in custom.values()))
             table.add_row(Text(trial.label), *(_shown(m) for m in scores))
         else:
             table.add_row(Text(trial.label), Text(f"{trial.state}: {trial.problem}" if trial.problem else trial.state))
@@ -49,8 +50,8 @@ def overview_table(trials: Sequence[TrialSummary]) -> Table:
     for trial in trials:
         if is_set(trial):
             total = set_counts(trial.folder, trial.settings)[-1]
-            made = f"{total.accepted} of {total.asked} images accepted, {total.attempts} attempts"
-            table.add_row(Text(trial.label), "generated set", made, _cell(total.confirmed, " of them confirmed"))
+            counts = f"{total.accepted} of {total.asked} images accepted, {total.attempts} attempts"
+            table.add_row(Text(trial.label), "generated set", counts, _cell(total.confirmed, " of them confirmed"))
         elif is_classifier(trial):
             accuracy, f1, where = main_scores(read_scores(trial.folder))
             table.add_row(Text(trial.label), "classifier", Text(f"accuracy {_cell(accuracy)}, macro-F1 {_cell(f1)} on {where}"), "")

@@ -27,8 +27,9 @@ from pathsynth.report.plots import GATE_COLOUR, history_plot, reliability_plot
 from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, MAIN_SCORES, REJECTED, Cell, Scores, cell
 from pathsynth.report.slot_images import LARGEST, ClassImages, class_images
 from pathsynth.report.strips import Strip, image_strip, image_uri, png_uri
+from pathsynth.report.summary import Independence, independence, remarks, summary
 from pathsynth.report.validation_sheets import small_sheet, spread, validation_sheets, webp_uri
-from pathsynth.report.verdict import Independence, independence, remarks, verdict
+from pathsynth.vocabulary.durations import format_duration
 from pathsynth.vocabulary.labels import COLORECTAL, slug_words
 
 _CLASS_NAMES = {c.slug: c.name for c in COLORECTAL.classes}
@@ -85,10 +86,10 @@ class ClassTable:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A confusion matrix: a row for each class asked for, a column for each class answered.
+    """A confusion matrix: a row for each requested class, a column for each class answered.
 
     Of many classes it has no ``rows``: ``heat`` is a picture of it (a PNG data URI), and ``errors`` are its largest other entries,
-    as class asked for, class answered, count, and images asked for.
+    as requested class, predicted class, count, and images requested.
     """
 
     title: str
@@ -121,7 +122,7 @@ class TrialView:
     study: str
     study_page: str
     data: str
-    verdict: str
+    summary: str
     remarks: tuple[str, ...]
     independence: Independence
     cards: tuple[tuple[str, Cell | None, str], ...]
@@ -131,7 +132,7 @@ class TrialView:
     versions: tuple[tuple[str, str], ...]
     timings: tuple[tuple[str, str], ...]
     identity: str
-    made_by: str
+    maker: str
     overall: tuple[Row, ...]
     beside_paper: bool
     classes: int
@@ -145,7 +146,7 @@ class TrialView:
     trust: tuple[Row, ...]
     common_errors: tuple[Row, ...]
     panel: PanelView | None
-    own_metrics: tuple[Row, ...]
+    custom_metrics: tuple[Row, ...]
     pictures: tuple[ClassImages, ...]
     nearest: tuple[Nearest, ...]
     absent_images: tuple[str, ...]
@@ -160,7 +161,7 @@ class TrialView:
 def trial_view(trial: TrialSummary, real: bool = False, study_page: str = "") -> TrialView:
     """The view of a finished trial. Images of real tissue are in it only if ``real``; phantoms show no patient and always are.
 
-    ``study_page``: what leads to the page of its study; empty where there is none.
+    ``study_page``: the link to the page of its study; empty without one.
 
     Raises:
         RequestError: one of its images is damaged.
@@ -177,7 +178,7 @@ def trial_view(trial: TrialSummary, real: bool = False, study_page: str = "") ->
         study=trial.study,
         study_page=study_page,
         data=", ".join(dict.fromkeys(m.data for m in result.metrics)),
-        verdict=verdict(scores),
+        summary=summary(scores),
         remarks=remarks(scores, {slug: class_name(slug) for slug in slugs}),
         independence=independence(trial.settings),
         cards=_cards(trial),
@@ -187,7 +188,7 @@ def trial_view(trial: TrialSummary, real: bool = False, study_page: str = "") ->
         versions=tuple((str(k), str(v)) for k, v in result.versions.items()),
         timings=tuple((stage, _time(result, stage)) for stage in result.timings),
         identity=result.identity,
-        made_by=trial.made_by,
+        maker=trial.maker,
         overall=_overall(scores),
         beside_paper=beside_paper(slugs),
         classes=len(slugs),
@@ -201,11 +202,11 @@ def trial_view(trial: TrialSummary, real: bool = False, study_page: str = "") ->
         trust=_trust(scores),
         common_errors=_common_errors(scores),
         panel=panel_view(scores, class_name),
-        own_metrics=_own_metrics(scores),
+        custom_metrics=_custom_metrics(scores),
         pictures=class_images(attempts, plan.slugs, dict(enumerate(map(class_name, slugs))), class_name, _real(trial.folder, plan, shown)),
         nearest=_nearest(trial.folder, plan) if shown else (),
         few_classes=FEW_CLASSES,
-        absent_images=tuple(said for said in (plan.sentence(len(slugs)), *absent_images(trial.folder, attempts, shown)) if said),
+        absent_images=tuple(filter(None, (plan.sentence(len(slugs)), *absent_images(trial.folder, attempts, shown)))),
         address=trial.address,
         history=history_plot(trial.folder / "history.csv"),
         sheets=tuple((sheet.step, webp_uri(small_sheet(sheet.path))) for sheet in spread(validation_sheets(trial.folder), _MOST_SHEETS)),
@@ -229,20 +230,10 @@ def beside_paper(slugs: Sequence[str]) -> bool:
     return set(slugs) == set(paper.BY_CLASS)
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say them: "45 s", "3 min 5 s", "2 h 10 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
 def _time(result: Result, stage: str) -> str:
     """How long a stage took, and on what."""
-    made = result.stages.get(stage)
-    return duration(result.timings[stage]) + (f" on {made.device}" if made else "")
+    provenance = result.stages.get(stage)
+    return format_duration(result.timings[stage]) + (f" on {provenance.device}" if provenance else "")
 
 
 def _cards(trial: TrialSummary) -> tuple[tuple[str, Cell | None, str], ...]:
@@ -310,8 +301,8 @@ def _class_table(scores: Scores, rows: Sequence[Row]) -> ClassTable:
     if len(scores.slugs) <= FEW_CLASSES:
         return ClassTable(tuple(rows), ())
     order = [class_name(slug) for slug in weakest(scores.slugs, [scores])]
-    found = {row.name: row for row in rows if not row.over_all}
-    first = [found[name] for name in order if name in found][:WEAKEST]
+    by_name = {row.name: row for row in rows if not row.over_all}
+    first = [by_name[name] for name in order if name in by_name][:WEAKEST]
     return ClassTable((*first, *(row for row in rows if row.over_all)), tuple(rows))
 
 
@@ -332,11 +323,11 @@ def _matrix(title: str, counts: Sequence[Sequence[int]], names: Sequence[str]) -
     if len(names) <= FEW_CLASSES:
         return Matrix(title, tuple(_matrix_row(name, row) for name, row in zip(names, counts, strict=True)), None, ())
     matrix = np.asarray(counts)
-    asked, errors = matrix.sum(axis=1), matrix * (1 - np.eye(len(names), dtype=int))
+    requested, errors = matrix.sum(axis=1), matrix * (1 - np.eye(len(names), dtype=int))
     largest = np.argsort(-errors, axis=None, kind="stable")[:WEAKEST]
     pairs = [divmod(int(place), len(names)) for place in largest if errors.flat[place]]
-    told = tuple((names[row], names[column], int(matrix[row, column]), int(asked[row])) for row, column in pairs)
-    return Matrix(title, (), _heat(matrix / np.maximum(asked, 1)[:, None]), told)
+    confusions = tuple((names[row], names[column], int(matrix[row, column]), int(requested[row])) for row, column in pairs)
+    return Matrix(title, (), _heat(matrix / np.maximum(requested, 1)[:, None]), confusions)
 
 
 def _heat(shares: np.ndarray) -> str:
@@ -401,16 +392,16 @@ def _trust(scores: Scores) -> tuple[Row, ...]:
 
 
 def _common_errors(scores: Scores) -> tuple[Row, ...]:
-    """How the errors of gate and judge go together, a row for each split of real images that it was measured on."""
+    """How the errors of gate and judge correlate, a row for each split of real images that it was measured on."""
     found = ((words, scores.real("error_correlation", None, split)) for split, words in _SPLITS)
     return tuple(Row(f"{words} images", (cell(m),)) for words, m in found if m)
 
 
-def _own_metrics(scores: Scores) -> tuple[Row, ...]:
+def _custom_metrics(scores: Scores) -> tuple[Row, ...]:
     """Three cells a row: before filtering, after filtering, real images."""
     return tuple(
         Row(name if slug is None else f"{name}, {class_name(slug)}", tuple(cell(m) for m in cells), slug is None)
-        for name, slug, cells in scores.own_rows()
+        for name, slug, cells in scores.custom_rows()
     )
 
 

@@ -43,22 +43,22 @@ class Reel:
 
 
 def sheet_folders(trial: Path) -> list[Path]:
-    """Where the sheets of a trial's fine-tune may be: what came with a bundle, what it goes on from, and what it left."""
+    """Where the sheets of a trial's fine-tune may be: what came with a bundle, what it continues from, and what it left."""
     try:
         stages = read_json(trial / MANIFEST)["plan"]["stages"]
-        made = [str(stage["identity"]) for stage in stages if stage["name"] == "finetune"]
+        identities = [str(stage["identity"]) for stage in stages if stage["name"] == "finetune"]
     except (OSError, ValueError, KeyError, TypeError):
-        made = []
+        identities = []
     store = StageStore(trial.absolute().parents[1] / STAGES)
-    inside = (place for identity in made for place in (store.work("finetune", identity), store.root / "finetune" / identity))
+    inside = (place for identity in identities for place in (store.work("finetune", identity), store.root / "finetune" / identity))
     return [trial / BUNDLED, *inside]
 
 
 def validation_sheets(trial: Path) -> tuple[ValidationSheet, ...]:
     """The sheets of first attempts by step; of a fine-tune that runs, those so far."""
     paths = (path for folder in sheet_folders(trial) for path in folder.rglob("first_attempts-*.png"))
-    found = {int(named[1]): path for path in paths if (named := _NAME.fullmatch(path.name))}
-    return tuple(ValidationSheet(step, found[step]) for step in sorted(found))
+    by_step = {int(named[1]): path for path in paths if (named := _NAME.fullmatch(path.name))}
+    return tuple(ValidationSheet(step, by_step[step]) for step in sorted(by_step))
 
 
 def spread(sheets: Sequence[ValidationSheet], most: int) -> tuple[ValidationSheet, ...]:

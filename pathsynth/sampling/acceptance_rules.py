@@ -38,7 +38,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Candidate:
     """What a rule sees of a candidate.
 
     ``probabilities``: of the classes by the gate, float (C,), with the sum one. ``features``: what the gate's last layer sees, float (F,);
@@ -63,12 +63,14 @@ class Rule(Protocol):
     """
 
     @property
-    def reason(self) -> str: ...
+    def reason(self) -> str:
+        """Why an image that misses the rule is rejected; pages and tables show it."""
+        ...
 
-    def slack(self, seen: Seen, label: int) -> float:
+    def slack(self, candidate: Candidate, label: int) -> float:
         """How far an image is on the right side of the limit; below zero it is rejected, within ``MARGIN`` of zero flagged.
 
-        It depends on ``seen`` and ``label``, the requested class, alone: the same candidate is judged again after a kill.
+        It depends on ``candidate`` and ``label``, the requested class, alone: the same candidate is judged again after a kill.
         """
         ...
 
@@ -79,8 +81,9 @@ class MostProbable:
 
     reason: str = "another class is more probable"
 
-    def slack(self, seen: Seen, label: int) -> float:
-        return seen.lead(label) or -np.finfo(float).tiny
+    def slack(self, candidate: Candidate, label: int) -> float:
+        """Lead over the most probable other class; a tie gives the smallest negative number."""
+        return candidate.lead(label) or -np.finfo(float).tiny
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,12 @@ class AtLeast:
 
     @property
     def reason(self) -> str:
+        """Names the threshold."""
         return f"probability below {self.threshold:g}"
 
-    def slack(self, seen: Seen, label: int) -> float:
-        return float(seen.probabilities[label]) - self.threshold
+    def slack(self, candidate: Candidate, label: int) -> float:
+        """Probability above the threshold."""
+        return float(candidate.probabilities[label]) - self.threshold
 
 
 @dataclass(frozen=True)
@@ -109,10 +114,12 @@ class AtLeastByClass:
 
     @property
     def reason(self) -> str:
+        """Names the precision."""
         return f"probability below what a precision of {self.target:g} needs"
 
-    def slack(self, seen: Seen, label: int) -> float:
-        return float(seen.probabilities[label]) - self.thresholds[label]
+    def slack(self, candidate: Candidate, label: int) -> float:
+        """Probability above the threshold of the requested class."""
+        return float(candidate.probabilities[label]) - self.thresholds[label]
 
 
 @dataclass(frozen=True)
@@ -123,10 +130,12 @@ class Leads:
 
     @property
     def reason(self) -> str:
+        """Names the margin."""
         return f"less than {self.margin:g} above the next class"
 
-    def slack(self, seen: Seen, label: int) -> float:
-        return seen.lead(label) - self.margin
+    def slack(self, candidate: Candidate, label: int) -> float:
+        """Lead over the most probable other class, above the margin."""
+        return candidate.lead(label) - self.margin
 
 
 @dataclass(frozen=True)
@@ -141,12 +150,13 @@ class NoCopy:
     bound: float
     reason: str = "nearly a training image"
 
-    def slack(self, seen: Seen, label: int) -> float:
-        assert seen.features is not None
-        return float(np.linalg.norm(self.train - seen.features, axis=1).min()) / self.bound - 1
+    def slack(self, candidate: Candidate, label: int) -> float:
+        """Distance to the nearest training image above ``bound``, as a share of ``bound``."""
+        assert candidate.features is not None
+        return float(np.linalg.norm(self.train - candidate.features, axis=1).min()) / self.bound - 1
 
 
-def judged_by(rules: Sequence[Rule], seen: Seen, label: int) -> Verdict:
+def judged_by(rules: Sequence[Rule], candidate: Candidate, label: int) -> Verdict:
     """The verdict on one candidate: accepted if it meets every rule, else rejected for the first that it does not meet.
 
     The rule with the least slack decides; where that is within ``MARGIN`` of its limit, the verdict is flagged.
@@ -154,12 +164,12 @@ def judged_by(rules: Sequence[Rule], seen: Seen, label: int) -> Verdict:
     Raises:
         StageError: a rule fails, or gives no number.
     """
-    slacks = [slack_of(rule, seen, label) for rule in rules]
+    slacks = [slack_of(rule, candidate, label) for rule in rules]
     failed = [rule for rule, slack in zip(rules, slacks, strict=True) if slack < 0]
-    probabilities = tuple(float(p) for p in seen.probabilities)
+    probabilities = tuple(float(p) for p in candidate.probabilities)
     return Verdict(
         accepted=not failed,
-        predicted=int(seen.probabilities.argmax()),
+        predicted=int(candidate.probabilities.argmax()),
         probability=probabilities[label],
         probabilities=probabilities,
         reason=reason_of(failed[0]) if failed else None,
@@ -167,20 +177,20 @@ def judged_by(rules: Sequence[Rule], seen: Seen, label: int) -> Verdict:
     )
 
 
-def slack_of(rule: Rule, seen: Seen, label: int) -> float:
+def slack_of(rule: Rule, candidate: Candidate, label: int) -> float:
     """What a rule says of a candidate.
 
     Raises:
         StageError: it fails, or gives no number; the message names its class.
     """
     try:
-        slack = rule.slack(seen, label)
+        slack = rule.slack(candidate, label)
     except Exception as error:  # whatever a rule of the user's own raises
         line = f"the acceptance rule {_class_of(rule)} failed ({summarize_error(error)})"
-        raise StageError(f"{line}; correct its slack(seen, label)") from error
+        raise StageError(f"{line}; correct its slack(candidate, label)") from error
     if not isinstance(slack, Real) or isinstance(slack, bool) or math.isnan(slack):
         line = f"the acceptance rule {_class_of(rule)} gave {summarize_value(slack)} where a number was due"
-        raise StageError(f"{line}; return a float from slack(seen, label), below zero where the image is rejected")
+        raise StageError(f"{line}; return a float from slack(candidate, label), below zero where the image is rejected")
     return float(slack)
 
 
@@ -217,13 +227,14 @@ def superseded(verdict: Verdict) -> Verdict:
     return replace(verdict, accepted=False, reason="an earlier attempt was accepted")
 
 
-def hopeless(seen: Seen, label: int, threshold: float, steps: int) -> Verdict | None:
+def hopeless(candidate: Candidate, label: int, threshold: float, steps: int) -> Verdict | None:
     """The verdict on a candidate that is given up after ``steps`` steps: its class has less than ``threshold`` probability; None if not."""
-    own = float(seen.probabilities[label])
-    if own >= threshold:
+    probability = float(candidate.probabilities[label])
+    if probability >= threshold:
         return None
-    probabilities = tuple(float(p) for p in seen.probabilities)
-    return Verdict(False, int(seen.probabilities.argmax()), own, probabilities, f"hopeless after {steps} steps", threshold - own < MARGIN)
+    probabilities = tuple(float(p) for p in candidate.probabilities)
+    reason, is_near = f"hopeless after {steps} steps", threshold - probability < MARGIN
+    return Verdict(False, int(candidate.probabilities.argmax()), probability, probabilities, reason, is_near)
 
 
 def broken(reason: str, classes: int) -> Verdict:

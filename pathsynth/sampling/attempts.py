@@ -67,10 +67,11 @@ class AttemptRow:
 
         ``slot``: the one that it was a try at, where that is at hand; the prompt of this one need not be the slot's.
         """
-        own = slot or Slot(Stream(self.stream), self.label, self.slot, self.prompt)
-        return Attempt(own, self.attempt, self.seed, guidance=self.guidance, wording=self.prompt)
+        actual_slot = slot or Slot(Stream(self.stream), self.label, self.slot, self.prompt)
+        return Attempt(actual_slot, self.attempt, self.seed, guidance=self.guidance, wording=self.prompt)
 
     def as_verdict(self) -> Verdict:
+        """The verdict of the gate that the row keeps."""
         return Verdict(self.accepted, self.predicted, self.probability, self.probabilities, self.reason, self.near_margin)
 
     def as_judged(self) -> Judged:
@@ -98,6 +99,7 @@ class AttemptsLedger:
         self._lines = path.open("a", encoding="utf-8")
 
     def append(self, row: AttemptRow) -> None:
+        """Write a row, and hand it to the system at once."""
         self._lines.write(json.dumps(asdict(row)) + "\n")
         self._lines.flush()
 

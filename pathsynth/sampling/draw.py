@@ -86,12 +86,12 @@ class CandidateDrawer:
     def __call__(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
         """One uint8 image (H, W, 3) an attempt; None where the arithmetic left the finite numbers.
 
-        Attempts that were previewed go on from there. The image that one starts from is drawn again if it is no longer in memory.
+        Attempts that were previewed continue from there. The image that one starts from is drawn again if it is no longer in memory.
         """
         return self._in_batches(attempts, lambda batch: self._images(self.latents(batch)))
 
     def preview(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
-        """The images, as above, that attempts are on the way to after ``preview_step`` steps; a later call goes on with them."""
+        """The images, as above, that attempts are on the way to after ``preview_step`` steps; a later call continues with them."""
         return self._in_batches(attempts, self._previewed)
 
     def _in_batches(self, attempts: Sequence[Attempt], draw: _Images) -> list[np.ndarray | None]:
@@ -125,7 +125,7 @@ class CandidateDrawer:
             if len(attempts) == 1:
                 raise StageError("out of memory while drawing a single image; choose a smaller base or canvas") from error
         self._most = len(attempts) // 2
-        print(f"out of memory while drawing {len(attempts)} images at once; going on with {self._most}", flush=True)
+        print(f"out of memory while drawing {len(attempts)} images at once; continuing with {self._most}", flush=True)
         return self._in_parts(attempts, draw)
 
     def _previewed(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
@@ -153,7 +153,7 @@ class CandidateDrawer:
         """Attempts that are all at the same step, taken to another."""
         if self._base.learns_text:
             self._embeddings.clear()
-        way = self._begun(attempts)
+        way = self._start(attempts)
         unet, device = self._base.unet, self._base.unet.device
         text = torch.cat([self._embed(a.prompt) for a in attempts])
         guided = self._guidance > 1 or self._varies
@@ -171,14 +171,14 @@ class CandidateDrawer:
             steered = free + scale * (conditioned - free)
             return rescale_noise_cfg(steered, conditioned, self._guidance_rescale) if self._guidance_rescale else steered
 
-        def tell(evaluations: int, predicted: Callable[[], Tensor]) -> None:
+        def show(evaluations: int, predicted: Callable[[], Tensor]) -> None:
             assert self._watch
             self._watch(Denoising(attempts, evaluations, self._ends[-1], lambda: self._images(predicted())))
 
-        way.advance(predict, self._ends[stop], tell if self._watch else None)
+        way.advance(predict, self._ends[stop], show if self._watch else None)
         return way
 
-    def _begun(self, attempts: Sequence[Attempt]) -> Trajectory:
+    def _start(self, attempts: Sequence[Attempt]) -> Trajectory:
         """Where attempts are: at their preview, at the rejected image that they start from, or at noise."""
         if attempts[0] in self._waiting:
             assert self._preview_step is not None
@@ -197,19 +197,19 @@ class CandidateDrawer:
     def _clean(self, attempts: Sequence[Attempt]) -> Tensor:
         """Latents (N, C, h, w) of attempts that were rejected."""
         lost = [a for a in dict.fromkeys(attempts) if a not in self._drawn]
-        found = {a: self._drawn[a] for a in attempts if a not in lost}
+        ready = {a: self._drawn[a] for a in attempts if a not in lost}
         for alike in self._by_step(lost):
             batches = fixed_batches(alike) if self._fixed else [(alike, len(alike))]
             for batch, n in batches:
-                found.update(zip(batch[:n], self.latents(batch), strict=False))
-        return torch.stack([found[a] for a in attempts])
+                ready.update(zip(batch[:n], self.latents(batch), strict=False))
+        return torch.stack([ready[a] for a in attempts])
 
     def _scale(self, attempts: Sequence[Attempt], like: Tensor) -> Tensor | float:
         """The guidance scale: one for all, or float (N, 1, 1, 1)."""
         if not self._varies:
             return self._guidance
-        own = [self._guidance if a.guidance is None else a.guidance for a in attempts]
-        return torch.tensor(own).to(like).view(-1, 1, 1, 1)
+        scales = [self._guidance if a.guidance is None else a.guidance for a in attempts]
+        return torch.tensor(scales).to(like).view(-1, 1, 1, 1)
 
     def _noise(self, seed: int) -> Tensor:
         return torch.randn(self._base.latent_shape, generator=torch.Generator().manual_seed(seed))
@@ -228,7 +228,7 @@ def base_scheduler(base: Base, name: str | None) -> Scheduler:
 
 def new_scheduler(base: Base, scheduler: Scheduler) -> Any:
     """A diffusers scheduler on the base's noise schedule, at its beginning."""
-    kind = type(base.scheduler) if scheduler.own else getattr(diffusers, scheduler.name)
+    kind = type(base.scheduler) if scheduler.from_base else getattr(diffusers, scheduler.name)
     return kind.from_config(base.scheduler.config, **scheduler.changes)
 
 
@@ -237,13 +237,13 @@ def _out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _keep(kept: dict[Attempt, _Item], more: Mapping[Attempt, _Item]) -> None:
+def _keep(cache: dict[Attempt, _Item], more: Mapping[Attempt, _Item]) -> None:
     """Add to what is at hand, and drop the oldest of too much."""
     for attempt, item in more.items():
-        kept.pop(attempt, None)
-        kept[attempt] = item
-    for attempt in list(kept)[: max(0, len(kept) - max(_KEPT, len(more)))]:
-        del kept[attempt]
+        cache.pop(attempt, None)
+        cache[attempt] = item
+    for attempt in list(cache)[: max(0, len(cache) - max(_KEPT, len(more)))]:
+        del cache[attempt]
 
 
 @functools.cache

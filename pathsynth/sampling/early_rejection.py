@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.errors import StageError
-from pathsynth.sampling.acceptance_rules import Seen, Verdict, hopeless
+from pathsynth.sampling.acceptance_rules import Candidate, Verdict, hopeless
 from pathsynth.sampling.draw import CandidateDrawer
 from pathsynth.sampling.gate import Gate
 from pathsynth.sampling.rejection import Hopeless, Route
@@ -26,7 +26,7 @@ _FILE = "early_rejection.json"
 
 
 @dataclass(frozen=True)
-class Candidate:
+class PreviewedAttempt:
     """The first attempt at a ``slot``, drawn to the end: its class's probability in [0, 1] at the preview, and the final verdict."""
 
     slot: int
@@ -58,7 +58,7 @@ def least_probability(accepted: Sequence[float], loss: float) -> float:
     return float(ordered[int(loss * len(ordered))]) if len(ordered) else 0.0
 
 
-def fit_threshold(candidates: Sequence[Candidate], loss: float, after: int, steps: int) -> Threshold:
+def fit_threshold(candidates: Sequence[PreviewedAttempt], loss: float, after: int, steps: int) -> Threshold:
     """Fit the threshold on the candidates of even slots, and count what it does to those of odd ones."""
     chosen = [c.probability for c in candidates if c.accepted and c.slot % 2 == 0]
     threshold, others = least_probability(chosen, loss), [c for c in candidates if c.slot % 2]
@@ -69,21 +69,21 @@ def fit_threshold(candidates: Sequence[Candidate], loss: float, after: int, step
 
 def calibrate(
     attempts: Sequence[Attempt], draw: CandidateDrawer, gate: Gate, batch_size: int, on_candidate: Callable[[], None]
-) -> list[Candidate]:
-    """Draw attempts to the end, looking at each on the way. Broken images are left out."""
-    found = []
+) -> list[PreviewedAttempt]:
+    """Draw attempts to the end, previewing each. Broken images are left out."""
+    previews = []
     for start in range(0, len(attempts), batch_size):
         batch = attempts[start : start + batch_size]
-        seen = gate.see(draw.preview(batch))
+        candidates = gate.see(draw.preview(batch))
         verdicts = gate(batch, draw(batch))
-        found += [
-            Candidate(a.slot.index, float(s.probabilities[a.slot.label]), v.accepted)
-            for a, s, v in zip(batch, seen, verdicts, strict=True)
+        previews += [
+            PreviewedAttempt(a.slot.index, float(s.probabilities[a.slot.label]), v.accepted)
+            for a, s, v in zip(batch, candidates, verdicts, strict=True)
             if not isinstance(s, Verdict) and not v.failed
         ]
         for _ in batch:
             on_candidate()
-    return found
+    return previews
 
 
 class EarlyRejection:
@@ -93,13 +93,14 @@ class EarlyRejection:
         self._draw, self._gate, self._threshold = draw, gate, threshold
 
     def __call__(self, attempts: Sequence[Attempt]) -> list[Hopeless | None]:
+        """For each attempt its early rejection, or None where it continues."""
         images = self._draw.preview(attempts)
-        return [self._given_up(a, i, s) for a, i, s in zip(attempts, images, self._gate.see(images), strict=True)]
+        return [self._rejection(a, i, s) for a, i, s in zip(attempts, images, self._gate.see(images), strict=True)]
 
-    def _given_up(self, attempt: Attempt, image: np.ndarray | None, seen: Seen | Verdict) -> Hopeless | None:
-        if isinstance(seen, Verdict):  # what is black may become an image yet, what is not finite will not
-            return (None, seen) if image is None else None
-        verdict = hopeless(seen, attempt.slot.label, self._threshold.probability, self._threshold.after)
+    def _rejection(self, attempt: Attempt, image: np.ndarray | None, candidate: Candidate | Verdict) -> Hopeless | None:
+        if isinstance(candidate, Verdict):  # what is black may become an image yet, what is not finite will not
+            return (None, candidate) if image is None else None
+        verdict = hopeless(candidate, attempt.slot.label, self._threshold.probability, self._threshold.after)
         return (image, verdict) if verdict else None
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from pathsynth.data.images import Images
 from pathsynth.data.tensors import to_float
 from pathsynth.models.classifier import Classifier
-from pathsynth.sampling.acceptance_rules import Rule, Seen, Verdict, broken, image_fault, judged_by, needs_features, read_only
+from pathsynth.sampling.acceptance_rules import Candidate, Rule, Verdict, broken, image_fault, judged_by, needs_features, read_only
 from pathsynth.sampling.draw import fixed_batches
 from pathsynth.sampling.slots import Attempt
 
@@ -30,22 +30,23 @@ class Gate:
         self._classes = len(classifier.spec.classes)
 
     def __call__(self, attempts: Sequence[Attempt], images: list[np.ndarray | None]) -> list[Verdict]:
-        seen = self.see(images)
-        return [s if isinstance(s, Verdict) else judged_by(self._rules, s, a.slot.label) for a, s in zip(attempts, seen, strict=True)]
+        """A verdict for each image uint8 (H, W, 3); an image of None (not finite) is rejected."""
+        candidates = self.see(images)
+        return [s if isinstance(s, Verdict) else judged_by(self._rules, s, a.slot.label) for a, s in zip(attempts, candidates, strict=True)]
 
-    def see(self, images: Sequence[np.ndarray | None]) -> list[Seen | Verdict]:
+    def see(self, images: Sequence[np.ndarray | None]) -> list[Candidate | Verdict]:
         """What the gate sees in each image, or the verdict on it where it is black or none at all."""
         faults = [image_fault(image) for image in images]
         sound = [image for image, fault in zip(images, faults, strict=True) if image is not None and fault is None]
-        seen = iter(self._seen(sound))
-        return [broken(fault, self._classes) if fault else next(seen) for fault in faults]
+        candidates = iter(self._candidates(sound))
+        return [broken(fault, self._classes) if fault else next(candidates) for fault in faults]
 
-    def _seen(self, images: list[np.ndarray]) -> list[Seen]:
+    def _candidates(self, images: list[np.ndarray]) -> list[Candidate]:
         if not images:
             return []
         probabilities = self._in_batches(class_probabilities, images)
         features = self._in_batches(class_features, images) if self._by_features else [None] * len(images)
-        return [Seen(p, f, read_only(i)) for p, f, i in zip(probabilities, features, images, strict=True)]
+        return [Candidate(p, f, read_only(i)) for p, f, i in zip(probabilities, features, images, strict=True)]
 
     def _in_batches(self, what: Callable[[Classifier, np.ndarray], np.ndarray], images: list[np.ndarray]) -> np.ndarray:
         if not self._fixed:

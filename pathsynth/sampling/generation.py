@@ -52,8 +52,8 @@ def generate_set(
     ledger = AttemptsLedger(work)
     # a power cut may keep a row and not its image: that one is drawn again
     whole = (row for row in ledger.known if not row.image or not picture_fault(work / row.image, row.sha256))
-    asked = {(str(slot.stream), slot.label, slot.index): slot for slot in slots}
-    known = {row.as_attempt(asked.get((row.stream, row.label, row.slot))): row.as_judged() for row in whole}
+    by_key = {(str(slot.stream), slot.label, slot.index): slot for slot in slots}
+    known = {row.as_attempt(by_key.get((row.stream, row.label, row.slot))): row.as_judged() for row in whole}
     judged: list[tuple[Attempt, Verdict]] = []
     run_budget = RunBudget(sampling.calls, sampling.seconds)
     budget = (sampling.attempts, sampling.batch_size, sampling.seed)

@@ -22,13 +22,13 @@ def join_shards(shards: Sequence[Path], folder: Path) -> list[AttemptRow]:
     owner: dict[tuple[int, int], Path] = {}
     rows: list[AttemptRow] = []
     for shard in shards:
-        own = list(read_attempts(shard))
-        for slot in {(row.label, row.slot) for row in own}:
+        shard_rows = list(read_attempts(shard))
+        for slot in {(row.label, row.slot) for row in shard_rows}:
             if slot in owner:
                 both = f"{owner[slot]} and {shard} both tried slot {slot[1]} of class {slot[0]}"
                 raise RequestError(f"{both}; they are not shards of one generation")
             owner[slot] = shard
-        rows += own
+        rows += shard_rows
     for row in rows:
         if row.accepted and row.image:
             source, target = owner[row.label, row.slot] / row.image, folder / row.image

@@ -45,7 +45,7 @@ Judge = Callable[[Sequence[Attempt], list[np.ndarray | None]], list[Verdict]]
 Hopeless = tuple[np.ndarray | None, Verdict]
 """The predicted image of a candidate that is given up, and the verdict on it."""
 RejectEarly = Callable[[Sequence[Attempt]], list[Hopeless | None]]
-"""Takes attempts to the step of early rejection; None for those that go on."""
+"""Takes attempts to the step of early rejection; None for those that continue."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ class Route:
 
     @property
     def steps(self) -> int:
+        """Number of denoising steps."""
         return len(self.calls)
 
     def first_segment(self, attempt: Attempt) -> Segment:
@@ -93,7 +94,7 @@ class Route:
 
     @property
     def last_segment(self) -> Segment:
-        """The rest of the steps, for those that early rejection lets go on."""
+        """The rest of the steps, for those that early rejection lets continue."""
         assert self.preview_step is not None
         return Segment(self.preview_step, self.steps, begun=True)
 
@@ -132,7 +133,7 @@ class RunBudget:
     """What a whole run may spend, beside the budget of each slot; None: as much as it takes.
 
     ``calls`` of the denoiser in total; ``seconds`` since ``started`` (of ``clock``). A run that has spent it starts nothing more,
-    ends what it has begun, and its open slots are ``not_attempted``. The seconds of a run that goes on after a kill begin again.
+    ends what it has begun, and its open slots are ``not_attempted``. The seconds of a run that continues after a kill begin again.
     """
 
     calls: int | None = None
@@ -140,7 +141,7 @@ class RunBudget:
     clock: Callable[[], float] = time.monotonic
     started: float = field(default_factory=time.monotonic)
 
-    def left(self, committed: int) -> float:
+    def remaining(self, committed: int) -> float:
         """Calls that may still be spent beside those ``committed``; infinite where there is no limit."""
         if self.seconds is not None and self.clock() - self.started >= self.seconds:
             return 0
@@ -187,8 +188,8 @@ def sample_until_accepted(
     undisturbed run, and its arithmetic gives the same bits. ``run_budget`` ends the whole run early. With ``speculate`` a batch that
     the open slots do not fill takes their next attempts, too. The lowest accepted one wins, so the same are accepted; a verdict on
     one beyond it is :func:`superseded`. ``route`` (None: all steps at once) says where attempts start, and after which step
-    ``reject_early`` rejects the hopeless; those that may go on wait until they fill a batch. ``retry`` says how further attempts are drawn
-    (None: from a new seed alone).
+    ``reject_early`` rejects the hopeless; those that may continue wait until they fill a batch. ``retry`` says how further attempts are
+    drawn (None: from a new seed alone).
 
     Raises:
         RequestError: the budget or the batch size is below one.
@@ -254,7 +255,7 @@ class _Rounds:
 
     def _next_batch(self) -> tuple[Segment, list[Attempt]] | None:
         """The largest batch that may be drawn now, of equals the one nearest to its end; None where nothing is left or allowed."""
-        left = self.run_budget.left(self.committed)
+        left = self.run_budget.remaining(self.committed)
         rooms = {segment: self._room(segment, left) for segment in self.queues}
         segment = max(rooms, key=lambda segment: (min(rooms[segment], len(self.queues[segment])), segment.start), default=None)
         if segment is None or not rooms[segment] or not self.queues[segment]:
@@ -286,13 +287,13 @@ class _Rounds:
         """Those of a batch that are hopeless; the others wait for the rest of their way."""
         assert self.reject_early
         if all(a in self.known for a in batch):
-            given_up = {a: self._known(a) for a in batch if self.known[a].stopped_at is not None}
+            rejected = {a: self._known(a) for a in batch if self.known[a].stopped_at is not None}
         else:
-            found = zip(batch, self.reject_early(batch), strict=True)
-            given_up = {a: Judged(a, *hopeless, self.route.calls_of(a, segment.stop), segment.stop) for a, hopeless in found if hopeless}
-        self.committed -= sum(self.route.calls_of(a) - given_up[a].calls for a in given_up)
-        self._queue(self.route.last_segment).extend(a for a in batch if a not in given_up)
-        return list(given_up.values())
+            answers = zip(batch, self.reject_early(batch), strict=True)
+            rejected = {a: Judged(a, *hopeless, self.route.calls_of(a, segment.stop), segment.stop) for a, hopeless in answers if hopeless}
+        self.committed -= sum(self.route.calls_of(a) - rejected[a].calls for a in rejected)
+        self._queue(self.route.last_segment).extend(a for a in batch if a not in rejected)
+        return list(rejected.values())
 
     def _judged(self, batch: list[Attempt]) -> list[Judged]:
         if all(a in self.known for a in batch):
@@ -301,8 +302,8 @@ class _Rounds:
         settled: set[Slot] = set()
         judged = []
         for attempt, image, verdict in zip(batch, images, self.judge(batch, images), strict=True):
-            own = superseded(verdict) if attempt.slot in settled else verdict
-            judged.append(Judged(attempt, image, own, self.route.calls_of(attempt)))
+            final = superseded(verdict) if attempt.slot in settled else verdict
+            judged.append(Judged(attempt, image, final, self.route.calls_of(attempt)))
             if verdict.accepted:
                 settled.add(attempt.slot)
         return judged

@@ -1,7 +1,7 @@
 """Retry strategies: how a further attempt at a slot is drawn, once the one before it was rejected. No torch.
 
 An attempt has a seed of its own in any case. What else it gets is a :class:`Retry`, a pure function of the slot, the attempt's number and
-what was rejected: a run that goes on after a kill comes to the same attempts.
+what was rejected: a run that continues after a kill comes to the same attempts.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class StandardRetry:
     image_to_image: float = 0.0
 
     def retry(self, slot: Slot, number: int, rejection: Rejection | None) -> Retry:
+        """``number`` is that of the retry, from 1."""
         return Retry(more_guidance=number * self.guidance_step, again=self.image_to_image)
 
 

@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike
 
 from pathsynth.ledger.errors import RequestError
 from pathsynth.sampling.acceptance_rules import (
+    Candidate,
     MostProbable,
     Rule,
-    Seen,
     Verdict,
     broken,
     image_fault,
@@ -98,7 +98,7 @@ class RejectionSampler:
         classify: ``classify(images) -> probabilities``, (N, C).
         classes: the names of the C classes, in the order of the columns of ``classify``.
         rules: what an image must meet, all of it: :class:`MostProbable`, :class:`AtLeast`, :class:`Leads`, or any object with ``reason``
-            and ``slack(seen, label)``, as ``pathsynth.sampling.acceptance_rules.Rule`` says.
+            and ``slack(candidate, label)``, as ``pathsynth.sampling.acceptance_rules.Rule`` says.
         attempts: the budget of a slot.
         batch_size: images that are drawn at once, at most.
         seed: what the seeds of all attempts derive from.
@@ -203,9 +203,9 @@ class RejectionSampler:
         """
         faults = [image_fault(image) for image in images]
         sound = [image for image, fault in zip(images, faults, strict=True) if image is not None and fault is None]
-        seen = iter([Seen(row, image=read_only(image)) for row, image in zip(self._probabilities(sound), sound, strict=True)])
+        candidates = iter([Candidate(row, image=read_only(image)) for row, image in zip(self._probabilities(sound), sound, strict=True)])
         return [
-            broken(fault, len(self.space)) if fault else judged_by(self._rules, next(seen), attempt.slot.label)
+            broken(fault, len(self.space)) if fault else judged_by(self._rules, next(candidates), attempt.slot.label)
             for attempt, fault in zip(attempts, faults, strict=True)
         ]
 

@@ -39,13 +39,13 @@ _RUNGE_KUTTA = 3
 class Scheduler:
     """A diffusers class by its ``name``, and ``config``, the settings that the base's own scheduler states.
 
-    ``changes`` are settings that the class gets in place of those; none where it is the base's ``own``.
+    ``changes`` are settings that the class gets in place of those; none where it is the base's own (``from_base``).
     """
 
     name: str
     config: Mapping[str, Any]
     changes: Mapping[str, Any]
-    own: bool
+    from_base: bool
 
     @property
     def spacing(self) -> str | None:
@@ -77,7 +77,7 @@ class Scheduler:
         Raises:
             RequestError: an image would depend on more than its seed; the scheduler needs more steps; or it cannot start in the middle.
         """
-        whose = f"the base's own scheduler, {self.name}," if self.own else f"sampling.scheduler={self.name}"
+        whose = f"the base's own scheduler, {self.name}," if self.from_base else f"sampling.scheduler={self.name}"
         if self.name and self.name not in DETERMINISTIC:
             raise RequestError(f"{whose} is none of those whose images depend on their seed alone; set sampling.scheduler=DDIMScheduler")
         if self.name.startswith("DPMSolver") and str(self.config.get("algorithm_type", "")).startswith("sde-"):
@@ -93,8 +93,8 @@ class Scheduler:
             )
 
 
-def scheduler_of(name: str | None, own: str, config: Mapping[str, Any]) -> Scheduler:
-    """The scheduler that ``sampling.scheduler`` names; None: the base's ``own``.
+def scheduler_of(name: str | None, shipped: str, config: Mapping[str, Any]) -> Scheduler:
+    """The scheduler that ``sampling.scheduler`` names; None: the base's own, ``shipped``.
 
     One that takes the place of the base's own samples at trailing timesteps, so that it starts from the last training timestep, the only
     one at which latents were nearly pure noise (Lin et al., arXiv 2305.08891, section 3.3). DDIM does not clip latents, which lie
@@ -102,16 +102,16 @@ def scheduler_of(name: str | None, own: str, config: Mapping[str, Any]) -> Sched
 
     Args:
         name: a diffusers class, or None.
-        own: the class of the base's own scheduler; "" where it is not known.
+        shipped: the class of the base's own scheduler; "" where it is not known.
         config: its configuration, as in ``scheduler_config.json`` or as the loaded one has it.
     """
     stated = {key: value for key, value in config.items() if key not in config.get(_DEFAULTED, ())}
     if name is None:
-        return Scheduler(own, config, {}, own=True)
+        return Scheduler(shipped, config, {}, from_base=True)
     wanted: dict[str, Any] = {SPACING: _TRAILING}
     if name == "DDIMScheduler":
         wanted["clip_sample"] = stated.get("clip_sample", False)
-    return Scheduler(name, stated, {key: value for key, value in wanted.items() if stated.get(key) != value}, own=False)
+    return Scheduler(name, stated, {key: value for key, value in wanted.items() if stated.get(key) != value}, from_base=False)
 
 
 def format_changes(scheduler: Scheduler) -> str | None:

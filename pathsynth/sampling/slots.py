@@ -74,5 +74,5 @@ def slots_of(stream: Stream, prompts: Mapping[int, str | Sequence[str]], n: int)
 
     Several prompts of one class take turns from slot to slot.
     """
-    worded = {label: (own,) if isinstance(own, str) else tuple(own) for label, own in prompts.items()}
-    return [Slot(stream, label, index, own[index % len(own)]) for index in range(n) for label, own in worded.items()]
+    worded = {label: (prompt,) if isinstance(prompt, str) else tuple(prompt) for label, prompt in prompts.items()}
+    return [Slot(stream, label, index, prompt[index % len(prompt)]) for index in range(n) for label, prompt in worded.items()]

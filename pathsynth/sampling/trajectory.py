@@ -74,12 +74,12 @@ class Trajectory:
         for number, t in enumerate(scheduler.timesteps[self.evaluations : stop], start=self.evaluations + 1):
             check()
             shown = scheduler.scale_model_input(self.latents, t)
-            found = predict(shown, t)
+            clean = predict(shown, t)
             if stop < len(scheduler.timesteps):
-                self.predicted = _clean(scheduler, shown, found, t)
+                self.predicted = _clean(scheduler, shown, clean, t)
             if on_evaluation:
-                on_evaluation(number, partial(_clean, scheduler, shown, found, t))
-            self.latents = scheduler.step(found, t, self.latents, return_dict=False)[0]
+                on_evaluation(number, partial(_clean, scheduler, shown, clean, t))
+            self.latents = scheduler.step(clean, t, self.latents, return_dict=False)[0]
         self.evaluations = stop
 
     def paused(self) -> list[Paused]:
@@ -90,15 +90,15 @@ class Trajectory:
         return [Paused(self.latents[i].clone(), scheduler, {name: apart[name][i] for name in names}) for i in range(n)]
 
 
-def _clean(scheduler: Any, shown: Tensor, found: Tensor, t: Tensor) -> Tensor:
+def _clean(scheduler: Any, shown: Tensor, predicted: Tensor, t: Tensor) -> Tensor:
     """The clean latents that a prediction amounts to (Salimans and Ho, arXiv 2202.00512, appendix D)."""
     signal = scheduler.alphas_cumprod[int(t)].to(shown)
     kind = scheduler.config.prediction_type
     if kind == "v_prediction":
-        return signal.sqrt() * shown - (1 - signal).sqrt() * found
+        return signal.sqrt() * shown - (1 - signal).sqrt() * predicted
     if kind == "sample":
-        return found
-    return (shown - (1 - signal).sqrt() * found) / signal.sqrt().clamp(min=1e-4)
+        return predicted
+    return (shown - (1 - signal).sqrt() * predicted) / signal.sqrt().clamp(min=1e-4)
 
 
 def _of_each(value: Any, n: int) -> bool:

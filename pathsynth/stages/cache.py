@@ -48,10 +48,10 @@ def captions(context: BuildContext) -> tuple[str, ...] | None:
         RequestError: they are others than those that were planned.
     """
     data = require_group(context.config.data, "data")
-    own = captions_of(data)
-    if own and own.digest != context.stage("cache").settings["captions"]:
+    caption_list = captions_of(data)
+    if caption_list and caption_list.digest != context.stage("cache").settings["captions"]:
         raise RequestError(f"captions of images in {data.root} have changed since the trial was planned; run it again")
-    return own.texts if own else None
+    return caption_list.texts if caption_list else None
 
 
 STAGE = Stage("cache", settings, parents, build, neutral=NEUTRAL)

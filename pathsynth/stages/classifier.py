@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pathsynth.config import AnyClassifier, OwnClassifierConfig, RunConfig
-from pathsynth.config.own_classes import class_digests, targets
+from pathsynth.config import AnyClassifier, CustomClassifierConfig, RunConfig
+from pathsynth.config.custom_classes import class_digests, targets
 from pathsynth.ledger.records import CONFUSION_FILE, PANEL_JUDGE
 from pathsynth.stages.fingerprints import pretrained_source
 from pathsynth.stages.stage import BuildContext, Stage, missing_group
@@ -77,19 +77,24 @@ def score_stage(role: str, config: AnyClassifier | None, shown: bool = False) ->
     )
 
 
-def _required(role: str, config: AnyClassifier | None) -> AnyClassifier:
+def required_classifier(role: str, config: AnyClassifier | None) -> AnyClassifier:
+    """The settings of a role's classifier.
+
+    Raises:
+        RequestError: the request has none.
+    """
     if config is None:
         raise missing_group(role)
     return config
 
 
 def _settings(role: str, config: AnyClassifier | None) -> dict[str, Any]:
-    own = _required(role, config)
-    settings = {**own.model_dump(mode="json", exclude={"test"}), "protocol": PROTOCOL}
-    if isinstance(own, OwnClassifierConfig):
-        settings["classes"] = class_digests(targets(own.module))
-    if own.pretrained:
-        settings["weights"] = pretrained_source(own.architecture).to_json()
+    required = required_classifier(role, config)
+    settings = {**required.model_dump(mode="json", exclude={"test"}), "protocol": PROTOCOL}
+    if isinstance(required, CustomClassifierConfig):
+        settings["classes"] = class_digests(targets(required.module))
+    if required.pretrained:
+        settings["weights"] = pretrained_source(required.architecture).to_json()
     return settings
 
 
@@ -98,25 +103,25 @@ def _train(context: BuildContext, folder: Path, role: str, config: AnyClassifier
     from pathsynth.tracking.loggers import close
     from pathsynth.training.classifier import train_classifier
 
-    own = _required(role, config)
-    runs = context.classifier_runs(role, own)
+    required = required_classifier(role, config)
+    runs = context.classifier_runs(role, required)
     revision = context.stage(role).settings.get("weights", {}).get("revision")
     try:
-        scores = train_classifier(own, context.data, folder, context.shown(role), runs, work=context.work(role), revision=revision)
+        scores = train_classifier(required, context.data, folder, context.shown(role), runs, work=context.work(role), revision=revision)
     except BaseException:
         close(runs, failed=True)
         raise
-    log_classifier(runs, scores, role, context.data, own.seed)
+    log_classifier(runs, scores, role, context.data, required.seed)
     context.keep_open(role, runs)
 
 
 def _score(context: BuildContext, folder: Path, role: str, config: AnyClassifier | None) -> None:
-    """The run of the classifier goes on with its scores on the test split."""
+    """The run of the classifier continues with its scores on the test split."""
     from pathsynth.evaluation.classifier_scores import log_classifier, write_test_scores
     from pathsynth.tracking.loggers import close
 
-    own = _required(role, config)
-    scores = write_test_scores(folder, context.built[role], context.data, own)
-    runs = context.classifier_runs(role, own)
-    log_classifier(runs, [scores], role, context.data, own.seed)
+    required = required_classifier(role, config)
+    scores = write_test_scores(folder, context.built[role], context.data, required)
+    runs = context.classifier_runs(role, required)
+    log_classifier(runs, [scores], role, context.data, required.seed)
     close(runs)

@@ -47,12 +47,12 @@ def decode_into(folder: Path, config: RunConfig, stage: StagePlan, work: Path) -
         RequestError: an image cannot be read, or the same pixels lie in two classes or two splits.
         StageError: a process that decodes was killed.
     """
-    from pathsynth.data.own import keep_own_images
+    from pathsynth.data.custom_data import store_custom_images
     from pathsynth.data.survey import decode_folder
 
     data = require_group(config.data, "data")
     if data.name == "own":
-        keep_own_images(data, stage.parents["data"], folder)
+        store_custom_images(data, stage.parents["data"], folder)
         return ()
     with decoding_progress() as count:
         return decode_folder(data, stage.parents["data"], folder, work, cores(), count).notes

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.config import RunConfig
-from pathsynth.config.own_classes import class_digests, targets
+from pathsynth.config.custom_classes import class_digests, targets
 from pathsynth.sampling.slots import Stream, attempt_at, slots_of
 from pathsynth.stages.sampling_settings import OF_SLOTS, first_attempts
 from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
@@ -40,7 +40,7 @@ def build(context: BuildContext, folder: Path) -> None:
     after = require_group(sampling.early_rejection.after_step, "sampling.early_rejection.after_step")
     prompts = {c.index: data.prompts.canonical(c.index) for c in data.space.classes}
     attempts = [attempt_at(slot, 0, sampling.seed) for slot in slots_of(Stream.CALIBRATE, prompts, sampling.early_rejection.n)]
-    load_adapter(context.made("finetune") / "adapter", context.base)
+    load_adapter(context.folder_of("finetune") / "adapter", context.base)
     shown = context.counted("early_rejection", len(attempts), "candidates")
     draw = drawer(context.base, data.size, sampling, watch=lambda batch: shown.denoise(batch.evaluations, batch.total))
     candidates = calibrate(attempts, draw, context.gate, sampling.batch_size, lambda: shown.count(True))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pathsynth.config.own_classes import class_digests, targets
+from pathsynth.config.custom_classes import class_digests, targets
 from pathsynth.ledger.records import JUDGED_FILE
 from pathsynth.stages.classifier import panel_of
+from pathsynth.stages.scoring_settings import scoring_settings
 from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
 
 PROTOCOL = 7
@@ -39,9 +40,10 @@ def build(context: BuildContext, folder: Path) -> None:
     from pathsynth.evaluation.trial_scores import write_evaluation
 
     images = ImageSet.read(context.built["generate"])
-    write_sheets(folder / "grids", images, context.data, require_group(context.config.evaluate, "evaluate").split)
-    panel = panel_evaluation(images, context.built, context.data, context.config, panel_of(context.config))
-    write_evaluation(folder, images, context.data, context.config, context.identity, context.built, panel)
+    scoring = scoring_settings(context.config)
+    write_sheets(folder / "grids", images, context.data, scoring.evaluate.split)
+    panel = panel_evaluation(images, context.built, context.data, scoring)
+    write_evaluation(folder, images, context.data, scoring, context.identity, context.built, panel)
 
 
 STAGE = Stage("evaluate", settings, parents, build, neutral=NEUTRAL, shown=("grids", JUDGED_FILE))

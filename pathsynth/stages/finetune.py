@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pathsynth.config import RunConfig
+from pathsynth.config.custom_classes import class_digests, targets
 from pathsynth.config.lightning import WATCHING, changing
-from pathsynth.config.own_classes import class_digests, targets
 from pathsynth.config.schema import FINETUNE_TARGET, REGENERATION, TRAINER_TARGET, ConstantConfig, CosineConfig, shipped_schedule
 from pathsynth.ledger.records import OPTIMIZER_FILE
 from pathsynth.stages.fingerprints import adapter_identity
@@ -45,7 +45,7 @@ NEUTRAL = {
 }
 
 _OF_RETRIES = ("retries", "retry_factor", "explosion", "checkpoint_every", "keep_checkpoints")
-"""Settings that decide how a fine-tune goes on once it has diverged. Without retries it then fails: no result depends on them."""
+"""Settings that decide how a fine-tune continues once it has diverged. Without retries it then fails: no result depends on them."""
 
 
 def settings(context: PlanContext) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def settings(context: PlanContext) -> dict[str, Any]:
     config = context.config
     lora = require_group(config.lora, "lora")
     trainer = require_group(config.trainer, "trainer")
-    made_of = [config.optimizer, config.schedule, config.finetune, {"_target_": trainer.target}]
+    objects = [config.optimizer, config.schedule, config.finetune, {"_target_": trainer.target}]
     callbacks = changing(config.other_callbacks)
     if config.validation.every and not config.validation.is_shipped:
         callbacks[REGENERATION] = config.validation.callback
@@ -74,7 +74,7 @@ def settings(context: PlanContext) -> dict[str, Any]:
         "module": {} if config.finetune == {"_target_": FINETUNE_TARGET} else config.finetune,
         "trainer": trainer.target,
         "callbacks": callbacks,
-        "classes": class_digests(targets([*made_of, callbacks])),
+        "classes": class_digests(targets([*objects, callbacks])),
         "debug": config.debug.name if config.debug else "none",
         "devices": (trainer.devices or 1) if lora.dropout else 1,  # each has masks of its own
         **(_validation_settings(context) if config.validation.every else {}),
@@ -102,13 +102,13 @@ def _schedule_settings(config: RunConfig) -> dict[str, Any]:
 
 def parents(context: PlanContext) -> dict[str, str]:
     """Cache and base; the adapter that it starts from and the gate that watches it, where there are such."""
-    found = {"cache": context.identities["cache"], "base": context.base.identity}
+    origins = {"cache": context.identities["cache"], "base": context.base.identity}
     start = require_group(context.config.lora, "lora").start
     if start:
-        found["start"] = adapter_identity(Path(start), context.base.identity)
+        origins["start"] = adapter_identity(Path(start), context.base.identity)
     if context.config.validation.every:
-        found["gate"] = context.identities["gate"]
-    return found
+        origins["gate"] = context.identities["gate"]
+    return origins
 
 
 def build(context: BuildContext, folder: Path) -> None:
@@ -121,8 +121,8 @@ def build(context: BuildContext, folder: Path) -> None:
     from pathsynth.training.callbacks import named_callbacks
     from pathsynth.training.finetune import finetune
 
-    own = named_callbacks(context.config.other_callbacks, has_logger=bool(context.loggers))
-    finetune(finetune_job(context), folder, context.work("finetune"), [*context.shown("finetune"), *own], context.loggers)
+    built_callbacks = named_callbacks(context.config.other_callbacks, has_logger=bool(context.loggers))
+    finetune(finetune_job(context), folder, context.work("finetune"), [*context.shown("finetune"), *built_callbacks], context.loggers)
     unload_adapter(context.base)
 
 

@@ -57,6 +57,7 @@ class BaseSource:
     identity: str
 
     def to_json(self) -> dict[str, Any]:
+        """The record that stands in a plan."""
         return asdict(self)
 
 
@@ -97,12 +98,12 @@ def adapter_identity(start: Path, base: str) -> str:
         raise RequestError(f"lora.start={start} holds no adapter (no safetensors file there); name an adapter's folder or file")
     card = files[0].parent / CARD_FILE
     try:
-        own = json.loads(card.read_text(encoding="utf-8")).get("base") if card.is_file() else base
+        recorded = json.loads(card.read_text(encoding="utf-8")).get("base") if card.is_file() else base
         identity = digest([weights_digest(path) for path in files])
     except (OSError, ValueError, AttributeError, StageError) as error:
         raise RequestError(f"lora.start={start} cannot be read ({error}); name another") from error
-    if own != base:
-        raise RequestError(f"the adapter in {start} belongs to base {own}, not to {base}; choose its own base or another lora.start")
+    if recorded != base:
+        raise RequestError(f"the adapter in {start} belongs to base {recorded}, not to {base}; choose its own base or another lora.start")
     return identity
 
 
@@ -141,12 +142,12 @@ def scheduler_config(base: BaseSource) -> dict[str, Any]:
     hub = base.revision
     path = _hub_file(base.path_or_hub, hub, _SCHEDULER) if hub else Path(base.path_or_hub) / _SCHEDULER
     try:
-        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (OSError, ValueError) as error:
         raise RequestError(f"{path} cannot be read ({error}); set base.path to a complete diffusers folder") from error
-    if not isinstance(found, dict):
+    if not isinstance(stored, dict):
         raise RequestError(f"{path} holds no settings; set base.path to a complete diffusers folder")
-    return found
+    return stored
 
 
 def _hub_file(hub: str, revision: str, name: str) -> Path:

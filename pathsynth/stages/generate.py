@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pathsynth.config.own_classes import class_digests, targets
+from pathsynth.config.custom_classes import class_digests, targets
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest
 from pathsynth.ledger.records import JUDGED_FILE
@@ -44,7 +44,7 @@ def _request(context: PlanContext) -> dict[str, Any]:
     """The prompt of each class that is drawn, and how often; slots of an evaluation have a stream of their own."""
     if context.config.command != "generate":
         evaluate = require_group(context.config.evaluate, "evaluate")
-        worded = {} if evaluate.prompts == "canonical" else {"prompts": evaluate.prompts, **_own_held_out(context, evaluate.prompts)}
+        worded = {} if evaluate.prompts == "canonical" else {"prompts": evaluate.prompts, **_separate_held_out(context, evaluate.prompts)}
         return {"stream": "eval", "n": evaluate.n, **worded}
     request = require_group(context.config.generate, "generate")
     prompts = requested_prompts(request, context.data.prompts)
@@ -54,14 +54,14 @@ def _request(context: PlanContext) -> dict[str, Any]:
     return {"stream": "generate", "n": request.n, "prompts": {str(k): prompt for k, prompt in sorted(prompts.items())}, **shard}
 
 
-def _own_held_out(context: PlanContext, kind: str) -> dict[str, Any]:
+def _separate_held_out(context: PlanContext, kind: str) -> dict[str, Any]:
     """Prompts that no caption is made of, so that only the evaluation depends on them: the user's own, by their digest."""
     book = context.data.prompts
     silent = next((c.slug for c in book.space.classes if not book.wordings(c.index, kind)), None)
     if silent:
         raise RequestError(f"evaluate.prompts={kind}, and {silent} has none; add some to data.prompts, or choose canonical")
-    own = context.config.data and context.config.data.prompts and kind == "held_out"
-    return {"words": digest([list(c.held_out) for c in book.classes])} if own else {}
+    from_file = context.config.data and context.config.data.prompts and kind == "held_out"
+    return {"words": digest([list(c.held_out) for c in book.classes])} if from_file else {}
 
 
 def build(context: BuildContext, folder: Path) -> None:
@@ -73,7 +73,7 @@ def build(context: BuildContext, folder: Path) -> None:
     from pathsynth.sampling.image_set import class_counts, format_unreachable
 
     sampling, data = require_group(context.config.sampling, "sampling"), context.data
-    load_adapter(context.made("finetune") / "adapter", context.base)
+    load_adapter(context.folder_of("finetune") / "adapter", context.base)
     slots = _slots(context)
     shown = context.counted("generate", len(slots), "slots")
     draw = drawer(context.base, data.size, sampling, watch=lambda batch: shown.denoise(batch.evaluations, batch.total))

@@ -1,4 +1,4 @@
-"""What a panel's judges score on real images, and how the errors of every two classifiers go together."""
+"""What a panel's judges score on real images, and how the errors of every two classifiers correlate."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from pathsynth.stages.classifier import panel_of
 from pathsynth.stages.evaluate import PROTOCOL
+from pathsynth.stages.scoring_settings import scoring_settings
 from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
 
 
@@ -25,7 +26,7 @@ def build(context: BuildContext, folder: Path) -> None:
     """Write the scores of each classifier and the correlations of their errors to ``folder``."""
     from pathsynth.evaluation.panel_scores import write_panel_scores
 
-    write_panel_scores(folder, context.built, context.data, context.config, panel_of(context.config))
+    write_panel_scores(folder, context.built, context.data, scoring_settings(context.config))
 
 
 STAGE = Stage("panel", settings, parents, build, wanted=lambda config: bool(panel_of(config)), derived=True)

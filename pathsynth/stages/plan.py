@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pathsynth.config import DataConfig, OwnClassifierConfig, RunConfig
+from pathsynth.config import CustomClassifierConfig, DataConfig, RunConfig
 from pathsynth.data.catalogue import ready_set
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest
@@ -62,11 +62,13 @@ class Plan:
     settings: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
+        """The plan as it stands in the manifest; :meth:`from_json` reads it."""
         stages = [{"name": s.name, "identity": s.identity, "settings": s.settings, "parents": s.parents} for s in self.stages]
         return {"identity": self.identity, "base": self.base and self.base.to_json(), "stages": stages, "settings": self.settings}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Plan:
+        """The plan that :meth:`to_json` wrote."""
         base = BaseSource(**record["base"]) if record["base"] else None
         return cls(record["identity"], tuple(StagePlan(**s) for s in record["stages"]), base, record["settings"])
 
@@ -116,11 +118,11 @@ def _bundle_identities(context: PlanContext, data: DataConfig) -> dict[str, str]
         raise RequestError("data=ready has no real images to set limits on; set sampling.precision_target=null and sampling.threshold")
     if config.command != "generate":
         raise RequestError("data=ready has no images: only generate can use it; choose other data, as in data=phantom")
-    own, named = ready.gate_module.get("_target_"), config.gate.module["_target_"] if config.gate else None
-    if own and own != named:
-        line = f"the gate of the set in {ready.folder} is of the class {own}, and no class runs that the request does not name"
-        raise RequestError(f"{line}; set gate._target_={own}, if you trust it")
-    if not own and isinstance(config.gate, OwnClassifierConfig):
+    bundled, named = ready.gate_module.get("_target_"), config.gate.module["_target_"] if config.gate else None
+    if bundled and bundled != named:
+        line = f"the gate of the set in {ready.folder} is of the class {bundled}, and no class runs that the request does not name"
+        raise RequestError(f"{line}; set gate._target_={bundled}, if you trust it")
+    if not bundled and isinstance(config.gate, CustomClassifierConfig):
         raise RequestError(f"gate._target_={named} has no effect: the set in {ready.folder} has a gate of ours; leave it out")
     if ready.base != context.base.identity:
         raise RequestError(f"the set in {ready.folder} belongs to base {ready.base}, not to {context.base.identity}; choose its own")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.stages.evaluate import PROTOCOL
+from pathsynth.stages.scoring_settings import scoring_settings
 from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
 
 NEUTRAL: dict[str, Any] = {"canvas": None}
@@ -27,7 +28,7 @@ def build(context: BuildContext, folder: Path) -> None:
     """Write the judge's features of real images and the scores of both classifiers to ``folder``."""
     from pathsynth.evaluation.classifier_scores import write_reference
 
-    write_reference(folder, context.built["gate"], context.built["judge"], context.data, context.base, context.config)
+    write_reference(folder, context.built["gate"], context.built["judge"], context.data, context.base, scoring_settings(context.config))
 
 
 STAGE = Stage("reference", settings, parents, build, neutral=NEUTRAL, derived=True)

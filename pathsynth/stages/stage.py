@@ -50,10 +50,12 @@ class PlanContext:
 
     @property
     def data(self) -> DataSource:
+        """The data; RequestError where the request has none."""
         return require_group(self.data_source, "data")
 
     @property
     def base(self) -> BaseSource:
+        """The base; RequestError where the request has none."""
         return require_group(self.base_source, "base")
 
 
@@ -61,7 +63,9 @@ class BuildContext(Protocol):
     """The running trial, as far as a stage uses it: what is loaded once is shared by all of its stages."""
 
     @property
-    def config(self) -> RunConfig: ...
+    def config(self) -> RunConfig:
+        """Settings of the trial."""
+        ...
 
     @property
     def identity(self) -> str:
@@ -72,13 +76,19 @@ class BuildContext(Protocol):
         """The folders of the stages that are finished, by name."""
 
     @property
-    def data(self) -> DataSet: ...
+    def data(self) -> DataSet:
+        """Images and labels; opened at first use."""
+        ...
 
     @property
-    def base(self) -> Base: ...
+    def base(self) -> Base:
+        """The base, without an adapter; loaded at first use."""
+        ...
 
     @property
-    def gate(self) -> Gate: ...
+    def gate(self) -> Gate:
+        """The trained gate with its acceptance rules; loaded at first use."""
+        ...
 
     @property
     def judge(self) -> Path | None:
@@ -92,16 +102,16 @@ class BuildContext(Protocol):
         """The plan of one of the trial's stages."""
 
     def work(self, name: str) -> Path:
-        """Where an unfinished stage keeps what it goes on from."""
+        """Where an unfinished stage keeps what it continues from."""
 
-    def made(self, stage: str) -> Path:
+    def folder_of(self, stage: str) -> Path:
         """The folder of a finished stage, or of what a pretrained bundle has in its place."""
 
     def cache(self) -> LatentCache:
         """The finished cache; one that was damaged since is built again."""
 
     def classifier_runs(self, role: str, config: AnyClassifier) -> list[Logger]:
-        """Open the run that a classifier has of its own in each tracker, or go on with it."""
+        """Open the run that a classifier has of its own in each tracker, or continue with it."""
 
     def keep_open(self, role: str, runs: list[Logger]) -> None:
         """Leave a classifier's runs open until what it trained is in its place, and can be logged as an artifact."""

@@ -29,7 +29,7 @@ _PATIENCE_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
-class RunCard:
+class RunMetadata:
     """How a run is found and read among others.
 
     ``identity`` is the run's id: the same work is the same run, however often it was taken up again. ``config`` becomes
@@ -47,7 +47,7 @@ class RunCard:
     best: Mapping[str, str] = field(default_factory=dict)
 
 
-def open_loggers(tracking: TrackingConfig, folder: Path, card: RunCard) -> list[Logger]:
+def open_loggers(tracking: TrackingConfig, folder: Path, metadata: RunMetadata) -> list[Logger]:
     """The loggers of one run of the trial in ``folder``, as the settings want them; end them with :func:`close`.
 
     Raises:
@@ -55,12 +55,12 @@ def open_loggers(tracking: TrackingConfig, folder: Path, card: RunCard) -> list[
     """
     loggers: list[Logger] = []
     if tracking.wandb:
-        loggers.append(wandb_logger(tracking, folder, card))
+        loggers.append(wandb_logger(tracking, folder, metadata))
     if tracking.mlflow and _first_process():
-        loggers.append(mlflow_logger(tracking, folder, card))
+        loggers.append(mlflow_logger(tracking, folder, metadata))
     if tracking.logger:
         loggers.append(named_logger(tracking.logger, folder))
-        loggers[-1].log_hyperparams(dict(card.config))
+        loggers[-1].log_hyperparams(dict(metadata.config))
     return loggers
 
 
@@ -76,22 +76,22 @@ def require_loggers(tracking: TrackingConfig, folder: Path) -> None:
         named_logger(tracking.logger, folder)
 
 
-def mlflow_logger(tracking: TrackingConfig, folder: Path, card: RunCard) -> MlflowLogger:
-    """A new MLflow run, or the one of this identity that goes on; the study is its experiment.
+def mlflow_logger(tracking: TrackingConfig, folder: Path, metadata: RunMetadata) -> MlflowLogger:
+    """A new MLflow run, or the one of this identity that continues; the study is its experiment.
 
     Raises:
         RequestError: MLflow is not installed.
     """
     require_mlflow()
-    tags = {"group": card.group, "job_type": card.job_type, **dict.fromkeys(card.tags, "")}
-    head = RunHead(card.identity, card.name, card.group, tracking.uri, {key: value for key, value in tags.items() if key})
-    logger = MlflowLogger(folder, head, tuple(card.best), tuple(card.curves.values()))
-    logger.describe(card.config)
+    tags = {"group": metadata.group, "job_type": metadata.job_type, **dict.fromkeys(metadata.tags, "")}
+    head = RunHead(metadata.identity, metadata.name, metadata.group, tracking.uri, {key: value for key, value in tags.items() if key})
+    logger = MlflowLogger(folder, head, tuple(metadata.best), tuple(metadata.curves.values()))
+    logger.describe(metadata.config)
     return logger
 
 
 def named_logger(arguments: Mapping[str, Any], folder: Path) -> Logger:
-    """The Lightning logger that ``_target_`` names, made from the other arguments; it writes to ``folder`` unless told otherwise.
+    """The Lightning logger that ``_target_`` names, made from the other arguments; it writes to ``folder`` by default.
 
     Raises:
         RequestError: there is no such class, it is no logger, it does not take these arguments, or a package is missing.
@@ -99,17 +99,17 @@ def named_logger(arguments: Mapping[str, Any], folder: Path) -> Logger:
     name = arguments["_target_"]
     try:
         kind = hydra.utils.get_class(name)
-        own = {"save_dir": str(folder)} if "save_dir" in inspect.signature(kind).parameters else {}
-        made = hydra.utils.instantiate({**own, **arguments})
+        defaults = {"save_dir": str(folder)} if "save_dir" in inspect.signature(kind).parameters else {}
+        logger = hydra.utils.instantiate({**defaults, **arguments})
     except Exception as error:  # whatever a logger of someone else's raises, the setting was wrong
         reason = " ".join(str(error).split())
         raise RequestError(f"tracking._target_={name} cannot be used ({reason}); choose tracking=wandb, csv or none") from error
-    if not isinstance(made, Logger):
+    if not isinstance(logger, Logger):
         raise RequestError(f"tracking._target_={name} is no Lightning logger; choose tracking=wandb, csv or none")
-    return made
+    return logger
 
 
-def wandb_logger(tracking: TrackingConfig, folder: Path, card: RunCard) -> WandbLogger:
+def wandb_logger(tracking: TrackingConfig, folder: Path, metadata: RunMetadata) -> WandbLogger:
     """A new W&B run (or a further part of it), handed to Lightning; :func:`close` must end it before another one begins.
 
     ``WANDB_MODE``, ``WANDB_PROJECT``, ``WANDB_ENTITY`` and ``WANDB_DIR`` win over the configuration and ``folder``; without a mode
@@ -125,12 +125,12 @@ def wandb_logger(tracking: TrackingConfig, folder: Path, card: RunCard) -> Wandb
     folder.mkdir(parents=True, exist_ok=True)
     # WandbLogger's own call would pass `anonymous`, at which W&B warns
     run = wandb.init(
-        id=card.identity,
-        name=card.name,
-        group=card.group,
-        job_type=card.job_type,
-        tags=card.tags,
-        config=dict(card.config),
+        id=metadata.identity,
+        name=metadata.name,
+        group=metadata.group,
+        job_type=metadata.job_type,
+        tags=metadata.tags,
+        config=dict(metadata.config),
         dir=str(folder),
         project=os.environ.get("WANDB_PROJECT", tracking.project),
         entity=os.environ.get("WANDB_ENTITY", tracking.entity),
@@ -139,8 +139,8 @@ def wandb_logger(tracking: TrackingConfig, folder: Path, card: RunCard) -> Wandb
     )
     if run.offline:
         own = Path(run.dir).parent
-        _go_on_after(run, [p for p in folder.glob(f"wandb/*run-*-{card.identity}/*.wandb") if p.parent.name != own.name])
-    _define(run, card)
+        _go_on_after(run, [p for p in folder.glob(f"wandb/*run-*-{metadata.identity}/*.wandb") if p.parent.name != own.name])
+    _define(run, metadata)
     return WandbLogger(experiment=run)
 
 
@@ -182,7 +182,7 @@ def _first_process() -> bool:
 
 
 def _go_on_after(run: wandb.Run, parts: Sequence[Path]) -> None:
-    """Number the rows of a run that goes on after those of its earlier parts, which offline W&B does not know of.
+    """Number the rows of a resumed run after those of its earlier parts, which offline W&B does not know of.
 
     The sizes of their files bound the rows in them.
     """
@@ -191,12 +191,12 @@ def _go_on_after(run: wandb.Run, parts: Sequence[Path]) -> None:
         run.log({}, step=rows)
 
 
-def _define(run: wandb.Run, card: RunCard) -> None:
-    for axis in sorted({*card.curves.values(), *card.best.values()}):
+def _define(run: wandb.Run, metadata: RunMetadata) -> None:
+    for axis in sorted({*metadata.curves.values(), *metadata.best.values()}):
         run.define_metric(axis)
-    for pattern, axis in card.curves.items():
+    for pattern, axis in metadata.curves.items():
         run.define_metric(pattern, step_metric=axis)
-    for metric, axis in card.best.items():
+    for metric, axis in metadata.best.items():
         run.define_metric(metric, step_metric=axis, summary="max")
 
 
@@ -209,7 +209,7 @@ def _mode(tracking: TrackingConfig) -> Literal["online", "offline", "disabled"]:
 
 @cache
 def _server_answers(address: str) -> bool:
-    """Whether the W&B server can be reached; if not, that is said, once for all runs of this process."""
+    """Whether the W&B server can be reached; if not, print so once for all runs of this process."""
     if answers(address, _PATIENCE_SECONDS):
         return True
     remedy = "its W&B runs are kept offline, and wandb sync sends them later"

@@ -1,4 +1,4 @@
-"""What a run shows beside its curves: pictures, tables of attempts, confusion matrices, numbers, and artifacts with lineage.
+"""Media of a run beside its curves: pictures, tables of attempts, confusion matrices, numbers, and artifacts with lineage.
 
 Every function takes Lightning's loggers; those that are neither W&B's nor MLflow's get numbers alone.
 """
@@ -32,8 +32,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class ArtifactCard:
-    """Files of a folder worth keeping under a name that stands for their content; ``lineage`` tells what they were made from."""
+class ArtifactMetadata:
+    """Files of a folder worth keeping under a name that stands for their content; ``lineage`` names their sources."""
 
     kind: str
     name: str
@@ -62,11 +62,11 @@ def show_attempts(loggers: Sequence[Logger], key: str, judged: Sequence[Judged],
 
 
 def show_confusion(loggers: Sequence[Logger], key: str, title: str, confusion: np.ndarray, space: LabelSpace) -> None:
-    """A confusion matrix from its counts, int (C, C), rows: asked for (or true), columns: predicted."""
+    """A confusion matrix from its counts, int (C, C), rows: requested (or true), columns: predicted."""
     counts = np.asarray(confusion)
-    truth, said = (np.repeat(axis.ravel(), counts.ravel()).tolist() for axis in np.indices(counts.shape))
+    truth, predicted = (np.repeat(axis.ravel(), counts.ravel()).tolist() for axis in np.indices(counts.shape))
     for run in wandb_runs(loggers):
-        plot = wandb.plot.confusion_matrix(y_true=truth, preds=said, class_names=[c.name for c in space.classes], title=title)
+        plot = wandb.plot.confusion_matrix(y_true=truth, preds=predicted, class_names=[c.name for c in space.classes], title=title)
         run.log({key: plot})
     for logger in mlflow_loggers(loggers):
         slugs = [c.slug for c in space.classes]
@@ -94,27 +94,27 @@ def show_numbers(loggers: Sequence[Logger], metrics: Sequence[Metric]) -> None:
             other.save()
 
 
-def keep_artifact(loggers: Sequence[Logger], card: ArtifactCard) -> None:
+def keep_artifact(loggers: Sequence[Logger], metadata: ArtifactMetadata) -> None:
     """Log files as an artifact. They are not copied: they must stay in their place until they are sent."""
     for run in wandb_runs(loggers):
-        artifact = wandb.Artifact(card.name, card.kind, metadata=dict(card.lineage))
-        for path in (p for name in card.files for p in _files(card.folder / name)):
-            artifact.add_file(str(path.absolute()), str(path.relative_to(card.folder)), policy="immutable", skip_cache=True)
+        artifact = wandb.Artifact(metadata.name, metadata.kind, metadata=dict(metadata.lineage))
+        for path in (p for name in metadata.files for p in _files(metadata.folder / name)):
+            artifact.add_file(str(path.absolute()), str(path.relative_to(metadata.folder)), policy="immutable", skip_cache=True)
         run.log_artifact(artifact)
     for logger in mlflow_loggers(loggers):
-        logger.text(f"{card.name}/lineage.json", json.dumps(dict(card.lineage), indent=2))
-        for path in (p for name in card.files for p in _files(card.folder / name)):
-            logger.file(f"{card.name}/{path.relative_to(card.folder).as_posix()}", path)
+        logger.text(f"{metadata.name}/lineage.json", json.dumps(dict(metadata.lineage), indent=2))
+        for path in (p for name in metadata.files for p in _files(metadata.folder / name)):
+            logger.file(f"{metadata.name}/{path.relative_to(metadata.folder).as_posix()}", path)
 
 
 def keep_model(loggers: Sequence[Logger], model: Model) -> None:
-    """Have MLflow keep an adapter as a model that it can load back and serve."""
+    """Log an adapter to MLflow as a model that it can load and serve."""
     for logger in mlflow_loggers(loggers):
         logger.model(model)
 
 
 def use_artifacts(loggers: Sequence[Logger], names: Sequence[str]) -> None:
-    """Tell a run which artifacts it is made from. Offline W&B cannot; there ``made_from`` in an artifact's metadata tells it."""
+    """Record which artifacts a run uses. W&B cannot do this offline; there an artifact's metadata has them under ``made_from``."""
     for logger in mlflow_loggers(loggers):
         logger.describe({}, {"made_from": ", ".join(names)} if names else {})
     for run in wandb_runs(loggers):
@@ -135,7 +135,7 @@ def confusion_picture(counts: np.ndarray, slugs: Sequence[str], title: str, path
     axes.imshow(counts, cmap="Blues")
     axes.set_xticks(range(len(slugs)), slugs, rotation=90)
     axes.set_yticks(range(len(slugs)), slugs)
-    axes.set(title=title, xlabel="predicted", ylabel="asked for, or true")
+    axes.set(title=title, xlabel="predicted", ylabel="requested, or true")
     for (row, column), count in np.ndenumerate(counts):
         if count:
             axes.text(column, row, str(count), ha="center", va="center", color="white" if count > counts.max() / 2 else "black", fontsize=7)

@@ -19,6 +19,6 @@ def acceptance(slug: str) -> str:
 
 
 def monitored_names(slugs: Sequence[str], validates: bool) -> list[str]:
-    """What a callback of a fine-tune may monitor: each class (``slugs``) has a score; without validations there is a loss alone."""
+    """Names that a callback of a fine-tune may monitor: a score of each class (``slugs``), and without validations only a loss."""
     scores = (*_SCORES, *_COUNTS, *(acceptance(slug) for slug in slugs))
     return [LOSS, *([HELD_OUT_LOSS, *(f"{VALIDATION}{name}" for name in scores)] if validates else [])]

@@ -19,10 +19,10 @@ _STOPPED_SECONDS = 2.0
 
 
 class MlflowLogger(Logger):
-    """One run of the trial in ``folder``. Nothing that is logged waits for a server; :meth:`end` does, as long as it takes what is left.
+    """One run of the trial in ``folder``. Logging never waits for a server; :meth:`end` waits while the server takes the remaining records.
 
-    Of metrics in ``best`` the highest value so far is a metric of its own, ``<name>/best``. Keys in ``axes`` say what a step is, which
-    MLflow is told as the step itself.
+    Of metrics in ``best`` the highest value so far is a metric of its own, ``<name>/best``. Keys in ``axes`` name the step, which
+    MLflow gets as the step itself.
     """
 
     def __init__(self, folder: Path, head: RunHead, best: Sequence[str] = (), axes: Sequence[str] = ()) -> None:
@@ -35,20 +35,24 @@ class MlflowLogger(Logger):
 
     @property
     def name(self) -> str:
+        """The experiment."""
         return self._head.experiment
 
     @property
     def version(self) -> str:
+        """Identity of the trial."""
         return self._head.identity
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        given = vars(params) if isinstance(params, Namespace) else params
-        if given:
-            self.describe(given)
+        """Add parameters of the run to the journal."""
+        settings = vars(params) if isinstance(params, Namespace) else params
+        if settings:
+            self.describe(settings)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add values to the journal; of metrics in ``best`` also the highest so far."""
         named = {name_of(key): float(value) for key, value in metrics.items() if key not in self._axes}
         for key in self._best:
             before = self._outbox.highest(f"{key}/best")
@@ -62,11 +66,11 @@ class MlflowLogger(Logger):
         self._write(Described(text_of(settings), text_of(tags or {})))
 
     def picture(self, key: str, path: Path, step: int) -> None:
-        """A picture as it is now, of a step."""
+        """A copy of a picture of a step."""
         self._write(Picture(self._outbox.keep(path), key, step, milliseconds()))
 
     def table(self, path: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], listed: bool = True) -> None:
-        """A table among the run's artifacts; ``listed``: among those, too, that MLflow shows as tables."""
+        """A table among the run's artifacts; ``listed``: whether MLflow lists it as a table."""
         content = json.dumps({"columns": list(columns), "data": [list(row) for row in rows]}, ensure_ascii=False)
         self._write(Artifact(self._outbox.keep_text(path.rpartition("/")[2], content), path, listed))
 
@@ -75,11 +79,11 @@ class MlflowLogger(Logger):
         self._write(Artifact(self._outbox.keep_text(path.rpartition("/")[2], content), path))
 
     def file(self, path: str, source: Path, keep: bool = False) -> None:
-        """A file among the run's artifacts; unless it is kept as it is now, it stays in its place until it is sent."""
+        """A file among the run's artifacts; unless ``keep`` copies it now, it must stay in its place until it is sent."""
         self._write(Artifact(self._outbox.keep(source) if keep else str(source.absolute()), path))
 
     def model(self, model: Model) -> None:
-        """An adapter that MLflow is to serve; its folder stays in its place until it is sent."""
+        """An adapter that MLflow is to serve; its folder must stay in its place until it is sent."""
         self._write(model)
 
     def end(self, status: str = "FINISHED") -> None:
@@ -94,6 +98,6 @@ class MlflowLogger(Logger):
         self._wake()
 
     def _wake(self) -> None:
-        """The thread begins with the first record, so that it lives in the process that logs."""
+        """The thread starts at the first record, in the process that logs."""
         self._background = self._background or BackgroundSender(self._sender)
         self._background.wake()

@@ -36,14 +36,14 @@ _MANNERS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""Unless the environment says otherwise, MLflow does not ask a server that is gone for minutes, and tells nobody anything."""
+"""Unless the environment says otherwise, MLflow does not retry a missing server for minutes, and sends no telemetry."""
 _ANSWER_SECONDS, _PATIENCE_SECONDS = 4.0, 120.0
 _GATHER_SECONDS = 1.0
-"""What is logged within such a time is sent at once."""
+"""Records of such a time are sent together."""
 _PORTS = {"postgresql": 5432, "mysql": 3306}
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0
 _REFUSED = ("INVALID_PARAMETER_VALUE", "PARAMETER_VALUE_TOO_LONG")
-"""What MLflow says of a record that it would never take."""
+"""MLflow's error codes for a record that it would never take."""
 _NOT_ALLOWED = re.compile(r"[^\w/. :-]+")
 _log = logging.getLogger(__name__)
 
@@ -53,11 +53,11 @@ class NotSent(Exception):
 
 
 def address_of(uri: str | None, studies: Path) -> str:
-    """Where records go: what the settings name, else the environment, else a file in the folder of all studies."""
+    """The server or database that the settings name, else the environment, else a file in the folder of all studies."""
     return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(studies / 'mlflow.db').absolute()}"
 
 
-def shown_address(uri: str) -> str:
+def masked_address(uri: str) -> str:
     """An address without the password that it may hold."""
     parts = urlsplit(uri)
     return uri.replace(f"{parts.username or ''}:{parts.password}@", "") if parts.password else uri
@@ -82,14 +82,14 @@ def require_mlflow() -> None:
 
 @dataclass
 class Sender:
-    """Sends what waits in an outbox, in its order; ``steps`` counts all that came of it."""
+    """Sends the records of an outbox in order; ``steps`` counts requests that succeeded."""
 
     outbox: Outbox
     steps: int = 0
     _answered: bool = False
 
     def send(self) -> None:
-        """Send all that waits, unless another process is at it.
+        """Send all waiting records, unless another process is sending them.
 
         Raises:
             NotSent: the server does not answer, or refuses for a reason that may pass; the rest waits.
@@ -100,11 +100,12 @@ class Sender:
 
     @property
     def address(self) -> str:
+        """Address of the MLflow server or store."""
         return address_of(self.outbox.head.uri, self.outbox.studies)
 
     def _send(self, group: Sequence[tuple[Record, int]]) -> None:
         if not self._answered:
-            self._require_answer()  # asked before MLflow is loaded, for that takes seconds
+            self._require_answer()  # before MLflow is loaded, which takes seconds
         import requests
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
@@ -123,7 +124,7 @@ class Sender:
         self.steps += 1
 
     def _log(self, records: Sequence[Record]) -> None:
-        """Records of which all but one alone are measurements."""
+        """Log measurements together, or one other record."""
         first = records[0]
         if isinstance(first, Measured):
             self._measure([record for record in records if isinstance(record, Measured)])
@@ -133,7 +134,7 @@ class Sender:
             ended = None if first.status == "RUNNING" else first.time
             self._client.set_terminated(self.run_id, first.status, ended) if ended else self._client.update_run(self.run_id, first.status)
         elif not Path(first.source).exists():
-            _log.warning("%s is gone and is not sent to MLflow", first.source)
+            _log.warning("%s no longer exists and is not sent to MLflow", first.source)
         elif isinstance(first, Picture):
             import PIL.Image
 
@@ -156,7 +157,7 @@ class Sender:
             self._client.log_batch(self.run_id, metrics=some, synchronous=True)
 
     def _describe(self, record: Described) -> None:
-        """MLflow refuses a setting that changes; of one that may, as of the threads of a trial that goes on elsewhere, the first stays."""
+        """MLflow refuses a changed setting; where one may change, as the threads of a resumed trial, the first value stays."""
         from mlflow.entities import Param, RunTag
 
         known = self._client.get_run(self.run_id).data.params
@@ -200,14 +201,14 @@ class Sender:
         self.steps += 1
         if is_web(self.address):
             return MlflowClient(self.address)
-        with (self.outbox.studies / "mlflow.lock").open("ab") as lock:  # two that make the tables of one database fail each other
+        with (self.outbox.studies / "mlflow.lock").open("ab") as lock:  # concurrent creation of tables fails
             with suppress(OSError):
                 fcntl.flock(lock, fcntl.LOCK_EX)
             return MlflowClient(self.address)
 
     @cached_property
     def run_id(self) -> str:
-        """The run of this identity in its experiment; both are made where they are not there."""
+        """The run of this identity in its experiment; both are created if missing."""
         head = self.outbox.head
         experiment = self._experiment(head.experiment)
         runs = self._client.search_runs([experiment], f"tags.`{IDENTITY}` = '{head.identity}'", max_results=1)
@@ -225,7 +226,7 @@ class Sender:
             try:
                 return str(self._client.create_experiment(name, self._artifact_place()))
             except MlflowException as error:
-                known = self._client.get_experiment_by_name(name)  # another trial of the study may have made it just now
+                known = self._client.get_experiment_by_name(name)  # another trial of the study may have created it meanwhile
                 if known is None:
                     raise error
         if known.lifecycle_stage == "deleted":
@@ -242,7 +243,7 @@ class Sender:
 
 
 class BackgroundSender:
-    """A thread that sends an outbox while a trial goes on; one line, once for each address, tells that it cannot."""
+    """A thread that sends an outbox while a trial runs; if it cannot, it prints one line for each address."""
 
     _unanswered: ClassVar[set[str]] = set()
 
@@ -253,11 +254,11 @@ class BackgroundSender:
         self._thread.start()
 
     def wake(self) -> None:
-        """Something waits."""
+        """Tell the thread that a record is waiting."""
         self._wake.set()
 
     def end(self, at_most: float | None = None) -> None:
-        """Send what is left, as long as the server takes it: for ``at_most`` seconds, or (None) while something comes of it."""
+        """Send the remaining records: for ``at_most`` seconds, or (None) as long as requests succeed."""
         self._ending.set()
         self._wake.set()
         if at_most is not None:
@@ -292,7 +293,7 @@ class BackgroundSender:
                 return
 
     def _say(self, reason: str) -> None:
-        address = shown_address(self._sender.address)
+        address = masked_address(self._sender.address)
         if address not in self._unanswered:
             self._unanswered.add(address)
             remedy = "its MLflow records are kept beside the trial; they are sent when it answers, or later by pathsynth send"
@@ -300,7 +301,7 @@ class BackgroundSender:
 
 
 def _groups(records: Iterator[tuple[Record, int]]) -> Iterator[list[tuple[Record, int]]]:
-    """Measurements that follow one another go together, up to what MLflow takes at once; any other record goes alone."""
+    """Consecutive measurements in groups as large as MLflow takes; any other record alone."""
     group: list[tuple[Record, int]] = []
     values = 0
     for record, place in records:
@@ -326,10 +327,10 @@ def _line(error: BaseException) -> str:
 
 
 def name_of(key: str) -> str:
-    """A key as MLflow takes it."""
+    """A key in the characters that MLflow allows."""
     return _NOT_ALLOWED.sub("_", key)
 
 
 def text_of(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Settings as MLflow keeps them, as text."""
+    """Settings as text, as MLflow stores them."""
     return {name_of(key): str(value) for key, value in settings.items()}

@@ -1,4 +1,4 @@
-"""What MLflow is to get of a run: a journal beside the trial, which a server's absence or a kill does not cut. No torch, no MLflow.
+"""Records of a run for MLflow: a journal beside the trial, which survives a kill and a missing server. No torch, no MLflow.
 
 Everything is written here first, and sent from here (``mlflow_sender.py``). A record carries the time at which it was measured, and MLflow
 keeps one of several measurements with the same time, step and value: so what was sent and not noted as sent is sent again without harm.
@@ -26,7 +26,7 @@ _HEAD, _RECORDS, _SENT, _FILES, _LOCK = "run.json", "records.jsonl", "sent", "fi
 
 @dataclass(frozen=True)
 class RunHead:
-    """How a run is called and found. ``uri``: the server or database; None: the one that the environment names when it is sent."""
+    """Name and identity of a run. ``uri``: the server or database; None: the one that the environment names when it is sent."""
 
     identity: str
     name: str
@@ -101,7 +101,7 @@ _KINDS: Mapping[str, type[Record]] = {kind.__name__.lower(): kind for kind in (M
 
 
 class Outbox:
-    """The journal of one run. Opened again, it goes on where it ended; values that it holds at a step are not written twice."""
+    """The journal of one run. Opened again, it continues where it ended; values that it holds at a step are not written twice."""
 
     def __init__(self, folder: Path, head: RunHead | None = None) -> None:
         self.folder = folder
@@ -114,7 +114,7 @@ class Outbox:
         self._known = {(key, r.step): v for r, _ in self.read(0) if isinstance(r, Measured) for key, v in r.values.items()} if head else {}
 
     def measure(self, values: Mapping[str, float], step: int) -> None:
-        """Write those of the values that are not known of this step already."""
+        """Write the values, but those that the journal has of this step."""
         new = {key: value for key, value in values.items() if repr(self._known.get((key, step))) != repr(value)}
         if new:
             self._known.update({(key, step): value for key, value in new.items()})
@@ -125,27 +125,27 @@ class Outbox:
         return max((value for (known, _), value in self._known.items() if known == key), default=None)
 
     def write(self, record: Record) -> None:
-        """Append a record; it outlives a kill of this process."""
+        """Append a record; it survives a kill of this process."""
         line = json.dumps({"kind": type(record).__name__.lower(), **asdict(record)}, ensure_ascii=False) + "\n"
         with self._records.open("ab") as journal:
             journal.write(line.encode())
 
     def keep(self, source: Path) -> str:
-        """Keep a file as it is now; the path of the copy."""
+        """Copy a file; return the path of the copy."""
         place = self.folder / _FILES / str(time.time_ns()) / source.name
         place.parent.mkdir(parents=True)
         copy_file(source, place)
         return str(place)
 
     def keep_text(self, name: str, content: str) -> str:
-        """Keep a text as a file of that name; the path of the file."""
+        """Write a text to a file of that name; return the file's path."""
         place = self.folder / _FILES / str(time.time_ns()) / name
         place.parent.mkdir(parents=True)
         write_text(place, content)
         return str(place)
 
     def read(self, start: int) -> Iterator[tuple[Record, int]]:
-        """The records from a place in the journal on, each with the place behind it."""
+        """The records from a position in the journal, each with the position after it."""
         if not self._records.is_file():
             return
         with self._records.open("rb") as journal:
@@ -163,23 +163,23 @@ class Outbox:
 
     @property
     def sent(self) -> int:
-        """Up to which place the journal was sent."""
+        """The position up to which the journal was sent."""
         return int(self._sent.read_text()) if self._sent.is_file() else 0
 
     @property
     def waits(self) -> bool:
-        """Whether something was not sent."""
+        """Whether records are waiting."""
         return next(self.read(self.sent), None) is not None
 
     def note_sent(self, place: int, source: str = "") -> None:
-        """Remember up to which place the journal was sent, and remove the copy (``source``) that was sent last."""
+        """Store the position up to which the journal was sent, and remove the copy (``source``) that was sent last."""
         write_text(self._sent, str(place))
         if source and Path(source).is_relative_to(self.folder / _FILES):
             shutil.rmtree(Path(source).parent, ignore_errors=True)
 
     @contextmanager
     def for_one_sender(self) -> Iterator[bool]:
-        """Whether no other process sends this journal; none begins to while this goes on. A kill gives it free."""
+        """Whether this process alone sends the journal; the lock keeps others out and ends with the process."""
         with (self.folder / _LOCK).open("ab") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Whether a server answers at all, asked for a few seconds at most, and where a key for W&B lies. No torch."""
+"""Whether a server answers within a few seconds, and where a key for W&B lies. No torch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 WANDB = "https://api.wandb.ai"
 """Where W&B is, unless ``WANDB_BASE_URL`` names a server of one's own."""
 _OF_A_PROXY = (502, 503, 504)
-"""What a proxy answers for a server that it cannot reach."""
+"""A proxy's status codes for a server that it cannot reach."""
 
 
 def answers(address: str, seconds: float) -> bool:
-    """Whether anything but a proxy's failure comes back from a web address within ``seconds``, looking up its name included."""
+    """Whether a web address answers within ``seconds``, name lookup included; a proxy's error does not count."""
     replies: queue.SimpleQueue[bool] = queue.SimpleQueue()
     threading.Thread(target=lambda: replies.put(_replies(address, seconds)), daemon=True).start()
     try:
@@ -39,7 +39,7 @@ def listens(host: str, port: int, seconds: float) -> bool:
 
 
 def _replies(address: str, seconds: float) -> bool:
-    # nothing is sent, so whose certificate it is does not matter here
+    # nothing is sent, so the certificate does not matter here
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:

@@ -30,6 +30,7 @@ class AdapterModel(mlflow.pyfunc.PythonModel):
     """
 
     def load_context(self, context: Any) -> None:
+        """Load base and adapter by the model's recipe."""
         recipe = json.loads(Path(context.artifacts["recipe"]).read_text(encoding="utf-8"))
         source = recipe["base"].replace("pathsynth:", f"{Path(pathsynth.__file__).parent}/")
         base = load_base(source, recipe["revision"], recipe["identity"], recipe["canvas"], recipe["size"])
@@ -37,10 +38,11 @@ class AdapterModel(mlflow.pyfunc.PythonModel):
         self._draw = drawer(base, recipe["size"], SamplingConfig.model_validate(recipe["sampling"]))
 
     def predict(self, context, model_input, params=None):  # MLflow takes types here for those of a request
+        """Base64 of a PNG file for each row; empty where the image was not finite."""
         rows = pd.DataFrame(model_input)
         seeds = rows["seed"] if "seed" in rows else range(len(rows))
-        asked = enumerate(zip(rows["prompt"], seeds, strict=True))
-        images = self._draw([Attempt(Slot(Stream.GENERATE, 0, index, str(prompt)), 0, int(seed)) for index, (prompt, seed) in asked])
+        requests = enumerate(zip(rows["prompt"], seeds, strict=True))
+        images = self._draw([Attempt(Slot(Stream.GENERATE, 0, index, str(prompt)), 0, int(seed)) for index, (prompt, seed) in requests])
         return ["" if image is None else _png(image) for image in images]
 
 

@@ -1,4 +1,4 @@
-"""How to send what waits for W&B or MLflow. No torch, no wandb, no MLflow: closing lines need none of them."""
+"""The commands that send waiting records to W&B or MLflow. No torch, no wandb, no MLflow: closing lines need none of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sync_hint(trials: Iterable[Path]) -> str | None:
 
 
 def send_hint(trials: Iterable[Path]) -> str | None:
-    """The command that sends what MLflow has not got of the trials' studies; None where nothing waits."""
+    """The command that sends the waiting MLflow records of the trials' studies; None where there are none."""
     studies = sorted({trial.parent for trial in trials if any(outbox.waits for outbox in outboxes(trial))})
     if not studies:
         return None

@@ -59,7 +59,7 @@ class AveragedModule(pl.LightningModule):
         self.use_averaged_weights()
 
     def on_validation_end(self) -> None:
-        """Go on with the trained weights."""
+        """Continue with the trained weights."""
         self.use_trained_weights()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -68,7 +68,7 @@ class AveragedModule(pl.LightningModule):
             checkpoint[_KEY] = self._average.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the average that was kept."""
+        """Continue with the average that was kept."""
         if self._average:
             self._average.load_state_dict(checkpoint[_KEY])
             self._average.to(self._averaged[0].device)  # Lightning reads checkpoints to the CPU

@@ -68,14 +68,15 @@ class BatchPlan:
         """A caption for each image, its own where it has one; a share is the empty prompt, which guidance guides away from."""
         draw = torch.rand(self.batch_size, generator=generator)
         dropped = torch.rand(self.batch_size, generator=generator) < self.objective.caption_dropout
-        picked = self.cache.own.rows[rows] if self.cache.own else self._of_class(self.cache.labels[rows], draw)
+        picked = self.cache.caption_table.rows[rows] if self.cache.caption_table else self._of_class(self.cache.labels[rows], draw)
         return torch.where(dropped, torch.zeros(self.batch_size, dtype=torch.int64), picked)
 
     def _of_class(self, labels: Tensor, draw: Tensor) -> Tensor:
         """A prompt of each image's class, int64 (N,); ``draw``, in [0, 1), chooses among paraphrases."""
         choices = [self.cache.captions[int(label)] for label in labels]
-        picked = [own[int(d * len(own))] if self.objective.paraphrases else own[0] for own, d in zip(choices, draw, strict=True)]
-        return torch.tensor(picked)
+        if not self.objective.paraphrases:
+            return torch.tensor([rows[0] for rows in choices])
+        return torch.tensor([rows[int(d * len(rows))] for rows, d in zip(choices, draw, strict=True)])
 
     def _noise(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
         noise = torch.randn(shape, generator=generator)

@@ -21,8 +21,8 @@ def named_callbacks(configured: Mapping[str, Mapping[str, Any]], has_logger: boo
     Raises:
         RequestError: a target cannot be found or made, or is no callback.
     """
-    made = [_build_callback(name, callback) for name, callback in configured.items()]
-    return [callback for callback in made if has_logger or not isinstance(callback, LearningRateMonitor)]
+    callbacks = [_build_callback(name, callback) for name, callback in configured.items()]
+    return [callback for callback in callbacks if has_logger or not isinstance(callback, LearningRateMonitor)]
 
 
 def callback_faults(configured: Mapping[str, Mapping[str, Any]], monitored: Sequence[str]) -> list[str]:
@@ -30,13 +30,13 @@ def callback_faults(configured: Mapping[str, Mapping[str, Any]], monitored: Sequ
     faults: list[str] = []
     for name, callback in configured.items():
         try:
-            made = _build_callback(name, callback)
+            built = _build_callback(name, callback)
         except RequestError as error:
             faults += error.faults
             continue
-        if isinstance(made, EarlyStopping) and made.strict and made.monitor not in monitored:
-            remedy = nearest_hint(str(made.monitor), monitored) or f"; set one of {', '.join(monitored)}"
-            faults.append(f"callbacks.{name} monitors {made.monitor}, which this fine-tune does not log{remedy}")
+        if isinstance(built, EarlyStopping) and built.strict and built.monitor not in monitored:
+            remedy = nearest_hint(str(built.monitor), monitored) or f"; set one of {', '.join(monitored)}"
+            faults.append(f"callbacks.{name} monitors {built.monitor}, which this fine-tune does not log{remedy}")
     return faults
 
 

@@ -19,6 +19,7 @@ from scipy.special import softmax
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from typing_extensions import override
 
 from pathsynth.config import AnyClassifier
 from pathsynth.data.dataset import DataSet, LabelledImages
@@ -35,14 +36,14 @@ from pathsynth.models.classifier import (
     DESCRIPTION,
     Classifier,
     ClassifierSpec,
+    CustomClassifier,
+    CustomSpec,
     Ensemble,
-    OwnClassifier,
-    OwnSpec,
+    custom_module,
     load_classifier,
-    own_module,
     save_classifier,
 )
-from pathsynth.training.distributed import own_environment
+from pathsynth.training.distributed import launcher_environment
 from pathsynth.training.optimizer import build_optimizer
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
 from pathsynth.training.steps import step_generator, step_loader, warmup_cosine
@@ -111,10 +112,12 @@ class ClassifierData(pl.LightningDataModule):
         self.steps = epochs * batches.an_epoch
 
     def train_dataloader(self):
+        """Batches from the current step on, so that a resumed training repeats none."""
         assert self.trainer
         return step_loader(self.batches.of_step, self.trainer.global_step, self.steps)
 
     def val_dataloader(self):
+        """The selection half of val, in order."""
         return step_loader(self.batches.validation, 0, math.ceil(len(self.batches.selection) / _VALIDATION_BATCH))
 
 
@@ -133,9 +136,11 @@ class Scored(pl.LightningModule):
         return self
 
     def on_validation_epoch_start(self) -> None:
+        """Forget the answers of the last validation."""
         self._seen: list[tuple[Tensor, Tensor]] = []
 
     def validation_step(self, batch: LabelledBatch, _: int) -> None:
+        """Keep logits and labels; StageError where the logits have another shape."""
         logits = self.scored(batch.images)
         if logits.shape != (len(batch.labels), self.answers):
             line = f"{self.title}.forward gave {tuple(logits.shape)} for {len(batch.labels)} images of {self.answers} classes"
@@ -143,6 +148,7 @@ class Scored(pl.LightningModule):
         self._seen.append((logits.cpu(), batch.labels.cpu()))
 
     def on_validation_epoch_end(self) -> None:
+        """Log macro-F1 and cross-entropy."""
         logits, labels = map(torch.cat, zip(*self._seen, strict=True))
         self._seen.clear()
         scores = agreement(labels.numpy(), logits.argmax(dim=1).numpy(), logits.shape[1])
@@ -189,22 +195,27 @@ class ClassifierModule(Scored):
         self._optimizer = {"_target_": _OPTIMIZERS[optimizer], "lr": lr, "weight_decay": weight_decay}
 
     def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, C) by the weights that are kept."""
         return self.scored(images)
 
     def training_step(self, batch: LabelledBatch, _: int) -> Tensor:
+        """Cross-entropy with label smoothing."""
         loss = functional.cross_entropy(self.classifier(batch.images), batch.labels, label_smoothing=_SMOOTHING)
         self.log(f"{self.title}/loss", loss, prog_bar=True, batch_size=len(batch.labels))
         return loss
 
     def on_train_batch_end(self, *_: Any) -> None:
+        """Average the weights, where ``averaged`` is on."""
         if self.averaged:
             self.averaged.update_parameters(self.classifier)
 
     @property
     def scored(self) -> nn.Module:
+        """The network that is validated and kept: the averaged weights, where there are some."""
         return self.averaged.module if self.averaged else self.classifier
 
     def configure_optimizers(self):
+        """The configured optimizer, with warm-up and cosine."""
         optimizer, steps = build_optimizer(self._optimizer, _by_dimensions(self.classifier.parameters())), self.trainer.max_steps
         warmup = max(1, steps // 10)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, warmup, steps, 0.01))
@@ -212,15 +223,17 @@ class ClassifierModule(Scored):
 
 
 class FiniteSteps(pl.Callback):
-    """Every step draws from a generator of its own, so that a training that goes on is the same; a loss that is not finite ends it."""
+    """Every step draws from a generator of its own, so that a training that continues is the same; a loss that is not finite ends it."""
 
     def __init__(self, seed: int, title: str) -> None:
         self._seed, self._title = seed, title
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Seed dropout by the step."""
         torch.manual_seed(derive_seed(self._seed, "classifier dropout", trainer.global_step))
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        """Raise StageError if the loss is not finite."""
         if not torch.isfinite(loss):
             raise StageError(f"the loss of {self._title} became {loss.item()} at step {trainer.global_step + 1}; lower its lr")
 
@@ -242,6 +255,7 @@ class BestWeights(pl.Callback):
         self.step = 0
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the weights if they score best so far."""
         assert isinstance(pl_module, Scored)
         metrics, title = trainer.callback_metrics, pl_module.title
         score = (float(metrics[f"{title}/macro_f1"]), -float(metrics[f"{title}/val_loss"]))
@@ -249,9 +263,11 @@ class BestWeights(pl.Callback):
             self.score, self.step = score, trainer.global_step
             self.state = {name: tensor.clone() for name, tensor in pl_module.scored.state_dict().items()}
 
+    @override
     def state_dict(self) -> dict[str, Any]:
         return {"state": self.state, "score": list(self.score), "step": self.step}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.state, self.step = state_dict["state"], state_dict["step"]
         self.score = (state_dict["score"][0], state_dict["score"][1])
@@ -285,20 +301,20 @@ class ClassifierScores:
         def record(metric: str, value: float, low: float | None, high: float | None, n: int, slug: str | None = None) -> Metric:
             return Metric(metric, value, low, high, n, "image", slug, self.split, None, scorer, None, data, seed)
 
-        found = [record(name, i.value, i.low, i.high, self.n) for name, i in {"accuracy": self.accuracy, **self.macro}.items()]
+        metrics = [record(name, i.value, i.low, i.high, self.n) for name, i in {"accuracy": self.accuracy, **self.macro}.items()]
         if self.auc is not None:
-            found.append(record("auc", self.auc, None, None, self.n))
+            metrics.append(record("auc", self.auc, None, None, self.n))
         calibration = {"ece": self.ece, "ece_uncalibrated": self.ece_uncalibrated}
-        found += [record(name, value, None, None, self.n) for name, value in calibration.items()]
+        metrics += [record(name, value, None, None, self.n) for name, value in calibration.items()]
         confusion = self.agreement.confusion
         for c in space.classes:
             right = int(confusion[c.index, c.index])
             for metric, count in (("recall", int(confusion[c.index].sum())), ("precision", int(confusion[:, c.index].sum()))):
                 if count:
                     interval = wilson(right, count)
-                    found.append(record(metric, interval.value, interval.low, interval.high, count, c.slug))
-            found.append(record("f1", float(self.agreement.f1[c.index]), None, None, int(confusion[c.index].sum()), c.slug))
-        return found
+                    metrics.append(record(metric, interval.value, interval.low, interval.high, count, c.slug))
+            metrics.append(record("f1", float(self.agreement.f1[c.index]), None, None, int(confusion[c.index].sum()), c.slug))
+        return metrics
 
 
 def train_classifier(
@@ -314,7 +330,7 @@ def train_classifier(
     """Train on the configured part of ``data`` and write the best weights, ``classifier.json`` and ``scores.json`` to ``folder``.
 
     On the CPU the same settings, data and number of threads give identical weights, also of a training that was cut off and
-    goes on from its checkpoint in ``work`` (None: it keeps none). The best weights and their temperature are chosen on one half of
+    continues from its checkpoint in ``work`` (None: it keeps none). The best weights and their temperature are chosen on one half of
     val. ``revision``: of pretrained weights (None: the newest). Returns the scores on ``splits``, of val on its other half and not at
     all where val is too small; ``scores.json`` holds them as a list of metric records,
     and ``confusion.json`` a confusion matrix of each split.
@@ -362,20 +378,20 @@ def _trained_member(config: AnyClassifier, number: int, training: _Training, wor
     """The ``number``-th network of an ensemble, or the only one. Of several, each that is finished stays in ``work`` until all are."""
     if config.members == 1:
         return _train_member(config, config.title, training, work)
-    kept = work / f"member-{number}" if work else None
-    if kept and kept.is_dir():
-        card = json.loads((kept / DESCRIPTION).read_text(encoding="utf-8"))["card"]
-        return _Member(load_classifier(kept, training.data.space, config.architecture), card["best_step"], card["selection_macro_f1"])
+    finished = work / f"member-{number}" if work else None
+    if finished and finished.is_dir():
+        card = json.loads((finished / DESCRIPTION).read_text(encoding="utf-8"))["card"]
+        return _Member(load_classifier(finished, training.data.space, config.architecture), card["best_step"], card["selection_macro_f1"])
     of_member = config.model_copy(update={"members": 1, "seed": member_seed(config.seed, number)})
     place = work / f"member-{number}-training" if work else None
     title = f"{config.title} {number + 1} of {config.members}"
-    made = _train_member(of_member, title, training, place)
-    if kept and place:
-        save_classifier(place / "finished", made.classifier, _card(of_member, training.data, [made]))
+    member = _train_member(of_member, title, training, place)
+    if finished and place:
+        save_classifier(place / "finished", member.classifier, _card(of_member, training.data, [member]))
         sync_tree(place / "finished")
-        (place / "finished").rename(kept)
+        (place / "finished").rename(finished)
         shutil.rmtree(place, ignore_errors=True)
-    return made
+    return member
 
 
 def member_seed(seed: int, number: int) -> int:
@@ -412,7 +428,7 @@ def _train_member(config: AnyClassifier, title: str, training: _Training, work: 
 def _module(config: AnyClassifier, data: DataSet, revision: str | None) -> pl.LightningModule:
     """The LightningModule that a configuration names, as Hydra makes it."""
     pinned = {"revision": revision} if revision else {}
-    module = own_module({**config.module, **pinned}, data.space.slugs, data.size)
+    module = custom_module({**config.module, **pinned}, data.space.slugs, data.size)
     if not isinstance(module, pl.LightningModule):
         raise RequestError(f"{config.module['_target_']} made a {type(module).__name__}, no LightningModule; name one that does")
     return module
@@ -424,8 +440,8 @@ def _classifier(module: Scored, config: AnyClassifier, data: DataSet) -> Classif
     if isinstance(module, ClassifierModule):
         module.classifier.spec = replace(module.classifier.spec, space=space.name, tta_d4=turns)
         return module.classifier
-    spec = OwnSpec(config.architecture, data.size, "", space.slugs, space.name, tta_d4=turns, module=config.module)
-    return OwnClassifier(spec, module)
+    spec = CustomSpec(config.architecture, data.size, "", space.slugs, space.name, tta_d4=turns, module=config.module)
+    return CustomClassifier(spec, module)
 
 
 def score_classifier(classifier: Classifier, data: DataSet, splits: Iterable[str], seed: int) -> tuple[ClassifierScores, ...]:
@@ -483,7 +499,7 @@ def _fit(
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         callbacks=[*callbacks, points] if points else callbacks,
-        plugins=[AtomicCheckpoints(), own_environment()],
+        plugins=[AtomicCheckpoints(), launcher_environment()],
         logger=loggers or False,
         log_every_n_steps=10,
         enable_checkpointing=False,

@@ -31,7 +31,7 @@ def strategy_for(devices: int) -> Any:
     return DDPStrategy(broadcast_buffers=False) if devices > 1 else "auto"
 
 
-def own_environment() -> LightningEnvironment:
+def launcher_environment() -> LightningEnvironment:
     """Processes are started from here and nowhere else: not by Slurm, whose requeueing would also compete with our resuming."""
     return LightningEnvironment()
 

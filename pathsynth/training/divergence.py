@@ -1,4 +1,4 @@
-"""A training whose loss leaves the finite numbers or runs away: when that is so, and how it goes on from before."""
+"""A training whose loss leaves the finite numbers or runs away: when that is so, and how it continues from before."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class LossWatch:
         """Take in the loss of a step.
 
         Raises:
-            Diverged: the training should not go on from here.
+            Diverged: the training should not continue from here.
         """
         if not math.isfinite(loss):
             raise Diverged(f"the loss became {loss}", step)
@@ -66,9 +66,11 @@ class LossWatch:
         return self._explosion is None or self._seen == 0 or self._mean <= (1 + self._explosion) / 2 * self._lowest
 
     def state_dict(self) -> dict[str, float]:
+        """The running mean, as a checkpoint keeps it."""
         return {"sum": self._sum, "weight": self._weight, "seen": self._seen, "lowest": self._lowest}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
+        """Continue from what :meth:`state_dict` gave."""
         self._sum, self._weight, self._seen, self._lowest = state["sum"], state["weight"], int(state["seen"]), state["lowest"]
 
 
@@ -84,10 +86,10 @@ class Tries:
     """The tries of one training, each at a lower rate than the last, remembered in ``work/tries.json``.
 
     A try keeps its checkpoints in a folder of its own, so that the line in which the next one is written down is all that
-    divides the two: a kill before it repeats the end of the old try, a kill after it goes on with the new one.
+    divides the two: a kill before it repeats the end of the old try, a kill after it continues with the new one.
 
     Args:
-        work: where the training keeps what it goes on from.
+        work: where the training keeps what it continues from.
         allowed: tries after the first.
         factor: of the rate, from each try to the next.
         explosion: as in :class:`LossWatch`.
@@ -124,12 +126,12 @@ class Tries:
         where = f"the last good checkpoint ({good.name})" if good else "the start"
         if self.count >= self._allowed:
             raise StageError(
-                f"{error}; lower optimizer.lr or set trainer.gradient_clip_val, or trainer.retries to go on from {where} at a lower rate"
+                f"{error}; lower optimizer.lr or set trainer.gradient_clip_val, or trainer.retries to continue from {where} at a lower rate"
             ) from error
         self._past.append(_Retreat(str(error), str(good.relative_to(self._work)) if good else None))
         self._work.mkdir(parents=True, exist_ok=True)
         write_json(self._file, [asdict(retreat) for retreat in self._past])
-        return f"{error}; going on from {where} at {self.slowed:g} times optimizer.lr"
+        return f"{error}; continuing from {where} at {self.slowed:g} times optimizer.lr"
 
     def _calm(self, checkpoint: Path) -> bool:
         watch = LossWatch(self._explosion)

@@ -17,6 +17,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, SimpleProfiler
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
+from typing_extensions import override
 
 from pathsynth.config import LightningConfig, LoraConfig, ObjectiveConfig, RunConfig, SamplingConfig, TrainerConfig, ValidationConfig
 from pathsynth.config.objects import build_object
@@ -37,7 +38,7 @@ from pathsynth.sampling.draw import drawer
 from pathsynth.sampling.rejection import Judge
 from pathsynth.sampling.slots import Stream, slots_of
 from pathsynth.training.batches import BatchPlan
-from pathsynth.training.distributed import launched, local_rank, own_environment, strategy_for
+from pathsynth.training.distributed import launched, launcher_environment, local_rank, strategy_for
 from pathsynth.training.divergence import Diverged, Tries
 from pathsynth.training.latent_cache import LatentCache
 from pathsynth.training.lora_module import FinetuneParts, LoraFinetuning
@@ -100,9 +101,9 @@ def finetune(job: FinetuneJob, folder: Path, work: Path, callbacks: list[pl.Call
 
     Best is highest before-filter macro-F1 by the gate on the validation slots; with validation off, the last step's.
     ``folder/optimizer.json`` says which rule and rate each tensor had.
-    ``work`` keeps the checkpoints and the sheets of a training that was cut off; it goes on from there to the same adapter.
+    ``work`` keeps the checkpoints and the sheets of a training that was cut off; it continues from there to the same adapter.
     Who leaves the file ``work/validate`` has a validation beside the schedule, whose sheets are in ``work/requested`` until the end.
-    A training that diverges goes on from its last good checkpoint at a lower rate, as often as ``trainer.retries`` says.
+    A training that diverges continues from its last good checkpoint at a lower rate, as often as ``trainer.retries`` says.
     On several devices, the processes beside the trial's own (whose rank is 0) call this, too; they write nothing.
 
     Raises:
@@ -227,11 +228,14 @@ class BestAdapter(pl.Callback):
         self.step = 0
 
     def keep(self, step: int) -> None:
+        """Copy the adapter's tensors, with the step they come from."""
         self.state, self.step = adapter_state(self._base), step
 
+    @override
     def state_dict(self) -> dict[str, Any]:
         return {"state": self.state, "step": self.step}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.state, self.step = state_dict["state"], state_dict["step"]
 
@@ -283,7 +287,7 @@ def _trainer(config: FinetuneSettings, callbacks: list[pl.Callback], loggers: Se
             limit_val_batches=1.0 if every else 0,
             num_sanity_val_steps=0,
             callbacks=callbacks,
-            plugins=[AtomicCheckpoints(), own_environment()],
+            plugins=[AtomicCheckpoints(), launcher_environment()],
             strategy=strategy_for(settings.devices or 1),
             use_distributed_sampler=False,
             logger=loggers or False,
@@ -304,7 +308,7 @@ _PROFILERS: dict[str, Callable[[Path], Profiler]] = {
 def _of_lightning(settings: TrainerConfig, folder: Path) -> dict[str, Any]:
     """The arguments of Lightning's Trainer that people may set, over the program's own proposals for them."""
     proposed = {"devices": 1, "log_every_n_steps": 10, "enable_model_summary": False}
-    asked = {key: value for key in LightningConfig.model_fields if (value := getattr(settings, key)) is not None}
+    chosen = {key: value for key in LightningConfig.model_fields if (value := getattr(settings, key)) is not None}
     if settings.profiler:
-        asked["profiler"] = _PROFILERS[settings.profiler](folder)
-    return {**proposed, **asked}
+        chosen["profiler"] = _PROFILERS[settings.profiler](folder)
+    return {**proposed, **chosen}

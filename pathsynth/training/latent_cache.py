@@ -58,25 +58,25 @@ class LatentCache:
     prompts: tuple[str, ...]
     captions: tuple[tuple[int, ...], ...]
     pages: MappedPages | None = None
-    own: CaptionTable | None = None
+    caption_table: CaptionTable | None = None
 
     def train_latents(self, rows: Tensor, orientations: Tensor) -> Tensor:
         """float16 (B, C, h, w): of training images, each in one of its orientations; ``rows`` and ``orientations`` int64 (B,)."""
-        found = self.latents[rows, orientations]
+        latents = self.latents[rows, orientations]
         if self.pages:
             self.pages.count(len(rows))
-        return found
+        return latents
 
     def text(self, rows: Tensor) -> Tensor:
-        """float32 (B, T, D): the embeddings of prompts, those of ``own`` read from the file; ``rows`` int64 (B,)."""
+        """float32 (B, T, D): the embeddings of prompts, those of ``caption_table`` read from the file; ``rows`` int64 (B,)."""
         known = len(self.embeddings)
-        found = self.embeddings[rows.clamp(max=known - 1)]
+        embeddings = self.embeddings[rows.clamp(max=known - 1)]
         beyond = rows >= known
-        if self.own and beyond.any():
-            found[beyond] = self.own.embeddings[rows[beyond] - known]
-            if self.own.pages:
-                self.own.pages.count(int(beyond.sum()))
-        return found
+        if self.caption_table and beyond.any():
+            embeddings[beyond] = self.caption_table.embeddings[rows[beyond] - known]
+            if self.caption_table.pages:
+                self.caption_table.pages.count(int(beyond.sum()))
+        return embeddings
 
 
 def build_cache(folder: Path, data: DataSet, base: Base, augment: bool, captions_of_images: Sequence[str] | None = None) -> None:
@@ -133,8 +133,9 @@ def load_cache(folder: Path, data: DataSet, base: Base) -> LatentCache:
         tensors = {**small, **{name: torch.from_numpy(array) for name, array in mapped.items()}}
         table = json.loads((folder / _PROMPTS).read_text())
         captions = tuple(tuple(rows) for rows in table["captions"])
-        own = None if rows is None else _caption_table(folder / _TENSORS, rows, small["embeddings"], maps_captions)
-        return LatentCache(**tensors, prompts=tuple(table["prompts"]), captions=captions, pages=MappedPages(mapped["latents"]), own=own)
+        caption_table = None if rows is None else _caption_table(folder / _TENSORS, rows, small["embeddings"], maps_captions)
+        pages, prompts = MappedPages(mapped["latents"]), tuple(table["prompts"])
+        return LatentCache(**tensors, prompts=prompts, captions=captions, pages=pages, caption_table=caption_table)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedCache(f"the latent cache in {folder} is damaged ({str(error).splitlines()[0]})") from error
 
@@ -150,9 +151,9 @@ def _origin(data: DataSet, base: Base) -> dict[str, str]:
 def _prompt_table(data: DataSet) -> tuple[list[str], list[list[int]]]:
     prompts, captions = [""], []
     for label in range(len(data.space)):
-        own = data.prompts.captions(label, paraphrases=True)
-        captions.append(list(range(len(prompts), len(prompts) + len(own))))
-        prompts.extend(own)
+        wordings = data.prompts.captions(label, paraphrases=True)
+        captions.append(list(range(len(prompts), len(prompts) + len(wordings))))
+        prompts.extend(wordings)
     return prompts, captions
 
 

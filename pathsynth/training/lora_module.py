@@ -69,11 +69,13 @@ class LoraFinetuning(AveragedModule):
         self.average(parts.parameters, config.ema_decay)
 
     def train_dataloader(self):
+        """This rank's share of each micro-batch, from the current step on."""
         micro = self._config.max_steps * self._config.accumulate
         done = self.global_step * self._config.accumulate
         return step_loader(lambda step: self._embedded(self._share(self._plan.train(step))), done, micro)
 
     def val_dataloader(self):
+        """At most eight batches, the same at each validation."""
         batches = -(-len(self._plan.cache.val_labels) // self._plan.batch_size)
         return step_loader(lambda step: self._share(self._plan.val(step)), 0, min(batches, 8))
 
@@ -83,9 +85,10 @@ class LoraFinetuning(AveragedModule):
     def _embedded(self, batch: LatentBatch) -> LatentBatch:
         """The batch with its captions' embeddings, where images have captions of their own: all of them may be too many for the device."""
         cache = self._plan.cache
-        return batch._replace(captions=cache.text(batch.captions)) if cache.own and self.text_encoder is None else batch
+        return batch._replace(captions=cache.text(batch.captions)) if cache.caption_table and self.text_encoder is None else batch
 
     def training_step(self, batch: LatentBatch, batch_index: int) -> Tensor:
+        """Loss of this rank's share; follows the mean over ranks for divergence."""
         rank = (self.global_rank,) if self.global_rank else ()
         torch.manual_seed(derive_seed(self._plan.seed, "dropout", batch_index, *rank))
         loss = self.loss(batch)
@@ -122,6 +125,7 @@ class LoraFinetuning(AveragedModule):
         return build_optimizer(self._optimizer, adapter_groups(self.named_parameters()))
 
     def configure_optimizers(self):
+        """The configured optimizer and learning-rate schedule."""
         optimizer = self.build_optimizer()
         schedule = build_schedule(self._schedule, optimizer, self._slowed)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -132,7 +136,7 @@ class LoraFinetuning(AveragedModule):
             super().lr_scheduler_step(scheduler, metric)
 
     def on_train_start(self) -> None:
-        """A checkpoint brings the rate at which it was written; a training that goes on from it more slowly sets its own."""
+        """A checkpoint brings the rate at which it was written; a training that continues from it more slowly sets its own."""
         optimizer, schedule = self.optimizers(use_pl_optimizer=False), self.lr_schedulers()
         assert isinstance(optimizer, Optimizer)
         if isinstance(schedule, LambdaLR):  # others are never slowed
@@ -157,5 +161,6 @@ class LoraFinetuning(AveragedModule):
         checkpoint[LossWatch.KEY] = self._watch.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the averaged weights and the running mean of the loss."""
         super().on_load_checkpoint(checkpoint)
         self._watch.load_state_dict(checkpoint[LossWatch.KEY])

@@ -59,13 +59,13 @@ def build_optimizer(settings: Mapping[str, Any], groups: Mapping[str, Sequence[n
     arguments = {key: value for key, value in settings.items() if key != GROUP_LR}
     rates = _group_rates(settings, groups)
     try:
-        made = hydra.utils.instantiate(arguments, _partial_=True)
-        routed = isinstance(made.func, type) and issubclass(made.func, Muon)
+        factory = hydra.utils.instantiate(arguments, _partial_=True)
+        routed = isinstance(factory.func, type) and issubclass(factory.func, Muon)
         described = [
             {"name": name, "params": list(tensors), **({"lr": rates[name]} if name in rates else {}), **(_route(tensors) if routed else {})}
             for name, tensors in groups.items()
         ]
-        optimizer = made(described)
+        optimizer = factory(described)
     except (InstantiationException, TypeError, ValueError) as error:
         raise RequestError(f"optimizer cannot be made: {_one_line(error)}; correct optimizer.*") from error
     if isinstance(optimizer, Muon) and not routed:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
+from typing_extensions import override
 
 from pathsynth.ledger.errors import StageError
 
@@ -26,17 +27,21 @@ class FallingLoss(pl.Callback):
         self._measure = measure
         self._before: float | None = None
 
+    @override
     def state_dict(self) -> dict[str, Any]:
         return {"before": self._before}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._before = state_dict["before"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Measure the loss, unless a resumed training has measured it."""
         if self._before is None:
             self._before = self._measure(pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Measure the loss again; StageError where it did not fall enough."""
         before, after = self._before, self._measure(pl_module)
         assert before is not None
         losses = f"{before:.4f} before the first step, {after:.4f} after step {trainer.global_step}"

@@ -14,7 +14,7 @@ Advance = Callable[[int, int, float | None], None]
 """Called with how many are done, of how many, and how many a second (None: not known yet)."""
 
 _LOG_EVERY_SECONDS = 20.0
-_TELL_EVERY_SECONDS = 2.0
+_REPORT_EVERY_SECONDS = 2.0
 _READ_EVERY_SECONDS = 0.5
 
 
@@ -24,21 +24,22 @@ class Pace:
     The rate is that since the second telling: what a resumed step finds done already is counted before it.
     """
 
-    def __init__(self, tell: Advance, clock: Callable[[], float] = time.monotonic) -> None:
-        self._tell, self._clock = tell, clock
+    def __init__(self, report: Advance, clock: Callable[[], float] = time.monotonic) -> None:
+        self._report, self._clock = report, clock
         self._last_report: float | None = None
         self._first: tuple[float, int] | None = None
 
     def note(self, done: int, total: int) -> None:
+        """Report ``done`` of ``total``, unless the last report is less than two seconds old."""
         now, rate = self._clock(), None
-        if self._last_report is not None and now - self._last_report < _TELL_EVERY_SECONDS:
+        if self._last_report is not None and now - self._last_report < _REPORT_EVERY_SECONDS:
             return
         if self._first:
             rate = (done - self._first[1]) / (now - self._first[0])
         elif self._last_report is not None:
             self._first = (now, done)
         self._last_report = now
-        self._tell(done, total, rate)
+        self._report(done, total, rate)
 
 
 def training_progress(title: str, advance: Advance, display: StageDisplay) -> list[pl.Callback]:
@@ -57,6 +58,7 @@ class StepReport(pl.Callback):
         self._pace = Pace(advance)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        """Report the step."""
         self._pace.note(trainer.global_step, _total_steps(trainer))
 
 
@@ -68,6 +70,7 @@ class DisplayProgress(pl.Callback):
         self._read = 0.0
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        """Show the step; read metrics only now and then."""
         now = time.monotonic()
         if now - self._read > _READ_EVERY_SECONDS:  # a number on a GPU makes the device wait
             self._read = now
@@ -88,10 +91,12 @@ class LogProgress(pl.Callback):
         self._first_step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock, at a resumed training's step."""
         self._started = self._last = time.monotonic()
         self._first_step = trainer.global_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        """Print a line, unless the last one is recent."""
         now = time.monotonic()
         if now - self._last < _LOG_EVERY_SECONDS:
             return

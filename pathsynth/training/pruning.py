@@ -34,10 +34,12 @@ class SearchedTrial:
     pruner: str | dict[str, Any] | None
 
     def to_text(self) -> str:
+        """Text for the environment variable; :meth:`from_environment` reads it."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_environment(cls) -> SearchedTrial | None:
+        """The trial of a search that this process carries out; None outside a search."""
         text = os.environ.get(VARIABLE)
         return cls(**json.loads(text)) if text else None
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
+from typing_extensions import override
 
 from pathsynth.config import SamplingConfig
 from pathsynth.ledger.atomic import write_bytes, write_text
@@ -49,15 +50,17 @@ class ValidationScores:
 
     @property
     def attempts(self) -> int:
+        """Attempts at all slots together."""
         return sum(o.attempts for o in self.outcomes)
 
     def count(self, status: SlotStatus) -> int:
+        """How many slots ended as ``status``."""
         return sum(o.status is status for o in self.outcomes)
 
 
 @dataclass(frozen=True)
 class RequestedValidations:
-    """How a validation beside the schedule is asked for and shown.
+    """How a validation beside the schedule is requested and shown.
 
     ``request``: the file that is left by whoever asks. ``folder`` gets the contact sheets. ``weights``: around a validation, the weights
     that it sees are in place.
@@ -98,7 +101,7 @@ class RegenerationCallback(pl.Callback):
     whenever its :meth:`score`, the before-filter macro-F1, is higher than ever. First attempts alone decide that, and are drawn apart
     from the others: the rules and the budget of acceptance change what is shown, not which adapter is best. On several devices each
     fills a share of the slots; the first tells of all. Draws no number from a global generator, so training with and without it gives
-    the same adapter. A validation that is asked for beside the schedule is shown in sheets and a line of output; nothing is kept of it.
+    the same adapter. A validation that is requested beside the schedule is shown in sheets and a line of output; nothing is kept of it.
     :meth:`from_sampler` makes one for any LightningModule.
 
     Args:
@@ -162,7 +165,7 @@ class RegenerationCallback(pl.Callback):
             return chosen
 
         # one call of a drawing function is one step of one evaluation, whatever happens inside
-        one_call = Scheduler("", {}, {}, own=True)
+        one_call = Scheduler("", {}, {}, from_base=True)
         budget = SamplingConfig(
             steps=1, guidance=1, threshold=0, attempts=sampler.attempts, batch_size=sampler.batch_size, seed=sampler.seed
         )
@@ -183,9 +186,11 @@ class RegenerationCallback(pl.Callback):
         """A row for each time that the slots were filled, as in ``history.csv``: the step, losses (NaN: not logged), scores (``val_…``)."""
         return tuple(dict(row) for row in self._rows)
 
+    @override
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "rows": self._rows}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best, self._rows = state_dict["best"], list(state_dict["rows"])
 
@@ -196,7 +201,7 @@ class RegenerationCallback(pl.Callback):
             _send(trainer, int(row["step"]), record)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        """Look whether a validation was asked for, and carry it out."""
+        """Look whether a validation was requested, and carry it out."""
         requested = self._requested
         if requested and any_rank(trainer.is_global_zero and take_request(requested.request), trainer):
             self._answer(requested, trainer, pl_module)
@@ -210,14 +215,14 @@ class RegenerationCallback(pl.Callback):
         requested.folder.mkdir(parents=True, exist_ok=True)
         _write_sheets(judged, self._space, requested.folder, trainer.global_step)
         f1 = self._scored(trainer.global_step, judged).before.macro_f1
-        print(f"validation asked for, step {trainer.global_step}: macro-F1 before filtering, gate {f1:.3f}", flush=True)
+        print(f"validation requested, step {trainer.global_step}: macro-F1 before filtering, gate {f1:.3f}", flush=True)
 
     def _filled(self, trainer: pl.Trainer) -> list[Judged]:
         """All attempts at the slots, as one process would draw them; each rank fills its share."""
         sampling = self._sampling
-        own = self._slots[trainer.global_rank :: trainer.world_size]
+        slots = self._slots[trainer.global_rank :: trainer.world_size]
         budget = (sampling.attempts, sampling.batch_size, sampling.seed)
-        drawn = list(sample_until_accepted(own, self._draw, self._judge, *budget, route=self._route, retry=self._retry))
+        drawn = list(sample_until_accepted(slots, self._draw, self._judge, *budget, route=self._route, retry=self._retry))
         return self._in_order(gathered(drawn, trainer)) if trainer.world_size > 1 else drawn
 
     def _scored(self, step: int, judged: list[Judged]) -> ValidationScores:
@@ -229,6 +234,7 @@ class RegenerationCallback(pl.Callback):
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Fill the slots, log the scores and keep the best adapter."""
         if trainer.sanity_checking or (self._rows and trainer.global_step - self._rows[-1]["step"] < self._every):
             return
         judged = self._filled(trainer)
@@ -237,7 +243,7 @@ class RegenerationCallback(pl.Callback):
         # on every device, so that all of them stop where one callback stops
         trainer.callback_metrics.update({f"{VALIDATION}{name}": torch.tensor(value) for name, value in self._record(scores).items()})
         if trainer.is_global_zero:
-            self._tell(trainer, scores, judged)
+            self._log_validation(trainer, scores, judged)
             if self._report:
                 self._report(len(self._rows), scores.step, trainer.max_steps, scores.before.macro_f1)
         score = self.score(scores)
@@ -250,7 +256,7 @@ class RegenerationCallback(pl.Callback):
         place = {slot: number for number, slot in enumerate(self._slots)}
         return sorted(judged, key=lambda j: (j.attempt.number, place[j.attempt.slot]))
 
-    def _tell(self, trainer: pl.Trainer, scores: ValidationScores, judged: list[Judged]) -> None:
+    def _log_validation(self, trainer: pl.Trainer, scores: ValidationScores, judged: list[Judged]) -> None:
         _send(trainer, scores.step, self._record(scores))
         trainer.progress_bar_metrics["gate_f1"] = scores.before.macro_f1
         _write_csv(self._folder / "history.csv", self._rows)

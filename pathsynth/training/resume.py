@@ -1,4 +1,4 @@
-"""Resume points: checkpoints between two steps, written whole or not at all, from which a killed training goes on."""
+"""Resume points: checkpoints between two steps, written whole or not at all, from which a killed training continues."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
     """Lightning's checkpoint files, put in place in one step, so that a kill while writing leaves the one before."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write the file whole and synced before Lightning removes older ones."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +39,7 @@ class ResumePoints(pl.Callback):
 
     A checkpoint is taken at the start of a step, when the one before it is complete, its validation included. So a signal
     waits for the end of the step it falls into; between steps its own handler answers at once. Where that answer was lost, the
-    request (:mod:`pathsynth.ledger.interruption`) is found at the next step. Weights that are not finite are no point to go on
+    request (:mod:`pathsynth.ledger.interruption`) is found at the next step. Weights that are not finite are no point to continue
     from, and are not written.
 
     Args:
@@ -64,7 +65,7 @@ class ResumePoints(pl.Callback):
 
     @property
     def checkpoint(self) -> Path | None:
-        """The checkpoint to go on from, or None. One that cannot be read is reported and passed over for the one before.
+        """The checkpoint to continue from, or None. One that cannot be read is reported and passed over for the one before.
 
         Raises:
             StageError: there are some, and none can be read.
@@ -73,12 +74,13 @@ class ResumePoints(pl.Callback):
         for path in files:
             if _readable(path):
                 return path
-            _log.warning("the checkpoint %s cannot be read; going on from the one before", path)
+            _log.warning("the checkpoint %s cannot be read; continuing from the one before", path)
         if files:
             raise StageError(f"the checkpoint {files[-1]} cannot be read; delete it to train from the start")
         return None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take over the handlers of the signals that stop a training."""
         self._saved = trainer.global_step
         # Lightning sets back the epoch's count of a step that had only begun, but not the total by which validations fall due
         total = trainer.fit_loop.epoch_loop.batch_progress.total
@@ -88,6 +90,7 @@ class ResumePoints(pl.Callback):
                 self._handlers[number] = signal.signal(number, self._ask)
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        """Write a checkpoint if one is due; stop here if asked."""
         step = trainer.global_step
         stop = any_rank(self._signal is not None or interruption.requested(), trainer)
         if step > self._saved and (stop or step % self._every == 0):
@@ -108,18 +111,22 @@ class ResumePoints(pl.Callback):
                 old.unlink()
 
     def on_train_batch_end(self, *_: Any) -> None:
+        """Let signals stop the training at once again."""
         self._in_step = False
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop here if asked: the step is complete."""
         self._answer()
         interruption.hold(False)
         interruption.check()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Restore the signals' handlers; a signal of the last step counts."""
         self._give_back()
         self._answer()
 
     def on_exception(self, *_: Any) -> None:
+        """Restore the signals' handlers."""
         self._give_back()
 
     def _ask(self, number: int, frame: FrameType | None) -> None:

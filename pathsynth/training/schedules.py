@@ -18,11 +18,17 @@ from pathsynth.training.steps import warmup_constant, warmup_cosine, warmup_rest
 class Schedule(Protocol):
     """What sets the learning rates of an optimizer's groups, after each of its steps. Its state is part of a checkpoint."""
 
-    def step(self, *args: Any, **kwargs: Any) -> Any: ...
+    def step(self, *args: Any, **kwargs: Any) -> Any:
+        """Called after each step of the optimizer."""
+        ...
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        ...
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from what :meth:`state_dict` gave."""
+        ...
 
 
 def cosine(optimizer: Optimizer, steps: int, warmup_steps: int = 0, restart_steps: int | None = None) -> LambdaLR:

@@ -43,6 +43,7 @@ class WorkLine:
 
     @property
     def is_shown(self) -> bool:
+        """Whether the line is on the terminal."""
         return self._streams is not None
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""Who may reach the page: a check before anything else of every request, pages and websockets alike. No NiceGUI."""
+"""Access to the page: a check of every request, of pages and websockets alike, before anything else. No NiceGUI."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HEADERS = {
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
 }
-"""With every answer: a browser that obeys them asks no other host, whatever a page holds."""
+"""Sent with every answer, so that the browser contacts no other host, whatever a page holds."""
 
 
 def is_loopback(host: str) -> bool:
@@ -75,6 +75,7 @@ class Guard:
         self.app, self._access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a request with the reason, or pass it on."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
@@ -94,7 +95,7 @@ class Guard:
         if not self._access.names(host):
             return "this page answers to the names of this machine only"
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            return "another site's page may not ask here"
+            return "requests from the pages of other sites are refused"
         token = self._access.token
         if token and not any(_equal(given, token) for given in (query.get(TOKEN, ""), _cookies(headers).get(self._name(headers), ""))):
             return "open the address with the token that `pathsynth ui` printed"
@@ -138,18 +139,18 @@ async def _leave_token(scope: Scope, send: Send, query: Mapping[str, str], cooki
 
 
 async def _answer(send: Send, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-    told = {"content-length": str(len(body)), "cache-control": "no-store", **_HEADERS, **headers}
-    pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in told.items()]
+    every_header = {"content-length": str(len(body)), "cache-control": "no-store", **_HEADERS, **headers}
+    pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in every_header.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": body})
 
 
 def _with_headers(send: Send) -> Send:
-    async def told(message: MutableMapping[str, Any]) -> None:
+    async def with_headers(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             there = {name.lower() for name, _ in message.get("headers", ())}
             ours = ((name.encode("latin-1"), value.encode("latin-1")) for name, value in _HEADERS.items())
             message = {**message, "headers": [*message.get("headers", ()), *(pair for pair in ours if pair[0] not in there)]}
         await send(message)
 
-    return told
+    return with_headers

@@ -32,14 +32,14 @@ def rows_of(drawn: Sequence[Drawn], sampling: SamplingConfig, scheduler: Schedul
 def write_archive(
     drawn: Sequence[Drawn], request: DrawRequest, sampling: SamplingConfig, scheduler: Scheduler, space: LabelSpace, command: str
 ) -> bytes:
-    """A ZIP file of the accepted images, with their card, the ledger of all attempts, and the request with its command line.
+    """A ZIP file of the accepted images, with their description, the ledger of all attempts, and the request with its command line.
 
     Raises:
         RequestError: nothing was accepted.
     """
     rows = rows_of(drawn, sampling, scheduler, space)
     if not any(row.accepted for row in rows):
-        raise RequestError("no image is accepted, so there is no data set; lower the threshold, or draw again")
+        raise RequestError("no image is accepted, so there is nothing to download; lower the threshold, or draw again")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for item, row in zip(drawn, rows, strict=True):

@@ -1,6 +1,6 @@
-"""Going on with a study from the page: the commands of what is not done, in a process of their own. No torch, no NiceGUI.
+"""Continuing a study from the page: the commands of its unfinished trials, in a process of their own. No torch, no NiceGUI.
 
-The process outlives the page. *Stop* ends it in good order, as it does any command.
+The process outlives the page. *Stop* ends it as it does any command.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pathsynth.ledger.errors import RequestError
-from pathsynth.studies.execution.rerun import foreign_targets
+from pathsynth.studies.execution.trial_rerun import foreign_targets
 from pathsynth.studies.trials.closing import EXIT_DONE, EXIT_INTERRUPTED
 from pathsynth.studies.trials.hydra_files import started_in
 from pathsynth.studies.trials.manifest import manifest_of
@@ -28,14 +28,14 @@ _SHOWN_BYTES, _SHOWN_LINES = 8192, 12
 
 @dataclass(frozen=True)
 class Job:
-    """The words of a command, and the folder where it is given."""
+    """The words of a command, and the folder to run it in."""
 
     words: tuple[str, ...]
     folder: Path
 
 
 def stopped_jobs(study: WatchedStudy) -> tuple[Job, ...]:
-    """The commands of the trials that failed, were stopped or wait, as they were given.
+    """The commands of the trials that failed, were stopped or are waiting.
 
     Raises:
         RequestError: one was started elsewhere, or runs a class that does not come with the program.
@@ -48,15 +48,15 @@ def _job(trial: Path) -> Job:
     manifest = manifest_of(trial)
     foreign = foreign_targets(trial)
     if foreign:
-        raise RequestError(f"{trial.name} runs {foreign[0]}, which does not come with pathsynth; go on in a terminal")
+        raise RequestError(f"{trial.name} runs {foreign[0]}, which is not part of pathsynth; continue in a terminal")
     folder = started_in(trial)
     if Path(manifest.config.multirun).resolve() != trial.resolve().parents[1] or folder is None or not folder.is_dir():
-        raise RequestError(f"{trial.name} was started elsewhere; go on in a terminal, where it was started")
+        raise RequestError(f"{trial.name} was started in another folder; continue in a terminal there")
     return Job((manifest.config.command, *manifest.overrides), folder)
 
 
 @dataclass(frozen=True)
-class _Begun:
+class _Process:
     """``output``: the open file that the process writes to."""
 
     process: subprocess.Popen[bytes]
@@ -64,37 +64,37 @@ class _Begun:
 
 
 class Continuations:
-    """What the page has started, a process for each study, and what it prints."""
+    """The processes that the page has started, one for each study, and their output."""
 
     def __init__(self) -> None:
-        self._begun: dict[Path, _Begun] = {}
+        self._begun: dict[Path, _Process] = {}
 
     def begin(self, study: WatchedStudy) -> int:
-        """Start the commands of what is not done, one after another; how many there are.
+        """Start the commands of the unfinished trials, one after another; return how many there are.
 
         Raises:
-            RequestError: that is going on already, there is nothing to do, or as :func:`stopped_jobs`.
+            RequestError: the study is already being continued, there is nothing to do, or as :func:`stopped_jobs`.
         """
         if self.running(study.folder):
-            raise RequestError(f"{study.name} is going on already")
+            raise RequestError(f"{study.name} is already being continued")
         jobs = stopped_jobs(study)
         if not jobs:
-            raise RequestError(f"{study.name} has no trial that failed, was stopped or waits")
+            raise RequestError(f"{study.name} has no trial that failed, was stopped or is waiting")
         output, name = tempfile.mkstemp()
-        os.unlink(name)  # it lasts as long as somebody has it open
+        os.unlink(name)  # removed once nobody has it open
         program = [sys.executable, "-m", "pathsynth.ui.continuing"]
         process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
         assert process.stdin
-        with process.stdin as told:
-            told.write(json.dumps([[job.words, str(job.folder)] for job in jobs]).encode())
+        with process.stdin as jobs_input:
+            jobs_input.write(json.dumps([[job.words, str(job.folder)] for job in jobs]).encode())
         before = self._begun.get(study.folder)
-        self._begun[study.folder] = _Begun(process, output)
+        self._begun[study.folder] = _Process(process, output)
         if before:
             os.close(before.output)
         return len(jobs)
 
     def running(self, folder: Path) -> bool:
-        """Whether a process of this page carries out a study now."""
+        """Whether a process of this page is running the study."""
         return folder in self._begun and self._begun[folder].process.poll() is None
 
     def output(self, folder: Path) -> str:
@@ -107,7 +107,7 @@ class Continuations:
 
 
 def main() -> int:
-    """Carry out the jobs that stand in the input, until one is interrupted."""
+    """Run the jobs in the input until one is interrupted."""
     status = EXIT_DONE
     for words, folder in json.load(sys.stdin):
         print(f"$ {shlex.join(['pathsynth', *words])}", flush=True)

@@ -27,7 +27,7 @@ _SESSION = "session"
 
 
 def image_answer(engine: Engine, session: str, key: Key) -> Response:
-    """The PNG of an attempt, to whoever knows the name of its session; nothing of one that was cancelled since."""
+    """The PNG of an attempt, for anyone who knows the session's name; nothing once it is cancelled."""
     if not engine.has_session(session):
         return Response(status_code=404)
     png = engine.image(session, key)
@@ -37,14 +37,14 @@ def image_answer(engine: Engine, session: str, key: Key) -> Response:
 
 
 class _Slider(ui.slider):
-    """The browser keeps its value: one that came back from here would undo a further key that was pressed in the meantime."""
+    """The browser keeps its value: a value sent back from here could undo a later key press."""
 
     LOOPBACK = False
 
 
 @dataclass
 class _Tile:
-    """An attempt on the page; ``shown`` is what it says by now."""
+    """An attempt on the page; ``shown`` is its current text."""
 
     element: ui.element
     image: ui.element
@@ -69,7 +69,7 @@ class DrawPage:
         self._dialog()
 
     def begin(self, storage: Any) -> None:
-        """Take up the session of the browser's tab, or open one; then follow the engine."""
+        """Continue the session of the browser's tab, or open one; then follow the engine."""
         name = storage.get(_SESSION, "")
         if not self._engine.has_session(name):
             try:
@@ -90,7 +90,7 @@ class DrawPage:
         self._prompt = ui.input("Description", placeholder=self._engine.model.book.canonical(0), on_change=self._resolve)
         self._prompt.props(f"maxlength={limits.letters} outlined autofocus").on("keydown.enter", self._draw)
         with ui.element("div").classes("row-of").props("aria-live=polite") as self._chips:
-            ui.label("Type what is to be seen; the class that it names appears here.").classes("quiet")
+            ui.label("Describe one image; the class that you name appears here.").classes("quiet")
         names = {_BY_TEXT: "the one that the description names", **{c.slug: c.name for c in self._space.classes}}
         self._label = ui.select(names, label="Class", value=_BY_TEXT, on_change=self._resolve).props("outlined")
         with ui.element("div").classes("pair"):
@@ -113,25 +113,25 @@ class DrawPage:
             slider = _Slider(min=0, max=1, step=0.01, value=value).props("label")
             slider.props["aria-label"] = f"{name}, the {meaning}"
 
-            def tell(event: events.ValueChangeEventArguments) -> None:
+            def show_value(event: events.ValueChangeEventArguments) -> None:
                 shown.text = f"{name}: {event.value or 0:.2f}, the {meaning}"
                 self._move_limits()
 
-            slider.on_value_change(tell)
+            slider.on_value_change(show_value)
         return slider
 
     def _results(self) -> None:
         with ui.element("section").classes("panel").props('aria-label="Accepted images"'):
             text("h2", "Accepted")
-            self._counts = ui.label("Nothing is drawn yet.").classes("quiet counts")
+            self._counts = ui.label("Nothing has been drawn yet.").classes("quiet counts")
             self._tray = ui.element("div").classes("tiles tray")
             with ui.element("div").classes("row-of") as self._actions:
                 self._download = ui.link("Download as a data set", "#").props("download")
-                self._copy = ui.button("Copy the command", on_click=self._copy_command).props("no-caps outline")
+                ui.button("Copy the command", on_click=self._copy_command).props("no-caps outline")
             self._command = ui.label("").classes("command")
             self._note = ui.label("").classes("quiet")
-        with ui.element("section").classes("panel").props('aria-label="Attempts that are drawn or were rejected"'):
-            text("h2", "Being drawn, and rejected")
+        with ui.element("section").classes("panel").props('aria-label="Attempts in progress or rejected"'):
+            text("h2", "In progress, and rejected")
             self._others = ui.element("div").classes("tiles others")
 
     def _dialog(self) -> None:
@@ -145,7 +145,7 @@ class DrawPage:
     # what the visitor does
 
     def _resolve(self) -> None:
-        """Show the class that is meant, the candidates to choose from, or why there is none."""
+        """Show the class that the text names, the candidates to choose from, or why there is none."""
         resolution = resolve(str(self._prompt.value or ""), self._space)
         chosen = str(self._label.value or "")
         self._chips.clear()
@@ -155,7 +155,7 @@ class DrawPage:
             elif resolution.label:
                 ui.label(resolution.label.name).classes("chip")
             elif resolution.candidates:
-                ui.label("Which one is meant?").classes("quiet")
+                ui.label("Which one do you mean?").classes("quiet")
                 for candidate in resolution.candidates:
                     button = text("button", candidate.name).classes("chip").props("type=button")
                     button.on("click", lambda _, slug=candidate.slug: self._label.set_value(slug))
@@ -165,7 +165,7 @@ class DrawPage:
                 ui.label(note).classes("quiet note")
 
     def _request(self) -> DrawRequest:
-        """What the form asks for.
+        """The request in the form.
 
         Raises:
             RequestError, UnknownLabelError: as the command line would refuse it.
@@ -175,7 +175,7 @@ class DrawPage:
             prompt = self._engine.model.book.canonical(self._space.by_slug(chosen).index)
             self._prompt.set_value(prompt)
         if not prompt.strip():
-            raise RequestError("the description is empty; type what is to be drawn")
+            raise RequestError("the description is empty; describe what to draw")
         label = chosen or self._space.resolve_prompt(prompt).slug
         numbers = {"n": self._n.value, "attempts": self._attempts.value, "seed": self._seed.value}
         limits = {"threshold": self._threshold.value, "margin": self._margin.value}
@@ -253,12 +253,12 @@ class DrawPage:
         if not request:
             return
         open_slots = f", {tally.open} open" if tally.open else ""
-        self._counts.text = f"{tally.accepted} of {request.n} accepted, {tally.exhausted} with their attempts spent{open_slots}"
+        self._counts.text = f"{tally.accepted} of {request.n} accepted, {tally.exhausted} exhausted{open_slots}"
         moved = replace(request, threshold=snapshot.threshold, margin=snapshot.margin)
         self._command.text = moved.command(self._engine.overrides)
         self._note.text = (
-            f"Decided anew; drawn at threshold {request.threshold:g} and margin {request.margin:g}. The command draws from the same seeds, "
-            "in other batches: pixels may differ by rounding."
+            f"Judged again with new limits; drawn at threshold {request.threshold:g} and margin {request.margin:g}. The command uses "
+            "the same seeds in other batches: pixels may differ by rounding."
             if snapshot.redecided
             else ""
         )
@@ -305,10 +305,10 @@ class DrawPage:
 
     def _enlarge(self, key: Key) -> None:
         """Show an attempt with its row in the ledger."""
-        found = [(d, v) for d, v in zip(self._snapshot.drawn, self._snapshot.verdicts, strict=True) if key_of(d.attempt) == key]
-        if not found or not self._snapshot.request:
+        matches = [(d, v) for d, v in zip(self._snapshot.drawn, self._snapshot.verdicts, strict=True) if key_of(d.attempt) == key]
+        if not matches or not self._snapshot.request:
             return
-        drawn, verdict = found[0]
+        drawn, verdict = matches[0]
         self._enlarged = key
         sampling = self._snapshot.request.sampling(self._engine.model.sampling)
         judged = replace(drawn, judged=replace(drawn.judged, verdict=verdict))
@@ -359,7 +359,7 @@ def shares(verdict: Verdict, space: LabelSpace) -> list[tuple[str, float]]:
 
 
 def verdict_line(verdict: Verdict | None) -> str:
-    """What became of an attempt, in a few words."""
+    """The verdict on an attempt in a few words."""
     if verdict is None:
         return "waiting"
     near = ", close to the limit" if verdict.near_margin else ""
@@ -367,7 +367,7 @@ def verdict_line(verdict: Verdict | None) -> str:
 
 
 def status_line(snapshot: Snapshot) -> str:
-    """Where a session stands: its place in the queue, the step of its batch, or its end."""
+    """The state of a session: its place in the queue, the step of its batch, or its end."""
     if snapshot.place:
         ahead = "next" if snapshot.place == 1 else f"number {snapshot.place} in the queue"
         return f"Another visitor's images are being drawn; yours are {ahead}."
@@ -381,7 +381,7 @@ def status_line(snapshot: Snapshot) -> str:
         case JobState.DONE:
             return "Done."
         case JobState.CANCELLED:
-            return "Cancelled; what was judged before is kept."
+            return "Cancelled; attempts judged before are kept."
         case JobState.FAILED:
             return f"Failed: {snapshot.reason}"
         case _:
@@ -389,7 +389,7 @@ def status_line(snapshot: Snapshot) -> str:
 
 
 def replay_line(snapshot: Snapshot) -> str:
-    """What came of drawing an attempt again."""
+    """The result of drawing an attempt again."""
     match snapshot.replay_state:
         case JobState.WAITING:
             return f"Waiting; number {snapshot.place} in the queue."

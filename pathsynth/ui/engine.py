@@ -50,7 +50,7 @@ def key_of(attempt: Attempt) -> Key:
 
 
 class JobState(StrEnum):
-    """How far a job came. Waiting and drawing go on; the others are final."""
+    """The state of a job. Waiting and drawing may change; the others are final."""
 
     WAITING = "waiting"
     DRAWING = "drawing"
@@ -60,6 +60,7 @@ class JobState(StrEnum):
 
     @property
     def over(self) -> bool:
+        """Whether the job has ended."""
         return self not in (JobState.WAITING, JobState.DRAWING)
 
 
@@ -116,6 +117,7 @@ class Session:
 
     @property
     def jobs(self) -> list[Job]:
+        """The last request and the last replay, as far as there are any."""
         return [job for job in (self.job, self.replay) if job]
 
 
@@ -150,9 +152,9 @@ class Engine:
     """Draws for visitors, one request after the other.
 
     Args:
-        model: what draws and judges.
-        limits: what visitors may take.
-        overrides: words of the command line that the page was started with; they belong into every command that it gives.
+        model: draws and judges.
+        limits: bounds on what visitors may use.
+        overrides: words of the command line that the page was started with; every command that it gives repeats them.
         clock: seconds, for what expires.
     """
 
@@ -174,7 +176,7 @@ class Engine:
     # what pages call
 
     def open_session(self) -> str:
-        """A new session's name, which nobody can guess.
+        """The name of a new session, which nobody can guess.
 
         Raises:
             RequestError: there are too many.
@@ -182,31 +184,27 @@ class Engine:
         with self._lock:
             self._expire()
             if len(self._sessions) >= self.limits.sessions:
-                raise RequestError(f"{self.limits.sessions} visitors are here already; come back later")
+                raise RequestError(f"{self.limits.sessions} visitors are here already; try again later")
             name = secrets.token_urlsafe(16)
             self._sessions[name] = Session(self._clock())
             return name
 
     def has_session(self, name: str) -> bool:
+        """Whether the visitor ``name`` has a session that has not expired."""
         with self._lock:
             return name in self._sessions
 
-    @property
-    def session_count(self) -> int:
-        with self._lock:
-            return len(self._sessions)
-
     def submit(self, name: str, request: DrawRequest) -> int:
-        """Put a request into the queue, in place of the session's last one, whose attempts are forgotten; its place (1: next).
+        """Put a request into the queue, in place of the session's last one, whose attempts are dropped; return its place (1: next).
 
         Raises:
-            RequestError, UnknownLabelError: the request is wrong, the session has one that is not over, or the queue is full.
+            RequestError, UnknownLabelError: the request is wrong, the session has one that has not finished, or the queue is full.
         """
         checked = check_request(request, self.model.book.space, self.limits)
         with self._lock:
             session = self._session(name)
             if any(not job.state.over for job in session.jobs):
-                raise RequestError("your last request is not over; wait for it, or cancel it")
+                raise RequestError("your last request has not finished; wait for it, or cancel it")
             job = Job(checked)
             place = self._enqueue(job)
             session.job, session.replay = job, None
@@ -214,31 +212,31 @@ class Engine:
             return place
 
     def replay(self, name: str, key: Key) -> int:
-        """Draw an attempt of the session again, in its turn; its place in the queue.
+        """Put the redrawing of an attempt into the queue; return its place.
 
         Raises:
-            RequestError: there is no such attempt, something of the session is not over, or the queue is full.
+            RequestError: there is no such attempt, the session has a request that has not finished, or the queue is full.
         """
         with self._lock:
             session = self._session(name)
-            found = next((d for d in session.job.drawn if key_of(d.attempt) == key), None) if session.job else None
-            if not session.job or not found:
-                raise RequestError("that attempt is not there any more; draw again")
+            original = next((d for d in session.job.drawn if key_of(d.attempt) == key), None) if session.job else None
+            if not session.job or not original:
+                raise RequestError("that attempt is no longer there; draw again")
             if any(not job.state.over for job in session.jobs):
-                raise RequestError("your last request is not over; wait for it, or cancel it")
-            job = Job(session.job.request, replay_of=found)
+                raise RequestError("your last request has not finished; wait for it, or cancel it")
+            job = Job(session.job.request, replay_of=original)
             place = self._enqueue(job)
             session.replay = job
             return place
 
     def cancel(self, name: str) -> None:
-        """Take what the session waits for out of the queue, or end its drawing within one step; nothing where all is over."""
+        """Remove the session's requests from the queue, or end its drawing within one step; do nothing where all has ended."""
         with self._lock:
             for job in self._session(name).jobs:
                 self._cancel(job)
 
     def move_limits(self, name: str, threshold: float, margin: float) -> None:
-        """Decide the session's attempts by another threshold and margin, in [0, 1], from now on; nothing is drawn."""
+        """From now on, judge the session's attempts by another threshold and margin, in [0, 1]; nothing is drawn."""
         if not (0 <= threshold <= 1 and 0 <= margin <= 1):
             raise RequestError(f"threshold {threshold} and margin {margin} must lie from 0 to 1")
         with self._lock:
@@ -246,7 +244,7 @@ class Engine:
             session.threshold, session.margin = round(threshold, 3), round(margin, 3)
 
     def snapshot(self, name: str) -> Snapshot:
-        """What the page of a session shows; also a sign that somebody looks at it."""
+        """The content of a session's page; reading it also keeps the session alive."""
         with self._lock:
             session = self._session(name)
             session.seen = self._clock()
@@ -264,21 +262,21 @@ class Engine:
             return drawn or next((png for attempt, png in previews.items() if key_of(attempt) == key), None)
 
     def archive(self, name: str) -> bytes:
-        """The accepted images as a data set, a ZIP file, as the session decides now.
+        """The accepted images as a data set, a ZIP file, by the session's current limits.
 
         Raises:
-            RequestError: nothing is accepted, or the drawing is not over.
+            RequestError: nothing is accepted, or the drawing has not finished.
         """
         snapshot = self.snapshot(name)
         if not snapshot.request or not snapshot.state or not snapshot.state.over:
-            raise RequestError("the drawing is not over; wait for it, or cancel it")
+            raise RequestError("the drawing has not finished; wait for it, or cancel it")
         request = replace(snapshot.request, threshold=snapshot.threshold, margin=snapshot.margin)
         sampling, space = request.sampling(self.model.sampling), self.model.book.space
         drawn = redecided(snapshot.drawn, snapshot.verdicts)
         return write_archive(drawn, request, sampling, self.model.scheduler, space, request.command(self.overrides))
 
     def wait(self, name: str, timeout: float | None = None) -> Snapshot:
-        """Wait until all of the session is over, at most ``timeout`` seconds; who waits is not absent."""
+        """Wait until the session's requests have ended, at most ``timeout`` seconds; meanwhile the session does not expire."""
         end = math.inf if timeout is None else time.monotonic() + timeout
         with self._changed:
             session = self._session(name)
@@ -302,7 +300,7 @@ class Engine:
         try:
             return self._sessions[name]
         except KeyError:
-            raise RequestError("this page was forgotten after a long time without a sign of it; load it again") from None
+            raise RequestError("this page was inactive for too long and has ended; load it again") from None
 
     def _enqueue(self, job: Job) -> int:
         if self._closed:
@@ -322,7 +320,7 @@ class Engine:
         self._changed.notify_all()
 
     def _expire(self) -> None:
-        """Cancel what absent visitors wait for, and forget the idle; looked for once a second, for pages ask often."""
+        """Cancel requests of absent visitors, and drop idle sessions; at most once a second, because pages ask often."""
         now = self._clock()
         if now - self._looked < _EXPIRY_SECONDS:
             return
@@ -336,7 +334,7 @@ class Engine:
                 del self._sessions[name]
 
     def _free_memory(self) -> None:
-        """Forget images beyond the bound: those of the sessions that were silent longest, and there the rejected ones first."""
+        """Drop images beyond the bound: those of the sessions that were idle longest, and of these the rejected ones first."""
         oldest = sorted(self._sessions.values(), key=lambda session: session.seen)
         surplus = sum(_kept_bytes(session) for session in oldest) - self.limits.kept_bytes
         for accepted in (False, True):
@@ -390,7 +388,7 @@ class Engine:
                 state = JobState.CANCELLED
             except (RequestError, StageError, UnknownLabelError) as error:
                 state, reason = JobState.FAILED, str(error)
-            except Exception as error:  # whatever a library raises: this request fails, the next is drawn
+            except Exception as error:  # a library may raise anything: this request fails, the next is drawn
                 _log.exception("drawing failed")
                 state, reason = JobState.FAILED, summarize_error(error)
             with self._lock:
@@ -456,7 +454,7 @@ class Engine:
             job.replay = Replay(drawn.attempt, same, differing, most)
 
     def _watch(self, job: Job, way: Denoising) -> None:
-        """Called in the denoiser's loop: leave where that is wanted, else note how far the batch is."""
+        """Called in the denoiser's loop: stop if the visitor has cancelled, else record the progress of the batch."""
         self._leave_if_cancelled(job)
         attempts = tuple(dict.fromkeys(way.attempts))
         previews = dict(job.progress.previews) if job.progress and job.progress.attempts == attempts else {}

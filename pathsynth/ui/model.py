@@ -1,4 +1,4 @@
-"""What draws and judges for the page: a bundle on its base, loaded once. Torch is loaded by :func:`load_model` only."""
+"""The model behind the page: a bundle on its base, loaded once. Torch is loaded by :func:`load_model` only."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ if TYPE_CHECKING:
     from pathsynth.models.classifier import Classifier
 
 UNSUPPORTED = ("early_rejection.after_step", "calls", "seconds")
-"""Settings of sampling that the page has no place for."""
+"""Settings of sampling that the page does not offer."""
 
 
 class Model(Protocol):
-    """What the engine needs: the words it knows, and functions that draw and judge by settings of sampling."""
+    """What the engine needs: classes with their prompts, and functions that draw and judge by settings of sampling."""
 
     @property
-    def book(self) -> PromptBook: ...
+    def book(self) -> PromptBook:
+        """The classes and their prompts."""
+        ...
 
     @property
     def sampling(self) -> SamplingConfig:
@@ -37,16 +39,24 @@ class Model(Protocol):
         ...
 
     @property
-    def scheduler(self) -> Scheduler: ...
+    def scheduler(self) -> Scheduler:
+        """The base's noise scheduler."""
+        ...
 
-    def drawer(self, sampling: SamplingConfig, watch: Watch) -> Draw: ...
+    def drawer(self, sampling: SamplingConfig, watch: Watch) -> Draw:
+        """A function that draws attempts and shows ``watch`` its progress."""
+        ...
 
-    def judge(self, sampling: SamplingConfig) -> Judge: ...
+    def judge(self, sampling: SamplingConfig) -> Judge:
+        """A function that gives images their verdicts."""
+        ...
 
-    def rules(self, sampling: SamplingConfig) -> Sequence[Rule]: ...
+    def rules(self, sampling: SamplingConfig) -> Sequence[Rule]:
+        """The acceptance rules that ``sampling`` sets."""
+        ...
 
     def notes(self, prompt: str) -> Sequence[str]:
-        """Lines on what of a text it does not read, or reads in pieces."""
+        """Notes on words of a text that the text encoder cuts off or splits."""
         ...
 
 
@@ -63,21 +73,28 @@ class LoadedModel:
         self._reader = reader
 
     def drawer(self, sampling: SamplingConfig, watch: Watch) -> Draw:
+        """As :meth:`Model.drawer`."""
+
         from pathsynth.sampling.draw import drawer
 
         return drawer(self._base, self._size, sampling, watch)
 
     def judge(self, sampling: SamplingConfig) -> Judge:
+        """As :meth:`Model.judge`; the gate."""
+
         from pathsynth.sampling.gate import Gate
 
         return Gate(self._classifier, self.rules(sampling), sampling.deterministic)
 
     def rules(self, sampling: SamplingConfig) -> Sequence[Rule]:
+        """As :meth:`Model.rules`."""
+
         from pathsynth.studies.execution.trial_rules import acceptance_rules
 
         return acceptance_rules(self._classifier, self._data, sampling)
 
     def notes(self, prompt: str) -> Sequence[str]:
+        """As :meth:`Model.notes`; empty without a text encoder to ask."""
         return reading_notes(self._reader, [prompt]) if self._reader else ()
 
 
@@ -93,7 +110,7 @@ def check_sampling(sampling: SamplingConfig) -> None:
 
 
 def load_model(config: RunConfig) -> LoadedModel:
-    """Load what `pathsynth generate` draws with, as it does.
+    """Load what `pathsynth generate` would draw with.
 
     Args:
         config: of that command, with ``data=ready``.
@@ -113,7 +130,7 @@ def load_model(config: RunConfig) -> LoadedModel:
 
     assert config.data and config.base and config.sampling
     check_sampling(config.sampling)
-    # bits depend on both; a trial has them so
+    # bits depend on both, and a trial sets them so
     torch.set_float32_matmul_precision("high")
     torch.set_num_threads(int(trial_environment(config.trainer.threads, 1)["OMP_NUM_THREADS"]))
     ready, source = ready_set(config.data), base_source(config.base)
@@ -127,5 +144,5 @@ def load_model(config: RunConfig) -> LoadedModel:
 
 
 def is_bundle(place: Path) -> bool:
-    """Whether a folder is what `pathsynth export --ready` made."""
+    """Whether `pathsynth export --ready` wrote the folder."""
     return (place / "ready.json").is_file()

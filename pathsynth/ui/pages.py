@@ -26,7 +26,7 @@ _ICON = "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0
 
 
 def application(site: Site) -> Application:
-    """The ASGI application of a site; one in a process, for NiceGUI keeps its pages in the process."""
+    """The ASGI application of a site; one in a process, because NiceGUI keeps its pages there."""
     _pages(site)
     _downloads(site)
     if site.engine:
@@ -67,8 +67,8 @@ def _downloads(site: Site) -> None:
                 data = engine.archive(session)
             except RequestError as error:
                 return Response(f"pathsynth: {error}\n", 409, media_type="text/plain")
-            told = {"Content-Disposition": 'attachment; filename="pathsynth-images.zip"', "Cache-Control": "no-store"}
-            return Response(data, media_type="application/zip", headers=told)
+            headers = {"Content-Disposition": 'attachment; filename="pathsynth-images.zip"', "Cache-Control": "no-store"}
+            return Response(data, media_type="application/zip", headers=headers)
 
     @app.get("/sheet/{study}/{trial}")
     def sheet(study: str, trial: str) -> Response:
@@ -81,7 +81,7 @@ def _downloads(site: Site) -> None:
 
 @contextmanager
 def _frame(site: Site, title: str) -> Iterator[None]:
-    """What every view has: the way to the others, and the warning."""
+    """What every view has: links to the others, and the warning."""
     ui.page_title(f"{title} · pathsynth")
     ui.add_css(_STYLE)
     with ui.element("header").classes("bar"):

@@ -1,4 +1,4 @@
-"""What a visitor asks for: a text with its class, how many images, and what the gate must give them. No torch."""
+"""A visitor's request: a text with its class, the number of images, and the limits for the gate. No torch."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _DIGITS = 3
 
 @dataclass(frozen=True)
 class Limits:
-    """What visitors may take, so that memory and waiting have a bound.
+    """Bounds for visitors, so that memory and waiting times stay limited.
 
-    ``images`` and ``attempts`` of each that one request may ask for; ``letters`` of its text; ``waiting`` requests beside the one that is
-    drawn; ``sessions`` at once; ``kept_bytes`` of images in all; ``idle_seconds``: after so long without a sign of its page a session is
-    forgotten, and after ``absent_seconds`` what it waits for or draws is cancelled.
+    ``images`` and ``attempts`` of each in one request; ``letters`` of its text; ``waiting`` requests beside the one in
+    progress; ``sessions`` at once; ``kept_bytes`` of images in all; ``idle_seconds``: a session whose page is silent for so long is
+    dropped; ``absent_seconds``: after so long its requests are cancelled.
     """
 
     images: int = 48
@@ -38,7 +38,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class DrawRequest:
-    """``n`` images of the class ``label`` (its slug) from ``prompt``; ``threshold`` and ``margin`` as ``sampling`` has them, in [0, 1]."""
+    """``n`` images of the class ``label`` (its slug) from ``prompt``; ``threshold`` and ``margin`` as in ``sampling``, in [0, 1]."""
 
     prompt: str
     label: str
@@ -49,10 +49,11 @@ class DrawRequest:
     seed: int = 0
 
     def slots(self, space: LabelSpace) -> list[Slot]:
+        """``n`` slots of the stream that ``pathsynth generate`` draws from."""
         return slots_of(Stream.GENERATE, {space.by_slug(self.label).index: self.prompt}, self.n)
 
     def sampling(self, settings: SamplingConfig) -> SamplingConfig:
-        """The settings of sampling with what the visitor chose."""
+        """The settings of sampling with the visitor's choices."""
         chosen = {"attempts": self.attempts, "threshold": self.threshold, "margin": self.margin, "seed": self.seed}
         return settings.model_copy(update=chosen)
 
@@ -74,7 +75,7 @@ class Resolution:
 
 
 def resolve(prompt: str, space: LabelSpace) -> Resolution:
-    """Which class a visitor's text names; nothing is said of an empty one."""
+    """The class that a visitor's text names; an empty text names none."""
     if not prompt.strip():
         return Resolution(None)
     try:
@@ -92,9 +93,9 @@ def check_request(request: DrawRequest, space: LabelSpace, limits: Limits) -> Dr
     """
     prompt = " ".join(request.prompt.split())
     if not prompt:
-        raise RequestError("the description is empty; type what is to be drawn")
+        raise RequestError("the description is empty; describe what to draw")
     if len(prompt) > limits.letters:
-        raise RequestError(f"the description has {len(prompt)} letters; {limits.letters} are the most")
+        raise RequestError(f"the description has {len(prompt)} letters; use at most {limits.letters}")
     bounds = (
         ("images", request.n, 1, limits.images),
         ("attempts", request.attempts, 1, limits.attempts),

@@ -1,4 +1,4 @@
-"""The server of the live page: its address, its pages, and its end. NiceGUI is loaded here and by the pages."""
+"""The server of the live page: its address, its pages, and its shutdown. NiceGUI is loaded here and by the pages."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pathsynth.ui.access import TOKEN, Access, Guard, is_loopback, new_token
 from pathsynth.ui.engine import Engine
 
 _GOODBYE_SECONDS = 1
-"""How long open pages may take to be told of the end."""
+"""How long open pages may take to learn of the end."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """What is served: an ``engine`` to draw by (None: nothing is drawn), and the ``folder`` of a study, a trial or all studies to watch."""
+    """What the server offers: an ``engine`` that draws (None: no drawing), and the ``folder`` of studies to watch."""
 
     engine: Engine | None
     folder: Path
@@ -64,7 +64,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def access_for(host: str) -> Access:
-    """What the page asks of its visitors: a token where other machines can reach it."""
+    """How visitors get access: with a token where other machines can reach the page."""
     return Access(host, None if is_loopback(host) else new_token())
 
 
@@ -80,17 +80,17 @@ def serve(site: Site, listening: socket.socket, access: Access, show: bool) -> N
     import uvicorn
 
     _isolate_library()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="nicegui")  # it looks at every object there is, torch's old ones too
+    warnings.filterwarnings("ignore", category=FutureWarning, module="nicegui")  # it visits all objects, torch's too
     from pathsynth.ui.pages import application
 
     address = address_of(listening, access)
     print(f"the page is at {address} (Ctrl-C ends it)", flush=True)
     if access.token:
-        print("it is reached from other machines, unencrypted: who has this address can draw, stop trials and go on with them", flush=True)
+        print("other machines can reach it, unencrypted: anyone with this address can draw, and can stop or continue trials", flush=True)
     guarded = Guard(application(site), access)
     config = uvicorn.Config(guarded, log_level="warning", timeout_graceful_shutdown=_GOODBYE_SECONDS, server_header=False)
     server = uvicorn.Server(config)
-    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends at them, and then raises them again
+    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends at these signals, and then raises them again
         signal.signal(number, lambda *_: None)
     if show and not webbrowser.open(address):
         print(f"no browser was found; open {address} in one", flush=True)

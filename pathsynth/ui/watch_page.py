@@ -1,4 +1,4 @@
-"""The page on which studies are watched: their trials as they run, the newest sheet; stop, go on, validate now."""
+"""The page that watches studies: their running trials, the newest sheet; buttons to stop, continue, and validate now."""
 
 from __future__ import annotations
 
@@ -46,20 +46,20 @@ def sheet_answer(folder: Path, study: str, trial: str) -> Response:
 
 
 def report_answer(folder: Path, study: str, path: str) -> Response:
-    """A file of a study's page; the page itself is made anew where a result is newer."""
+    """A file of a study's page; the page itself is written again if a result is newer."""
     try:
-        found = study_named(folder, study)
-        if path == PAGE and found.has_scores and is_stale(found):
+        watched_study = study_named(folder, study)
+        if path == PAGE and watched_study.has_scores and is_stale(watched_study):
             from pathsynth.report.page import write_report
 
-            write_report(found.folder)
-        return FileResponse(report_file(found, path), headers={"Cache-Control": "no-store"})
+            write_report(watched_study.folder)
+        return FileResponse(report_file(watched_study, path), headers={"Cache-Control": "no-store"})
     except RequestError as error:
         return Response(f"pathsynth: {error}\n", 404, media_type="text/plain")
 
 
 class WatchPage:
-    """What the files of a folder of studies say, read again every two seconds."""
+    """The state of a folder of studies, read again every two seconds."""
 
     def __init__(self, folder: Path, continuations: Continuations) -> None:
         self._folder, self._continuations = folder, continuations
@@ -78,7 +78,7 @@ class WatchPage:
         self._show(await run.io_bound(views, self._folder, self._chosen) or [])
 
     def _show(self, shown: list[StudyView]) -> None:
-        structure = [(_structure(view), *self._begun(view.study)) for view in shown]
+        structure = [(_structure(view), *self._activity(view.study)) for view in shown]
         if structure == self._structure:  # numbers alone have changed: what has the keyboard's focus stays
             for view in shown:
                 self._renew(view.study)
@@ -94,8 +94,8 @@ class WatchPage:
             for view in shown:
                 self._study(view)
 
-    def _begun(self, study: WatchedStudy) -> tuple[bool, bool]:
-        """Whether the page goes on with the study now, and whether it ever did."""
+    def _activity(self, study: WatchedStudy) -> tuple[bool, bool]:
+        """Whether the page is continuing the study now, and whether it ever did."""
         return self._continuations.running(study.folder), bool(self._continuations.output(study.folder))
 
     def _study(self, view: StudyView) -> None:
@@ -108,7 +108,7 @@ class WatchPage:
                 if study.running:
                     ui.button("Stop", on_click=lambda: self._stop(study)).props("no-caps outline")
                 elif view.commands and not self._continuations.running(study.folder):
-                    ui.button("Go on", on_click=lambda: self._go_on(study)).props("no-caps outline")
+                    ui.button("Continue", on_click=lambda: self._go_on(study)).props("no-caps outline")
                 if study.fine_tuned:
                     ui.button("Validate now", on_click=lambda: self._validate(study)).props("no-caps outline")
                 if study.has_scores:
@@ -116,14 +116,14 @@ class WatchPage:
             self._table(study)
             printed = self._continuations.output(study.folder)
             if printed:
-                text("h3", "What the command prints").classes("quiet")
+                text("h3", "Output of the command").classes("quiet")
                 self._outputs[study.name] = text("pre", printed).classes("command printed").props("tabindex=0")
             if view.sheet:
                 self._sheet(study.name, view.sheet_of, view.sheet)
             elif view.sheet_of:
                 ui.label(f"{view.sheet_of} has no sheet of images yet.").classes("quiet")
             if view.commands:
-                text("h3", "The same in a terminal, in the folder where the study was started:").classes("quiet")
+                text("h3", "The same in a terminal, from the folder where the study was started:").classes("quiet")
                 for command in view.commands:
                     text("div", command).classes("command")
 
@@ -166,8 +166,8 @@ class WatchPage:
 
     async def _go_on(self, study: WatchedStudy) -> None:
         try:
-            begun = await run.io_bound(self._continuations.begin, study)
-            self._said.text = f"{study.name}: going on with {_counted(begun or 0, 'trial')}; the command goes on if this page is closed"
+            started = await run.io_bound(self._continuations.begin, study)
+            self._said.text = f"{study.name}: continuing {_counted(started or 0, 'trial')}; the command continues if this page is closed"
         except RequestError as error:
             self._said.text = str(error)
         await self._refresh()
@@ -179,15 +179,15 @@ class WatchPage:
         except RequestError as error:
             self._said.text = str(error)
             return
-        asked = _counted(len(study.fine_tuned), "trial")
-        self._said.text = f"{study.name}: asked {asked} for a validation; its sheet appears below after the next step"
+        trials = _counted(len(study.fine_tuned), "trial")
+        self._said.text = f"{study.name}: asked {trials} for a validation; its sheet appears below after the next step"
 
     def _stop(self, study: WatchedStudy) -> None:
-        asked = ask_commands_to_stop(study.folder)
+        commands = ask_commands_to_stop(study.folder)
         self._said.text = (
-            f"{study.name}: asked {_counted(asked, 'command')} to stop; trials end in good order and can go on later"
-            if asked
-            else f"{study.name}: no command on this disk carries out a trial of it now"
+            f"{study.name}: asked {_counted(commands, 'command')} to stop; trials save their state and can continue later"
+            if commands
+            else f"{study.name}: no command on this machine is running one of its trials"
         )
 
 
@@ -196,7 +196,7 @@ def _counted(count: int, thing: str) -> str:
 
 
 def _structure(view: StudyView) -> object:
-    """What decides which elements a study has."""
+    """Everything that the choice of a study's elements depends on."""
     study = view.study
     trials = [(row.name, row.state) for row in study.rows]
     return study.folder, trials, study.has_scores, study.fine_tuned, view.sheet_of, view.sheet, view.commands

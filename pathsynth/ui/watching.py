@@ -1,4 +1,4 @@
-"""What the page shows of studies: their trials, how far they are, the newest validation sheet. Reads files only; no torch, no NiceGUI."""
+"""Studies as the page shows them: their trials, progress, and the newest validation sheet. Reads files only; no torch, no NiceGUI."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from pathsynth.studies.planning.estimate import seconds_left
 from pathsynth.studies.trials.eta import study_progress
 from pathsynth.studies.trials.manifest import manifest_of
 from pathsynth.studies.trials.state import DONE, RUNNING
-from pathsynth.studies.trials.trial_table import TrialRow, duration, study_scorers, trial_folders, trial_row
+from pathsynth.studies.trials.trial_table import TrialRow, study_scorers, trial_folders, trial_rows
 from pathsynth.studies.trials.validating import FINETUNE
+from pathsynth.vocabulary.durations import format_duration
 
 _SHEETS = ("after_regeneration-*.png", "first_attempts-*.png")
 _ENDED_SHEETS = ("grids/accepted.png", "sheet.png")
@@ -28,7 +29,7 @@ _SERVED = (".html", ".png", ".jpg", ".webp", ".svg")
 
 @dataclass(frozen=True)
 class WatchedStudy:
-    """A study as its files tell it now; ``line`` says how many of its trials are done, and how long the others may take."""
+    """A study by its files; ``line`` says how many of its trials are done, and how long the others may take."""
 
     name: str
     folder: Path
@@ -38,6 +39,7 @@ class WatchedStudy:
 
     @property
     def running(self) -> bool:
+        """Whether a process works on one of its trials."""
         return any(row.state == RUNNING for row in self.rows)
 
     @property
@@ -48,7 +50,7 @@ class WatchedStudy:
 
     @property
     def has_scores(self) -> bool:
-        """Whether there is something to make a page of."""
+        """Whether there are scores to show on a page."""
         return any(row.f1_gate or row.f1_judge for row in self.rows)
 
 
@@ -61,11 +63,11 @@ def watched(folder: Path) -> list[WatchedStudy]:
     by_study: dict[Path, list[Path]] = {}
     for trial in trials:
         by_study.setdefault(trial.absolute().parent, []).append(trial)
-    return [_study(place, own) for place, own in by_study.items()]
+    return [_study(place, members) for place, members in by_study.items()]
 
 
 def _study(folder: Path, trials: Sequence[Path]) -> WatchedStudy:
-    rows = tuple(trial_row(trial) for trial in trials)
+    rows = tuple(trial_rows(trials))
     return WatchedStudy(folder.name, folder, tuple(trials), rows, str(study_progress(rows, seconds_left(trials, rows))))
 
 
@@ -75,10 +77,10 @@ def study_named(folder: Path, name: str) -> WatchedStudy:
     Raises:
         RequestError: there is none of that name.
     """
-    found = next((study for study in watched(folder) if study.name == name), None)
-    if found is None:
+    match = next((study for study in watched(folder) if study.name == name), None)
+    if match is None:
         raise RequestError(f"no study {name} in {folder}")
-    return found
+    return match
 
 
 def trial_named(study: WatchedStudy, name: str) -> Path:
@@ -105,7 +107,7 @@ def cells(row: TrialRow, scorer: str) -> tuple[str, ...]:
         row.stage,
         f"{came.step} of {came.steps} {came.detail}" if counts else "",
         f"{came.rate:.3g}/s" if counts and came.rate else "",
-        duration(left) if left is not None else "",
+        format_duration(left) if left is not None else "",
         format_score(score) if score else "",
         row.reason,
     )
@@ -115,7 +117,7 @@ HEADINGS = ("trial", "state", "stage", "step", "rate", "left in the stage", "mac
 
 
 def scorer_of(study: WatchedStudy) -> str:
-    """Whose score its trials are compared by."""
+    """The scorer that its trials are compared by."""
     return study_scorers(study.rows)[study.rows[0].study]
 
 
@@ -128,7 +130,7 @@ class Sheet:
 
 
 def newest_sheet(trial: Path) -> Sheet | None:
-    """The sheet of a trial's newest validation; of one that is over, that of its accepted images. None where there is none (yet)."""
+    """The sheet of a trial's newest validation; of a trial that has ended, that of its accepted images. None where there is none (yet)."""
     found = [path for place in sheet_folders(trial) for pattern in _SHEETS for path in place.rglob(pattern)]
     found = found or [trial / name for name in _ENDED_SHEETS if (trial / name).is_file()]
     times = [(path.stat().st_mtime, -i, path) for i, path in enumerate(found) if path.is_file()]
@@ -140,7 +142,7 @@ def newest_sheet(trial: Path) -> Sheet | None:
 
 @dataclass(frozen=True)
 class StudyView:
-    """What is shown of a study: its trials, the newest sheet of ``sheet_of`` (a trial's name), and the commands that go on with it."""
+    """A study on the page: its trials, the newest sheet of ``sheet_of`` (a trial's name), and the commands that continue it."""
 
     study: WatchedStudy
     sheet_of: str
@@ -164,7 +166,7 @@ def _view(study: WatchedStudy, chosen: str) -> StudyView:
 
 
 def command_of(trial: Path) -> str:
-    """The command that goes on with a trial, or tries it again; empty where its manifest does not tell."""
+    """The command that continues or repeats a trial; empty where its manifest lacks it."""
     try:
         manifest = manifest_of(trial)
     except RequestError:
@@ -176,7 +178,7 @@ def report_file(study: WatchedStudy, path: str) -> Path:
     """A file of a study's page, or of a trial's that it links to.
 
     Raises:
-        RequestError: there is none, or it is no part of a page.
+        RequestError: there is none, or it is not part of a page.
     """
     place = (study.folder / path).resolve()
     inside = place.is_relative_to(study.folder.resolve())

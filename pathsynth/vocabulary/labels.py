@@ -62,6 +62,7 @@ class LabelSpace:
 
     @property
     def slugs(self) -> tuple[str, ...]:
+        """The classes' slugs, in the order of the labels."""
         return tuple(c.slug for c in self.classes)
 
     def by_slug(self, text: str) -> LabelClass:
@@ -85,7 +86,7 @@ class LabelSpace:
             UnknownLabelError: the prompt names no class, or several (the message lists the classes), or negates the one it names.
         """
         text = f" {_normal(prompt)} "
-        found: dict[int, LabelClass] = {}
+        matches: dict[int, LabelClass] = {}
         spellings = sorted(((_normal(n), c) for c in self.classes for n in c.names), key=lambda p: -len(p[0]))
         for spelling, c in spellings:
             if f" {spelling} " in text:
@@ -95,18 +96,18 @@ class LabelSpace:
                         f"the prompt says '{negated}', and a model cannot draw what is not there; "
                         f"name what is to be seen, or set label= to one of: {', '.join(self.slugs)}"
                     )
-                found[c.index] = c
+                matches[c.index] = c
                 text = text.replace(f" {spelling} ", " | ")
-        if len(found) == 1:
-            return next(iter(found.values()))
-        if not found:
+        if len(matches) == 1:
+            return next(iter(matches.values()))
+        if not matches:
             near = self._nearest_word(_normal(prompt))
             raise UnknownLabelError(
                 f"the prompt names no class of {self.name}: '{prompt}'{near}; set label= to one of: {', '.join(self.slugs)}"
             )
-        named = ", ".join(c.slug for c in found.values())
+        named = ", ".join(c.slug for c in matches.values())
         line = f"the prompt names several classes of {self.name} ({named}); set label= to the one meant"
-        raise UnknownLabelError(line, tuple(found.values()))
+        raise UnknownLabelError(line, tuple(matches.values()))
 
     def _nearest_word(self, text: str) -> str:
         """The class whose name is nearly a word of a normal text, as an addition to a refusal."""
@@ -173,7 +174,8 @@ def label_space_of(names: Sequence[str]) -> LabelSpace:
         raise UnknownLabelError(f"classes {list(names)} are not two names or more, each with a letter or a digit; name every class")
     if doubled is not None:
         raise UnknownLabelError(f"two classes are called '{doubled}'; give each class a name of its own")
-    return LabelSpace("the classes given", tuple(LabelClass(i, *own) for i, own in enumerate(zip(slugs, names, strict=True))), "none")
+    classes = tuple(LabelClass(label, slug, name) for label, (slug, name) in enumerate(zip(slugs, names, strict=True)))
+    return LabelSpace("the classes given", classes, "none")
 
 
 def class_names(folders: Sequence[str]) -> list[str]:

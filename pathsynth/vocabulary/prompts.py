@@ -27,6 +27,7 @@ class PromptBook:
     classes: tuple[ClassPrompts, ...]
 
     def canonical(self, label: int) -> str:
+        """The canonical prompt of class ``label``, its index."""
         return self.classes[label].canonical
 
     def wordings(self, label: int, kind: str) -> tuple[str, ...]:

@@ -22,8 +22,8 @@ def equally_near(wrong: str, known: Iterable[str]) -> list[str]:
 def nearest_word(wrong: str, known: Iterable[str]) -> str | None:
     """The known word nearest to a wrong one; first of all one that begins with it. None where none is near."""
     words = list(known)
-    begun = [word for word in words if wrong and word.lower().startswith(wrong.lower())]
-    close = begun or nearest_words(wrong, words, likeness=0.5)
+    beginnings = [word for word in words if wrong and word.lower().startswith(wrong.lower())]
+    close = beginnings or nearest_words(wrong, words, likeness=0.5)
     return close[0] if close else None
 
 

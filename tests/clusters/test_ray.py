@@ -36,7 +36,7 @@ def started(pathsynth, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def lose_a_node(pathsynth, ray_nodes: RayNodes) -> int:
-    """Wait until both nodes are at a trial, lose one, let the trials go on; the rank of the trial that was lost."""
+    """Wait until both nodes are at a trial, lose one, let the trials continue; the rank of the trial that was lost."""
     pathsynth.wait_for("finetune 2")
     pathsynth.wait_for("finetune 4")
     pids = {rank: int(pathsynth.state(f"rank={rank}-")["pid"]) for rank in (2, 4)}
@@ -77,7 +77,7 @@ def test_a_job_that_loses_its_worker_too_often_is_left_and_the_others_go_on(path
         next(process for process in above if process.name().startswith("ray::")).kill()
         out, err = command.communicate(timeout=100)
     assert command.returncode == 1, (out, err)
-    assert f"{pathsynth.trial('rank=2-').name}: its worker died; the same command takes it up again" in out
+    assert f"{pathsynth.trial('rank=2-').name}: its worker died; the same command continues it" in out
     trial = pathsynth.trial("rank=2-")
     wait_until(lambda: read_state(trial).state == "interrupted", "the trial outlived its worker", seconds=20)
     assert pathsynth.state("rank=4-")["state"] == "done"

@@ -46,8 +46,9 @@ def test_a_sweep_is_an_array_of_jobs_that_a_person_recognises(pathsynth):
     pathsynth.wait_for("finetune 4")
     assert words("squeue", "-h", "-r", "-t", "R", "-o", "%j").split() == ["mine", "mine"]
     let_go_on(pathsynth)
-    _, err = command.communicate(timeout=200)
+    out, err = command.communicate(timeout=200)
     assert command.returncode == 0, err
+    assert "is not known" not in out, "the node saw the folder"
     assert states(pathsynth, "mine") == {2: "done", 4: "done"}
     assert {line.split()[2] for line in pathsynth.made} == {"1"}, "each job has the threads of its own cores"
 
@@ -85,7 +86,7 @@ def test_a_trial_that_meets_its_time_limit_queues_again_and_goes_on(pathsynth):
     limits = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=50")
     command = start(pathsynth, "-m", "lora.rank=2", *ONE_CORE, *limits)
     pathsynth.wait_for("finetune 2")
-    wait_until(lambda: pathsynth.made.count("finetune 2 1") == 2, "it did not go on after its time limit", seconds=240)
+    wait_until(lambda: pathsynth.made.count("finetune 2 1") == 2, "it did not continue after its time limit", seconds=240)
     assert pathsynth.made.count("gate 2 1") == 1, "what was finished is not made again"
     let_go_on(pathsynth)
     _, err = command.communicate(timeout=120)
@@ -122,7 +123,7 @@ def test_an_array_shares_a_study_and_survives_a_requeue_and_a_lost_node(pathsynt
     pathsynth.wait_for("finetune 2")
     pathsynth.wait_for("finetune 4")
     words("scontrol", "requeue", job_of(pathsynth, 2))  # as a preemption does
-    wait_until(lambda: pathsynth.made.count("finetune 2 1") == 2, "rank 2 did not go on after its job was queued again")
+    wait_until(lambda: pathsynth.made.count("finetune 2 1") == 2, "rank 2 did not continue after its job was queued again")
     words("scontrol", "update", f"nodename={NODE}", "state=down", "reason=lost")
     wait_until(lambda: "running" not in states(pathsynth).values(), "trials outlived their node")
     wait_until(back, "the node did not come back")

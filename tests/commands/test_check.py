@@ -43,7 +43,7 @@ def test_a_good_folder_has_a_table_and_status_0(said):
     assert (code, err) == (0, "")
     assert out.splitlines()[0].split() == ["class", "train", "val", "test", "all"]
     assert "01 tumor      4    1     1    6" in out and "sizes: 16×16 (12)" in out
-    assert "note: numbers before the names of classes are left out: 01_TUMOR is asked for as “tumor”" in out
+    assert "note: numbers before the names of classes are left out: 01_TUMOR is requested as “tumor”" in out
 
 
 def test_a_folder_that_a_run_would_refuse_has_status_1_and_a_record(said, own):
@@ -144,4 +144,4 @@ def test_the_class_of_a_prompt_and_what_is_not_read_of_it_are_said(pathsynth):
     assert ended.code == 0, ended.err
     assert "note: the prompt is drawn, and judged, as mucus\n" in ended.out
     assert "note: the text encoder reads 32 tokens, and cuts off the end of: “pale mucus zebrafish" in ended.out
-    assert "reads in pieces: zebrafish\n" in ended.out
+    assert "splits: zebrafish\n" in ended.out

@@ -105,7 +105,7 @@ SEVERAL = [
 
 
 @pytest.mark.parametrize("arguments, told", SEVERAL)
-def test_all_faults_are_told_at_once_a_line_each(here, arguments, told):
+def test_all_faults_are_reported_at_once_a_line_each(here, arguments, told):
     code, err, files = here("run", *arguments)
     assert (code, files) == (2, [])
     shown = [line for line in err.strip().splitlines() if not line.startswith("checking jobs: ")]  # on a busy machine
@@ -221,7 +221,7 @@ def test_help_names_the_extras_that_are_not_installed(here, capsys, monkeypatch)
     assert "Not installed" not in capsys.readouterr().out
 
 
-def test_help_lists_every_command_and_version_is_told(here, capsys):
+def test_help_lists_every_command_and_version_is_reported(here, capsys):
     assert dispatch([]) == dispatch(["--help"]) == 0
     out = capsys.readouterr().out
     for command in (*CONFIG_COMMANDS, *FILE_COMMANDS):

@@ -31,7 +31,7 @@ def test_what_the_disk_refused_is_a_line(error, told, wrong):
 
 
 @pytest.mark.parametrize("error", [errno.EROFS, errno.ENOSPC])
-def test_a_report_that_cannot_be_written_is_told_in_a_line(tmp_path, monkeypatch, capsys, error):
+def test_a_report_that_cannot_be_written_is_reported_in_a_line(tmp_path, monkeypatch, capsys, error):
     def refuse(*_, **__):
         raise OSError(error, os.strerror(error), str(tmp_path))
 

@@ -46,7 +46,7 @@ def test_a_machine_without_network_or_data_can_do_the_main_job(examined):
     assert "does not answer" in found["hub"]["value"]
 
 
-def test_an_address_that_answers_is_told_from_one_that_does_not(examined):
+def test_an_address_that_answers_is_distinct_from_one_that_does_not(examined):
     class Answers(BaseHTTPRequestHandler):
         def do_HEAD(self):
             self.send_error(404)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 
 def test_a_sweep_is_shown_without_starting_it(pathsynth):
     ended = pathsynth.run("-m", "lora.rank=1,2", "study.dry_run=true")
@@ -37,7 +39,7 @@ def test_a_single_trial_is_shown_too_and_wrong_requests_are_refused(pathsynth):
     assert (ended.code, pathsynth.files()) == (2, [])
 
 
-def test_a_launcher_that_cannot_submit_is_told_with_the_faults_of_the_jobs(pathsynth):
+def test_a_launcher_that_cannot_submit_is_reported_with_the_faults_of_the_jobs(pathsynth):
     pathsynth.variables["PATH"] = str(pathsynth.folder)  # without Slurm's programs
     ended = pathsynth.run("-m", "hydra/launcher=slurm", "lora.rank=2,1000")
     assert ended.code == 2
@@ -45,3 +47,17 @@ def test_a_launcher_that_cannot_submit_is_told_with_the_faults_of_the_jobs(paths
     assert "there is no srun here" in of_launcher
     assert "lora.rank=1000" in of_job
     assert "multirun" not in pathsynth.files()
+
+
+def test_a_sweep_in_a_folder_that_slurms_nodes_do_not_see_writes_nothing(pathsynth):
+    """The stand-in is a node on which the file is not; nothing is submitted, for there is no sbatch."""
+    programs = pathsynth.folder / "bin"
+    programs.mkdir()
+    (programs / "srun").write_text("#!/bin/sh\necho unseen\n")
+    (programs / "srun").chmod(0o755)
+    pathsynth.variables["PATH"] = f"{programs}:{os.environ['PATH']}"
+    ended = pathsynth.run("-m", "hydra/launcher=slurm", "lora.rank=2,4")
+    assert ended.code == 2
+    (line,) = [line for line in ended.err.splitlines() if line.startswith("pathsynth run:")]
+    assert f"Slurm's nodes cannot see {pathsynth.folder / 'multirun'}; start the command in a folder that all nodes share" in line
+    assert not (pathsynth.folder / "multirun").exists()

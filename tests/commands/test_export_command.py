@@ -97,7 +97,7 @@ def test_nothing_is_overwritten_and_what_has_no_adapter_is_refused(trial, tmp_pa
     assert not (tmp_path / "other").exists()
 
 
-def test_fused_and_ready_do_not_go_together_and_a_damaged_manifest_is_told(trial, tmp_path, capsys):
+def test_fused_and_ready_do_not_go_together_and_a_damaged_manifest_is_reported(trial, tmp_path, capsys):
     assert dispatch(["export", str(trial), str(tmp_path / "mine"), "--fuse", "--ready"]) == 2
     assert "choose one of them" in capsys.readouterr().err
     for kind in ("--fuse", "--ready"):
@@ -119,7 +119,8 @@ def test_an_adapter_that_was_changed_since_its_stage_made_it_is_not_exported(tri
         capsys.readouterr()
         assert dispatch(["export", str(trial), str(tmp_path / "mine")]) == 2
         told = (
-            f"pathsynth: {weights} was changed since it was made; run the trial again with study.force=true, which copies it from the store"
+            f"pathsynth: {weights} has changed since it was written; run the trial again with study.force=true, "
+            "which copies it from the store"
         )
         assert capsys.readouterr().err == f"{told}\n"
         assert not (tmp_path / "mine").exists()

@@ -30,7 +30,7 @@ def test_without_a_terminal_it_only_lists(pathsynth, orphaned):
     lines = ended.out.splitlines()
     assert [Path(line.split()[0]).name for line in lines[1:4]] == [path.name for path in orphaned]
     assert lines[4].startswith("3 folders, ")
-    assert lines[5] == "nothing was removed; --yes removes it"
+    assert lines[5] == "nothing was removed; --yes removes them"
     assert all(path.is_dir() for path in orphaned)
 
 

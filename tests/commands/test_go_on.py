@@ -1,4 +1,4 @@
-"""A study that was stopped goes on from the live page, to its end; and a validation is asked for in a terminal."""
+"""A study that was stopped continues from the live page, to its end; and a validation is requested in a terminal."""
 
 from __future__ import annotations
 

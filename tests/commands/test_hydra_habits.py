@@ -113,7 +113,7 @@ def test_a_sweep_over_other_values_than_typed_is_refused(tmp_path, monkeypatch, 
 
 @pytest.mark.parametrize("name", ["it's", "a#b", "a[b", "a=b", "[a]b", "a b'c", "ab{", "x(y", "C:\\d'e\\"])
 @pytest.mark.parametrize("multirun", [[], ["-m", "seed=1,2"]], ids=["one", "sweep"])
-def test_a_path_that_hydras_grammar_cannot_read_is_read_or_told_with_its_quoted_form(tmp_path, monkeypatch, capsys, name, multirun):
+def test_a_path_that_hydras_grammar_cannot_read_is_read_or_reported_with_its_quoted_form(tmp_path, monkeypatch, capsys, name, multirun):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["pathsynth"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
@@ -159,7 +159,7 @@ def test_names_in_another_case_have_the_right_one_as_nearest(tmp_path, monkeypat
     assert told in line
 
 
-def test_counts_that_a_debug_option_asks_for_are_told_as_its(tmp_path, monkeypatch, capsys):
+def test_counts_that_a_debug_option_asks_for_are_reported_as_its(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["pathsynth"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")

@@ -73,7 +73,7 @@ def test_a_changed_study_and_a_new_one_are_used(pathsynth, copied):
 def test_nothing_is_overwritten(pathsynth, copied):
     (copied / "run.yaml").write_text("mine")
     ended = pathsynth("init", "my own")
-    assert (ended.code, ended.err) == (2, "pathsynth: my own/conf is there already and is not overwritten; name another folder\n")
+    assert (ended.code, ended.err) == (2, "pathsynth: my own/conf already exists and is not overwritten; name another folder\n")
     assert (copied / "run.yaml").read_text() == "mine"
     (pathsynth.folder / "file").touch()
     ended = pathsynth("init", "file")
@@ -81,7 +81,7 @@ def test_nothing_is_overwritten(pathsynth, copied):
     assert "file/conf cannot be written" in ended.err
 
 
-def test_a_configuration_folder_that_is_not_there_is_told(pathsynth):
+def test_a_configuration_folder_that_is_not_there_is_reported(pathsynth):
     ended = pathsynth.run("--config-dir", "nowhere")
     assert (ended.code, len(ended.err.splitlines())) == (2, 1), ended.err
     assert "nowhere' not found" in ended.err

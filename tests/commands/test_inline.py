@@ -100,7 +100,9 @@ def test_what_needs_several_processes_is_refused(tmp_path, monkeypatch, capsys, 
     monkeypatch.setattr(sys, "argv", ["pathsynth"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     assert dispatch(["run", INLINE, *words]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1, err
+    line = err
     assert told in line
     assert list(tmp_path.iterdir()) == []
 

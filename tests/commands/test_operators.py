@@ -65,7 +65,7 @@ def test_without_hard_links_two_commands_make_a_trial_once(pathsynth):
     one = pathsynth.start(*arguments)
     pathsynth.wait_for("finetune 1")
     two = pathsynth.start(*arguments)
-    assert any("another process holds it; waiting for its end" in line for line in lines(two))
+    assert any("another process is running it; waiting for its end" in line for line in lines(two))
     (pathsynth.folder / "open").touch()
     ends = [process.communicate(timeout=60) for process in (one, two)]
     assert [one.returncode, two.returncode] == [0, 0], ends
@@ -85,7 +85,7 @@ def test_a_command_in_another_container_of_the_same_name_is_waited_for_and_taken
     pathsynth.wait_for("finetune 1")
     pathsynth.told = {}
     two = pathsynth.start(*arguments)
-    assert any("another process holds it; waiting for its end" in line for line in lines(two))
+    assert any("another process is running it; waiting for its end" in line for line in lines(two))
     time.sleep(3)  # longer than the term: who works is not taken over
     assert two.poll() is None
     assert [line.rsplit(" ", 1)[0] for line in pathsynth.made].count("finetune 1") == 1

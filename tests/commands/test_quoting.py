@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from pathsynth.commands.quoting import choose_own_options, quote_free_text
+from pathsynth.commands.quoting import choose_custom_options, quote_free_text
 from pathsynth.config.shipped import conf_folder
 
 ARGUMENT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"))
@@ -91,7 +91,7 @@ OURS = "pathsynth.training.classifier.ClassifierModule"
     ],
 )
 def test_a_class_of_the_users_stands_on_the_option_that_has_no_argument_of_ours(arguments, added):
-    assert choose_own_options(arguments) == [*added, *arguments]
+    assert choose_custom_options(arguments) == [*added, *arguments]
 
 
 @pytest.mark.parametrize("pattern", [r"regex:(slide\d+)_", r"regex:^[^/]+/(?P<patient>\w+),", "csv:my groups, all (1).csv"])

@@ -24,10 +24,10 @@ PIXELS = np.random.default_rng(0).integers(4, 250, (8, 8, 3), dtype=np.uint8)
         (["stray.png"], "stray.png lies in no trial's folder"),
         ([".", "mucus-00003-1"], "is no trial's folder; pathsynth status lists them"),
         (["stray.png", "--save", "stray.png"], "lies in no trial's folder"),
-        ([".", "mucus-00003-1", "--save", "stray.png"], "stray.png is there already and is not overwritten"),
+        ([".", "mucus-00003-1", "--save", "stray.png"], "stray.png already exists and is not overwritten"),
     ],
 )
-def test_a_wrong_request_is_told_in_one_line(tmp_path, monkeypatch, capsys, words, told):
+def test_a_wrong_request_is_reported_in_one_line(tmp_path, monkeypatch, capsys, words, told):
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (4, 4)).save("stray.png")
     assert dispatch(["replay", *words]) == 2

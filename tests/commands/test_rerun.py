@@ -44,7 +44,7 @@ def test_a_trial_is_repeated_whole_and_compared(pathsynth, done):
     assert pathsynth("status").out.count("rank=2") == 1
 
 
-def test_a_result_that_differs_is_told_and_ends_with_1(pathsynth, done):
+def test_a_result_that_differs_is_reported_and_ends_with_1(pathsynth, done):
     path = pathsynth.folder / done / "result.json"
     record = json.loads(path.read_text())
     record["metrics"][0]["value"] = 0.021
@@ -85,7 +85,7 @@ def test_what_cannot_be_repeated_is_refused_and_writes_nothing(pathsynth, done):
     (pathsynth.base / "w.safetensors").write_bytes(b"other weights")
     ended = pathsynth("rerun", str(done))
     assert ended.code == 2
-    assert "was made from other files (base " in ended.err
+    assert "used other files (base " in ended.err
     (pathsynth.folder / done / "manifest.json").write_text("{")
     assert "cannot be read" in pathsynth("rerun", str(done)).err
     assert pathsynth.files() == before
@@ -97,7 +97,7 @@ def test_a_trial_that_is_not_done_is_refused(pathsynth):
     assert pathsynth.run("lora.rank=2").code == 1
     ended = pathsynth("rerun", str(pathsynth.trial("rank=2-")))
     assert ended.code == 2
-    assert "is failed; run it to its end first" in ended.err
+    assert "is failed; finish it first" in ended.err
 
 
 def test_a_rerun_that_fails_or_is_stopped(pathsynth, done):
@@ -160,4 +160,4 @@ def test_an_edited_class_of_the_users_own_cannot_be_repeated(pathsynth):
     assert pathsynth.run("lora.rank=2", "+callbacks.mine._target_=ours.Callback").code == 0
     (pathsynth.folder / "ours.py").write_text("from pytorch_lightning import Callback as Callback\n")
     ended = pathsynth("rerun", str(pathsynth.trial("rank=2")), "--yes")
-    assert ended.code == 2 and "was made from other files (ours.Callback " in ended.err
+    assert ended.code == 2 and "used other files (ours.Callback " in ended.err

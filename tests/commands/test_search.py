@@ -105,7 +105,7 @@ def test_several_objectives_and_a_constraint(pathsynth):
     over = {t.params["lora.rank"]: t.constraints["macro_f1"] for t in study.get_trials()}
     assert over == pytest.approx({2: -0.03, 4: -0.01, 8: 0.03})
     assert {tuple(t.values) for t in study.get_trials()} == {(0.02, 0.02), (0.04, 0.04), (0.08, 0.08)}
-    assert "no other beats in every objective" in ended.out
+    assert "no other trial beats in every objective" in ended.out
 
 
 def test_a_metric_that_results_do_not_have_is_said(pathsynth):

@@ -16,6 +16,7 @@ import pytest
 
 from pathsynth.__main__ import dispatch
 from pathsynth.ledger.records import Metric, Result, write_result
+from pathsynth.studies.trials import trial_table
 from pathsynth.studies.trials.manifest import claim
 
 
@@ -50,6 +51,19 @@ def test_the_table_and_the_line_below_it(trials, capsys):
     assert "finetune: 30 of 90 steps, 0.5/s, 2 min left" in lines[2]
     assert "0.500 [0.400, 0.600] n=90" in lines[1]
     assert lines[6].startswith("1 of 5 done, 1 running, 1 failed, 1 interrupted, 1 waiting; about ")
+
+
+def test_a_result_is_read_once_until_it_changes(trials, capsys, monkeypatch):
+    """Else a thousand results are parsed for every table."""
+    path = trials / "multirun" / "rank" / "a" / "result.json"
+    os.utime(path, (time.time() - 60,) * 2)
+    read, real = [], trial_table.read_metrics
+    monkeypatch.setattr(trial_table, "read_metrics", lambda path, *words: read.append(path) or real(path, *words))
+    assert [dispatch(["status"]) for _ in range(3)] == [0, 0, 0]
+    assert len(read) == 1
+    path.write_text(path.read_text().replace("0.5", "0.7"))
+    assert dispatch(["status"]) == 0
+    assert "0.700 [0.400, 0.600] n=90" in capsys.readouterr().out
 
 
 def test_several_studies_have_a_line_each(trials, capsys):
@@ -89,7 +103,7 @@ def test_trials_are_shown_by_the_score_that_ranks_their_study(trials, capsys):
     assert dispatch(["status"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "macro-F1 before filtering, judge" in lines[0] and "0.700 n=90" in lines[1]
-    verdict = "lora.rank=4 leads by 0.400 · whether that is noise cannot be told over 1 seed and 2 configurations"
+    verdict = "lora.rank=4 leads by 0.400 · whether that is noise cannot be known from 1 seed and 2 configurations"
     assert verdict in lines
     assert dispatch(["status", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

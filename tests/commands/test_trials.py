@@ -252,7 +252,7 @@ def test_two_commands_that_want_the_same_trial_make_it_once(pathsynth):
     assert [process.returncode for process in both] == [0, 0]
     assert begun(pathsynth) == [f"{stage} 8" for stage in STAGES]
     assert sum("done already" in out for out in outputs) == 1
-    assert sum("another process holds it; waiting for its end" in out for out in outputs) == 1
+    assert sum("another process is running it; waiting for its end" in out for out in outputs) == 1
 
 
 def test_a_killed_trial_process_leaves_no_half_stage(pathsynth):
@@ -465,7 +465,7 @@ def test_two_operators_share_a_study(pathsynth, launcher):
     ends = [process.communicate(timeout=120) for process in (one, two)]
     assert [one.returncode, two.returncode] == [0, 0], ends
     assert sorted(line for line in begun(pathsynth) if line.startswith("finetune")) == ["finetune 1", "finetune 2", "finetune 3"]
-    assert "1 trial is being carried out by another process" in ends[1][0]
+    assert "1 trial is running in another process" in ends[1][0]
     for out, _ in ends:
         assert out.count("done") >= 3
 
@@ -483,7 +483,7 @@ def test_ctrl_c_of_one_operator_leaves_the_others_trial_alone(pathsynth, alive):
     out, _ = two.communicate(timeout=60)
     assert two.returncode == 130
     assert time.monotonic() - asked < 5
-    assert f"left to the other processes that are at them: {pathsynth.trial('rank=1-').name}" in out
+    assert f"left to the processes that run them: {pathsynth.trial('rank=1-').name}" in out
     assert alive(int(pathsynth.state("rank=1-")["pid"]))
     (pathsynth.folder / "open").touch()
     one.communicate(timeout=60)
@@ -515,7 +515,7 @@ def test_a_trial_that_stands_still_is_taken_over_and_its_late_result_refused(pat
     assert leftovers(pathsynth) == []
 
 
-def test_a_trial_of_other_versions_is_told(pathsynth):
+def test_a_trial_of_other_versions_is_reported(pathsynth):
     assert pathsynth.run("-m", "lora.rank=1,2").code == 0
     path = pathsynth.trial("rank=1-") / "manifest.json"
     record = json.loads(path.read_text())

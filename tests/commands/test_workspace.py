@@ -85,7 +85,7 @@ def test_a_view_of_the_study_is_saved_where_its_runs_are(server, study, capsys):
         ("no server", "W&B did not save a view in team/tissue"),
     ],
 )
-def test_what_stands_in_the_way_is_told_in_one_line(server, study, monkeypatch, capsys, change, told):
+def test_what_stands_in_the_way_is_reported_in_one_line(server, study, monkeypatch, capsys, change, told):
     if change == "offline trials":
         (study / "rank=4-abcdef" / "tracked_at.txt").unlink()
     elif change == "offline now":

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pathsynth.__main__ import dispatch
 from pathsynth.commands.quoting import accept_plus, hydra_quoted
 from pathsynth.config import RunConfig, from_hydra
-from pathsynth.config.parse import OF_OWN_CLASSES, REQUEST_KEYS, UNREAD, setting_keys
+from pathsynth.config.parse import KEYS_OF_CUSTOM_CLASSES, REQUEST_KEYS, UNREAD, setting_keys
 from pathsynth.config.shipped import conf_folder
 from pathsynth.ledger.errors import RequestError
 
@@ -53,7 +53,7 @@ def read_by(command: str) -> list[str]:
     present = {str(key) for key in composed(command)} - set(UNREAD.get(command, ()))
     inner = [f"{name}.{key}" for name, group in GROUPS.items() if name in present for key in typed_names(group)]
     request = [*REQUEST_KEYS] if command == "generate" else []
-    return [key for key in [*inner, *request, "seed", "multirun"] if key not in OF_OWN_CLASSES]
+    return [key for key in [*inner, *request, "seed", "multirun"] if key not in KEYS_OF_CUSTOM_CLASSES]
 
 
 def typed(value: Any) -> str:
@@ -213,7 +213,7 @@ def test_an_old_name_of_a_key_is_answered_with_the_new_one(typed, tmp_path, monk
         ("+Odd: {every: 5}", "unknown key +Odd"),
     ],
 )
-def test_a_key_of_a_study_that_is_none_any_more_is_told(line, told, tmp_path, monkeypatch, capsys):
+def test_a_key_of_a_study_that_is_none_any_more_is_reported(line, told, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine" / "study").mkdir(parents=True)
     (tmp_path / "mine" / "study" / "old.yaml").write_text(f"# @package _global_\nstudy: {{name: old}}\n{line}\n")

@@ -58,7 +58,7 @@ def test_what_is_settled_elsewhere_is_refused_with_the_place(key):
         ("profiler", "slow", "trainer.profiler: should be one of simple, advanced"),
     ],
 )
-def test_a_wrong_one_is_told_in_one_line(key, value, told):
+def test_a_wrong_one_is_reported_in_one_line(key, value, told):
     assert refusal(key, value).startswith(told)
 
 

@@ -309,7 +309,7 @@ def test_a_group_that_is_no_group_is_refused() -> None:
 
 
 @pytest.mark.parametrize("key", ["tracking.api_key", "optimizer.token"])
-def test_a_secret_is_refused_without_being_told(key: str) -> None:
+def test_a_secret_is_refused_without_being_reported(key: str) -> None:
     message = _refusal(_with(key, "s3cr3t"))
     assert message.startswith(f"{key} looks like a secret")
     assert "s3cr3t" not in message
@@ -325,7 +325,7 @@ def test_a_secret_is_refused_without_being_told(key: str) -> None:
         ("sampling.scheduler", "xyz", "UniPCMultistepScheduler, got 'xyz'"),
     ],
 )
-def test_a_wrong_word_or_form_is_told_with_the_right_one(key: str, value: str, told: str) -> None:
+def test_a_wrong_word_or_form_is_reported_with_the_right_one(key: str, value: str, told: str) -> None:
     assert _refusal(_with(key, value)).endswith(told)
 
 

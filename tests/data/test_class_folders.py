@@ -67,7 +67,7 @@ def test_splits_are_known_in_any_case_and_by_their_usual_names(tmp_path, names):
     [(("train", "val"), "test (data.test_share=0.2)", [16, 4, 4]), (("train", "test"), "val (data.val_share=0.1)", [18, 2, 4]),
      (("train",), "test (data.test_share=0.2) and val (data.val_share=0.1)", [14, 2, 4])],
 )  # fmt: skip
-def test_a_split_that_is_not_there_is_cut_from_train_and_told(tmp_path, there, cut, sizes):
+def test_a_split_that_is_not_there_is_cut_from_train_and_reported(tmp_path, there, cut, sizes):
     for split in there:
         for label in ("a", "b"):
             fill(tmp_path / split / label, 10 if split == "train" else 2)

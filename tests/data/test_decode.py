@@ -114,7 +114,7 @@ def test_cmyk_is_converted_by_its_profile(tmp_path):
         assert np.abs(np.asarray(found.image)[0, 0].astype(int) - colour).max() < 25, "by plain arithmetic cyan would be (0, 255, 255)"
 
 
-def test_cmyk_without_a_profile_is_converted_plainly_and_told(tmp_path):
+def test_cmyk_without_a_profile_is_converted_plainly_and_reported(tmp_path):
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "x.tif")
     found = decode(tmp_path / "x.tif")
     assert found.header.steps == (PLAIN_CMYK,) and np.asarray(found.image)[0, 0].tolist() == [255, 0, 0]
@@ -128,7 +128,7 @@ def test_the_first_page_is_taken_and_the_others_are_counted(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "truncated"])
-def test_damage_is_told_with_the_name(tmp_path, damage):
+def test_damage_is_reported_with_the_name(tmp_path, damage):
     path = tmp_path / "x.jpg"
     Image.fromarray(np.random.default_rng(0).integers(256, size=(64, 64, 3), dtype=np.uint8)).save(path)
     whole = path.read_bytes()

@@ -199,7 +199,7 @@ class TestDownload:
         assert "damaged" in refusal(tmp_path / "new", download=True)
         assert list((tmp_path / "new").iterdir()) == []
 
-    def test_no_network_is_told_with_the_remedy(self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_no_network_is_reported_with_the_remedy(self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(*arguments: object, **named: object) -> None:
             raise OSError("network is unreachable")
 

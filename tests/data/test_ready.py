@@ -75,7 +75,7 @@ def test_a_judge_comes_along_and_halved_weights_are_the_same_numbers_rounded(rea
         ("gate/classifier.safetensors", None, "is damaged"),
     ],
 )
-def test_what_is_missing_or_damaged_is_told(ready, name, content, told):
+def test_what_is_missing_or_damaged_is_reported(ready, name, content, told):
     if content is None:
         (ready / name).unlink()
     else:

@@ -1,4 +1,4 @@
-"""Groups stay on one side of every cut."""
+"""Groups stay in one split."""
 
 from __future__ import annotations
 

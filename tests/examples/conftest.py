@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from pathsynth.commands.quoting import choose_own_options
+from pathsynth.commands.quoting import choose_custom_options
 from pathsynth.config import RunConfig, from_hydra
 from pathsynth.config.shipped import conf_folder
 from pathsynth.stages.plan import Plan, plan
@@ -38,7 +38,7 @@ def beside(tmp_path, monkeypatch) -> Callable[[str], Path]:
 def configured(*overrides: str, command: str = "run") -> RunConfig:
     """The settings that a command line asks for."""
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return from_hydra(compose(command, choose_own_options(overrides)))
+        return from_hydra(compose(command, choose_custom_options(overrides)))
 
 
 def planned(*overrides: str, command: str = "run") -> Plan:

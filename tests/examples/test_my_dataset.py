@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pathsynth.__main__ import dispatch
-from pathsynth.data.own import _read_once
+from pathsynth.data.custom_data import _read_once
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import read_result
 from tests.examples.conftest import SMALL, changed, planned, run
@@ -45,7 +45,7 @@ def test_another_pixel_makes_everything_anew_and_a_comment_nothing(beside):
         assert changed(before, planned(OWN)) == unlike
 
 
-def test_a_wrong_argument_is_told_in_one_line_and_nothing_is_written(beside, capfd):
+def test_a_wrong_argument_is_reported_in_one_line_and_nothing_is_written(beside, capfd):
     folder = beside("my_dataset.py").parent
     assert dispatch(["run", OWN, "+data.nosie=5"]) == 2
     (line,) = (line for line in capfd.readouterr().err.splitlines() if line.startswith("pathsynth run:"))

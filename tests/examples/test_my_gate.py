@@ -15,7 +15,7 @@ from pathsynth.config.shipped import assets_folder
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import read_result
 from pathsynth.stages.plan import Plan
-from pathsynth.studies.execution.rerun import foreign_targets
+from pathsynth.studies.execution.trial_rerun import foreign_targets
 from pathsynth.studies.planning.classes import object_requests
 from pathsynth.studies.planning.source_files import source_files
 from pathsynth.studies.trials.manifest import Manifest, manifest_of, write_manifest
@@ -53,7 +53,7 @@ def test_a_judge_of_your_own_sees_the_other_half_of_train(beside):
 
 
 @pytest.mark.slow
-def test_wrong_arguments_are_told_in_a_line_each_and_nothing_is_written(beside, capfd):
+def test_wrong_arguments_are_reported_in_a_line_each_and_nothing_is_written(beside, capfd):
     folder = beside("my_gate.py").parent
     assert dispatch(["run", OWN, "+gate.wdith=16", "classifier@judge=cs3darknet", "judge._target_=my_gate.MyGate"]) == 2
     gate, judge = (line for line in capfd.readouterr().err.splitlines() if line.startswith("pathsynth run:"))

@@ -17,7 +17,7 @@ from pathsynth.config.shipped import conf_folder
 from pathsynth.ledger.records import Missing, read_result
 from pathsynth.report.page import write_report
 from pathsynth.stages.plan import plan
-from pathsynth.studies.execution.rerun import foreign_targets
+from pathsynth.studies.execution.trial_rerun import foreign_targets
 from pathsynth.studies.planning.source_files import source_files
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -63,11 +63,11 @@ def test_an_edited_example_is_composed_anew_and_a_rerun_asks_before_it_runs_one(
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config = from_hydra(compose("run", [word for words in OWN.values() for word in words]))
     assert {here / f"{module}.py" for module in OWN} <= set(source_files(config) or [])
-    monkeypatch.setattr("pathsynth.studies.execution.rerun.manifest_of", lambda folder: SimpleNamespace(config=config))
+    monkeypatch.setattr("pathsynth.studies.execution.trial_rerun.manifest_of", lambda folder: SimpleNamespace(config=config))
     assert foreign_targets(here) == ["my_metric.BrightnessGap", "my_retry.ByDistance", "my_rule.Bright"]
 
 
-def test_every_wrong_argument_is_told_in_a_line_and_nothing_is_written(here, monkeypatch, capsys):
+def test_every_wrong_argument_is_reported_in_a_line_and_nothing_is_written(here, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["pathsynth"])
     monkeypatch.setenv("PATHSYNTH_STARTED", "")
     monkeypatch.setenv("PYTHONPATH", f"{here}:{':'.join(path for path in sys.path if path)}")
@@ -121,7 +121,7 @@ def test_a_run_with_all_three(here, small_base_folder, run_command, offline_runs
     assert "darker than 0.99" in page and "Metrics of your own" in page
 
     source = here / "my_rule.py"
-    source.write_text(source.read_text().replace("return float(seen.image.mean())", "return seen.image.mean(axis=2)"))
+    source.write_text(source.read_text().replace("return float(candidate.image.mean())", "return candidate.image.mean(axis=2)"))
     failed = run_command(here, *words, "study.name=broken", status=1)
     assert "the acceptance rule my_rule.Bright gave" in failed.stdout + failed.stderr
     (broken,) = (path.parent for path in (here / "multirun" / "broken").glob("*/state.json"))

@@ -55,7 +55,7 @@ def test_an_edited_example_makes_another_adapter_and_nothing_else(folder, name, 
 
 
 @pytest.mark.slow
-def test_wrong_arguments_are_told_in_a_line_each_and_nothing_is_written(folder, capsys):
+def test_wrong_arguments_are_reported_in_a_line_each_and_nothing_is_written(folder, capsys):
     before = sorted(folder.iterdir())
     words = ["callbacks.regeneration._target_=my_callback.WorstClasses", "+callbacks.regeneration.wurst=2"]
     assert dispatch(["finetune", *words, "finetune._target_=my_finetune.LowNoise", "+finetune.powr=2"]) == 2

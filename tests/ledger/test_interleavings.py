@@ -28,7 +28,7 @@ STEPS = ("link", "rename", "replace", "listdir", "unlink", "rmdir", "mkdir")
 
 
 class Turns:
-    """Lets one thread at a time go on; the schedule is a list of steps after which the turn goes to the next that has not ended."""
+    """Lets one thread at a time continue; the schedule is a list of steps after which the turn goes to the next that has not ended."""
 
     def __init__(self, actions: list[Callable[[], None]], changes: tuple[int, ...], look: Callable[[], None]) -> None:
         self._changes, self._look = set(changes), look

@@ -16,7 +16,7 @@ import pytest
 
 from pathsynth.ledger import lease as lease_module
 from pathsynth.ledger.errors import RequestError
-from pathsynth.ledger.lease import StaleLease, acquire, adopt, held, newest
+from pathsynth.ledger.lease import StaleLease, acquire, adopt, is_held, newest
 
 HOLDER = """
 import sys, time
@@ -75,15 +75,15 @@ def holder(place):
 
 
 def test_a_lease_is_held_once_and_numbers_only_grow(place):
-    assert not held(place)
+    assert not is_held(place)
     numbers = []
     for _ in range(6):
         lease = acquire(place, 5, wait=False)
-        assert lease and held(place) and lease.current
+        assert lease and is_held(place) and lease.current
         assert acquire(place, 5, wait=False) is None
         numbers.append(lease.number)
         lease.release()
-        assert not held(place)
+        assert not is_held(place)
     assert numbers == [1, 2, 3, 4, 5, 6]
     assert len(list(place.iterdir())) <= 3
 
@@ -142,7 +142,7 @@ def test_a_lease_that_was_taken_over_is_stale_for_every_use(place):
     with pytest.raises(StaleLease):
         adopt(place, first.number)
     first.release()
-    assert held(place)
+    assert is_held(place)
     assert second.current
 
 
@@ -157,11 +157,11 @@ def test_a_lease_handed_over_belongs_to_who_adopts_it(place):
             time.sleep(0.02)
         assert first.current
         heir.communicate(timeout=30)
-    assert held(place), "who handed it over still has to see to how it ended"
+    assert is_held(place), "who handed it over still has to see to how it ended"
     assert acquire(place, 5, wait=False) is None
     file = place / "00000001.held"
     file.write_text(json.dumps({**json.loads(file.read_text()), "keeper_born": 1}))  # that one is no more, either
-    assert not held(place)
+    assert not is_held(place)
 
 
 def test_of_many_that_want_it_one_is_inside(place):
@@ -177,7 +177,7 @@ def test_a_token_that_cannot_be_read_is_watched_for_the_own_term(place, content)
     """It may be one that is being written, where there are no hard links; or a power cut left it."""
     place.mkdir()
     (place / "00000004.held").write_text(content)
-    assert held(place)
+    assert is_held(place)
     assert acquire(place, 0.5, wait=False) is None
     lease = acquire(place, 0.5)
     assert lease and lease.number == 5
@@ -188,7 +188,7 @@ def test_the_clock_of_this_machine_may_be_wrong(place, holder, monkeypatch):
     now = time.time
     for skew in (-3600, 60, 3600):
         monkeypatch.setattr(time, "time", lambda skew=skew: now() + skew)
-        assert held(place)
+        assert is_held(place)
         assert acquire(place, 1, wait=False) is None
     end, watched = time.monotonic() + 2.5, lease_module._Watch(1)
     while time.monotonic() < end:
@@ -201,9 +201,9 @@ def test_one_look_tells_by_the_file_systems_clock_that_a_holder_elsewhere_is_sil
     file = place / "00000001.held"
     record = {**json.loads(file.read_text()), "boot": "another", "seconds": 0.5}
     file.write_text(json.dumps(record))
-    assert held(place)
+    assert is_held(place)
     time.sleep(0.6)
-    assert not held(place)
+    assert not is_held(place)
 
 
 def test_a_watcher_that_stood_still_itself_starts_anew(place, holder, monkeypatch):
@@ -226,7 +226,7 @@ def test_a_process_number_says_nothing_in_another_kernel_or_namespace(place, fie
     assert acquire(place, 60)
     file = place / "00000001.held"
     file.write_text(json.dumps({**json.loads(file.read_text()), field: "another", "born": 1}))
-    assert held(place)
+    assert is_held(place)
     assert acquire(place, 60, wait=False) is None
 
 
@@ -246,7 +246,7 @@ def test_a_holder_in_another_namespace_of_process_numbers_is_alive(place):
     with subprocess.Popen([*unshare, sys.executable, "-c", HOLDER, str(place), "30"]) as process:
         wait_for(place.parent / "holds")
         assert json.loads((place / "00000001.held").read_text())["host"] == socket.gethostname()
-        assert held(place)
+        assert is_held(place)
         assert acquire(place, 30, wait=False) is None
         (place.parent / "end").touch()
         process.wait(30)
@@ -264,7 +264,7 @@ def refuse_links(monkeypatch, error):
 def test_without_hard_links_the_token_is_created_exclusively(place, monkeypatch, error):
     refuse_links(monkeypatch, error)
     first = acquire(place, 5)
-    assert first and held(place)
+    assert first and is_held(place)
     assert acquire(place, 5, wait=False) is None
     assert lease_module._create(place, 1, lease_module.Holder.me(5)) is None
     first.release()
@@ -318,7 +318,7 @@ def test_a_number_that_was_given_back_is_not_taken_again(place, monkeypatch):
     place.mkdir()
     monkeypatch.setattr(lease_module, "_numbers", late)
     assert lease_module._create(place, 1, lease_module.Holder.me(5)) is None
-    assert not held(place)
+    assert not is_held(place)
 
 
 def test_other_people_can_read_who_holds_a_lease(place):

@@ -1,4 +1,4 @@
-"""A large file is read once for its checksum, by whichever process comes first, until it changes."""
+"""What was read of a file, or made of several, is remembered for whichever process comes next, until something changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pathsynth.ledger import local_cache
-from pathsynth.ledger.local_cache import cache_folder, checksum
+from pathsynth.ledger.local_cache import FileNotes, cache_folder, checksum, remembered_text
 
 
 @pytest.fixture
@@ -90,3 +90,55 @@ def test_the_folder_is_the_one_that_is_named_else_the_users(monkeypatch, tmp_pat
     assert cache_folder() == Path("/somewhere/pathsynth")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path.home() / ".cache" / "pathsynth"
+
+
+def noted(path: Path) -> str:
+    """What the notes of a new process say of a file."""
+    notes = FileNotes("texts", path.parent)
+    value = notes.value(path, lambda: path.read_text())
+    notes.save()
+    return value
+
+
+def test_what_was_read_of_a_file_holds_until_it_changes(large):
+    assert noted(large) == "before"
+    kept = list((cache_folder() / "texts").iterdir())
+    notes = FileNotes("texts", large.parent)
+    assert notes.value(large, lambda: pytest.fail("it was read again")) == "before"
+    written(large, b"behind", age=30)
+    assert noted(large) == "behind"
+    assert list((cache_folder() / "texts").iterdir()) == kept
+
+
+def test_of_a_file_that_is_gone_no_note_is_kept(large):
+    noted(large)
+    other = written(large.with_name("other"), b"other")
+    large.unlink()
+    noted(other)
+    (kept,) = (cache_folder() / "texts").iterdir()
+    assert str(other) in kept.read_text()
+    assert str(large) not in kept.read_text()
+
+
+def test_what_cannot_be_read_is_not_noted(large):
+    notes = FileNotes("texts", large.parent)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="damaged"):
+            notes.value(large, lambda: (_ for _ in ()).throw(ValueError("damaged")))
+    notes.save()
+    assert not (cache_folder() / "texts").exists()
+
+
+def test_a_text_is_made_anew_only_where_what_it_depends_on_changed(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATHSYNTH_CACHE", str(tmp_path / "cache"))
+    made = [remembered_text("verdicts", tmp_path, key, lambda text=text: text) for key, text in (([1], "a"), ([1], "b"), ([2], "c"))]
+    assert made == ["a", "a", "c"]
+
+
+@pytest.mark.parametrize("content", ["", "[", "[1]", '{"key": 1}'])
+def test_a_damaged_note_is_none(tmp_path, monkeypatch, content):
+    monkeypatch.setenv("PATHSYNTH_CACHE", str(tmp_path / "cache"))
+    remembered_text("verdicts", tmp_path, [1], lambda: "a")
+    (note,) = (cache_folder() / "verdicts").iterdir()
+    note.write_text(content)
+    assert remembered_text("verdicts", tmp_path, [1], lambda: "b") == "b"

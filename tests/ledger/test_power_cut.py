@@ -108,7 +108,7 @@ def test_a_stage_that_counts_as_finished_is_whole_and_an_accepted_one_stays(plac
     assert through(record_builds(place, damaged), place, look_at_stages) > 300
 
 
-def test_a_model_that_is_told_of_no_sync_has_states_in_which_stages_are_lost_or_half(place, monkeypatch):
+def test_a_model_that_is_reported_of_no_sync_has_states_in_which_stages_are_lost_or_half(place, monkeypatch):
     """The states are such that a build without its syncing would be caught."""
     monkeypatch.setattr(Disk, "_sync", lambda self, node: None)
     states = record_builds(place, damaged=False)

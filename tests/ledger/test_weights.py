@@ -39,7 +39,7 @@ def test_everything_else_counts(tmp_path, changed):
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 20, b"\x02\0\0\0\0\0\0\0{", b"\x02\0\0\0\0\0\0\0[]"])
-def test_what_is_no_safetensors_file_is_told(tmp_path, content):
+def test_what_is_no_safetensors_file_is_reported(tmp_path, content):
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(StageError, match="cannot be read as safetensors"):
         weights_digest(tmp_path / "a")

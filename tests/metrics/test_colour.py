@@ -27,7 +27,7 @@ def test_histograms_are_shares_of_each_channel():
 
 
 @pytest.mark.parametrize("levels", [[60, 190], [40, 120, 200]])
-def test_colours_are_told_apart_as_scikit_learn_tells_them(levels):
+def test_colours_are_reported_apart_as_scikit_learn_tells_them(levels):
     images, labels = plain(levels)
     found = fit_colour(images, labels, len(levels))
     assert (found.predict(images) == labels).all()

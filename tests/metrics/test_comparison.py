@@ -333,7 +333,7 @@ def test_effects_of_a_grid_with_holes_are_not_confounded() -> None:
     assert rate.difference.value == pytest.approx(0.3, abs=0.01)
 
 
-def test_settings_that_vary_together_are_one_and_what_cannot_be_told_is_left_out() -> None:
+def test_settings_that_vary_together_are_one_and_what_cannot_be_reported_is_left_out() -> None:
     settings = [{"rank": r, "alpha": a, "lr": lr} for (r, a), lr in itertools.product((("1", "2"), ("4", "8")), "xy")]
     assert [e.settings for e in effects(sweep(4, 3), settings)] == [("rank with alpha",), ("lr",), ("rank with alpha", "lr")]
     confounded = [{"a": "0", "b": "0"}, {"a": "1", "b": "1"}, {"a": "0", "b": "2"}]

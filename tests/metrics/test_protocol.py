@@ -158,7 +158,7 @@ def test_the_judges_word_on_each_image_is_kept(found):
 def test_rejected_first_attempts_are_scored_by_the_judge_alone(tmp_path, real, found):
     metrics, evaluation = found
     confirmed = metrics["rejected_confirmed", BEFORE, "judge", None]
-    assert (confirmed.value, confirmed.n) == (0, 2), "a dark image and a broken one, both asked for as bright"
+    assert (confirmed.value, confirmed.n) == (0, 2), "a dark image and a broken one, both requested as bright"
     assert ("rejected_confirmed", BEFORE, "judge", "adipose") not in metrics, "none of that class was rejected"
     assert not [name for name, *_ in metrics if name in ("rejected_kid", "rejected_density")], "one picture is too few"
     reasons = {m.metric: m.reason for m in evaluation.missing}

@@ -70,7 +70,7 @@ def test_an_architecture_that_cannot_take_such_images_or_such_a_stem_is_refused(
         Classifier(spec(architecture))
 
 
-def test_an_unknown_architecture_is_told_its_neighbours():
+def test_an_unknown_architecture_comes_with_its_neighbours():
     with pytest.raises(RequestError, match=r"no architecture 'resnet-18'.*resnet18"):
         Classifier(spec("resnet-18"))
 

@@ -75,7 +75,7 @@ def test_parts_that_do_not_fit_are_refused(linked_base, part, settings, text):
     assert text in only(layout_faults(linked_base))
 
 
-def test_all_faults_are_told_at_once(linked_base):
+def test_all_faults_are_reported_at_once(linked_base):
     change(linked_base / "unet" / "config.json", in_channels=9, cross_attention_dim=768)
     weights = linked_base / "vae" / "diffusion_pytorch_model.safetensors"
     whole = weights.read_bytes()

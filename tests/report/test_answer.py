@@ -15,7 +15,7 @@ from pathsynth.ledger.records import Metric
 from pathsynth.report.answer import NO_SCORE, details, effect_row, headline
 from pathsynth.report.collect import TrialSummary, collect_scores, collect_trials
 from pathsynth.report.comparison import setting_effects, study_verdict
-from pathsynth.report.export import markdown
+from pathsynth.report.formats import markdown
 from pathsynth.report.page import write_report
 
 
@@ -51,18 +51,18 @@ def words(scores: Mapping[str, Sequence[float | None]]) -> tuple[str, str]:
 def test_a_lead_beyond_noise() -> None:
     told, more = words(CLEAR)
     assert told == "lora.rank=16 leads by 0.200 · separable from noise over 3 seeds and 3 configurations"
-    assert "Each of the 2 other configurations can be told from it." in more
+    assert "Each of the 2 other configurations can be distinguished from it." in more
     score = r"macro-F1 before filtering by the judge is 0\.710 \[0\.\d+, 0\.\d+\], corrected .* \(observed: 0\.710; 3 seeds, 1,350"
     assert re.search(score, more)
     assert re.search(r"A trial scatters by 0\.0\d\d around its configuration and seed \(4 degrees of freedom\)\.", more)
 
 
-def test_a_lead_that_could_be_noise_names_what_it_cannot_be_told_from_and_how_many_seeds_would_tell() -> None:
+def test_a_lead_that_could_be_noise_names_what_it_cannot_be_distinct_from_and_how_many_seeds_would_tell() -> None:
     told, more = words(CLOSE)
     lead, needed = told.rsplit(" · ", 1)
     assert lead == "lora.rank=16 leads by 0.027 · not separable from noise over 3 seeds and 3 configurations"
-    assert re.fullmatch(r"\d+ more seeds would tell 0\.027", needed)
-    assert "1 of the 2 others cannot be told from it: lora.rank=4." in more
+    assert re.fullmatch(r"\d+ more seeds would detect 0\.027", needed)
+    assert "1 of the 2 others cannot be distinguished from it: lora.rank=4." in more
     verdict = study_verdict(study(CLOSE))
     assert verdict is not None and verdict.comparison.score is not None
     assert verdict.comparison.score.value < verdict.leader.mean, "the observed mean was chosen"
@@ -70,12 +70,12 @@ def test_a_lead_that_could_be_noise_names_what_it_cannot_be_told_from_and_how_ma
 
 def test_one_seed_says_that_its_score_is_biased_and_nothing_of_noise() -> None:
     told, more = words({rank: values[:1] for rank, values in CLOSE.items()})
-    assert told == "lora.rank=16 leads by 0.060 · whether that is noise cannot be told over 1 seed and 3 configurations"
-    assert "0.660 (1 seed, 450 images), is biased upward: it was chosen among 3 by the same score" in more
-    assert "told from" not in more and "scatters" not in more
+    assert told == "lora.rank=16 leads by 0.060 · whether that is noise cannot be known from 1 seed and 3 configurations"
+    assert "0.660 (1 seed, 450 images), is biased upward, because it was chosen among 3 by the same score" in more
+    assert "distinguished from" not in more and "scatters" not in more
 
 
-def test_trials_that_failed_diverged_or_stand_alone_are_told() -> None:
+def test_trials_that_failed_diverged_or_stand_alone_are_reported() -> None:
     rng = np.random.default_rng(0)
     scores: dict[str, list[float | None]] = {str(i): list(0.5 + 0.04 * rng.normal(size=4)) for i in range(6)}
     scores["6"] = [0.72, 0.7, 0.71, 0.05]
@@ -84,8 +84,8 @@ def test_trials_that_failed_diverged_or_stand_alone_are_told() -> None:
     told, more = words(scores)
     assert told.startswith("lora.rank=6 leads by 0.1") and "where it did not diverge (1 trial)" in told
     assert "over 4 seeds and 7 configurations" in told
-    assert "Left out, for the trial diverged: lora.rank=6, seed=3 (0.050)." in more
-    assert "Not compared, for they share no seed with the rest: lora.rank=7." in more
+    assert "Left out because the trial diverged: lora.rank=6, seed=3 (0.050)." in more
+    assert "Not compared because they share no seed with the rest: lora.rank=7." in more
 
 
 def test_one_configuration_and_none() -> None:

@@ -94,7 +94,7 @@ def test_a_self_test_by_keys_is_scored_and_survives_a_reload(site: Path, visit: 
     page.goto(f"{site.as_uri()}/index.html#test=other")
     page.keyboard.press("1")
     page.reload()
-    assert "image 2 of 10" in page.inner_text("h1"), "an unfinished round goes on"
+    assert "image 2 of 10" in page.inner_text("h1"), "an unfinished round continues"
     again = visit(site.as_uri(), "test=abc")
     assert again.get_attribute(".question > img", "src") == first, "its seed decides the images"
 

@@ -365,7 +365,7 @@ def test_validation_sheets_stand_by_step_below_the_curves_and_are_loaded_when_th
 
 
 def test_the_frame_is_the_word_of_the_gate_and_the_dot_that_of_the_judge(browser: Any, file: Path) -> None:
-    """The made-up judge names the class asked for at the first slot of rank 8, and another at the others."""
+    """The made-up judge names the requested class at the first slot of rank 8, and another at the others."""
     page = opened(browser, file, view="class=mucus")
     classes = page.locator("table.images tbody tr").first.locator(".tile").evaluate_all("nodes => nodes.map(n => n.className)")
     assert ["confirmed" in c for c in classes] == [True, False, False, False]
@@ -548,7 +548,7 @@ def test_of_many_classes_the_weakest_are_shown_first(browser: Any, make_trial: C
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_lines_can_be_told_from_the_page_and_a_trial_leads_back_to_its_study(browser: Any, make_sweep, tmp_path: Path, scheme: str) -> None:
+def test_lines_differ_from_the_page_and_a_trial_leads_back_to_its_study(browser: Any, make_sweep, tmp_path: Path, scheme: str) -> None:
     path = write_report(make_sweep(tmp_path / "rank", failed=0))
     page = opened(browser, path, scheme=scheme, view="tab=training")
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")

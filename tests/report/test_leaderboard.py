@@ -13,7 +13,7 @@ import pytest
 
 from pathsynth.__main__ import dispatch
 from pathsynth.report.collect import collect_trials
-from pathsynth.report.export import export, leaderboard_table, markdown
+from pathsynth.report.formats import leaderboard_table, markdown, write_form
 from pathsynth.report.leaderboard import leaderboard
 
 JUDGE = "macro_f1/before filtering/judge"
@@ -53,8 +53,8 @@ def test_one_seed_has_the_interval_of_its_images(study: Path) -> None:
 
 def test_csv_and_parquet_read_back_the_same(sweep: Path) -> None:
     table = leaderboard_table(collect_trials(sweep))
-    csv = pd.read_csv(export(sweep, "csv")[-1], dtype={"lora.rank": str})
-    parquet = pd.read_parquet(export(sweep, "parquet")[-1])
+    csv = pd.read_csv(write_form(sweep, "csv")[-1], dtype={"lora.rank": str})
+    parquet = pd.read_parquet(write_form(sweep, "parquet")[-1])
     for read in (csv, parquet):
         pd.testing.assert_frame_equal(read, table, check_dtype=False)
     assert list(table["place"]) == [1, 2, 3] and {f"{JUDGE}/low", f"{JUDGE}/high", f"{JUDGE}/n", "seeds"} <= set(table.columns)
@@ -68,7 +68,7 @@ def odd_study(make_trial: Callable[..., Path], folder: Path) -> Path:
 
 
 def test_latex_reads_back_as_text(make_trial: Callable[..., Path], tmp_path: Path) -> None:
-    text = export(odd_study(make_trial, tmp_path / "s"), "latex")[-1].read_text(encoding="utf-8")
+    text = write_form(odd_study(make_trial, tmp_path / "s"), "latex")[-1].read_text(encoding="utf-8")
     lines = text.split("\\midrule\n")[1].split("\\bottomrule")[0].splitlines()
     rows = [[plain(cell) for cell in re.split(r"(?<!\\)&", line.removesuffix("\\\\"))] for line in lines]
     assert sorted(row[0] for row in rows) == sorted(f"generate.prompt={prompt}" for prompt in ODD)
@@ -87,7 +87,7 @@ def test_no_row_of_latex_begins_with_what_its_line_break_would_read(tmp_path: Pa
     monkeypatch.setattr("pathsynth.report.comparison.configuration_label", lambda trial: trial.name)
     for i, name in enumerate(("[red]", "*")):
         make_trial(tmp_path / "s" / str(i), name=name)
-    text = export(tmp_path / "s", "latex")[-1].read_text(encoding="utf-8")
+    text = write_form(tmp_path / "s", "latex")[-1].read_text(encoding="utf-8")
     assert not re.search(r"^[\[*]", text, re.MULTILINE) and "{[}red]" in text
 
 

@@ -142,7 +142,7 @@ def test_a_run_that_can_be_seen_online_is_linked_and_nothing_else_is(make_trial,
 def test_sections_stand_in_the_order_in_which_they_are_asked_about_and_the_contents_lead_to_each(make_trial, tmp_path: Path) -> None:
     text, outline = page(make_trial(tmp_path / "t"))
     order = re.findall(r'<h[12] id="([a-z]+)"', text)
-    assert order == ["verdict", "images", "agreement", "classes", "confusion", "closeness", "trust", "training", "missing", "settings"]
+    assert order == ["summary", "images", "agreement", "classes", "confusion", "closeness", "trust", "training", "missing", "settings"]
     assert [link[1:] for link in outline.links if link.startswith("#")] == ["top", *order]
     assert "<details><summary>What was run" in text, "settings are folded"
 
@@ -218,10 +218,10 @@ def payload(text: str) -> dict[str, Any]:
 
 
 def test_missing_values_and_their_reasons(make_trial: Callable[..., Path], tmp_path: Path) -> None:
-    text, _ = page(make_trial(tmp_path / "t", missing=(Missing("kid on test", "test was not asked for"),)))
-    assert "kid on test: test was not asked for" in text
+    text, _ = page(make_trial(tmp_path / "t", missing=(Missing("kid on test", "test was not requested"),)))
+    assert "kid on test: test was not requested" in text
     text, _ = page(make_trial(tmp_path / "u"))
-    assert "Nothing that was to be measured is missing" in text
+    assert "All measurements are there" in text
 
 
 def test_class_without_accepted_image_says_so(make_trial: Callable[..., Path], tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_the_mean_is_quoted_with_the_worst_beside_it(trial: Path) -> None:
     assert mean and worst and mean.value > worst.value
     assert panel_sentence(scores) == (
         "By a panel of 2 judges that chose nothing, "
-        f"{100 * mean.value:.0f}% of the 180 accepted images show what was asked for on average, "
+        f"{100 * mean.value:.0f}% of the 180 accepted images show what was requested on average, "
         f"{100 * worst.value:.0f}% by the strictest of them (strict)."
     )
 

@@ -101,12 +101,12 @@ def test_a_sentence_keeps_its_words_and_loses_its_places(text: str, shared: str,
     assert sentence_without_places(text) == shared
 
 
-def test_who_carried_out_a_trial_is_told_or_left_out_as_asked(make_sweep: Callable[..., Path], tmp_path: Path, capsys) -> None:
+def test_who_carried_out_a_trial_is_reported_or_left_out_as_asked(make_sweep: Callable[..., Path], tmp_path: Path, capsys) -> None:
     mine, theirs = (make_sweep(tmp_path / name, ranks=ranks, seeds=1, failed=0) for name, ranks in (("mine", (1,)), ("theirs", (4,))))
     for folder, author in ((mine, "ada"), (theirs, "grace")):
         (next(folder.glob("rank*")) / "state.json").write_text(json.dumps({"state": "done", "author": author, "host": f"box of {author}"}))
     named = publish_study(theirs)
-    assert "it names who carried out the trials (grace on box of grace); --anonymous leaves that out" in capsys.readouterr().out
+    assert "it names who ran the trials (grace on box of grace); --anonymous leaves that out" in capsys.readouterr().out
     unnamed = publish_study(theirs, tmp_path / "unnamed.zip", anonymous=True)
     assert "it names who" not in capsys.readouterr().out
     with zipfile.ZipFile(unnamed) as archive:
@@ -188,7 +188,7 @@ def test_an_image_that_was_changed_since_its_stage_made_it_is_not_published(make
     content = bytearray((trial / name).read_bytes())
     content[-20] ^= 1
     (trial / name).write_bytes(content)
-    with pytest.raises(RequestError, match=r"rank-1-0/grids/accepted\.png was changed since it was made; run the trial again with"):
+    with pytest.raises(RequestError, match=r"rank-1-0/grids/accepted\.png has changed since it was written; run the trial again with"):
         publish_study(folder)
     assert not list(tmp_path.glob("*.zip")) and not list(tmp_path.glob(".rank*"))
 

@@ -1,4 +1,4 @@
-"""The page of a study as `pathsynth ui` serves it: made when it is first asked for, drawn under the server's policy."""
+"""The page of a study as `pathsynth ui` serves it: made when it is first requested, drawn under the server's policy."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def read(folder: Path) -> tuple[str, Outline]:
 def test_a_generated_set_has_a_page_that_says_what_was_asked_made_and_spent(tmp_path: Path) -> None:
     text, outline = read(generated(tmp_path / "set" / "t"))
     plain = " ".join(re.sub(r"<[^>]+>", " ", text).split())
-    assert "24 of 36 images asked for were accepted by the gate, in 35 attempts (1.46 for each accepted image)" in plain
+    assert "24 of 36 requested images were accepted by the gate, in 35 attempts (1.46 for each accepted image)" in plain
     assert outline.row("mucus")[:6] == ["4", "0", "3", "1", "3", "–"]
     assert outline.row("all classes")[:5] == ["36", "24", "3", "9", "35"]
     assert outline.row("another class is more probable") == ["11", "11"]
@@ -86,7 +86,7 @@ def test_each_image_of_a_set_has_the_word_of_gate_and_judge(tmp_path: Path) -> N
 
 def test_of_a_set_without_a_judge_the_page_says_so(tmp_path: Path) -> None:
     text, _ = read(generated(tmp_path / "set" / "t", judged=False))
-    assert "What the judge says of these images is in no file beside them" in text and "judge: ✓" not in text
+    assert "answers for these images: the set has no judge" in text and "judge: ✓" not in text
 
 
 def test_a_set_that_no_trial_drew_alone_has_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,7 +94,7 @@ def test_a_set_that_no_trial_drew_alone_has_a_page(tmp_path: Path, capsys: pytes
     make_report([folder])
     assert capsys.readouterr().out.splitlines()[-1] == f"report: {folder / 'report.html'}"
     text, outline = read(folder)
-    assert outline.row("cat")[:4] == ["2", "2", "0", "3"], "asked for, accepted, exhausted, attempts"
+    assert outline.row("cat")[:4] == ["2", "2", "0", "3"], "requested, accepted, exhausted, attempts"
     assert HOSTILE not in text and "script" not in outline.tags and "<img src=x" not in text
     assert "Draw it again" not in text and "Settings" not in text
 

@@ -53,7 +53,7 @@ def test_every_trial_has_a_row_with_its_state_and_the_reason(page: str) -> None:
     assert told["rank=1,lr=0.0001,seed=2"] == "CUDA out of memory"
     assert told["rank=2,lr=0.03,seed=1"] == "the search stopped it at step 100"
     assert told["rank=4,lr=0.03,seed=2"] == "finetune: 120 of 300 steps, 2/s, 2 min left"
-    assert "announced it" in told["rank=1,lr=0.01,seed=0"]
+    assert "planned it" in told["rank=1,lr=0.01,seed=0"]
     assert told["seed 2"].startswith("no trial of it with seed 2")
 
 

@@ -84,7 +84,7 @@ def _unfinished(folder: Path, state: str, **came: object) -> None:
         (trial / "state.json").write_text(json.dumps({"state": state, **came}))
 
 
-def test_what_cannot_be_watched_is_told(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
+def test_what_cannot_be_watched_is_reported(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
     folder = make_sweep(tmp_path / "rank")
     with pytest.raises(RequestError, match="leave out --format"):
         make_report([folder], "csv", watch=True)

@@ -123,13 +123,13 @@ def test_out_of_memory_halves_the_batch_and_goes_on(base, monkeypatch, capsys, e
     images = drawer(attempts(*range(7)))
     assert sizes == [7, 3, 3, 1]
     assert all(np.abs(one.astype(int) - other).max() <= 1 for one, other in zip(images, wanted, strict=True))
-    assert capsys.readouterr().out == "out of memory while drawing 7 images at once; going on with 3\n"
+    assert capsys.readouterr().out == "out of memory while drawing 7 images at once; continuing with 3\n"
     sizes.clear()
     drawer(attempts(*range(7)))
     assert sizes == [3, 3, 1]
 
 
-def test_one_image_too_large_for_memory_is_told_and_other_errors_are_not_taken_for_it(base, monkeypatch):
+def test_one_image_too_large_for_memory_is_reported_and_other_errors_are_not_taken_for_it(base, monkeypatch):
     drawer = CandidateDrawer(base, 28, 1, 1.0)
     for error, raised, told in [
         (GPU_FULL, StageError, "a single image"),

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pathsynth.ledger.errors import StageError
-from pathsynth.sampling.acceptance_rules import Seen, Verdict, broken
+from pathsynth.sampling.acceptance_rules import Candidate, Verdict, broken
 from pathsynth.sampling.early_rejection import (
-    Candidate,
     EarlyRejection,
+    PreviewedAttempt,
     Threshold,
     calibrate,
     fit_threshold,
@@ -36,8 +36,8 @@ def test_no_more_than_the_share_lies_below_the_threshold(accepted, loss):
 
 
 def test_the_cut_is_fitted_on_even_slots_and_counted_on_odd_ones():
-    even = [Candidate(2 * i, p, p > 0.15) for i, p in enumerate((0.1, 0.2, 0.3, 0.4, 0.5))]
-    odd = [Candidate(2 * i + 1, p, a) for i, (p, a) in enumerate([(0.05, False), (0.25, True), (0.29, False), (0.6, True)])]
+    even = [PreviewedAttempt(2 * i, p, p > 0.15) for i, p in enumerate((0.1, 0.2, 0.3, 0.4, 0.5))]
+    odd = [PreviewedAttempt(2 * i + 1, p, a) for i, (p, a) in enumerate([(0.05, False), (0.25, True), (0.29, False), (0.6, True)])]
     threshold = fit_threshold([c for pair in zip(even, [*odd, odd[0]], strict=True) for c in pair][:-1], 0.25, 8, 20)
     assert threshold == Threshold(0.3, 8, 20, fitted=4, candidates=4, given_up=3, accepted=2, lost=1)
     assert format_threshold(threshold, Route((2,) * 20)) == (
@@ -48,7 +48,7 @@ def test_the_cut_is_fitted_on_even_slots_and_counted_on_odd_ones():
 
 
 def test_where_nothing_is_accepted_nothing_is_given_up():
-    threshold = fit_threshold([Candidate(i, 0.0, False) for i in range(6)], 0.02, 2, 4)
+    threshold = fit_threshold([PreviewedAttempt(i, 0.0, False) for i in range(6)], 0.02, 2, 4)
     assert (threshold.probability, threshold.given_up, threshold.lost) == (0.0, 0, 0)
     assert "none is given up" in format_threshold(threshold, Route((2,) * 4))
 
@@ -66,7 +66,7 @@ class Seeing:
 
     def see(self, images):
         probabilities = [None if i is None else i[0, 0, 0] / 100 for i in images]
-        return [broken("not finite", 2) if p is None else Seen(np.array([p, 1 - p])) for p in probabilities]
+        return [broken("not finite", 2) if p is None else Candidate(np.array([p, 1 - p])) for p in probabilities]
 
     def __call__(self, attempts, images):
         return [broken("black", 2) if i is None else Verdict(True, 0, 0.9, (0.9, 0.1), None, False) for i in images]
@@ -78,7 +78,7 @@ ATTEMPTS = [attempt_at(slot, 0, 0) for slot in slots_of(Stream.CALIBRATE, {0: "x
 def test_candidates_are_previewed_and_drawn_to_the_end():
     told = []
     found = calibrate(ATTEMPTS, Drawing(), Seeing(), batch_size=2, on_candidate=lambda: told.append(1))
-    assert found == [Candidate(0, 0.1, True), Candidate(3, 0.4, True), Candidate(4, 0.5, True)]
+    assert found == [PreviewedAttempt(0, 0.1, True), PreviewedAttempt(3, 0.4, True), PreviewedAttempt(4, 0.5, True)]
     assert len(told) == 5
 
 
@@ -93,7 +93,7 @@ def test_early_rejection_gives_up_what_is_below_the_threshold_and_what_is_not_fi
 
 
 def test_a_threshold_is_read_back_and_a_damaged_one_named(tmp_path):
-    threshold = fit_threshold([Candidate(i, 0.5, True) for i in range(4)], 0.02, 2, 4)
+    threshold = fit_threshold([PreviewedAttempt(i, 0.5, True) for i in range(4)], 0.02, 2, 4)
     write_threshold(tmp_path, threshold)
     assert read_threshold(tmp_path) == threshold
     (tmp_path / "early_rejection.json").write_text('{"probability": 1}')

@@ -1,4 +1,4 @@
-"""A generation that is cut off anywhere goes on to the set of an undisturbed one, and draws nothing twice but the cut batch."""
+"""A generation that is cut off anywhere continues to the set of an undisturbed one, and draws nothing twice but the cut batch."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_another_batch_size_after_a_cut_leaves_no_attempt_that_nobody_needed(tmp
 
 
 class Breaks:
-    """A drawer that breaks at one of its batches, whatever it is asked for."""
+    """A drawer that breaks at one of its batches, whatever is requested of it."""
 
     def __init__(self, real: CandidateDrawer, at: int | None) -> None:
         self._real, self._left = real, at

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.seeds import derive_seed
-from pathsynth.sampling.acceptance_rules import AtLeast, Leads, MostProbable, NoCopy, Seen, Verdict, broken, judged_by
+from pathsynth.sampling.acceptance_rules import AtLeast, Candidate, Leads, MostProbable, NoCopy, Verdict, broken, judged_by
 from pathsynth.sampling.rejection import Judged, Route, RunBudget, Segment, SlotStatus, account, sample_until_accepted
 from pathsynth.sampling.retry import Rejection, Retry, StandardRetry
 from pathsynth.sampling.slots import Attempt, Slot, Stream, attempt_at, slots_of
@@ -296,7 +296,7 @@ def test_slots_take_turns_between_classes():
 
 
 def verdict(*rules, probabilities, label=0, features=None) -> Verdict:
-    return judged_by(rules, Seen(np.array(probabilities), features), label)
+    return judged_by(rules, Candidate(np.array(probabilities), features), label)
 
 
 def test_rule_wants_the_class_on_top_and_enough_of_it():
@@ -351,7 +351,7 @@ class Answering:
     def __init__(self, answer) -> None:
         self.answer = answer
 
-    def slack(self, seen: Seen, label: int) -> float:
+    def slack(self, seen: Candidate, label: int) -> float:
         return self.answer(seen)
 
 
@@ -370,7 +370,7 @@ def test_a_rule_that_gives_no_number_is_named(answer):
 
 
 def test_a_rule_that_fails_is_named_with_what_it_raised():
-    with pytest.raises(StageError, match=r"rule \S+\.Answering failed \(AttributeError: 'Seen' object has no attribute 'edges'\)"):
+    with pytest.raises(StageError, match=r"rule \S+\.Answering failed \(AttributeError: 'Candidate' object has no attribute 'edges'\)"):
         verdict(Answering(lambda seen: seen.edges), probabilities=[0.9, 0.1])
 
 
@@ -449,7 +449,7 @@ def test_a_strategy_cannot_change_the_image_and_sees_none_that_was_given_up():
         (Retry(prompt=" "), "prompt=' '; give words"),
     ],
 )
-def test_what_a_strategy_cannot_ask_for_is_told_with_its_name(wanted, fault, monkeypatch):
+def test_what_a_strategy_cannot_ask_for_is_reported_with_its_name(wanted, fault, monkeypatch):
     monkeypatch.setattr(Varied, "WANTED", (wanted,) * 5)
     with pytest.raises(StageError) as failed:
         LongWay({(0, 0): None}, Route((2,) * 10, guidance=3.0)).run(3, 4, retry=Varied())

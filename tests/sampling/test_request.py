@@ -1,4 +1,4 @@
-"""What `generate` is asked for becomes prompts by class."""
+"""The request of `generate` becomes prompts by class."""
 
 from __future__ import annotations
 

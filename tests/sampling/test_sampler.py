@@ -166,7 +166,7 @@ def test_so_are_prompts(prompts, n, refusal):
     "classes, refusal",
     [(["a"], "two names or more"), (["a", "-"], "two names or more"), (["a b", "A-b"], "two classes are called")],
 )
-def test_so_are_classes_that_cannot_be_told_apart(classes, refusal):
+def test_so_are_classes_that_cannot_be_reported_apart(classes, refusal):
     with pytest.raises(UnknownLabelError, match=refusal):
         RejectionSampler(draw, classify, classes)
 

@@ -155,7 +155,7 @@ def test_ddim_does_not_clip_latents_where_the_base_does_not_say_so(base):
     assert new_scheduler(base, base_scheduler(base, "DDIMScheduler")).config.clip_sample is False
 
 
-def test_other_timesteps_are_told_once(base, capsys):
+def test_other_timesteps_are_reported_once(base, capsys):
     draw._print_once.cache_clear()
     for _ in range(2):
         drawer(base, 28, sampling(scheduler="UniPCMultistepScheduler"))

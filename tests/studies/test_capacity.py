@@ -60,7 +60,7 @@ def test_a_class_whose_files_would_have_too_long_a_name_is_refused(tmp_path):
 
 
 def test_images_that_are_drawn_already_need_no_room(tmp_path, monkeypatch):
-    """A generation that goes on on a disk that is nearly full is not refused for what it has."""
+    """A generation that continues on a disk that is nearly full is not refused for what it has."""
     monkeypatch.setattr("pathsynth.studies.planning.capacity._free", lambda _: 1e4)
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config = from_hydra(compose("generate", ["n=10", f"multirun={tmp_path}"]))

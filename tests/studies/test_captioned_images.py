@@ -97,7 +97,7 @@ def test_what_the_text_encoder_does_not_read_of_captions_is_counted(own):
     (cut,) = (note for note in notes if "cuts off" in note)
     assert cut.startswith("the text encoder reads 32 tokens, and cuts off the end of ") and cut.count("“zebra crossing") == 3
     (pieces,) = (note for note in notes if "does not know" in note)
-    assert pieces.startswith("words of captions that the text encoder does not know, and reads in pieces: ") and "wugword" in pieces
+    assert pieces.startswith("words of captions that the text encoder does not know and splits: ") and "wugword" in pieces
 
 
 def test_a_command_that_trains_no_adapter_says_nothing_of_captions(own):

@@ -37,7 +37,7 @@ def test_anything_else_is_checked(overrides):
     assert class_request(settings(*overrides), ()) is not None
 
 
-def test_wrong_classes_of_every_kind_are_told_at_once_and_checked_once(monkeypatch, capfd):
+def test_wrong_classes_of_every_kind_are_reported_at_once_and_checked_once(monkeypatch, capfd):
     request = ClassRequest(
         callbacks={"mine": {"_target_": "no.such.Callback"}, "stop": {"_target_": "pytorch_lightning.callbacks.EarlyStopping"}},
         optimizer={"_target_": "torch.optim.SGD", "lr": 0.1, "momentun": 0.9},
@@ -53,7 +53,7 @@ def test_wrong_classes_of_every_kind_are_told_at_once_and_checked_once(monkeypat
     assert capfd.readouterr().err.count("checking the classes") == 1
 
 
-def test_a_class_that_ends_the_process_is_told(monkeypatch, tmp_path):
+def test_a_class_that_ends_the_process_is_reported(monkeypatch, tmp_path):
     (tmp_path / "fatal.py").write_text("import os\nos._exit(3)\n")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{':'.join(path for path in sys.path if path)}")
     (fault,) = class_faults(ClassRequest(callbacks={"mine": {"_target_": "fatal.Callback"}}))
@@ -74,7 +74,7 @@ def my_module(monkeypatch, tmp_path):
 
 
 @pytest.mark.usefixtures("my_module")
-def test_objects_that_cannot_be_made_are_told_with_their_keys():
+def test_objects_that_cannot_be_made_are_reported_with_their_keys():
     wrong = {
         "gone": ({"_target_": "mine.Gone"}, RULE, ["sampling.rules.gone._target_=mine.Gone cannot be loaded", "correct the name"]),
         "half": ({"_target_": "mine.Half"}, RULE, ["is no pathsynth.sampling.acceptance_rules.Rule", "lacks slack"]),

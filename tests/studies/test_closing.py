@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pathsynth.studies.trials.closing import close
+from pathsynth.studies.trials.outcomes import FOLDER_VARIABLE, Outcome, announce_outcomes, read_outcome, read_outcomes, write_outcome
 from tests.report.generated_sets import write_set
 
 
@@ -32,3 +33,14 @@ def test_what_was_made_stands_where_there_is_no_score(tmp_path: Path, capsys, co
     heading, line = [text for text in capsys.readouterr().out.splitlines() if text.strip()][:2]
     assert expected in line
     assert ("made" in heading.split()) == (command != "finetune")
+
+
+def test_a_job_s_own_record_takes_the_place_of_the_announced_one(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "jobs"))
+    announced = [Outcome(name, tmp_path / name, "") for name in "abc"]
+    announce_outcomes(announced)
+    assert sum(1 for path in (tmp_path / "jobs").rglob("*") if path.is_file()) == 1
+    assert [read_outcome(place) for place in range(4)] == [*announced, None]
+    write_outcome(1, Outcome("b", tmp_path / "b", "", own=True))
+    assert [outcome.own for outcome in read_outcomes(tmp_path / "jobs")] == [False, True, False]
+    assert read_outcome(1) == Outcome("b", tmp_path / "b", "", own=True)

@@ -65,7 +65,7 @@ def one_process(tmp_path_factory, small_base_folder) -> Path:
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory, small_base_folder, one_process) -> Path:
-    """It is asked for a validation beside the schedule, at its first step."""
+    """A validation beside the schedule, at its first step."""
     folder = with_gate_and_cache(one_process, tmp_path_factory.mktemp("two"))
     (made,) = (path.parent for path in one_process.glob("multirun/.stages/finetune/*/stage.json"))
     work = StageStore(folder / "multirun" / STAGES).work("finetune", made.name)
@@ -116,7 +116,7 @@ def test_two_processes_give_the_adapter_of_one(one_process, two_processes):
 
 def test_a_validation_that_was_asked_for_is_carried_out_once_by_both(two_processes):
     output = (two_processes / OUTPUT).read_text(encoding="utf-8")
-    assert (output.count("validation asked for"), output.count("validation asked for, step 1: ")) == (1, 1)
+    assert (output.count("validation requested"), output.count("validation requested, step 1: ")) == (1, 1)
 
 
 def test_every_image_of_a_validation_counts_once(one_process, two_processes):

@@ -60,8 +60,8 @@ def test_leftovers_are_found_and_resume_points_stay(store, tmp_path):
         (tmp_path / ".stages" / "gate" / name).mkdir()
     assert found(tmp_path) == {
         f"gate/{OLD}": "no trial needs it",
-        f"gate/{KEPT}.partial": "left by a build that was killed",
-        f"gate/{KEPT}.17.partial": "left by a build that was killed",
+        f"gate/{KEPT}.partial": "left by a killed build",
+        f"gate/{KEPT}.17.partial": "left by a killed build",
         f"gate/{OLD}.work": "checkpoints of a finished stage",
         f"gate/{KEPT}.work": "checkpoints of a finished stage",
     }
@@ -91,7 +91,7 @@ def test_what_is_being_built_is_neither_listed_nor_removed(store, tmp_path):
 def test_a_trial_that_began_meanwhile_keeps_its_stages(store, tmp_path):
     garbage = find_garbage(tmp_path)
     trial(tmp_path, "two", ("gate", OLD))
-    assert [(left.path.name, left.why, left.failed) for left in remove(garbage, tmp_path)] == [(OLD, "is needed by now, or gone", False)]
+    assert [(left.path.name, left.why, left.failed) for left in remove(garbage, tmp_path)] == [(OLD, "is needed now, or is gone", False)]
     assert store.find("gate", OLD)
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pathsynth.studies.execution import gpus
-from pathsynth.studies.execution.gpus import own_gpu, visible_gpus
+from pathsynth.studies.execution.gpus import assigned_gpu, visible_gpus
 from pathsynth.studies.execution.supervise import trial_environment
 
 
@@ -25,11 +25,11 @@ def test_the_drivers_files_are_counted_where_nothing_is_named(monkeypatch, tmp_p
 
 def test_trials_side_by_side_have_a_gpu_each_and_give_it_back(monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    with own_gpu(tmp_path, 2, 60) as one, own_gpu(tmp_path, 2, 60) as other:
+    with assigned_gpu(tmp_path, 2, 60) as one, assigned_gpu(tmp_path, 2, 60) as other:
         assert [one, other] == ["3", "5"]
-        with own_gpu(tmp_path, 3, 60) as shared:
+        with assigned_gpu(tmp_path, 3, 60) as shared:
             assert shared in ("3", "5")
-    with own_gpu(tmp_path, 2, 60) as again:
+    with assigned_gpu(tmp_path, 2, 60) as again:
         assert again == "3"
         assert trial_environment(None, 2, again)["CUDA_VISIBLE_DEVICES"] == "3"
 
@@ -37,7 +37,7 @@ def test_trials_side_by_side_have_a_gpu_each_and_give_it_back(monkeypatch, tmp_p
 @pytest.mark.parametrize(("workers", "named"), [(1, "0,1"), (2, "0"), (2, "")])
 def test_one_worker_or_one_gpu_is_left_as_it_is(monkeypatch, tmp_path, workers, named):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
-    with own_gpu(tmp_path, workers, 60) as gpu:
+    with assigned_gpu(tmp_path, workers, 60) as gpu:
         assert gpu is None
         assert trial_environment(None, workers, gpu)["CUDA_VISIBLE_DEVICES"] == named
     assert not list(tmp_path.iterdir())

@@ -143,7 +143,7 @@ def test_killed_at_random_moments(home, undisturbed, signal_tree):
         signal_tree(process.pid, signal.SIGKILL)
         process.wait(30)
         killed += not ended
-        if ended:  # it came to its end before all kills were spent: another goes on with the next
+        if ended:  # it came to its end before all kills were spent: another continues with the next
             assert outcome(folder) == undisturbed
             folder = home / f"random-{killed}"
     finish(folder)

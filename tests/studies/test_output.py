@@ -40,7 +40,7 @@ def test_a_reader_that_stays_reads_everything(flags):
     assert (ended.returncode, ended.stdout) == (0, "line 0\nline 1\nline 2\nfrom a child\né")
 
 
-def test_a_full_disk_is_still_told():
+def test_a_full_disk_is_still_reported():
     with open("/dev/full", "w") as full:
         ended = subprocess.run([sys.executable, "-c", WRITER], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE)
     assert ended.returncode != 0
@@ -54,7 +54,7 @@ drop_unread_output()
 name_lines("rank=4")
 print("one", 1)
 print("two\\n\\nfour", end="")
-print(" goes on", flush=True)
+print(" continues", flush=True)
 sys.stdout.buffer.write(b"as it is\\n")
 print("to whom it concerns", file=sys.stderr)
 """
@@ -62,7 +62,7 @@ print("to whom it concerns", file=sys.stderr)
 
 def test_in_a_log_each_line_names_its_trial():
     ended = subprocess.run([sys.executable, "-c", NAMED], capture_output=True, text=True, check=True)
-    assert ended.stdout == "rank=4: one 1\nrank=4: two\n\nrank=4: four goes on\nas it is\n"
+    assert ended.stdout == "rank=4: one 1\nrank=4: two\n\nrank=4: four continues\nas it is\n"
     assert ended.stderr == "rank=4: to whom it concerns\n"
 
 

@@ -8,8 +8,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from pathsynth.config import from_hydra
+from pathsynth.config.custom_classes import class_digests, shipped_targets, targets
 from pathsynth.config.objects import build_object
-from pathsynth.config.own_classes import class_digests, shipped_targets, targets
 from pathsynth.config.shipped import conf_folder
 from pathsynth.ledger.errors import RequestError
 from pathsynth.stages.plan import Plan, plan

@@ -75,7 +75,7 @@ def test_a_trial_leaves_everything_that_was_promised(finished):
     assert result.find("accuracy", split="val", scorer="gate")
     assert result.find("accuracy", "before filtering", "colour").n == 18 and result.find("accuracy", split="val", scorer="colour")
     assert result.find("error_correlation", split="val") or "error_correlation" in {m.metric for m in result.missing}
-    assert result.find("accuracy", split="test", scorer="gate") is None, "test is scored only when asked for"
+    assert result.find("accuracy", split="test", scorer="gate") is None, "test is scored only when requested"
     groups = [{"name": g.name, "rule": g.rule, "lr": g.lr} for g in result.optimizer]
     assert groups == [{"name": f"unet_{role}", "rule": "muon", "lr": 6e-3} for role in ("down", "up")]
     assert json.loads((trial / "manifest.json").read_text())["optimizer"] == json.loads((trial / "optimizer.json").read_text())
@@ -249,7 +249,7 @@ def test_shards_make_the_set_of_one_process(finished, launcher):
     one, parts = ledger(the_trial(folder, "whole")), ledger(joined)
     kept = one.image.str.startswith("images/").fillna(False)
     assert one.drop(columns="image").equals(parts.drop(columns="image")) and len(one) >= 18
-    assert kept.any(), "the gate takes some class for the one asked for"
+    assert kept.any(), "the gate takes some class for the requested one"
     assert {p.relative_to(joined).as_posix() for p in joined.rglob("*.png")} == set(one.image[kept])
     metadata = (joined / "images" / "metadata.jsonl").read_text().splitlines()
     assert len(metadata) == kept.sum()

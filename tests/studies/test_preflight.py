@@ -43,7 +43,7 @@ def test_a_request_without_faults_has_the_plan_that_it_had(command):
     assert planned(config) == plan(config)
 
 
-def test_faults_of_base_and_data_are_told_together(linked_base, tmp_path):
+def test_faults_of_base_and_data_are_reported_together(linked_base, tmp_path):
     index = linked_base / "model_index.json"
     index.write_text(json.dumps({**json.loads(index.read_text()), "_class_name": "StableDiffusionXLPipeline"}))
     of_base, of_data = faults(f"base.path={linked_base}", "data=folder", f"data.root={tmp_path / 'none'}")
@@ -51,13 +51,13 @@ def test_faults_of_base_and_data_are_told_together(linked_base, tmp_path):
     assert str(tmp_path / "none") in of_data
 
 
-def test_a_base_and_data_that_are_not_there_are_told_together(tmp_path):
+def test_a_base_and_data_that_are_not_there_are_reported_together(tmp_path):
     of_data, of_base = faults(f"base.path={tmp_path / 'no base'}", "data=folder", f"data.root={tmp_path / 'no data'}")
     assert "no data" in of_data
     assert "no base" in of_base
 
 
-def test_faults_of_the_start_the_rank_and_the_sampler_are_told_together(linked_base, tmp_path):
+def test_faults_of_the_start_the_rank_and_the_sampler_are_reported_together(linked_base, tmp_path):
     save_file(adapter(linked_base, 2), tmp_path / "a.safetensors")
     start, rank, steps = faults(
         *(f"lora.start={tmp_path / 'a.safetensors'}", "lora.rank=129", "lora.targets=attention"),

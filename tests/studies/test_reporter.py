@@ -49,7 +49,7 @@ def test_the_state_says_which_stage_is_at_work_and_what_the_display_shows_of_it(
     assert [told(tmp_path)[key] for key in ("stage_number", "notes")] == [3, ""]
 
 
-def test_a_count_that_cannot_be_told_does_not_fail_the_trial(tmp_path, lease):
+def test_a_count_that_cannot_be_reported_does_not_fail_the_trial(tmp_path, lease):
     report = _Reporter(tmp_path / "gone", lease, TrialState(RUNNING, "x"))
     report.progress("finetune", "steps", 30, 90, 0.5)
     assert report.state.step == 30
@@ -72,5 +72,5 @@ def caused(error: Exception, cause: Exception) -> Exception:
         (ValueError("28"), False),
     ],
 )
-def test_a_disk_that_refuses_is_told_from_a_fault_of_the_trial(error, refused):
+def test_a_disk_that_refuses_is_distinct_from_a_fault_of_the_trial(error, refused):
     assert _disk_refuses(error) == refused

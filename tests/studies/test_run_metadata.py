@@ -9,7 +9,7 @@ from pathsynth.config import RunConfig, from_hydra
 from pathsynth.config.shipped import conf_folder
 from pathsynth.stages.plan import Plan, plan
 from pathsynth.stages.stage import StagePlan
-from pathsynth.studies.trials.run_metadata import artifact_card, artifact_names, classifier_card, trial_card
+from pathsynth.studies.trials.run_metadata import artifact_metadata, artifact_names, classifier_metadata, trial_metadata
 from pathsynth.tracking.loggers import GLOBAL_STEP, VALIDATION_STEP
 
 
@@ -25,7 +25,7 @@ def stage(made: Plan, name: str) -> StagePlan:
 
 def test_the_card_of_a_trial_tells_what_it_is_and_how_to_find_it():
     config, made = planned("run", "lora.rank=4", "lora.targets=attention", "optimizer.lr=2e-3")
-    card = trial_card(config, made, "rank=4-abcdef")
+    card = trial_metadata(config, made, "rank=4-abcdef")
     assert (card.identity, card.name, card.group) == (made.identity, "rank=4-abcdef", "ours")
     assert card.tags == ("run", "phantom", "tiny", "attention")
     assert (card.config["lora.rank"], card.config["optimizer.lr"]) == (4, 2e-3)
@@ -42,7 +42,7 @@ def test_the_card_of_a_trial_tells_what_it_is_and_how_to_find_it():
 )
 def test_job_types(command, job_type):
     config, made = planned(command)
-    assert trial_card(config, made, "x").job_type == job_type
+    assert trial_metadata(config, made, "x").job_type == job_type
 
 
 def test_trials_that_share_a_gate_share_its_run():
@@ -50,7 +50,7 @@ def test_trials_that_share_a_gate_share_its_run():
     for rank in (1, 16):
         config, made = planned("run", f"lora.rank={rank}")
         assert config.gate
-        cards.append(classifier_card(config, stage(made, "gate"), config.gate))
+        cards.append(classifier_metadata(config, stage(made, "gate"), config.gate))
     assert cards[0] == cards[1]
     assert (cards[0].job_type, cards[0].name) == ("gate", f"gate resnet18 {cards[0].identity[:6]}")
     assert cards[0].tags == ("run", "phantom", "resnet18")
@@ -66,12 +66,12 @@ def test_a_card_names_no_place_on_this_disk(tmp_path):
     data = config.data.model_copy(update={"root": f"{tmp_path}/images", "group": f"csv:{tmp_path}/groups.csv"})
     lora = config.lora.model_copy(update={"start": f"{tmp_path}/adapter"})
     config = config.model_copy(update={"data": data, "lora": lora})
-    card = trial_card(config, made, "x")
+    card = trial_metadata(config, made, "x")
     assert (card.config["data.root"], card.config["data.group"], card.config["lora.start"]) == ("…/images", "csv:…/groups.csv", "…/adapter")
     assert card.config["callbacks.keep.files"] == ["…/one", "two"]
-    adapter = artifact_card(stage(made, "finetune"), tmp_path)
+    adapter = artifact_metadata(stage(made, "finetune"), tmp_path)
     assert adapter
-    for shown in (card.config, classifier_card(config, stage(made, "gate"), config.gate).config, adapter.lineage):
+    for shown in (card.config, classifier_metadata(config, stage(made, "gate"), config.gate).config, adapter.lineage):
         assert str(tmp_path) not in str(shown)
 
 
@@ -79,20 +79,20 @@ def test_long_words_fit_into_a_tag():
     config, made = planned("run")
     assert config.base
     config = config.model_copy(update={"base": config.base.model_copy(update={"name": "x" * 90})})
-    assert all(0 < len(tag) <= 64 for tag in trial_card(config, made, "x").tags)
+    assert all(0 < len(tag) <= 64 for tag in trial_metadata(config, made, "x").tags)
 
 
 def test_artifacts_are_named_by_identity_and_tell_their_parents():
     _, made = planned("run")
     names = {s.name: artifact_names({s.name: s.identity}) for s in made.stages}
     assert names["cache"] == names["evaluate"] == []
-    adapter = artifact_card(stage(made, "finetune"), Path("f"))
-    images = artifact_card(stage(made, "generate"), Path("g"))
+    adapter = artifact_metadata(stage(made, "finetune"), Path("f"))
+    images = artifact_metadata(stage(made, "generate"), Path("g"))
     assert adapter and images
     assert [adapter.name] == names["finetune"] and adapter.kind == "adapter"
     assert adapter.lineage["made_from"] == names["gate"]
     assert sorted(images.lineage["made_from"]) == sorted([*names["finetune"], *names["gate"]])
     assert images.kind == "images"
-    gate = artifact_card(stage(made, "gate"), Path("h"))
+    gate = artifact_metadata(stage(made, "gate"), Path("h"))
     assert gate and gate.kind == "classifier" and gate.name == f"gate-{stage(made, 'gate').identity}"
-    assert artifact_card(stage(made, "cache"), Path("c")) is None
+    assert artifact_metadata(stage(made, "cache"), Path("c")) is None

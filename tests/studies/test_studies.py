@@ -31,6 +31,8 @@ JOBS = {
 }
 OF_CLASSIFIERS = ("gate", "panel")
 """Studies of the command classify."""
+SEARCHES = ("tune",)
+"""Studies without a grid."""
 ONE_SEED = ("demo", "pathmnist", "sampling", "retries", "paper", "fast", "best")
 PATHMNIST = ("pathmnist", "paper", "paper_grid")
 
@@ -65,7 +67,7 @@ def given(study: str, base: Path, data: Path) -> list[str]:
 
 def test_every_study_is_tested_and_recorded():
     files = {path.stem for path in (studies_folder() / "study").glob("*.yaml")}
-    assert files == {*JOBS, *OF_CLASSIFIERS}
+    assert files == {*JOBS, *OF_CLASSIFIERS, *SEARCHES}
     index = (studies_folder() / "README.md").read_text(encoding="utf-8")
     for study in files:
         page = (studies_folder() / f"{study}.md").read_text(encoding="utf-8")
@@ -103,6 +105,14 @@ def test_the_judges_of_a_panel_see_what_the_gate_has_not_and_are_of_families_and
     assert len({judge.seed for judge in judges} | {1, 2}) == 7
 
 
+def test_the_search_chooses_from_what_the_grid_varies(tmp_path, monkeypatch, capsys, linked_base):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pathsynth"])
+    assert dispatch(["run", "study=tune", f"base.path={linked_base}", "study.dry_run=true"]) == 0
+    space = "lora.rank (1, 4, 16), optimizer.lr (0.001 to 0.03, log), trainer.max_steps (300, 600)"
+    assert f"tune: search over {space}; 18 trials at most" in capsys.readouterr().out
+
+
 def test_the_paper_without_its_images_says_which_file_is_missing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["pathsynth"])
@@ -114,6 +124,7 @@ SMALLEST = {
     "demo": [],
     "pathmnist": [],
     "rank_lr_steps": ["seed=0", "lora.rank=1", "optimizer.lr=2e-3", "trainer.max_steps=1,2"],
+    "tune": ["hydra.sweeper.n_trials=2", "trainer.max_steps=1,2"],
     "optimizer": ["seed=0", "lora.rank=1,2", "optimizer.lr=1e-2"],
     "targets": ["seed=0"],
     "captions": ["seed=0"],

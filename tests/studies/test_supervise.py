@@ -196,7 +196,7 @@ def test_last_lines_skip_empty_ones(tmp_path):
     assert last_lines(tmp_path, 2) == ["b", "c"]
 
 
-def test_a_trial_is_told_nothing_of_the_ranks_that_its_command_is_one_of(monkeypatch):
+def test_a_trial_is_reported_nothing_of_the_ranks_that_its_command_is_one_of(monkeypatch):
     for name, value in {"RANK": "5", "LOCAL_RANK": "1", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", "MASTER_ADDR": "a"}.items():
         monkeypatch.setenv(name, value)
     assert ranks_here() == 4

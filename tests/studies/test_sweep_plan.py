@@ -1,4 +1,4 @@
-"""Jobs are checked all before one is refused, and a long check shows that it goes on."""
+"""Jobs are checked all before one is refused, and a long check shows that it continues."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.studies.planning.sweep_plan import _Count, check_jobs
 
 
-def test_faults_of_all_jobs_are_told_each_once():
+def test_faults_of_all_jobs_are_reported_each_once():
     def check(job):
         raise RequestError("lora.rank is too large", *(["the base lacks its UNet"] if job == ["b"] else []))
 
@@ -27,7 +27,7 @@ def test_very_many_faults_are_counted():
     assert refusal.value.faults[-1] == "and 10 more faults of other jobs"
 
 
-def test_progress_is_told_after_a_moment_and_then_now_and_again(capsys):
+def test_progress_is_reported_after_a_moment_and_then_now_and_again(capsys):
     now = iter([0.0, 0.5, 1.2, 1.2, 3.0, 6.5, 6.5, 7.0, 20.0])
     count = _Count(6, clock=lambda: next(now))
     for _ in range(6):

@@ -140,7 +140,7 @@ def test_earlier_keys_of_sampling_are_read_as_they_were_meant():
         (["~callbacks.regeneration.n"], "callbacks.regeneration.n is missing; set it"),
     ],
 )
-def test_a_wrong_setting_of_an_object_is_told_in_one_line(overrides, told):
+def test_a_wrong_setting_of_an_object_is_reported_in_one_line(overrides, told):
     with pytest.raises(RequestError) as caught:
         settings(*overrides)
     (line,) = caught.value.faults

@@ -59,7 +59,7 @@ def test_twins_are_the_same_in_everything_that_is_compared(twins):
     assert all(row.same for row in rows)
 
 
-def test_versions_and_commit_are_told(twins):
+def test_versions_and_commit_are_reported(twins):
     assert differing_versions(*twins) == ["torch 1 → 2", "commit abc1 → abc2"]
     assert differing_versions(twins[0], twins[0]) == []
 

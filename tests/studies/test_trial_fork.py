@@ -126,7 +126,7 @@ def status_of(server: TrialServer, folder: Path, what: str) -> int:
     return server.status(pid)
 
 
-def test_however_a_trial_ends_its_status_is_told_and_the_next_one_begins(server, tmp_path):
+def test_however_a_trial_ends_its_status_is_reported_and_the_next_one_begins(server, tmp_path):
     """Also where OpenBLAS had threads of its own when the server loaded it."""
     ends = {"done": 0, "refuse": 2, "kill": -signal.SIGKILL, "crash": -signal.SIGSEGV}
     assert {what: status_of(server, tmp_path, what) for what in ends} == ends

@@ -9,7 +9,7 @@ from pathsynth.config import DataConfig, SamplingConfig
 from pathsynth.data.catalogue import open_data
 from pathsynth.ledger.errors import RequestError
 from pathsynth.models.classifier import Classifier, ClassifierSpec
-from pathsynth.sampling.acceptance_rules import AtLeast, AtLeastByClass, Leads, MostProbable, NoCopy, Seen
+from pathsynth.sampling.acceptance_rules import AtLeast, AtLeastByClass, Candidate, Leads, MostProbable, NoCopy
 from pathsynth.sampling.gate import Gate, class_probabilities
 from pathsynth.sampling.slots import Slot, Stream, attempt_at
 from pathsynth.studies.execution.trial_rules import acceptance_rules, format_limits
@@ -47,7 +47,7 @@ def test_a_wanted_precision_sets_a_limit_for_each_class_on_real_val_images():
     assert all((c.slug in line) == (rule.thresholds[c.index] > 0) for c in data.space.classes)
     assert format_limits([AtLeastByClass((0.0,) * 9, 0.9)], data.space)[0].endswith("none is needed")
     assert format_limits([MostProbable()], data.space) == []
-    sure = Seen(np.full(9, 0.1))
+    sure = Candidate(np.full(9, 0.1))
     assert rule.slack(sure, 3) == pytest.approx(0.1 - rule.thresholds[3])
     assert rule.reason == "probability below what a precision of 0.9 needs"
 
@@ -95,7 +95,7 @@ def test_rules_are_made_of_their_settings_in_their_order():
         ({"_target_": "fractions.Fraction"}, "what fractions.Fraction makes lacks reason, slack"),
     ],
 )
-def test_a_rule_that_cannot_be_made_is_told_with_its_key(rule, fault):
+def test_a_rule_that_cannot_be_made_is_reported_with_its_key(rule, fault):
     with pytest.raises(RequestError, match=fault) as refused:
         acceptance_rules(None, None, with_rules(mine=rule))
     assert "\n" not in str(refused.value)

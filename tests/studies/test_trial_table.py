@@ -3,11 +3,10 @@ from __future__ import annotations
 import io
 import os
 
-import pytest
 from rich.console import Console
 
 from pathsynth.studies.trials.state import TrialState
-from pathsynth.studies.trials.trial_table import TrialRow, duration, most_urgent, print_rows
+from pathsynth.studies.trials.trial_table import TrialRow, most_urgent, print_rows
 
 
 def row(state: str, name: str = "rank=1", stage: str = "finetune", reason: str = "", **came) -> TrialRow:
@@ -30,13 +29,6 @@ def test_a_trial_that_stopped_shows_why_and_no_count():
     shown = printed(row("failed", reason="[bold]the loss became nan", step=3, steps=9, rate=1.0))
     assert "[bold]the loss became nan" in shown
     assert " of 9" not in shown
-
-
-@pytest.mark.parametrize(
-    "seconds, told", [(0.4, "0 s"), (59, "59 s"), (61, "1 min"), (3599, "1 h 0 min"), (12000, "3 h 20 min"), (190000, "2 d 4 h")]
-)
-def test_durations(seconds, told):
-    assert duration(seconds) == told
 
 
 def test_what_does_not_fit_is_what_nothing_happens_to():

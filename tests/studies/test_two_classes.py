@@ -26,7 +26,7 @@ def test_a_run_and_its_report(tmp_path: Path, small_base_folder: Path, run_comma
     (tmp_path / "own" / "汉字" / "._0.png").write_bytes(b"left by a Mac")
     told = run_command(tmp_path, "run", *SMALL, f"data.root={tmp_path / 'own'}", f"base.path={small_base_folder}").stdout
     assert "note: hidden files passed over: 1 (汉字/._0.png)" in told
-    assert "01_TUMOR is asked for as “tumor”" in told and "reads in pieces: 汉字" in told
+    assert "01_TUMOR is requested as “tumor”" in told and "splits: 汉字" in told
     (trial,) = (path.parent for path in (tmp_path / "multirun" / "two").glob("*/result.json"))
     assert {path.name for path in (trial / "grids").iterdir()} >= {"real.png", "first_attempts.png", "accepted.png"}
     run_command(tmp_path, "report", str(trial))

@@ -25,18 +25,18 @@ from pathsynth.ledger.records import Metric
 from pathsynth.ledger.stages import StageStore
 from pathsynth.ledger.versions import provenance
 from pathsynth.models.base import load_base
-from pathsynth.sampling.acceptance_rules import MostProbable, Seen, judged_by
+from pathsynth.sampling.acceptance_rules import Candidate, MostProbable, judged_by
 from pathsynth.sampling.slots import Slot, Stream, attempt_at
 from pathsynth.stages.plan import plan
 from pathsynth.studies.execution.pipeline import Trial
-from pathsynth.tracking.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard, close, open_loggers
-from pathsynth.tracking.media import MOST_ROWS, ArtifactCard, keep_artifact, show_confusion, show_numbers, use_artifacts
+from pathsynth.tracking.loggers import GLOBAL_STEP, VALIDATION_STEP, RunMetadata, close, open_loggers
+from pathsynth.tracking.media import MOST_ROWS, ArtifactMetadata, keep_artifact, show_confusion, show_numbers, use_artifacts
 from pathsynth.tracking.reachability import answers, wandb_key_place
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
 from pathsynth.training.latent_cache import build_cache, load_cache
 
 DATA = phantom_data(32, 36, 18, 18, seed=0)
-CARD = RunCard(
+CARD = RunMetadata(
     identity="0123456789ab",
     name="rank=2-012345",
     group="demo",
@@ -75,7 +75,7 @@ class WorseAndWorse:
     def __call__(self, attempts, images):
         if any(a.number == 0 for a in attempts):
             self.calls += 1
-        return [judged_by([MostProbable()], Seen(self._probabilities(a.slot.label)), a.slot.label) for a in attempts]
+        return [judged_by([MostProbable()], Candidate(self._probabilities(a.slot.label)), a.slot.label) for a in attempts]
 
     def _probabilities(self, label: int) -> np.ndarray:
         seen = label if label >= 4 * (self.calls - 1) else (label + 1) % 9
@@ -278,7 +278,7 @@ def metric(name: str, value: float, low: float | None, high: float | None, slug:
 NUMBERS = [metric("macro_f1", 0.5, 0.4, 0.6), metric("kid", 0.1, None, None), metric("f1", 0.2, None, None, "mucus")]
 
 
-def test_numbers_confusions_and_artifacts_are_as_they_were_told(tmp_path, offline_runs):
+def test_numbers_confusions_and_artifacts_are_as_they_were_reported(tmp_path, offline_runs):
     kept = tmp_path / "stage"
     (kept / "adapter").mkdir(parents=True)
     (kept / "adapter" / "w.safetensors").write_bytes(b"weights")
@@ -289,7 +289,7 @@ def test_numbers_confusions_and_artifacts_are_as_they_were_told(tmp_path, offlin
     show_numbers(loggers, NUMBERS)
     show_confusion(loggers, "confusion/judge", "t", confusion, DATA.space)
     lineage = {"settings": {"rank": 2}, "made_from": ["gate-0123"]}
-    keep_artifact(loggers, ArtifactCard("adapter", "adapter-ab", kept, ("adapter", "history.csv"), lineage))
+    keep_artifact(loggers, ArtifactMetadata("adapter", "adapter-ab", kept, ("adapter", "history.csv"), lineage))
     use_artifacts(loggers, ["gate-0123"])
     close(loggers)
     ((run,),) = offline_runs(tmp_path).values()

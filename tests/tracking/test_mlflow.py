@@ -21,7 +21,7 @@ from pathsynth.__main__ import dispatch
 from pathsynth.config import TrackingConfig
 from pathsynth.ledger.adapters import read_card
 from pathsynth.tracking.loggers import GLOBAL_STEP, VALIDATION_STEP, close, open_loggers
-from pathsynth.tracking.media import ArtifactCard, keep_artifact, show_confusion, show_numbers, show_pictures, use_artifacts
+from pathsynth.tracking.media import ArtifactMetadata, keep_artifact, show_confusion, show_numbers, show_pictures, use_artifacts
 from pathsynth.tracking.mlflow_sender import IDENTITY
 from pathsynth.tracking.outbox import outboxes
 from tests.tracking.mlflow_server import MlflowServer, has_postgresql, mlflow_server, postgresql
@@ -79,7 +79,7 @@ def test_a_run_has_settings_curves_pictures_tables_and_artifacts(server, tmp_pat
         show_pictures(loggers, {"validation/first_attempts": tmp_path / "sheet.png"}, step)
     show_numbers(loggers, NUMBERS)
     show_confusion(loggers, "confusion/judge", "t", confusion, DATA.space)
-    keep_artifact(loggers, ArtifactCard("adapter", "adapter-ab", kept, ("adapter",), {"made_from": ["gate-0123"]}))
+    keep_artifact(loggers, ArtifactMetadata("adapter", "adapter-ab", kept, ("adapter",), {"made_from": ["gate-0123"]}))
     use_artifacts(loggers, ["gate-0123"])
     close(loggers)
     (tmp_path / "sheet.png").unlink()

@@ -14,13 +14,13 @@ from PIL import Image
 from pathsynth.__main__ import dispatch
 from pathsynth.config import TrackingConfig
 from pathsynth.ledger import interruption
-from pathsynth.tracking.loggers import RunCard, close, end_stopped, open_loggers
-from pathsynth.tracking.mlflow_sender import address_of, shown_address
+from pathsynth.tracking.loggers import RunMetadata, close, end_stopped, open_loggers
+from pathsynth.tracking.mlflow_sender import address_of, masked_address
 from pathsynth.tracking.outbox import Artifact, Described, Measured, Outbox, Picture, RunHead, Status, outboxes
 from pathsynth.tracking.syncing import send_hint
 
 HEAD = RunHead("0123456789ab", "rank=2-012345", "demo", None, {"job_type": "finetune"})
-CARD = RunCard("0123456789ab", "rank=2-012345", "demo", "finetune", ("phantom",), {"lora.rank": 2})
+CARD = RunMetadata("0123456789ab", "rank=2-012345", "demo", "finetune", ("phantom",), {"lora.rank": 2})
 
 
 def records(outbox: Outbox) -> list:
@@ -159,8 +159,8 @@ def test_records_go_where_the_settings_say_then_the_environment_then_to_a_file(t
     assert address_of(None, tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:s3cr3t@there:5000")
     assert address_of(None, tmp_path) == "http://me:s3cr3t@there:5000"
-    assert shown_address("http://me:s3cr3t@there:5000/x") == "http://there:5000/x"
-    assert address_of("http://here:5000", tmp_path) == shown_address("http://here:5000") == "http://here:5000"
+    assert masked_address("http://me:s3cr3t@there:5000/x") == "http://there:5000/x"
+    assert address_of("http://here:5000", tmp_path) == masked_address("http://here:5000") == "http://here:5000"
 
 
 def test_without_mlflow_a_request_is_refused_before_anything_starts(tmp_path, monkeypatch, capfd):

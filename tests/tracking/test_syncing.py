@@ -29,7 +29,7 @@ def test_the_hint_sends_every_run_of_the_study_one_by_one(tmp_path, monkeypatch)
     assert (tmp_path / "sent").read_text().splitlines() == [f"sync {run.relative_to(tmp_path)}" for run in made]
 
 
-def test_a_study_elsewhere_is_told_with_its_whole_path(tmp_path, monkeypatch):
+def test_a_study_elsewhere_is_reported_with_its_whole_path(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     offline_run(tmp_path / "runs" / "a", "1")

@@ -35,7 +35,7 @@ def test_without_a_logger_nobody_monitors_the_rate():
         ({"_target_": "collections.OrderedDict"}, "collections.OrderedDict makes a OrderedDict, which is no Callback"),
     ],
 )
-def test_a_wrong_one_is_told_in_one_line_that_names_it(configured, told):
+def test_a_wrong_one_is_reported_in_one_line_that_names_it(configured, told):
     with pytest.raises(RequestError) as caught:
         named_callbacks({"mine": configured}, has_logger=True)
     assert "callbacks.mine" in str(caught.value) and told in str(caught.value)

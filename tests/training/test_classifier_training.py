@@ -111,7 +111,7 @@ def test_it_leaves_weights_a_card_and_scores_and_nothing_else(trained):
     assert {r.class_ for r in records if r.metric == "recall"} == {"fine", "coarse"}
 
 
-def test_the_stored_classifier_scores_what_was_told(trained):
+def test_the_stored_classifier_scores_what_was_reported(trained):
     folder, _, (val, _) = trained
     (again,) = score_classifier(load_classifier(folder, SPACE), data(), ["val"], seed=0)
     assert np.array_equal(again.agreement.confusion, val.agreement.confusion)

@@ -7,18 +7,18 @@ import os
 import pytorch_lightning as pl
 from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment
 
-from pathsynth.training.distributed import launched, local_rank, own_environment, strategy_for
+from pathsynth.training.distributed import launched, launcher_environment, local_rank, strategy_for
 
 
 def test_slurm_neither_places_the_processes_nor_requeues_the_job(monkeypatch):
     for name, value in {"SLURM_NTASKS": "1", "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "study", "SLURM_PROCID": "0"}.items():
         monkeypatch.setenv(name, value)
     assert SLURMEnvironment.detect(), "Lightning would take the job for its own"
-    trainer = pl.Trainer(accelerator="cpu", devices=1, plugins=[own_environment()], logger=False, enable_checkpointing=False)
+    trainer = pl.Trainer(accelerator="cpu", devices=1, plugins=[launcher_environment()], logger=False, enable_checkpointing=False)
     assert isinstance(trainer._accelerator_connector.cluster_environment, LightningEnvironment)
 
 
-def test_what_a_launch_told_is_gone_afterwards(monkeypatch):
+def test_what_a_launch_reported_is_gone_afterwards(monkeypatch):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     monkeypatch.setenv("MASTER_PORT", "1234")
     with launched():

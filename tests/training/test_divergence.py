@@ -59,7 +59,7 @@ def test_tries_are_remembered_and_end(tmp_path):
     tries = Tries(tmp_path, allowed=1, factor=0.25, explosion=None)
     assert (tries.count, tries.slowed) == (0, 1.0)
     assert tries.step_back(Diverged("the loss became nan", 7), tries.points(50, 2)) == (
-        "the loss became nan at step 7; going on from the start at 0.25 times optimizer.lr"
+        "the loss became nan at step 7; continuing from the start at 0.25 times optimizer.lr"
     )
     again = Tries(tmp_path, allowed=1, factor=0.25, explosion=None)
     assert (again.count, again.slowed) == (1, 0.25)

@@ -107,8 +107,8 @@ def test_the_callback_changes_not_one_bit_and_reports(small_base_folder, cache, 
     assert float(rows[0]["held_out_loss"]) > 0
     assert (tmp_path / "watched" / "first_attempts-000006.png").is_file()
     assert (tmp_path / "watched" / "after_regeneration-000006.png").is_file()
-    # the validation that was asked for is shown once, and is no part of the result
-    assert not asks.request.exists() and "validation asked for, step 2: macro-F1 before filtering, gate 0." in capsys.readouterr().out
+    # the validation that was requested is shown once, and is no part of the result
+    assert not asks.request.exists() and "validation requested, step 2: macro-F1 before filtering, gate 0." in capsys.readouterr().out
     shown = sorted(path.name for path in (tmp_path / "watched" / "work" / "requested").iterdir())
     assert shown == ["after_regeneration-000002.png", "first_attempts-000002.png"]
     assert not list((tmp_path / "watched").glob("*-000002.png"))
@@ -215,7 +215,7 @@ def test_the_last_checkpoints_are_kept_and_a_damaged_one_is_passed_over(small_ba
     assert [path.name for path in kept] == [f"step-{step:08d}.ckpt" for step in (2, 3, 4)]
     kept[-1].write_bytes(kept[-1].read_bytes()[:1000])
     resumed = adapter(tmp_path / "a", small_base_folder, cache, chosen)
-    assert "step-00000004.ckpt cannot be read; going on from the one before" in caplog.text
+    assert "step-00000004.ckpt cannot be read; continuing from the one before" in caplog.text
     assert same(resumed, adapter(tmp_path / "b", small_base_folder, cache, chosen))
 
 
@@ -325,7 +325,7 @@ def test_a_training_that_starts_from_an_adapter_goes_on_from_it(small_base_folde
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_step(small_base_folder, cache, tmp_path):
-    told = r"became nan at step \d; lower optimizer.lr .* go on from the last good checkpoint \(step-0000000\d\.ckpt\) at a lower rate$"
+    told = r"became nan at step \d; lower optimizer.lr .* continue from the last good checkpoint \(step-0000000\d\.ckpt\) at a lower rate$"
     with pytest.raises(StageError, match=told):
         adapter(tmp_path / "a", small_base_folder, cache, settings(lr=1e30))
     assert not (tmp_path / "a" / "adapter").exists()
@@ -353,7 +353,7 @@ def test_a_training_that_diverges_goes_on_at_a_lower_rate(small_base_folder, cac
     whole = adapter(tmp_path / "a", small_base_folder, cache, chosen, Spoil(3, 4e-3), rates)
     told = capsys.readouterr().out
     where = "the last good checkpoint (step-00000003.ckpt)" if every == 1 else "the start"
-    assert f"the loss became nan at step 4; going on from {where} at 0.5 times optimizer.lr" in told
+    assert f"the loss became nan at step 4; continuing from {where} at 0.5 times optimizer.lr" in told
     assert "at 0.25 times optimizer.lr" in told
     assert rates.seen[-1] == pytest.approx(2.5e-3)
     assert read_card(tmp_path / "a" / "adapter").retries == 2
@@ -405,7 +405,7 @@ def test_gradient_checkpointing_recomputes_and_gives_the_same_adapter(small_base
     assert recomputed
 
 
-def test_what_lightning_refuses_is_told_in_one_line(small_base_folder, cache, tmp_path):
+def test_what_lightning_refuses_is_reported_in_one_line(small_base_folder, cache, tmp_path):
     with pytest.raises(RequestError, match=r"^Lightning refuses the settings of trainer or callbacks: [^\n]*ModelCheckpoint[^\n]*$"):
         adapter(tmp_path / "a", small_base_folder, cache, settings(), pl.callbacks.ModelCheckpoint())
 

@@ -19,7 +19,7 @@ def trained(*losses: float) -> FallingLoss:
     return check
 
 
-def test_a_loss_that_fell_is_told(capsys):
+def test_a_loss_that_fell_is_reported(capsys):
     trained(0.5, 0.25).on_train_end(TRAINER, None)
     assert capsys.readouterr().out == "the loss fell: 0.5000 before the first step, 0.2500 after step 9\n"
 

@@ -48,9 +48,9 @@ def plan(cache, **objective) -> BatchPlan:
 def test_distinct_captions_are_embedded_once_and_mapped(caches, base):
     cache, book = caches["own"], caches["class"]
     assert cache.prompts == (*book.prompts, *dict.fromkeys(OWN[1:])) and torch.equal(cache.embeddings, book.embeddings)
-    assert cache.own.embeddings.shape == (7, *cache.embeddings.shape[1:]) and cache.own.pages._mapped is not None
-    assert [cache.prompts[row] for row in cache.own.rows] == OWN
-    rows = torch.tensor([len(book.prompts) + 6, 0, int(cache.own.rows[0]), len(book.prompts)])
+    assert cache.caption_table.embeddings.shape == (7, *cache.embeddings.shape[1:]) and cache.caption_table.pages._mapped is not None
+    assert [cache.prompts[row] for row in cache.caption_table.rows] == OWN
+    rows = torch.tensor([len(book.prompts) + 6, 0, int(cache.caption_table.rows[0]), len(book.prompts)])
     assert torch.equal(cache.text(rows), torch.stack([base.embed([cache.prompts[row]])[0] for row in rows]).cpu())
 
 

@@ -13,7 +13,7 @@ from pathsynth.training.display import Count, StageDisplay, hidden
 from pathsynth.training.progress import DisplayProgress, LogProgress, Pace, SamplingProgress, training_progress
 
 
-def test_a_pace_is_told_every_two_seconds_at_most_and_measures_from_the_second_telling():
+def test_a_pace_is_reported_every_two_seconds_at_most_and_measures_from_the_second_telling():
     told, at = [], [100.0]
     pace = Pace(lambda *words: told.append(words), clock=lambda: at[0])
     for seconds, done in [(0, 0), (1.9, 50), (2, 60), (3, 62), (4, 64), (7, 66), (8, 72)]:

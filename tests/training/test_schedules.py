@@ -54,7 +54,7 @@ def test_a_class_of_timm_counts_steps_whatever_it_calls_them(in_epochs):
         ({"_target_": "builtins.dict"}, "makes a dict, which is no Schedule"),
     ],
 )
-def test_a_wrong_one_is_told_in_one_line(settings, told):
+def test_a_wrong_one_is_reported_in_one_line(settings, told):
     with pytest.raises(RequestError, match=told) as caught:
         rates(settings)
     assert "\n" not in str(caught.value) and "schedule" in str(caught.value)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from pathsynth.config import SamplingConfig
-from pathsynth.sampling.acceptance_rules import AtLeast, Leads, MostProbable, Rule, Seen, Verdict, judged_by
+from pathsynth.sampling.acceptance_rules import AtLeast, Candidate, Leads, MostProbable, Rule, Verdict, judged_by
 from pathsynth.sampling.denoising import Denoising, Watch
 from pathsynth.sampling.scheduler import Scheduler
 from pathsynth.sampling.slots import Attempt
@@ -49,7 +49,7 @@ class CheapModel:
 
     book = colorectal_prompts()
     sampling = SETTINGS
-    scheduler = Scheduler("DDIMScheduler", {}, {}, own=True)
+    scheduler = Scheduler("DDIMScheduler", {}, {}, from_base=True)
 
     def __init__(self) -> None:
         self.gate = Gate()
@@ -71,7 +71,7 @@ class CheapModel:
     def judge(self, sampling: SamplingConfig) -> Callable[[Sequence[Attempt], list[np.ndarray | None]], list[Verdict]]:
         rules = self.rules(sampling)
         return lambda attempts, images: [
-            judged_by(rules, Seen(probabilities(a)), a.slot.label) for a, _ in zip(attempts, images, strict=True)
+            judged_by(rules, Candidate(probabilities(a)), a.slot.label) for a, _ in zip(attempts, images, strict=True)
         ]
 
     def notes(self, prompt: str) -> Sequence[str]:

@@ -82,6 +82,6 @@ def test_every_answer_forbids_a_browser_to_ask_another_host():
         assert headers["x-frame-options"] == "DENY" and headers["referrer-policy"] == "no-referrer"
 
 
-def test_loopback_is_told_from_what_others_reach():
+def test_loopback_is_distinct_from_what_others_reach():
     assert all(map(is_loopback, ("127.0.0.1", "127.3.2.1", "::1", "localhost")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.1.2", "example.org")))

@@ -141,7 +141,7 @@ def test_what_visitors_choose_begins_as_it_was_given_and_is_in_no_command_twice(
     assert words == (ui.BATCH, "sampling.steps=5")
 
 
-def test_an_address_is_told_that_a_browser_can_open():
+def test_an_address_is_reported_that_a_browser_can_open():
     with server.listen("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
         assert server.address_of(listening, server.access_for("127.0.0.1")) == f"http://127.0.0.1:{port}/"

@@ -155,14 +155,14 @@ def test_a_typed_description_is_drawn_by_enter_and_decided_anew_by_the_threshold
         page.keyboard.press("PageUp")
     page.wait_for_function("document.querySelectorAll('.tray .tile').length === 0", timeout=PATIENCE)
     assert "probability below 1" in page.inner_text(".others") and "sampling.threshold=1 " in page.inner_text(".command")
-    assert "Decided anew" in page.inner_text("main")
+    assert "Judged again" in page.inner_text("main")
     for _ in range(10):
         page.keyboard.press("PageDown")
     page.wait_for_function("n => document.querySelectorAll('.tray .tile').length === n", arg=accepted, timeout=PATIENCE)
     assert counts(page) == (accepted, rejected)
 
 
-def test_an_ambiguous_description_is_settled_by_a_choice_and_an_unknown_one_is_told(visit: Any) -> None:
+def test_an_ambiguous_description_is_settled_by_a_choice_and_an_unknown_one_is_reported(visit: Any) -> None:
     page = visit()
     draw(page, "mucus beside debris")
     page.wait_for_selector("button.chip", timeout=PATIENCE)
@@ -277,13 +277,13 @@ def test_a_validation_is_asked_for_by_a_click(visit: Any, studies: Path) -> None
 def test_a_study_that_was_stopped_goes_on_by_a_click_and_what_its_command_prints_is_shown(visit: Any) -> None:
     page = visit("watch")
     section = page.locator("section[aria-label='Study tried']")
-    assert section.locator("button:has-text('Go on')").count() == 1
-    section.locator("button:has-text('Go on')").press("Enter")
-    page.wait_for_selector("text=tried: going on with 1 trial;", timeout=PATIENCE)
+    assert section.locator("button:has-text('Continue')").count() == 1
+    section.locator("button:has-text('Continue')").press("Enter")
+    page.wait_for_selector("text=tried: continuing 1 trial;", timeout=PATIENCE)
     printed = "[...document.querySelectorAll('pre')].some(p => p.innerText.includes('pathsynth run: lora.rank: input should be'))"
     page.wait_for_function(printed, timeout=3 * PATIENCE)
     assert "$ pathsynth run lora.rank=0" in section.locator("pre").inner_text()
-    section.locator("button:has-text('Go on')").wait_for(timeout=PATIENCE)
+    section.locator("button:has-text('Continue')").wait_for(timeout=PATIENCE)
 
 
 def test_a_study_is_watched_and_asked_to_stop(visit: Any, studies: Path) -> None:

@@ -58,7 +58,7 @@ def test_what_the_page_draws_is_what_its_command_draws(engine: Engine, run_comma
 def test_what_the_text_encoder_does_not_read_is_said_as_on_the_command_line(engine: Engine):
     assert engine.model.notes("mucus") == []
     (line,) = engine.model.notes("mucus with quokka")
-    assert "reads in pieces: quokka" in line
+    assert "splits: quokka" in line
     assert "cuts off the end" in engine.model.notes("mucus " * 60)[0]
 
 

@@ -147,14 +147,14 @@ def test_a_validation_is_asked_for_once_while_a_trial_is_fine_tuned_and_in_no_ot
         ask_for_validation(trial)
     for change, told in (({"stage": "gate"}, "b is at gate"), ({"state": "interrupted"}, "b is interrupted")):
         (trial / "state.json").write_text(json.dumps({"state": "running", "stage": "finetune", **change}))
-        with pytest.raises(RequestError, match=f"{told}; a validation can be asked for while it is being fine-tuned"):
+        with pytest.raises(RequestError, match=f"{told}; a validation can be requested while it is being fine-tuned"):
             ask_for_validation(trial)
 
 
 def test_what_was_stopped_goes_on_where_it_was_started_and_nothing_else_is_run(root: Path, tmp_path: Path):
     trial = root / "other" / "c"
     manifest_for(trial, "lora.rank=4")
-    with pytest.raises(RequestError, match="c was started elsewhere"):
+    with pytest.raises(RequestError, match="c was started in another folder"):
         stopped_jobs(study_named(root, "other"))
     (trial / ".hydra").mkdir()
     (trial / ".hydra" / "hydra.yaml").write_text(f"hydra: {{runtime: {{cwd: {tmp_path}}}}}")
@@ -165,5 +165,5 @@ def test_what_was_stopped_goes_on_where_it_was_started_and_nothing_else_is_run(r
     manifest["config"]["optimizer"]["_target_"] = "my.Optimizer"
     (trial / "manifest.json").write_text(json.dumps(manifest))
     (trial / "state.json").write_text(json.dumps({"state": "failed"}))
-    with pytest.raises(RequestError, match="runs my.Optimizer, which does not come with pathsynth"):
+    with pytest.raises(RequestError, match="runs my.Optimizer, which is not part of pathsynth"):
         stopped_jobs(study_named(root, "other"))

@@ -38,7 +38,7 @@ def test_no_class_or_two_classes_are_refused_with_the_list():
         COLORECTAL.resolve_prompt("mucus beside smooth muscle")
 
 
-def test_a_misspelled_name_is_told_the_nearest():
+def test_a_misspelled_name_is_reported_the_nearest():
     assert COLORECTAL.by_slug("Smooth Muscle").index == 5
     with pytest.raises(UnknownLabelError, match=r"nearest: normal-mucosa or mucus\)"):
         COLORECTAL.resolve_prompt("mucos")

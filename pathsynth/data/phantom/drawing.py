@@ -115,12 +115,12 @@ class Ellipses:
 
         ``edge`` (N,) is the width of a rim; no ellipse with its rim may be wider than ``reach`` from its centre.
         """
-        seen = np.flatnonzero((self.weight > 0) & (np.abs(self.x) < 0.5 + reach) & (np.abs(self.y) < 0.5 + reach))
-        image = seen // self.x.shape[1]
+        visible = np.flatnonzero((self.weight > 0) & (np.abs(self.x) < 0.5 + reach) & (np.abs(self.y) < 0.5 + reach))
+        image = visible // self.x.shape[1]
         half = math.ceil(reach * size)
-        columns, dx = _window(self.x.ravel()[seen], size, half)
-        rows, dy = _window(self.y.ravel()[seen], size, half)
-        values = self._profile(seen, dx[:, None, :], dy[:, :, None], edge[image])
+        columns, dx = _window(self.x.ravel()[visible], size, half)
+        rows, dy = _window(self.y.ravel()[visible], size, half)
+        values = self._profile(visible, dx[:, None, :], dy[:, :, None], edge[image])
         margin = 2 * half + 1
         side = size + 2 * margin
         canvas = np.zeros(len(self.x) * side * side, dtype=np.float32)
@@ -129,9 +129,9 @@ class Ellipses:
         np.maximum.at(canvas, where[inside], values[inside])
         return np.ascontiguousarray(canvas.reshape(-1, side, side)[:, margin : margin + size, margin : margin + size])
 
-    def _profile(self, seen: np.ndarray, dx: np.ndarray, dy: np.ndarray, edge: np.ndarray) -> np.ndarray:
+    def _profile(self, visible: np.ndarray, dx: np.ndarray, dy: np.ndarray, edge: np.ndarray) -> np.ndarray:
         """Weighted masks (M, rows, columns) of the M ellipses ``seen`` over their windows; ``edge`` (M,)."""
-        long, short, angle = (values.ravel()[seen] for values in (self.long, self.short, self.angle))
+        long, short, angle = (values.ravel()[visible] for values in (self.long, self.short, self.angle))
         cos, sin = np.cos(angle), np.sin(angle)
         along = dx * each(cos / long) + dy * each(sin / long)
         across = dx * each(-sin / short) + dy * each(cos / short)
@@ -139,9 +139,9 @@ class Ellipses:
         radius = np.sqrt(square)
         if self.lobes is not None:
             threefold = along * (along * along - 3 * across * across) / (square * radius + 1e-3)
-            radius = radius * (1 + each(self.lobes.ravel()[seen]) * threefold)
+            radius = radius * (1 + each(self.lobes.ravel()[visible]) * threefold)
         mask = np.clip((1 - radius) * each(short / edge) + 0.5, 0, 1)
-        return mask * mask * (3 - 2 * mask) * each(self.weight.ravel()[seen])
+        return mask * mask * (3 - 2 * mask) * each(self.weight.ravel()[visible])
 
 
 def _window(centre: np.ndarray, size: int, half: int) -> tuple[np.ndarray, np.ndarray]:

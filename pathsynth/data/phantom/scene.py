@@ -25,6 +25,7 @@ class Scene:
     v: np.ndarray
 
     def field(self, name: str, cells: int) -> np.ndarray:
+        """Smooth noise (N, S, S) with ``cells`` cells a side; ``name`` tells it from other fields of the scene."""
         return self.draws.field(name, cells, self.size)
 
     def detail(self, name: str, cells: int) -> np.ndarray | float:
@@ -34,7 +35,7 @@ class Scene:
     def strands(self, name: str, u: np.ndarray, v: np.ndarray, along: float, across: float) -> np.ndarray:
         """A random field (N, S, S) of about unit variance at the points ``u``, ``v`` (N, S, S), stretched along ``u``.
 
-        ``along`` and ``across`` are bumps in a field of view; beyond ±0.9 the field goes on as at its margin.
+        ``along`` and ``across`` are bumps in a field of view; beyond ±0.9 the field continues as at its margin.
         """
         a, b = (np.clip((w + 0.9) * cells, 0, 1.8 * cells) for w, cells in ((u, along), (v, across)))
         rows, columns = math.ceil(1.8 * along) + 2, math.ceil(1.8 * across) + 2
@@ -54,6 +55,7 @@ class Scene:
         return self.u * np.cos(angle) + self.v * np.sin(angle)
 
     def rim(self) -> np.ndarray:
+        """Width of a contour (N, 1, 1), to be broadcast over the pixels."""
         return each(self.edge)
 
     def nuclei(self, ellipses: Ellipses, reach: float) -> np.ndarray:

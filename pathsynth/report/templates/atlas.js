@@ -17,7 +17,7 @@
  *  `near`: by label, the place of that class's image that is most like this one. */
 /** @typedef {{title: string, key: string, size: number[], scale: string[], classes: TissueClass[], images: AtlasImage[],
  *  gateCounts: number[][], judgeCounts: number[][]|null, lookalike: number[], accepted: number}} Atlas
- *  Counts have a row a class asked for, a column a class answered. */
+ *  Counts have a row a requested class, a column a class answered. */
 /** @typedef {{images: number[], answers: number[]}} Round  Places of images, and the labels answered so far. */
 /** @typedef {{box: number, due: number}} Card  Of spaced repetition; `due` in milliseconds since 1970. */
 /** @typedef {{rounds: Object<string, Round>, counts: number[][], cards: Object<string, Card>}} Progress */
@@ -35,7 +35,7 @@ const disputed = places().filter(i => !confirmed(images[i]));
 
 function places() { return images.map((_, i) => i); }
 
-/** Whether gate and judge (if there is one) both take an image for what was asked for. */
+/** Whether gate and judge (if there is one) both take an image for what was requested. */
 function confirmed(image) { return best(image.gate) === image.label && (!image.judge || best(image.judge) === image.label); }
 
 function best(probabilities) { return probabilities.indexOf(Math.max(...probabilities)); }
@@ -92,7 +92,7 @@ function enlarge(i) {
   dialog.showModal();
 }
 
-/** A matrix of counts: rows what was asked for, columns what was answered. */
+/** A matrix of counts: rows what was requested, columns what was answered. */
 function matrix(counts, title) {
   const head = el("tr", {}, el("td"), ...classes.map((c, i) => el("th", {scope: "col", title: c.name}, String(i + 1))));
   const body = classes.map((c, row) => {
@@ -266,7 +266,7 @@ function aboutView() {
       ? "The judge, another classifier trained on other images, never gates; what it takes for another class is shown as disputed only. Both err, and both may err alike."
       : "This set has no judge, so nothing but the gate has looked at them.") + " No pathologist has checked them."),
     el("h2", {}, "What gate and judge answered"),
-    el("p", {class: "note"}, "Rows: what was asked for; columns: what was answered, by the number of the row."),
+    el("p", {class: "note"}, "Rows: what was requested; columns: what was answered, by the number of the row."),
     el("div", {class: "matrices"}, matrix(atlas.gateCounts, "Gate, first attempts (before filtering)"),
       ...(hasJudge ? [matrix(atlas.judgeCounts, "Judge, accepted images (after filtering)")] : [])),
     el("h2", {}, "Your answers"), keptNote(),

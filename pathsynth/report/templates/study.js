@@ -423,7 +423,7 @@
     const { columns: columns2 } = sprite;
     node.style.cssText = `width:${side}px;height:${side}px;background-image:url("${sprite.url.replace(/["()\\\s]/g, "")}");background-size:${columns2 * side}px auto;background-position:${-(place % columns2) * side}px ${-Math.floor(place / columns2) * side}px`;
   }
-  var judgeOf = (app2, a) => a.judged === null ? "" : a.judged === a.class ? "names the class asked for" : `names ${className(app2.study, a.judged)}`;
+  var judgeOf = (app2, a) => a.judged === null ? "" : a.judged === a.class ? "names the requested class" : `names ${className(app2.study, a.judged)}`;
   var describe = (app2, t, a) => [
     `${className(app2.study, a.class)}, slot ${a.slot + 1}, attempt ${a.attempt + 1}, ${verdictOf(app2.study, a)}`,
     judgeOf(app2, a) && `the judge ${judgeOf(app2, a)}`,
@@ -630,7 +630,7 @@
       found.push({
         key: "name",
         head: "configuration",
-        help: "What tells this configuration from the others",
+        help: "Settings in which this configuration differs from the others",
         sort: (c) => c.name,
         cell: (c) => h("td", { class: "setting" }, c.name)
       });
@@ -983,7 +983,7 @@
     );
     const order = app2.study.classes.map(([, name]) => name);
     return [
-      h("h3", {}, "What the validations drew"),
+      h("h3", {}, "Images of the validations"),
       note(
         "First attempts of the same slots after so many training steps, a row a class" + (order.length && order.length <= 12 ? ` (${order.join(", ")})` : "") + ". Click a sheet to enlarge it; ← → change the step, ↑ ↓ the configuration."
       ),
@@ -1091,7 +1091,7 @@
     );
     return [
       note(
-        "Same column, same slot: the same class, prompt and random seed of the first attempt in every row. None was picked by hand. Solid frame: accepted by the gate; dashed frame with a cut corner: rejected. Filled dot: the judge names the class asked for; ring: another. Click an image for all attempts at its slot."
+        "Same column, same slot: the same class, prompt and random seed of the first attempt in every row. None was picked by hand. Solid frame: accepted by the gate; dashed frame with a cut corner: rejected. Filled dot: the judge names the requested class; ring: another. Click an image for all attempts at its slot."
       ),
       scrolling("Images of the same slots", table),
       ...notes
@@ -1634,7 +1634,7 @@
         `${className(study3, columnsOf(app2, 1)[0]?.cls ?? null)}${view2.cls ? "" : " and the other classes"}: attempts in their order; under each the gate’s word.`
       ),
       attempts(app2, list),
-      h("h3", {}, "How to make each trial again"),
+      h("h3", {}, "How to repeat each trial"),
       ...list.flatMap((c) => [
         h("h4", { "data-c": c.index }, swatch(app2, c), c.name),
         ...c.trials.map(
@@ -1652,7 +1652,7 @@
   function confusion(app2, list, base) {
     const { study: study3 } = app2, which = study3.matrices.findIndex((_, i) => list.some((c) => c.matrices[i]?.length));
     if (which < 0 || study3.classes.length > MANY_CLASSES)
-      return [note("Confusion matrices of so many classes or trials are on the trials’ own pages.")];
+      return [note("There are too many classes or trials here; the trials’ own pages have the confusion matrices.")];
     const kind = app2.view.matrix in study3.matrices ? Number(app2.view.matrix) : which, [stage, scorer] = study3.matrices[kind] ?? ["", ""];
     const select = h(
       "select",
@@ -1675,7 +1675,7 @@
           h(
             "tr",
             {},
-            h("td", {}, "asked ↓ named →"),
+            h("td", {}, "requested ↓ named →"),
             ...study3.classes.map(([, name], i) => h("th", { scope: "col", title: name }, h("span", {}, shortClass(study3, i))))
           )
         ),
@@ -1710,7 +1710,7 @@
     return [
       h("h3", {}, "Confusion matrices and their difference"),
       h("p", { class: "tools" }, h("label", {}, "Images ", select)),
-      note(`Counts of images ${stage}, named by the ${scorer}, over all seeds; rows: asked for.`),
+      note(`Counts of images ${stage}, named by the ${scorer}, over all seeds; rows: requested.`),
       scrolling("Confusion matrices", h("div", { class: "matrices", id: "matrices" }, ...made))
     ];
   }
@@ -2016,8 +2016,8 @@
     const { verdict } = study2, box = byId("query");
     const chip = byId("verdict");
     chip.classList.add(verdict.sure === null ? "unknown" : verdict.sure ? "sure" : "unsure");
-    const lacking = verdict.sure === null ? "How much trials scatter is not known yet. These commands carry out more seeds of the leader and of the runner-up, which tell it:" : "These commands carry out the seeds that are lacking, of the leader and of the runner-up:";
-    const enough = verdict.sure ? "Nothing more is needed: the lead is beyond noise." : "No number of seeds that is worth its cost would; ask whether the difference matters.";
+    const lacking = verdict.sure === null ? "The scatter of trials is not known yet. These commands run more seeds of the leader and the runner-up, which show it:" : "These commands run the missing seeds of the leader and the runner-up:";
+    const enough = verdict.sure ? "Nothing more is needed: the lead is beyond noise." : "No affordable number of seeds would settle it; ask whether the difference matters.";
     byId("why").append(
       ...verdict.weakness ? [h("p", { id: "weakness" }, verdict.weakness)] : [],
       h(

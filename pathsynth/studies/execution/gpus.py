@@ -23,7 +23,7 @@ def visible_gpus() -> list[str]:
 
 
 @contextmanager
-def own_gpu(multirun: Path, workers: int, seconds: float, devices: int = 1) -> Iterator[str | None]:
+def assigned_gpu(multirun: Path, workers: int, seconds: float, devices: int = 1) -> Iterator[str | None]:
     """The GPU for a trial's process while it runs; None: what the process sees is left as it is.
 
     Where several trials run at once and there are several GPUs, each trial leases one, below ``multirun``, so that workers of

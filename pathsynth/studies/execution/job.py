@@ -16,7 +16,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.lease import Lease
 from pathsynth.ledger.records import read_metric
 from pathsynth.stages.plan import planned_images
-from pathsynth.studies.execution.gpus import own_gpu
+from pathsynth.studies.execution.gpus import assigned_gpu
 from pathsynth.studies.execution.output import LINES_VARIABLE, drop_unread_output
 from pathsynth.studies.execution.supervise import supervise, trial_command, trial_environment
 from pathsynth.studies.execution.trial import carry_out_here
@@ -68,7 +68,7 @@ def _run_trial(config: DictConfig) -> float:
         write_outcome(place, Outcome(trial_name_of(hydra), None, "study.dry_run is for a whole command; give it one value"))
         return math.nan
     folder = trial_folder(checked.config, checked.plan, overrides)
-    _tell_change(read_outcome(place), folder)
+    _print_change(read_outcome(place), folder)
     write_outcome(place, Outcome(folder.name, folder, ""))
     state = _carried_out(place, checked, folder, config, overrides, workers(hydra), wait=not passes_over_busy())
     if state is None:
@@ -79,14 +79,14 @@ def _run_trial(config: DictConfig) -> float:
     return objective(folder) if state.state == DONE else math.nan
 
 
-def _tell_change(announced: Outcome | None, folder: Path) -> None:
+def _print_change(announced: Outcome | None, folder: Path) -> None:
     """Say so where data or base are not what they were when the sweep began: the job is another trial now."""
     if announced and announced.folder and announced.folder != folder.absolute():
-        print(f"{folder.name}: announced as {announced.folder.name}; files of data or base have changed since", flush=True)
+        print(f"{folder.name}: planned as {announced.folder.name}; files of data or base have changed since", flush=True)
 
 
 def trial_name_of(hydra: HydraConf) -> str:
-    """What the job was asked for, where no trial could be made of it."""
+    """The request of a job, where no trial could be made of it."""
     return ",".join(str(override) for override in hydra.overrides.task)
 
 
@@ -105,7 +105,7 @@ def _carried_out(
             return None
         if lease is None:
             silence = f"{study.lease_seconds:.0f} s without a sign of it"
-            print(f"{folder.name}: another process holds it; waiting for its end, or for {silence}", flush=True)
+            print(f"{folder.name}: another process is running it; waiting for its end, or for {silence}", flush=True)
             lease = claim(folder, study.lease_seconds, wait=True, check=raise_if_stop_requested)
         assert lease
         with lease:
@@ -139,7 +139,7 @@ def _supervised(
     _write_hydra_files(folder, composed)
     print(f"{folder.name}: {', '.join(stage.name for stage in checked.plan.stages)}", flush=True)
     devices = checked.config.trainer.devices or 1
-    with own_gpu(Path(checked.config.multirun), side_by_side, checked.config.study.lease_seconds, devices) as gpu:
+    with assigned_gpu(Path(checked.config.multirun), side_by_side, checked.config.study.lease_seconds, devices) as gpu:
         environment = trial_environment(checked.config.trainer.threads, side_by_side, gpu, devices)
         if searched:
             environment[pruning.VARIABLE] = searched
@@ -170,10 +170,10 @@ def _write_hydra_files(folder: Path, composed: DictConfig) -> None:
 def objective(folder: Path) -> float:
     """What a sweeper maximises: macro-F1 before filtering, by the gate; NaN where the trial has no result."""
     try:
-        found = read_metric(folder / "result.json", "macro_f1", "before filtering", "gate")
+        metric = read_metric(folder / "result.json", "macro_f1", "before filtering", "gate")
     except RequestError:
         return math.nan
-    return found.value if found else math.nan
+    return metric.value if metric else math.nan
 
 
 def _warn_of_disk(checked: Checked, folder: Path) -> None:

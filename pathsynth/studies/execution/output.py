@@ -9,10 +9,13 @@ import sys
 from contextlib import suppress
 from typing import Any, TextIO
 
+from typing_extensions import override
+
 
 class UnreadOutput(io.FileIO):
     """A descriptor that leads to nowhere once its reader is gone, for this process and for those it starts then."""
 
+    @override
     def write(self, data: Any, /) -> int:
         try:
             return super().write(data)

@@ -38,9 +38,9 @@ from pathsynth.stages.finetune import finetune_job
 from pathsynth.stages.fingerprints import BaseSource
 from pathsynth.stages.plan import Plan, listed_stages, next_stage
 from pathsynth.stages.stage import StagePlan, require_group
-from pathsynth.studies.execution.trial_rules import acceptance_rules, format_limits, own_rules
+from pathsynth.studies.execution.trial_rules import acceptance_rules, custom_rules, format_limits
 from pathsynth.studies.trials.manifest import add_optimizer
-from pathsynth.studies.trials.run_metadata import artifact_card, artifact_names, classifier_card, trial_card
+from pathsynth.studies.trials.run_metadata import artifact_metadata, artifact_names, classifier_metadata, trial_metadata
 from pathsynth.studies.trials.state import ADDRESS
 from pathsynth.tracking.loggers import close, end_stopped, online_address, open_loggers, require_loggers
 from pathsynth.tracking.media import keep_artifact, keep_model, show_numbers, use_artifacts
@@ -59,7 +59,9 @@ from pathsynth.training.regeneration import log_history
 class Progress(Protocol):
     """Called with a stage's name and what it is doing; while it counts, with step, steps and rate (a second) too."""
 
-    def __call__(self, stage: str, detail: str, step: int | None = None, steps: int | None = None, rate: float | None = None) -> None: ...
+    def __call__(self, stage: str, detail: str, step: int | None = None, steps: int | None = None, rate: float | None = None) -> None:
+        """``rate`` is steps in a second; None until it is known."""
+        ...
 
 
 def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress: Progress, display: StageDisplay) -> None:
@@ -74,9 +76,9 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
     require_loggers(config.tracking, folder)
     _quiet_lightning()
     trial = Trial(config, plan, store, folder, progress, display=display)
-    named_callbacks(config.other_callbacks, has_logger=False)  # a wrong one is told before gate and judge are trained
+    named_callbacks(config.other_callbacks, has_logger=False)  # a wrong one is reported before gate and judge are trained
     if config.sampling:
-        own_rules(config.sampling)
+        custom_rules(config.sampling)
         retry_strategy(config.sampling)
     if config.evaluate:
         named_metrics(config.evaluate)
@@ -109,8 +111,8 @@ def help_to_train(config: RunConfig, plan: Plan, store: StageStore, folder: Path
     torch.set_float32_matmul_precision("high")
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank())
-    found = {stage.name: store.find(stage.name, stage.identity) for stage in plan.stages}
-    trial = Trial(config, plan, store, folder, lambda *_: None, {name: place for name, place in found.items() if place})
+    results = {stage.name: store.find(stage.name, stage.identity) for stage in plan.stages}
+    trial = Trial(config, plan, store, folder, lambda *_: None, {name: place for name, place in results.items() if place})
     work = trial.work("finetune")
     finetune(finetune_job(trial), work, work, named_callbacks(config.other_callbacks, has_logger=False), ())
 
@@ -133,10 +135,10 @@ class Trial:
 
     def build(self, stage: StagePlan) -> None:
         """Find the stage under its identity, or build it there."""
-        made_by = next(own for own, _ in listed_stages(self.config) if own.name == stage.name)
+        builder = next(candidate for candidate, _ in listed_stages(self.config) if candidate.name == stage.name)
 
         def make(folder: Path) -> None:
-            made_by.build(self, folder)
+            builder.build(self, folder)
             self.built_here.add(stage.name)
 
         record = {**stage.settings, "parents": stage.parents}
@@ -144,21 +146,21 @@ class Trial:
         self.keep(stage)
 
     def provenance(self, stage: str) -> Provenance:
-        """What computes a stage here: the GPU, unless there is none or a fine-tune is told to pass it over."""
+        """What computes a stage here: the GPU, unless there is none or a fine-tune is configured without it."""
         on_cpu = stage == "finetune" and self.config.trainer.accelerator == "cpu"
         return provenance(torch.cuda.get_device_name() if torch.cuda.is_available() and not on_cpu else processor())
 
     def keep(self, stage: StagePlan) -> None:
         """Log what a finished stage made as an artifact: a classifier by its own run (if it was trained here), else by the trial's."""
-        card = artifact_card(stage, self.built[stage.name])
-        if card and trains_classifier(stage.name):
-            own = self.trained.pop(stage.name, [])
-            keep_artifact(own, card)
-            close(own)
-        elif card:
-            keep_artifact(self.loggers, card)
+        metadata = artifact_metadata(stage, self.built[stage.name])
+        if metadata and trains_classifier(stage.name):
+            classifier_loggers = self.trained.pop(stage.name, [])
+            keep_artifact(classifier_loggers, metadata)
+            close(classifier_loggers)
+        elif metadata:
+            keep_artifact(self.loggers, metadata)
             if stage.name == "finetune" and self.config.sampling and self.plan.base:
-                keep_model(self.loggers, self._model(card.name, self.config.sampling, self.plan.base))
+                keep_model(self.loggers, self._model(metadata.name, self.config.sampling, self.plan.base))
         if stage.name == "finetune" and stage.name not in self.built_here:
             log_history(self.loggers, self.built[stage.name] / "history.csv")
 
@@ -171,23 +173,27 @@ class Trial:
 
     @property
     def identity(self) -> str:
+        """Identity of the trial, by which its result is kept."""
         return self.plan.identity
 
     @cached_property
     def data(self) -> DataSet:
+        """Images and labels, from decoded files where the stage ``decode`` made some."""
         decoded = self.built.get("decode")
         images = Decoded(decoded, self.stage("decode").parents["data"]) if decoded else None
         return open_data(require_group(self.config.data, "data"), images)
 
     @cached_property
     def base(self) -> Base:
+        """The base on this process's device, without an adapter."""
         source, config = require_group(self.plan.base, "base"), require_group(self.config.base, "base")
         return load_base(source.path_or_hub, source.revision, source.identity, config.canvas, self.data.size)
 
     @cached_property
     def gate(self) -> Gate:
+        """The trained gate with its acceptance rules, whose limits are printed."""
         sampling = require_group(self.config.sampling, "sampling")
-        classifier = load_classifier(self.made("gate"), self.data.space, named_class(self.config.gate))
+        classifier = load_classifier(self.folder_of("gate"), self.data.space, named_class(self.config.gate))
         placed(classifier)
         rules = acceptance_rules(classifier, self.data, sampling)
         for line in format_limits(rules, self.data.space):
@@ -196,8 +202,8 @@ class Trial:
 
     @cached_property
     def loggers(self) -> list[Logger]:
-        """The trial's own run in each tracker; it begins when the classifiers are there, and is told that it uses them."""
-        loggers = open_loggers(self.config.tracking, self.folder, trial_card(self.config, self.plan, self.folder.name))
+        """The trial's own run in each tracker; it begins once the classifiers exist, and records that it uses them."""
+        loggers = open_loggers(self.config.tracking, self.folder, trial_metadata(self.config, self.plan, self.folder.name))
         use_artifacts(loggers, artifact_names({s.name: s.identity for s in self.plan.stages if trains_classifier(s.name)}))
         address = online_address(loggers)
         if address:
@@ -210,21 +216,22 @@ class Trial:
         return [*self.__dict__.get("loggers", []), *(logger for runs in self.trained.values() for logger in runs)]
 
     def classifier_runs(self, role: str, config: AnyClassifier) -> list[Logger]:
-        """Open the run that a classifier has of its own in each tracker, or go on with it."""
-        return open_loggers(self.config.tracking, self.folder, classifier_card(self.config, self.stage(role), config))
+        """Open the run that a classifier has of its own in each tracker, or continue with it."""
+        return open_loggers(self.config.tracking, self.folder, classifier_metadata(self.config, self.stage(role), config))
 
     def keep_open(self, role: str, runs: list[Logger]) -> None:
         """Leave a classifier's runs open until what it trained is in its place, and can be logged as an artifact."""
         self.trained[role] = runs
 
     def work(self, name: str) -> Path:
-        """Where an unfinished stage of this trial keeps what it goes on from."""
+        """Where an unfinished stage of this trial keeps what it continues from."""
         return self.store.work(name, self.stage(name).identity)
 
     def stage(self, name: str) -> StagePlan:
+        """The plan of the stage ``name``; StopIteration where the trial has none."""
         return next(s for s in self.plan.stages if s.name == name)
 
-    def made(self, stage: str) -> Path:
+    def folder_of(self, stage: str) -> Path:
         """The folder of a finished stage; a ready set has one for those that a trial on it lacks."""
         data = require_group(self.config.data, "data")
         if data.name != "ready":

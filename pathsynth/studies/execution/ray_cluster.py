@@ -11,7 +11,6 @@ import secrets
 import shutil
 import signal
 import tempfile
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.interruption import SIGNALS
 from pathsynth.ledger.versions import cores
 from pathsynth.studies.execution.gpus import visible_gpus
+from pathsynth.studies.execution.probe import probe_file
 from pathsynth.studies.execution.ray_worker import Place, see
 from pathsynth.studies.trials.redaction import has_secret
 
@@ -53,6 +53,7 @@ class Variables:
 
     @classmethod
     def of(cls, environment: Mapping[str, str], threads: int) -> Variables:
+        """Choose from ``environment``; ``threads`` is OMP_NUM_THREADS unless that sets it."""
         known = {name: value for name, value in environment.items() if value and name.startswith(_FORWARDED)}
         known |= {name: value for name, value in environment.items() if value and name.endswith(_THREADS)}
         hidden = {name: value for name, value in known.items() if is_secret(name, value) or has_secret(value.encode())}
@@ -90,14 +91,14 @@ class RayCluster:
         variables = Variables.of(os.environ, config.threads)
         self.place = Place.here(variables.secrets)
         self._folder = None if config.address else Path(tempfile.mkdtemp(prefix="ray-", dir=_short_folder()))
-        own: dict[str, Any] = {"address": config.address}
+        settings: dict[str, Any] = {"address": config.address}
         if self._folder:
-            own = {"address": "local", "num_cpus": cores(), "object_store_memory": _OBJECTS, "include_dashboard": False}
-            own |= {"_temp_dir": str(self._folder), "_node_ip_address": _LOOPBACK}
-        with _own_signals():
+            settings = {"address": "local", "num_cpus": cores(), "object_store_memory": _OBJECTS, "include_dashboard": False}
+            settings |= {"_temp_dir": str(self._folder), "_node_ip_address": _LOOPBACK}
+        with _ray_signals():
             try:
                 ray.init(
-                    **own,
+                    **settings,
                     runtime_env={"env_vars": variables.plain},
                     log_to_driver=verbose,
                     logging_level="INFO" if verbose else "ERROR",
@@ -123,17 +124,8 @@ class RayCluster:
         Raises:
             RequestError: a node cannot see one of them, has no pathsynth, or does not answer.
         """
-        content = uuid.uuid4().hex
-        made = [place for place in (folder, *folder.parents) if not place.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{content}"
-        probe.write_text(content, encoding="utf-8")
-        try:
-            _look(self.place, probe, content)
-        finally:
-            probe.unlink()
-            for place in made:
-                place.rmdir()
+        with probe_file(folder) as (probe, content):
+            _read_probe(self.place, probe, content)
 
     def leave(self) -> None:
         """Disconnect; what this command started ends. Nothing happens the second time."""
@@ -147,11 +139,11 @@ class RayCluster:
 def _not_joined(address: str | None, reason: str) -> str:
     at = f"at hydra.launcher.address={address}"
     if "uthentication token" in reason:
-        return f"the Ray cluster {at} wants its token; set RAY_AUTH_MODE and RAY_AUTH_TOKEN as where it was started"
+        return f"the Ray cluster {at} requires its token; set RAY_AUTH_MODE and RAY_AUTH_TOKEN as where it was started"
     return f"no cluster of Ray answers {at}; start one with `ray start --head`, or leave the address out"
 
 
-def _look(place: Place, probe: Path, content: str) -> None:
+def _read_probe(place: Place, probe: Path, content: str) -> None:
     import ray
     from ray.exceptions import GetTimeoutError, RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -159,17 +151,17 @@ def _look(place: Place, probe: Path, content: str) -> None:
     looks = []
     for node in _alive():
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        look = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(see).remote(place, str(probe), content)
-        looks.append((f"node {node['NodeManagerHostname']} ({node['NodeManagerAddress']}) of the Ray cluster", look))
-    for name, look in looks:
+        reading = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(see).remote(place, str(probe), content)
+        looks.append((f"node {node['NodeManagerHostname']} ({node['NodeManagerAddress']}) of the Ray cluster", reading))
+    for name, reading in looks:
         try:
-            unseen = ray.get(look, timeout=_PROBE_SECONDS)
+            unseen = ray.get(reading, timeout=_PROBE_SECONDS)
         except GetTimeoutError as error:
             raise RequestError(f"{name} did not answer within {_PROBE_SECONDS:.0f} s; look at it with `ray status`") from error
         except RayError as error:
             if "No module named" not in str(error):
                 raise RequestError(f"{name} cannot run a task: {str(error).strip().splitlines()[-1]}") from error
-            raise RequestError(f"{name} has no pathsynth; install there what is installed here") from error
+            raise RequestError(f"{name} has no pathsynth; install the same packages there") from error
         if unseen:
             raise RequestError(f"{name} cannot see {unseen}; start the command in a folder that all nodes share, and keep multirun there")
 
@@ -186,7 +178,7 @@ def _short_folder() -> str:
 
 
 @contextmanager
-def _own_signals() -> Iterator[None]:
+def _ray_signals() -> Iterator[None]:
     """Keep this process's handlers, of which Ray replaces one; what starts meanwhile outlives a terminal that closes.
 
     Ray's own processes ignore Ctrl-C, and end with this one.

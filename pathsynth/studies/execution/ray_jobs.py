@@ -120,7 +120,7 @@ class RayJobs:
                 print(f"{job.name}: {_reason(error)}; submitted again ({job.tries} of {self._config.retries})", flush=True)
                 self._waiting.appendleft(job)
                 return None
-            print(f"{job.name}: {_reason(error)}; the same command takes it up again", flush=True)
+            print(f"{job.name}: {_reason(error)}; the same command continues it", flush=True)
             return _returned(job, math.nan)
         return _returned(job, value, JobStatus.COMPLETED if completed else JobStatus.FAILED)
 
@@ -131,7 +131,7 @@ def _returned(job: Job, value: Any, status: JobStatus = JobStatus.COMPLETED) -> 
 
 def _reason(error: RayError) -> str:
     if isinstance(error, RayTaskError):
-        return f"a node that has joined meanwhile cannot see {error.cause}"
+        return f"a node that has joined since cannot see {error.cause}"
     if isinstance(error, NodeDiedError):
         return "its node died"
     return "its node ran out of memory, and Ray ended its worker" if isinstance(error, OutOfMemoryError) else "its worker died"

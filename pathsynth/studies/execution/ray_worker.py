@@ -37,6 +37,7 @@ class Place:
 
     @classmethod
     def here(cls, secrets: Mapping[str, str]) -> Place:
+        """The place of this process."""
         return cls(os.getcwd(), tuple(sys.path), secrets)
 
     def enter(self) -> None:
@@ -62,6 +63,7 @@ class PackedJob:
 
     @classmethod
     def of(cls, number: int, composed: DictConfig) -> PackedJob:
+        """Pack job ``number`` of a sweep; the workers see that number in ``hydra.job``."""
         plain = OmegaConf.to_container(composed, resolve=False, enum_to_str=True, structured_config_mode=SCMode.DICT)
         assert isinstance(plain, dict)
         hydra = plain["hydra"]
@@ -69,6 +71,7 @@ class PackedJob:
         return cls(number, cast(dict[str, Any], plain), {name: dict(values) for name, values in OmegaConf.get_cache(composed).items()})
 
     def unpack(self) -> DictConfig:
+        """The composed job, as Hydra's launchers get it."""
         known = OmegaConf.structured(HydraConf)
         OmegaConf.set_struct(known, False)  # Hydra's own files hold keys more than its record
         hydra = OmegaConf.merge(known, self.config["hydra"])

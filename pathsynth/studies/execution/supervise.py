@@ -96,16 +96,16 @@ def supervise(
     Raises:
         KeyboardInterrupt: this very process was asked to stop; the trial has ended by then and its state is written.
     """
-    with _signals() as asked:
-        child = _start(command, folder, environment, lease, forks, lambda: max(asked.urgency, urgency()))
-        code, stopped = _wait(child, asked, stop_seconds) if child else (EXIT_STOPPED, True)
+    with _signals() as requests:
+        child = _start(command, folder, environment, lease, forks, lambda: max(requests.urgency, urgency()))
+        code, stopped = _wait(child, requests, stop_seconds) if child else (EXIT_STOPPED, True)
     state, pid = read_state(folder), child.pid if child else None
     if lease.current and not (state.over and state.pid == pid) and not (code == 0 and state.state == DONE):
         state = _ending(state, pid, code, stopped)
         write_state(folder, state)
     if state.state == FAILED and state.pid == pid:
-        tell_failure(folder, state)
-    if asked.times:
+        write_failure(folder, state)
+    if requests.times:
         raise KeyboardInterrupt
     return state
 
@@ -131,7 +131,7 @@ def _start(
 
 
 @dataclass
-class _Asked:
+class _StopRequests:
     """How often this process was asked to stop by a signal."""
 
     times: int = 0
@@ -142,37 +142,37 @@ class _Asked:
 
 
 @contextmanager
-def _signals() -> Iterator[_Asked]:
+def _signals() -> Iterator[_StopRequests]:
     """While active, signals are counted. Handlers can be set in the main thread only; elsewhere nothing changes."""
-    asked = _Asked()
+    requests = _StopRequests()
 
     def count(_signal: int, _frame: FrameType | None) -> None:
-        asked.times += 1
-        if asked.times == 1:
+        requests.times += 1
+        if requests.times == 1:
             with suppress(OSError):  # the terminal may be what is gone
                 print("\nStopping; press Ctrl-C again to kill. The same command continues.", file=sys.stderr, flush=True)
 
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield requests
         return
-    taken = [number for number in SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
-    former = {number: signal.signal(number, count) for number in taken}
+    numbers = [number for number in SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    former = {number: signal.signal(number, count) for number in numbers}
     try:
-        yield asked
+        yield requests
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
 
 
-def _wait(child: TrialProcess, asked: _Asked, stop_seconds: float) -> tuple[int | None, bool]:
-    """Wait for the end of the child, and stop it when that is asked for; its exit status, and whether it was asked."""
+def _wait(child: TrialProcess, requests: _StopRequests, stop_seconds: float) -> tuple[int | None, bool]:
+    """Wait for the end of the child, and stop it when that is requested; return its exit status, and whether it was stopped."""
     since: float | None = None
     killed = False
     while True:
         try:
             return child.wait(_POLL_SECONDS), since is not None
         except subprocess.TimeoutExpired:
-            urgent = max(asked.urgency, urgency())
+            urgent = max(requests.urgency, urgency())
         if urgent and since is None:
             since = time.monotonic()
             child.send_signal(signal.SIGTERM)  # to the trial alone, which knows its helpers
@@ -187,16 +187,16 @@ def _ending(state: TrialState, pid: int | None, code: int | None, stopped: bool)
     if stopped or code == EXIT_STOPPED or (code is not None and -code in SIGNALS):
         return replace(state, state=INTERRUPTED, reason="stopped on request", pid=pid, ended=now())
     if code is None:
-        reason = "the trial's process ended without a last word"
+        reason = "the trial's process ended without saying why"
     elif code < 0:
         hint = " (out of memory?)" if code == -signal.SIGKILL else ""
         reason = f"killed by signal {-code}{hint}" + (f" in stage {state.stage}" if state.stage else "")
     else:
-        reason = f"the trial's process ended with status {code} before it had begun or without a last word"
+        reason = f"the trial's process ended with status {code} before it began or without saying why"
     return replace(state, state=FAILED, reason=reason, pid=pid, ended=now(), tries=state.tries + 1)
 
 
-def tell_failure(folder: Path, state: TrialState) -> None:
+def write_failure(folder: Path, state: TrialState) -> None:
     """Print why a trial failed, and the last lines of its log."""
     print(f"{folder.name} failed: {state.reason}", file=sys.stderr)
     for line in last_lines(folder):

@@ -24,7 +24,7 @@ from pathsynth.ledger.interruption import Interrupted
 from pathsynth.ledger.lease import Lease, StaleLease, adopt
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.studies.execution.output import LINES_VARIABLE, drop_unread_output, is_drawn_above, name_lines
-from pathsynth.studies.execution.supervise import LEASE_VARIABLE, SUPERVISOR_VARIABLE, tell_failure
+from pathsynth.studies.execution.supervise import LEASE_VARIABLE, SUPERVISOR_VARIABLE, write_failure
 from pathsynth.studies.trials.manifest import Manifest, claim, read_manifest
 from pathsynth.studies.trials.state import (
     DONE,
@@ -64,7 +64,7 @@ def main(arguments: list[str], is_alone: Callable[[], bool] | None = None) -> in
         name_lines(name)
     try:
         interruption.listen()
-        return _begin(folder, is_alone or _parent_is_gone())
+        return _begin(folder, is_alone or _parent_has_ended())
     except StaleLease as error:
         print(error, file=sys.stderr)
         return 1
@@ -72,7 +72,7 @@ def main(arguments: list[str], is_alone: Callable[[], bool] | None = None) -> in
         return EXIT_STOPPED
 
 
-def _parent_is_gone() -> Callable[[], bool]:
+def _parent_has_ended() -> Callable[[], bool]:
     parent = int(os.environ.pop(SUPERVISOR_VARIABLE, os.getppid()))
     return lambda: os.getppid() != parent
 
@@ -104,7 +104,7 @@ def carry_out_here(folder: Path, lease: Lease, environment: Mapping[str, str]) -
     os.environ.update(environment)
     try:
         reporter = _Reporter(folder, lease.beat(_die), read_state(folder))
-        with interruption.listening(), _log_of_its_own(), modules_of_this_folder():
+        with interruption.listening(), _separate_log(), modules_of_this_folder():
             _watch(_never, manifest.config.study.stop_seconds, reporter.give_up, over)
             try:
                 _carry_out(folder, manifest, reporter)
@@ -118,14 +118,14 @@ def carry_out_here(folder: Path, lease: Lease, environment: Mapping[str, str]) -
         os.environ.update(before)
     state = read_state(folder)
     if state.state == FAILED:
-        tell_failure(folder, state)
+        write_failure(folder, state)
     if stopped:
         raise KeyboardInterrupt
     return state
 
 
 @contextlib.contextmanager
-def _log_of_its_own() -> Iterator[None]:
+def _separate_log() -> Iterator[None]:
     """What a trial does to the log of its process is undone afterwards."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
@@ -181,7 +181,7 @@ def _lease(folder: Path, seconds: float) -> Lease:
     number = os.environ.pop(LEASE_VARIABLE, None)
     lease = adopt(lease_folder(folder), int(number), seconds) if number else claim(folder, seconds, wait=False)
     if lease is None:
-        raise StaleLease(f"{folder.name} is being carried out by another process")
+        raise StaleLease(f"{folder.name} is running in another process")
     return lease.beat(_die)
 
 
@@ -266,13 +266,13 @@ class _Reporter:
             _log.info("%s: %s", stage, detail)
             self.tell()
         else:
-            with contextlib.suppress(OSError):  # a count that cannot be told is no reason to fail; the next one may be
+            with contextlib.suppress(OSError):  # a count that cannot be written is no reason to fail; the next one may be
                 self.tell()
 
     def give_up(self) -> None:
         """End the process, which was asked to stop and does not come to it."""
         with contextlib.suppress(OSError):
-            _log.warning("%s; it did not come to an end by itself in stage %s, and is killed", _STOPPED, self.state.stage)
+            _log.warning("%s; it did not end by itself in stage %s, and is killed", _STOPPED, self.state.stage)
             self.state = replace(self.state, state=INTERRUPTED, reason=_STOPPED, pid=os.getpid(), ended=now())
             self.tell()
         _die()
@@ -294,8 +294,8 @@ class _Reporter:
 
 def _threads() -> int | None:
     """Threads of this process, where its supervisor has set them."""
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    return int(told) if told.isdigit() else None
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    return int(threads) if threads.isdigit() else None
 
 
 def _never() -> bool:

@@ -74,6 +74,7 @@ class TrialServer:
 
     @property
     def pid(self) -> int:
+        """Process number of the server."""
         return self._process.pid
 
     def serves(self, environment: Mapping[str, str]) -> bool:
@@ -119,7 +120,7 @@ class TrialServer:
         return int(self._ask({"wait": pid})["status"])
 
     def end(self) -> None:
-        """End it at once: it holds nothing. A trial that it forked goes on."""
+        """End it at once: it holds nothing. A trial that it forked continues."""
         self._channel.close()
         self._process.kill()
         self._process.wait()
@@ -149,7 +150,7 @@ class ForkedTrial:
     def __init__(self, pid: int, status: Callable[[int], int | None]) -> None:
         self.pid = pid
         self._status = status
-        # its number is free for others only after the server was asked for its status
+        # its number is free for others only after the server was asked about its end
         self._descriptor = os.pidfd_open(pid)
 
     def wait(self, timeout: float) -> int | None:
@@ -164,6 +165,7 @@ class ForkedTrial:
         return self._status(self.pid)
 
     def send_signal(self, number: int) -> None:
+        """Send signal ``number``; do nothing where the process has ended."""
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._descriptor, number)
 
@@ -187,12 +189,12 @@ class ForkedTrials:
         ``variables`` belong to this trial alone. ``stop`` is called again and again while a server loads its modules.
         """
         shared = {name: value for name, value in environment.items() if name not in _OF_ONE_TRIAL}
-        own = {name: value for name, value in environment.items() if name in _OF_ONE_TRIAL} | dict(variables)
+        of_trial = {name: value for name, value in environment.items() if name in _OF_ONE_TRIAL} | dict(variables)
         server = None
         try:
             server = None if self._given_up else self._server(shared)
             if server and server.wait_until_ready(stop):
-                return ForkedTrial(server.fork(folder, own), lambda pid: self._status(server, pid))
+                return ForkedTrial(server.fork(folder, of_trial), lambda pid: self._status(server, pid))
         except ServerLost as error:
             self._give_up(error)
         if server:
@@ -227,7 +229,7 @@ class ForkedTrials:
         return status
 
     def _give_up(self, error: ServerLost) -> None:
-        _log.debug("trials are not forked from now on: %s", error)
+        _log.debug("from now on trials start without the fork server: %s", error)
         self._given_up = True
 
 

@@ -1,4 +1,4 @@
-"""What a trial loads, whatever it is asked for: a server that forks trials has loaded all of it before.
+"""What a trial loads, whatever is requested of it: a server that forks trials has loaded all of it before.
 
 A trial that needs a module more loads it itself, as it does the user's own.
 """
@@ -8,8 +8,8 @@ import fastjsonschema
 import pyarrow.parquet
 import torch.utils.checkpoint
 
+import pathsynth.data.custom_data
 import pathsynth.data.dataset
-import pathsynth.data.own
 import pathsynth.data.survey
 import pathsynth.evaluation.classifier_scores
 import pathsynth.evaluation.image_sheets

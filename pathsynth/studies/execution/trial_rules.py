@@ -37,7 +37,7 @@ def acceptance_rules(gate: Classifier, data: DataSet, sampling: SamplingConfig) 
     if sampling.reject_copies:
         train, held_out = (class_features(gate, data.split(split).images) for split in ("train", "val"))
         rules.append(NoCopy(train, copy_bound(nearest(held_out, train)[0])))
-    return (*rules, *own_rules(sampling))
+    return (*rules, *custom_rules(sampling))
 
 
 def _precise(gate: Classifier, data: DataSet, target: float) -> AtLeastByClass:
@@ -49,8 +49,11 @@ def _precise(gate: Classifier, data: DataSet, target: float) -> AtLeastByClass:
 
 def format_limits(rules: Sequence[Rule], space: LabelSpace) -> list[str]:
     """A line on the limits that a wanted precision gave each class, where there are any."""
-    found = [rule for rule in rules if isinstance(rule, AtLeastByClass)]
-    return [f"gate: least probabilities for a precision of {rule.target:g} on real val images: {_limited(rule, space)}" for rule in found]
+    return [
+        f"gate: least probabilities for a precision of {rule.target:g} on real val images: {_limited(rule, space)}"
+        for rule in rules
+        if isinstance(rule, AtLeastByClass)
+    ]
 
 
 def _limited(rule: AtLeastByClass, space: LabelSpace) -> str:
@@ -58,7 +61,7 @@ def _limited(rule: AtLeastByClass, space: LabelSpace) -> str:
     return ", ".join(limited) or "none is needed"
 
 
-def own_rules(sampling: SamplingConfig) -> tuple[Rule, ...]:
+def custom_rules(sampling: SamplingConfig) -> tuple[Rule, ...]:
     """The rules that a request names by their classes, in its order.
 
     Raises:

@@ -30,7 +30,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pathsynth.config.own_classes import is_installed
+from pathsynth.config.custom_classes import is_installed
 from pathsynth.ledger.interruption import SIGNALS
 from pathsynth.studies.execution import trial
 from pathsynth.studies.trials.state import EXIT_STOPPED

@@ -35,6 +35,7 @@ class Drawn:
 
     @property
     def slots(self) -> int:
+        """Number of slots."""
         return self.n * self.classes
 
 

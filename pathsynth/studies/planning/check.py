@@ -83,7 +83,7 @@ def _refuse_inline(config: RunConfig) -> None:
 
 
 def _refuse_idle(config: RunConfig, overrides: Iterable[str]) -> None:
-    """Refuse to be told how to train where nothing is trained.
+    """Refuse settings of training where nothing is trained.
 
     Raises:
         RequestError: an override sets a group of the training, or how many images it takes, and the data is a ready set.

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pathsynth.config import OwnClassifierConfig, RunConfig
-from pathsynth.config.schema import FINETUNE_TARGET, OWN_OPTIONS, REGENERATION, TRAINER_TARGET, shipped_schedule
+from pathsynth.config import CustomClassifierConfig, RunConfig
+from pathsynth.config.schema import CUSTOM_OPTIONS, FINETUNE_TARGET, REGENERATION, TRAINER_TARGET, shipped_schedule
 from pathsynth.data.catalogue import ready_set
 from pathsynth.ledger.errors import RequestError
 from pathsynth.studies.trials.stopping import in_worker
@@ -74,23 +74,23 @@ def object_requests(config: RunConfig) -> tuple[ObjectRequest, ...]:
 
 def _classifiers(config: RunConfig) -> Iterator[ObjectRequest]:
     if config.data and config.data.name == "ready":  # its gate has the arguments that it was trained with
-        with contextlib.suppress(RequestError):  # told by the plan
+        with contextlib.suppress(RequestError):  # the plan reports it
             module = ready_set(config.data).gate_module
-            if module and isinstance(config.gate, OwnClassifierConfig) and config.gate.architecture == module["_target_"]:
+            if module and isinstance(config.gate, CustomClassifierConfig) and config.gate.architecture == module["_target_"]:
                 yield ObjectRequest("gate", module, _LIGHTNING_MODULE, ("classes", "size"))
         return
     for key in ("gate", "judge", "classifier"):
         named = getattr(config, key)
-        if isinstance(named, OwnClassifierConfig):
-            option = f"{'classifier' if key == 'classifier' else f'classifier@{key}'}={OWN_OPTIONS[key]}"
+        if isinstance(named, CustomClassifierConfig):
+            option = f"{'classifier' if key == 'classifier' else f'classifier@{key}'}={CUSTOM_OPTIONS[key]}"
             yield _classifier(key, named, option)
     for name, judge in (config.evaluate.judges if config.evaluate else {}).items():
-        if isinstance(judge, OwnClassifierConfig):
+        if isinstance(judge, CustomClassifierConfig):
             key = f"evaluate.judges.{name}"
-            yield _classifier(key, judge, f"+classifier@{key}={OWN_OPTIONS['judge']}")
+            yield _classifier(key, judge, f"+classifier@{key}={CUSTOM_OPTIONS['judge']}")
 
 
-def _classifier(key: str, named: OwnClassifierConfig, option: str) -> ObjectRequest:
+def _classifier(key: str, named: CustomClassifierConfig, option: str) -> ObjectRequest:
     hint = f"choose {option}, which leaves out the arguments of ours" if named.has_arguments_of_ours else ""
     return ObjectRequest(key, named.module, _LIGHTNING_MODULE, ("classes", "size"), hint)
 
@@ -104,7 +104,7 @@ def _sampling_objects(config: RunConfig) -> Iterator[ObjectRequest]:
 
 def _metrics(config: RunConfig) -> Iterator[ObjectRequest]:
     for name, metric in (config.evaluate.metrics if config.evaluate else {}).items():
-        yield ObjectRequest(f"evaluate.metrics.{name}", metric, "pathsynth.metrics.custom.ImageMetric")
+        yield ObjectRequest(f"evaluate.metrics.{name}", metric, "pathsynth.metrics.custom_metrics.ImageMetric")
 
 
 def _training_objects(config: RunConfig) -> Iterator[ObjectRequest]:
@@ -136,10 +136,10 @@ def _checked(request: str) -> tuple[str, ...]:
         ended = subprocess.run(command, input=request, capture_output=True, text=True, timeout=_PATIENCE_SECONDS)
         return tuple(json.loads(ended.stdout.splitlines()[-1]))
     except subprocess.TimeoutExpired:
-        return (f"the classes that the request names were not loaded within {_PATIENCE_SECONDS} s; leave out what waits as it is loaded",)
+        return (f"the classes that the request names were not loaded within {_PATIENCE_SECONDS} s; remove code that waits during import",)
     except (ValueError, IndexError):
         last = (ended.stderr.strip().splitlines() or ["no word"])[-1]
-        return (f"the classes that the request names end the process that loads them ({last}); leave one out after another",)
+        return (f"the classes that the request names end the process that loads them ({last}); remove them one by one to find which",)
 
 
 def _is_shipped(optimizer: Mapping[str, Any]) -> bool:

@@ -15,7 +15,8 @@ from pathsynth.ledger.stages import STAGES
 from pathsynth.stages.classifier import trains_classifier
 from pathsynth.stages.stage import StagePlan
 from pathsynth.studies.trials.state import OPEN
-from pathsynth.studies.trials.trial_table import MANIFEST, TrialRow, duration
+from pathsynth.studies.trials.trial_table import MANIFEST, TrialRow
+from pathsynth.vocabulary.durations import format_duration
 
 _CLASSES = 9
 """Of an evaluation or validation, whose settings count images a class; only the share of validations in a fine-tune depends on it."""
@@ -32,8 +33,8 @@ class Estimate:
 
     def __str__(self) -> str:
         if not self.unknown:
-            return f"about {duration(self.seconds)}"
-        known = f"about {duration(self.seconds)}, and " if self.seconds else ""
+            return f"about {format_duration(self.seconds)}"
+        known = f"about {format_duration(self.seconds)}, and " if self.seconds else ""
         return f"{known}an unknown time for {', '.join(self.unknown)}"
 
     def shared_among(self, workers: int, trials: int) -> Estimate:

@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pathsynth
 from pathsynth.config import RunConfig
 from pathsynth.data.medmnist import ROOT_VARIABLE
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.identity import digest
+from pathsynth.ledger.local_cache import program_stamps
 from pathsynth.stages.stage import StagePlan
 from pathsynth.studies.planning.source_files import source_files
 
@@ -88,13 +88,12 @@ def tree_digest(config_name: str, folders: Iterable[Path]) -> str:
     """Stands for all that overrides are composed with: the files in ``folders`` (the search path), and the program."""
     files = [(path.relative_to(folder), path.read_text(encoding="utf-8")) for folder in folders for path in sorted(folder.rglob("*.yaml"))]
     named = {name for _, text in files for name in _NAMED_VARIABLE.findall(text)} - _OF_THE_COMMAND | {ROOT_VARIABLE}
-    program = sorted(Path(pathsynth.__file__).parent.rglob("*.py"))
     return digest(
         {
             "config": config_name,
             "files": [(str(name), text) for name, text in files],
             "environment": {name: os.environ.get(name) for name in sorted(named)},
-            "program": [pathsynth.__version__, _stamps(program)],
+            "program": program_stamps(),
             "folder": os.getcwd(),
         }
     )

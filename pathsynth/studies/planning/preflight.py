@@ -61,7 +61,7 @@ def base_faults(config: RunConfig) -> list[str]:
 
 
 def start_faults_of(config: RunConfig) -> list[str]:
-    """Faults of the adapter that a training starts from: other than asked for, damaged, or not finite."""
+    """Faults of the adapter that a training starts from: other than requested, damaged, or not finite."""
     if not _trains(config) or not config.lora or not config.lora.start:
         return []
     try:

@@ -54,7 +54,7 @@ def text_reader(base: Path) -> TextReader | None:
         if (folder / "tokenizer.json").is_file():
             return TextReader(Tokenizer.from_file(str(folder / "tokenizer.json")), length)
         return TextReader(_clip_tokenizer(folder), length)
-    except Exception:  # the library raises bare exceptions; a base that cannot be used is told where it is loaded
+    except Exception:  # the library raises bare exceptions; a base that cannot be used is reported where it is loaded
         return None
 
 
@@ -82,13 +82,13 @@ def word_notes(config: RunConfig, plan: Plan) -> tuple[str, ...]:
 
 
 def reading_notes(reader: TextReader, texts: Sequence[str]) -> list[str]:
-    """Lines on what of some texts the text encoder does not read, or reads in pieces."""
+    """Notes on words of texts that the text encoder cuts off or splits."""
     cut = [text for text in texts if reader.is_cut(text)]
     lines = [f"the text encoder reads {reader.length} tokens, and cuts off the end of: “{text[:60]}…”" for text in cut]
     pieces = list(dict.fromkeys(word for text in texts for word in reader.in_pieces(text)))
     if pieces:
         more = ", …" if len(pieces) > _SHOWN else ""
-        lines.append(f"words that the base's text encoder does not know, and reads in pieces: {', '.join(pieces[:_SHOWN])}{more}")
+        lines.append(f"words that the base's text encoder does not know and splits: {', '.join(pieces[:_SHOWN])}{more}")
     return lines
 
 
@@ -107,7 +107,7 @@ def _caption_notes(base: Path, captions: tuple[str, ...]) -> tuple[str, ...]:
     pieces = [word for word in words if reader.is_in_pieces(word)]
     if pieces:
         some = f"{len(pieces):,} of {len(words):,} ({', '.join(pieces[:_SHOWN])}{', …' if len(pieces) > _SHOWN else ''})"
-        lines.append(f"words of captions that the text encoder does not know, and reads in pieces: {some}")
+        lines.append(f"words of captions that the text encoder does not know and splits: {some}")
     return tuple(lines)
 
 

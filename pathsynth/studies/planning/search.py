@@ -1,4 +1,4 @@
-"""A search over settings by Optuna's ask and tell: what may be proposed, what each trial answered, and how a killed search goes on.
+"""A search over settings by Optuna's ask and tell: what may be proposed, what each trial answered, and how a killed search continues.
 
 All that is known stands in Optuna's storage. Proposal n depends on the sampler's seed, on n and on the answers so far, so a search that
 was killed and started again proposes what it would have proposed. No torch (but for the sampler gp, which is built on it).
@@ -214,7 +214,7 @@ class Search:
         return SearchedTrial(self.storage, self._study.study_name, proposal.number, pruner)
 
     def unfinished(self) -> list[Proposal]:
-        """Proposals that were made and not answered, by this process or one that is gone: their trials go on where they stand."""
+        """Proposals that were made and not answered, by this process or one that is gone: their trials continue where they stand."""
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return [self._values(frozen.number) for frozen in running if frozen.user_attrs.get(_PLACE, self._place) == self._place]
 
@@ -245,25 +245,25 @@ class Search:
             trial.report(score_of(folder, self._config.objectives[0]), turn)
         return trial.should_prune()
 
-    def tell_done(self, proposal: Proposal, folders: Sequence[Path]) -> str:
+    def report_done(self, proposal: Proposal, folders: Sequence[Path]) -> str:
         """Answer with the mean over the seeds of each objective, as ``result.json`` in ``folders`` has them; a line for a person."""
         try:
             values = [_mean(folders, name) for name in self._config.objectives]
             self._constrain(proposal, folders)
         except RequestError as error:
-            return self.tell_failed(proposal, str(error))
+            return self.report_failure(proposal, str(error))
         self._show(proposal, folders)
         self._study.tell(proposal.number, values, skip_if_finished=True)
         scores = ", ".join(f"{name} {value:.3f}" for name, value in zip(self._config.objectives, values, strict=True))
         return f"search trial {proposal.number}: {scores}"
 
-    def tell_failed(self, proposal: Proposal, reason: str) -> str:
+    def report_failure(self, proposal: Proposal, reason: str) -> str:
         """Answer that there is no score, and why; a line for a person."""
         self._set(proposal, REASON, reason)
         self._study.tell(proposal.number, state=TrialState.FAIL, skip_if_finished=True)
         return f"search trial {proposal.number} failed: {reason}"
 
-    def tell_pruned(self, proposal: Proposal, reason: str) -> str:
+    def report_pruning(self, proposal: Proposal, reason: str) -> str:
         """Answer that the proposal was not worth its end; a line for a person."""
         self._set(proposal, REASON, reason)
         self._study.tell(proposal.number, state=TrialState.PRUNED, skip_if_finished=True)
@@ -300,7 +300,7 @@ class Search:
         if not best:
             return []
         if len(self._config.objectives) > 1:
-            return [f"{len(best)} that no other beats in every objective: {', '.join(str(trial.number) for trial in best)}"]
+            return [f"{len(best)} that no other trial beats in every objective: {', '.join(str(trial.number) for trial in best)}"]
         (value,) = best[0].values
         return [f"best: trial {best[0].number}, {self._config.objectives[0]} {value:.3f} with {_format(best[0].params)}"]
 

@@ -20,7 +20,7 @@ def write_snapshot(folder: Path) -> None:
     (folder / PATCH).unlink(missing_ok=True)  # of a command before
     patch = uncommitted()
     if has_secret(patch):
-        remedy = "take it out of the files that git knows"
-        print(f"what is not committed holds what looks like a secret, so {PATCH} is not kept; {remedy}", flush=True)
+        remedy = "remove it from the files that git knows"
+        print(f"uncommitted changes hold what looks like a secret, so {PATCH} is not kept; {remedy}", flush=True)
     elif patch:
         write_bytes(folder / PATCH, patch)

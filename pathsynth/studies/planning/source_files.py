@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pathsynth.config import RunConfig
-from pathsynth.config.own_classes import class_files, targets
+from pathsynth.config.custom_classes import class_files, targets
 from pathsynth.data.caption_files import caption_paths
 from pathsynth.data.catalogue import medmnist_source, ready_set
 from pathsynth.data.class_folders import watched_paths

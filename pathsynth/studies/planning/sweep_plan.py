@@ -19,8 +19,9 @@ from pathsynth.studies.planning.estimate import estimate
 from pathsynth.studies.planning.override_cache import Known, OverrideCache
 from pathsynth.studies.planning.resolution import resolution, shared_lines
 from pathsynth.studies.trials.manifest import computed_by, trial_folder
-from pathsynth.studies.trials.outcomes import Outcome, write_outcome
+from pathsynth.studies.trials.outcomes import Outcome, announce_outcomes
 from pathsynth.studies.trials.state import read_state
+from pathsynth.studies.trials.stopping import raise_at_once
 from pathsynth.training.work_line import working_on
 from pathsynth.vocabulary.labels import UnknownLabelError
 
@@ -55,8 +56,7 @@ class SweepPlan:
 
     def write_outcomes(self) -> None:
         """Leave a record of every job, so that the closing table has them all and in order."""
-        for number, entry in enumerate(self.entries):
-            write_outcome(number, Outcome(entry.known.folder.name, entry.known.folder, ""))
+        announce_outcomes([Outcome(entry.known.folder.name, entry.known.folder, "") for entry in self.entries])
 
 
 def sweep_plan(
@@ -96,11 +96,12 @@ def check_jobs(
 
     Raises:
         RequestError: jobs are wrong, or the launcher cannot be used; each fault once, for all jobs.
+        KeyboardInterrupt: the operator asked the running command to stop.
     """
     composed: dict[int, Checked] = {}
     faults: dict[str, None] = dict.fromkeys(launcher_faults)
     count = _Count(len(jobs))
-    with working_on("checking jobs") as say:
+    with working_on("checking jobs") as say, raise_at_once():
         for number, job in jobs.items():
             say(f"checking jobs: {len(composed)} of {len(jobs)}")
             try:

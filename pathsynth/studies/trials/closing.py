@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathsynth.ledger.atomic import read_json
 from pathsynth.ledger.records import Metric, format_score
 from pathsynth.studies.trials.outcomes import Outcome, read_outcomes
 from pathsynth.studies.trials.state import DONE, INTERRUPTED, PRUNED, RUNNING, read_state, write_state
-from pathsynth.studies.trials.trial_table import RESULT, TrialRow, print_rows, trial_row
+from pathsynth.studies.trials.trial_table import RESULT, TrialRow, print_rows, trial_rows
 from pathsynth.tracking.syncing import send_hint, sync_hint
 from pathsynth.training.work_line import working_on
 
@@ -32,12 +33,14 @@ def close(outcomes_folder: Path, interrupted: bool) -> int:
     if interrupted:
         with working_on("waiting for trials that are stopping"):
             _wait_for([outcome.folder for outcome in outcomes if outcome.own and outcome.folder])
-    rows = [_row(outcome) for outcome in outcomes]
+    rows = _rows(outcomes)
     if rows:
         print()
         print_rows(rows)
     if interrupted:
-        _tell_left([outcome.folder for outcome in outcomes if outcome.folder and not outcome.own])
+        _print_remaining([outcome.folder for outcome in outcomes if outcome.folder and not outcome.own])
+        if not outcomes:  # nothing had begun: the mark of the request is all that there is
+            shutil.rmtree(outcomes_folder, ignore_errors=True)
     folders = [outcome.folder for outcome in outcomes if outcome.folder]
     for hint in filter(None, (sync_hint(folders), send_hint(folders))):
         print(hint)
@@ -53,11 +56,13 @@ def _status(rows: Sequence[TrialRow]) -> int:
     return EXIT_REFUSED if states == {_REFUSED} else EXIT_FAILED
 
 
-def _row(outcome: Outcome) -> TrialRow:
-    if outcome.folder is None:
-        return TrialRow("", outcome.name, _REFUSED, "", None, outcome.refused)
-    row = trial_row(outcome.folder)
-    return replace(row, made=format_product(outcome.folder)) if row.state == DONE else row
+def _rows(outcomes: Sequence[Outcome]) -> list[TrialRow]:
+    rows = iter(trial_rows([outcome.folder for outcome in outcomes if outcome.folder]))
+    return [_with_product(next(rows), o.folder) if o.folder else TrialRow("", o.name, _REFUSED, "", None, o.refused) for o in outcomes]
+
+
+def _with_product(row: TrialRow, folder: Path) -> TrialRow:
+    return replace(row, made=format_product(folder)) if row.state == DONE else row
 
 
 def format_product(folder: Path) -> str:
@@ -65,7 +70,7 @@ def format_product(folder: Path) -> str:
     if (folder / RESULT).is_file():
         return ""
     if (folder / _ATTEMPTS).is_file():
-        import pyarrow.parquet  # loads slowly
+        import pyarrow.parquet  # slow to import
 
         rows = pyarrow.parquet.read_table(folder / _ATTEMPTS, columns=["class_slug", "slot", "accepted"]).to_pylist()
         slots = {(row["class_slug"], row["slot"]) for row in rows}
@@ -87,7 +92,7 @@ def _wait_for(folders: Sequence[Path]) -> None:
             write_state(folder, state)
 
 
-def _tell_left(folders: Sequence[Path]) -> None:
+def _print_remaining(folders: Sequence[Path]) -> None:
     left = [folder.name for folder in folders if read_state(folder).state == RUNNING]
     if left:
-        print(f"left to the other processes that are at them: {', '.join(left)}")
+        print(f"left to the processes that run them: {', '.join(left)}")

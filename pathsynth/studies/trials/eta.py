@@ -11,7 +11,8 @@ from typing import Any
 
 from pathsynth.ledger.records import Metric
 from pathsynth.studies.trials.state import DONE, OPEN, RUNNING, STATES
-from pathsynth.studies.trials.trial_table import TrialRow, duration, study_scorers
+from pathsynth.studies.trials.trial_table import TrialRow, study_scorers
+from pathsynth.vocabulary.durations import format_duration
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,16 @@ class StudyProgress:
     seconds_left: float | None
 
     def __str__(self) -> str:
-        told = [f"{self.counts[DONE]} of {self.trials} done"]
-        told += [f"{self.counts[state]} {state}" for state in STATES[1:] if self.counts[state]]
-        return ", ".join(told) + self._left()
+        parts = [f"{self.counts[DONE]} of {self.trials} done"]
+        parts += [f"{self.counts[state]} {state}" for state in STATES[1:] if self.counts[state]]
+        return ", ".join(parts) + self._left()
 
     def _left(self) -> str:
         if self.seconds_left == 0:
             return ""
         if self.seconds_left is None:
             return "; no estimate before a trial is done"
-        return f"; about {duration(self.seconds_left)} {'left' if self.counts[RUNNING] else 'of work left'}"
+        return f"; about {format_duration(self.seconds_left)} {'left' if self.counts[RUNNING] else 'of work left'}"
 
 
 def study_progress(rows: Sequence[TrialRow], planned: Sequence[float | None] = (), now: datetime | None = None) -> StudyProgress:
@@ -87,7 +88,7 @@ def status_record(folders: Sequence[Path], rows: Sequence[TrialRow], planned: Se
     scorers = study_scorers(rows)
     return {
         "trials": [_trial(folder, row, row.score(scorers[row.study])) for folder, row in zip(folders, rows, strict=True)],
-        "studies": {study: _counts(told) for study, told in progress_by_study(rows, planned).items()},
+        "studies": {study: _counts(progress) for study, progress in progress_by_study(rows, planned).items()},
         "totals": _counts(study_progress(rows, planned)),
     }
 
@@ -95,11 +96,11 @@ def status_record(folders: Sequence[Path], rows: Sequence[TrialRow], planned: Se
 def _trial(folder: Path, row: TrialRow, score: Metric | None) -> dict[str, Any]:
     came = asdict(row.came)
     counted = {key: came[key] if row.state == RUNNING else None for key in ("step", "steps", "rate")}
-    kept = {key: came[key] for key in ("stage", "detail")} | counted
+    counts = {key: came[key] for key in ("stage", "detail")} | counted
     times = {"seconds": row.seconds(), "stage_seconds_left": row.stage_seconds_left, "started": came["started"], "ended": came["ended"]}
     named = {"study": row.study, "name": row.name, "folder": str(folder.absolute()), "state": row.state}
-    return {**named, **kept, "reason": row.reason, **times, "macro_f1": score.to_json() if score else None}
+    return {**named, **counts, "reason": row.reason, **times, "macro_f1": score.to_json() if score else None}
 
 
-def _counts(told: StudyProgress) -> dict[str, Any]:
-    return {"trials": told.trials, **told.counts, "seconds_left": told.seconds_left}
+def _counts(progress: StudyProgress) -> dict[str, Any]:
+    return {"trials": progress.trials, **progress.counts, "seconds_left": progress.seconds_left}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pathsynth.ledger.atomic import read_json
 from pathsynth.ledger.errors import RequestError
-from pathsynth.ledger.lease import Lease, acquire, held
+from pathsynth.ledger.lease import Lease, acquire, is_held
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.studies.trials.trial_table import MANIFEST
 
@@ -44,8 +44,8 @@ def find_garbage(multirun: Path) -> list[Garbage]:
         raise RequestError(f"no stages in {multirun}; name the folder of all studies (multirun=… of `pathsynth run`)")
     needed = needed_stages(multirun)
     store = StageStore(root)
-    found = (_garbage(path, store, needed) for path in sorted(root.glob("*/*")) if path.is_dir() and not path.is_symlink())
-    return [garbage for garbage in found if garbage and not _in_use(garbage)]
+    items = (_garbage(path, store, needed) for path in sorted(root.glob("*/*")) if path.is_dir() and not path.is_symlink())
+    return [garbage for garbage in items if garbage and not _in_use(garbage)]
 
 
 def needed_stages(multirun: Path) -> set[Stage]:
@@ -60,7 +60,7 @@ def needed_stages(multirun: Path) -> set[Stage]:
             stages = read_json(path)["plan"]["stages"]
             needed |= {(stage["name"], stage["identity"]) for stage in stages}
         except (OSError, ValueError, KeyError, TypeError) as error:
-            remedy = "mend it, or delete its trial's folder, before anything is removed"
+            remedy = "repair it, or delete its trial's folder, before anything is removed"
             raise RequestError(f"{path} cannot be read ({error}), so its stages are not known; {remedy}") from error
     return needed
 
@@ -73,7 +73,7 @@ def _manifests(multirun: Path) -> Iterator[Path]:
             if (folder / MANIFEST).exists():
                 yield folder / MANIFEST
     except OSError as error:
-        raise RequestError(f"{error.filename} cannot be read ({error.strerror}), so nobody knows what its trials need") from error
+        raise RequestError(f"{error.filename} cannot be read ({error.strerror}), so what its trials need is unknown") from error
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -92,7 +92,7 @@ def _garbage(path: Path, store: StageStore, needed: set[Stage]) -> Garbage | Non
 def _why(kind: str, needed: bool, finished: bool) -> str:
     """Why a folder can go; empty if it is to stay."""
     if kind.endswith(".partial"):
-        return "left by a build that was killed"
+        return "left by a killed build"
     if kind == ".work" and finished:
         return "checkpoints of a finished stage"
     return "" if needed else "no trial needs it"
@@ -138,7 +138,7 @@ def _removed(item: Garbage, multirun: Path) -> Left | None:
             return Left(item.path, "is in use")
         # a trial may have begun since it was listed; its manifest was there before it looked for stages
         if not item.path.is_dir() or not _garbage(item.path, StageStore(multirun / STAGES), needed_stages(multirun)):
-            return Left(item.path, "is needed by now, or gone")
+            return Left(item.path, "is needed now, or is gone")
         going = item.path if item.path.suffix == ".partial" else item.path.with_name(f"{item.stage[1]}.gone.partial")
         try:
             if not lease.current:
@@ -153,7 +153,7 @@ def _removed(item: Garbage, multirun: Path) -> Left | None:
 
 
 def _in_use(item: Garbage) -> bool:
-    return held(_lease(item))
+    return is_held(_lease(item))
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def _hydra_setting(folder: Path, key: str) -> str:
 
 def _without_secrets(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _LEFT_OUT if _is_told(key, inner) else _without_secrets(inner) for key, inner in value.items()}
+        return {key: _LEFT_OUT if _is_withheld(key, inner) else _without_secrets(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_SETTING.sub(_masked, _without_secrets(inner)) if isinstance(inner, str) else _without_secrets(inner) for inner in value]
     return _PASSWORD.sub(rf"\1:{_LEFT_OUT}@", value) if isinstance(value, str) else value
@@ -58,9 +58,9 @@ def _without_secrets(value: Any) -> Any:
 
 def _masked(setting: re.Match[str]) -> str:
     key, equals, value = setting.groups()
-    return f"{key}{equals}'{_LEFT_OUT}'" if _is_told(key, value) else setting[0]
+    return f"{key}{equals}'{_LEFT_OUT}'" if _is_withheld(key, value) else setting[0]
 
 
-def _is_told(key: Any, value: Any) -> bool:
+def _is_withheld(key: Any, value: Any) -> bool:
     """Whether a setting is a secret and says it, instead of referring to it."""
     return is_secret(str(key), value) and not (isinstance(value, str) and value.strip("'\"").startswith("${"))

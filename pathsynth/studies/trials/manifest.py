@@ -27,8 +27,8 @@ _NAME_LENGTH = 60
 _SILENT = re.compile(
     r"^(study|study\..*|multirun|tracking.*|hydra.*|data\.(root|allow_subset|download)|base\.path|pretrain\.root|trainer\.threads)$"
 )
-_OF_OWN_CLASSES = ("own", "own_gate", "own_judge")
-"""Options that a class of the user's stands for, which is told by its name."""
+_CUSTOM_OPTIONS = ("own", "own_gate", "own_judge")
+"""Options that stand for a class of the user's; the trial's name has the class in their place."""
 _DECIMAL = re.compile(r"\d+\.\d{6,}(e-?\d+)?")
 
 
@@ -42,6 +42,7 @@ class Manifest:
     overrides: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
+        """The content of ``manifest.json``, with this process's versions, commit and time."""
         return {
             "name": self.name,
             "identity": self.plan.identity,
@@ -89,25 +90,25 @@ def computed_by(folder: Path) -> dict[str, str]:
     """
     try:
         record = read_json(folder / MANIFEST)
-        told = {**record.get("versions", {}), "commit": record.get("commit")}
+        recorded = {**record.get("versions", {}), "commit": record.get("commit")}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise RequestError(f"{folder / MANIFEST} cannot be read ({error}); run the trial again") from error
-    return {name: str(value) for name, value in told.items() if value}
+    return {name: str(value) for name, value in recorded.items() if value}
 
 
-def trial_folder(config: RunConfig, made: Plan, overrides: Sequence[str]) -> Path:
+def trial_folder(config: RunConfig, plan: Plan, overrides: Sequence[str]) -> Path:
     """``<multirun>/<study>/<name>-<hash6>``; a trial that was once claimed under another name is found under that.
 
     Where the six digits are another trial's, too, there are as many more as it takes.
     """
     study = Path(config.multirun) / config.study.name
-    endings = [made.identity[:digits] for digits in range(_HEX, len(made.identity) + 1)]
+    endings = [plan.identity[:digits] for digits in range(_HEX, len(plan.identity) + 1)]
     alike = [folder for folder in sorted(study.glob(f"*-{endings[0]}*")) if _ending(folder) in endings]
-    told = {folder: _identity_of(folder) for folder in alike}
-    own = [folder for folder in alike if told[folder] == made.identity]
-    own += [folder for folder in alike if told[folder] is None]  # claimed, or damaged: its manifest is still to be written
-    if own:
-        return own[0]
+    identities = {folder: _identity_of(folder) for folder in alike}
+    matching = [folder for folder in alike if identities[folder] == plan.identity]
+    matching += [folder for folder in alike if identities[folder] is None]  # claimed, or damaged: its manifest is still to be written
+    if matching:
+        return matching[0]
     free = next(ending for ending in endings if ending not in {_ending(folder) for folder in alike})
     return study / f"{trial_name(config, overrides)}-{free}"
 
@@ -125,7 +126,7 @@ def _identity_of(folder: Path) -> str | None:
 
 
 def trial_name(config: RunConfig, overrides: Sequence[str]) -> str:
-    """A name for people, from what was asked for beyond the defaults: "rank=16,seed=1"; else the command's.
+    """A name for people, from what was requested beyond the defaults: "rank=16,seed=1"; else the command's.
 
     Of a class the name alone is shown, behind that of its group or callback ("stop=EarlyStopping"); of a folder of the user's own
     images, or of a base of theirs, the last part, which comes first where the name is too long for all.
@@ -133,24 +134,24 @@ def trial_name(config: RunConfig, overrides: Sequence[str]) -> str:
     ends: dict[str, int] = {}
     for key in _setting_keys(config.model_dump()):
         ends[key.rsplit(".", 1)[-1]] = ends.get(key.rsplit(".", 1)[-1], 0) + 1
-    told: list[str] = []
+    words: list[str] = []
     places: list[str] = []
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
         place, of_class = _named_place(config, key), _CLASS_IN_BRACES.match(value)
         if place:
             places.append(f"{key.rsplit('.', 1)[-1]}={Path(place).name}")
-            told.append(places[-1])
+            words.append(places[-1])
         elif of_class:
-            told.append(f"{key.rsplit('.', 1)[-1]}={of_class[1]}")
+            words.append(f"{key.rsplit('.', 1)[-1]}={of_class[1]}")
         elif key.endswith(_CLASS_KEY):
-            told.append(f"{key.removesuffix(_CLASS_KEY).rsplit('.', 1)[-1]}={value.rsplit('.', 1)[-1]}")
-        elif not _SILENT.match(key) and value not in _OF_OWN_CLASSES:
+            words.append(f"{key.removesuffix(_CLASS_KEY).rsplit('.', 1)[-1]}={value.rsplit('.', 1)[-1]}")
+        elif not _SILENT.match(key) and value not in _CUSTOM_OPTIONS:
             end = key.rsplit(".", 1)[-1]
-            told.append(f"{end if ends.get(end, 0) <= 1 else key}={_short(value)}")
-    if len(",".join(told)) > _NAME_LENGTH:
-        told = [*places, *(word for word in told if word not in places)]
-    name = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", ",".join(told)).strip("_.,-")
+            words.append(f"{end if ends.get(end, 0) <= 1 else key}={_short(value)}")
+    if len(",".join(words)) > _NAME_LENGTH:
+        words = [*places, *(word for word in words if word not in places)]
+    name = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", ",".join(words)).strip("_.,-")
     return name[:_NAME_LENGTH].rstrip("_.,-=") or config.command
 
 

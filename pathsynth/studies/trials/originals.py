@@ -23,7 +23,7 @@ def refuse_changed(trial: Path, names: Iterable[str]) -> None:
     for name in names:
         if name in originals and file_digest(trial / name) not in originals[name]:
             remedy = "run the trial again with study.force=true, which copies it from the store"
-            raise RequestError(f"{trial / name} was changed since it was made; {remedy}")
+            raise RequestError(f"{trial / name} has changed since it was written; {remedy}")
 
 
 def _originals(trial: Path) -> Mapping[str, set[str]]:
@@ -34,8 +34,8 @@ def _originals(trial: Path) -> Mapping[str, set[str]]:
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     store = StageStore(trial.absolute().parents[1] / STAGES)
-    found: dict[str, set[str]] = {}
+    sources: dict[str, set[str]] = {}
     for folder in (place for stage in named if (place := store.find(*stage))):
         for name, digest in digests(folder).items():
-            found.setdefault(name, set()).add(digest)
-    return found
+            sources.setdefault(name, set()).add(digest)
+    return sources

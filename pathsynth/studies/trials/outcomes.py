@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from pathsynth.ledger.atomic import read_json, write_json, write_text
 from pathsynth.training.pruning import SearchedTrial
 
 FOLDER_VARIABLE = "PATHSYNTH_OUTCOMES"
 _OUTCOMES, _PLACES, _PASS_OVER, _SEARCHES = "outcomes", "places.json", "pass-over-busy", "searches"
+_ANNOUNCED = "announced.json"
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,17 @@ def _places(root: Path) -> list[int]:
     return [int(place) for place in read_json(path)] if path.is_file() else []
 
 
+def announce_outcomes(outcomes: Sequence[Outcome]) -> None:
+    """Leave a record of every job before any is carried out, in the order of the sweep; what a job writes itself takes its place.
+
+    One file, for a thousand would each wait for the disk.
+    """
+    root = os.environ.get(FOLDER_VARIABLE)
+    if root:
+        Path(root).mkdir(parents=True, exist_ok=True)
+        write_json(Path(root) / _ANNOUNCED, [_to_json(outcome) for outcome in outcomes])
+
+
 def write_outcome(place: int, outcome: Outcome) -> None:
     """Leave a job's record where the command that started it looks; a job that no such command started leaves none."""
     root = os.environ.get(FOLDER_VARIABLE)
@@ -57,8 +70,7 @@ def write_outcome(place: int, outcome: Outcome) -> None:
         return
     path = _path(Path(root), place)
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = str(outcome.folder.absolute()) if outcome.folder else None
-    write_json(path, {**asdict(outcome), "folder": folder})
+    write_json(path, _to_json(outcome))
 
 
 def pass_over_busy(on: bool) -> None:
@@ -95,8 +107,9 @@ def read_searched(place: int) -> str | None:
 
 def read_outcomes(root: Path) -> list[Outcome]:
     """The records of a command's jobs, in the order of the sweep; of a trial that came up twice, the last."""
-    by_place = {int(path.stem): path for path in (root / _OUTCOMES).glob("*.json") if path.stem.isdigit()}
-    outcomes = [_read(by_place[place]) for place in sorted(by_place)]
+    by_place = dict(enumerate(_announced(root)))
+    by_place |= {int(path.stem): _read(path) for path in (root / _OUTCOMES).glob("*.json") if path.stem.isdigit()}
+    outcomes = [by_place[place] for place in sorted(by_place)]
     return list({outcome.folder or (outcome.name, outcome.refused): outcome for outcome in outcomes}.values())
 
 
@@ -119,11 +132,15 @@ class ChangedOutcomes:
 
 def read_outcome(place: int) -> Outcome | None:
     """The record of one job of the running command; None if it left none."""
-    path = _path(Path(os.environ.get(FOLDER_VARIABLE, "")), place)
-    return _read(path) if path.is_file() else None
+    root = Path(os.environ.get(FOLDER_VARIABLE, ""))
+    path = _path(root, place)
+    if path.is_file():
+        return _read(path)
+    announced = _announced(root)
+    return announced[place] if place < len(announced) else None
 
 
-def has_own_trial() -> bool:
+def has_claimed_trial() -> bool:
     """Whether the running command has begun to carry out a trial."""
     root = os.environ.get(FOLDER_VARIABLE)
     return bool(root) and any(outcome.own for outcome in read_outcomes(Path(root or "")))
@@ -133,6 +150,18 @@ def _path(root: Path, place: int) -> Path:
     return root / _OUTCOMES / f"{place}.json"
 
 
+def _announced(root: Path) -> list[Outcome]:
+    path = root / _ANNOUNCED
+    return [_from_json(record) for record in read_json(path)] if path.is_file() else []
+
+
 def _read(path: Path) -> Outcome:
-    record = read_json(path)
+    return _from_json(read_json(path))
+
+
+def _to_json(outcome: Outcome) -> dict[str, Any]:
+    return {**asdict(outcome), "folder": str(outcome.folder.absolute()) if outcome.folder else None}
+
+
+def _from_json(record: Mapping[str, Any]) -> Outcome:
     return Outcome(**{**record, "folder": Path(record["folder"]) if record["folder"] else None})

@@ -44,7 +44,7 @@ def shareable(path: Path, anonymous: bool = False) -> bytes:
         except (ValueError, RecursionError) as error:
             raise RequestError(f"{path} cannot be read ({error}); run the trial again, or remove it from the study") from error
     if path.suffix in (".json", ".csv") and has_secret(content):
-        raise RequestError(f"{path} holds what looks like a secret; nothing was published, take it out first")
+        raise RequestError(f"{path} holds what looks like a secret; nothing was published; remove it first")
     return content
 
 
@@ -74,7 +74,7 @@ def setting_without_place(text: str) -> str:
 
 def sentence_without_places(text: str) -> str:
     """The same sentence with ``…/name`` for each absolute path in it, and no name of this user's home even where a path has spaces."""
-    return _PLACE.sub(lambda found: f"…/{PureWindowsPath(found.group()).name}", text.replace(f"{Path.home()}/", "/~/~/"))
+    return _PLACE.sub(lambda match: f"…/{PureWindowsPath(match.group()).name}", text.replace(f"{Path.home()}/", "/~/~/"))
 
 
 def _is_place(text: str) -> bool:

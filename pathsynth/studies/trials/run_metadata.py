@@ -1,4 +1,4 @@
-"""What a trial's runs and artifacts are called in a tracker, and what they tell of how they came about."""
+"""Names and lineage of a trial's runs and artifacts in a tracker."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from pathsynth.stages.classifier import trains_classifier
 from pathsynth.stages.plan import Plan
 from pathsynth.stages.stage import StagePlan
 from pathsynth.studies.trials.redaction import shareable_value
-from pathsynth.tracking.loggers import GLOBAL_STEP, VALIDATION_STEP, RunCard
-from pathsynth.tracking.media import ArtifactCard
+from pathsynth.tracking.loggers import GLOBAL_STEP, VALIDATION_STEP, RunMetadata
+from pathsynth.tracking.media import ArtifactMetadata
 
 _JOB_TYPES = {"run": "evaluate"}
 """Of commands whose runs are of another's kind: both end with the same numbers."""
 _CLASSIFIER_FILES = ("classifier.safetensors", "classifier.json", "scores.json")
-_KEPT: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
+_ARTIFACTS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "finetune": ("adapter", "adapter", ("adapter", "history.csv")),
     "generate": ("images", "images", ("images", "rejected", "attempts.parquet")),
 }
 _TAG_LENGTH = 64
 
 
-def trial_card(config: RunConfig, plan: Plan, name: str) -> RunCard:
+def trial_metadata(config: RunConfig, plan: Plan, name: str) -> RunMetadata:
     """The run of a trial: its own identity, its folder's name, every setting, and the identity of each of its stages."""
     settings = config.model_dump(mode="json", exclude={"multirun", "tracking"}, exclude_none=True)
     stages = {stage.name: stage.identity for stage in plan.stages}
     columns = flat(shareable_value({**settings, "identity": plan.identity, "stage": stages}))
-    return RunCard(
+    return RunMetadata(
         identity=plan.identity,
         name=name,
         group=config.study.name,
@@ -42,12 +42,12 @@ def trial_card(config: RunConfig, plan: Plan, name: str) -> RunCard:
     )
 
 
-def classifier_card(config: RunConfig, stage: StagePlan, classifier: AnyClassifier) -> RunCard:
+def classifier_metadata(config: RunConfig, stage: StagePlan, classifier: AnyClassifier) -> RunMetadata:
     """The run of a gate, a judge or another classifier, under its stage's identity; its settings have no group before them."""
     title = classifier.title
     data = config.data.model_dump(mode="json", exclude_none=True) if config.data else {}
     columns = flat(shareable_value({**stage.settings, "data": data, "identity": stage.identity}))
-    return RunCard(
+    return RunMetadata(
         identity=stage.identity,
         name=f"{stage.name} {title} {stage.identity[:6]}",
         group=config.study.name,
@@ -59,25 +59,25 @@ def classifier_card(config: RunConfig, stage: StagePlan, classifier: AnyClassifi
     )
 
 
-def artifact_card(stage: StagePlan, folder: Path) -> ArtifactCard | None:
-    """What of a finished stage is kept as an artifact; None: nothing."""
-    kept = _kept(stage.name)
-    if kept is None:
+def artifact_metadata(stage: StagePlan, folder: Path) -> ArtifactMetadata | None:
+    """The artifact that a finished stage leaves; None: it leaves none."""
+    artifact = _artifact(stage.name)
+    if artifact is None:
         return None
-    kind, name, files = kept
-    made_from = artifact_names(stage.parents)
-    lineage: dict[str, Any] = {"settings": shareable_value(stage.settings), "parents": stage.parents, "made_from": made_from}
-    return ArtifactCard(kind, f"{name}-{stage.identity}", folder, files, lineage)
+    kind, name, files = artifact
+    sources = artifact_names(stage.parents)
+    lineage: dict[str, Any] = {"settings": shareable_value(stage.settings), "parents": stage.parents, "made_from": sources}
+    return ArtifactMetadata(kind, f"{name}-{stage.identity}", folder, files, lineage)
 
 
 def artifact_names(identities: Mapping[str, str]) -> list[str]:
     """The artifacts' names of those stages (stage → identity) that have one."""
-    return [f"{kept[1]}-{identity}" for stage, identity in identities.items() if (kept := _kept(stage))]
+    return [f"{artifact[1]}-{identity}" for stage, identity in identities.items() if (artifact := _artifact(stage))]
 
 
-def _kept(stage: str) -> tuple[str, str, tuple[str, ...]] | None:
+def _artifact(stage: str) -> tuple[str, str, tuple[str, ...]] | None:
     """Kind and name of the artifact that a stage leaves, and its files; None: it leaves none."""
-    return ("classifier", stage, _CLASSIFIER_FILES) if trains_classifier(stage) else _KEPT.get(stage)
+    return ("classifier", stage, _CLASSIFIER_FILES) if trains_classifier(stage) else _ARTIFACTS.get(stage)
 
 
 def _tags(words: Iterable[str | None]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from types import NoneType
 from typing import Any
 
 from pathsynth.ledger.atomic import read_json, sync, write_json
-from pathsynth.ledger.lease import held
+from pathsynth.ledger.lease import is_held
 
 STATE = "state.json"
 _LEASE = ".lease"
@@ -22,14 +22,14 @@ RUNNING, DONE, FAILED, INTERRUPTED, WAITING, PRUNED = "running", "done", "failed
 STATES = (DONE, RUNNING, FAILED, INTERRUPTED, WAITING, PRUNED)
 """All of them, in the order in which they are counted for people."""
 OPEN = (RUNNING, INTERRUPTED, WAITING)
-"""States of trials that the same command goes on with."""
+"""States of trials that the same command continues with."""
 EXIT_STOPPED = 130
 """What the process of a trial that was stopped on request exits with."""
 
 
 @dataclass(frozen=True)
 class TrialState:
-    """``state`` is running, done, failed, interrupted, pruned (by a search; it can go on) or waiting; times are ISO 8601 in UTC.
+    """``state`` is running, done, failed, interrupted, pruned (by a search; it can continue) or waiting; times are ISO 8601 in UTC.
 
     ``tries``: how often the trial has failed. ``stage`` is the one with ``stage_number`` of ``stages`` (None: none was begun).
     ``step`` of ``steps`` (training steps or slots; None: the stage does not count), ``rate`` in steps a second (None: not
@@ -59,6 +59,7 @@ class TrialState:
 
     @property
     def over(self) -> bool:
+        """Whether the process has ended: done, failed, interrupted or pruned."""
         return self.state in (DONE, FAILED, INTERRUPTED, PRUNED)
 
     def seconds(self, now: datetime | None = None) -> float | None:
@@ -86,8 +87,8 @@ def read_state(folder: Path) -> TrialState:
         return TrialState(WAITING)
     except (OSError, ValueError) as error:
         return TrialState(FAILED, reason=f"{folder / STATE} cannot be read ({error}); run the trial again")
-    if state.state == RUNNING and not held(lease_folder(folder)):
-        return replace(state, state=INTERRUPTED, reason="its process is gone", pid=None)
+    if state.state == RUNNING and not is_held(lease_folder(folder)):
+        return replace(state, state=INTERRUPTED, reason="its process has ended", pid=None)
     return state
 
 

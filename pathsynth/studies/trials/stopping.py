@@ -1,8 +1,9 @@
 """Stopping a command: its trials are asked to stop, or killed, by who supervises them; nobody else's are touched.
 
 A launcher that runs jobs in workers would kill these, and every process below them, if its parent raised at the first
-Ctrl-C. So a request only leaves a mark in the command's folder of outcomes. Each supervisor, in the command or in a worker on
-whichever machine, looks for it and signals its own child. docs/explanation/leases.md has the states.
+Ctrl-C. So, once jobs may have begun, a request only leaves a mark in the command's folder of outcomes. Each supervisor,
+in the command or in a worker on whichever machine, looks for it and signals its own child. docs/explanation/leases.md has
+the states.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import os
 import signal
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from pathlib import Path
 from types import FrameType
@@ -25,6 +27,7 @@ JOBS = ".jobs"
 _STOP, _KILL, _FAILURE = "stop", "kill", "failure"
 _KILL_SECONDS = 0.7
 _command: int | None = None
+_nothing_begun = False
 
 
 class Urgency(IntEnum):
@@ -115,19 +118,33 @@ def stop_in_good_order() -> None:
             signal.signal(number, _handle)
 
 
+@contextmanager
+def raise_at_once() -> Iterator[None]:
+    """While a command checks its jobs and none has begun, a signal raises KeyboardInterrupt beside leaving the mark."""
+    global _nothing_begun
+    _nothing_begun = True
+    try:
+        yield
+    finally:
+        _nothing_begun = False
+    raise_if_stop_requested()  # Python may have dropped the exception
+
+
 def _handle(_signal: int, _frame: FrameType | None) -> None:
     if stop_requested():
         _mark(_KILL)
-        _wait_for_own(_KILL_SECONDS)
+        _wait_for_claimed(_KILL_SECONDS)
         raise KeyboardInterrupt
     with suppress(OSError):  # the terminal may be what is gone
         print("\nStopping; press Ctrl-C again to kill. The same command continues.", file=sys.stderr, flush=True)
     ask_to_stop()
+    if _nothing_begun:
+        raise KeyboardInterrupt
 
 
-def _wait_for_own(seconds: float) -> None:
+def _wait_for_claimed(seconds: float) -> None:
     """Give the supervisors in the workers time to kill: a worker that dies first would leave its trial alone for a moment."""
-    own = [outcome.folder for outcome in read_outcomes(Path(os.environ[FOLDER_VARIABLE])) if outcome.own and outcome.folder]
+    claimed = [outcome.folder for outcome in read_outcomes(Path(os.environ[FOLDER_VARIABLE])) if outcome.own and outcome.folder]
     end = time.monotonic() + seconds
-    while time.monotonic() < end and any(read_state(folder).state == RUNNING for folder in own):
+    while time.monotonic() < end and any(read_state(folder).state == RUNNING for folder in claimed):
         time.sleep(0.05)

@@ -68,7 +68,7 @@ def _attempts(first: Path, second: Path) -> Iterator[Compared]:
     if not any(there):
         return
     if not all(there):
-        yield _pair(_ATTEMPTS, *("rows" if found else "none" for found in there))
+        yield _pair(_ATTEMPTS, *("rows" if exists else "none" for exists in there))
         return
     before, after = (list(read_attempts(folder)) for folder in (first, second))
     unlike = [(a, b) for a, b in zip(before, after, strict=False) if repr(a) != repr(b)]  # of two that are not a number, too
@@ -96,8 +96,8 @@ def _numbers(first: Path, second: Path) -> Iterator[Compared]:
         yield Compared("metrics", not unlike, detail)
     results = [_result(folder) for folder in (first, second)]
     if any(results):
-        kept = [(r.extras, r.missing) if r else None for r in results]
-        yield Compared("confusion matrices, missing metrics", kept[0] == kept[1], "")
+        contents = [(r.extras, r.missing) if r else None for r in results]
+        yield Compared("confusion matrices, missing metrics", contents[0] == contents[1], "")
 
 
 def _metrics(folder: Path) -> dict[str, Metric]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from pathsynth.ledger.errors import RequestError
+from pathsynth.ledger.local_cache import FileNotes
 from pathsynth.ledger.records import Metric, format_score, read_metrics
 from pathsynth.studies.trials.state import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, WAITING, TrialState, read_state
+from pathsynth.vocabulary.durations import format_duration
 
 MANIFEST, RESULT = "manifest.json", "result.json"
 GATE, JUDGE = "gate", "judge"
@@ -41,6 +44,7 @@ class TrialRow:
     made: str = ""
 
     def score(self, scorer: str) -> Metric | None:
+        """Macro-F1 before filtering by ``scorer``; None where it was not measured."""
         return self.f1_judge if scorer == JUDGE else self.f1_gate
 
     @property
@@ -53,18 +57,40 @@ class TrialRow:
         return self.came.seconds(now)
 
 
-def trial_row(folder: Path) -> TrialRow:
-    """The line of a trial, from its state and its result. A result that cannot be read is the reason where there is no other."""
+def trial_rows(folders: Iterable[Path]) -> list[TrialRow]:
+    """The lines of trials. A result that was read before and has not changed since is not read again: a thousand are 80 MB."""
+    trials = list(folders)
+    notes = {study: FileNotes("scores", study) for study in {folder.parent for folder in trials}}
+    rows = [trial_row(folder, partial(_noted_scores, notes[folder.parent])) for folder in trials]
+    for known in notes.values():
+        known.save()
+    return rows
+
+
+def _noted_scores(notes: FileNotes, path: Path) -> tuple[Metric, ...]:
+    records = notes.value(path, lambda: [metric.to_json() for metric in _scores(path)])
+    return tuple(Metric.from_json(record) for record in records)
+
+
+def _scores(path: Path) -> tuple[Metric, ...]:
+    return read_metrics(path, "macro_f1", "before filtering")
+
+
+def trial_row(folder: Path, read_scores: Callable[[Path], Iterable[Metric]] = _scores) -> TrialRow:
+    """The line of a trial, from its state and its result. A result that cannot be read is the reason where there is no other.
+
+    ``read_scores``: how macro-F1 is read from a result.
+    """
     state = read_state(folder)
     stage = state.stage if state.state != DONE else ""
-    found, reason = {}, state.reason
+    scores, reason = {}, state.reason
     if (folder / RESULT).is_file():
         try:
-            found = {m.scorer: m for m in read_metrics(folder / RESULT, "macro_f1", "before filtering")}
+            scores = {metric.scorer: metric for metric in read_scores(folder / RESULT)}
         except RequestError as error:
             reason = reason or str(error)
     named = folder.absolute()
-    return TrialRow(named.parent.name, named.name, state.state, stage, found.get(GATE), reason, state, found.get(JUDGE))
+    return TrialRow(named.parent.name, named.name, state.state, stage, scores.get(GATE), reason, state, scores.get(JUDGE))
 
 
 def main_scorer(scores: Iterable[tuple[Metric | None, Metric | None]]) -> str:
@@ -87,8 +113,8 @@ def trial_folders(root: Path) -> list[Path]:
         raise RequestError(f"no folder {root}; trials appear there after `pathsynth run`, or name another folder")
     if (root / MANIFEST).is_file():
         return [root]
-    found = [path.parent for path in (*root.glob(f"*/{MANIFEST}"), *root.glob(f"*/*/{MANIFEST}"))]
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts))
+    folders = [path.parent for path in (*root.glob(f"*/{MANIFEST}"), *root.glob(f"*/*/{MANIFEST}"))]
+    return sorted(path for path in folders if not any(part.startswith(".") for part in path.relative_to(root).parts))
 
 
 def print_rows(rows: Iterable[TrialRow], console: Console | None = None) -> None:
@@ -121,14 +147,14 @@ def table_of(rows: Sequence[TrialRow]) -> Table:
     for row in rows:
         colour = _COLOURS.get(row.state, "dim")
         scorer = scorers[row.study]
-        found = row.score(scorer)
-        told = format_score(found) + ("" if one_scorer else f" by the {scorer}") if found else row.made or "–"
-        study = [escape(row.study)] if several else []
-        table.add_row(*study, escape(row.name), f"[{colour}]{row.state}[/]", escape(told), escape(_told(row)))
+        metric = row.score(scorer)
+        result = format_score(metric) + ("" if one_scorer else f" by the {scorer}") if metric else row.made or "–"
+        study = [Text(row.study)] if several else []
+        table.add_row(*study, Text(row.name), Text(row.state, colour), Text(result), Text(_status_text(row)))
     return table
 
 
-def _told(row: TrialRow) -> str:
+def _status_text(row: TrialRow) -> str:
     """The reason of what went wrong, or how far the trial is."""
     return row.reason or (progress_words(row.came) if row.state == RUNNING else row.stage)
 
@@ -140,7 +166,7 @@ def progress_words(came: TrialState) -> str:
     rate = f", {came.rate:.3g}/s" if came.rate else ""
     left = seconds_left(came)
     count = f"{came.step} of {came.steps} {came.detail}".rstrip()
-    return f"{came.stage}: {count}{rate}" + (f", {duration(left)} left" if left is not None else "")
+    return f"{came.stage}: {count}{rate}" + (f", {format_duration(left)} left" if left is not None else "")
 
 
 def seconds_left(came: TrialState) -> float | None:
@@ -148,14 +174,3 @@ def seconds_left(came: TrialState) -> float | None:
     if came.step is None or came.steps is None or not came.rate:
         return None
     return max(0, came.steps - came.step) / came.rate
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: "40 s", "12 min", "3 h 20 min", "2 d 4 h"."""
-    if seconds < 60:
-        return f"{round(seconds)} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, rest = divmod(minutes, 60)
-    return f"{hours} h {rest} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"

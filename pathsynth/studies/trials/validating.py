@@ -22,17 +22,17 @@ def ask_for_validation(trial: Path) -> None:
     manifest, state = manifest_of(trial), read_state(trial)
     if state.state != RUNNING or state.stage != FINETUNE:
         now = f"at {state.stage}" if state.state == RUNNING and state.stage else state.state
-        raise RequestError(f"{trial.name} is {now}; a validation can be asked for while it is being fine-tuned")
+        raise RequestError(f"{trial.name} is {now}; a validation can be requested while it is being fine-tuned")
     if not manifest.config.validation.every:
-        raise RequestError(f"{trial.name} has no validations (callbacks.regeneration); one can be asked for where there are some")
+        raise RequestError(f"{trial.name} has no validations (callbacks.regeneration); one can be requested where there are some")
     work = finetune_work(trial, manifest)
     if not work.is_dir():
-        raise RequestError(f"the fine-tune of {trial.name} has not begun its first step; ask again in a moment")
+        raise RequestError(f"the fine-tune of {trial.name} has not begun its first step; try again in a moment")
     leave_request(work / VALIDATION)
 
 
 def requested_sheets(trial: Path) -> Path:
-    """The folder of the contact sheets of validations that were asked for.
+    """The folder of the contact sheets of validations that were requested.
 
     Raises:
         RequestError: the folder is no trial's.
@@ -41,6 +41,6 @@ def requested_sheets(trial: Path) -> Path:
 
 
 def finetune_work(trial: Path, manifest: Manifest) -> Path:
-    """Where the fine-tune of a trial keeps what it goes on from; another trial with the same fine-tune has the same."""
+    """Where the fine-tune of a trial keeps what it continues from; another trial with the same fine-tune has the same."""
     identity = next(stage.identity for stage in manifest.plan.stages if stage.name == FINETUNE)
     return StageStore(trial.absolute().parents[1] / STAGES).work(FINETUNE, identity)

@@ -60,7 +60,7 @@ export const swatch = (app: App, c: Configuration): HTMLElement =>
 
 export const query = (app: App): Query => parse(app.study, app.view.query);
 
-/** The trial whose images are shown of a configuration: of the seed that was asked for, else of the first that has images. */
+/** The trial whose images are shown of a configuration: of the seed that was requested, else of the first that has images. */
 export function pictured(app: App, c: Configuration): Trial | undefined {
   const all = c.trials.filter(t => t.sprite),
     seed = app.view.seed || commonSeed(app);

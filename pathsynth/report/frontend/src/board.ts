@@ -111,7 +111,7 @@ function columns(app: App): Column[] {
     found.push({
       key: "name",
       head: "configuration",
-      help: "What tells this configuration from the others",
+      help: "Settings in which this configuration differs from the others",
       sort: c => c.name,
       cell: c => h("td", {class: "setting"}, c.name),
     });
@@ -205,7 +205,7 @@ function columns(app: App): Column[] {
   return found;
 }
 
-/** The configurations that the query leaves, in the order that was asked for. */
+/** The configurations that the query leaves, in the order that was requested. */
 export function rowsOf(app: App): Configuration[] {
   const {view, study} = app,
     left = study.configurations.filter(query(app).holds),

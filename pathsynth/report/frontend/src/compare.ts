@@ -116,7 +116,7 @@ export function compare(app: App): Node[] {
       `${className(study, columnsOf(app, 1)[0]?.cls ?? null)}${view.cls ? "" : " and the other classes"}: attempts in their order; under each the gate’s word.`,
     ),
     attempts(app, list),
-    h("h3", {}, "How to make each trial again"),
+    h("h3", {}, "How to repeat each trial"),
     ...list.flatMap(c => [
       h("h4", {"data-c": c.index}, swatch(app, c), c.name),
       ...c.trials.map(t =>
@@ -136,7 +136,7 @@ function confusion(app: App, list: readonly Configuration[], base: Configuration
   const {study} = app,
     which = study.matrices.findIndex((_, i) => list.some(c => c.matrices[i]?.length));
   if (which < 0 || study.classes.length > MANY_CLASSES)
-    return [note("Confusion matrices of so many classes or trials are on the trials’ own pages.")];
+    return [note("There are too many classes or trials here; the trials’ own pages have the confusion matrices.")];
   const kind = app.view.matrix in study.matrices ? Number(app.view.matrix) : which,
     [stage, scorer] = study.matrices[kind] ?? ["", ""];
   const select = h(
@@ -160,7 +160,7 @@ function confusion(app: App, list: readonly Configuration[], base: Configuration
         h(
           "tr",
           {},
-          h("td", {}, "asked ↓ named →"),
+          h("td", {}, "requested ↓ named →"),
           ...study.classes.map(([, name], i) => h("th", {scope: "col", title: name}, h("span", {}, shortClass(study, i)))),
         ),
       ),
@@ -197,7 +197,7 @@ function confusion(app: App, list: readonly Configuration[], base: Configuration
   return [
     h("h3", {}, "Confusion matrices and their difference"),
     h("p", {class: "tools"}, h("label", {}, "Images ", select)),
-    note(`Counts of images ${stage}, named by the ${scorer}, over all seeds; rows: asked for.`),
+    note(`Counts of images ${stage}, named by the ${scorer}, over all seeds; rows: requested.`),
     scrolling("Confusion matrices", h("div", {class: "matrices", id: "matrices"}, ...made)),
   ];
 }

@@ -18,7 +18,7 @@ function sheet(reel: Reel, at: number, high: number): HTMLElement {
   return node;
 }
 
-/** The trial whose sheets are shown of a configuration: of the seed that was asked for, else of the first that has some. */
+/** The trial whose sheets are shown of a configuration: of the seed that was requested, else of the first that has some. */
 function filmed(app: App, c: Configuration): Trial | undefined {
   const all = c.trials.filter(t => t.reel),
     seed = app.view.seed || commonSeed(app);
@@ -73,7 +73,7 @@ export function filmstrip(app: App, list: readonly Configuration[]): Node[] {
   );
   const order = app.study.classes.map(([, name]) => name);
   return [
-    h("h3", {}, "What the validations drew"),
+    h("h3", {}, "Images of the validations"),
     note(
       "First attempts of the same slots after so many training steps, a row a class" +
         (order.length && order.length <= 12 ? ` (${order.join(", ")})` : "") +

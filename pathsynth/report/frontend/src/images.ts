@@ -40,7 +40,7 @@ export function images(app: App): Node[] {
   );
   return [
     note(
-      "Same column, same slot: the same class, prompt and random seed of the first attempt in every row. None was picked by hand. Solid frame: accepted by the gate; dashed frame with a cut corner: rejected. Filled dot: the judge names the class asked for; ring: another. Click an image for all attempts at its slot.",
+      "Same column, same slot: the same class, prompt and random seed of the first attempt in every row. None was picked by hand. Solid frame: accepted by the gate; dashed frame with a cut corner: rejected. Filled dot: the judge names the requested class; ring: another. Click an image for all attempts at its slot.",
     ),
     scrolling("Images of the same slots", table),
     ...notes,

@@ -120,11 +120,11 @@ function prepare(): void {
   chip.classList.add(verdict.sure === null ? "unknown" : verdict.sure ? "sure" : "unsure");
   const lacking =
     verdict.sure === null
-      ? "How much trials scatter is not known yet. These commands carry out more seeds of the leader and of the runner-up, which tell it:"
-      : "These commands carry out the seeds that are lacking, of the leader and of the runner-up:";
+      ? "The scatter of trials is not known yet. These commands run more seeds of the leader and the runner-up, which show it:"
+      : "These commands run the missing seeds of the leader and the runner-up:";
   const enough = verdict.sure
     ? "Nothing more is needed: the lead is beyond noise."
-    : "No number of seeds that is worth its cost would; ask whether the difference matters.";
+    : "No affordable number of seeds would settle it; ask whether the difference matters.";
   byId("why").append(
     ...(verdict.weakness ? [h("p", {id: "weakness"}, verdict.weakness)] : []),
     h(

@@ -11,7 +11,7 @@ export function paint(node: HTMLElement, sprite: Sprite, place: number, side: nu
 
 /** What the judge says of an attempt; empty where that is not known. */
 const judgeOf = (app: App, a: Attempt): string =>
-  a.judged === null ? "" : a.judged === a.class ? "names the class asked for" : `names ${className(app.study, a.judged)}`;
+  a.judged === null ? "" : a.judged === a.class ? "names the requested class" : `names ${className(app.study, a.judged)}`;
 
 const describe = (app: App, t: Trial, a: Attempt): string =>
   [
@@ -22,7 +22,7 @@ const describe = (app: App, t: Trial, a: Attempt): string =>
     .filter(Boolean)
     .join("; ");
 
-/** The frame is the gate's word, the dot in the corner the judge's: filled for the class asked for, a ring for another. */
+/** The frame shows the gate's answer, the dot in the corner the judge's: filled for the requested class, a ring for another. */
 const frameOf = (a: Attempt): string =>
   `tile ${a.accepted ? "ok" : "no"}${a.judged === null ? "" : a.judged === a.class ? " confirmed" : " doubted"}`;
 

@@ -69,7 +69,7 @@ const payload = {
 const made = study(payload);
 const names = text => made.configurations.filter(parse(made, text).holds).map(c => c.id);
 
-test("names are as short as they can be told apart", () => {
+test("names are as short as is unambiguous", () => {
   assert.deepEqual(
     [...shortNames(["lora.rank", "gate.lr", "judge.lr", "seed"]).values()],
     ["rank", "gate.lr", "judge.lr", "seed"],

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
-from pathsynth.config import OwnClassifierConfig
+from pathsynth.config import CustomClassifierConfig
 from pathsynth.config.schema import classifier_of
 from pathsynth.data.tensors import to_float
 from pathsynth.ledger.errors import RequestError, StageError
@@ -46,10 +46,10 @@ class Plain(pl.LightningModule):
 TARGET = f"{__name__}.Plain"
 
 
-def config(**arguments) -> OwnClassifierConfig:
+def config(**arguments) -> CustomClassifierConfig:
     training = {"part": "a", "epochs": 3, "batch_size": 8, "augment_d4": True, "augment_stain": False, "patience": 6, "seed": 0}
     made = classifier_of("gate", {**training, "_target_": TARGET, **arguments})
-    assert isinstance(made, OwnClassifierConfig)
+    assert isinstance(made, CustomClassifierConfig)
     return made
 
 
@@ -98,11 +98,11 @@ def test_a_class_that_inherits_from_ours_trains_as_it_says_and_leaves_a_classifi
     assert (loaded.spec.architecture, loaded.spec.width, loaded.spec.space) == ("resnet10t", 0.5, SPACE.name)
 
 
-def test_logits_of_another_number_of_classes_are_told(tmp_path):
+def test_logits_of_another_number_of_classes_are_reported(tmp_path):
     with pytest.raises(StageError, match=r"Plain.forward gave \(20, 5\) for 20 images of 2 classes; it should give a logit for each"):
         train_classifier(config(answers=5), data(), tmp_path, [], ())
 
 
-def test_an_exception_of_its_constructor_is_told_in_one_line(tmp_path):
+def test_an_exception_of_its_constructor_is_reported_in_one_line(tmp_path):
     with pytest.raises(RequestError, match=f"{TARGET} cannot be made .*hiden"):
         train_classifier(config(hiden=5), data(), tmp_path, [], ())

@@ -116,6 +116,6 @@ def _adapter(folder: Path, config: RunConfig) -> Path:
 def _stored(folder: Path, manifest: Manifest, row: AttemptRow) -> Path | None:
     """The file of the first image: accepted ones lie in the trial's folder, rejected ones in its stage; None if it was not kept."""
     stage = next(stage for stage in manifest.plan.stages if stage.name == "generate")
-    kept = StageStore(folder.absolute().parents[1] / STAGES).find("generate", stage.identity)
-    places = [place / row.image for place in (folder, kept) if place and row.image]
+    stored = StageStore(folder.absolute().parents[1] / STAGES).find("generate", stage.identity)
+    places = [place / row.image for place in (folder, stored) if place and row.image]
     return next((path for path in places if path.is_file()), None)

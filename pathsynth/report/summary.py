@@ -1,4 +1,4 @@
-"""What the numbers say, in sentences."""
+"""The numbers of a trial in sentences."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def independence(settings: Mapping[str, str]) -> Independence:
     return Independence({gate, judge} == {"a", "b"}, gate, judge)
 
 
-def verdict(scores: Scores) -> str:
+def summary(scores: Scores) -> str:
     """One sentence: how often the first attempt was right, by gate and judge, and what the judge says of the accepted."""
     gate, judge = scores.generated("accuracy", BEFORE, GATE), scores.generated("accuracy", BEFORE, JUDGE)
     after = scores.generated("accuracy", AFTER, JUDGE)
     if gate is None and judge is None:
-        return "No generated image was scored."
-    said = [f"{percent(m)} according to the {name}" for name, m in (("gate", gate), ("independent judge", judge)) if m]
+        return "No generated images were scored."
+    shares = [f"{percent(m)} according to the {name}" for name, m in (("gate", gate), ("independent judge", judge)) if m]
     n = next(m.n for m in (gate, judge) if m)
-    first = f"Of {n:,} images drawn at the first attempt, the share that shows the tissue asked for is {' and '.join(said)}"
+    first = f"Of {n:,} images drawn at the first attempt, the share that shows the requested tissue is {' and '.join(shares)}"
     if after is None:
         return f"{first}; none of the accepted images was scored by the judge."
     return f"{first}; of the {after.n:,} images that passed the gate in the end, the judge confirms {percent(after)}."
 
 
 def remarks(scores: Scores, names: Mapping[str, str]) -> tuple[str, ...]:
-    """Short sentences on what deserves a look; ``names`` maps class slugs to names."""
-    found = (
+    """Short sentences on what to look at; ``names`` maps class slugs to names."""
+    sentences = (
         panel_sentence(scores),
         _phantoms(scores),
         _hardest(scores, names),
@@ -51,7 +51,7 @@ def remarks(scores: Scores, names: Mapping[str, str]) -> tuple[str, ...]:
         _disagreement(scores),
         _beside_paper(scores, names),
     )
-    return tuple(sentence for sentence in found if sentence)
+    return tuple(sentence for sentence in sentences if sentence)
 
 
 def _phantoms(scores: Scores) -> str:
@@ -74,8 +74,8 @@ def _exhausted(scores: Scores) -> str:
     if m is None:
         return ""
     if m.value == 0:
-        return f"Every one of the {m.n:,} images asked for was accepted within the allowed attempts."
-    return f"{m.value:.0f} of {m.n:,} images asked for never passed the gate within the allowed attempts. They are included in the counts."
+        return f"Every one of the {m.n:,} requested images was accepted within the allowed attempts."
+    return f"{m.value:.0f} of {m.n:,} requested images never passed the gate within the allowed attempts. They are included in the counts."
 
 
 def _filtering(scores: Scores) -> str:

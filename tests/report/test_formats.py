@@ -10,7 +10,7 @@ import pytest
 from pathsynth.__main__ import dispatch
 from pathsynth.ledger.errors import RequestError
 from pathsynth.report.collect import collect_trials
-from pathsynth.report.export import export, markdown, trials_table
+from pathsynth.report.formats import markdown, trials_table, write_form
 
 
 def test_a_line_for_each_trial_reads_back_the_same_from_both_files(study: Path) -> None:
@@ -23,16 +23,16 @@ def test_a_line_for_each_trial_reads_back_the_same_from_both_files(study: Path) 
     assert table[f"{f1}/low"][0] < table[f1][0] < table[f"{f1}/high"][0]
     assert table["seconds/finetune"][0] == 185.0
     assert pd.isna(table[f1][2])
-    csv = pd.read_csv(export(study, "csv")[0], dtype={"lora.rank": str})
-    parquet = pd.read_parquet(export(study, "parquet")[0])
+    csv = pd.read_csv(write_form(study, "csv")[0], dtype={"lora.rank": str})
+    parquet = pd.read_parquet(write_form(study, "parquet")[0])
     for read in (csv, parquet):
         assert list(read.columns) == list(table.columns)
         assert list(read[f1].round(9))[:2] == list(table[f1].round(9))[:2]
 
 
 def test_markdown_has_the_trials_and_each_ones_scores_by_class(study: Path) -> None:
-    said = export(study, "md")[0].read_text().splitlines()
-    assert said[0] == "**lora.rank=16 leads by 0.115 · whether that is noise cannot be told over 1 seed and 2 configurations**"
+    said = write_form(study, "md")[0].read_text().splitlines()
+    assert said[0] == "**lora.rank=16 leads by 0.115 · whether that is noise cannot be known from 1 seed and 2 configurations**"
     lines = said[next(i for i, line in enumerate(said) if line.startswith("| trial |")) :]
     assert lines[2].startswith("| lora.rank=4 | 0.687 [0.64") and "n=450" in lines[2]
     assert lines[4].startswith("| lora.rank=64 | failed: the loss became nan |")
@@ -64,10 +64,10 @@ def test_the_command_writes_the_form_that_is_asked_for(study: Path, capsys: pyte
 
 def test_figures_for_a_paper_keep_their_text_and_are_the_same_bytes_again(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
     folder = make_sweep(tmp_path / "rank")
-    paths = export(folder, "svg")
+    paths = write_form(folder, "svg")
     assert [path.name for path in paths] == ["confusion.svg", "curves.svg", "scores.svg"]
     first = [path.read_bytes() for path in paths]
-    assert [path.read_bytes() for path in export(folder, "svg")] == first
+    assert [path.read_bytes() for path in write_form(folder, "svg")] == first
     texts = [set(re.findall(r"<text [^>]*>([^<]+)</text>", svg.decode())) for svg in first]
     assert {"mucus", "before filtering, judge", "named by the classifier"} <= texts[0]
     assert {"training step", "loss on held-out images", "lora.rank=16"} <= texts[1]
@@ -80,7 +80,7 @@ def test_figures_for_a_paper_keep_their_text_and_are_the_same_bytes_again(make_s
 def test_a_figure_of_hostile_names_is_no_formula_and_no_markup(make_trial: Callable[..., Path], tmp_path: Path) -> None:
     for name, prompt in (("a", "$x_$</text><script>"), ("b", "$\\frac$")):
         make_trial(tmp_path / "s" / name, prompt=prompt)
-    svg = export(tmp_path / "s", "svg")[-1].read_text()
+    svg = write_form(tmp_path / "s", "svg")[-1].read_text()
     assert "<script>" not in svg and "$x_$&lt;/text&gt;&lt;script&gt;" in svg
 
 
@@ -89,5 +89,5 @@ def test_without_anything_to_draw_there_is_no_figure(make_trial: Callable[..., P
     for name in ("result.json", "history.csv"):
         (folder / name).unlink()
     with pytest.raises(RequestError, match="no score, curve or confusion matrix to draw"):
-        export(folder, "svg")
+        write_form(folder, "svg")
     assert not list(folder.glob("*.svg"))

@@ -1,7 +1,7 @@
-"""The process that runs a user's data set: it makes the object, reads each split, checks it, and keeps it where the request says.
+"""The process that runs a user's data set: it makes the object, then reads, checks and stores each split.
 
-It reads an order as JSON from its input (:mod:`pathsynth.data.own`), and prints what it saw, or the fault, as JSON in the last line of its
-output.
+It reads an order as JSON from its input (:mod:`pathsynth.data.custom_data`), and prints the content of the data set, or the fault, as
+JSON in the last line of its output.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import hydra.utils
 import numpy as np
 
+from pathsynth.data.custom_data import CustomData
 from pathsynth.data.dataset import SPLITS, first_of_each_class
 from pathsynth.data.decoded import write_labels
 
@@ -29,7 +30,7 @@ class Fault(Exception):
 
 
 def read(order: Mapping[str, Any]) -> dict[str, Any]:
-    """What :class:`pathsynth.data.own.OwnImages` holds, as JSON.
+    """What :class:`pathsynth.data.custom_data.CustomImages` holds, as JSON.
 
     Raises:
         Fault: the class or what it gives is no data set.
@@ -68,9 +69,9 @@ def _build_data(module: Mapping[str, Any], size: int) -> Any:
     try:
         signature.bind(size=size, **arguments)
     except TypeError as error:
-        taken = ", ".join(key for key in signature.parameters if key not in _GIVEN) or "no argument"
-        given = " and ".join(key for key in _GIVEN if key == "size" or key in signature.parameters)
-        raise Fault(f"data: {name} refuses its arguments ({error}); it takes {taken} besides {given}") from error
+        accepted = ", ".join(key for key in signature.parameters if key not in _GIVEN) or "no argument"
+        passed = " and ".join(key for key in _GIVEN if key == "size" or key in signature.parameters)
+        raise Fault(f"data: {name} refuses its arguments ({error}); it takes {accepted} besides {passed}") from error
     try:
         return hydra.utils.instantiate(dict(module), size=size, _convert_="all")
     except Exception as error:
@@ -86,16 +87,16 @@ def _classes(data: Any, name: str) -> tuple[str, ...]:
     return tuple(classes)
 
 
-def _split(data: Any, split: str, name: str, size: int, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _split(data: CustomData, split: str, name: str, size: int, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels (int64) of a split."""
     called = f"data: {name}.images('{split}')"
     try:
-        given = data.images(split)
+        pictures = data.images(split)
     except Exception as error:  # whatever code of someone else's raises
         raise Fault(f"{called} raised {_reason(error)}; it should give the images and labels of train, val and test") from error
-    if not isinstance(given, (tuple, list)) or len(given) != 2:
-        raise Fault(f"{called} gave a {type(given).__name__}; it should give two arrays, images and labels")
-    images, labels = map(np.asarray, given)
+    if not isinstance(pictures, (tuple, list)) or len(pictures) != 2:
+        raise Fault(f"{called} gave a {type(pictures).__name__}; it should give two arrays, images and labels")
+    images, labels = map(np.asarray, pictures)
     if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
         wanted = f"uint8 (N, {size}, {size}, 3)"
         raise Fault(f"{called} gave images {images.dtype} {images.shape}; they should be {wanted}: convert them, or set data.size")
@@ -112,10 +113,10 @@ def _split(data: Any, split: str, name: str, size: int, classes: Sequence[str]) 
 
 
 def _digest(images: np.ndarray, labels: np.ndarray) -> str:
-    seen = hashlib.blake2b(labels.tobytes(), digest_size=16)
+    checksum = hashlib.blake2b(labels.tobytes(), digest_size=16)
     for image in images:  # one by one, for they may be mapped from the disk
-        seen.update(image.tobytes())
-    return seen.hexdigest()
+        checksum.update(image.tobytes())
+    return checksum.hexdigest()
 
 
 def _reason(error: BaseException) -> str:

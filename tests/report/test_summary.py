@@ -8,8 +8,8 @@ import pytest
 from pathsynth.ledger.records import Metric
 from pathsynth.report.collect import collect_trials
 from pathsynth.report.scores import Scores
-from pathsynth.report.trial_view import class_name, duration
-from pathsynth.report.verdict import independence, remarks, verdict
+from pathsynth.report.summary import independence, remarks, summary
+from pathsynth.report.trial_view import class_name
 
 
 @pytest.fixture
@@ -37,22 +37,22 @@ def with_f1(scores: Scores, gate: tuple[float, float, float], judge: tuple[float
 
 
 def test_verdict_is_one_sentence_with_the_three_scores(scores: Scores) -> None:
-    assert verdict(scores) == (
-        "Of 450 images drawn at the first attempt, the share that shows the tissue asked for is 70% according to the gate and "
+    assert summary(scores) == (
+        "Of 450 images drawn at the first attempt, the share that shows the requested tissue is 70% according to the gate and "
         "66% according to the independent judge; of the 441 images that passed the gate in the end, the judge confirms 92%."
     )
 
 
 def test_verdict_without_accepted_images(scores: Scores) -> None:
     before = Scores(tuple(m for m in scores.metrics if m.stage != "after filtering"))
-    assert verdict(before).endswith("none of the accepted images was scored by the judge.")
-    assert verdict(Scores(())) == "No generated image was scored."
+    assert summary(before).endswith("none of the accepted images was scored by the judge.")
+    assert summary(Scores(())) == "No generated images were scored."
 
 
 def test_remarks_name_the_hardest_classes_first(scores: Scores) -> None:
     said = remarks(scores, names(scores))
     assert "Hardest to draw, by first attempts that the gate accepts: normal colon mucosa (12 of 50), mucus (20 of 50)." in said
-    assert any(s.startswith("9 of 450 images") for s in said)
+    assert any(s.startswith("9 of 450 requested images") for s in said)
 
 
 def test_remark_on_what_filtering_gives_and_takes(scores: Scores) -> None:
@@ -85,10 +85,3 @@ def test_independence_needs_disjoint_parts() -> None:
     assert not independence({"gate.part": "a", "judge.part": "all"}).disjoint
     assert not independence({"gate.part": "a", "judge.part": "a"}).disjoint
     assert not independence({}).disjoint
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.26, "0.3 s"), (41.2, "41 s"), (59.7, "1 min 0 s"), (185.0, "3 min 5 s"), (7800.0, "2 h 10 min")]
-)
-def test_duration(seconds: float, words: str) -> None:
-    assert duration(seconds) == words

@@ -39,12 +39,12 @@ _SCORES = {
 }
 
 
-def export(folder: Path, form: str) -> list[Path]:
+def write_form(folder: Path, form: str) -> list[Path]:
     """Write the tables of a trial or a study into its folder; their paths, the leaderboard's last.
 
     ``md``: ``report.md``, with the leaderboard in it. ``csv`` and ``parquet``: ``report.<form>`` with a line for each trial, and
     ``leaderboard.<form>`` with one for each configuration. ``latex``: ``leaderboard.tex``. ``svg``: ``confusion.svg``, ``curves.svg`` and
-    ``scores.svg``, those of them that there is something to draw of.
+    ``scores.svg``, those of them for which there is data.
 
     Raises:
         RequestError: there is no such folder, or it holds no trial; or there is nothing to draw.
@@ -52,7 +52,7 @@ def export(folder: Path, form: str) -> list[Path]:
     trials = collect_trials(folder)
     contents = {name: content for name, make in FORMS[form].items() if (content := make(trials)) is not None}
     if not contents:
-        raise RequestError(f"{folder} has no score, curve or confusion matrix to draw; run a trial to its end first")
+        raise RequestError(f"{folder} has no score, curve or confusion matrix to draw; finish a trial first")
     for name, content in contents.items():
         write_bytes(folder / name, content)
     return [folder / name for name in contents]
@@ -80,7 +80,7 @@ def _place(place: int, row: LeaderboardRow, columns: Sequence[str]) -> dict[str,
 
 
 def _leaderboard_cells(trials: Sequence[TrialSummary]) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows as people read them; what was typed is not escaped."""
+    """Headings and rows for people; names are not escaped."""
     columns = score_columns(trials)
     rows = [
         [
@@ -147,7 +147,7 @@ def markdown(trials: Sequence[TrialSummary]) -> str:
 
 
 def _verdict(trials: Sequence[TrialSummary]) -> list[str]:
-    """The headline, what stands behind it, and the effects of settings."""
+    """The headline, its details, and the effects of settings."""
     verdict = study_verdict(trials)
     if verdict is None:
         return [NO_SCORE]
@@ -173,7 +173,7 @@ def _side_by_side(trials: Sequence[TrialSummary]) -> str:
 
 def score_tables(scores: Scores) -> list[str]:
     """Overall, by class, and of the classifiers on real images, as Markdown; without those of which nothing was measured."""
-    parts = (_overall(scores), _by_class(scores), _class_closeness(scores), _own(scores), _classifiers(scores), _common_errors(scores))
+    parts = (_overall(scores), _by_class(scores), _class_closeness(scores), _custom(scores), _classifiers(scores), _common_errors(scores))
     return [part for part in parts if part]
 
 
@@ -183,12 +183,12 @@ def _overall(scores: Scores) -> str:
     for name, words in {"confirmed": "right", **_SCORES}.items():
         rejected = _shown(scores.generated(REJECTED + name, BEFORE, JUDGE))
         rows.append([f"{words.partition(' (')[0]}: rejected first attempts", "", rejected, "", "", ""])
-    for split, told in (("train", ""), ("reconstructed", ", through the autoencoder")):
+    for split, suffix in (("train", ""), ("reconstructed", ", through the autoencoder")):
         for name, words in _SCORES.items():
             mark = scores.real(name, JUDGE, split)
             if mark:
                 beside = [_shown(mark) if column == (BEFORE, JUDGE) else "" for column in _COLUMNS]
-                rows.append([f"{words.partition(' (')[0]}: as many real training images{told}", *beside])
+                rows.append([f"{words.partition(' (')[0]}: as many real training images{suffix}", *beside])
     return _table(heads, [row for row in rows if any(row[1:])])
 
 
@@ -214,8 +214,8 @@ def _class_row(scores: Scores, slug: str | None) -> list[str]:
 
 
 def _prf(scores: Scores, scorer: str, slug: str) -> str:
-    found = [scores.generated(name, BEFORE, scorer, slug) for name in ("precision", "recall", "f1")]
-    return " / ".join(f"{m.value:.2f}" if m else "–" for m in found)
+    metrics = [scores.generated(name, BEFORE, scorer, slug) for name in ("precision", "recall", "f1")]
+    return " / ".join(f"{m.value:.2f}" if m else "–" for m in metrics)
 
 
 def _classifiers(scores: Scores) -> str:
@@ -241,16 +241,16 @@ def _class_closeness(scores: Scores) -> str:
     return _table(["class (judge's features)", *columns], rows) if rows else ""
 
 
-def _own(scores: Scores) -> str:
-    """The user's own metrics, over all classes and of each class that they were measured of."""
-    rows = [[name, slug or "**all**", *map(_shown, cells)] for name, slug, cells in scores.own_rows()]
+def _custom(scores: Scores) -> str:
+    """The user's own metrics, over all classes and for each measured class."""
+    rows = [[name, slug or "**all**", *map(_shown, cells)] for name, slug, cells in scores.custom_rows()]
     return _table(["metric of your own", "class", BEFORE, AFTER, "real images"], rows) if rows else ""
 
 
 def _common_errors(scores: Scores) -> str:
     found = [(split, scores.real("error_correlation", None, split)) for split in _SPLITS]
-    said = [f"{split} {_shown(m)}" for split, m in found if m]
-    return f"Correlation of the errors of gate and judge on real images: {'; '.join(said)}." if said else ""
+    correlations = [f"{split} {_shown(m)}" for split, m in found if m]
+    return f"Correlation of the errors of gate and judge on real images: {'; '.join(correlations)}." if correlations else ""
 
 
 def _shown(metric: Metric | Score | None, digits: int = 3) -> str:
@@ -258,7 +258,7 @@ def _shown(metric: Metric | Score | None, digits: int = 3) -> str:
 
 
 def plain(text: str) -> str:
-    """What people typed, as text in a cell of a Markdown table."""
+    """A name as plain text in a cell of a Markdown table."""
     return " ".join("".join(f"\\{c}" if c in "\\|`*_[]<>#" else c for c in text).split())
 
 

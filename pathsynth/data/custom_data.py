@@ -23,11 +23,11 @@ from pathsynth.ledger.identity import digest
 from pathsynth.vocabulary.labels import LabelSpace, UnknownLabelError, label_space_of
 from pathsynth.vocabulary.prompts import generic_prompts
 
-_READER = "pathsynth.data.own_reader"
+_READER = "pathsynth.data.custom_reader"
 _DESCRIPTION = "description.json"
 
 
-class OwnData(Protocol):
+class CustomData(Protocol):
     """What a class needs to be a data set.
 
     Its constructor gets ``size`` (pixels) by keyword, ``root`` where data.root is set, and whatever other keys the group data has.
@@ -36,7 +36,9 @@ class OwnData(Protocol):
     """
 
     @property
-    def classes(self) -> Sequence[str]: ...
+    def classes(self) -> Sequence[str]:
+        """Names of the classes, in the order of the labels."""
+        ...
 
     def images(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Of ``"train"``, ``"val"`` or ``"test"``: images, uint8 (N, size, size, 3), and whole numbers (N,), places in ``classes``."""
@@ -44,7 +46,7 @@ class OwnData(Protocol):
 
 
 @dataclass(frozen=True)
-class OwnImages:
+class CustomImages:
     """What the reader saw: the names of the classes, and of each split how many images it has and their digest, labels included."""
 
     classes: tuple[str, ...]
@@ -52,10 +54,12 @@ class OwnImages:
     digests: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
+        """The record as plain JSON; :meth:`from_json` reads it."""
         return {"classes": list(self.classes), "counts": dict(self.counts), "digests": dict(self.digests)}
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> OwnImages:
+    def from_json(cls, record: Mapping[str, Any]) -> CustomImages:
+        """The record that :meth:`to_json` wrote."""
         return cls(tuple(record["classes"]), record["counts"], record["digests"])
 
     def identity(self, config: DataConfig) -> str:
@@ -63,53 +67,53 @@ class OwnImages:
         return digest({"own": self.classes, "size": config.size, "symmetry": config.symmetry, "splits": self.digests})
 
 
-def own_data(config: DataConfig) -> DataSet:
+def custom_data(config: DataConfig) -> DataSet:
     """The data set of the class that ``config`` names; its images are kept in a temporary folder once one is used.
 
     Raises:
         RequestError: the class cannot be loaded or made, raises something, or gives what no data set is; the message says which.
     """
-    seen = _seen(config)
-    identity = seen.identity(config)
+    content = _content(config)
+    identity = content.identity(config)
 
     @functools.cache
-    def kept() -> tempfile.TemporaryDirectory[str]:  # removed with the data set
+    def temporary() -> tempfile.TemporaryDirectory[str]:  # removed with the data set
         folder = tempfile.TemporaryDirectory()
-        keep_own_images(config, identity, Path(folder.name))
+        store_custom_images(config, identity, Path(folder.name))
         return folder
 
-    return _data_set(config, seen, identity, lambda split: read_split(Path(kept().name), split))
+    return _data_set(config, content, identity, lambda split: read_split(Path(temporary().name), split))
 
 
-def kept_own_data(config: DataConfig, folder: Path, identity: str) -> DataSet:
-    """The data set that :func:`keep_own_images` left in ``folder``; none of the user's code runs.
+def stored_custom_data(config: DataConfig, folder: Path, identity: str) -> DataSet:
+    """The data set that :func:`store_custom_images` left in ``folder``; none of the user's code runs.
 
     Raises:
         StageError: a file is missing or damaged.
     """
     try:
-        seen = OwnImages.from_json(read_json(folder / _DESCRIPTION))
+        content = CustomImages.from_json(read_json(folder / _DESCRIPTION))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StageError(f"the decoded images in {folder} cannot be read ({error}); delete that folder, and run again") from error
-    return _data_set(config, seen, identity, functools.cache(lambda split: read_split(folder, split)))
+    return _data_set(config, content, identity, functools.cache(lambda split: read_split(folder, split)))
 
 
-def keep_own_images(config: DataConfig, identity: str, folder: Path) -> None:
+def store_custom_images(config: DataConfig, identity: str, folder: Path) -> None:
     """Write the images and labels of each split to ``folder``, as :func:`pathsynth.data.decoded.read_split` reads them.
 
     Raises:
-        RequestError: as :func:`own_data`, or the images are others than those with that identity.
+        RequestError: as :func:`custom_data`, or the images are others than those with that identity.
     """
-    seen = _result(_read(_order(config, folder)))
-    if seen.identity(config) != identity:
+    content = _result(_read(_order(config, folder)))
+    if content.identity(config) != identity:
         raise RequestError(f"images of {config.module['_target_']} have changed since the trial was planned; run the same command again")
-    write_json(folder / _DESCRIPTION, seen.to_json())
+    write_json(folder / _DESCRIPTION, content.to_json())
 
 
-def _data_set(config: DataConfig, seen: OwnImages, identity: str, read: Callable[[str], LabelledImages]) -> DataSet:
+def _data_set(config: DataConfig, content: CustomImages, identity: str, read: Callable[[str], LabelledImages]) -> DataSet:
     name = str(config.module["_target_"]).rpartition(".")[2]
-    shown = "/".join(f"{seen.counts[split]:,}" for split in SPLITS)
-    space = _space(seen.classes, name, config.symmetry)
+    shown = "/".join(f"{content.counts[split]:,}" for split in SPLITS)
+    space = _space(content.classes, name, config.symmetry)
     return DataSet(f"{name} {config.size} px ({shown})", identity, config.size, space, generic_prompts(space), read)
 
 
@@ -120,7 +124,7 @@ def _space(classes: Sequence[str], name: str, symmetry: str) -> LabelSpace:
         raise RequestError(f"data: {name}.{error}") from error
 
 
-def _seen(config: DataConfig) -> OwnImages:
+def _content(config: DataConfig) -> CustomImages:
     return _result(_read_once(_order(config, None)))
 
 
@@ -132,11 +136,11 @@ def _order(config: DataConfig, folder: Path | None) -> str:
     return json.dumps(order, sort_keys=True)
 
 
-def _result(answer: str) -> OwnImages:
+def _result(answer: str) -> CustomImages:
     record = json.loads(answer)
     if "fault" in record:
         raise RequestError(record["fault"])
-    return OwnImages.from_json(record)
+    return CustomImages.from_json(record)
 
 
 @functools.lru_cache(maxsize=64)

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pathsynth.config import TrackingConfig
-from pathsynth.config.own_classes import shipped_targets, targets
+from pathsynth.config.custom_classes import shipped_targets, targets
 from pathsynth.ledger.errors import RequestError
 from pathsynth.stages.plan import Plan, plan
 from pathsynth.studies.execution.supervise import supervise, trial_command, trial_environment
@@ -29,7 +29,7 @@ def repeat(folder: Path, into: Path | None) -> tuple[Path, TrialState]:
     """
     manifest, before = manifest_of(folder), read_state(folder)
     if before.state != DONE:
-        raise RequestError(f"{folder} is {before.state}; run it to its end first, for there is nothing to compare with yet")
+        raise RequestError(f"{folder} is {before.state}; finish it first, to have something to compare with")
     _check_inputs(manifest)
     into = _new_folder(into or folder / f"rerun-{datetime.now():%Y-%m-%d_%H-%M-%S}")
     changed = {"multirun": str(into), "tracking": TrackingConfig()}
@@ -43,12 +43,12 @@ def _check_inputs(manifest: Manifest) -> None:
     before, now = _inputs(manifest.plan), _inputs(plan(manifest.config))
     unlike = [f"{name} {before[name]} → {now.get(name)}" for name in before if before[name] != now.get(name)]
     if unlike:
-        raise RequestError(f"{manifest.name} was made from other files ({', '.join(unlike)}); put those back to repeat it")
+        raise RequestError(f"{manifest.name} used other files ({', '.join(unlike)}); put those back to repeat it")
 
 
-def _inputs(made: Plan) -> dict[str, str]:
-    files = {name: identity for stage in made.stages for name, identity in stage.parents.items() if name in _INPUTS}
-    return files | {name: source for stage in made.stages for name, source in stage.settings.get("classes", {}).items()}
+def _inputs(plan: Plan) -> dict[str, str]:
+    files = {name: identity for stage in plan.stages for name, identity in stage.parents.items() if name in _INPUTS}
+    return files | {name: source for stage in plan.stages for name, source in stage.settings.get("classes", {}).items()}
 
 
 def foreign_targets(folder: Path) -> list[str]:
@@ -60,7 +60,7 @@ def foreign_targets(folder: Path) -> list[str]:
     config = manifest_of(folder).config
     classifiers = [c.module for c in (config.gate, config.judge, config.classifier) if c]
     data = config.data.module if config.data else {}
-    named = [config.training_objects, classifiers, data, *(own.settings for own in object_requests(config))]
+    named = [config.training_objects, classifiers, data, *(request.settings for request in object_requests(config))]
     return sorted({*targets(named)} - shipped_targets())
 
 

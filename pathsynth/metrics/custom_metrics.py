@@ -119,12 +119,12 @@ def measure_all(
 
 def _measured(metric: ImageMetric, data: EvaluationData, named: str) -> Sequence[MetricValue]:
     try:
-        found = metric.measure(data)
+        measured = metric.measure(data)
     except Exception as error:  # whatever a metric of the user's own raises
         raise StageError(f"{named} failed ({summarize_error(error)}); correct its measure(data)") from error
-    values = [found] if isinstance(found, MetricValue) else found
+    values = [measured] if isinstance(measured, MetricValue) else measured
     if not isinstance(values, (list, tuple)) or not all(isinstance(value, MetricValue) for value in values):
-        raise StageError(f"{named} gave {type(found).__name__}; return a pathsynth.MetricValue, or a list of them")
+        raise StageError(f"{named} gave {type(measured).__name__}; return a pathsynth.MetricValue, or a list of them")
     return values
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from pathsynth.config import DataConfig
 from pathsynth.data.catalogue import Decoded, open_data
-from pathsynth.data.own import keep_own_images
-from pathsynth.data.own_reader import Fault, read
+from pathsynth.data.custom_data import store_custom_images
+from pathsynth.data.custom_reader import Fault, read
 from pathsynth.ledger.errors import RequestError, StageError
 
 
@@ -70,7 +70,7 @@ GIVEN = {
 
 
 @pytest.mark.parametrize("case", GIVEN)
-def test_what_it_gives_is_told_where_it_is_wrong(mine, case):
+def test_what_it_gives_is_reported_where_it_is_wrong(mine, case):
     mine.Mine.images, words = GIVEN[case]
     with pytest.raises(Fault) as told:
         read(order())
@@ -91,7 +91,7 @@ CLASSES = {
 
 
 @pytest.mark.parametrize("case", CLASSES)
-def test_the_class_is_told_where_it_is_wrong(mine, case):
+def test_the_class_is_reported_where_it_is_wrong(mine, case):
     members, words = CLASSES[case]
     mine.Mine = type("Mine", (Mine,), members)
     with pytest.raises(Fault) as told:
@@ -103,7 +103,7 @@ def test_the_class_is_told_where_it_is_wrong(mine, case):
     ("counts", "words"),
     [({"val": 9}, "mine.Mine has 8 val images, not 9; lower data.n_val"), ({"train": 1}, "data.n_train=1 leaves some of the 2 classes")],
 )
-def test_counts_that_it_cannot_meet_are_told_with_their_key(mine, counts, words):
+def test_counts_that_it_cannot_meet_are_reported_with_their_key(mine, counts, words):
     with pytest.raises(Fault) as told:
         read(order(**counts))
     assert words in str(told.value)
@@ -135,13 +135,13 @@ def test_kept_images_are_those_of_the_class_and_others_are_refused(tmp_path, mon
     data, kept = open_data(own(root="12345")), tmp_path / "kept"
     kept.mkdir()
     assert data.space.slugs == ("red-cells", "b") and data.name == "MyData 16 px (4/4/4)"
-    keep_own_images(own(root="12345"), data.identity, kept)
+    store_custom_images(own(root="12345"), data.identity, kept)
     (tmp_path / "my_data.py").write_text("import os\nos._exit(3)\n")
     again = open_data(own(root="12345"), Decoded(kept, data.identity))
     assert (again.name, again.space, again.identity) == (data.name, data.space, data.identity)
     assert again.split("val").labels.tolist() == [0, 1, 1, 0] and set(again.split("val").images[0:4].ravel()) == {5}
     with pytest.raises(RequestError, match=r"my_data\.MyData ended the process that reads it \(status 3\)"):
-        keep_own_images(own(root="12345"), data.identity, kept)
+        store_custom_images(own(root="12345"), data.identity, kept)
     (kept / "description.json").unlink()
     with pytest.raises(StageError, match="cannot be read"):
         open_data(own(root="12345"), Decoded(kept, data.identity))

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from pathsynth.ledger.records import Metric, read_result, write_result
 from pathsynth.report.collect import collect_trials
-from pathsynth.report.export import FORMS
+from pathsynth.report.formats import FORMS
 from pathsynth.report.leaderboard import score_columns
 from pathsynth.report.measures import MEASURES, Reading, measures
 from pathsynth.report.page import write_report

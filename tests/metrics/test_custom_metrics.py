@@ -9,7 +9,7 @@ import pytest
 
 from pathsynth import EvaluationData, ImageSample, MetricValue, RealSample, StageError
 from pathsynth.ledger.records import Metric, Missing
-from pathsynth.metrics.custom import RecordContext, measure_all
+from pathsynth.metrics.custom_metrics import RecordContext, measure_all
 
 EMPTY = ImageSample(np.empty((0, 1, 1, 3), np.uint8), np.empty(0, int), np.empty((0, 2)), np.empty((0, 2)))
 DATA = EvaluationData(EMPTY, EMPTY, RealSample(np.empty((0, 1, 1, 3), np.uint8), np.empty(0, int)), ("mucus", "debris"), 5)
@@ -76,7 +76,7 @@ def test_what_is_no_number_is_missing_with_the_reason(value, missing):
         ([MetricValue(0.5, 0, 1, 3), MetricValue(0.6, 0, 1, 3)], "two values of the same stage and class"),
     ],
 )
-def test_what_is_no_record_is_told_with_the_metrics_name(found, fault):
+def test_what_is_no_record_is_reported_with_the_metrics_name(found, fault):
     with pytest.raises(StageError) as failed:
         measured(found)
     assert f"the metric evaluate.metrics.mine ({__name__}.Giving)" in str(failed.value)
