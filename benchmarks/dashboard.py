@@ -4,9 +4,10 @@
 
 One trial is carried out at its smallest with a hundred images a class, and copied with other settings and seeds until the study has so
 many; the copies share their files. The page is opened from disk in Chromium (Debian's package), in turn with those of studies of ten and
-of a thousand of these trials, and with one that another version of the program made of as many (``--before``). ``usable``: leaderboard,
-query, tabs and images answer; ``drawn``: its first picture is on the screen; ``answered``: seconds from a key in the query to the rows it
-leaves. Ratios: the large study's times over those of the others. ``load_before``: how busy the machine was already.
+of a thousand trials (these with ten images a class, for the page shows four of each), and with one that another version of the program
+made of as many (``--before``). ``usable``: leaderboard, query, tabs and images answer; ``drawn``: its first picture is on the screen;
+``answered``: seconds from a key in the query to the rows it leaves. Ratios: the large study's times over those of the others.
+``load_before``: how busy the machine was already.
 """
 
 from __future__ import annotations
@@ -51,9 +52,11 @@ def measure(folder: Path, trials: int, repeats: int, before: Path | None = None)
     Raises:
         subprocess.CalledProcessError: the trial failed.
     """
-    trial = _one_trial(folder)
+    trial, lighter = _one_trial(folder / "trial", 100), _one_trial(folder / "lighter", 10)
     sizes = {"large": trials, "small": _FEW, "largest": _MANY}
-    pages = {name: _page(_study(trial, folder / name, n)) for name, n in sizes.items()} | ({"before": before} if before else {})
+    pages = {name: _page(_study(lighter if name == "largest" else trial, folder / name, n)) for name, n in sizes.items()} | (
+        {"before": before} if before else {}
+    )
     busy = os.getloadavg()[0]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
@@ -82,9 +85,10 @@ def _ratio(seconds: Sequence[dict[str, dict[str, float]]], other: str, moment: s
     return summary([s["large"][moment] / s[other][moment] for s in seconds])
 
 
-def _one_trial(folder: Path) -> Path:
+def _one_trial(folder: Path, images: int) -> Path:
+    folder.mkdir()
     words = [w for w in SMALLEST if not w.startswith("evaluate.n=")]
-    command = [sys.executable, "-m", "pathsynth", "run", *words, "evaluate.n=100"]
+    command = [sys.executable, "-m", "pathsynth", "run", *words, f"evaluate.n={images}"]
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     return next((folder / "multirun" / "runs").glob("*/result.json")).parent
 
