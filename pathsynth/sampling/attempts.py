@@ -23,7 +23,7 @@ _EARLIER_STRATEGIES = {"revise": Strategy.IMAGE_TO_IMAGE}
 
 @dataclass(frozen=True)
 class AttemptRow:
-    """All that is known of an attempt.
+    """A row of the ledger: everything about an attempt.
 
     ``image`` is a path below the ledger's folder (None: not kept), ``sha256`` that of its pixels (None: they were not finite).
     ``strategy``: how it was made different from the attempt before it. ``stopped_at``: the step after which it was given up as
@@ -59,7 +59,7 @@ class AttemptRow:
 
     @property
     def name(self) -> str:
-        """What the candidate is called, in file names and on the command line."""
+        """The candidate's name in file names and on the command line."""
         return candidate_name(self.class_slug, self.slot, self.attempt)
 
     def as_attempt(self, slot: Slot | None = None) -> Attempt:

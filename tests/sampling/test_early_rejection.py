@@ -50,7 +50,7 @@ def test_the_cut_is_fitted_on_even_slots_and_counted_on_odd_ones():
 def test_where_nothing_is_accepted_nothing_is_given_up():
     threshold = fit_threshold([PreviewedAttempt(i, 0.0, False) for i in range(6)], 0.02, 2, 4)
     assert (threshold.probability, threshold.given_up, threshold.lost) == (0.0, 0, 0)
-    assert "none is given up" in format_threshold(threshold, Route((2,) * 4))
+    assert "none is rejected early" in format_threshold(threshold, Route((2,) * 4))
 
 
 class Drawing:
