@@ -48,19 +48,19 @@ def export_adapter(trial: Path, folder: Path, fuse: bool, ready: bool, half: boo
     (summary,) = collect_trials(trial)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as partial:
-        made = Path(partial) / folder.name
+        target = Path(partial) / folder.name
         if fuse:
-            _fuse(source, manifest_of(trial).config, made)
+            _fuse(source, manifest_of(trial).config, target)
         elif ready:
-            _with_classifiers(trial, card.base, made, half)
+            _with_classifiers(trial, card.base, target, half)
         else:
-            shutil.copytree(source, made)
+            shutil.copytree(source, target)
         for name, shown in _SAMPLES.items():
             if (trial / name).is_file():
-                (made / shown).write_bytes(shareable(trial / name))
-        (made / _CARD).write_text(adapter_card(summary, card, folder.name, fuse, ready), encoding="utf-8")
-        sync_tree(made)
-        made.rename(folder)
+                (target / shown).write_bytes(shareable(trial / name))
+        (target / _CARD).write_text(adapter_card(summary, card, folder.name, fuse, ready), encoding="utf-8")
+        sync_tree(target)
+        target.rename(folder)
     print(f"exported to {folder}; {_CARD} says how to load it")
 
 

@@ -129,9 +129,9 @@ def _bundle_identities(context: PlanContext, data: DataConfig) -> dict[str, str]
     return {"finetune": ready.adapter_identity, "gate": ready.gate_identity}
 
 
-def planned_images(config: RunConfig, made: Plan) -> int:
+def planned_images(config: RunConfig, plan: Plan) -> int:
     """The most images that a trial may write: every slot with its whole budget where rejected images are kept."""
-    sampling, request = config.sampling, next((s.settings["request"] for s in made.stages if s.name == "generate"), None)
+    sampling, request = config.sampling, next((s.settings["request"] for s in plan.stages if s.name == "generate"), None)
     if sampling is None or request is None:
         return 0
     if request["stream"] == "generate":

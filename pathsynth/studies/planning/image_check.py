@@ -54,10 +54,10 @@ def check_images(config: RunConfig, plan: Plan) -> tuple[str, ...]:
 def _surveyed(config: RunConfig) -> tuple[str, ...]:
     assert config.data
     with decoding_progress() as count:
-        found = survey(config.data, cores(), count)
-    if found.faults:
-        raise RequestError(found.faults[0])
-    return found.notes
+        result = survey(config.data, cores(), count)
+    if result.faults:
+        raise RequestError(result.faults[0])
+    return result.notes
 
 
 def _remove_traces(store: StageStore, stage: StagePlan) -> None:
