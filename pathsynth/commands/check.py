@@ -12,6 +12,7 @@ from rich.table import Table
 
 from pathsynth.commands.composition import composed
 from pathsynth.config import DataConfig, from_hydra
+from pathsynth.config.groups import require_group
 from pathsynth.data.survey import Survey, survey
 from pathsynth.ledger.versions import cores
 from pathsynth.stages.decode import decoding_progress
@@ -41,9 +42,7 @@ def check_data(overrides: Sequence[str], as_json: bool) -> int:
 
 
 def _data_config(overrides: Sequence[str]) -> DataConfig:
-    config = from_hydra(composed(_COMPOSED, overrides))
-    assert config.data
-    return config.data
+    return require_group(from_hydra(composed(_COMPOSED, overrides)).data, "data")
 
 
 def _print(survey_result: Survey) -> None:

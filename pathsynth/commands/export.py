@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from pathsynth.config import RunConfig
+from pathsynth.config.groups import require_group
 from pathsynth.ledger.adapters import read_card
 from pathsynth.ledger.atomic import sync_tree
 from pathsynth.ledger.errors import RequestError
@@ -84,6 +85,6 @@ def _fuse(adapter: Path, config: RunConfig, folder: Path) -> None:
     from pathsynth.models.lora import save_fused
     from pathsynth.stages.fingerprints import base_source
 
-    assert config.base and config.data
-    source = base_source(config.base)
-    save_fused(adapter, load_base(source.path_or_hub, source.revision, source.identity, config.base.canvas, config.data.size), folder)
+    base, data = require_group(config.base, "base"), require_group(config.data, "data")
+    source = base_source(base)
+    save_fused(adapter, load_base(source.path_or_hub, source.revision, source.identity, base.canvas, data.size), folder)

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from pathsynth.config import CustomClassifierConfig, DataConfig, RunConfig
+from pathsynth.config.groups import require_group
 from pathsynth.data.catalogue import ready_set
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest
 from pathsynth.stages import cache, decode, early_rejection, evaluate, finetune, generate, panel, pretrain, reference
 from pathsynth.stages.classifier import classifier_stage, panel_of, score_stage
 from pathsynth.stages.fingerprints import BaseSource, base_source, data_source
-from pathsynth.stages.stage import PlanContext, Stage, StagePlan, hashed_name, require_group
+from pathsynth.stages.stage import PlanContext, Stage, StagePlan, hashed_name
 
 _SCORING = ("run", "evaluate")
 _DRAWING = (*_SCORING, "generate")

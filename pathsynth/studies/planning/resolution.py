@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.config import DataConfig, RunConfig
+from pathsynth.config.groups import require_group
 from pathsynth.ledger.contents import RECORD
 from pathsynth.ledger.stages import STAGES
 from pathsynth.stages.fingerprints import data_source
@@ -47,8 +48,7 @@ def _data(config: DataConfig) -> str:
 
 def _prompts(config: RunConfig, request: Mapping[str, Any]) -> str:
     """Which class each prompt is drawn as, and how often."""
-    assert config.data
-    source = data_source(config.data)
+    source = data_source(require_group(config.data, "data"))
     if request["stream"] != "generate":
         kind = request.get("prompts", "canonical")
         return f"{request['n']} images of each of {len(source.space)} classes, {kind} prompts"
