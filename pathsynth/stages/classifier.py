@@ -67,7 +67,7 @@ def classifier_stage(role: str, config: AnyClassifier | None, shown: bool = Fals
 
 
 def score_stage(role: str, config: AnyClassifier | None, shown: bool = False) -> Stage:
-    """A classifier's scores on the test split: a result of their own, for it is the same whether or not somebody asks for them."""
+    """A classifier's scores on the test split: a separate result, so that it is the same whether or not it is requested."""
     return Stage(
         f"{role}_test",
         lambda context: {},
