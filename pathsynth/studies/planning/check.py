@@ -28,7 +28,7 @@ _OF_TRAINING = ("gate", "lora", "optimizer", "schedule", "finetune", "objective"
 
 @dataclass(frozen=True)
 class Checked:
-    """A request that can be carried out."""
+    """A request that can run."""
 
     config: RunConfig
     plan: Plan

@@ -34,7 +34,7 @@ _DECIMAL = re.compile(r"\d+\.\d{6,}(e-?\d+)?")
 
 @dataclass(frozen=True)
 class Manifest:
-    """The frozen order of a trial: what is read back by the process that carries it out."""
+    """The frozen order of a trial, which the process that runs it reads back."""
 
     name: str
     config: RunConfig
