@@ -3,7 +3,7 @@
     python -m benchmarks.usefulness IMAGES --out FILE.json [--real FOLDER] [--seeds 0,1,2] [--shares 0.01,0.1,1] [--epochs N] [--split test]
 
 IMAGES is the folder of a finished trial of ``pathsynth run``, or with ``--real`` what ``benchmarks.ready --keep`` drew from the shipped
-set: its gate is then the recipe. The gate's architecture, as that gate was trained, is trained anew on the accepted images
+set: its gate is then the recipe. The gate's architecture, as that gate was trained, is trained again on the accepted images
 alone, on the first attempts alone (accepted or not: does the filter help?), on shares of the real training images alone, and on these and
 the accepted together, with each seed; half of val chooses the epoch, and the real images of ``--split`` (of val the other half) are
 scored (classification accuracy score: Ravuri and Vinyals 2019, arXiv 1905.10887). Of a set that is smaller than all real images, images

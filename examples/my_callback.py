@@ -7,7 +7,7 @@ the worst alone:
     pathsynth finetune study=fast callbacks.regeneration._target_=my_callback.WorstClasses +callbacks.regeneration.worst=2
 
 `--cfg job` at the end shows the callback with its arguments, and a wrong argument is reported before anything starts. The adapter has an
-identity of its own, of which this file is a part: change it, and the same command trains anew.
+identity of its own, of which this file is a part: change it, and the same command trains again.
 """
 
 from __future__ import annotations

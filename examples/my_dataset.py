@@ -14,7 +14,7 @@ From the folder above, the class is `examples.my_dataset.MyDataset`. What it nee
 - `images(split)` for "train", "val" and "test": uint8 (N, size, size, 3), and whole numbers (N,) that are places in `classes`.
 
 It is run by a process of its own before anything is written. What it gives is the identity of the data: edit the class so that a pixel
-or a label changes, and gate, judge and adapter are trained anew; edit a comment, and all is found done. So it must give the same
+or a label changes, and gate, judge and adapter are trained again; edit a comment, and all is found done. So it must give the same
 whenever it is asked: seed what is random.
 """
 

@@ -7,7 +7,7 @@ what is to be learnt is texture; at late ones it is layout. Here the weight fall
     pathsynth finetune study=fast finetune._target_=my_finetune.LowNoise +finetune.power=2
 
 `--cfg job` at the end shows the class with its arguments, and a wrong argument is reported before anything starts. The adapter has an
-identity of its own, of which this file is a part: change it, and the same command trains anew.
+identity of its own, of which this file is a part: change it, and the same command trains again.
 """
 
 from __future__ import annotations

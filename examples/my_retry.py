@@ -1,4 +1,4 @@
-"""A retry strategy of your own: a near miss is drawn over, anything else is drawn anew with a stronger hold on the prompt.
+"""A retry strategy of your own: a near miss is drawn over, anything else is drawn again with a stronger hold on the prompt.
 
 Start it where this file lies, so that Python finds the module:
 

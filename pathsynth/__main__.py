@@ -168,7 +168,7 @@ def _report(
     real: Annotated[bool, typer.Option("--include-real", help="Show real reference images in a study's page.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Rewrite the page until no trial runs.")] = False,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
-    anonymous: Annotated[bool, typer.Option("--anonymous", help="Leave out who carried out the trials, and where.")] = False,
+    anonymous: Annotated[bool, typer.Option("--anonymous", help="Leave out who ran the trials, and where.")] = False,
 ) -> None:
     from pathsynth.commands.report import make_report
 
@@ -206,7 +206,7 @@ def _ui(
 def _publish(
     study: Annotated[Path, typer.Argument(help="A study's folder.")],
     into: Annotated[Path | None, typer.Option(help="The archive to make; by default <study>.zip beside the study.")] = None,
-    anonymous: Annotated[bool, typer.Option("--anonymous", help="Leave out who carried out the trials, and where.")] = False,
+    anonymous: Annotated[bool, typer.Option("--anonymous", help="Leave out who ran the trials, and where.")] = False,
 ) -> None:
     from pathsynth.commands.publish import publish_study
 

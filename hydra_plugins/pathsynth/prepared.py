@@ -19,7 +19,7 @@ class PreparedLauncher(Launcher):
         """Have everything ready that jobs need.
 
         Raises:
-            RequestError: no job could be carried out.
+            RequestError: no job could run.
         """
 
     @abstractmethod

@@ -99,7 +99,7 @@ class TrialSweeper(BasicSweeper):
         write_snapshot(folder)
 
     def _prepare_launcher(self) -> None:
-        """Raises RequestError where the launcher finds that no job could be carried out."""
+        """Raises RequestError where the launcher finds that no job could run."""
         from pathsynth.studies.execution.slurm_nodes import require_seen_by_slurm
 
         assert self.config is not None

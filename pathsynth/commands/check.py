@@ -12,6 +12,7 @@ from rich.table import Table
 
 from pathsynth.commands.composition import composed
 from pathsynth.config import DataConfig, from_hydra
+from pathsynth.config.groups import require_group
 from pathsynth.data.survey import Survey, survey
 from pathsynth.ledger.versions import cores
 from pathsynth.stages.decode import decoding_progress
@@ -32,61 +33,59 @@ def check_data(overrides: Sequence[str], as_json: bool) -> int:
     """
     config = _data_config(overrides)
     with decoding_progress() as count:
-        found = survey(config, cores(), count)
+        survey_result = survey(config, cores(), count)
     if as_json:
-        print(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
+        print(json.dumps(survey_result.to_json(), indent=2, ensure_ascii=False))
     else:
-        _print(found)
-    return EXIT_FAILED if found.faults else EXIT_DONE
+        _print(survey_result)
+    return EXIT_FAILED if survey_result.faults else EXIT_DONE
 
 
 def _data_config(overrides: Sequence[str]) -> DataConfig:
-    config = from_hydra(composed(_COMPOSED, overrides))
-    assert config.data
-    return config.data
+    return require_group(from_hydra(composed(_COMPOSED, overrides)).data, "data")
 
 
-def _print(found: Survey) -> None:
+def _print(survey_result: Survey) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDE)
-    console.print(_table(found))
-    for name, counts in _properties(found).items():
+    console.print(_table(survey_result))
+    for name, counts in _properties(survey_result).items():
         print(f"{name}: {_format_counts(counts)}")
-    for image in found.images:
+    for image in survey_result.images:
         if image.fault:
             print(f"unreadable: {image.fault}")
-    for copies in found.copies:
+    for copies in survey_result.copies:
         where = f" across {copies.across}" if copies.across else ""
         print(f"equal in {copies.by}{where}: {', '.join(copies.names)}")
-    for note in found.notes:
+    for note in survey_result.notes:
         print(f"note: {note}")
-    for fault in found.faults:
+    for fault in survey_result.faults:
         print(f"a run would refuse this: {fault}")
 
 
-def _table(found: Survey) -> Table:
+def _table(survey_result: Survey) -> Table:
     """Images by class and split, with their sum."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("class", overflow="fold")
-    for split in (*found.splits, "all"):
+    for split in (*survey_result.splits, "all"):
         table.add_column(split or "images", justify="right", no_wrap=True)
-    rows = found.by_class
+    rows = survey_result.by_class
     for label, counts in rows.items():
         table.add_row(escape(slug_words(label)), *(f"{n:,}" for n in (*counts.values(), sum(counts.values()))))
-    sums = [sum(counts[split] for counts in rows.values()) for split in found.splits]
+    sums = [sum(counts[split] for counts in rows.values()) for split in survey_result.splits]
     table.add_row("all", *(f"{n:,}" for n in (*sums, sum(sums))))
     return table
 
 
-def _properties(found: Survey) -> Mapping[str, Mapping[Any, int]]:
+def _properties(survey_result: Survey) -> Mapping[str, Mapping[Any, int]]:
     """Counts of sizes, modes, bits, orientations, transparency and pages; what all images have in the usual way is left out."""
     return {
-        "sizes": found.counted(lambda h: f"{h.width}×{h.height}"),
-        "modes": found.counted(lambda h: h.mode),
-        "bits a channel": found.counted(lambda h: h.bits),
-        "EXIF orientations": found.counted(lambda h: h.orientation),
-        "pages": found.counted(lambda h: h.pages),
+        "sizes": survey_result.counted(lambda h: f"{h.width}×{h.height}"),
+        "modes": survey_result.counted(lambda h: h.mode),
+        "bits a channel": survey_result.counted(lambda h: h.bits),
+        "EXIF orientations": survey_result.counted(lambda h: h.orientation),
+        "pages": survey_result.counted(lambda h: h.pages),
     }
 
 

@@ -29,9 +29,9 @@ def completion_script(shell: str, config_commands: Sequence[str], flags: Mapping
     if shell not in SHELLS:
         raise RequestError(f"no completion for {shell}; choose one of {', '.join(SHELLS)}")
     lines = [
-        _FLAG_LINE[shell].format(command=command, flags=_BETWEEN_FLAGS[shell].join(_flag(shell, flag) for flag in own))
-        for command, own in flags.items()
-        if own
+        _FLAG_LINE[shell].format(command=command, flags=_BETWEEN_FLAGS[shell].join(_flag(shell, flag) for flag in options))
+        for command, options in flags.items()
+        if options
     ]
     placeholders = {
         "COMMANDS": " ".join([*config_commands, *flags]),

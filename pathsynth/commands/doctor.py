@@ -93,12 +93,12 @@ def _libraries() -> dict[str, Requirement]:
 
 
 def _library(requirement: Requirement) -> Finding:
-    found = installed_version(requirement.name)
-    if found is None:
+    version = installed_version(requirement.name)
+    if version is None:
         return Finding(requirement.name, "not installed", MISSING, "make setup, or pip install pathsynth again")
-    if not requirement.specifier.contains(found, prereleases=True):
-        return Finding(requirement.name, found, MISSING, f"pathsynth was tested with {requirement.specifier}; make setup")
-    return Finding(requirement.name, found)
+    if not requirement.specifier.contains(version, prereleases=True):
+        return Finding(requirement.name, version, MISSING, f"pathsynth was tested with {requirement.specifier}; make setup")
+    return Finding(requirement.name, version)
 
 
 def _hardware() -> Iterator[Finding]:
@@ -251,8 +251,8 @@ def _lacking(config: dict[str, Any]) -> Iterator[Finding]:
         import torch
 
         if not torch.cuda.is_available():
-            found = f"trainer.accelerator={accelerator} and no GPU"
-            yield Finding("newest trial", found, MISSING, "leave trainer.accelerator out, or use a GPU")
+            state = f"trainer.accelerator={accelerator} and no GPU"
+            yield Finding("newest trial", state, MISSING, "leave trainer.accelerator out, or use a GPU")
 
 
 def _lacking_extras(trial: Path) -> Iterator[Finding]:

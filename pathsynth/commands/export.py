@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from pathsynth.config import RunConfig
+from pathsynth.config.groups import require_group
 from pathsynth.ledger.adapters import read_card
 from pathsynth.ledger.atomic import sync_tree
 from pathsynth.ledger.errors import RequestError
@@ -48,19 +49,19 @@ def export_adapter(trial: Path, folder: Path, fuse: bool, ready: bool, half: boo
     (summary,) = collect_trials(trial)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as partial:
-        made = Path(partial) / folder.name
+        target = Path(partial) / folder.name
         if fuse:
-            _fuse(source, manifest_of(trial).config, made)
+            _fuse(source, manifest_of(trial).config, target)
         elif ready:
-            _with_classifiers(trial, card.base, made, half)
+            _with_classifiers(trial, card.base, target, half)
         else:
-            shutil.copytree(source, made)
+            shutil.copytree(source, target)
         for name, shown in _SAMPLES.items():
             if (trial / name).is_file():
-                (made / shown).write_bytes(shareable(trial / name))
-        (made / _CARD).write_text(adapter_card(summary, card, folder.name, fuse, ready), encoding="utf-8")
-        sync_tree(made)
-        made.rename(folder)
+                (target / shown).write_bytes(shareable(trial / name))
+        (target / _CARD).write_text(adapter_card(summary, card, folder.name, fuse, ready), encoding="utf-8")
+        sync_tree(target)
+        target.rename(folder)
     print(f"exported to {folder}; {_CARD} says how to load it")
 
 
@@ -84,6 +85,6 @@ def _fuse(adapter: Path, config: RunConfig, folder: Path) -> None:
     from pathsynth.models.lora import save_fused
     from pathsynth.stages.fingerprints import base_source
 
-    assert config.base and config.data
-    source = base_source(config.base)
-    save_fused(adapter, load_base(source.path_or_hub, source.revision, source.identity, config.base.canvas, config.data.size), folder)
+    base, data = require_group(config.base, "base"), require_group(config.data, "data")
+    source = base_source(base)
+    save_fused(adapter, load_base(source.path_or_hub, source.revision, source.identity, base.canvas, data.size), folder)

@@ -62,14 +62,15 @@ def known_keys(command: str) -> list[str]:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config = compose(command)
-    return sorted(_flat(OmegaConf.to_container(config, resolve=False)))
+    return sorted(_key_paths(OmegaConf.to_container(config, resolve=False)))
 
 
-def _flat(values: object, prefix: str = "") -> Iterable[str]:
+def _key_paths(values: object, prefix: str = "") -> Iterable[str]:
+    """Every group and key of nested settings, as a dotted path."""
     if isinstance(values, dict):
         for key, value in values.items():
             yield f"{prefix}{key}"
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from _key_paths(value, f"{prefix}{key}.")
 
 
 def is_composition_fault(error: BaseException) -> bool:

@@ -36,10 +36,10 @@ def collect_garbage(multirun: Path, yes: bool) -> int:
         print("nothing was removed")
         return EXIT_DONE
     left = remove(garbage, multirun)
-    for kept in left:
-        print(f"{kept.path} {kept.why}")
+    for remaining in left:
+        print(f"{remaining.path} {remaining.why}")
     print(f"removed {len(garbage) - len(left)} of {len(garbage)}")
-    return EXIT_FAILED if any(kept.failed for kept in left) else EXIT_DONE
+    return EXIT_FAILED if any(remaining.failed for remaining in left) else EXIT_DONE
 
 
 def _list(garbage: Sequence[Garbage]) -> None:

@@ -29,11 +29,11 @@ def join_study(study: Path, folder: Path) -> None:
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as partial:
-        made = Path(partial) / folder.name
-        made.mkdir()
-        rows = join_shards([shards[number] for number in sorted(shards)], made)
-        sync_tree(made)
-        made.rename(folder)
+        target = Path(partial) / folder.name
+        target.mkdir()
+        rows = join_shards([shards[number] for number in sorted(shards)], target)
+        sync_tree(target)
+        target.rename(folder)
     for line in format_unreachable(class_counts(rows)):
         print(line)
     print(f"joined {len(shards)} shards: {sum(row.accepted for row in rows)} images in {folder}")
@@ -46,18 +46,18 @@ def _shards(study: Path) -> Mapping[int, Path]:
         RequestError: as for ``join_study``.
     """
     found: dict[int, Path] = {}
-    asked: dict[str, object] | None = None
+    request: dict[str, object] | None = None
     wanted = 0
     for trial in collect_trials(study):
         config = manifest_of(trial.folder).config
         if config.generate is None or config.generate.shards == 1:
             continue
-        own = _request(config)
-        if asked not in (None, own) or config.generate.shard in found:
+        settings = _request(config)
+        if request not in (None, settings) or config.generate.shard in found:
             raise RequestError(f"{study} holds shards of more than one generation; give each a study of its own, as in study.name=<name>")
         if read_state(trial.folder).state != DONE:
             raise RequestError(f"shard {config.generate.shard} ({trial.folder}) is not done; run the same command again")
-        asked, wanted = own, config.generate.shards
+        request, wanted = settings, config.generate.shards
         found[config.generate.shard] = trial.folder
     missing = sorted(set(range(wanted)) - set(found))
     if missing or not found:

@@ -63,8 +63,8 @@ def publish_study(folder: Path, into: Path | None = None, anonymous: bool = Fals
 def _names(trial: Path) -> list[str]:
     names = [name for name in (*_FILES, *_SHEETS) if (trial / name).is_file()]
     for folder, endings in _FOLDERS.items():
-        found = sorted(p for p in (trial / folder).rglob("*") if p.is_file() and p.suffix in endings)
-        names += [p.relative_to(trial).as_posix() for p in found]
+        files = sorted(p for p in (trial / folder).rglob("*") if p.is_file() and p.suffix in endings)
+        names += [p.relative_to(trial).as_posix() for p in files]
     return names
 
 
@@ -77,8 +77,8 @@ def _pages(content: Mapping[str, bytes]) -> dict[str, bytes]:
             (root / name).write_bytes(data)
         if any(map(has_page, collect_trials(root))):
             write_report(root)
-        made = (p for p in root.rglob("*") if p.is_file())
-        return {name: p.read_bytes() for p in made if (name := p.relative_to(root).as_posix()) not in content}
+        files = (p for p in root.rglob("*") if p.is_file())
+        return {name: p.read_bytes() for p in files if (name := p.relative_to(root).as_posix()) not in content}
 
 
 def _write(target: Path, content: Mapping[str, bytes]) -> None:

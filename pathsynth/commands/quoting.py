@@ -37,9 +37,9 @@ def choose_custom_options(arguments: Sequence[str]) -> list[str]:
     A shipped option holds the arguments of the shipped class, which no other class takes. Where an option is chosen, it stays.
     """
     chosen = {argument.partition("=")[0].lstrip("+") for argument in arguments}
-    own = {match[1] for argument in arguments if (match := _CUSTOM_CLASS.fullmatch(argument)) and match[2] != CLASSIFIER}
+    groups = {match[1] for argument in arguments if (match := _CUSTOM_CLASS.fullmatch(argument)) and match[2] != CLASSIFIER}
     options = {"data": "data=own", **{group: f"{_choice(group)}={option}" for group, option in CUSTOM_OPTIONS.items()}}
-    return [*(word for group, word in options.items() if group in own and word.partition("=")[0] not in chosen), *arguments]
+    return [*(word for group, word in options.items() if group in groups and word.partition("=")[0] not in chosen), *arguments]
 
 
 def _choice(group: str) -> str:
@@ -53,13 +53,13 @@ def _expanded(argument: str) -> str:
 
 
 def _quoted_prompt(argument: str) -> str:
-    found = _FREE_TEXT.fullmatch(argument)
-    if not found:
+    match = _FREE_TEXT.fullmatch(argument)
+    if not match:
         return argument
-    key, text = found[1] or found[3], found[2] if found[1] else found[4]
+    key, text = match[1] or match[3], match[2] if match[1] else match[4]
     return argument if is_quoted(text) else f"{key}={hydra_quoted(text)}"
 
 
 def _quoted_labels(argument: str, multirun: bool) -> str:
-    found = None if multirun else _LIST.fullmatch(argument)
-    return f"{found[1]}=[{found[2]}]" if found else argument
+    match = None if multirun else _LIST.fullmatch(argument)
+    return f"{match[1]}=[{match[2]}]" if match else argument

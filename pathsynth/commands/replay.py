@@ -32,8 +32,8 @@ def replay_candidate(place: Path, candidate: str | None, save: Path | None) -> i
 
     replayed = replay(folder, name, stored)
     row = replayed.row
-    asked = "accepted" if row.accepted else f"rejected: {row.reason}"
-    print(f"{name}: {row.prompt!r}, seed {row.seed}, {row.steps} steps, guidance {row.guidance:g}, {asked}")
+    verdict = "accepted" if row.accepted else f"rejected: {row.reason}"
+    print(f"{name}: {row.prompt!r}, seed {row.seed}, {row.steps} steps, guidance {row.guidance:g}, {verdict}")
     if save and replayed.image is not None:
         Image.fromarray(replayed.image).save(save)
     print(summarize_comparison(replayed))
@@ -64,7 +64,7 @@ def _trial_of(image: Path) -> Path:
     """The folder of the trial that an image lies in."""
     if not image.is_file():
         raise RequestError(f"no image at {image}; name one of a trial, or a trial's folder and a candidate, as in mucus-00003-1")
-    found = next((parent for parent in image.absolute().parents if (parent / MANIFEST).is_file()), None)
-    if found is None:
+    trial = next((parent for parent in image.absolute().parents if (parent / MANIFEST).is_file()), None)
+    if trial is None:
         raise RequestError(f"{image} lies in no trial's folder; name the folder and the candidate, as in mucus-00003-1")
-    return found
+    return trial

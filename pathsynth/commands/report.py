@@ -45,7 +45,7 @@ def make_report(
     """Write the page (or the tables in another form), print the main scores as a table, and last where the file is.
 
     Several studies, or bundles made by ``publish``, become one page in ``into``; the same trial is in it once. ``show`` opens the
-    page in the browser. ``anonymous`` leaves out who carried out the trials, and on which machine.
+    page in the browser. ``anonymous`` leaves out who ran the trials, and on which machine.
 
     Raises:
         RequestError: there is no such folder or form, no finished trial in it, or flags that do not go together.

@@ -123,7 +123,7 @@ _DEPTHS = {"evaluate.judges": 4, "sampling.early_rejection": 3}
 
 
 def _faults(error: ValidationError) -> list[str]:
-    """A line for each fault; missing keys are listed only where nothing else is wrong, for they may follow from that."""
+    """A line for each fault; missing keys are listed only where nothing else is wrong, because they may follow from that."""
     faults = error.errors()
     chosen = [fault for fault in faults if fault["type"] != "missing"] or faults
     return list({_typed_key(fault["loc"]): _line(fault) for fault in reversed(chosen)}.values())[::-1]

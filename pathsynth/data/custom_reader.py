@@ -114,7 +114,7 @@ def _split(data: CustomData, split: str, name: str, size: int, classes: Sequence
 
 def _digest(images: np.ndarray, labels: np.ndarray) -> str:
     checksum = hashlib.blake2b(labels.tobytes(), digest_size=16)
-    for image in images:  # one by one, for they may be mapped from the disk
+    for image in images:  # one by one, because they may be mapped from the disk
         checksum.update(image.tobytes())
     return checksum.hexdigest()
 

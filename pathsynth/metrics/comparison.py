@@ -12,7 +12,7 @@ configurations plainly differs, their own is used instead:
 
 A configuration's own noise is Shukla's stability variance (Heredity 29, 1972), solved for designs that are incomplete.
 
-No torch; SciPy is loaded where it is first needed, for it loads slowly.
+No torch; SciPy is loaded at its first use, because it loads slowly.
 """
 
 from __future__ import annotations

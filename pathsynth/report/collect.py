@@ -27,7 +27,7 @@ class TrialSummary:
 
     ``differing`` are the settings, as ``key=value``, in which it differs from the other trials that were collected with it;
     ``address`` is where its run can be seen online, empty if it is not. ``state`` is one of waiting, running, done, failed, interrupted,
-    unreadable; ``problem`` says why where something is wrong. ``author`` and ``host``: who carried it out, and
+    unreadable; ``problem`` says why where something is wrong. ``author`` and ``host``: who ran it, and
     where, if that is known. Of several studies, ``source`` is the bundle or folder that it came with, and ``page`` where its page lies if
     that is not in its folder.
     """
@@ -59,7 +59,7 @@ class TrialSummary:
 
     @property
     def maker(self) -> str:
-        """Who carried it out on which machine: "ada on box"; empty where neither is known."""
+        """Who ran it on which machine: "ada on box"; empty where neither is known."""
         return " on ".join(part for part in (self.author, self.host) if part)
 
     @property

@@ -45,7 +45,7 @@ def write_report(folder: Path, real: bool = False, anonymous: bool = False) -> P
     Args:
         folder: of the trial, the set or the study.
         real: show real reference images, where the data are not phantoms too.
-        anonymous: leave out who carried out the trials, and on which machine.
+        anonymous: leave out who ran the trials, and on which machine.
 
     Raises:
         RequestError: there is no such folder, or it holds nothing that has a page.

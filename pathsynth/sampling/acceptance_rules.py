@@ -18,7 +18,7 @@ MARGIN = 1e-3
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate said of one candidate.
+    """The gate's answer for one candidate.
 
     ``predicted`` is the most probable class, ``probability`` that of the requested class, both −1/NaN if the image could
     not be judged. ``reason`` says why it was rejected (None: accepted).
@@ -41,7 +41,7 @@ class Verdict:
 class Candidate:
     """What a rule sees of a candidate.
 
-    ``probabilities``: of the classes by the gate, float (C,), with the sum one. ``features``: what the gate's last layer sees, float (F,);
+    ``probabilities``: of the classes by the gate, float (C,), sum one. ``features``: the input of the gate's last layer, float (F,);
     None unless a rule has ``needs_features = True``. ``image``: the very pixels that are stored if it is accepted, uint8 (H, W, 3), not to
     be written to.
     """
@@ -58,7 +58,7 @@ class Candidate:
 class Rule(Protocol):
     """One condition of acceptance: any class with these two members, of the user's own, too.
 
-    ``reason`` (a property, a field of a dataclass, or an attribute of the class) tells in a few words why an image that does not meet it
+    ``reason`` (a property, a field of a dataclass, or an attribute of the class) says in a few words why an image that does not meet it
     is rejected. A rule with ``needs_features = True`` is shown the gate's features as well.
     """
 
@@ -178,7 +178,7 @@ def judged_by(rules: Sequence[Rule], candidate: Candidate, label: int) -> Verdic
 
 
 def slack_of(rule: Rule, candidate: Candidate, label: int) -> float:
-    """What a rule says of a candidate.
+    """The slack of a candidate by a rule, as a finite float.
 
     Raises:
         StageError: it fails, or gives no number; the message names its class.
@@ -189,7 +189,7 @@ def slack_of(rule: Rule, candidate: Candidate, label: int) -> float:
         line = f"the acceptance rule {_class_of(rule)} failed ({summarize_error(error)})"
         raise StageError(f"{line}; correct its slack(candidate, label)") from error
     if not isinstance(slack, Real) or isinstance(slack, bool) or math.isnan(slack):
-        line = f"the acceptance rule {_class_of(rule)} gave {summarize_value(slack)} where a number was due"
+        line = f"the acceptance rule {_class_of(rule)} gave {summarize_value(slack)} in place of a number"
         raise StageError(f"{line}; return a float from slack(candidate, label), below zero where the image is rejected")
     return float(slack)
 
@@ -212,7 +212,7 @@ def needs_features(rules: Sequence[Rule]) -> list[str]:
 
 
 def read_only(image: np.ndarray) -> np.ndarray:
-    """A view of an image that cannot be written through: what is judged is what is stored."""
+    """A view of an image that cannot be written through, so that the judged image is the stored one."""
     view = image.view()
     view.flags.writeable = False
     return view

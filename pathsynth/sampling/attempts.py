@@ -23,7 +23,7 @@ _EARLIER_STRATEGIES = {"revise": Strategy.IMAGE_TO_IMAGE}
 
 @dataclass(frozen=True)
 class AttemptRow:
-    """All that is known of an attempt.
+    """A row of the ledger: everything about an attempt.
 
     ``image`` is a path below the ledger's folder (None: not kept), ``sha256`` that of its pixels (None: they were not finite).
     ``strategy``: how it was made different from the attempt before it. ``stopped_at``: the step after which it was given up as
@@ -59,7 +59,7 @@ class AttemptRow:
 
     @property
     def name(self) -> str:
-        """What the candidate is called, in file names and on the command line."""
+        """The candidate's name in file names and on the command line."""
         return candidate_name(self.class_slug, self.slot, self.attempt)
 
     def as_attempt(self, slot: Slot | None = None) -> Attempt:
@@ -103,8 +103,8 @@ class AttemptsLedger:
         self._lines.write(json.dumps(asdict(row)) + "\n")
         self._lines.flush()
 
-    def complete(self, folder: Path, made: Iterable[Attempt]) -> list[str]:
-        """Write the table of the attempts ``made``, in their order, to ``folder``; the paths of their images.
+    def complete(self, folder: Path, attempts: Iterable[Attempt]) -> list[str]:
+        """Write the table of ``attempts``, in their order, to ``folder``; the paths of their images.
 
         Rows of other attempts are left out: a run that was cut off under another batch size may have tried some that this
         one had no need of.
@@ -112,7 +112,7 @@ class AttemptsLedger:
         self._lines.close()
         lines = map(json.loads, (self._folder / LINES).read_text(encoding="utf-8").splitlines())
         rows = {(row["stream"], row["label"], row["slot"], row["attempt"]): row for row in lines}
-        keys = dict.fromkeys((str(a.slot.stream), a.slot.label, a.slot.index, a.number) for a in made)
+        keys = dict.fromkeys((str(a.slot.stream), a.slot.label, a.slot.index, a.number) for a in attempts)
         table = pd.DataFrame([rows[key] for key in keys], columns=[f.name for f in fields(AttemptRow)])
         table.to_parquet(folder / _TABLE, index=False)
         return list(table["image"].dropna())

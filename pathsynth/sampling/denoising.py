@@ -1,4 +1,4 @@
-"""What somebody who watches sees of a batch while it is denoised. No torch."""
+"""The state of a batch while it is denoised, for an observer. No torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathsynth.sampling.slots import Attempt
 class Denoising:
     """A batch on its way: ``evaluations`` of the denoiser lie behind ``attempts``, of ``total`` in all.
 
-    ``images`` decodes what they are on the way to: uint8 (H, W, 3) each, None where it is not finite. That changes no bit of what is drawn.
+    ``images`` decodes the predicted images: uint8 (H, W, 3) each, None where it is not finite. Decoding changes no bit of the final images.
     """
 
     attempts: Sequence[Attempt]

@@ -26,7 +26,7 @@ FIXED = 16
 """Candidates in a batch of fixed shape; the last bits of an image depend on the shape of its batch."""
 
 _KEPT = 1024
-"""Latents that others start from and that are kept at hand; what was dropped is drawn again when it is needed."""
+"""The most latents kept in memory for attempts that start from them; others are drawn again when needed."""
 
 _Item = TypeVar("_Item")
 _Images = Callable[[Sequence[Attempt]], list[np.ndarray | None]]
@@ -44,7 +44,7 @@ class CandidateDrawer:
 
     Args:
         base: the base, an adapter loaded or attached.
-        image_size: pixels of the data set; what the base draws is cropped to it.
+        image_size: pixels of the data set; images of the base are cropped to it.
         steps: denoising steps.
         guidance: guidance scale (1: none; the UNet then runs once a step instead of twice).
         varies: whether attempts may have a guidance of their own; the UNet then runs twice a step at any scale.
@@ -91,7 +91,7 @@ class CandidateDrawer:
         return self._in_batches(attempts, lambda batch: self._images(self.latents(batch)))
 
     def preview(self, attempts: Sequence[Attempt]) -> list[np.ndarray | None]:
-        """The images, as above, that attempts are on the way to after ``preview_step`` steps; a later call continues with them."""
+        """The predicted images, as above, after ``preview_step`` steps; a later call continues from there."""
         return self._in_batches(attempts, self._previewed)
 
     def _in_batches(self, attempts: Sequence[Attempt], draw: _Images) -> list[np.ndarray | None]:
@@ -113,7 +113,7 @@ class CandidateDrawer:
         return groups.values()
 
     def _in_parts(self, attempts: Sequence[Attempt], draw: _Images) -> list[np.ndarray | None]:
-        """Draw as many at once as memory holds: what was too much once is not tried again."""
+        """Draw as many at once as memory holds; a size that failed is not tried again."""
         most = self._most or len(attempts)
         if len(attempts) > most:
             return [image for i in range(0, len(attempts), most) for image in self._in_parts(attempts[i : i + most], draw)]
@@ -179,7 +179,7 @@ class CandidateDrawer:
         return way
 
     def _start(self, attempts: Sequence[Attempt]) -> Trajectory:
-        """Where attempts are: at their preview, at the rejected image that they start from, or at noise."""
+        """The state that attempts start from: their preview, a rejected image, or noise."""
         if attempts[0] in self._waiting:
             assert self._preview_step is not None
             paused = {a: self._waiting.pop(a) for a in set(attempts)}
@@ -187,7 +187,7 @@ class CandidateDrawer:
         device = self._base.unet.device
         scheduler = new_scheduler(self._base, self.scheduler)
         scheduler.set_timesteps(self._steps, device=device)
-        assert len(scheduler.timesteps) == self._ends[-1], "the calls that are planned are those that will be made"
+        assert len(scheduler.timesteps) == self._ends[-1], "the planned calls are those that the scheduler makes"
         noise = torch.stack([self._noise(a.seed) for a in attempts]).to(device)
         rejected = [a.starts_from for a in attempts if a.starts_from]
         if not rejected:
@@ -222,7 +222,7 @@ class CandidateDrawer:
 
 
 def base_scheduler(base: Base, name: str | None) -> Scheduler:
-    """What a loaded base is sampled with; ``name`` as ``sampling.scheduler``."""
+    """The scheduler to sample a loaded base with; ``name`` as ``sampling.scheduler``."""
     return scheduler_of(name, type(base.scheduler).__name__, base.scheduler.config)
 
 
@@ -238,7 +238,7 @@ def _out_of_memory(error: RuntimeError) -> bool:
 
 
 def _keep(cache: dict[Attempt, _Item], more: Mapping[Attempt, _Item]) -> None:
-    """Add to what is at hand, and drop the oldest of too much."""
+    """Add to the cache, and drop its oldest items beyond the bound."""
     for attempt, item in more.items():
         cache.pop(attempt, None)
         cache[attempt] = item
@@ -253,7 +253,7 @@ def _print_once(line: str) -> None:
 
 
 def drawer(base: Base, image_size: int, sampling: SamplingConfig, watch: Watch | None = None) -> CandidateDrawer:
-    """What draws as the settings of sampling say; it prints once where its timesteps are not those that the base states.
+    """A drawer by the settings of sampling; it prints once if its timesteps differ from those of the base.
 
     ``watch``: as of :class:`CandidateDrawer`.
     """

@@ -1,6 +1,6 @@
-"""Early rejection: after some of its steps, a candidate that the gate has no hope for is given up.
+"""Early rejection: after some of the steps, a candidate that the gate would hardly accept is rejected.
 
-The gate sees the clean image that the candidate is on its way to. Below which probability of the requested class there is no hope is
+The gate sees the predicted clean image. Below which probability of the requested class there is no hope is
 decided on candidates that were drawn to the end: at most a given share of those that it accepted may lie below.
 """
 
@@ -105,11 +105,11 @@ class EarlyRejection:
 
 
 def format_threshold(threshold: Threshold, route: Route) -> str:
-    """A line that says what is given up, and what that loses and saves on a ``route``, with 95% Wilson intervals."""
+    """A line on the rejected candidates, and on what that loses and saves on a ``route``, with 95% Wilson intervals."""
     if not threshold.fitted:
-        return "early rejection: no candidate was accepted where its threshold is fitted, so none is given up"
+        return "early rejection: no candidate was accepted where its threshold is fitted, so none is rejected early"
     when = f"after {threshold.after} of {threshold.steps} steps"
-    line = f"early rejection: {when}, what has a probability below {threshold.probability:.3g} is given up"
+    line = f"early rejection: {when}, candidates with a probability below {threshold.probability:.3g} are rejected"
     lost = _share(threshold.lost, threshold.accepted)
     saved = _share(threshold.given_up, threshold.candidates, sum(route.calls[threshold.after :]) / sum(route.calls))
     return f"{line}; on candidates it was not fitted on: lost {lost} of the accepted, saved {saved} of the calls"

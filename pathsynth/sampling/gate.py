@@ -35,7 +35,7 @@ class Gate:
         return [s if isinstance(s, Verdict) else judged_by(self._rules, s, a.slot.label) for a, s in zip(attempts, candidates, strict=True)]
 
     def see(self, images: Sequence[np.ndarray | None]) -> list[Candidate | Verdict]:
-        """What the gate sees in each image, or the verdict on it where it is black or none at all."""
+        """The gate's answer for each image, or a verdict where the image is black or missing."""
         faults = [image_fault(image) for image in images]
         sound = [image for image, fault in zip(images, faults, strict=True) if image is not None and fault is None]
         candidates = iter(self._candidates(sound))
@@ -62,7 +62,7 @@ def class_probabilities(classifier: Classifier, images: Images) -> np.ndarray:
 
 @torch.no_grad()
 def class_features(classifier: Classifier, images: Images) -> np.ndarray:
-    """What the classifier's last layer sees, float64 (N, F), of uint8 images (N, H, W, 3)."""
+    """The input of the classifier's last layer, float64 (N, F), of uint8 images (N, H, W, 3)."""
     found, row = np.empty((0, 0)), 0
     for batch in _batches(classifier, images):
         features = classifier.features(batch).cpu().numpy()

@@ -22,7 +22,7 @@ from pathsynth.vocabulary.labels import LabelSpace
 
 @dataclass(frozen=True)
 class GeneratedSet:
-    """How every slot ended, and the judged attempts without their images."""
+    """The outcome of every slot, and the judged attempts without their images."""
 
     outcomes: list[SlotOutcome]
     judged: list[tuple[Attempt, Verdict]]
@@ -72,7 +72,7 @@ def generate_set(
 
 
 def route_of(sampling: SamplingConfig, scheduler: Scheduler) -> Route:
-    """The way of candidates through the denoising steps."""
+    """The route of candidates through the denoising steps."""
     calls = tuple(n * sampling.calls_an_evaluation for n in scheduler.evaluations(sampling.steps))
     never = scheduler.name if scheduler.starts_at_noise else ""
     return Route(calls, sampling.early_rejection.after_step, guidance=sampling.guidance, from_the_start=never)

@@ -1,4 +1,4 @@
-"""What makes a folder of accepted images a data set: a row for each image, and a card that says where they come from.
+"""Files that make a folder of accepted images a data set: a row for each image, and a card with their origin.
 
 ``images/<class>/*.png`` is the layout of torchvision's ``ImageFolder``; with ``metadata.jsonl`` it is that of the Hub's
 ``imagefolder``; ``data=folder`` reads it, too.
@@ -32,7 +32,7 @@ class ClassCount:
 
     @property
     def unreachable(self) -> bool:
-        """Whether everything that was tried was rejected."""
+        """Whether all attempts were rejected."""
         return self.accepted == 0 and self.attempts > 0
 
     @property

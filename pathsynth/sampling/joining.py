@@ -1,4 +1,4 @@
-"""Shards of one generation, joined into the set that a single process would have made."""
+"""Shards of one generation, joined into the set of a single process."""
 
 from __future__ import annotations
 

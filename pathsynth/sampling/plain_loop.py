@@ -1,6 +1,6 @@
-"""The loop of the paper, as plain as it can be: what the rejection sampler must agree with.
+"""The loop of the paper at its plainest, as a reference for the rejection sampler.
 
-One image at a time, no batches, no log. It stands here to be read, and for a test that both accept the same images.
+One image at a time, no batches, no log. It is here to be read, and a test checks that both accept the same images.
 """
 
 from __future__ import annotations

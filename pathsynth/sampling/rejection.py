@@ -40,10 +40,10 @@ class Judged:
 
 
 Draw = Callable[[Sequence[Attempt]], list[np.ndarray | None]]
-"""Draws attempts to the end, wherever they are on their way."""
+"""Draws attempts to the last step, from whichever step they are at."""
 Judge = Callable[[Sequence[Attempt], list[np.ndarray | None]], list[Verdict]]
 Hopeless = tuple[np.ndarray | None, Verdict]
-"""The predicted image of a candidate that is given up, and the verdict on it."""
+"""The predicted image of a candidate that is rejected early, and its verdict."""
 RejectEarly = Callable[[Sequence[Attempt]], list[Hopeless | None]]
 """Takes attempts to the step of early rejection; None for those that continue."""
 
@@ -64,9 +64,9 @@ class Segment:
 
 @dataclass(frozen=True)
 class Route:
-    """The way of candidates through the steps, each of which takes its own ``calls`` of the denoiser.
+    """The route of candidates through the steps; ``calls`` are those of the denoiser in each step.
 
-    ``preview_step``: the step after which hopeless candidates are given up; None: none is. An image-to-image attempt is not previewed,
+    ``preview_step``: the step after which hopeless candidates are rejected; None: none are. An image-to-image attempt is not previewed,
     nor is a first one outside ``generate``: what the adapter draws before any filtering is measured by it. ``apart``: no batch mixes first
     attempts with later ones, so that the last bits of a first one do not depend on what was rejected before it. ``guidance``: the scale
     of first attempts. ``from_the_start``: the scheduler's, where it cannot start in the middle of the steps; else empty.
@@ -84,7 +84,7 @@ class Route:
         return len(self.calls)
 
     def first_segment(self, attempt: Attempt) -> Segment:
-        """Where an attempt begins, and how far it goes then."""
+        """The first segment of an attempt."""
         if attempt.starts_from:
             return Segment(attempt.start, self.steps, again=self.apart)
         again = self.apart and attempt.number > 0
@@ -99,7 +99,7 @@ class Route:
         return Segment(self.preview_step, self.steps, begun=True)
 
     def calls_of(self, attempt: Attempt, stop: int | None = None) -> int:
-        """What an attempt costs to the step ``stop`` (None: the last)."""
+        """Calls of the denoiser for an attempt up to the step ``stop`` (None: the last)."""
         return sum(self.calls[self.first_segment(attempt).start : stop])
 
     def further_attempt(
@@ -124,13 +124,13 @@ class Route:
         )
 
     def start_of(self, again: float) -> int:
-        """The step that an attempt starts at which takes a share of the steps again, one at least."""
+        """The start step of an attempt that repeats a share of the steps, one at least."""
         return self.steps - max(1, round(again * self.steps))
 
 
 @dataclass(frozen=True)
 class RunBudget:
-    """What a whole run may spend, beside the budget of each slot; None: as much as it takes.
+    """The budget of a whole run, beside that of each slot; None: no limit.
 
     ``calls`` of the denoiser in total; ``seconds`` since ``started`` (of ``clock``). A run that has spent it starts nothing more,
     ends what it has begun, and its open slots are ``not_attempted``. The seconds of a run that continues after a kill begin again.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pathsynth.config.groups import require_group
 from pathsynth.data.catalogue import captions_of
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest
-from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
+from pathsynth.stages.stage import BuildContext, PlanContext, Stage
 
 NEUTRAL = {"canvas": None, "captions": None}
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from pathsynth.config import AnyClassifier, CustomClassifierConfig, RunConfig
 from pathsynth.config.custom_classes import class_digests, targets
+from pathsynth.config.groups import missing_group
 from pathsynth.ledger.records import CONFUSION_FILE, PANEL_JUDGE
 from pathsynth.stages.fingerprints import pretrained_source
-from pathsynth.stages.stage import BuildContext, Stage, missing_group
+from pathsynth.stages.stage import BuildContext, Stage
 
 CLASSIFIERS = ("gate", "judge", "classifier")
 """Roles that every configuration may have; the judges of a panel have names of their own."""
@@ -66,7 +67,7 @@ def classifier_stage(role: str, config: AnyClassifier | None, shown: bool = Fals
 
 
 def score_stage(role: str, config: AnyClassifier | None, shown: bool = False) -> Stage:
-    """A classifier's scores on the test split: a result of their own, for it is the same whether or not somebody asks for them."""
+    """A classifier's scores on the test split: a separate result, so that it is the same whether or not it is requested."""
     return Stage(
         f"{role}_test",
         lambda context: {},

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.config import RunConfig
+from pathsynth.config.groups import require_group
 from pathsynth.data.decoded import Count
 from pathsynth.ledger.versions import cores
-from pathsynth.stages.stage import BuildContext, PlanContext, Stage, StagePlan, require_group
+from pathsynth.stages.stage import BuildContext, PlanContext, Stage, StagePlan
 
 PROTOCOL = 1
 """Of decoded images: raise it with any change of the files that hold them. The data's identity stands for what they show."""

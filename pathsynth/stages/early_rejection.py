@@ -7,9 +7,10 @@ from typing import Any
 
 from pathsynth.config import RunConfig
 from pathsynth.config.custom_classes import class_digests, targets
+from pathsynth.config.groups import require_group
 from pathsynth.sampling.slots import Stream, attempt_at, slots_of
 from pathsynth.stages.sampling_settings import OF_SLOTS, first_attempts
-from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
+from pathsynth.stages.stage import BuildContext, PlanContext, Stage
 
 NEUTRAL: dict[str, Any] = {"classes": {}}
 

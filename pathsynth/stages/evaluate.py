@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.config.custom_classes import class_digests, targets
+from pathsynth.config.groups import require_group
 from pathsynth.ledger.records import JUDGED_FILE
 from pathsynth.stages.classifier import panel_of
 from pathsynth.stages.scoring_settings import scoring_settings
-from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
+from pathsynth.stages.stage import BuildContext, PlanContext, Stage
 
 PROTOCOL = 7
 """Of the evaluation: raise it with any change of what is measured, or how. 2: coverage. 3: other distances, near copies.

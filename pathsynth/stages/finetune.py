@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from pathsynth.config import RunConfig
 from pathsynth.config.custom_classes import class_digests, targets
+from pathsynth.config.groups import missing_group, require_group
 from pathsynth.config.lightning import WATCHING, changing
 from pathsynth.config.schema import FINETUNE_TARGET, REGENERATION, TRAINER_TARGET, ConstantConfig, CosineConfig, shipped_schedule
 from pathsynth.ledger.records import OPTIMIZER_FILE
 from pathsynth.stages.fingerprints import adapter_identity
 from pathsynth.stages.sampling_settings import OF_FILLING, first_attempts
-from pathsynth.stages.stage import BuildContext, PlanContext, Stage, missing_group, require_group
+from pathsynth.stages.stage import BuildContext, PlanContext, Stage
 
 if TYPE_CHECKING:
     from pathsynth.training.finetune import FinetuneJob

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pathsynth.config.custom_classes import class_digests, targets
+from pathsynth.config.groups import require_group
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest
 from pathsynth.ledger.records import JUDGED_FILE
 from pathsynth.sampling.request import requested_prompts
 from pathsynth.sampling.slots import Slot, Stream, slots_of
 from pathsynth.stages.sampling_settings import sampling_settings
-from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
+from pathsynth.stages.stage import BuildContext, PlanContext, Stage
 
 if TYPE_CHECKING:
     from pathsynth.evaluation.image_sheets import ImageSet

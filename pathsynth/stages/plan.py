@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from pathsynth.config import CustomClassifierConfig, DataConfig, RunConfig
+from pathsynth.config.groups import require_group
 from pathsynth.data.catalogue import ready_set
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest
 from pathsynth.stages import cache, decode, early_rejection, evaluate, finetune, generate, panel, pretrain, reference
 from pathsynth.stages.classifier import classifier_stage, panel_of, score_stage
 from pathsynth.stages.fingerprints import BaseSource, base_source, data_source
-from pathsynth.stages.stage import PlanContext, Stage, StagePlan, hashed_name, require_group
+from pathsynth.stages.stage import PlanContext, Stage, StagePlan, hashed_name
 
 _SCORING = ("run", "evaluate")
 _DRAWING = (*_SCORING, "generate")
@@ -129,9 +130,9 @@ def _bundle_identities(context: PlanContext, data: DataConfig) -> dict[str, str]
     return {"finetune": ready.adapter_identity, "gate": ready.gate_identity}
 
 
-def planned_images(config: RunConfig, made: Plan) -> int:
+def planned_images(config: RunConfig, plan: Plan) -> int:
     """The most images that a trial may write: every slot with its whole budget where rejected images are kept."""
-    sampling, request = config.sampling, next((s.settings["request"] for s in made.stages if s.name == "generate"), None)
+    sampling, request = config.sampling, next((s.settings["request"] for s in plan.stages if s.name == "generate"), None)
     if sampling is None or request is None:
         return 0
     if request["stream"] == "generate":

@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pathsynth.config.groups import require_group
 from pathsynth.ledger.records import Result, write_result
 from pathsynth.ledger.versions import versions
-from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
+from pathsynth.stages.stage import BuildContext, PlanContext, Stage
 
 
 def settings(context: PlanContext) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pathsynth.config.groups import require_group
 from pathsynth.stages.evaluate import PROTOCOL
 from pathsynth.stages.scoring_settings import scoring_settings
-from pathsynth.stages.stage import BuildContext, PlanContext, Stage, require_group
+from pathsynth.stages.stage import BuildContext, PlanContext, Stage
 
 NEUTRAL: dict[str, Any] = {"canvas": None}
 

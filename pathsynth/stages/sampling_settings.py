@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pathsynth.config import SamplingConfig
+from pathsynth.config.groups import require_group
 from pathsynth.sampling.scheduler import scheduler_of
 from pathsynth.stages.fingerprints import scheduler_config
-from pathsynth.stages.stage import PlanContext, require_group
+from pathsynth.stages.stage import PlanContext
 
 _USUAL_SAMPLING: Mapping[str, Any] = {
     "precision": "32-true",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathsynth.config import RunConfig
+from pathsynth.config.groups import require_group
 from pathsynth.evaluation.scoring import ScoringSettings
 from pathsynth.stages.classifier import panel_of, required_classifier
-from pathsynth.stages.stage import require_group
 
 
 def scoring_settings(config: RunConfig) -> ScoringSettings:

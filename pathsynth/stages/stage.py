@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pathsynth.config import AnyClassifier, RunConfig
-from pathsynth.ledger.errors import RequestError
+from pathsynth.config.groups import require_group
 from pathsynth.ledger.identity import stage_identity
 from pathsynth.stages.fingerprints import BaseSource, DataSource
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pathsynth.training.latent_cache import LatentCache
     from pathsynth.training.progress import Advance, SamplingProgress
 
-_Settings = TypeVar("_Settings")
 _FIRST_NAMES = {"early_rejection": "look"}
 
 
@@ -167,19 +166,3 @@ class Stage:
 def hashed_name(stage: str) -> str:
     """The name of a stage in identities: that of its first version."""
     return _FIRST_NAMES.get(stage, stage)
-
-
-def require_group(settings: _Settings | None, group: str) -> _Settings:
-    """A group of the configuration.
-
-    Raises:
-        RequestError: there is none.
-    """
-    if settings is None:
-        raise missing_group(group)
-    return settings
-
-
-def missing_group(group: str) -> RequestError:
-    """The error, for the caller to raise, of a configuration without ``group``; it names the remedy."""
-    return RequestError(f"the configuration has no group {group}; choose one, as in {group}=<option>")

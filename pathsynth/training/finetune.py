@@ -20,6 +20,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from pathsynth.config import LightningConfig, LoraConfig, ObjectiveConfig, RunConfig, SamplingConfig, TrainerConfig, ValidationConfig
+from pathsynth.config.groups import require_group
 from pathsynth.config.objects import build_object
 from pathsynth.config.schema import FINETUNE_TARGET, REGENERATION
 from pathsynth.data.dataset import DataSet
@@ -69,17 +70,20 @@ class FinetuneSettings:
 
     @classmethod
     def of(cls, config: RunConfig) -> FinetuneSettings:
-        """Those of a configuration, whose command trains an adapter."""
-        assert config.lora and config.objective and config.sampling
+        """Those of a configuration whose command trains an adapter.
+
+        Raises:
+            RequestError: it lacks a group of such a command.
+        """
         return cls(
             seed=config.seed,
-            lora=config.lora,
+            lora=require_group(config.lora, "lora"),
             optimizer=config.optimizer,
             schedule=config.schedule,
             trainer=config.trainer,
-            objective=config.objective,
+            objective=require_group(config.objective, "objective"),
             validation=config.validation,
-            sampling=config.sampling,
+            sampling=require_group(config.sampling, "sampling"),
             module=config.finetune,
             must_learn=config.debug is not None and config.debug.name == "overfit",
         )

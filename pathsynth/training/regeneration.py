@@ -201,7 +201,7 @@ class RegenerationCallback(pl.Callback):
             _send(trainer, int(row["step"]), record)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        """Look whether a validation was requested, and carry it out."""
+        """Carry out a requested validation."""
         requested = self._requested
         if requested and any_rank(trainer.is_global_zero and take_request(requested.request), trainer):
             self._answer(requested, trainer, pl_module)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pathsynth.config import RunConfig, SamplingConfig
+from pathsynth.config.groups import require_group
 from pathsynth.ledger.errors import RequestError
 from pathsynth.sampling.acceptance_rules import Rule, needs_features
 from pathsynth.sampling.denoising import Watch
@@ -66,9 +67,8 @@ class LoadedModel:
     def __init__(self, config: RunConfig, ready: ReadySet, base: Base, classifier: Classifier, reader: TextReader | None) -> None:
         from pathsynth.sampling.draw import base_scheduler
 
-        assert config.sampling
-        self.book, self.sampling = ready.prompts, config.sampling
-        self.scheduler = base_scheduler(base, config.sampling.scheduler)
+        self.book, self.sampling = ready.prompts, require_group(config.sampling, "sampling")
+        self.scheduler = base_scheduler(base, self.sampling.scheduler)
         self._data, self._base, self._classifier, self._size = ready.as_data(), base, classifier, ready.size
         self._reader = reader
 
@@ -128,17 +128,18 @@ def load_model(config: RunConfig) -> LoadedModel:
     from pathsynth.stages.fingerprints import base_source
     from pathsynth.studies.execution.supervise import trial_environment
 
-    assert config.data and config.base and config.sampling
-    check_sampling(config.sampling)
+    data, base_config = require_group(config.data, "data"), require_group(config.base, "base")
+    sampling = require_group(config.sampling, "sampling")
+    check_sampling(sampling)
     # bits depend on both, and a trial sets them so
     torch.set_float32_matmul_precision("high")
     torch.set_num_threads(int(trial_environment(config.trainer.threads, 1)["OMP_NUM_THREADS"]))
-    ready, source = ready_set(config.data), base_source(config.base)
-    base = load_base(source.path_or_hub, source.revision, source.identity, config.base.canvas, ready.size)
+    ready, source = ready_set(data), base_source(base_config)
+    base = load_base(source.path_or_hub, source.revision, source.identity, base_config.canvas, ready.size)
     load_adapter(ready.adapter, base)
     classifier = placed(load_classifier(ready.gate, ready.prompts.space, named_class(config.gate)))
     model = LoadedModel(config, ready, base, classifier, text_reader(Path(source.path_or_hub)))
-    for name in needs_features(model.rules(config.sampling)):
+    for name in needs_features(model.rules(sampling)):
         raise RequestError(f"the rule {name} needs features, which the page does not keep; leave it out")
     return model
 

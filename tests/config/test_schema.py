@@ -9,6 +9,7 @@ from hydra import compose, initialize_config_dir
 from pydantic import ValidationError
 
 from pathsynth.config import SamplingConfig, TrackingConfig, from_hydra, parse_config
+from pathsynth.config.groups import require_group
 from pathsynth.config.shipped import conf_folder
 from pathsynth.ledger.errors import RequestError
 
@@ -412,3 +413,9 @@ def test_a_wrong_judge_of_a_panel_is_one_line_with_its_key(judges: dict[str, Any
         parse_config({**VALUES, "evaluate": {"n": 2, "split": "val", "judges": named}})
     assert why in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_group_that_a_command_lacks_is_named_with_the_remedy():
+    assert require_group("settings", "lora") == "settings"
+    with pytest.raises(RequestError, match=r"^the configuration has no group lora; choose one, as in lora=<option>$"):
+        require_group(None, "lora")

@@ -100,7 +100,7 @@ def test_a_ready_set_does_not_choose_which_code_runs(beside, tmp_path):
     assert (request.key, request.settings) == ("gate", module), "its arguments are those that it was trained with"
 
 
-def test_an_edited_class_is_not_passed_over_by_the_memo(beside):
+def test_an_edited_class_is_not_passed_over_by_the_override_cache(beside):
     module = beside("my_gate.py")
     assert module in (source_files(configured(OWN)) or [])
 

@@ -41,7 +41,7 @@ def test_the_cut_is_fitted_on_even_slots_and_counted_on_odd_ones():
     threshold = fit_threshold([c for pair in zip(even, [*odd, odd[0]], strict=True) for c in pair][:-1], 0.25, 8, 20)
     assert threshold == Threshold(0.3, 8, 20, fitted=4, candidates=4, given_up=3, accepted=2, lost=1)
     assert format_threshold(threshold, Route((2,) * 20)) == (
-        "early rejection: after 8 of 20 steps, what has a probability below 0.3 is given up; on candidates it was not fitted on: "
+        "early rejection: after 8 of 20 steps, candidates with a probability below 0.3 are rejected; on candidates it was not fitted on: "
         "lost 0.500 [0.095, 0.905] (n = 2) of the accepted, saved 0.450 [0.180, 0.573] (n = 4) of the calls"
     )
     assert "saved 0.429 [" in format_threshold(threshold, Route((2,) + (1,) * 19)), "12 of 21 calls are left, three of four save them"
@@ -50,7 +50,7 @@ def test_the_cut_is_fitted_on_even_slots_and_counted_on_odd_ones():
 def test_where_nothing_is_accepted_nothing_is_given_up():
     threshold = fit_threshold([PreviewedAttempt(i, 0.0, False) for i in range(6)], 0.02, 2, 4)
     assert (threshold.probability, threshold.given_up, threshold.lost) == (0.0, 0, 0)
-    assert "none is given up" in format_threshold(threshold, Route((2,) * 4))
+    assert "none is rejected early" in format_threshold(threshold, Route((2,) * 4))
 
 
 class Drawing:

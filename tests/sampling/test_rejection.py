@@ -364,7 +364,7 @@ def test_a_rule_of_ones_own_rejects_for_its_reason(answer):
 
 @pytest.mark.parametrize("answer", [float("nan"), np.float32("nan"), None, "0.5", True, np.zeros((9, 9))])
 def test_a_rule_that_gives_no_number_is_named(answer):
-    with pytest.raises(StageError, match=r"acceptance rule \S+\.Answering gave .* where a number was due; return a float") as failed:
+    with pytest.raises(StageError, match=r"acceptance rule \S+\.Answering gave .* in place of a number; return a float") as failed:
         verdict(MostProbable(), Answering(lambda seen: answer), probabilities=[0.9, 0.1])
     assert "\n" not in str(failed.value)
 

@@ -20,6 +20,7 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from pathsynth.config import AnyClassifier, RunConfig, SamplingConfig
+from pathsynth.config.groups import require_group
 from pathsynth.data.catalogue import Decoded, open_data, ready_set
 from pathsynth.data.dataset import DataSet
 from pathsynth.evaluation.classifier_scores import format_scores, named_class, placed
@@ -37,7 +38,7 @@ from pathsynth.stages.classifier import trains_classifier
 from pathsynth.stages.finetune import finetune_job
 from pathsynth.stages.fingerprints import BaseSource
 from pathsynth.stages.plan import Plan, listed_stages, next_stage
-from pathsynth.stages.stage import StagePlan, require_group
+from pathsynth.stages.stage import StagePlan
 from pathsynth.studies.execution.trial_rules import acceptance_rules, custom_rules, format_limits
 from pathsynth.studies.trials.manifest import add_optimizer
 from pathsynth.studies.trials.run_metadata import artifact_metadata, artifact_names, classifier_metadata, trial_metadata

@@ -1,4 +1,4 @@
-"""The cluster of Ray that carries out a command's jobs: started or joined, looked at, and left. Ray is loaded only then.
+"""The cluster of Ray that runs a command's jobs: started or joined, looked at, and left. Ray is loaded only then.
 
 A cluster of this command's own is bound to this machine's loopback and has its files in a folder of its own, so that no other command
 takes it for its cluster and nothing stays. docs/how-to/ray.md.

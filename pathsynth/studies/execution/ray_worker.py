@@ -1,4 +1,4 @@
-"""What a worker of Ray carries out for a command: one of its Hydra jobs, as any launcher's worker does. No torch."""
+"""The work of a Ray worker for a command: one of its Hydra jobs, as for any launcher's worker. No torch."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 
 
 def trial_command(folder: Path) -> list[str]:
-    """The command that carries out the trial in ``folder``."""
+    """The command that runs the trial in ``folder``."""
     return [sys.executable, "-m", "pathsynth.studies.execution.trial", str(folder)]
 
 

@@ -1,4 +1,4 @@
-"""The trial process: ``python -m pathsynth.studies.execution.trial <folder>`` carries out a frozen manifest. Torch is loaded here only."""
+"""The trial process: ``python -m pathsynth.studies.execution.trial <folder>`` runs a frozen manifest. Torch is loaded here only."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def _lease(folder: Path, seconds: float) -> Lease:
     """The lease that the supervisor handed over; one of its own for a trial that nobody supervises.
 
     Raises:
-        StaleLease: another process carries out the trial.
+        StaleLease: another process runs the trial.
     """
     number = os.environ.pop(LEASE_VARIABLE, None)
     lease = adopt(lease_folder(folder), int(number), seconds) if number else claim(folder, seconds, wait=False)

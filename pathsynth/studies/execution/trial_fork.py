@@ -184,7 +184,7 @@ class ForkedTrials:
     def start(
         self, folder: Path, environment: Mapping[str, str], variables: Mapping[str, str], stop: Callable[[], object]
     ) -> ForkedTrial | None:
-        """The process of the trial of ``folder``; None: nothing was started, for there is no server, or ``stop`` became true.
+        """The process of the trial of ``folder``; None: nothing was started, because there is no server, or ``stop`` became true.
 
         ``variables`` belong to this trial alone. ``stop`` is called again and again while a server loads its modules.
         """

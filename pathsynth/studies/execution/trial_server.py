@@ -139,7 +139,7 @@ def _fork(channel: socket.socket, descriptors: Sequence[int]) -> int:
     The child has a session of its own before anybody hears of it, and begins when the supervisor has heard.
     """
     output, error, go = descriptors
-    ready, begun = os.pipe()
+    ready, started = os.pipe()
     try:
         pid = os.fork()
     except OSError as failure:
@@ -150,7 +150,7 @@ def _fork(channel: socket.socket, descriptors: Sequence[int]) -> int:
         os.dup2(output, 1)
         os.dup2(error, 2)
         channel.close()
-    for descriptor in (output, error, begun):
+    for descriptor in (output, error, started):
         os.close(descriptor)
     if pid > 0:
         os.read(ready, 1)  # nothing comes: its end is the sign

@@ -39,11 +39,11 @@ class Drawn:
         return self.n * self.classes
 
 
-def room_faults(config: RunConfig, made: Plan, slugs: tuple[str, ...]) -> list[str]:
+def room_faults(config: RunConfig, plan: Plan, slugs: tuple[str, ...]) -> list[str]:
     """A line for each thing that a request has no room for; ``slugs``: the names of its classes."""
     multirun = Path(config.multirun)
-    free = _free(multirun) + _drawn_already(multirun, made)
-    return [*name_faults(multirun, config.study.name, slugs), *slot_faults(config, made, len(slugs), _memory(), free)]
+    free = _free(multirun) + _drawn_already(multirun, plan)
+    return [*name_faults(multirun, config.study.name, slugs), *slot_faults(config, plan, len(slugs), _memory(), free)]
 
 
 def name_faults(multirun: Path, study: str, slugs: tuple[str, ...]) -> Iterator[str]:
@@ -59,11 +59,11 @@ def name_faults(multirun: Path, study: str, slugs: tuple[str, ...]) -> Iterator[
             )
 
 
-def slot_faults(config: RunConfig, made: Plan, classes: int, memory: float, free: float) -> Iterator[str]:
+def slot_faults(config: RunConfig, plan: Plan, classes: int, memory: float, free: float) -> Iterator[str]:
     """Numbers of images that neither ``memory`` nor ``free`` disk (both in bytes) can hold, with the largest that both can."""
     size = config.data.size if config.data else 0
     an_image = BYTES_AN_IMAGE + BYTES_A_PIXEL * size * size
-    for drawn in _drawn(config, made, classes):
+    for drawn in _drawn(config, plan, classes):
         most = int(memory // _BYTES_A_SLOT) // drawn.classes
         reason = f"the slots of {_rounded_down(most):,} fit into this machine's memory ({memory / 1e9:.1f} GB)"
         if drawn.images and drawn.images * an_image > free:
@@ -83,8 +83,8 @@ def _rounded_down(n: int) -> int:
     return n // step * step
 
 
-def _drawn(config: RunConfig, made: Plan, classes: int) -> Iterator[Drawn]:
-    names = {stage.name: stage for stage in made.stages}
+def _drawn(config: RunConfig, plan: Plan, classes: int) -> Iterator[Drawn]:
+    names = {stage.name: stage for stage in plan.stages}
     if config.sampling is None or not classes:
         return
     if "generate" in names:
@@ -113,10 +113,10 @@ def _free(folder: Path) -> float:
     return float(usage.free) if usage.total else math.inf  # of a file system without a size nothing is known
 
 
-def _drawn_already(multirun: Path, made: Plan) -> float:
+def _drawn_already(multirun: Path, plan: Plan) -> float:
     """Bytes of the images that the request's generation has on the disk, finished or not: they need no room any more."""
     store = StageStore(multirun / STAGES)
-    for stage in made.stages:
+    for stage in plan.stages:
         if stage.name == "generate":
             if store.find(stage.name, stage.identity):
                 return math.inf

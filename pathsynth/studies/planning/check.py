@@ -28,7 +28,7 @@ _OF_TRAINING = ("gate", "lora", "optimizer", "schedule", "finetune", "objective"
 
 @dataclass(frozen=True)
 class Checked:
-    """A request that can be carried out."""
+    """A request that can run."""
 
     config: RunConfig
     plan: Plan
@@ -51,20 +51,20 @@ def check(config: DictConfig, overrides: Iterable[str]) -> Checked:
         require_mlflow()
     _refuse_idle(settings, overrides)
     try:
-        made = planned(settings)
+        plan = planned(settings)
     except RequestError as error:
         if settings.debug and settings.debug.name != "none" and "data.n_" in str(error):
             raise RequestError(f"{error} (debug={settings.debug.name} asks for so many)") from error
         raise
-    _refuse_untrained(settings, made)
-    return Checked(settings, made, tuple(dict.fromkeys((*word_notes(settings, made), *check_images(settings, made)))))
+    _refuse_untrained(settings, plan)
+    return Checked(settings, plan, tuple(dict.fromkeys((*word_notes(settings, plan), *check_images(settings, plan)))))
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
     """A composed configuration without Hydra's own node, and with the times that ``${now:…}`` has had in it."""
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    OmegaConf.copy_cache(from_config=config, to_config=own)
-    return own
+    settings = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    OmegaConf.copy_cache(from_config=config, to_config=settings)
+    return settings
 
 
 def _refuse_inline(config: RunConfig) -> None:
@@ -98,7 +98,7 @@ def _refuse_idle(config: RunConfig, overrides: Iterable[str]) -> None:
             raise RequestError(f"{override} has no effect: data=ready trains nothing; {remedy}")
 
 
-def _refuse_untrained(config: RunConfig, made: Plan) -> None:
+def _refuse_untrained(config: RunConfig, plan: Plan) -> None:
     """Refuse to evaluate an adapter that nobody has trained: ``evaluate`` scores, and only ``run`` trains what it scores.
 
     Raises:
@@ -106,7 +106,7 @@ def _refuse_untrained(config: RunConfig, made: Plan) -> None:
     """
     if config.command != "evaluate":
         return
-    (adapter,) = (stage for stage in made.stages if stage.name == "finetune")
+    (adapter,) = (stage for stage in plan.stages if stage.name == "finetune")
     if StageStore(Path(config.multirun) / STAGES).find("finetune", adapter.identity) is None:
         remedy = "train it: pathsynth run, or finetune, with them"
         raise RequestError(f"{config.multirun} has no adapter of these settings to evaluate; {remedy}")
@@ -123,7 +123,7 @@ def standing(before: TrialState, identity: str, study: StudyConfig) -> str:
     return ""
 
 
-def bytes_needed(config: RunConfig, made: Plan) -> float:
+def bytes_needed(config: RunConfig, plan: Plan) -> float:
     """What a trial's images may take on the disk, at most."""
     size = config.data.size if config.data else 0
-    return planned_images(config, made) * (BYTES_AN_IMAGE + BYTES_A_PIXEL * size * size)
+    return planned_images(config, plan) * (BYTES_AN_IMAGE + BYTES_A_PIXEL * size * size)

@@ -50,9 +50,9 @@ def object_faults(request: ObjectRequest) -> list[str]:
     try:
         signature.bind(**dict.fromkeys(request.given), **_arguments(request.settings))
     except TypeError as error:
-        given = f" besides {', '.join(request.given)}" if request.given else ""
+        besides = f" besides {', '.join(request.given)}" if request.given else ""
         hint = f"; {request.hint}" if request.hint else ""
-        return [f"{request.key}: {target} refuses its arguments ({error}); it takes {_parameters(signature, request)}{given}{hint}"]
+        return [f"{request.key}: {target} refuses its arguments ({error}); it takes {_parameters(signature, request)}{besides}{hint}"]
     return []
 
 
@@ -83,8 +83,8 @@ def _logger_faults(arguments: dict[str, Any]) -> list[str]:
         if not issubclass(kind, Logger):
             return [f"tracking._target_={name} is no Lightning logger; choose tracking=wandb, csv or none"]
         signature = inspect.signature(kind)
-        own = {"save_dir": "."} if "save_dir" in signature.parameters else {}
-        signature.bind(**{**own, **_arguments(arguments)})
+        defaults = {"save_dir": "."} if "save_dir" in signature.parameters else {}
+        signature.bind(**{**defaults, **_arguments(arguments)})
     except Exception as error:  # whatever a module of someone else's raises, the setting was wrong
         return [f"tracking._target_={name} cannot be used ({' '.join(str(error).split())}); choose tracking=wandb, csv or none"]
     return []

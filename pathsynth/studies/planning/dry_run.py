@@ -30,34 +30,34 @@ def show_dry_run(jobs: Mapping[int, Sequence[str]], checked: Mapping[int, Checke
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("job", "trial", "identity", "state", "to build", "there or shared"):
         table.add_column(heading, overflow="fold", no_wrap=heading in ("trial", "identity"))
-    to_do, begun = [], set[str]()
+    to_do, planned_stages = [], set[str]()
     for number, one in checked.items():
         folder = trial_folder(one.config, one.plan, jobs[number])
         state = read_state(folder)
         settled = standing(state, one.plan.identity, one.config.study)
-        own, other = _divided(one, store, begun, used)
+        to_build, other = _divided(one, store, planned_stages, used)
         if not settled:
             to_do.append(one)
-            begun |= {stage.identity for stage in one.plan.stages}
-        told = settled or (state.state if state.identity == one.plan.identity else "new")
-        cells = (str(number), escape(folder.name), one.plan.identity, told, "" if settled else own, "" if settled else other)
+            planned_stages |= {stage.identity for stage in one.plan.stages}
+        state_text = settled or (state.state if state.identity == one.plan.identity else "new")
+        cells = (str(number), escape(folder.name), one.plan.identity, state_text, "" if settled else to_build, "" if settled else other)
         table.add_row(*cells)
     console = Console()
     (console if console.is_terminal else Console(width=_WIDE)).print(table)
     print(_totals(len(checked), to_do, store, workers))
 
 
-def _divided(one: Checked, store: Path, begun: set[str], used: Counter[str]) -> tuple[str, str]:
+def _divided(one: Checked, store: Path, planned_stages: set[str], used: Counter[str]) -> tuple[str, str]:
     """The stages that a trial would build, and those that it would find: in the store, or made by a trial before it."""
-    own, other = [], []
+    to_build, other = [], []
     for stage in one.plan.stages:
         if _is_built(store, stage):
             other.append(f"{stage.name} there")
-        elif stage.identity in begun:
+        elif stage.identity in planned_stages:
             other.append(f"{stage.name} shared")
         else:
-            own.append(f"{stage.name} (for {used[stage.identity]})" if used[stage.identity] > 1 else stage.name)
-    return ", ".join(own), ", ".join(other)
+            to_build.append(f"{stage.name} (for {used[stage.identity]})" if used[stage.identity] > 1 else stage.name)
+    return ", ".join(to_build), ", ".join(other)
 
 
 def _is_built(store: Path, stage: StagePlan) -> bool:

@@ -51,7 +51,8 @@ def estimate(store: Path, stages: Iterable[StagePlan]) -> Estimate:
     missing = [stage for stage in planned.values() if not _is_built(store, stage)]
     rates = _Rates(store, planned)
     seconds = [(stage.name, rates.seconds(stage)) for stage in missing]
-    return Estimate(sum(taken or 0.0 for _, taken in seconds), tuple(dict.fromkeys(name for name, taken in seconds if taken is None)))
+    unknown = dict.fromkeys(name for name, duration in seconds if duration is None)
+    return Estimate(sum(duration or 0.0 for _, duration in seconds), tuple(unknown))
 
 
 def seconds_left(folders: Sequence[Path], rows: Sequence[TrialRow]) -> list[float | None]:

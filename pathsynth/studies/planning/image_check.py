@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pathsynth.config import RunConfig
+from pathsynth.config.groups import require_group
 from pathsynth.data.survey import survey
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.stages import STAGES, StageStore
@@ -52,12 +53,12 @@ def check_images(config: RunConfig, plan: Plan) -> tuple[str, ...]:
 
 
 def _surveyed(config: RunConfig) -> tuple[str, ...]:
-    assert config.data
+    data = require_group(config.data, "data")
     with decoding_progress() as count:
-        found = survey(config.data, cores(), count)
-    if found.faults:
-        raise RequestError(found.faults[0])
-    return found.notes
+        result = survey(data, cores(), count)
+    if result.faults:
+        raise RequestError(result.faults[0])
+    return result.notes
 
 
 def _remove_traces(store: StageStore, stage: StagePlan) -> None:

@@ -29,18 +29,18 @@ def planned(config: RunConfig) -> Plan:
     base = base_faults(config)
     start = [] if base else start_faults_of(config)
     faults = [*base, *start, *([] if base else layer_faults(config))]
-    made: list[Plan] = []
+    plans: list[Plan] = []
     if base:
         faults += _fault(lambda: data_source(config.data) if config.data else None)
     else:
-        unplanned = _fault(lambda: made.append(plan(_without_start(config) if start else config)))
+        unplanned = _fault(lambda: plans.append(plan(_without_start(config) if start else config)))
         faults += [*_missing_faults(config), *unplanned] if unplanned else []
     slugs = _slugs(config)
-    faults += room_faults(config, made[0], slugs) if made else []
+    faults += room_faults(config, plans[0], slugs) if plans else []
     faults += class_faults(class_request(config, slugs))
     if faults:
         raise RequestError(*dict.fromkeys(faults))
-    return made[0]
+    return plans[0]
 
 
 def _missing_faults(config: RunConfig) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.config import DataConfig, RunConfig
+from pathsynth.config.groups import require_group
 from pathsynth.ledger.contents import RECORD
 from pathsynth.ledger.stages import STAGES
 from pathsynth.stages.fingerprints import data_source
@@ -17,15 +18,15 @@ _WIDTH = max(map(len, ("data", "prompts", "base", "optimizer", "stages")))
 _SHOWN = 9
 
 
-def resolution(config: RunConfig, made: Plan) -> tuple[str, ...]:
+def resolution(config: RunConfig, plan: Plan) -> tuple[str, ...]:
     """A line for each thing that a request has, in columns."""
-    stages = {stage.name: stage for stage in made.stages}
+    stages = {stage.name: stage for stage in plan.stages}
     lines = {
         "data": _data(config.data) if config.data else "",
         "prompts": _prompts(config, stages["generate"].settings["request"]) if "generate" in stages else "",
-        "base": f"{made.base.path_or_hub} ({made.base.identity})" if made.base else "",
+        "base": f"{plan.base.path_or_hub} ({plan.base.identity})" if plan.base else "",
         "optimizer": _optimizer(config) if "finetune" in stages else "",
-        "stages": _stages(Path(config.multirun) / STAGES, made.stages),
+        "stages": _stages(Path(config.multirun) / STAGES, plan.stages),
     }
     return tuple(f"{name:{_WIDTH}}  {text}" for name, text in lines.items() if text)
 
@@ -47,8 +48,7 @@ def _data(config: DataConfig) -> str:
 
 def _prompts(config: RunConfig, request: Mapping[str, Any]) -> str:
     """Which class each prompt is drawn as, and how often."""
-    assert config.data
-    source = data_source(config.data)
+    source = data_source(require_group(config.data, "data"))
     if request["stream"] != "generate":
         kind = request.get("prompts", "canonical")
         return f"{request['n']} images of each of {len(source.space)} classes, {kind} prompts"
@@ -69,8 +69,8 @@ def _optimizer(config: RunConfig) -> str:
     matrices = [f"{part}_{role}" for part in parts for role in ("down", "up")]
     vectors = [f"{part}_magnitude" for part in parts] if lora.dora else []
     # Muon hands vectors to AdamW, at a rate that it scales itself
-    own, handed = (matrices, vectors) if rule == "Muon" else ([*matrices, *vectors], [])
-    text = f"{rule} on {', '.join(_with_rate(group, rates, settings) for group in own)}"
+    trained, handed = (matrices, vectors) if rule == "Muon" else ([*matrices, *vectors], [])
+    text = f"{rule} on {', '.join(_with_rate(group, rates, settings) for group in trained)}"
     return f"{text}; AdamW on {', '.join(handed)}" if handed else text
 
 

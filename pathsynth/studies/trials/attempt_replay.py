@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from pathsynth.config import EarlyRejectionConfig, RunConfig, SamplingConfig
+from pathsynth.config.groups import require_group
 from pathsynth.data.catalogue import ready_set
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.stages import STAGES, StageStore
@@ -109,8 +110,8 @@ def _with_ancestors(row: AttemptRow, rows: Mapping[str, AttemptRow], sampling: S
 
 
 def _adapter(folder: Path, config: RunConfig) -> Path:
-    assert config.data
-    return ready_set(config.data).adapter if config.data.name == "ready" else folder / "adapter"
+    data = require_group(config.data, "data")
+    return ready_set(data).adapter if data.name == "ready" else folder / "adapter"
 
 
 def _stored(folder: Path, manifest: Manifest, row: AttemptRow) -> Path | None:

@@ -34,7 +34,7 @@ _DECIMAL = re.compile(r"\d+\.\d{6,}(e-?\d+)?")
 
 @dataclass(frozen=True)
 class Manifest:
-    """The frozen order of a trial: what is read back by the process that carries it out."""
+    """The frozen order of a trial, which the process that runs it reads back."""
 
     name: str
     config: RunConfig
@@ -161,7 +161,7 @@ def _short(value: str) -> str:
 
 
 def _named_place(config: RunConfig, key: str) -> str | None:
-    """The folder under a key whose name tells trials apart, for it is all that people call those images or that base."""
+    """The folder under a key whose name identifies trials, because people know those images or that base by it."""
     if key == "data.root" and config.data and config.data.name in ("folder", "ready"):
         return config.data.root
     return config.base.path if key == "base.path" and config.base and config.base.name == "local" else None

@@ -20,7 +20,7 @@ _SECRET_NAMES = (
 )
 _SENTENCES = ("reason", "detail")
 _PEOPLE = ("author", "host")
-"""What a trial's state tells of who carried it out."""
+"""The parts of a trial's state that say who ran it."""
 _PLACE = re.compile(r"(?<![\w.:/~…])(?:/[^\s/'\"=,;:()\[\]]+){2,}/?|(?<!\w)[A-Za-z]:\\[^\s'\"=,;()\[\]]+")
 """An absolute path in the midst of a text."""
 _BEFORE_A_PLACE = re.compile(r"([^=]*=)?['\"]?(csv:)?")
@@ -29,7 +29,7 @@ _BEFORE_A_PLACE = re.compile(r"([^=]*=)?['\"]?(csv:)?")
 def shareable(path: Path, anonymous: bool = False) -> bytes:
     """The content of a file as others may have it: of JSON, without values under keys such as api_key, and of paths the last name alone.
 
-    ``anonymous``: the state of a trial does not say who carried it out, and on which machine.
+    ``anonymous``: the state of a trial does not say who ran it, and on which machine.
 
     Raises:
         RequestError: the file holds what looks like a secret, or cannot be read.

@@ -34,8 +34,8 @@ class TrialState:
     ``tries``: how often the trial has failed. ``stage`` is the one with ``stage_number`` of ``stages`` (None: none was begun).
     ``step`` of ``steps`` (training steps or slots; None: the stage does not count), ``rate`` in steps a second (None: not
     known yet); ``notes``: what else is shown of the stage, as in "loss 0.45". ``threads``: what the trial's process was given
-    (None: not known). ``author`` and ``host``: who carried it out, by the name that the process logs in with, and on which
-    machine (empty: not known, or left out).
+    (None: not known). ``author`` and ``host``: who ran it, by the name that the process logs in with, and on which machine
+    (empty: not known, or left out).
     """
 
     state: str
@@ -116,7 +116,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
 
 
 def lease_folder(folder: Path) -> Path:
-    """Where it is kept who carries out the trial of ``folder``."""
+    """Where the process that runs the trial of ``folder`` is recorded."""
     return folder / _LEASE
 
 
