@@ -91,7 +91,7 @@ class TrialSweeper(BasicSweeper):
         write_snapshot(folder)
 
     def _prepare_launcher(self) -> None:
-        """Raises RequestError where the launcher finds that no job could be carried out."""
+        """Raises RequestError where the launcher finds that no job could run."""
         if isinstance(self.launcher, PreparedLauncher):
             self.launcher.prepare()
 

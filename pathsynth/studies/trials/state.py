@@ -33,7 +33,7 @@ class TrialState:
 
     ``tries``: how often the trial has failed.
     ``step`` of ``steps`` (training steps or slots; None: the stage does not count), ``rate`` in steps a second (None: not
-    known yet). ``threads``: what the trial's process was given (None: not known). ``author`` and ``host``: who carried it out, by the
+    known yet). ``threads``: what the trial's process was given (None: not known). ``author`` and ``host``: who ran it, by the
     name that the process logs in with, and on which machine (empty: not known, or left out).
     """
 
