@@ -38,7 +38,7 @@ def test_a_wrong_request_is_reported_in_one_line(tmp_path, monkeypatch, capsys, 
 @pytest.fixture
 def image(tmp_path, monkeypatch) -> Path:
     """The only image of a trial, as it was drawn; drawing it again gives what ``again`` of the module holds."""
-    from pathsynth.studies.trials import replay
+    from pathsynth.studies.trials import attempt_replay
 
     trial = tmp_path / "multirun" / "runs" / "n=1"
     name = "images/mucus/mucus-00000-0.png"
@@ -51,7 +51,7 @@ def image(tmp_path, monkeypatch) -> Path:
     stage = {"name": "generate", "identity": "0123456789ab", "settings": {}, "parents": {}}
     plan = {"stages": [stage], "base": None, "settings": {}, "identity": "ab"}
     (trial / "manifest.json").write_text(json.dumps({"name": "n=1", "config": config, "plan": plan, "overrides": []}))
-    monkeypatch.setattr(replay, "_drawn", lambda *_: PIXELS)  # needs a base and an adapter
+    monkeypatch.setattr(attempt_replay, "_drawn", lambda *_: PIXELS)  # needs a base and an adapter
     return trial / name
 
 
@@ -84,9 +84,9 @@ def test_a_file_that_was_changed_is_not_said_to_be_the_same(image, capsys, harm:
 
 
 def test_what_is_drawn_otherwise_now_is_compared_with_a_sound_file_only(image, capsys, monkeypatch):
-    from pathsynth.studies.trials import replay
+    from pathsynth.studies.trials import attempt_replay
 
-    monkeypatch.setattr(replay, "_drawn", lambda *_: changed())
+    monkeypatch.setattr(attempt_replay, "_drawn", lambda *_: changed())
     assert dispatch(["replay", str(image)]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "not the same pixels: 1 of 192 values differ, by 3 of 255 at most"
     put(image, changed())

@@ -141,7 +141,7 @@ def test_data_that_changed_while_a_sweep_ran_is_said_and_nothing_stays_waiting(p
     (pathsynth.folder / "open").touch()
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    assert "announced as rank=4-" in out and "have changed since" in out
+    assert "planned as rank=4-" in out and "have changed since" in out
     assert "waiting" not in out
 
 

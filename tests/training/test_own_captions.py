@@ -55,7 +55,7 @@ def test_distinct_captions_are_embedded_once_and_mapped(caches, base):
 
 
 def test_without_captions_of_their_own_the_cache_holds_what_it_held(caches):
-    assert caches["class"].own is None and len(caches["class"].prompts) == len(caches["class"].embeddings)
+    assert caches["class"].caption_table is None and len(caches["class"].prompts) == len(caches["class"].embeddings)
 
 
 @pytest.mark.parametrize("paraphrases", [True, False])
