@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 from PIL import Image
 
 from pathsynth.__main__ import dispatch
@@ -24,7 +28,8 @@ from pathsynth.tracking.loggers import GLOBAL_STEP, VALIDATION_STEP, close, open
 from pathsynth.tracking.media import ArtifactMetadata, keep_artifact, show_confusion, show_numbers, show_pictures, use_artifacts
 from pathsynth.tracking.mlflow_sender import IDENTITY
 from pathsynth.tracking.outbox import outboxes
-from tests.tracking.mlflow_server import MlflowServer, has_postgresql, mlflow_server, postgresql
+from pathsynth.tracking.reachability import answers
+from tests.tracking.mlflow_server import MlflowServer, free_port, has_postgresql, mlflow_server, postgresql
 from tests.tracking.test_loggers import CARD, DATA, NUMBERS
 
 pytestmark = pytest.mark.slow
@@ -194,6 +199,58 @@ def test_a_trial_has_a_run_in_each_tracker_and_so_have_its_classifiers(server, s
     assert once[0] == again[0] and once[1] != again[1]
     with Image.open(io.BytesIO(base64.b64decode(once[0]))) as image:
         assert image.size == (32, 32)
+    served = f"runs:/{shown.info.run_id}/{kept['adapter']}/model"
+    with model_server(server, served) as place:
+        rows = [{"prompt": "mucus", "seed": 1}, {"prompt": "debris", "seed": 3}]
+        answer = requests.post(f"{place}/invocations", json={"dataframe_records": rows}, timeout=60)
+    assert answer.json() == {"predictions": again}, "the bits of the model that was loaded"
+
+
+@contextmanager
+def model_server(server: MlflowServer, model: str) -> Iterator[str]:
+    """The address at which ``mlflow models serve`` answers, as docs/how-to/tracking.md starts it."""
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local", "--port", str(port), "-m", model]
+    log = server.folder / "model.log"
+    with log.open("wb") as out:
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": server.address, "MLFLOW_DISABLE_TELEMETRY": "true"}
+        environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # as where the environment is activated
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 200
+        while not answers(f"http://127.0.0.1:{port}/ping", 2):
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+def test_a_trial_whose_server_stops_while_it_trains_ends_well_and_nothing_is_missing(server, small_base_folder, tmp_path, run_command):
+    words = [f"base.path={small_base_folder}", *SMALLEST, "study.name=stopped", "tracking=mlflow", f"tracking.uri={server.address}"]
+    words += ["trainer.max_steps=40", "trainer.log_every_n_steps=1", "callbacks.regeneration.every=20"]
+    command = [sys.executable, "-m", "pathsynth", "run", *words]
+    with (tmp_path / "out").open("wb") as out:
+        trial = subprocess.Popen(command, cwd=tmp_path, stdout=out, stderr=out)
+    deadline = time.monotonic() + 300
+    while "finetune/loss" not in "".join(path.read_text() for path in tmp_path.glob("multirun/stopped/*/mlflow/*/*.jsonl")):
+        assert trial.poll() is None and time.monotonic() < deadline, (tmp_path / "out").read_text()
+        time.sleep(0.02)
+    server.stop()
+    try:
+        assert trial.wait(300) == 0, (tmp_path / "out").read_text()
+    finally:
+        server.start()
+    assert "pathsynth send" in (tmp_path / "out").read_text(), "it was away until the end"
+    run_command(tmp_path, "send", "multirun/stopped")
+    runs = {run.data.tags["job_type"]: run for run in runs_of(server.address, "stopped")}
+    assert {kind: run.info.status for kind, run in runs.items()} == dict.fromkeys(("gate", "judge", "evaluate"), "FINISHED")
+    steps = [step for step, _ in curve(server.address, runs["evaluate"], "finetune/loss")]
+    assert steps == list(range(steps[0], steps[0] + 40))
+    assert "generated/before_filtering/gate/macro_f1" in runs["evaluate"].data.metrics
 
 
 WORKER = """

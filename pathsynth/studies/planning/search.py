@@ -320,7 +320,8 @@ class Search:
         if sampler == "grid":
             return _GridSampler(_grid(self._space), seed=self._config.seed)
         if sampler == "qmc":
-            return samplers.QMCSampler(seed=self._config.seed, scramble=True, warn_independent_sampling=False)
+            alone = samplers.RandomSampler(seed)  # until a trial has a score it proposes, and the sampler's own would repeat itself
+            return samplers.QMCSampler(seed=self._config.seed, scramble=True, independent_sampler=alone, warn_independent_sampling=False)
         if sampler == "gp":
             return samplers.GPSampler(seed=seed)
         return samplers.RandomSampler(seed) if sampler == "random" else samplers.TPESampler(seed=seed, constant_liar=True)
