@@ -19,7 +19,7 @@ from pathsynth.stages.fingerprints import data_source
 from pathsynth.stages.plan import listed_stages
 from pathsynth.stages.stage import PlanContext
 
-SHARED = {"plan", "__init__", "stage", "fingerprints", "sampling_settings"}
+SHARED = {"plan", "__init__", "stage", "fingerprints", "sampling_settings", "scoring_settings"}
 """What the stages share."""
 
 
