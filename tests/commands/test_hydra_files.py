@@ -41,6 +41,7 @@ def test_a_trial_holds_what_hydra_composed_it_from(pathsynth):
 JOBLIB = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "lora.rank=2,4"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", [["lora.rank=2"], JOBLIB], ids=["one", "joblib"])
 def test_no_secret_is_written_whatever_holds_it(pathsynth, launcher):
     pathsynth.variables = {"HF_TOKEN": "s3cr3t-1", "WANDB_API_KEY": "s3cr3t-2"}

@@ -57,6 +57,7 @@ def test_changed_copies_are_used(pathsynth, copied):
     assert pathsynth.made[-1].split()[:2] == ["evaluate", "5"]
 
 
+@pytest.mark.slow
 def test_a_changed_study_and_a_new_one_are_used(pathsynth, copied):
     demo = copied / "study" / "demo.yaml"
     demo.write_text(demo.read_text().replace("lora.rank: 1,16", "lora.rank: 3,4"))

@@ -40,6 +40,7 @@ def test_a_disk_that_is_full_fails_the_trial_and_the_same_command_goes_on(pathsy
     assert pathsynth.state("rank=1")["state"] == "done"
 
 
+@pytest.mark.slow
 def test_a_disk_that_becomes_read_only_within_a_trial_ends_the_command_and_the_same_goes_on_later(pathsynth, small_disk):
     disk = small_disk(pathsynth.folder / "multirun")
     pathsynth.told = {"1": {"finetune": "gate"}}

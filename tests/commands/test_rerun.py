@@ -59,6 +59,7 @@ def test_a_result_that_differs_is_reported_and_ends_with_1(pathsynth, done):
     assert (pathsynth.folder / "again" / "runs" / done.name / "result.json").is_file()
 
 
+@pytest.mark.slow
 def test_the_new_trial_has_as_many_threads(pathsynth, done):
     state = pathsynth.folder / done / "state.json"
     told = json.loads(state.read_text())
@@ -68,6 +69,7 @@ def test_the_new_trial_has_as_many_threads(pathsynth, done):
     assert (pathsynth.folder / "again" / "made.txt").read_text().split()[2] == "7"
 
 
+@pytest.mark.slow
 def test_what_cannot_be_repeated_is_refused_and_writes_nothing(pathsynth, done):
     (pathsynth.folder / "full").mkdir()
     (pathsynth.folder / "full" / "file").touch()
@@ -100,6 +102,7 @@ def test_a_trial_that_is_not_done_is_refused(pathsynth):
     assert "is failed; finish it first" in ended.err
 
 
+@pytest.mark.slow
 def test_a_rerun_that_fails_or_is_stopped(pathsynth, done):
     pathsynth.told = {"2": {"judge": "fail"}}
     ended = pathsynth("rerun", str(done))
@@ -117,6 +120,7 @@ def test_a_rerun_that_fails_or_is_stopped(pathsynth, done):
     assert state["state"] == "interrupted"
 
 
+@pytest.mark.slow
 def test_code_that_a_manifest_names_runs_only_after_a_yes(pathsynth, done):
     manifest = pathsynth.folder / done / "manifest.json"
     record = json.loads(manifest.read_text())
@@ -133,6 +137,7 @@ def test_code_that_a_manifest_names_runs_only_after_a_yes(pathsynth, done):
     assert pathsynth("rerun", str(done), "--into", "again", "--yes").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer, code", [("n\n", 2), ("y\n", 0)])
 def test_on_a_terminal_the_yes_is_asked_for(done, pathsynth, monkeypatch, capsys, answer, code):
     manifest = pathsynth.folder / done / "manifest.json"
@@ -155,6 +160,7 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.mark.slow
 def test_an_edited_class_of_the_users_own_cannot_be_repeated(pathsynth):
     (pathsynth.folder / "ours.py").write_text("from pytorch_lightning import Callback\n")
     assert pathsynth.run("lora.rank=2", "+callbacks.mine._target_=ours.Callback").code == 0

@@ -58,6 +58,7 @@ def test_a_failed_trial_is_no_end_of_the_search(pathsynth):
     assert "3 of 3 trials, 2 with a score, 1 failed; best: trial" in ended.out
 
 
+@pytest.mark.slow
 def test_each_seed_of_a_proposal_counts(pathsynth):
     ended = pathsynth.run(*SEARCH, "lora.rank=2,4", "seed=0,1,2", "hydra.sweeper.sampler=grid")
     assert ended.code == 0, ended.err
@@ -90,6 +91,7 @@ def test_a_wrong_search_is_refused_before_anything_is_written(pathsynth, wrong, 
     assert not list(pathsynth.folder.glob("multirun/runs/*/state.json"))
 
 
+@pytest.mark.slow
 def test_a_search_in_another_direction_is_another_search(pathsynth):
     assert pathsynth.run(*SEARCH, "lora.rank=2,4", "hydra.sweeper.n_trials=1").code == 0
     ended = pathsynth.run(*SEARCH, "lora.rank=2,4", "hydra.sweeper.n_trials=2", "hydra.sweeper.direction=minimize")
@@ -129,6 +131,7 @@ def test_ctrl_c_stops_a_search_and_the_same_command_goes_on(pathsynth, launcher)
     assert [trial.state for trial in searched(pathsynth).get_trials()] == [TrialState.COMPLETE] * 2
 
 
+@pytest.mark.slow
 def test_a_pruned_trial_is_a_state_of_its_own_and_can_be_taken_up_again(pathsynth):
     pathsynth.told = {str(rank): {"finetune": "validate"} for rank in (9, 8, 7, 1)}
     pruner = "hydra.sweeper.pruner={_target_: optuna.pruners.MedianPruner, n_startup_trials: 1}"
@@ -254,6 +257,7 @@ def test_a_dry_run_of_a_search_starts_nothing(pathsynth):
     assert "multirun" not in pathsynth.files()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edited", ["lr: 7e-3\n_target_: torch.optim.AdamW\n", "lr: [", None], ids=["edited", "broken", "removed"])
 def test_a_file_edited_while_a_search_runs_changes_none_of_its_trials(pathsynth, edited):
     own = pathsynth.folder / "conf" / "optimizer" / "mine.yaml"

@@ -86,6 +86,7 @@ def test_in_a_log_nothing_is_drawn_and_each_line_names_its_trial(pathsynth):
     assert re.search(r"^rank=1-\w+: a line of the trial$", ended.out, re.MULTILINE), ended.out
 
 
+@pytest.mark.slow
 def test_trials_side_by_side_share_one_display_of_the_command(pathsynth):
     pathsynth.told = {"1": {"finetune": "counted"}, "2": {"finetune": "counted"}}
     lines = [re.compile(rf"rank={rank}\S* +\[\d/\d\] fine-tune .*3/8 steps · 0:50 left · loss 0.45") for rank in (1, 2)]

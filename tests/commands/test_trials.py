@@ -101,6 +101,7 @@ def test_the_joblib_launcher_runs_trials_side_by_side_and_isolates_them(pathsynt
     assert "Parallel(" not in ended.out and "sweep output dir" not in ended.out, "what joblib was given is nobody's concern"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("edited", "launcher"),
     [
@@ -145,6 +146,7 @@ def test_data_that_changed_while_a_sweep_ran_is_said_and_nothing_stays_waiting(p
     assert "waiting" not in out
 
 
+@pytest.mark.slow
 def test_a_report_of_what_measures_no_agreement_says_where_to_look(pathsynth):
     asked = (f"base.path={pathsynth.base}", "data=phantom", "tracking=none")
     assert pathsynth("finetune", *asked, "study.name=trained").code == 0
@@ -268,6 +270,7 @@ def test_a_killed_trial_process_leaves_no_half_stage(pathsynth):
     assert leftovers(pathsynth) == []
 
 
+@pytest.mark.slow
 def test_each_command_ends_done_and_only_evaluated_trials_have_results(pathsynth):
     own = [f"base.path={pathsynth.base}", "tracking=none"]
     for command, arguments in {
@@ -283,6 +286,7 @@ def test_each_command_ends_done_and_only_evaluated_trials_have_results(pathsynth
     assert [(p / "result.json").exists() for p in trials].count(True) == 1
 
 
+@pytest.mark.slow
 def test_only_a_trained_adapter_is_evaluated(pathsynth):
     own = [f"base.path={pathsynth.base}", "tracking=none"]
     ended = pathsynth("evaluate", *own)
@@ -306,6 +310,7 @@ def test_images_that_fit_nowhere_are_refused_with_the_number_that_does(pathsynth
     assert "; set evaluate.n=" in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_request_to_stop_reaches_trials_that_run_side_by_side(pathsynth, terminal, alive):
     """A terminal's Ctrl-C goes to the command and to the launcher's workers (not to the trials), a SIGTERM to the command."""
@@ -407,6 +412,7 @@ def test_a_finished_study_is_found_done_without_being_composed(pathsynth):
     assert begun(pathsynth).count("finetune 4") == 1
 
 
+@pytest.mark.slow
 def test_the_memo_is_not_trusted_when_base_or_configuration_changed(pathsynth):
     assert pathsynth.run("-m", "lora.rank=1,2").code == 0
     settings = pathsynth.base / "unet" / "config.json"
@@ -424,6 +430,7 @@ def test_the_memo_is_not_trusted_when_base_or_configuration_changed(pathsynth):
     assert "2 to do" in pathsynth.run(*arguments).out
 
 
+@pytest.mark.slow
 def test_a_failed_trial_is_tried_again_up_to_its_limit(pathsynth):
     pathsynth.told = {"2": {"finetune": "fail"}}
     for _ in range(2):
@@ -452,6 +459,7 @@ def test_fail_fast_stops_at_the_first_failure(pathsynth, launcher):
     assert "waiting" in ended.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", [(), ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")])
 def test_two_operators_share_a_study(pathsynth, launcher):
     """The second passes over the trial that the first is at, takes the next, and comes back to wait for the first's."""
@@ -470,6 +478,7 @@ def test_two_operators_share_a_study(pathsynth, launcher):
         assert out.count("done") >= 3
 
 
+@pytest.mark.slow
 def test_ctrl_c_of_one_operator_leaves_the_others_trial_alone(pathsynth, alive):
     pathsynth.told = {"1": {"finetune": "gate"}}
     arguments = ["run", f"base.path={pathsynth.base}", "tracking=none", "-m", "lora.rank=1,2"]
@@ -490,6 +499,7 @@ def test_ctrl_c_of_one_operator_leaves_the_others_trial_alone(pathsynth, alive):
     assert (one.returncode, pathsynth.state("rank=1-")["state"]) == (0, "done")
 
 
+@pytest.mark.slow
 def test_a_trial_that_stands_still_is_taken_over_and_its_late_result_refused(pathsynth):
     pathsynth.told = {"1": {"evaluate": "gate"}}
     arguments = ["run", f"base.path={pathsynth.base}", "tracking=none", "lora.rank=1", "study.lease_seconds=1.5"]
@@ -515,6 +525,7 @@ def test_a_trial_that_stands_still_is_taken_over_and_its_late_result_refused(pat
     assert leftovers(pathsynth) == []
 
 
+@pytest.mark.slow
 def test_a_trial_of_other_versions_is_reported(pathsynth):
     assert pathsynth.run("-m", "lora.rank=1,2").code == 0
     path = pathsynth.trial("rank=1-") / "manifest.json"

@@ -174,6 +174,7 @@ def test_common_errors(table):
     assert nominal(held([f for f in found if f], truth))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [2, 3, 8])
 def test_a_difference_over_seeds(seeds):
     rng, found = np.random.default_rng(0), []

@@ -83,6 +83,7 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_weights(archive, tmp_pat
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_what_a_pretraining_measured_is_in_its_metrics(archive, tmp_path):
     pretrain_base(CONFIG, archive, tmp_path, tmp_path / "work", lambda _: [pl.Callback()])
     metrics = pretrain_metrics(tmp_path, seed=0)

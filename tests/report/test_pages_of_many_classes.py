@@ -41,6 +41,7 @@ def test_a_trial_has_a_page_of_a_bounded_size(trial: tuple[int, Path]) -> None:
     assert f'<h3 class="class">kind {classes - 1:03d}' in text, "images of the weakest class are among those shown"
 
 
+@pytest.mark.slow
 def test_a_study_has_a_page_of_a_bounded_size(trial: tuple[int, Path], make_trial: Callable[..., Path]) -> None:
     classes, folder = trial
     make_trial(folder.parent / "u", rank=16, right=right(classes), slugs=slugs(classes))

@@ -90,6 +90,7 @@ def test_what_cannot_be_watched_is_reported(make_sweep: Callable[..., Path], tmp
         make_report([folder], "csv", watch=True)
 
 
+@pytest.mark.slow
 def test_images_that_are_too_many_lie_beside_the_page(make_sweep: Callable[..., Path], tmp_path: Path, monkeypatch) -> None:
     folder = make_sweep(tmp_path / "rank")
     assert "report_images/" not in write_report(folder).read_text()

@@ -53,6 +53,7 @@ def test_wrong_classes_of_every_kind_are_reported_at_once_and_checked_once(monke
     assert capfd.readouterr().err.count("checking the classes") == 1
 
 
+@pytest.mark.slow
 def test_a_class_that_ends_the_process_is_reported(monkeypatch, tmp_path):
     (tmp_path / "fatal.py").write_text("import os\nos._exit(3)\n")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{':'.join(path for path in sys.path if path)}")
@@ -73,6 +74,7 @@ def my_module(monkeypatch, tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("my_module")
 def test_objects_that_cannot_be_made_are_reported_with_their_keys():
     wrong = {

@@ -113,6 +113,7 @@ def stop_at_random_moments(root: Path, tries: int, what: str, longest: float) ->
         assert (number, read_state(folder).state) == (number, INTERRUPTED)
 
 
+@pytest.mark.slow
 def test_a_request_at_any_moment_of_a_trials_start_stops_it(tmp_path):
     stop_at_random_moments(tmp_path, 8, "steps", 1.6)
 

@@ -182,6 +182,7 @@ def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(tmp_path, monke
     assert resumed[0].macro == whole[0].macro
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
 def test_an_ensemble_that_was_cut_off_in_its_second_member_ends_as_the_undisturbed_one(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_CHECKPOINT_EVERY", 3)

@@ -144,7 +144,11 @@ class CutAfter(pl.Callback):
         ((2,), {"lora.text_encoder": True}),
         pytest.param((4,), {"trainer.accumulate": 2}, marks=pytest.mark.slow),
         pytest.param((5,), {"trainer.precision": "bf16-mixed", "lora.dora": True}, marks=pytest.mark.slow),
-        ((2, 3, 5), {"trainer.accumulate": 2, "schedule": {**COSINE, "restart_steps": 2}, "trainer.ema_decay": 0.0}),
+        pytest.param(
+            (2, 3, 5),
+            {"trainer.accumulate": 2, "schedule": {**COSINE, "restart_steps": 2}, "trainer.ema_decay": 0.0},
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             (3,),
             {"optimizer": {"_target_": "torch.optim.SGD", "lr": 1e-2, "momentum": 0.9}, "trainer.channels_last": True},
