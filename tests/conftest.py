@@ -47,13 +47,16 @@ def _hears_hangups() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _own_logging() -> Iterator[None]:
-    """Hydra sets the root logger; what it writes to is closed when the test ends, and the next test would read of that as an error."""
+def _leaves_no_trace_of_hydra() -> Iterator[None]:
+    """A test leaves the root logger as it was, for what Hydra makes it write to is closed then; and Hydra ready to compose again."""
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)
     yield
     root.setLevel(level)
     root.handlers[:] = handlers
+    hydra = sys.modules.get("hydra.core.global_hydra")
+    if hydra:
+        hydra.GlobalHydra.instance().clear()
 
 
 @pytest.fixture(scope="session")

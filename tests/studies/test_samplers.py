@@ -24,7 +24,7 @@ def proposed(folder: Path, sampler: str, lines: list[str], count: int) -> list[d
     found = []
     for _ in range(count):
         (proposal,) = search.ask(1)
-        search.tell_failed(proposal, "of no interest")
+        search.report_failure(proposal, "of no interest")
         found.append(dict(proposal.values))
     assert search.ask(1) == []
     return found

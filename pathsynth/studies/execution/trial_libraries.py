@@ -32,5 +32,6 @@ import pathsynth.training.classifier
 import pathsynth.training.finetune
 import pathsynth.training.latent_cache
 import pathsynth.training.progress
+import pathsynth.training.work_line
 
 __all__ = ["diffusers", "fastjsonschema", "pathsynth", "pyarrow", "torch"]
