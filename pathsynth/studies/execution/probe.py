@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -24,5 +24,6 @@ def probe_file(folder: Path) -> Iterator[tuple[Path, str]]:
         yield probe, content
     finally:
         probe.unlink()
-        for place in made:
-            place.rmdir()
+        with suppress(OSError):  # another command may have begun to use one
+            for place in made:
+                place.rmdir()
