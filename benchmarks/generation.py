@@ -14,7 +14,8 @@ way fills n slots of every class, with at most so many attempts a slot, and they
 - ``paper``: the same procedure with our scheduler, steps and guidance.
 - ``batched_filter``: the pipeline, class by class, in batches of as many as the class still lacks, until it has its n.
 
-``ratios`` holds accepted images a second, ours over theirs: median and range over the repeats. ``outside_unet`` is the share of our time
+``ratios`` holds accepted images a second, ours over theirs: median and range over the repeats. ``ratios_of_processor_time`` holds the same
+for a second of the processor, which other work on the machine disturbs less. ``outside_unet`` is the share of our time
 that is not spent in the UNet. ``--judge`` names a classifier that has chosen nothing (a trial of ``pathsynth classify``); several are a
 panel, and ``panel_accuracy`` is what they say, on average, of the images that each way accepted.
 """
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -143,11 +145,14 @@ def measure(trial: Path | None, request: _Request, repeats: int, judges: dict[st
         ways["ours_early_rejection"] = partial(_ours, early=True)
     _draw_once(bench)
     runs: dict[str, list[_Run]] = {way: [] for way in ways}
+    per_processor_second: dict[str, list[float]] = {way: [] for way in ways}
     outside = []
     for repeat in range(repeats):
         for way, carry_out in ways.items():
             bench.in_unet = 0.0
+            began = time.process_time()
             runs[way].append(carry_out(bench, repeat))
+            per_processor_second[way].append(runs[way][-1].n / (time.process_time() - began))
             if way == OURS:
                 outside.append(1 - bench.in_unet / runs[way][-1].seconds)
     rates = {way: [run.rate for run in some] for way, some in runs.items()}
@@ -165,18 +170,24 @@ def measure(trial: Path | None, request: _Request, repeats: int, judges: dict[st
         "threshold": request.threshold,
         "early_rejection": bench.threshold and asdict(bench.threshold),
         "accepted_a_second": {way: summary(some) for way, some in rates.items()},
-        "ratios": {
-            f"{own.removeprefix(OURS).removeprefix('_')}{'_' if own != OURS else ''}vs_{other}": _ratio(rates[own], rates[other])
-            for own in ways
-            for other in (PUBLISHED, PAPER, FILTER)
-            if own.startswith(OURS)
-        },
+        "ratios": _ratios(rates),
+        "ratios_of_processor_time": _ratios(per_processor_second),
         "panel_accuracy": _panel_accuracy(runs, judges, bench.data),
         "outside_unet": summary(outside),
         "acceptance": {slug: round(_share(runs[OURS], label), 3) for label, slug in enumerate(slugs)},
         "accepted": {way: sum(run.n for run in some) for way, some in runs.items()},
         "attempts": {way: sum(sum(run.attempts.values()) for run in some) for way, some in runs.items()},
         "repeats": repeats,
+    }
+
+
+def _ratios(rates: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """Each of our ways over each of the others."""
+    return {
+        f"{own.removeprefix(OURS).removeprefix('_')}{'_' if own != OURS else ''}vs_{other}": _ratio(rates[own], rates[other])
+        for own in rates
+        for other in (PUBLISHED, PAPER, FILTER)
+        if own.startswith(OURS)
     }
 
 
