@@ -52,7 +52,7 @@ def test_every_name_is_there_and_type_checkers_know_the_same_ones():
 
 def test_another_name_is_refused():
     with pytest.raises(AttributeError, match="pathsynth.Seen is pathsynth.Candidate now"):
-        pathsynth.Seen  # noqa: B018
+        _ = pathsynth.Seen
     with pytest.raises(AttributeError, match="no attribute 'Sampler'"):
         _ = pathsynth.Sampler
     with pytest.raises(ImportError, match="Sampler"):
