@@ -47,7 +47,7 @@ class TrialSweeper(BasicSweeper):
         from pathsynth.studies.planning.dry_run import show_dry_run
         from pathsynth.studies.planning.sweep_plan import announce, check_jobs, sweep_plan
         from pathsynth.studies.trials.outcomes import pass_over_busy
-        from pathsynth.studies.trials.stopping import raise_if_stop_requested
+        from pathsynth.studies.trials.stopping import raise_at_once
         from pathsynth.training.work_line import working_on
 
         assert self.config is not None and self.hydra_context is not None
@@ -61,11 +61,9 @@ class TrialSweeper(BasicSweeper):
             return []
         cache, prepare = self._override_cache(), self._prepare_launcher
         before = sweep_plan(jobs, study, cache, lambda job: check(self._composed(job), job), prepare, launcher_faults)
-        with working_on("composing jobs"):
+        with working_on("composing jobs"), raise_at_once():
             for number in before.to_do:
-                raise_if_stop_requested()
                 self._composed(jobs[number])  # those that the cache knew are not composed yet
-        raise_if_stop_requested()
         announce(before, self._at_once() if before.to_do else 1)
         self._write_snapshot()
         before.write_outcomes()
