@@ -1,6 +1,6 @@
 """What a large sweep costs before its trials: composing new jobs, finding finished ones finished, and telling of them.
 
-    python -m benchmarks.launch --out FILE.json [--trials 1000] [--repeats 3] [--before CHECKOUT]
+    python -m benchmarks.launch --out FILE.json [--trials 1000] [--repeats 5] [--before CHECKOUT]
 
 ``compose``: a dry run of so many jobs that are new. ``finished``: the command of a study whose trials are all done. ``status``:
 ``pathsynth status`` of that study, and ``status_first`` the same with an empty cache folder (PATHSYNTH_CACHE). Each is a process of its
@@ -12,13 +12,10 @@ two versions take turns, and ``over_before`` is this one's processor time over t
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +25,8 @@ from statistics import median
 import pathsynth
 from benchmarks.finished import SMALLEST
 from benchmarks.machine import machine, summary
-from pathsynth.ledger.atomic import read_json, write_json
+from benchmarks.repeated import repeated
+from pathsynth.ledger.atomic import read_json
 
 _NOW, _BEFORE = "now", "before"
 _COPIED = ("state.json", "manifest.json", "result.json")
@@ -107,7 +105,7 @@ def _copy_trial(done: Path, folder: Path, identity: str) -> None:
         (folder / name).write_text((done / name).read_text(encoding="utf-8").replace(own, identity), encoding="utf-8")
 
 
-def measure(folder: Path, trials: int, repeats: int, before: Path | None) -> dict[str, object]:
+def measure(folder: Path, trials: int, repeats: int, before: Path | None = None) -> dict[str, object]:
     """All figures, as they go into the file."""
     here = Path(pathsynth.__file__).parent.parent
     checkouts = {_NOW: here, **({_BEFORE: before} if before else {})}
@@ -138,20 +136,5 @@ def _ratios(rounds: Sequence[Mapping[str, Mapping[str, Cost]]]) -> dict[str, obj
     }
 
 
-def main() -> None:
-    """Read the command line, measure, write the figures to ``--out`` and print them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
-    parser.add_argument("--trials", type=int, default=1000, help="trials of the study (default: 1000)")
-    parser.add_argument("--repeats", type=int, default=3, help="times that each is measured (default: 3)")
-    parser.add_argument("--before", type=Path, help="checkout of an earlier version to compare with")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        report = measure(Path(folder), arguments.trials, arguments.repeats, arguments.before)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(arguments.out, report)
-    print(json.dumps(report, indent=2))
-
-
 if __name__ == "__main__":
-    main()
+    repeated(__doc__, measure, trials=1000, before="checkout of an earlier version to compare with")
