@@ -26,6 +26,7 @@ JOBS = {
     "captions": 6,
     "sampling": 18,
     "retries": 6,
+    "pathmnist_grid": 96,
     "paper": 1,
     "paper_grid": 54,
     "fast": 1,
@@ -37,7 +38,7 @@ OF_CLASSIFIERS = ("gate", "panel")
 SEARCHES = ("tune",)
 """Studies without a grid."""
 ONE_SEED = ("demo", "pathmnist", "sampling", "retries", "paper", "fast", "best", "own_tissue")
-PATHMNIST = ("pathmnist", "paper", "paper_grid")
+PATHMNIST = ("pathmnist", "pathmnist_grid", "paper", "paper_grid")
 
 
 def pathmnist(folder: Path) -> Path:
@@ -140,6 +141,7 @@ SMALLEST = {
     "fast": [],
     "best": [],
     "own_tissue": ["data.n_train=0", "data.n_val=0", "data.n_test=0"],
+    "pathmnist_grid": ["seed=0", "lora.rank=1", "optimizer.lr=6e-3", "trainer.max_steps=1"],
     "paper": ["gate.pretrained=false", "judge.pretrained=false", "data.n_train=45"],
     "paper_grid": [
         *("gate.pretrained=false", "judge.pretrained=false", "data.n_train=45"),
