@@ -76,7 +76,7 @@ def compare(trial: Path, lr: float) -> dict[str, Any]:
         "data": data.name,
         "trial": manifest.name,
         "steps": config.trainer.max_steps,
-        "batch_size": config.trainer.batch_size,
+        "batch_size": config.training.batch_size,
         "seed": config.seed,
         "adapter": _of_trial(trial),
         "full": {**scores, "lr": lr, "seconds": round(seconds)},
@@ -89,12 +89,12 @@ def train_whole(base: Base, config: RunConfig, cache: LatentCache, lr: float) ->
     assert config.objective
     base.unet.requires_grad_(True).train()
     parameters = list(base.unet.parameters())
-    plan = BatchPlan(cache, config.objective, config.trainer.batch_size, config.seed, base.scheduler.config.num_train_timesteps)
+    plan = BatchPlan(cache, config.objective, config.training.batch_size, config.seed, base.scheduler.config.num_train_timesteps)
     optimizer = {"_target_": "torch.optim.AdamW", "lr": lr, "weight_decay": 1e-4}
-    module = LoraFinetuning(FinetuneParts(base, parameters, plan, config.trainer, optimizer, config.schedule))
+    module = LoraFinetuning(FinetuneParts(base, parameters, plan, config.training, optimizer, config.schedule))
     trainer = pl.Trainer(
         max_steps=config.trainer.max_steps,
-        accumulate_grad_batches=config.trainer.accumulate,
+        accumulate_grad_batches=config.trainer.accumulate_grad_batches,
         gradient_clip_val=config.trainer.gradient_clip_val or None,
         limit_val_batches=0,
         logger=False,

@@ -2,7 +2,7 @@
 
     python -m benchmarks.lora_training --out FILE.json [--turns 60] [OVERRIDE …]
 
-Overrides are those of ``pathsynth finetune``: ``trainer.precision=bf16-mixed trainer.batch_size=8``, or at the size of Stable
+Overrides are those of ``pathsynth finetune``: ``trainer.precision=bf16-mixed training.batch_size=8``, or at the size of Stable
 Diffusion ``base=local base.path=FOLDER base.canvas=512 data=folder data.root=FOLDER data.size=512``. Four ways of training the
 same adapter are followed in one process, turn by turn, each on a base of its own:
 
@@ -91,10 +91,10 @@ def measure(turns: int, overrides: Sequence[str]) -> dict[str, object]:
         "machine": machine(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "overrides": list(overrides),
-        "batch_size": config.trainer.batch_size,
+        "batch_size": config.training.batch_size,
         "precision": config.trainer.precision,
         "seconds": {way: summary(times) for way, times in seconds.items()},
-        "images_per_second": {way: round(config.trainer.batch_size / statistics.median(times), 2) for way, times in seconds.items()},
+        "images_per_second": {way: round(config.training.batch_size / statistics.median(times), 2) for way, times in seconds.items()},
         **{name: _ratio(seconds[way], seconds[OURS]) for name, way in _RATIOS.items()},
         "peak_memory": memory,
         "checkpoint": checkpoint,
@@ -176,9 +176,9 @@ def _steps(way: str, request: Checked, cache: Path) -> Step:
     base, config = _base(request), request.config
     assert config.lora
     data = _data(request)
-    if way == BARE and config.trainer.channels_last:  # the limit is that of our layout; the peers keep theirs
+    if way == BARE and config.training.channels_last:  # the limit is that of our layout; the peers keep theirs
         base.unet.to(memory_format=torch.channels_last)
-    if config.trainer.gradient_checkpointing:
+    if config.training.gradient_checkpointing:
         base.unet.enable_gradient_checkpointing()
     loops = {BARE: _bare, CACHED: _cached, UNCACHED: _uncached}
     loop = loops[way](_Peer(base, config), load_cache(cache, data, base), data)
@@ -191,11 +191,11 @@ class _Peer:
     def __init__(self, base: Base, config: RunConfig) -> None:
         assert config.lora
         self.base, self.config, self.device = base, config, base.unet.device
-        self.batch_size = config.trainer.batch_size
+        self.batch_size = config.training.batch_size
         self.parameters: list[nn.Parameter] = attach(base, design(config.lora), seed=0)
         self.optimizer = hydra.utils.instantiate(config.optimizer, self.parameters)
-        self.schedule = get_cosine_schedule_with_warmup(self.optimizer, config.trainer.warmup_steps, config.trainer.max_steps)
-        self.unet = torch.compile(base.unet) if config.trainer.compile else base.unet
+        self.schedule = get_cosine_schedule_with_warmup(self.optimizer, config.training.warmup_steps, config.trainer.max_steps)
+        self.unet = torch.compile(base.unet) if config.training.compile else base.unet
 
     def learn(self, noisy: Tensor, times: Tensor, text: Tensor, target: Tensor, whole: bool = True) -> None:
         """Forward, backward and optimizer step; clipping and schedule, too, where it is ``whole``."""

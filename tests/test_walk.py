@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = {"README": "README.md", **{path.stem: f"docs/tutorials/{path.name}" for path in ROOT.glob("docs/tutorials/*.md")}}
 NOT_HERE = ("make", "export", "python", "pathsynth ui", "pathsynth run study=paper")
 """Setting up, servers, and what needs a GPU."""
-SMALLEST = {"run": ["debug=fast_dev_run", "seed=0", "tracking=none", "trainer.threads=1"], "generate": ["n=1", "tracking=none"]}
+SMALLEST = {"run": ["debug=fast_dev_run", "seed=0", "tracking=none", "training.threads=1"], "generate": ["n=1", "tracking=none"]}
 """In place of what a command says of these keys."""
 AS_IT_STANDS = "pathsynth generate labels=all n=4 study.name=tissue"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -17,7 +17,7 @@ _OF_TRAINING = ("data.root", "data.size", "lora.rank", "optimizer.lr", "trainer.
 _OF_DRAWING = ("sampling.attempts", "sampling.threshold")
 FIRST_KEYS: Mapping[str, tuple[str, ...]] = {
     "run": (*_OF_TRAINING, *_OF_DRAWING, "evaluate.n", "study.name"),
-    "finetune": (*_OF_TRAINING, "trainer.batch_size", "trainer.precision", "lora.targets", "study.name"),
+    "finetune": (*_OF_TRAINING, "training.batch_size", "trainer.precision", "lora.targets", "study.name"),
     "generate": ("prompt", "label", "labels", "n", *_OF_DRAWING, "sampling.seed", "sampling.steps", "data.root", "study.name"),
     "evaluate": (*_OF_TRAINING, "evaluate.n", "evaluate.split", "evaluate.prompts", "study.name"),
     "classify": (
@@ -41,7 +41,7 @@ FIRST_KEYS: Mapping[str, tuple[str, ...]] = {
         "pretrain.steps",
         "pretrain.batch_size",
         "pretrain.lr",
-        "trainer.threads",
+        "training.threads",
         "study.name",
     ),
 }

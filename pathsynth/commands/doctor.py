@@ -119,7 +119,7 @@ def _hardware() -> Iterator[Finding]:
     if compiler:
         yield Finding("C++ compiler", compiler)
     else:
-        yield Finding("C++ compiler", "none", NOTE, "only trainer.compile=true on a CPU needs one")
+        yield Finding("C++ compiler", "none", NOTE, "only training.compile=true on a CPU needs one")
 
 
 def _disk(multirun: Path) -> Iterator[Finding]:

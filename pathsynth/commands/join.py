@@ -69,5 +69,5 @@ def _shards(study: Path) -> Mapping[int, Path]:
 def _request(config: RunConfig) -> dict[str, object]:
     """What the shards of one generation have in common."""
     settings = config.model_dump(mode="json", exclude={"multirun": True, "study": True, "tracking": True, "generate": {"shard"}})
-    settings["trainer"] = {**settings["trainer"], "threads": None}
+    settings["training"] = {**settings["training"], "threads": None}
     return settings

@@ -20,6 +20,7 @@ from pathsynth.config.schema import (
     StudyConfig,
     TrackingConfig,
     TrainerConfig,
+    TrainingConfig,
     ValidationConfig,
 )
 
@@ -42,6 +43,7 @@ __all__ = [
     "StudyConfig",
     "TrackingConfig",
     "TrainerConfig",
+    "TrainingConfig",
     "ValidationConfig",
     "from_hydra",
     "parse_config",

@@ -17,7 +17,7 @@ CHANGING = ("deterministic", "benchmark", "gradient_clip_algorithm")
 _STEPS = "a training is counted in steps; set trainer.max_steps"
 _BATCHES = "batches are functions of seed and step; set trainer.max_steps, or debug=overfit for a few images"
 _VALIDATION = "set callbacks.regeneration.every and n"
-_CHECKPOINTS = "the resume points are the trial's own; set trainer.checkpoint_every"
+_CHECKPOINTS = "the resume points are the trial's own; set training.checkpoint_every"
 ONE_MACHINE = "set trainer.devices for several devices of one machine; run trials side by side with hydra/launcher=joblib"
 _NOT_DONE = "a fine-tune does not test or predict"
 
@@ -29,7 +29,6 @@ OWNED = {
     "limit_train_batches": _BATCHES,
     "overfit_batches": _BATCHES,
     "fast_dev_run": "set debug=fast_dev_run",
-    "accumulate_grad_batches": "set trainer.accumulate",
     "val_check_interval": _VALIDATION,
     "check_val_every_n_epoch": _VALIDATION,
     "limit_val_batches": _VALIDATION,

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from pathsynth.config.schema import CAPTIONS_BESIDE, REGENERATION, RunConfig
 from pathsynth.config.secrets import is_secret
-from pathsynth.ledger.earlier import current_form
+from pathsynth.ledger.earlier import TRAINING_KEYS, current_form
 from pathsynth.ledger.errors import RequestError
 from pathsynth.vocabulary.spelling import nearest_hint, nearest_words
 
@@ -34,6 +34,8 @@ RENAMED: Mapping[str, str] = {
     "sampling.revise": "sampling.image_to_image",
     "trainer.schedule": "the group schedule, as in schedule=constant",
     "trainer.restart_steps": "schedule.restart_steps",
+    "trainer.accumulate": "trainer.accumulate_grad_batches",
+    **{f"trainer.{key}": f"training.{key}" for key in TRAINING_KEYS},
     "tracking.name": "the group tracking, as in tracking=none",
 }
 """Keys of earlier versions, and what they are called now."""

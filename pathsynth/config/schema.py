@@ -354,7 +354,7 @@ class LightningConfig(_Group):
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] | None = None
     """What kind of device is used."""
     devices: int | None = Field(None, ge=1)
-    """Devices of this machine, a process each; they share `batch_size`."""
+    """Devices of this machine, a process each; they share `training.batch_size`."""
     log_every_n_steps: int | None = Field(None, ge=1)
     """Steps between two logged losses."""
     profiler: Literal["simple", "advanced"] | None = None
@@ -385,7 +385,7 @@ class LightningConfig(_Group):
 
 
 class TrainerConfig(LightningConfig):
-    """How the adapter is trained: Lightning's arguments, and the program's own."""
+    """Lightning's Trainer of the fine-tune, and its arguments under Lightning's names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True)
 
@@ -393,18 +393,21 @@ class TrainerConfig(LightningConfig):
     """Lightning's Trainer, or your subclass of it."""
     max_steps: int = Field(ge=1, le=_MOST_STEPS)
     """Training steps of the adapter."""
-    batch_size: int = Field(ge=1)
-    """Images per step, over all devices."""
-    accumulate: int = Field(ge=1)
+    accumulate_grad_batches: int = Field(1, ge=1)
     """Batches whose gradients are added up for a step."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
     """Number format of the arithmetic in training."""
     gradient_clip_val: float = Field(ge=0)
     """The largest norm of a gradient; 0: no limit."""
+
+
+class TrainingConfig(_Group):
+    """What the program does around the Trainer: batches, averaging, checkpoints, memory, and what follows a divergence."""
+
+    batch_size: int = Field(ge=1)
+    """Images per step, over all devices."""
     warmup_steps: int = Field(ge=0)
     """Steps over which the learning rate rises, for `schedule=cosine` and `constant`."""
-    gradient_checkpointing: bool = False
-    """Compute activations twice, to hold fewer of them in memory."""
     ema_decay: float = Field(ge=0, lt=1)
     """Decay of the adapter's averaged weights; 0: no averaging."""
     threads: int | None = Field(None, ge=1)
@@ -413,6 +416,8 @@ class TrainerConfig(LightningConfig):
     """Steps between two checkpoints, from which a killed fine-tune resumes."""
     keep_checkpoints: int = Field(2, ge=1)
     """How many checkpoints are kept."""
+    gradient_checkpointing: bool = False
+    """Compute activations twice, to hold fewer of them in memory."""
     channels_last: bool = False
     """Keep the UNet's images in memory with channels last; which is faster on some processors."""
     compile: bool = False
@@ -423,13 +428,6 @@ class TrainerConfig(LightningConfig):
     """How often a diverged fine-tune restarts from its last good checkpoint."""
     retry_factor: float = Field(0.5, gt=0, lt=1)
     """Factor of the learning rate at each such restart."""
-
-    @model_validator(mode="after")
-    def _has_equal_shares(self) -> TrainerConfig:
-        if self.batch_size % (self.devices or 1):
-            shared = f"trainer.batch_size={self.batch_size} cannot be shared out among trainer.devices={self.devices}"
-            raise ValueError(f"{shared}; set a multiple")
-        return self
 
 
 class CosineConfig(_Group):
@@ -810,7 +808,9 @@ class RunConfig(_Group):
     tracking: TrackingConfig
     """Where numbers and images of a run are sent."""
     trainer: TrainerConfig
-    """How the adapter is trained: Lightning's Trainer, and what the program adds to it."""
+    """Lightning's Trainer of the fine-tune, and its arguments."""
+    training: TrainingConfig
+    """Batches, averaging, checkpoints and threads of the fine-tune; `threads` holds for every command."""
     data: DataConfig | None = None
     """The data set."""
     base: BaseConfig | None = None
@@ -884,14 +884,21 @@ class RunConfig(_Group):
         return trainer
 
     @model_validator(mode="after")
+    def _devices_have_equal_shares(self) -> RunConfig:
+        if self.training.batch_size % (self.trainer.devices or 1):
+            shared = f"training.batch_size={self.training.batch_size} cannot be shared out among trainer.devices={self.trainer.devices}"
+            raise ValueError(f"{shared}; set a multiple")
+        return self
+
+    @model_validator(mode="after")
     def _can_follow_the_schedule(self) -> RunConfig:
         if self.schedule:
             try:
                 shipped = shipped_schedule(self.schedule)
             except ValidationError as error:
                 raise ValueError(_first_fault("schedule", error)) from error
-            if self.trainer.retries and shipped is None:
-                raise ValueError("trainer.retries lowers the rates of schedule=cosine and schedule=constant alone; set it to 0")
+            if self.training.retries and shipped is None:
+                raise ValueError("training.retries lowers the rates of schedule=cosine and schedule=constant alone; set it to 0")
         return self
 
     @property

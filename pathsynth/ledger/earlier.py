@@ -8,15 +8,22 @@ from typing import Any
 _REGENERATION = "pathsynth.training.regeneration.RegenerationCallback"
 _MODULE = "pathsynth.training.lora_module.LoraFinetuning"
 _TRAINER = "pytorch_lightning.Trainer"
+TRAINING_KEYS = (
+    *("batch_size", "warmup_steps", "ema_decay", "threads", "checkpoint_every", "keep_checkpoints", "gradient_checkpointing"),
+    *("channels_last", "compile", "explosion", "retries", "retry_factor"),
+)
+"""Keys of the group ``training`` that once stood among Lightning's, in ``trainer``."""
 _EARLY_REJECTION = {"look_after": "after_step", "look_loss": "max_lost", "look_n": "n"}
 
 
 def current_form(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a trial under the keys of this version; those of this version, and what is damaged, stay as they are."""
     values = _with_trackers(_with_early_rejection(_with_regeneration(dict(values))))
-    if not values.get("optimizer") or not isinstance(values.get("trainer"), Mapping):
-        return values  # no adapter is trained
-    return {"finetune": {"_target_": _MODULE}, **_with_schedule(values)}
+    if not isinstance(values.get("trainer"), Mapping):
+        return values
+    if values.get("optimizer"):  # an adapter is trained
+        values = {"finetune": {"_target_": _MODULE}, **_with_schedule(values)}
+    return _with_training(values)
 
 
 def _with_regeneration(values: dict[str, Any]) -> dict[str, Any]:
@@ -59,3 +66,14 @@ def _with_schedule(values: dict[str, Any]) -> dict[str, Any]:
     if name == "cosine":
         schedule |= {"steps": trainer["max_steps"], "restart_steps": restart_steps}
     return {**values, "trainer": trainer, "schedule": schedule}
+
+
+def _with_training(values: dict[str, Any]) -> dict[str, Any]:
+    """What is not Lightning's left ``trainer`` for the group ``training``; ``accumulate`` got Lightning's name."""
+    if "training" in values:
+        return values
+    trainer = {key: value for key, value in values["trainer"].items() if key not in (*TRAINING_KEYS, "accumulate")}
+    if "accumulate" in values["trainer"]:
+        trainer["accumulate_grad_batches"] = values["trainer"]["accumulate"]
+    training = {key: values["trainer"][key] for key in TRAINING_KEYS if key in values["trainer"]}
+    return {**values, "trainer": trainer, "training": training}

@@ -10,7 +10,7 @@ from pathsynth.report.summary import summary
 
 _SETTINGS = {
     "base": "base.name",
-    "batch size": "trainer.batch_size",
+    "batch size": "training.batch_size",
     "optimizer": "optimizer._target_",
     "learning rate": "optimizer.lr",
     "sampling steps": "sampling.steps",

@@ -17,7 +17,7 @@ from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, MAIN_SCORES, Sco
 from pathsynth.studies.trials.state import ADDRESS, read_state
 
 _WEB = re.compile(r"https?://[^\s<>\"']+")
-_WITHOUT_EFFECT = ("name", "multirun", "study.", "tracking.", "trainer.threads", "data.root", "data.download")
+_WITHOUT_EFFECT = ("name", "multirun", "study.", "tracking.", "training.threads", "data.root", "data.download")
 """Settings (or groups of them) that change no result."""
 
 

@@ -39,7 +39,7 @@ _KEY_SETTINGS = (
     ("LoRA rank", "lora.rank"),
     ("LoRA targets", "lora.targets"),
     ("training steps", "trainer.max_steps"),
-    ("batch size", "trainer.batch_size"),
+    ("batch size", "training.batch_size"),
     ("optimizer", "optimizer._target_"),
     ("learning rate", "optimizer.lr"),
     ("sampling steps", "sampling.steps"),

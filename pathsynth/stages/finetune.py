@@ -57,15 +57,17 @@ def settings(context: PlanContext) -> dict[str, Any]:
     """
     config = context.config
     lora = require_group(config.lora, "lora")
-    trainer = require_group(config.trainer, "trainer")
+    trainer, training = config.trainer, config.training
     objects = [config.optimizer, config.schedule, config.finetune, {"_target_": trainer.target}]
     callbacks = changing(config.other_callbacks)
     if config.validation.every and not config.validation.is_shipped:
         callbacks[REGENERATION] = config.validation.callback
-    never_retried = () if trainer.retries else _OF_RETRIES
+    never_retried = () if training.retries else _OF_RETRIES
     unread = {"paraphrases"} if context.data.captions else set()  # of a class's prompts; images have captions of their own
     return {
-        **trainer.model_dump(mode="json", exclude={"target", "threads", "warmup_steps", *never_retried, *WATCHING}),
+        **trainer.model_dump(mode="json", exclude={"target", "accumulate_grad_batches", *WATCHING}),
+        "accumulate": trainer.accumulate_grad_batches,
+        **training.model_dump(mode="json", exclude={"threads", "warmup_steps", *never_retried}),
         **_schedule_settings(config),
         **require_group(config.objective, "objective").model_dump(mode="json", exclude=unread),
         **lora.model_dump(mode="json", exclude={"start"}),

@@ -44,5 +44,5 @@ def _build_callback(name: str, configured: Mapping[str, Any]) -> pl.Callback:
     target = configured["_target_"]
     callback: pl.Callback = build_object(f"callbacks.{name}", configured, pl.Callback)
     if isinstance(callback, Checkpoint):  # Lightning refuses it where the program keeps the checkpoints
-        raise RequestError(f"callbacks.{name}: the resume points are the trial's own; leave {target} out, and set trainer.checkpoint_every")
+        raise RequestError(f"callbacks.{name}: the resume points are the trial's own; leave out {target}, set training.checkpoint_every")
     return callback

@@ -125,9 +125,8 @@ class Tries:
         good = next((path for path in points.checkpoints() if self._calm(path)), None)
         where = f"the last good checkpoint ({good.name})" if good else "the start"
         if self.count >= self._allowed:
-            raise StageError(
-                f"{error}; lower optimizer.lr or set trainer.gradient_clip_val, or trainer.retries to continue from {where} at a lower rate"
-            ) from error
+            remedy = "lower optimizer.lr or set trainer.gradient_clip_val"
+            raise StageError(f"{error}; {remedy}, or training.retries to continue from {where} at a lower rate") from error
         self._past.append(_Retreat(str(error), str(good.relative_to(self._work)) if good else None))
         self._work.mkdir(parents=True, exist_ok=True)
         write_json(self._file, [asdict(retreat) for retreat in self._past])

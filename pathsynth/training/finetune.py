@@ -19,7 +19,16 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from typing_extensions import override
 
-from pathsynth.config import LightningConfig, LoraConfig, ObjectiveConfig, RunConfig, SamplingConfig, TrainerConfig, ValidationConfig
+from pathsynth.config import (
+    LightningConfig,
+    LoraConfig,
+    ObjectiveConfig,
+    RunConfig,
+    SamplingConfig,
+    TrainerConfig,
+    TrainingConfig,
+    ValidationConfig,
+)
 from pathsynth.config.groups import require_group
 from pathsynth.config.objects import build_object
 from pathsynth.config.schema import FINETUNE_TARGET, REGENERATION
@@ -62,6 +71,7 @@ class FinetuneSettings:
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
     trainer: TrainerConfig
+    training: TrainingConfig
     objective: ObjectiveConfig
     validation: ValidationConfig
     sampling: SamplingConfig
@@ -81,6 +91,7 @@ class FinetuneSettings:
             optimizer=config.optimizer,
             schedule=config.schedule,
             trainer=config.trainer,
+            training=config.training,
             objective=require_group(config.objective, "objective"),
             validation=config.validation,
             sampling=require_group(config.sampling, "sampling"),
@@ -107,14 +118,14 @@ def finetune(job: FinetuneJob, folder: Path, work: Path, callbacks: list[pl.Call
     ``folder/optimizer.json`` says which rule and rate each tensor had.
     ``work`` keeps the checkpoints and the sheets of a training that was cut off; it continues from there to the same adapter.
     Who leaves the file ``work/validate`` has a validation beside the schedule, whose sheets are in ``work/requested`` until the end.
-    A training that diverges continues from its last good checkpoint at a lower rate, as often as ``trainer.retries`` says.
+    A training that diverges continues from its last good checkpoint at a lower rate, as often as ``training.retries`` says.
     On several devices, the processes beside the trial's own (whose rank is 0) call this, too; they write nothing.
 
     Raises:
         RequestError: Lightning refuses what ``trainer.*`` or the callbacks ask for, or the base what ``lora.*`` does.
         StageError: the loss diverged or (where it must) did not fall, or no checkpoint can be read.
     """
-    settings = job.settings.trainer
+    settings = job.settings.training
     tries = Tries(work, settings.retries, settings.retry_factor, settings.explosion)
     while True:
         points = tries.points(settings.checkpoint_every, settings.keep_checkpoints)
@@ -156,9 +167,9 @@ def _trained(
     if config.lora.start:
         start_from(base, Path(config.lora.start))
     timesteps = base.scheduler.config.num_train_timesteps
-    plan = BatchPlan(job.cache, config.objective, config.trainer.batch_size, config.seed, timesteps)
-    with _laid_out(base, config.trainer):
-        parts = FinetuneParts(base, parameters, plan, config.trainer, config.optimizer, config.schedule, slowed)
+    plan = BatchPlan(job.cache, config.objective, config.training.batch_size, config.seed, timesteps)
+    with _laid_out(base, config.training):
+        parts = FinetuneParts(base, parameters, plan, config.training, config.optimizer, config.schedule, slowed)
         module = build_object("finetune", config.module, LoraFinetuning, parts=parts)
         if not local_rank():
             _record_optimizer(module, folder)
@@ -178,19 +189,19 @@ def _record_optimizer(module: LoraFinetuning, folder: Path) -> None:
 
 
 @contextmanager
-def _laid_out(base: Base, trainer: TrainerConfig) -> Iterator[None]:
+def _laid_out(base: Base, training: TrainingConfig) -> Iterator[None]:
     """The base's modules as they are trained fastest or in least memory; afterwards as they were.
 
     Raises:
-        RequestError: ``trainer.compile`` lacks its compiler.
+        RequestError: ``training.compile`` lacks its compiler.
     """
-    if trainer.compile and base.unet.device.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
-        raise RequestError("trainer.compile=true needs a C++ compiler on a CPU, and there is none; install g++ or set it to false")
-    if trainer.gradient_checkpointing:
+    if training.compile and base.unet.device.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
+        raise RequestError("training.compile=true needs a C++ compiler on a CPU, and there is none; install g++ or set it to false")
+    if training.gradient_checkpointing:
         base.unet.enable_gradient_checkpointing()
         if base.learns_text:
             base.text_encoder.gradient_checkpointing_enable()
-    if trainer.channels_last:
+    if training.channels_last:
         base.unet.to(memory_format=torch.channels_last)
     try:
         yield
@@ -278,12 +289,12 @@ def _averaged_weights(module: pl.LightningModule) -> AbstractContextManager[None
 
 def _trainer(config: FinetuneSettings, callbacks: list[pl.Callback], loggers: Sequence[Logger], folder: Path) -> pl.Trainer:
     settings = config.trainer
-    every = config.validation.every * settings.accumulate
+    every = config.validation.every * settings.accumulate_grad_batches
     try:
         return hydra.utils.get_class(settings.target)(
             default_root_dir=str(folder),
             max_steps=settings.max_steps,
-            accumulate_grad_batches=settings.accumulate,
+            accumulate_grad_batches=settings.accumulate_grad_batches,
             precision=settings.precision,
             gradient_clip_val=settings.gradient_clip_val or None,
             val_check_interval=every or None,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from pathsynth.config import TrainerConfig
+from pathsynth.config import TrainingConfig
 from pathsynth.ledger.seeds import derive_seed
 from pathsynth.models.base import Base
 from pathsynth.models.diffusion import denoising_loss, encode_prompts, training_scheduler
@@ -30,14 +30,14 @@ class FinetuneParts:
     """What the program gives the module of a fine-tune.
 
     ``parameters``: the adapter's tensors, attached to the modules of ``base``. ``plan``: the batches, functions of seed and step, and
-    the objective. ``trainer``, ``optimizer`` and ``schedule``: those groups of the configuration. ``slowed``: factor of the learning
+    the objective. ``training``, ``optimizer`` and ``schedule``: those groups of the configuration. ``slowed``: factor of the learning
     rate, after a training that diverged.
     """
 
     base: Base
     parameters: list[nn.Parameter]
     plan: BatchPlan
-    trainer: TrainerConfig
+    training: TrainingConfig
     optimizer: Mapping[str, Any]
     schedule: Mapping[str, Any]
     slowed: float = 1.0
@@ -55,7 +55,7 @@ class LoraFinetuning(AveragedModule):
 
     def __init__(self, parts: FinetuneParts) -> None:
         super().__init__()
-        base, plan, config = parts.base, parts.plan, parts.trainer
+        base, plan, config = parts.base, parts.plan, parts.training
         self.unet = base.unet
         self.text_encoder = base.text_encoder if base.learns_text else None
         self.register_buffer("embeddings", plan.cache.embeddings, persistent=False)
@@ -63,15 +63,15 @@ class LoraFinetuning(AveragedModule):
         self._tokenizer = base.pipeline.tokenizer
         self._predict = torch.compile(base.unet.forward) if config.compile else base.unet.forward
         self._adapter = parts.parameters
-        self._plan, self._config = plan, config
+        self._plan = plan
         self._optimizer, self._schedule, self._slowed = parts.optimizer, parts.schedule, parts.slowed
         self._watch = LossWatch(config.explosion)
         self.average(parts.parameters, config.ema_decay)
 
     def train_dataloader(self):
         """This rank's share of each micro-batch, from the current step on."""
-        micro = self._config.max_steps * self._config.accumulate
-        done = self.global_step * self._config.accumulate
+        accumulated = self.trainer.accumulate_grad_batches
+        micro, done = self.trainer.max_steps * accumulated, self.global_step * accumulated
         return step_loader(lambda step: self._embedded(self._share(self._plan.train(step))), done, micro)
 
     def val_dataloader(self):

@@ -57,7 +57,7 @@ def build_schedule(settings: Mapping[str, Any], optimizer: Optimizer, slowed: fl
     schedule = build_object("schedule", settings, Schedule, optimizer=optimizer)
     if slowed != 1.0:
         if not isinstance(schedule, LambdaLR):
-            raise RequestError(f"schedule._target_={settings['_target_']} has rates of its own; set trainer.retries=0")
+            raise RequestError(f"schedule._target_={settings['_target_']} has rates of its own; set training.retries=0")
         schedule.lr_lambdas = [_times(slowed, factor) for factor in schedule.lr_lambdas]
     return schedule
 

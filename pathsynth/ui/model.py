@@ -133,7 +133,7 @@ def load_model(config: RunConfig) -> LoadedModel:
     check_sampling(sampling)
     # bits depend on both, and a trial sets them so
     torch.set_float32_matmul_precision("high")
-    torch.set_num_threads(int(trial_environment(config.trainer.threads, 1)["OMP_NUM_THREADS"]))
+    torch.set_num_threads(int(trial_environment(config.training.threads, 1)["OMP_NUM_THREADS"]))
     ready, source = ready_set(data), base_source(base_config)
     base = load_base(source.path_or_hub, source.revision, source.identity, base_config.canvas, ready.size)
     load_adapter(ready.adapter, base)

@@ -15,7 +15,7 @@ INLINE = "study.isolation=inline"
 
 
 def test_a_trial_in_the_commands_process_is_done_as_any_other(pathsynth):
-    ended = pathsynth.run("-m", "lora.rank=2,4", INLINE, "trainer.threads=1")
+    ended = pathsynth.run("-m", "lora.rank=2,4", INLINE, "training.threads=1")
     assert ended.code == 0, ended.err
     states = [pathsynth.state(f"rank={rank}") for rank in (2, 4)]
     assert [state["state"] for state in states] == ["done", "done"]

@@ -22,8 +22,8 @@ def shard(study: Path, number: int, shards: int = 2, state: str = "done", n: int
         "command": "generate",
         "study": {"name": "draw"},
         "tracking": {},
-        "trainer": {"max_steps": 1, "batch_size": 1, "accumulate": 1, "precision": "32-true", "gradient_clip_val": 0}
-        | {"warmup_steps": 0, "ema_decay": 0},
+        "trainer": {"max_steps": 1, "precision": "32-true", "gradient_clip_val": 0},
+        "training": {"batch_size": 1, "warmup_steps": 0, "ema_decay": 0},
         "generate": {"n": n, "shard": number, "shards": shards},
     }
     frozen = parse_config(config).model_dump(mode="json", exclude_none=True)

@@ -46,8 +46,11 @@ def image(tmp_path, monkeypatch) -> Path:
     row = AttemptRow("generate", 1, "mucus", 0, 0, "mucus", 7, 4, 3.0, 8, *verdict, name, pixel_hash(PIXELS))
     save_png(trial / name, PIXELS, row.as_attempt(), "mucus")
     write_attempts(trial, [row])
-    settings = {"max_steps": 1, "batch_size": 1, "accumulate": 1, "precision": "32-true", "gradient_clip_val": 0, "warmup_steps": 0}
-    config = {"command": "generate", "study": {"name": "runs"}, "tracking": {}, "trainer": {**settings, "ema_decay": 0}}
+    settings = {
+        "trainer": {"max_steps": 1, "precision": "32-true", "gradient_clip_val": 0},
+        "training": {"batch_size": 1, "warmup_steps": 0, "ema_decay": 0},
+    }
+    config = {"command": "generate", "study": {"name": "runs"}, "tracking": {}, **settings}
     stage = {"name": "generate", "identity": "0123456789ab", "settings": {}, "parents": {}}
     plan = {"stages": [stage], "base": None, "settings": {}, "identity": "ab"}
     (trial / "manifest.json").write_text(json.dumps({"name": "n=1", "config": config, "plan": plan, "overrides": []}))

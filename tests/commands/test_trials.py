@@ -32,7 +32,7 @@ def test_a_trial_is_done_once_and_then_found(pathsynth):
     assert pathsynth.state("rank=16")["state"] == "done"
     assert "0.160 [0.000, 1.000] n=90" in ended.out
     manifest = (pathsynth.trial("rank=16") / "manifest.json").read_text()
-    again = pathsynth.run("lora.rank=16", "trainer.threads=1")
+    again = pathsynth.run("lora.rank=16", "training.threads=1")
     assert again.code == 0
     assert "done already" in again.out
     assert len(pathsynth.made) == len(STAGES)

@@ -83,6 +83,7 @@ def test_every_key_that_a_command_takes_is_set_without_a_plus(command, choice):
 ONE_FILE = {
     "data": "data_keys",
     "trainer": "trainer/default",
+    "training": "training/default",
     "tracking": "tracking/none",
     "lora": "lora/default",
     **{name: f"{name}/default" for name in ("sampling", "objective", "evaluate")},
@@ -111,7 +112,7 @@ def test_a_manifest_that_leaves_out_a_null_is_read_back_as_null():
     models = [RunConfig, *GROUPS.values()]
     fields = [(f"{model.__name__}.{key}", field) for model in models for key, field in model.model_fields.items()]
     assert [name for name, field in fields if type(None) in get_args(field.annotation) and field.default is not None] == []
-    config = from_hydra(composed("run", "trainer.explosion=null"))
+    config = from_hydra(composed("run", "training.explosion=null"))
     assert RunConfig.model_validate(config.model_dump(exclude_none=True)) == config
 
 

@@ -12,9 +12,9 @@ from pathsynth.config import LightningConfig, parse_config
 from pathsynth.config.lightning import CHANGING, OWNED, WATCHING, changing
 from pathsynth.ledger.errors import RequestError
 
-TRAINER = {"max_steps": 10, "batch_size": 8, "accumulate": 1, "precision": "32-true", "gradient_clip_val": 1.0}
-TRAINER |= {"warmup_steps": 0, "ema_decay": 0.0}
-VALUES: dict[str, Any] = {"command": "classify", "study": {"name": "demo"}, "tracking": {}, "trainer": TRAINER}
+TRAINER = {"max_steps": 10, "precision": "32-true", "gradient_clip_val": 1.0}
+TRAINING = {"batch_size": 8, "warmup_steps": 0, "ema_decay": 0.0}
+VALUES: dict[str, Any] = {"command": "classify", "study": {"name": "demo"}, "tracking": {}, "trainer": TRAINER, "training": TRAINING}
 
 TYPED = ("max_steps", "precision", "gradient_clip_val")
 """Keys of ours that Lightning calls the same."""
@@ -53,7 +53,7 @@ def test_what_is_settled_elsewhere_is_refused_with_the_place(key):
         ("acelerator", "cpu", "unknown key trainer.acelerator; nearest: trainer.accelerator"),
         ("log_every_n_steps", 0, "trainer.log_every_n_steps: input should be greater than or equal to 1, got 0"),
         ("accelerator", "gpuu", "trainer.accelerator: should be one of auto, cpu"),
-        ("devices", 3, "trainer.batch_size=8 cannot be shared out among trainer.devices=3; set a multiple"),
+        ("devices", 3, "training.batch_size=8 cannot be shared out among trainer.devices=3; set a multiple"),
         ("devices", -1, "trainer.devices: input should be greater than or equal to 1, got -1"),
         ("profiler", "slow", "trainer.profiler: should be one of simple, advanced"),
     ],

@@ -33,16 +33,8 @@ VALUES: dict[str, Any] = {
     "multirun": "multirun",
     "study": {"name": "demo"},
     "tracking": {},
-    "trainer": {
-        "max_steps": 10,
-        "batch_size": 8,
-        "accumulate": 1,
-        "precision": "32-true",
-        "gradient_clip_val": 1.0,
-        "warmup_steps": 0,
-        "ema_decay": 0.0,
-        "threads": None,
-    },
+    "trainer": {"max_steps": 10, "precision": "32-true", "gradient_clip_val": 1.0},
+    "training": {"batch_size": 8, "warmup_steps": 0, "ema_decay": 0.0},
     "data": {"name": "phantom", "size": 32, "seed": 0, "n_train": 20, "n_val": 10, "n_test": 10},
     "base": {"name": "tiny"},
     "gate": CLASSIFIER,
@@ -74,20 +66,20 @@ WRONG: dict[str, list[Any]] = {
     "tracking.trackers": [["wandb"]],
     "tracking.mode": ["offine"],
     "trainer.max_steps": [0, -1],
-    "trainer.batch_size": [0, "many"],
-    "trainer.accumulate": [0],
+    "training.batch_size": [0, "many"],
+    "trainer.accumulate_grad_batches": [0],
     "trainer.precision": ["8"],
     "trainer.gradient_clip_val": [-1, NAN],
-    "trainer.warmup_steps": [-1],
-    "trainer.ema_decay": [-0.1, 1, NAN],
-    "trainer.explosion": [1, 0.5, NAN],
-    "trainer.keep_checkpoints": [0, "all"],
-    "trainer.retries": [-1],
-    "trainer.retry_factor": [0, 1, NAN],
-    "trainer.channels_last": ["perhaps"],
-    "trainer.compile": ["perhaps"],
+    "training.warmup_steps": [-1],
+    "training.ema_decay": [-0.1, 1, NAN],
+    "training.explosion": [1, 0.5, NAN],
+    "training.keep_checkpoints": [0, "all"],
+    "training.retries": [-1],
+    "training.retry_factor": [0, 1, NAN],
+    "training.channels_last": ["perhaps"],
+    "training.compile": ["perhaps"],
     "lora.text_encoder": ["perhaps"],
-    "trainer.threads": [0],
+    "training.threads": [0],
     "data.name": ["pathmist"],
     "data.size": [15, 513],
     "data.seed": [-1],
@@ -167,7 +159,7 @@ def test_valid_values_survive_unchanged() -> None:
 
 
 def test_groups_that_a_command_does_not_read_may_be_absent() -> None:
-    values = {key: VALUES[key] for key in ("study", "tracking", "trainer")}
+    values = {key: VALUES[key] for key in ("study", "tracking", "trainer", "training")}
     assert parse_config({**values, "command": "classify", "classifier": CLASSIFIER, "data": VALUES["data"]}).lora is None
 
 

@@ -20,7 +20,7 @@ from pathsynth.stages.plan import Plan, plan
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SMALL = (
     *("data.n_train=90", "data.n_val=36", "data.n_test=18", "gate.epochs=1", "judge.epochs=1", "lora.targets=attention"),
-    *("trainer.max_steps=4", "trainer.batch_size=4", "callbacks.regeneration.every=2", "callbacks.regeneration.n=1", "sampling.steps=2"),
+    *("trainer.max_steps=4", "training.batch_size=4", "callbacks.regeneration.every=2", "callbacks.regeneration.n=1", "sampling.steps=2"),
     *("sampling.attempts=2", "evaluate.n=2", "tracking=none"),
 )
 """The smallest whole loop; ``data.n_…`` are the phantom's, or the first images of a user's own data."""

@@ -84,7 +84,7 @@ def test_every_wrong_argument_is_reported_in_a_line_and_nothing_is_written(here,
 
 SMALL = [
     *("data.n_train=90", "data.n_val=36", "data.n_test=18", "gate.epochs=1", "judge.epochs=1", "lora.targets=attention"),
-    *("trainer.max_steps=4", "trainer.batch_size=4", "callbacks.regeneration.every=4", "callbacks.regeneration.n=1"),
+    *("trainer.max_steps=4", "training.batch_size=4", "callbacks.regeneration.every=4", "callbacks.regeneration.n=1"),
     *("sampling.steps=4", "sampling.attempts=3"),
     *("evaluate.n=2", "sampling.deterministic=true", "tracking=wandb"),
 ]

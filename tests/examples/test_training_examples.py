@@ -70,7 +70,7 @@ def test_wrong_arguments_are_reported_in_a_line_each_and_nothing_is_written(fold
 
 SMALLEST = [
     *("study=fast", "data.n_train=36", "data.n_val=18", "data.n_test=18", "gate.epochs=1", "lora.rank=2"),
-    *("lora.targets=attention", "trainer.max_steps=4", "trainer.batch_size=4", "callbacks.regeneration.every=2", "sampling.steps=2"),
+    *("lora.targets=attention", "trainer.max_steps=4", "training.batch_size=4", "callbacks.regeneration.every=2", "sampling.steps=2"),
 ]
 
 
@@ -106,7 +106,7 @@ def test_a_fine_tune_is_made_of_them(folder, run_command):
 def test_the_loss_is_what_its_docstring_says(small_base_folder, tmp_path, monkeypatch):
     import torch
 
-    from pathsynth.config import ObjectiveConfig, TrainerConfig
+    from pathsynth.config import ObjectiveConfig, TrainingConfig
     from pathsynth.data.phantom import phantom_data
     from pathsynth.models.base import load_base
     from pathsynth.models.design import AdapterDesign
@@ -122,9 +122,8 @@ def test_the_loss_is_what_its_docstring_says(small_base_folder, tmp_path, monkey
     build_cache(tmp_path, data, base, augment=False)
     objective = ObjectiveConfig(noise_offset=0.0, caption_dropout=0.0, paraphrases=False, augment=False)
     batches = BatchPlan(load_cache(tmp_path, data, base), objective, 4, 0, 1000)
-    numbers = {"max_steps": 1, "batch_size": 4, "accumulate": 1, "gradient_clip_val": 0, "warmup_steps": 0, "ema_decay": 0}
-    trainer = TrainerConfig(precision="32-true", **numbers)
-    parts = FinetuneParts(base, attach(base, AdapterDesign(2, 2), 0), batches, trainer, {}, {})
+    training = TrainingConfig(batch_size=4, warmup_steps=0, ema_decay=0)
+    parts = FinetuneParts(base, attach(base, AdapterDesign(2, 2), 0), batches, training, {}, {})
     plain, even, low, batch = LoraFinetuning(parts), LowNoise(parts, power=0), LowNoise(parts, power=2), batches.train(0)
     for module in (plain, even, low):
         module.eval()

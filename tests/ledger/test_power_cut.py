@@ -167,8 +167,8 @@ SETTINGS = {
     "command": "run",
     "study": {"name": "runs"},
     "tracking": {},
-    "trainer": {"max_steps": 1, "batch_size": 1, "accumulate": 1, "precision": "32-true", "gradient_clip_val": 0}
-    | {"warmup_steps": 0, "ema_decay": 0},
+    "trainer": {"max_steps": 1, "precision": "32-true", "gradient_clip_val": 0},
+    "training": {"batch_size": 1, "warmup_steps": 0, "ema_decay": 0},
 }
 ROW = AttemptRow(
     *("generate", 0, "mucus", 0, 0, "mucus", 1, 2, 3.0, 2, 1, 0.4, (0.4, 0.6), False, "another class", False),

@@ -90,7 +90,8 @@ def test_names_of_an_earlier_version_do_not_tell_trials_apart(make_trial: Callab
     forms = {
         "earlier": {"trainer": {**trainer, "schedule": "cosine"}, "validation": {"every": 9, "n": 2}, "seed": 1},
         "now": {
-            "trainer": {**trainer, "_target_": "pytorch_lightning.Trainer"},
+            "trainer": {"_target_": "pytorch_lightning.Trainer", "max_steps": 300},
+            "training": {"warmup_steps": 5},
             "schedule": cosine,
             "finetune": {"_target_": "pathsynth.training.lora_module.LoraFinetuning"},
             "callbacks": {"regeneration": regeneration},

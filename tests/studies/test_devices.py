@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 SMALL = [
     *("data.n_train=90", "data.n_val=36", "data.n_test=18", "gate.epochs=1", "tracking=none", "lora.rank=2", "lora.targets=attention"),
-    *("trainer.max_steps=8", "trainer.batch_size=4", "trainer.checkpoint_every=1", "trainer.threads=1", "trainer.accelerator=cpu"),
+    *("trainer.max_steps=8", "training.batch_size=4", "training.checkpoint_every=1", "training.threads=1", "trainer.accelerator=cpu"),
     *("callbacks.regeneration.every=4", "callbacks.regeneration.n=2", "sampling.steps=2", "sampling.attempts=2"),
 ]
 OUTPUT = "output.txt"

@@ -41,7 +41,7 @@ COMMANDS = {"classifier": "classify", "generate": "generate", "pretrain": "pretr
 
 SMALL = [
     *("data.n_train=36", "data.n_val=18", "data.n_test=18", "gate.epochs=1", "judge.epochs=1", "lora.rank=2", "lora.targets=attention"),
-    *("trainer.max_steps=4", "trainer.batch_size=4", "trainer.warmup_steps=1"),
+    *("trainer.max_steps=4", "training.batch_size=4", "training.warmup_steps=1"),
     *("callbacks.regeneration.every=2", "callbacks.regeneration.n=2"),
     *("sampling.steps=3", "sampling.batch_size=3", "sampling.attempts=2", "evaluate.n=2"),
 ]
@@ -99,17 +99,18 @@ _OF_A_CLASSIFIER: Mapping[str, Any] = {
 _OF_PRETRAINING: Mapping[str, Any] = {
     "seed": 1, "latent_channels": 4, "channels": (8,), "decoder_steps": 1, "decoder_lr": 1e-5, "steps": 1, "batch_size": 1, "lr": 1e-5,
 }
+_OF_THE_TRAINER: Mapping[str, Any] = {
+    "max_steps": 5, "accumulate_grad_batches": 2, "precision": "bf16-mixed", "gradient_clip_val": 0.01, "_target_": "my.Trainer",
+    "deterministic": True, "benchmark": True, "gradient_clip_algorithm": "value",
+}
 _OF_TRAINING: Mapping[str, Any] = {
-    "max_steps": 5, "batch_size": 8, "accumulate": 2, "precision": "bf16-mixed", "gradient_clip_val": 0.01,
-    "_target_": "my.Trainer", "gradient_checkpointing": True, "ema_decay": 0.5, "channels_last": True, "compile": True,
-    "retries": 1, "deterministic": True, "benchmark": True, "gradient_clip_algorithm": "value",
+    "batch_size": 8, "gradient_checkpointing": True, "ema_decay": 0.5, "channels_last": True, "compile": True, "retries": 1,
 }
 _OF_LIGHTNING: Mapping[str, Any] = {
     "accelerator": "cpu", "log_every_n_steps": 3, "profiler": "simple", "enable_model_summary": True, "enable_autolog_hparams": False,
-    "warmup_steps": 3,
-    "detect_anomaly": True, "inference_mode": False, "threads": 1,
+    "detect_anomaly": True, "inference_mode": False,
 }
-_RETRIED = {"trainer.retries": 1}
+_RETRIED = {"training.retries": 1}
 _OF_RETRIES = {"checkpoint_every": 1, "keep_checkpoints": 1, "explosion": 3.0, "retry_factor": 0.25}
 
 TABLE: Mapping[str, Sequence[Case]] = {
@@ -174,9 +175,12 @@ TABLE: Mapping[str, Sequence[Case]] = {
     "objective.caption_dropout": [Case(0.9, TRAINED)],
     "objective.paraphrases": [Case(False, TRAINED), Case(False, given={**OWN, "data.captions": "txt"})],
     "objective.augment": [Case(False, TRAINED | {"cache"})],
-    **{f"trainer.{key}": [Case(value, TRAINED)] for key, value in _OF_TRAINING.items()},
+    **{f"trainer.{key}": [Case(value, TRAINED)] for key, value in _OF_THE_TRAINER.items()},
     **{f"trainer.{key}": [Case(value)] for key, value in _OF_LIGHTNING.items()},
-    **{f"trainer.{key}": [Case(value), Case(value, TRAINED, _RETRIED)] for key, value in _OF_RETRIES.items()},
+    **{f"training.{key}": [Case(value, TRAINED)] for key, value in _OF_TRAINING.items()},
+    **{f"training.{key}": [Case(value), Case(value, TRAINED, _RETRIED)] for key, value in _OF_RETRIES.items()},
+    "training.warmup_steps": [Case(3)],
+    "training.threads": [Case(1)],
     "trainer.devices": [Case(2), Case(2, TRAINED, {"lora.dropout": 0.1}), Case(None, given={"lora.dropout": 0.1})],
     "callbacks": [
         Case({**validated(), "stop": {"_target_": "pytorch_lightning.callbacks.EarlyStopping"}}, TRAINED),
@@ -257,8 +261,8 @@ REASONS: Mapping[str, str] = {
     "trainer.enable_autolog_hparams": "what is told",
     "trainer.detect_anomaly": "raises where a number is not finite, and changes none",
     "trainer.inference_mode": "how validation leaves out gradients that nobody reads",
-    "trainer.warmup_steps": "what the options of schedule take; the warm-up that the schedule has counts",
-    "trainer.threads": "how fast it is computed; the order of sums, so the last bits, too",
+    "training.warmup_steps": "what the options of schedule take; the warm-up that the schedule has counts",
+    "training.threads": "how fast it is computed; the order of sums, so the last bits, too",
     "pretrain.root": "where the archive lies, taken to be the published one",
 }
 """Why a key changes no identity."""
@@ -395,15 +399,15 @@ def latents(small_base_folder, tmp_path_factory):
 @pytest.mark.parametrize(
     "key",
     [
-        *("seed", "trainer.batch_size", "objective.noise_offset", "objective.caption_dropout", "objective.paraphrases"),
-        *("objective.augment", "trainer.accelerator", "trainer.threads", "trainer.devices", "sampling.threshold", "gate.test"),
+        *("seed", "training.batch_size", "objective.noise_offset", "objective.caption_dropout", "objective.paraphrases"),
+        *("objective.augment", "trainer.accelerator", "training.threads", "trainer.devices", "sampling.threshold", "gate.test"),
     ],
 )
 def test_the_batches_of_a_fine_tune_are_others_where_its_settings_are(key, latents, small_base_folder):
     from pathsynth.training.batches import BatchPlan
 
     def batch(config: RunConfig) -> bytes:
-        planned = BatchPlan(latents, config.objective, config.trainer.batch_size, config.seed, 1000).train(3)
+        planned = BatchPlan(latents, config.objective, config.training.batch_size, config.seed, 1000).train(3)
         return b"".join(tensor.numpy().tobytes() for tensor in planned)
 
     before, after = (batch(configured(small_base_folder, change)) for change in ({}, {key: TABLE[key][0].value}))
@@ -526,10 +530,10 @@ def test_a_classifier_is_another_where_its_settings_are(key, small_base_folder, 
 TRAININGS = [
     *("seed", "optimizer", "lora.rank", "lora.alpha", "lora.dropout", "lora.targets", "lora.rslora", "lora.init"),
     *(f"objective.{key}" for key in ("min_snr_gamma", "noise_offset", "caption_dropout", "paraphrases", "augment")),
-    *(f"trainer.{key}" for key in ("max_steps", "batch_size", "accumulate", "precision", "gradient_clip_val", "ema_decay")),
-    *("schedule", "trainer.warmup_steps"),
+    *(f"trainer.{key}" for key in ("max_steps", "accumulate_grad_batches", "precision", "gradient_clip_val", "enable_model_summary")),
+    *("schedule", "training.warmup_steps", "training.batch_size", "training.ema_decay"),
     *(f"trainer.{key}" for key in ("accelerator", "log_every_n_steps", "profiler", "detect_anomaly", "inference_mode")),
-    *(f"trainer.{key}" for key in ("checkpoint_every", "keep_checkpoints", "explosion", "retry_factor", "enable_model_summary")),
+    *(f"training.{key}" for key in ("checkpoint_every", "keep_checkpoints", "explosion", "retry_factor")),
     *(f"sampling.{key}" for key in ("attempts", "threshold", "precision_target", "margin", "reject_copies")),
     *(f"sampling.{key}" for key in ("rules", "guidance_step", "image_to_image", "speculate")),
     *("sampling.calls", "sampling.retry", "sampling.early_rejection.after_step", "gate.test"),

@@ -377,7 +377,7 @@ def test_trials_on_folders_and_bases_of_ones_own_have_the_folders_name():
 def test_a_trial_is_named_by_what_was_asked_for(settings):
     config = settings("run")
     assert trial_name(config, []) == "run"
-    assert trial_name(config, ["study=demo", "data.root=/x", "tracking=none", "trainer.threads=2"]) == "run"
+    assert trial_name(config, ["study=demo", "data.root=/x", "tracking=none", "training.threads=2"]) == "run"
     assert trial_name(config, ["lora.rank=16", "optimizer.lr=1e-3", "seed=1"]) == "rank=16,optimizer.lr=1e-3,seed=1"
     both = ["evaluate.n=5", "callbacks.regeneration.n=6", "callbacks.regeneration.every=9"]
     assert trial_name(config, both) == "evaluate.n=5,callbacks.regeneration.n=6,every=9"

@@ -34,8 +34,8 @@ MOST_MEMORY = 20e9
 FEW = [
     *("base=local", "data=folder", "data.size=224", "data.symmetry=d4", "data.val_share=0.25", "tracking=none"),
     *("gate.epochs=1", "gate.batch_size=8", "callbacks.regeneration.every=0", "objective.augment=false", "objective.paraphrases=false"),
-    *("lora.rank=4", "lora.targets=attention", "trainer.max_steps=2", "trainer.batch_size=1", "trainer.checkpoint_every=1"),
-    *("trainer.gradient_checkpointing=true", "sampling.steps=2", "sampling.attempts=1", "sampling.guidance=7.5"),
+    *("lora.rank=4", "lora.targets=attention", "trainer.max_steps=2", "training.batch_size=1", "training.checkpoint_every=1"),
+    *("training.gradient_checkpointing=true", "sampling.steps=2", "sampling.attempts=1", "sampling.guidance=7.5"),
 ]
 
 

@@ -34,9 +34,9 @@ GOLDEN = {
     ("callbacks.regeneration.every=50", "callbacks.regeneration.n=2"): "dba6d948e853",
     ("~callbacks.lr_monitor",): "995d842caacc",
     ("schedule=constant",): "ec77154b42b2",
-    ("schedule.restart_steps=100", "trainer.warmup_steps=7"): "58062445184c",
+    ("schedule.restart_steps=100", "training.warmup_steps=7"): "58062445184c",
     ("schedule.restart_steps=100", "schedule.warmup_steps=7"): "58062445184c",
-    ("schedule=constant", "trainer.retries=2", "lora.dropout=0.1"): "a123630df1b5",
+    ("schedule=constant", "training.retries=2", "lora.dropout=0.1"): "a123630df1b5",
     (STOP, "trainer.max_steps=90"): "379a1db257a0",
 }
 """Recorded while ``validation.every`` and ``trainer.schedule`` were keys: what is there must be found."""
@@ -112,7 +112,9 @@ def test_the_settings_of_an_earlier_manifest_are_read_as_they_were_meant(case):
     now = settings("callbacks.regeneration.every=50", override)
     earlier = now.model_dump(mode="json")
     del earlier["callbacks"]["regeneration"], earlier["schedule"], earlier["finetune"], earlier["trainer"]["_target_"]
-    earlier |= {"validation": {"every": 50, "n": 4}, "trainer": {**earlier["trainer"], **of_trainer}}
+    accumulate = earlier["trainer"].pop("accumulate_grad_batches")
+    of_trainer = {**earlier["trainer"], **earlier.pop("training"), "accumulate": accumulate, **of_trainer}
+    earlier |= {"validation": {"every": 50, "n": 4}, "trainer": of_trainer}
     assert parse_config(earlier) == now
     assert parse_config(now.model_dump(mode="json")) == now
 
@@ -132,7 +134,7 @@ def test_earlier_keys_of_sampling_are_read_as_they_were_meant():
         (["+schedule.gamma=2"], "unknown key schedule.gamma; leave it out"),
         (["schedule=constant", "schedule._target_=StepLR"], "schedule._target_ should name a class, as in torch.optim.lr_scheduler.StepLR"),
         (["schedule=own", "schedule._target_=torch.optim.lr_scheduler.ReduceLROnPlateau"], "follows a metric; name one that"),
-        (["schedule=own", "schedule._target_=my.S", "trainer.retries=1"], "trainer.retries lowers the rates of schedule=cosine"),
+        (["schedule=own", "schedule._target_=my.S", "training.retries=1"], "training.retries lowers the rates of schedule=cosine"),
         (["schedule=own"], "schedule._target_ should name a class, as in torch.optim.lr_scheduler.StepLR"),
         (["finetune._target_=Mine"], "finetune._target_ should name a class"),
         (["trainer._target_=Mine"], "trainer._target_ should name a class"),

@@ -16,7 +16,16 @@ import wandb
 from hydra import compose, initialize_config_dir
 from pytorch_lightning.loggers import WandbLogger
 
-from pathsynth.config import LoraConfig, ObjectiveConfig, SamplingConfig, TrackingConfig, TrainerConfig, ValidationConfig, from_hydra
+from pathsynth.config import (
+    LoraConfig,
+    ObjectiveConfig,
+    SamplingConfig,
+    TrackingConfig,
+    TrainerConfig,
+    TrainingConfig,
+    ValidationConfig,
+    from_hydra,
+)
 from pathsynth.config.shipped import conf_folder
 from pathsynth.data.phantom import phantom_data
 from pathsynth.ledger.errors import RequestError
@@ -87,16 +96,8 @@ SETTINGS = FinetuneSettings(
     lora=LoraConfig(rank=2, dropout=0.0, targets="attention"),
     optimizer={"_target_": "torch.optim.AdamW", "lr": 1e-2},
     schedule={"_target_": "pathsynth.training.schedules.cosine", "steps": 20, "warmup_steps": 1},
-    trainer=TrainerConfig(
-        max_steps=20,
-        batch_size=4,
-        accumulate=1,
-        precision="32-true",
-        gradient_clip_val=1.0,
-        warmup_steps=1,
-        ema_decay=0.9,
-        checkpoint_every=5,
-    ),
+    trainer=TrainerConfig(max_steps=20, precision="32-true", gradient_clip_val=1.0),
+    training=TrainingConfig(batch_size=4, warmup_steps=1, ema_decay=0.9, checkpoint_every=5),
     objective=ObjectiveConfig(noise_offset=0.0, caption_dropout=0.1, paraphrases=False, augment=True),
     validation=ValidationConfig(every=10, n=5),
     sampling=SamplingConfig(steps=1, guidance=1.0, batch_size=45, seed=0, attempts=2, threshold=0.0),

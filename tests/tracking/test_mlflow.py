@@ -118,13 +118,13 @@ def test_a_run_that_goes_on_is_the_same_run_and_tells_nothing_twice(server, tmp_
     card = replace(CARD, group="goes-on")
     trial = tmp_path / "multirun" / "goes-on" / "a"
     for first, last in ((0, 6), (4, 10)):
-        loggers = open_loggers(tracking(server), trial, replace(card, config={**card.config, "trainer.threads": first}))
+        loggers = open_loggers(tracking(server), trial, replace(card, config={**card.config, "training.threads": first}))
         for step in range(first, last):
             loggers[0].log_metrics({"finetune/loss": 1 / (step + 1)}, step)
         close(loggers, failed=first == 0)
     (run,) = runs_of(server.address, "goes-on")
     assert run.info.status == "FINISHED"
-    assert run.data.params["trainer.threads"] == "0", "MLflow keeps a setting as it was first told"
+    assert run.data.params["training.threads"] == "0", "MLflow keeps a setting as it was first told"
     assert curve(server.address, run, "finetune/loss") == [(step, 1 / (step + 1)) for step in range(10)]
 
 

@@ -31,7 +31,7 @@ def test_without_a_logger_nobody_monitors_the_rate():
         ({"_target_": "pytorch_lightning.callbacks.EarlyStoping"}, "made of pytorch_lightning.callbacks.EarlyStoping"),
         ({**STOP, "patiance": 3}, "patiance"),
         ({"_target_": "pytorch_lightning.callbacks.EarlyStopping"}, "monitor"),
-        ({"_target_": "pytorch_lightning.callbacks.ModelCheckpoint"}, "set trainer.checkpoint_every"),
+        ({"_target_": "pytorch_lightning.callbacks.ModelCheckpoint"}, "set training.checkpoint_every"),
         ({"_target_": "collections.OrderedDict"}, "collections.OrderedDict makes a OrderedDict, which is no Callback"),
     ],
 )

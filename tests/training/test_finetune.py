@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 import torch
 from safetensors.torch import load_file
 
-from pathsynth.config import LoraConfig, ObjectiveConfig, SamplingConfig, TrainerConfig, ValidationConfig
+from pathsynth.config import LoraConfig, ObjectiveConfig, SamplingConfig, TrainerConfig, TrainingConfig, ValidationConfig
 from pathsynth.data.phantom import phantom_data
 from pathsynth.ledger.adapters import read_card
 from pathsynth.ledger.errors import RequestError, StageError
@@ -57,16 +57,8 @@ def settings(seed=3, every=0, dropout=0.0, lr=1e-2, accumulate=1, **objective) -
         lora=LoraConfig(rank=2, dropout=dropout, targets="attention"),
         optimizer={"_target_": "timm.optim.Muon", "lr": lr},
         schedule=COSINE,
-        trainer=TrainerConfig(
-            max_steps=6,
-            batch_size=4,
-            accumulate=accumulate,
-            precision="32-true",
-            gradient_clip_val=1.0,
-            warmup_steps=0,
-            ema_decay=0.9,
-            checkpoint_every=1,
-        ),
+        trainer=TrainerConfig(max_steps=6, accumulate_grad_batches=accumulate, precision="32-true", gradient_clip_val=1.0),
+        training=TrainingConfig(batch_size=4, warmup_steps=0, ema_decay=0.9, checkpoint_every=1),
         objective=ObjectiveConfig(**chosen),
         validation=ValidationConfig(every=every, n=2),
         sampling=SamplingConfig(steps=2, guidance=2.0, batch_size=9, seed=0, attempts=2, threshold=0.0),
@@ -142,19 +134,19 @@ class CutAfter(pl.Callback):
     [
         pytest.param((1,), {}, marks=pytest.mark.slow),
         ((2,), {"lora.text_encoder": True}),
-        pytest.param((4,), {"trainer.accumulate": 2}, marks=pytest.mark.slow),
+        pytest.param((4,), {"trainer.accumulate_grad_batches": 2}, marks=pytest.mark.slow),
         pytest.param((5,), {"trainer.precision": "bf16-mixed", "lora.dora": True}, marks=pytest.mark.slow),
         pytest.param(
             (2, 3, 5),
-            {"trainer.accumulate": 2, "schedule": {**COSINE, "restart_steps": 2}, "trainer.ema_decay": 0.0},
+            {"trainer.accumulate_grad_batches": 2, "schedule": {**COSINE, "restart_steps": 2}, "training.ema_decay": 0.0},
             marks=pytest.mark.slow,
         ),
         pytest.param(
             (3,),
-            {"optimizer": {"_target_": "torch.optim.SGD", "lr": 1e-2, "momentum": 0.9}, "trainer.channels_last": True},
+            {"optimizer": {"_target_": "torch.optim.SGD", "lr": 1e-2, "momentum": 0.9}, "training.channels_last": True},
             marks=pytest.mark.slow,
         ),
-        pytest.param((3,), {"schedule": OF_TIMM, "trainer.accumulate": 2}, marks=pytest.mark.slow),
+        pytest.param((3,), {"schedule": OF_TIMM, "trainer.accumulate_grad_batches": 2}, marks=pytest.mark.slow),
         pytest.param((2,), {"schedule": OF_TORCH}, marks=pytest.mark.slow),
     ],
 )
@@ -189,7 +181,7 @@ def test_sigterm_waits_for_the_step_and_leaves_a_checkpoint(small_base_folder, c
         raise KeyboardInterrupt
 
     rare = settings()
-    rare = replace(rare, trainer=rare.trainer.model_copy(update={"checkpoint_every": 100}))
+    rare = replace(rare, training=rare.training.model_copy(update={"checkpoint_every": 100}))
     before = signal.signal(signal.SIGTERM, stop)
     try:
         with pytest.raises((KeyboardInterrupt, SystemExit)):
@@ -212,7 +204,7 @@ def test_a_damaged_checkpoint_is_named(small_base_folder, cache, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
 def test_the_last_checkpoints_are_kept_and_a_damaged_one_is_passed_over(small_base_folder, cache, tmp_path, caplog):
-    chosen = changed(settings(dropout=0.2), **{"trainer.keep_checkpoints": 3})
+    chosen = changed(settings(dropout=0.2), **{"training.keep_checkpoints": 3})
     with pytest.raises(RuntimeError, match="cut"):
         adapter(tmp_path / "a", small_base_folder, cache, chosen, CutAfter(5))
     kept = sorted((tmp_path / "a" / "work").glob("*.ckpt"))
@@ -272,8 +264,8 @@ def test_every_option_of_the_adapter_changes_it(small_base_folder, cache, tmp_pa
     "option",
     [
         {"trainer.precision": "bf16-mixed"},
-        {"trainer.ema_decay": 0.0},
-        {"trainer.accumulate": 2},
+        {"training.ema_decay": 0.0},
+        {"trainer.accumulate_grad_batches": 2},
         {"trainer.gradient_clip_val": 0.01},
         {"schedule": {**COSINE, "warmup_steps": 3}},
         {"schedule": CONSTANT},
@@ -300,7 +292,7 @@ class Layouts(pl.Callback):
 def test_channels_last_holds_while_training_and_saves_an_ordinary_adapter(small_base_folder, cache, tmp_path):
     layouts, chosen = (Layouts(), Layouts()), changed(settings(), optimizer=PLAIN_DESCENT)
     plain = adapter(tmp_path / "a", small_base_folder, cache, chosen, layouts[0])
-    other = adapter(tmp_path / "b", small_base_folder, cache, changed(chosen, **{"trainer.channels_last": True}), layouts[1])
+    other = adapter(tmp_path / "b", small_base_folder, cache, changed(chosen, **{"training.channels_last": True}), layouts[1])
     assert (layouts[0].seen, layouts[1].seen) == ({False}, {True})
     assert all(tensor.is_contiguous() and torch.allclose(tensor, plain[name], atol=1e-4) for name, tensor in other.items())
 
@@ -308,7 +300,7 @@ def test_channels_last_holds_while_training_and_saves_an_ordinary_adapter(small_
 @pytest.mark.slow
 def test_a_compiled_unet_learns_the_same_or_says_that_it_needs_a_compiler(small_base_folder, cache, tmp_path, monkeypatch):
     chosen = changed(settings(), optimizer=PLAIN_DESCENT, **{"trainer.max_steps": 2})
-    compiled = changed(chosen, **{"trainer.compile": True})
+    compiled = changed(chosen, **{"training.compile": True})
     if shutil.which("g++"):
         plain = adapter(tmp_path / "a", small_base_folder, cache, chosen)
         other = adapter(tmp_path / "b", small_base_folder, cache, compiled)
@@ -351,7 +343,7 @@ class Spoil(pl.Callback):
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
 @pytest.mark.parametrize("every", [1, pytest.param(100, marks=pytest.mark.slow)])
 def test_a_training_that_diverges_goes_on_at_a_lower_rate(small_base_folder, cache, tmp_path, capsys, every):
-    options = {"schedule": CONSTANT, "trainer.retries": 2, "trainer.checkpoint_every": every}
+    options = {"schedule": CONSTANT, "training.retries": 2, "training.checkpoint_every": every}
     chosen = changed(settings(dropout=0.2, every=2), **options)
     rates = Rates()
     whole = adapter(tmp_path / "a", small_base_folder, cache, chosen, Spoil(3, 4e-3), rates)

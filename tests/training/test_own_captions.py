@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pathsynth.config import LoraConfig, ObjectiveConfig, SamplingConfig, TrainerConfig, ValidationConfig
+from pathsynth.config import LoraConfig, ObjectiveConfig, SamplingConfig, TrainerConfig, TrainingConfig, ValidationConfig
 from pathsynth.data.phantom import phantom_data
 from pathsynth.models.base import load_base
 from pathsynth.training.batches import BatchPlan
@@ -22,7 +22,8 @@ OWN = [CANONICAL[0], *(f"pale image of area {row % 7}" for row in range(1, 18))]
 """One is a prompt of the book; seven more are distinct."""
 PLAIN = ObjectiveConfig(noise_offset=0.0, caption_dropout=0.3, paraphrases=False, augment=False)
 CONSTANT = {"_target_": "pathsynth.training.schedules.constant"}
-TRAINER = TrainerConfig(max_steps=3, batch_size=4, accumulate=1, precision="32-true", gradient_clip_val=1.0, warmup_steps=0, ema_decay=0.0)
+TRAINER = TrainerConfig(max_steps=3, precision="32-true", gradient_clip_val=1.0)
+TRAINING = TrainingConfig(batch_size=4, warmup_steps=0, ema_decay=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,7 @@ def trained(folder, small_base_folder, cache, text_encoder=False, **objective) -
         optimizer={"_target_": "torch.optim.SGD", "lr": 1.0},
         schedule=CONSTANT,
         trainer=TRAINER,
+        training=TRAINING,
         objective=PLAIN.model_copy(update=objective),
         validation=ValidationConfig(every=0, n=1),
         sampling=SamplingConfig(steps=2, guidance=2.0, batch_size=9, seed=0, attempts=2, threshold=0.0),

@@ -140,7 +140,7 @@ def _supervised(
     print(f"{folder.name}: {', '.join(stage.name for stage in checked.plan.stages)}", flush=True)
     devices = checked.config.trainer.devices or 1
     with assigned_gpu(Path(checked.config.multirun), side_by_side, checked.config.study.lease_seconds, devices) as gpu:
-        environment = trial_environment(checked.config.trainer.threads, side_by_side, gpu, devices)
+        environment = trial_environment(checked.config.training.threads, side_by_side, gpu, devices)
         if searched:
             environment[pruning.VARIABLE] = searched
         if side_by_side > 1 or not sys.stdout.isatty():

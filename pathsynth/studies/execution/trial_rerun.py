@@ -35,7 +35,7 @@ def repeat(folder: Path, into: Path | None) -> tuple[Path, TrialState]:
     changed = {"multirun": str(into), "tracking": TrackingConfig()}
     again = Manifest(manifest.name, manifest.config.model_copy(update=changed), manifest.plan, manifest.overrides)
     place = into / manifest.config.study.name / folder.absolute().name
-    return place, _carried_out(again, place, before.threads or manifest.config.trainer.threads)
+    return place, _carried_out(again, place, before.threads or manifest.config.training.threads)
 
 
 def _check_inputs(manifest: Manifest) -> None:

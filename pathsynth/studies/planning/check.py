@@ -23,7 +23,7 @@ from pathsynth.studies.planning.workers import trials_at_once
 from pathsynth.studies.trials.state import DONE, FAILED, TrialState
 from pathsynth.tracking.mlflow_sender import require_mlflow
 
-_OF_TRAINING = ("gate", "lora", "optimizer", "schedule", "finetune", "objective", "trainer", "callbacks", "seed")
+_OF_TRAINING = ("gate", "lora", "optimizer", "schedule", "finetune", "objective", "trainer", "training", "callbacks", "seed")
 
 
 @dataclass(frozen=True)
