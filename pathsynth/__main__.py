@@ -13,7 +13,7 @@ from pathsynth import __version__
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.interruption import SIGNALS, note_ctrl_c
 from pathsynth.studies.execution.output import drop_unread_output
-from pathsynth.training.work_line import working_on
+from pathsynth.terminal.work_line import working_on
 from pathsynth.vocabulary.spelling import nearest_words
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ PAGE = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="u
 LAYERS = re.findall(r"^pathsynth/([\w/]+)/ ", PAGE, flags=re.MULTILINE)
 """Folders from the top; of a folder with parts, its parts."""
 HEAVY = ("torch", "pytorch_lightning", "diffusers", "peft", "timm", "torchmetrics", "wandb")
-LIGHT = ("vocabulary", "ledger", "config", "stages", "report", "ui", "commands")
+LIGHT = ("vocabulary", "ledger", "terminal", "config", "stages", "report", "ui", "commands")
 """Layers whose modules load no torch as they are loaded."""
 
 

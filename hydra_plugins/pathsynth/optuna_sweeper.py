@@ -38,7 +38,7 @@ class OptunaSweeper(TrialSweeper):
         from pathsynth.studies.planning.sweep_plan import check_jobs
         from pathsynth.studies.planning.swept_values import check_swept_values
         from pathsynth.studies.trials.outcomes import pass_over_busy
-        from pathsynth.training.work_line import working_on
+        from pathsynth.terminal.work_line import working_on
 
         assert self.config is not None and self.hydra_context is not None
         launcher_faults = self._launcher_faults()

@@ -48,7 +48,7 @@ class TrialSweeper(BasicSweeper):
         from pathsynth.studies.planning.sweep_plan import announce, check_jobs, sweep_plan
         from pathsynth.studies.trials.outcomes import pass_over_busy
         from pathsynth.studies.trials.stopping import raise_at_once
-        from pathsynth.training.work_line import working_on
+        from pathsynth.terminal.work_line import working_on
 
         assert self.config is not None and self.hydra_context is not None
         launcher_faults = self._launcher_faults()

@@ -33,7 +33,7 @@ from pathsynth.studies.planning.resolution import resolution
 from pathsynth.studies.trials.closing import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, close
 from pathsynth.studies.trials.outcomes import FOLDER_VARIABLE, has_claimed_trial
 from pathsynth.studies.trials.stopping import JOBS, ask_to_stop, stop_in_good_order, stop_requested
-from pathsynth.training.work_line import working_on
+from pathsynth.terminal.work_line import working_on
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"

@@ -26,7 +26,7 @@ from pathsynth.report.overview import has_page
 from pathsynth.report.page import is_image_set, write_collection, write_merged, write_report, write_trial_page
 from pathsynth.report.table import demo_table, overview_table
 from pathsynth.studies.trials.state import RUNNING, WAITING
-from pathsynth.training.work_line import working_on
+from pathsynth.terminal.work_line import working_on
 
 _WIDE = 160
 _WATCH_SECONDS = 10

@@ -10,7 +10,7 @@ from pathsynth.config import RunConfig, from_hydra
 from pathsynth.ledger.errors import RequestError
 from pathsynth.studies.trials.closing import EXIT_DONE
 from pathsynth.studies.trials.trial_table import trial_folders
-from pathsynth.training.work_line import working_on
+from pathsynth.terminal.work_line import working_on
 
 if TYPE_CHECKING:
     from pathsynth.ui.engine import Engine

@@ -20,6 +20,7 @@ from pathsynth.data.decoded import read_split
 from pathsynth.ledger.atomic import read_json, write_json
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.identity import digest
+from pathsynth.terminal.work_line import working_on
 from pathsynth.vocabulary.labels import LabelSpace, UnknownLabelError, label_space_of
 from pathsynth.vocabulary.prompts import generic_prompts
 
@@ -145,8 +146,8 @@ def _result(answer: str) -> CustomImages:
 
 @functools.lru_cache(maxsize=64)
 def _read_once(order: str) -> str:
-    print("reading the data set that the request names …", file=sys.stderr, flush=True)
-    return _read(order)
+    with working_on("reading the data set that the request names", is_logged=True):
+        return _read(order)
 
 
 def _read(order: str) -> str:

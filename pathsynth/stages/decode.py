@@ -65,7 +65,7 @@ def decoding_progress() -> Iterator[Count]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from pathsynth.training.work_line import out_of_the_way
+    from pathsynth.terminal.work_line import out_of_the_way
 
     console = Console(file=sys.stderr)
     columns = (TextColumn("decoding images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

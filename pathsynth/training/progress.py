@@ -8,7 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from pathsynth.training.display import Count, StageDisplay
+from pathsynth.terminal.stage_display import Count, StageDisplay
 
 Advance = Callable[[int, int, float | None], None]
 """Called with how many are done, of how many, and how many a second (None: not known yet)."""

@@ -63,7 +63,7 @@ def run(config, plan, store, folder, progress, display):
             while time.monotonic() < end and not Path("open").exists():
                 time.sleep(0.05)
         if what == "counted":
-            from pathsynth.training.display import Count
+            from pathsynth.terminal.stage_display import Count
             display.count(Count(3, 8, "steps", ("loss 0.45",)))
             progress(stage.name, "steps", 3, 8, 0.1)
             end = time.monotonic() + 60

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pathsynth.training.work_line import working_on
+from pathsynth.terminal.work_line import working_on
 
 SIDE_BY_SIDE = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "-m")
 
@@ -153,11 +153,12 @@ class SlowData:
 def test_while_a_request_is_checked_a_terminal_says_so(pathsynth, flags, said):
     (pathsynth.folder / "slow_data.py").write_text(SLOW_DATA)
     with terminal(pathsynth, "data._target_=slow_data.SlowData", "study.dry_run=true", *flags) as shown:
-        plain = shown.read_until(lambda plain: re.search(rf"{said}  0:0[1-9]", plain))  # it has the time, so it moves
-        assert said in plain, plain
+        moving = re.compile(r"reading the data set that the request names  0:\d[1-9]")  # it has the time
+        plain = shown.read_until(moving.search)
+        assert said in plain and moving.search(plain), plain
         (pathsynth.folder / "open").touch()
-        rest = shown.read_until(lambda _: False).rpartition(said)[2]
-        shown.process.wait(30)
+        rest = shown.read_until(lambda _: False).rpartition("request names")[2]
+        assert shown.process.wait(30) == 0, plain
     assert rest.strip() and hides_and_shows_the_cursor(shown.raw)
 
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from pathsynth.studies.execution.trial import _disk_refuses, _Reporter
 from pathsynth.studies.trials.manifest import claim
 from pathsynth.studies.trials.state import DONE, RUNNING, TrialState, read_state
-from pathsynth.training.display import Count, StageDisplay
+from pathsynth.terminal.stage_display import Count, StageDisplay
 
 
 @pytest.fixture

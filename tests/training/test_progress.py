@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from rich.console import Console
 
-from pathsynth.training.display import Count, StageDisplay, hidden
+from pathsynth.terminal.stage_display import Count, StageDisplay, hidden
 from pathsynth.training.progress import DisplayProgress, LogProgress, Pace, SamplingProgress, training_progress
 
 

@@ -43,12 +43,12 @@ from pathsynth.studies.execution.trial_rules import acceptance_rules, custom_rul
 from pathsynth.studies.trials.manifest import add_optimizer
 from pathsynth.studies.trials.run_metadata import artifact_metadata, artifact_names, classifier_metadata, trial_metadata
 from pathsynth.studies.trials.state import ADDRESS
+from pathsynth.terminal.stage_display import StageDisplay, hidden
 from pathsynth.tracking.loggers import close, end_stopped, online_address, open_loggers, require_loggers
 from pathsynth.tracking.media import keep_artifact, keep_model, show_numbers, use_artifacts
 from pathsynth.tracking.outbox import Model
 from pathsynth.training.callbacks import named_callbacks
 from pathsynth.training.classifier import SCORES
-from pathsynth.training.display import StageDisplay, hidden
 from pathsynth.training.distributed import local_rank
 from pathsynth.training.finetune import finetune
 from pathsynth.training.latent_cache import DamagedCache, LatentCache, load_cache

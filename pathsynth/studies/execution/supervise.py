@@ -22,7 +22,7 @@ from pathsynth.studies.execution import gpus
 from pathsynth.studies.execution.trial_fork import ForkedTrials
 from pathsynth.studies.trials.state import DONE, EXIT_STOPPED, FAILED, INTERRUPTED, TrialState, last_lines, now, read_state, write_state
 from pathsynth.studies.trials.stopping import Urgency, urgency
-from pathsynth.training.work_line import working_on
+from pathsynth.terminal.work_line import working_on
 
 LEASE_VARIABLE = "PATHSYNTH_LEASE"
 """Names the number of the lease that a trial's process adopts."""

@@ -41,7 +41,7 @@ from pathsynth.studies.trials.state import (
     read_state,
     write_state,
 )
-from pathsynth.training.display import StageDisplay, hidden
+from pathsynth.terminal.stage_display import StageDisplay, hidden
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 _log = logging.getLogger("pathsynth.trial")

@@ -26,12 +26,12 @@ import pathsynth.sampling.gate
 import pathsynth.sampling.generation
 import pathsynth.sampling.image_set
 import pathsynth.studies.execution.pipeline
+import pathsynth.terminal.work_line
 import pathsynth.tracking.loggers
 import pathsynth.training.callbacks
 import pathsynth.training.classifier
 import pathsynth.training.finetune
 import pathsynth.training.latent_cache
 import pathsynth.training.progress
-import pathsynth.training.work_line
 
 __all__ = ["diffusers", "fastjsonschema", "pathsynth", "pyarrow", "torch"]

@@ -27,7 +27,7 @@ from pathsynth.studies.execution.output import DRAWN_VARIABLE, UnreadOutput, pip
 from pathsynth.studies.trials.outcomes import FOLDER_VARIABLE, ChangedOutcomes
 from pathsynth.studies.trials.state import RUNNING, TrialState, read_state
 from pathsynth.studies.trials.trial_table import seconds_left
-from pathsynth.training.display import Count, facts, stage_word
+from pathsynth.terminal.stage_display import Count, facts, stage_word
 
 _PER_SECOND = 2.0
 _BAR, _WIDE = 20, 90

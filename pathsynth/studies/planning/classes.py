@@ -16,6 +16,7 @@ from pathsynth.config.schema import CUSTOM_OPTIONS, FINETUNE_TARGET, REGENERATIO
 from pathsynth.data.catalogue import ready_set
 from pathsynth.ledger.errors import RequestError
 from pathsynth.studies.trials.stopping import in_worker
+from pathsynth.terminal.work_line import working_on
 from pathsynth.tracking.metric_names import monitored_names
 
 _SHIPPED_OPTIMIZERS = ("torch.optim.AdamW", "timm.optim.Muon")
@@ -130,10 +131,10 @@ def class_faults(request: ClassRequest | None) -> list[str]:
 
 @functools.lru_cache(maxsize=256)
 def _checked(request: str) -> tuple[str, ...]:
-    print("checking the classes that the request names …", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "pathsynth.studies.planning.class_check"]
     try:
-        ended = subprocess.run(command, input=request, capture_output=True, text=True, timeout=_PATIENCE_SECONDS)
+        with working_on("checking the classes that the request names", is_logged=True):
+            ended = subprocess.run(command, input=request, capture_output=True, text=True, timeout=_PATIENCE_SECONDS)
         return tuple(json.loads(ended.stdout.splitlines()[-1]))
     except subprocess.TimeoutExpired:
         return (f"the classes that the request names were not loaded within {_PATIENCE_SECONDS} s; remove code that waits during import",)

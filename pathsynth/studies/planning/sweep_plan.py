@@ -22,7 +22,7 @@ from pathsynth.studies.trials.manifest import computed_by, trial_folder
 from pathsynth.studies.trials.outcomes import Outcome, announce_outcomes
 from pathsynth.studies.trials.state import read_state
 from pathsynth.studies.trials.stopping import raise_at_once
-from pathsynth.training.work_line import working_on
+from pathsynth.terminal.work_line import working_on
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 _SHOWN = 20

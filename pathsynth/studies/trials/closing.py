@@ -13,8 +13,8 @@ from pathsynth.ledger.records import Metric, format_score
 from pathsynth.studies.trials.outcomes import Outcome, read_outcomes
 from pathsynth.studies.trials.state import DONE, INTERRUPTED, PRUNED, RUNNING, read_state, write_state
 from pathsynth.studies.trials.trial_table import RESULT, TrialRow, print_rows, trial_rows
+from pathsynth.terminal.work_line import working_on
 from pathsynth.tracking.syncing import send_hint, sync_hint
-from pathsynth.training.work_line import working_on
 
 _PATIENCE_SECONDS = 20.0
 _REFUSED = "refused"

@@ -56,7 +56,7 @@ class WorkLine:
     def _shown(self) -> Any:
         from rich.spinner import Spinner
 
-        from pathsynth.training.display import clock
+        from pathsynth.terminal.stage_display import clock
 
         return Spinner("dots", f"{self.words}  {clock(time.monotonic() - self._since)}")
 
@@ -79,8 +79,11 @@ _line: WorkLine | None = None
 
 
 @contextmanager
-def working_on(words: str) -> Iterator[Say]:
-    """While active, a terminal shows these words, with the time; in a log nothing is shown. Work within other work puts its words there."""
+def working_on(words: str, is_logged: bool = False) -> Iterator[Say]:
+    """While active, a terminal shows these words, with the time. Work within other work puts its words there.
+
+    In a log nothing is shown, or, of work that takes long at once (``is_logged``), a line.
+    """
     global _line
     if _line and _line.is_shown:
         before, _line.words = _line.words, words
@@ -90,6 +93,8 @@ def working_on(words: str) -> Iterator[Say]:
             _say(before)
         return
     if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        if is_logged:
+            print(f"{words} …", file=sys.stderr, flush=True)
         yield _say
         return
     _line = WorkLine(words)

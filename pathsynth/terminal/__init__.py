@@ -1,0 +1,1 @@
+"""What a terminal shows of work: the stages of a trial, and the line that says what a command is doing. Loads no torch."""
