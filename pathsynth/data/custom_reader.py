@@ -19,6 +19,7 @@ import hydra.utils
 import numpy as np
 
 from pathsynth.data.custom_data import CustomData
+from pathsynth.data.data_module import DataModuleImages, UnusableItems, is_data_module
 from pathsynth.data.dataset import SPLITS, first_of_each_class
 from pathsynth.data.decoded import write_labels
 
@@ -66,14 +67,17 @@ def _build_data(module: Mapping[str, Any], size: int) -> Any:
         line = f"data._target_={name} cannot be loaded ({' '.join(str(error).split())})"
         raise Fault(f"{line}; correct the name, or put its module where the command starts") from error
     arguments = {key: value for key, value in module.items() if not (key.startswith("_") and key.endswith("_"))}
+    own = {"size": size} if "size" in signature.parameters or not is_data_module(maker) else {}
     try:
-        signature.bind(size=size, **arguments)
+        signature.bind(**own, **arguments)
     except TypeError as error:
         accepted = ", ".join(key for key in signature.parameters if key not in _GIVEN) or "no argument"
-        passed = " and ".join(key for key in _GIVEN if key == "size" or key in signature.parameters)
-        raise Fault(f"data: {name} refuses its arguments ({error}); it takes {accepted} besides {passed}") from error
+        passed = " and ".join(key for key in _GIVEN if key in own or key in signature.parameters)
+        besides = f" besides {passed}" if passed else ""
+        raise Fault(f"data: {name} refuses its arguments ({error}); it takes {accepted}{besides}") from error
     try:
-        return hydra.utils.instantiate(dict(module), size=size, _convert_="all")
+        made = hydra.utils.instantiate(dict(module), **own, _convert_="all")
+        return DataModuleImages(made, size) if is_data_module(maker) else made
     except Exception as error:
         raise Fault(f"data: {name} cannot be made ({_reason(error.__cause__ or error)}); correct it, or its arguments") from error
 
@@ -89,11 +93,15 @@ def _classes(data: Any, name: str) -> tuple[str, ...]:
 
 def _split(data: CustomData, split: str, name: str, size: int, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels (int64) of a split."""
-    called = f"data: {name}.images('{split}')"
+    called, remedy = f"data: {name}.images('{split}')", "it should give the images and labels of train, val and test"
+    if isinstance(data, DataModuleImages):
+        called, remedy = f"data: {name}.{split}_dataloader()", "it should give the images and labels of one split"
     try:
         pictures = data.images(split)
+    except UnusableItems as error:
+        raise Fault(f"{called}: {error}") from error
     except Exception as error:  # whatever code of someone else's raises
-        raise Fault(f"{called} raised {_reason(error)}; it should give the images and labels of train, val and test") from error
+        raise Fault(f"{called} raised {_reason(error)}; {remedy}") from error
     if not isinstance(pictures, (tuple, list)) or len(pictures) != 2:
         raise Fault(f"{called} gave a {type(pictures).__name__}; it should give two arrays, images and labels")
     images, labels = map(np.asarray, pictures)

@@ -60,6 +60,13 @@ def test_it_is_checked_as_a_folder_is(beside, capsys):
     assert "cross" in shown and "sizes: 32×32 (117)" in shown
 
 
+def test_a_data_module_is_checked_as_a_folder_is(beside, capsys):
+    beside("my_data_module.py")
+    assert dispatch(["check", "data._target_=my_data_module.Shapes", "+data.batch_size=8"]) == 0
+    shown = capsys.readouterr().out
+    assert "stripe" in shown and "sizes: 32×32 (96)" in shown
+
+
 @pytest.mark.slow
 def test_a_whole_run_learns_it_and_what_follows_needs_no_class(beside, small_base_folder):
     folder = beside("my_dataset.py").parent
