@@ -31,7 +31,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra.utils
 import numpy as np
 import pytorch_lightning as pl
 import torch
@@ -56,6 +55,7 @@ from pathsynth.models.lora import attach
 from pathsynth.studies.planning.check import Checked, check
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, design, finetune
 from pathsynth.training.latent_cache import LatentCache, build_cache, load_cache
+from pathsynth.training.optimizer import build_optimizer
 
 OURS, BARE, UNCACHED, CACHED = "ours", "bare", "peer_uncached", "peer_cached"
 _WARM_UP = 5
@@ -79,10 +79,10 @@ def main() -> None:
 
 def measure(turns: int, overrides: Sequence[str]) -> dict[str, object]:
     """All figures, as they go into the file."""
-    request = _request(overrides, turns + _WARM_UP)
+    request = finetune_request(overrides, turns + _WARM_UP)
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder)
-        build_cache(cache, _data(request), _base(request), augment=True)
+        build_cache(cache, _data(request), loaded_base(request), augment=True)
         seconds, checkpoint = _turn_by_turn(request, cache)
         memory = {way: _alone(_peak_memory, way, overrides, cache) for way in (OURS, BARE, UNCACHED, CACHED)}
     seconds = {way: times[_WARM_UP:] for way, times in seconds.items()}
@@ -95,20 +95,22 @@ def measure(turns: int, overrides: Sequence[str]) -> dict[str, object]:
         "precision": config.trainer.precision,
         "seconds": {way: summary(times) for way, times in seconds.items()},
         "images_per_second": {way: round(config.training.batch_size / statistics.median(times), 2) for way, times in seconds.items()},
-        **{name: _ratio(seconds[way], seconds[OURS]) for name, way in _RATIOS.items()},
+        **{name: ratio(seconds[way], seconds[OURS]) for name, way in _RATIOS.items()},
         "peak_memory": memory,
         "checkpoint": checkpoint,
         "matmul_share": _matmul_share(request, seconds=statistics.median(seconds[BARE])),
     }
 
 
-def _request(overrides: Sequence[str], steps: int) -> Checked:
+def finetune_request(overrides: Sequence[str], steps: int) -> Checked:
+    """A checked fine-tune of so many steps, without validation and tracking."""
     words = ["callbacks.regeneration.every=0", "tracking=none", f"trainer.max_steps={steps}", *overrides]
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         return check(compose("finetune", words), words)
 
 
-def _base(request: Checked) -> Base:
+def loaded_base(request: Checked) -> Base:
+    """The base of a request, loaded anew."""
     source = request.plan.base
     assert source and request.config.base and request.config.data
     return load_base(source.path_or_hub, source.revision, source.identity, request.config.base.canvas, request.config.data.size)
@@ -119,7 +121,7 @@ def _data(request: Checked) -> DataSet:
     return open_data(request.config.data)
 
 
-def _ratio(theirs: Sequence[float], ours: Sequence[float]) -> dict[str, object]:
+def ratio(theirs: Sequence[float], ours: Sequence[float]) -> dict[str, object]:
     """How many times as many images a second we train: each turn's time of theirs over that of ours."""
     ratios = np.asarray(theirs) / np.asarray(ours)
     interval = bootstrap((ratios,), np.median, rng=0).confidence_interval
@@ -161,7 +163,7 @@ def _turn_by_turn(request: Checked, cache: Path) -> tuple[dict[str, list[float]]
 
 
 def _fine_tune(request: Checked, cache: Path, folder: Path, *callbacks: pl.Callback) -> Base:
-    base, data = _base(request), _data(request)
+    base, data = loaded_base(request), _data(request)
     job = FinetuneJob(base, load_cache(cache, data, base), data, _no_gate, FinetuneSettings.of(request.config))
     finetune(job, folder, folder / "work", list(callbacks), ())
     return base
@@ -173,7 +175,7 @@ def _no_gate(*_: Any) -> Any:
 
 def _steps(way: str, request: Checked, cache: Path) -> Step:
     """One more step of a loop that is not ours, on a base of its own."""
-    base, config = _base(request), request.config
+    base, config = loaded_base(request), request.config
     assert config.lora
     data = _data(request)
     if way == BARE and config.training.channels_last:  # the limit is that of our layout; the peers keep theirs
@@ -181,11 +183,11 @@ def _steps(way: str, request: Checked, cache: Path) -> Step:
     if config.training.gradient_checkpointing:
         base.unet.enable_gradient_checkpointing()
     loops = {BARE: _bare, CACHED: _cached, UNCACHED: _uncached}
-    loop = loops[way](_Peer(base, config), load_cache(cache, data, base), data)
+    loop = loops[way](Peer(base, config), load_cache(cache, data, base), data)
     return lambda: next(loop)
 
 
-class _Peer:
+class Peer:
     """What the other loops share: an adapter, its optimizer and the step that ends each turn."""
 
     def __init__(self, base: Base, config: RunConfig) -> None:
@@ -193,13 +195,13 @@ class _Peer:
         self.base, self.config, self.device = base, config, base.unet.device
         self.batch_size = config.training.batch_size
         self.parameters: list[nn.Parameter] = attach(base, design(config.lora), seed=0)
-        self.optimizer = hydra.utils.instantiate(config.optimizer, self.parameters)
+        self.optimizer = build_optimizer(config.optimizer, {"adapter": self.parameters})
         self.schedule = get_cosine_schedule_with_warmup(self.optimizer, config.training.warmup_steps, config.trainer.max_steps)
         self.unet = torch.compile(base.unet) if config.training.compile else base.unet
 
     def learn(self, noisy: Tensor, times: Tensor, text: Tensor, target: Tensor, whole: bool = True) -> None:
         """Forward, backward and optimizer step; clipping and schedule, too, where it is ``whole``."""
-        with torch.autocast(self.device.type, _AUTOCAST.get(self.config.trainer.precision), enabled=self._mixed):
+        with torch.autocast(self.device.type, AUTOCAST.get(self.config.trainer.precision), enabled=self._mixed):
             loss = mse_loss(self.unet(noisy, times, text, return_dict=False)[0].float(), target.float())
         loss.backward()
         if whole:
@@ -219,13 +221,13 @@ class _Peer:
 
     @property
     def _mixed(self) -> bool:
-        return self.config.trainer.precision in _AUTOCAST
+        return self.config.trainer.precision in AUTOCAST
 
 
-_AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
-def _bare(peer: _Peer, cache: LatentCache, data: DataSet) -> Iterator[None]:
+def _bare(peer: Peer, cache: LatentCache, data: DataSet) -> Iterator[None]:
     latents = cache.latents[: peer.batch_size, 0].float().to(peer.device)
     text = cache.embeddings[torch.ones(len(latents), dtype=torch.int64)].to(peer.device)
     noisy, times, target = peer.noised(latents)
@@ -234,7 +236,7 @@ def _bare(peer: _Peer, cache: LatentCache, data: DataSet) -> Iterator[None]:
         yield
 
 
-def _cached(peer: _Peer, cache: LatentCache, data: DataSet) -> Iterator[None]:
+def _cached(peer: Peer, cache: LatentCache, data: DataSet) -> Iterator[None]:
     rows = torch.tensor([captions[0] for captions in cache.captions])[cache.labels]
     loader = DataLoader(TensorDataset(cache.latents[:, 0], rows), peer.batch_size, shuffle=True, drop_last=True)
     for latents, captions in _endless(loader):
@@ -243,7 +245,7 @@ def _cached(peer: _Peer, cache: LatentCache, data: DataSet) -> Iterator[None]:
         yield
 
 
-def _uncached(peer: _Peer, cache: LatentCache, data: DataSet) -> Iterator[None]:
+def _uncached(peer: Peer, cache: LatentCache, data: DataSet) -> Iterator[None]:
     loader = DataLoader(_Pictures(data, peer.base), peer.batch_size, shuffle=True, drop_last=True)
     for pixels, tokens in _endless(loader):
         with torch.no_grad():
@@ -285,7 +287,7 @@ def _alone(function: Callable[..., int], *arguments: Any) -> int:
 
 
 def _peak_memory(way: str, overrides: Sequence[str], cache: Path) -> int:
-    request = _request(overrides, 10)
+    request = finetune_request(overrides, 10)
     if way == OURS:
         with tempfile.TemporaryDirectory() as folder:
             _fine_tune(request, cache, Path(folder))
@@ -301,15 +303,15 @@ def _peak_memory(way: str, overrides: Sequence[str], cache: Path) -> int:
 
 def _matmul_share(request: Checked, seconds: float) -> dict[str, float]:
     """Operations of a bare step over its seconds, as a share of the rate of one large product at the same precision."""
-    base, config = _base(request), request.config
-    peer = _Peer(base, config)
+    base, config = loaded_base(request), request.config
+    peer = Peer(base, config)
     latents = torch.randn(peer.batch_size, *base.latent_shape, device=peer.device)
     text = base.embed([""] * peer.batch_size)
     noisy, times, target = peer.noised(latents)
     with FlopCounterMode(display=False) as counted:
         peer.learn(noisy, times, text, target, whole=False)
     done = counted.get_total_flops() / seconds
-    peak = _matmul_rate(peer.device, _AUTOCAST.get(config.trainer.precision, torch.float32))
+    peak = _matmul_rate(peer.device, AUTOCAST.get(config.trainer.precision, torch.float32))
     return {"step": round(done / 1e9, 1), "peak": round(peak / 1e9, 1), "share": round(done / peak, 3)}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, SimpleProfiler
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from typing_extensions import override
 
 from pathsynth.config import (
@@ -57,6 +58,9 @@ from pathsynth.training.overfit import FallingLoss
 from pathsynth.training.pruning import Pruning
 from pathsynth.training.regeneration import RegenerationCallback, RequestedValidations, ValidationParts
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
+
+_FEW_PLACES = 1024
+"""Places of a latent up to which plain attention costs little memory: 32×32, an image of 256 px with Stable Diffusion."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,7 @@ def _trained(
         start_from(base, Path(config.lora.start))
     timesteps = base.scheduler.config.num_train_timesteps
     plan = BatchPlan(job.cache, config.objective, config.training.batch_size, config.seed, timesteps)
-    with _laid_out(base, config.training):
+    with _laid_out(base, config.training), _attention(base, config.trainer.precision):
         parts = FinetuneParts(base, parameters, plan, config.training, config.optimizer, config.schedule, slowed)
         module = build_object("finetune", config.module, LoraFinetuning, parts=parts)
         if not local_rank():
@@ -186,6 +190,13 @@ def _record_optimizer(module: LoraFinetuning, folder: Path) -> None:
     groups = optimizer_groups(module.build_optimizer())
     print(format_groups(groups), flush=True)
     write_json(folder / OPTIMIZER_FILE, [asdict(group) for group in groups])
+
+
+def _attention(base: Base, precision: str) -> AbstractContextManager[None]:
+    """PyTorch's plain attention where its fused one is slow: in bfloat16 on a CPU. For large images it would need too much memory."""
+    _, height, width = base.latent_shape
+    slow = precision == "bf16-mixed" and base.unet.device.type == "cpu" and height * width <= _FEW_PLACES
+    return sdpa_kernel(SDPBackend.MATH) if slow else nullcontext()
 
 
 @contextmanager

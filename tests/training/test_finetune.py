@@ -371,6 +371,24 @@ class Rates(pl.Callback):
         self.log_every = trainer.log_every_n_steps
 
 
+class Attention(pl.Callback):
+    """Notes in each step whether PyTorch may take its fused attention."""
+
+    def __init__(self) -> None:
+        self.fused: set[bool] = set()
+
+    def on_train_batch_start(self, *_) -> None:
+        self.fused.add(torch.backends.cuda.flash_sdp_enabled())
+
+
+@pytest.mark.parametrize(("precision", "fused"), [("32-true", True), ("bf16-mixed", False)])
+def test_attention_is_the_plain_one_where_the_fused_one_is_slow(small_base_folder, cache, tmp_path, precision, fused):
+    seen = Attention()
+    adapter(tmp_path / "a", small_base_folder, cache, with_trainer(precision=precision, max_steps=1), seen)
+    assert seen.fused == {fused}
+    assert torch.backends.cuda.flash_sdp_enabled(), "as before"
+
+
 def with_trainer(**changes) -> FinetuneSettings:
     return changed(settings(), **{f"trainer.{name}": value for name, value in changes.items()})
 
