@@ -12,7 +12,8 @@ own, turn by turn in one process:
 - ``compiled`` and ``compiled_bf16``: ``training.compile=true`` with either number format.
 
 ``times_as_fast``: the time of ``as_it_is`` over that of a way, median over turns with SciPy's 95% bootstrap interval.
-``compile_seconds``: of the first two steps, with nothing compiled before. ``profile``: shares of the processor's time by operation, from torch.profiler.
+``compile_seconds``: of the first two steps, with nothing compiled before. ``profile``: shares of the processor's time by operation,
+from torch.profiler.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ TRAINER = {"max_steps": 10, "precision": "32-true", "gradient_clip_val": 1.0}
 TRAINING = {"batch_size": 8, "warmup_steps": 0, "ema_decay": 0.0}
 VALUES: dict[str, Any] = {"command": "classify", "study": {"name": "demo"}, "tracking": {}, "trainer": TRAINER, "training": TRAINING}
 
-TYPED = ("max_steps", "precision", "gradient_clip_val")
+TYPED = ("max_steps", "accumulate_grad_batches", "precision", "gradient_clip_val")
 """Keys of ours that Lightning calls the same."""
 
 

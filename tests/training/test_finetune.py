@@ -307,7 +307,7 @@ def test_a_compiled_unet_learns_the_same_or_says_that_it_needs_a_compiler(small_
         assert not same(plain, other)
         assert all(torch.allclose(tensor, plain[name], atol=1e-4) for name, tensor in other.items())
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(RequestError, match=r"trainer\.compile=true needs a C\+\+ compiler"):
+    with pytest.raises(RequestError, match=r"training\.compile=true needs a C\+\+ compiler"):
         adapter(tmp_path / "c", small_base_folder, cache, compiled)
 
 
@@ -415,7 +415,7 @@ def test_gradient_checkpointing_recomputes_and_gives_the_same_adapter(small_base
     monkeypatch.setattr(torch.utils.checkpoint, "checkpoint", lambda *args, **kwargs: recomputed.append(1) or original(*args, **kwargs))
     plain = adapter(tmp_path / "a", small_base_folder, cache, with_trainer())
     assert not recomputed
-    assert same(plain, adapter(tmp_path / "b", small_base_folder, cache, with_trainer(gradient_checkpointing=True)))
+    assert same(plain, adapter(tmp_path / "b", small_base_folder, cache, changed(settings(), **{"training.gradient_checkpointing": True})))
     assert recomputed
 
 

@@ -119,7 +119,7 @@ def test_the_loss_of_first_batches_is_that_of_their_own_captions(caches, small_b
     base = load_base(str(small_base_folder), None, "b", 32, 32)
     parameters = attach(base, AdapterDesign(2, 2), 0)
     optimizer = {"_target_": "torch.optim.SGD", "lr": 1.0}
-    parts = {name: FinetuneParts(base, parameters, plan(cache), TRAINER, optimizer, CONSTANT) for name, cache in caches.items()}
+    parts = {name: FinetuneParts(base, parameters, plan(cache), TRAINING, optimizer, CONSTANT) for name, cache in caches.items()}
     losses = {name: LoraFinetuning(own).training_loss(2) for name, own in parts.items()}
     assert losses["canonical"] == losses["class"] != losses["own"]
 

@@ -62,5 +62,5 @@ def test_a_wrong_one_is_reported_in_one_line(settings, told):
 
 def test_after_a_divergence_every_rate_is_lower():
     assert rates(COSINE, 5)[2:] == [2 * rate for rate in rates(COSINE, 5, slowed=0.5)[2:]]
-    with pytest.raises(RequestError, match=r"set trainer\.retries=0"):
+    with pytest.raises(RequestError, match=r"set training\.retries=0"):
         rates(TIMM, slowed=0.5)
