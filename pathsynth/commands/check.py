@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -17,11 +16,11 @@ from pathsynth.data.survey import Survey, survey
 from pathsynth.ledger.versions import cores
 from pathsynth.stages.decode import decoding_progress
 from pathsynth.studies.trials.closing import EXIT_DONE, EXIT_FAILED
+from pathsynth.terminal.tables import print_table
 from pathsynth.vocabulary.labels import slug_words
 
 _COMPOSED = "classify"
 """The command with the fewest groups beside the data."""
-_WIDE = 160
 _SHOWN = 8
 
 
@@ -46,10 +45,7 @@ def _data_config(overrides: Sequence[str]) -> DataConfig:
 
 
 def _print(survey_result: Survey) -> None:
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDE)
-    console.print(_table(survey_result))
+    print_table(_table(survey_result))
     for name, counts in _properties(survey_result).items():
         print(f"{name}: {_format_counts(counts)}")
     for image in survey_result.images:

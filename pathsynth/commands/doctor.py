@@ -14,7 +14,6 @@ from typing import Any
 
 import psutil
 from packaging.requirements import Requirement
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -28,6 +27,7 @@ from pathsynth.stages.fingerprints import hub_snapshot
 from pathsynth.studies.trials.closing import EXIT_DONE, EXIT_FAILED
 from pathsynth.studies.trials.hydra_files import launcher_targets
 from pathsynth.studies.trials.trial_table import MANIFEST, trial_folders
+from pathsynth.terminal.tables import print_table
 from pathsynth.tracking.mlflow_sender import is_web, masked_address
 from pathsynth.tracking.reachability import WANDB, answers, wandb_key_place
 
@@ -35,7 +35,6 @@ OK, NOTE, MISSING = "ok", "note", "missing"
 _COLOURS = {OK: "green", NOTE: "yellow", MISSING: "red"}
 _HUB = "https://huggingface.co"
 _PATIENCE_SECONDS = 3
-_WIDE = 160
 _EXTRA_OF = {"ray_launcher": "ray", "submitit": "slurm", "optuna": "optuna"}
 """A part of the name of a launcher's or a sweeper's class, and the extra that it needs."""
 _LITTLE_DISK, _LITTLE_MEMORY = 5e9, 4e9
@@ -62,9 +61,6 @@ def examine_machine(multirun: Path, as_json: bool) -> int:
 
 
 def _print(findings: list[Finding]) -> None:
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDE)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("part", "found", "", "what to do"):
         table.add_column(heading, overflow="fold", no_wrap=heading in ("part", ""))
@@ -72,7 +68,7 @@ def _print(findings: list[Finding]) -> None:
     rows = [Finding("libraries", f"{len(right)} as they were tested (--json lists them)"), *(f for f in findings if f not in right)]
     for f in rows:
         table.add_row(escape(f.part), escape(f.value), f"[{_COLOURS[f.state]}]{f.state}[/]", escape(f.remedy))
-    console.print(table)
+    print_table(table)
 
 
 def _software() -> Iterator[Finding]:

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
 from pathsynth.studies.trials.closing import EXIT_DONE, EXIT_FAILED
 from pathsynth.studies.trials.garbage import Garbage, find_garbage, freed, remove
-
-_WIDE = 160
+from pathsynth.terminal.tables import print_table
 
 
 def collect_garbage(multirun: Path, yes: bool) -> int:
@@ -43,14 +41,11 @@ def collect_garbage(multirun: Path, yes: bool) -> int:
 
 
 def _list(garbage: Sequence[Garbage]) -> None:
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDE)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("folder", overflow="fold")
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("why", overflow="fold")
     for item in garbage:
         table.add_row(escape(str(item.path)), decimal(item.size), item.why)
-    console.print(table)
+    print_table(table)
     print(f"{len(garbage)} {'folder' if len(garbage) == 1 else 'folders'}, {decimal(freed(garbage))} on the disk")

@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from rich.console import Console
-
 from pathsynth.commands.interrupt import ctrl_c
 from pathsynth.ledger.errors import RequestError
 from pathsynth.report.answer import headline
@@ -26,9 +24,9 @@ from pathsynth.report.overview import has_page
 from pathsynth.report.page import is_image_set, write_collection, write_merged, write_report, write_trial_page
 from pathsynth.report.table import demo_table, overview_table
 from pathsynth.studies.trials.state import RUNNING, WAITING
+from pathsynth.terminal.tables import print_table
 from pathsynth.terminal.work_line import working_on
 
-_WIDE = 160
 _WATCH_SECONDS = 10
 _WATCHING = "keeping the page up to date; Ctrl-C ends that"
 
@@ -72,16 +70,13 @@ def make_report(
 
 def _print_summary(trials: Sequence[TrialSummary]) -> None:
     """The main scores, and what was made by trials that are not scored."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDE)
     if not any(t.finished for t in trials):
-        console.print(overview_table(trials))
+        print_table(overview_table(trials))
         return
-    console.print(demo_table(trials))
+    print_table(demo_table(trials))
     unscored = [t for t in trials if has_page(t) and not t.finished]
     if unscored:
-        console.print(overview_table(unscored))
+        print_table(overview_table(unscored))
     if len(trials) > 1:
         print(headline(study_verdict(trials)))
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -16,8 +15,7 @@ from pathsynth.studies.execution.trial_rerun import foreign_targets, repeat
 from pathsynth.studies.trials.closing import EXIT_DONE, EXIT_FAILED
 from pathsynth.studies.trials.state import DONE
 from pathsynth.studies.trials.trial_diff import Compared, compare_trials, differing_versions
-
-_WIDE = 160
+from pathsynth.terminal.tables import print_table
 
 
 def rerun_trial(folder: Path, into: Path | None, yes: bool) -> int:
@@ -36,10 +34,7 @@ def rerun_trial(folder: Path, into: Path | None, yes: bool) -> int:
         print(f"the rerun is {state.state}: {place}")
         return EXIT_FAILED
     compared = compare_trials(folder, place)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDE)
-    console.print(_table(compared))
+    print_table(_table(compared))
     for line in differing_versions(folder, place):
         print(f"another version: {line}")
     same = all(row.same for row in compared)

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -17,9 +16,7 @@ from pathsynth.studies.planning.check import Checked, bytes_needed, standing
 from pathsynth.studies.planning.estimate import estimate
 from pathsynth.studies.trials.manifest import trial_folder
 from pathsynth.studies.trials.state import read_state
-
-_WIDE = 1000
-"""Columns of a log: no row is folded there."""
+from pathsynth.terminal.tables import print_table
 
 
 def show_dry_run(jobs: Mapping[int, Sequence[str]], checked: Mapping[int, Checked], workers: int) -> None:
@@ -42,8 +39,7 @@ def show_dry_run(jobs: Mapping[int, Sequence[str]], checked: Mapping[int, Checke
         state_text = settled or (state.state if state.identity == one.plan.identity else "new")
         cells = (str(number), escape(folder.name), one.plan.identity, state_text, "" if settled else to_build, "" if settled else other)
         table.add_row(*cells)
-    console = Console()
-    (console if console.is_terminal else Console(width=_WIDE)).print(table)
+    print_table(table)
     print(_totals(len(checked), to_do, store, workers))
 
 

@@ -16,13 +16,13 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.local_cache import FileNotes
 from pathsynth.ledger.records import Metric, format_score, read_metrics
 from pathsynth.studies.trials.state import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, WAITING, TrialState, read_state
+from pathsynth.terminal.tables import print_table
 from pathsynth.vocabulary.durations import format_duration
 
 MANIFEST, RESULT = "manifest.json", "result.json"
 GATE, JUDGE = "gate", "judge"
 SCORE = "macro-F1 before filtering"
 """The main score, as people read it everywhere."""
-_WIDE = 200
 _COLOURS = {DONE: "green", RUNNING: "cyan", FAILED: "red", INTERRUPTED: "yellow", PRUNED: "magenta"}
 
 
@@ -118,11 +118,8 @@ def trial_folders(root: Path) -> list[Path]:
 
 
 def print_rows(rows: Iterable[TrialRow], console: Console | None = None) -> None:
-    """Print the table; away from a terminal it is as wide as it needs to be."""
-    console = console or Console()
-    if not console.is_terminal:
-        console = Console(file=console.file, width=_WIDE)
-    console.print(table_of(list(rows)))
+    """Print the table."""
+    print_table(table_of(list(rows)), console)
 
 
 def most_urgent(rows: Sequence[TrialRow], count: int) -> list[TrialRow]:
