@@ -39,7 +39,7 @@ from pathsynth.pretraining.cifar import CIFAR_CLASSES, read_cifar
 from pathsynth.sampling.draw import CandidateDrawer
 from pathsynth.sampling.gate import class_probabilities
 from pathsynth.sampling.slots import Stream, attempt_at, slots_of
-from pathsynth.training.classifier import train_classifier
+from pathsynth.training.train_classifier import train_classifier
 from pathsynth.vocabulary.labels import LabelClass, LabelSpace
 from pathsynth.vocabulary.prompts import colorectal_prompts
 

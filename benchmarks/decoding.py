@@ -147,7 +147,7 @@ def _load(_: Path, __: int) -> None:
 
 
 def _read(folder: Path, _: int) -> None:
-    from pathsynth.training.classifier import ClassifierBatches  # torch, which the decoding processes do without
+    from pathsynth.training.classifier_batches import ClassifierBatches  # torch, which the decoding processes do without
 
     images = read_split(folder / "stage", "train")
     batches = ClassifierBatches(images, images, _BATCH, 0, orientations=True, stains=False, noise=False)

@@ -24,7 +24,7 @@ from pathsynth.metrics.colour import fit_colour
 from pathsynth.models.base import load_base, reconstructed
 from pathsynth.models.classifier import WEIGHTS, Classifier, load_classifier
 from pathsynth.sampling.gate import class_probabilities
-from pathsynth.training.classifier import train_classifier
+from pathsynth.training.train_classifier import train_classifier
 from pathsynth.vocabulary.labels import COLORECTAL
 
 CLASSIFIERS = ("gate", "stains", "tiles")

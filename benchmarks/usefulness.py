@@ -34,7 +34,7 @@ from pathsynth.metrics.colour import fit_colour
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
 from pathsynth.sampling.pictures import read_png
 from pathsynth.studies.trials.manifest import read_manifest
-from pathsynth.training.classifier import train_classifier
+from pathsynth.training.train_classifier import train_classifier
 
 
 def main() -> None:

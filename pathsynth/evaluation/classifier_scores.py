@@ -23,7 +23,7 @@ from pathsynth.metrics.protocol import real_reference
 from pathsynth.models.base import Base, reconstructed
 from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.tracking.media import show_confusion, show_numbers
-from pathsynth.training.classifier import SCORES, ClassifierScores, score_classifier
+from pathsynth.training.score_classifier import SCORES, ClassifierScores, score_classifier
 
 FEATURES = "features.safetensors"
 

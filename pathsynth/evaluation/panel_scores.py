@@ -24,7 +24,7 @@ from pathsynth.models.classifier import Classifier, load_classifier
 from pathsynth.sampling.attempts import AttemptRow
 from pathsynth.sampling.gate import class_probabilities
 from pathsynth.sampling.pictures import read_png
-from pathsynth.training.classifier import ClassifierScores, score_classifier
+from pathsynth.training.score_classifier import ClassifierScores, score_classifier
 
 _SCORES = "panel.json"
 

@@ -39,7 +39,7 @@ from pathsynth.sampling.attempts import AttemptRow
 from pathsynth.sampling.gate import class_probabilities
 from pathsynth.sampling.pictures import read_png
 from pathsynth.tracking.media import show_confusion, show_numbers, show_pictures
-from pathsynth.training.classifier import SCORES
+from pathsynth.training.score_classifier import SCORES
 from pathsynth.vocabulary.labels import LabelSpace
 
 

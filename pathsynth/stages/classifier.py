@@ -102,7 +102,7 @@ def _settings(role: str, config: AnyClassifier | None) -> dict[str, Any]:
 def _train(context: BuildContext, folder: Path, role: str, config: AnyClassifier | None) -> None:
     from pathsynth.evaluation.classifier_scores import log_classifier
     from pathsynth.tracking.loggers import close
-    from pathsynth.training.classifier import train_classifier
+    from pathsynth.training.train_classifier import train_classifier
 
     required = required_classifier(role, config)
     runs = context.classifier_runs(role, required)

@@ -11,7 +11,7 @@ from pathsynth.ledger.records import load_result
 from pathsynth.metrics.agreement import agreement, macro_interval, wilson
 from pathsynth.report.glossary import load_glossary, metric_terms
 from pathsynth.report.measures import CLASS_MEASURES, MEASURES, PANEL_MEASURES
-from pathsynth.training.classifier import ClassifierScores
+from pathsynth.training.score_classifier import ClassifierScores
 from pathsynth.vocabulary.labels import COLORECTAL
 
 ROOT = Path(__file__).parents[2]

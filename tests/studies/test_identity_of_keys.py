@@ -513,7 +513,7 @@ def test_the_size_of_batches_decides_what_is_tried_where_it_is_hashed(number, sm
 @pytest.mark.parametrize("key", [key for key in [*_OF_A_CLASSIFIER, "test"] if key not in ("pretrained", "patience")])
 def test_a_classifier_is_another_where_its_settings_are(key, small_base_folder, tmp_path):
     from pathsynth.data.catalogue import open_data
-    from pathsynth.training.classifier import train_classifier
+    from pathsynth.training.train_classifier import train_classifier
 
     def trained(name: str, change: Mapping[str, Any]) -> tuple[Any, ...]:
         """Its tensors, and what else its answers depend on."""

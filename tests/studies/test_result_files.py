@@ -9,7 +9,7 @@ from pathsynth.evaluation.classifier_scores import _common_errors
 from pathsynth.evaluation.trial_scores import _unknown
 from pathsynth.ledger.records import Metric
 from pathsynth.metrics.agreement import agreement, wilson
-from pathsynth.training.classifier import ClassifierScores
+from pathsynth.training.score_classifier import ClassifierScores
 
 
 def record(metric: str, split: str) -> Metric:

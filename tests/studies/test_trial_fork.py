@@ -349,5 +349,5 @@ def test_all_that_a_trial_needs_is_loaded_before_it_is_forked(tmp_path):
     list_modules = "import sys, pathsynth.studies.execution.trial_libraries; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", list_modules], capture_output=True, text=True, check=True).stdout.split()
     libraries = {"torch", "torchvision", "pytorch_lightning", "diffusers", "peft", "timm", "torchmetrics", "scipy", "pyarrow", "wandb"}
-    own = {"training.finetune", "training.classifier", "training.regeneration", "sampling.generation", "metrics.protocol"}
+    own = {"training.finetune", "training.train_classifier", "training.regeneration", "sampling.generation", "metrics.protocol"}
     assert libraries | {f"pathsynth.{name}" for name in own} <= set(loaded)

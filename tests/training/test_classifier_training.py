@@ -15,10 +15,13 @@ from pathsynth.data.dataset import DataSet, LabelledImages
 from pathsynth.data.tensors import to_float
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.records import Metric
-from pathsynth.metrics.agreement import agreement
+from pathsynth.metrics.agreement import Agreement, agreement
 from pathsynth.models.classifier import load_classifier
-from pathsynth.training import classifier as module
-from pathsynth.training.classifier import ClassifierBatches, score_classifier, train_classifier
+from pathsynth.training import classifier
+from pathsynth.training import train_classifier as training
+from pathsynth.training.classifier_batches import ClassifierBatches
+from pathsynth.training.score_classifier import score_classifier
+from pathsynth.training.train_classifier import train_classifier
 from pathsynth.vocabulary.labels import LabelClass, LabelSpace
 from pathsynth.vocabulary.prompts import PromptBook, colorectal_prompts
 
@@ -170,7 +173,7 @@ class CutAfter(pl.Callback):
     ],
 )
 def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(tmp_path, monkeypatch, cuts, changes):
-    monkeypatch.setattr(module, "_CHECKPOINT_EVERY", 3)
+    monkeypatch.setattr(training, "_CHECKPOINT_EVERY", 3)
     chosen = config(epochs=3, architecture="resnet10t", **changes)
     whole = train_classifier(chosen, data(), tmp_path / "whole", [], ())
     for cut in cuts:
@@ -185,7 +188,7 @@ def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(tmp_path, monke
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
 def test_an_ensemble_that_was_cut_off_in_its_second_member_ends_as_the_undisturbed_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_CHECKPOINT_EVERY", 3)
+    monkeypatch.setattr(training, "_CHECKPOINT_EVERY", 3)
     chosen = config(epochs=2, architecture="resnet10t", members=2)
     train_classifier(chosen, data(), tmp_path / "whole", [], [])
     seen = CutInMember("resnet10t 2 of 2", 8)
@@ -269,11 +272,11 @@ def test_it_stops_when_val_gets_no_better(tmp_path, monkeypatch):
 
     def staged(labels, predictions, classes):
         found = agreement(labels, predictions, classes)
-        return module.Agreement(found.confusion, 0.0, found.precision, found.recall, np.full(classes, next(scores)))
+        return Agreement(found.confusion, 0.0, found.precision, found.recall, np.full(classes, next(scores)))
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "agreement", staged)
-        patched.setattr(module, "score_classifier", lambda *_: ())
+        patched.setattr(classifier, "agreement", staged)
+        patched.setattr(training, "score_classifier", lambda *_: ())
         train_classifier(config(patience=2, epochs=7), data(), tmp_path, [watch], ())
     assert watch.scores == pytest.approx([0.5, 0.7, 0.6, 0.6])
     assert json.loads((tmp_path / "classifier.json").read_text())["card"]["best_step"] == 12
@@ -281,7 +284,7 @@ def test_it_stops_when_val_gets_no_better(tmp_path, monkeypatch):
 
 def test_a_loss_that_is_not_finite_is_named_with_its_step(tmp_path, monkeypatch):
     losses = iter([torch.tensor(1.0), torch.tensor(1.0), torch.tensor(float("nan"))])
-    monkeypatch.setattr(module.functional, "cross_entropy", lambda logits, *_, **__: logits.sum() * 0 + next(losses))
+    monkeypatch.setattr(classifier.functional, "cross_entropy", lambda logits, *_, **__: logits.sum() * 0 + next(losses))
     with pytest.raises(StageError, match="regnetx_002 became nan at step 3; lower its lr"):
         train_classifier(config(), data(), tmp_path, [], ())
     assert not list(tmp_path.iterdir())
@@ -315,7 +318,7 @@ def test_an_epoch_shows_no_image_twice():
 @pytest.mark.parametrize(("symmetry", "turned"), [("d4", True), ("none", False)])
 def test_images_are_turned_only_where_the_label_space_allows_it(symmetry, turned, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(module, "_fit", lambda _, fitted, *__: seen.append(fitted.batches.orientations) or exit_early())
+    monkeypatch.setattr(training, "_fit", lambda _, fitted, *__: seen.append(fitted.batches.orientations) or exit_early())
     with pytest.raises(KeyboardInterrupt):
         train_classifier(config(), data(LabelSpace("stripes", SPACE.classes, symmetry)), tmp_path, [], ())
     assert seen == [turned]

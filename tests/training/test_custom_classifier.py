@@ -14,8 +14,9 @@ from pathsynth.config.schema import classifier_of
 from pathsynth.data.tensors import to_float
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.models.classifier import load_classifier
-from pathsynth.training import classifier as module
-from pathsynth.training.classifier import ClassifierModule, train_classifier
+from pathsynth.training import train_classifier as training
+from pathsynth.training.classifier import ClassifierModule
+from pathsynth.training.train_classifier import train_classifier
 from tests.training.test_classifier_training import SPACE, CutAfter, data
 
 
@@ -72,7 +73,7 @@ def test_it_is_kept_and_loaded_by_the_class_that_the_configuration_names(tmp_pat
 
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
 def test_a_training_that_was_cut_off_ends_as_the_undisturbed_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_CHECKPOINT_EVERY", 3)
+    monkeypatch.setattr(training, "_CHECKPOINT_EVERY", 3)
     train_classifier(config(), data(), tmp_path / "whole", [], ())
     with pytest.raises(RuntimeError, match="cut"):
         train_classifier(config(), data(), tmp_path / "cut", [CutAfter(10)], [], work=tmp_path / "work")

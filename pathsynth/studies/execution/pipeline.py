@@ -48,13 +48,13 @@ from pathsynth.tracking.loggers import close, end_stopped, online_address, open_
 from pathsynth.tracking.media import keep_artifact, keep_model, show_numbers, use_artifacts
 from pathsynth.tracking.outbox import Model
 from pathsynth.training.callbacks import named_callbacks
-from pathsynth.training.classifier import SCORES
 from pathsynth.training.distributed import local_rank
 from pathsynth.training.finetune import finetune
 from pathsynth.training.latent_cache import DamagedCache, LatentCache, load_cache
 from pathsynth.training.optimizer import check_optimizer
 from pathsynth.training.progress import Advance, SamplingProgress, training_progress
 from pathsynth.training.regeneration import log_history
+from pathsynth.training.score_classifier import SCORES
 
 
 class Progress(Protocol):

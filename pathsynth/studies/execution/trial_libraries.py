@@ -29,9 +29,9 @@ import pathsynth.studies.execution.pipeline
 import pathsynth.terminal.work_line
 import pathsynth.tracking.loggers
 import pathsynth.training.callbacks
-import pathsynth.training.classifier
 import pathsynth.training.finetune
 import pathsynth.training.latent_cache
 import pathsynth.training.progress
+import pathsynth.training.train_classifier
 
 __all__ = ["diffusers", "fastjsonschema", "pathsynth", "pyarrow", "torch"]
