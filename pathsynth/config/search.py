@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -60,6 +61,14 @@ class SearchConfig(BaseModel):
         if isinstance(value, str) and value not in names:
             raise ValueError(f"hydra.sweeper.{info.field_name}={value} is not known; choose from {', '.join(names)}")
         return value
+
+    @field_validator("storage")
+    @classmethod
+    def _holds_no_password(cls, storage: str | None) -> str | None:
+        if storage and urlsplit(storage).password:
+            remedy = "leave it to the driver, as in PGPASSWORD or ~/.pgpass"
+            raise ValueError(f"hydra.sweeper.storage holds a password, which would be stored with the results; {remedy}")
+        return storage
 
     @field_validator("objectives", "constraints")
     @classmethod

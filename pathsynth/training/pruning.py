@@ -83,9 +83,14 @@ def open_storage(place: str) -> optuna.storages.BaseStorage:
     from optuna import storages
     from optuna.storages.journal import JournalFileBackend
 
-    if "://" in place:
+    if "://" not in place:
+        return storages.JournalStorage(JournalFileBackend(place))
+    from sqlalchemy.exc import DatabaseError
+
+    try:
         return storages.RDBStorage(place)
-    return storages.JournalStorage(JournalFileBackend(place))
+    except DatabaseError:  # as where two machines make the tables of a new database at once: one of them is refused
+        return storages.RDBStorage(place)
 
 
 def build_pruner(pruner: str | Mapping[str, Any] | None) -> optuna.pruners.BasePruner:

@@ -18,6 +18,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from tests.tracking.mlflow_server import has_postgresql, postgresql
+
 SEARCH = ("hydra/sweeper=optuna", "-m")
 
 
@@ -233,6 +235,34 @@ def test_two_processes_share_one_search(pathsynth):
     trials = searched(pathsynth).get_trials()
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 6
     assert sum(line.startswith("evaluate") for line in pathsynth.made) == len({trial.params["lora.rank"] for trial in trials})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not has_postgresql(), reason="needs root and PostgreSQL: apt-get install postgresql")
+def test_a_search_in_a_database_is_shared_and_continues(pathsynth):
+    with postgresql() as place:
+        command = (*SEARCH, "lora.rank=int(interval(1,64))", "hydra.sweeper.seed=5", f"hydra.sweeper.storage={place}")
+        words = ("run", f"base.path={pathsynth.base}", "tracking=none", *command)
+        both = [pathsynth.start(*words, "hydra.sweeper.n_trials=4") for _ in range(2)]  # a new database: its tables are made once
+        ends = [process.communicate(timeout=200) for process in both]
+        assert [process.returncode for process in both] == [0, 0], ends
+        assert killed_again_and_again(pathsynth, 2, (*command, "hydra.sweeper.n_trials=40")) >= 1
+        ended = pathsynth.run(*command, "hydra.sweeper.n_trials=8")
+        assert ended.code == 0, ended.err
+        trials = optuna.load_study(study_name="runs", storage=place).get_trials()
+        assert {trial.state for trial in trials} == {TrialState.COMPLETE} and len(trials) >= 8
+        assert all(trial.value == trial.params["lora.rank"] / 100 for trial in trials)
+        assert not (pathsynth.folder / "multirun" / "runs" / "search.journal").exists()
+
+
+@pytest.mark.parametrize("storage", ["postgresql://me:hush-hush@127.0.0.1/db", "mysql+pymysql://me:hush-hush@127.0.0.1/db?charset=utf8"])
+def test_a_password_in_the_storage_is_refused_and_kept_nowhere(pathsynth, storage):
+    ended = pathsynth.run(*SEARCH, "lora.rank=2,4", f"hydra.sweeper.storage='{storage}'")
+    assert (ended.code, "hydra.sweeper.storage holds a password" in ended.err, "PGPASSWORD" in ended.err) == (2, True, True), ended.err
+    assert "hush-hush" not in ended.out + ended.err
+    written = [path for path in (pathsynth.folder / "multirun").rglob("*") if path.is_file()]
+    assert [path for path in written if b"hush-hush" in path.read_bytes()] == []
 
 
 def test_a_proposed_number_is_short_in_a_trials_name(pathsynth):

@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from pathsynth.config import RunConfig
 from pathsynth.config.search import MetricName, SearchConfig
 from pathsynth.ledger.errors import RequestError
-from pathsynth.ledger.lease import acquire
+from pathsynth.ledger.lease import Lease, acquire
 from pathsynth.ledger.records import read_metrics
 from pathsynth.studies.trials.stopping import raise_if_stop_requested
 from pathsynth.training.pruning import FOLDER, OBJECTIVES, REASON, SearchedTrial, build_pruner, journal_of, open_storage
@@ -191,13 +191,14 @@ class Search:
     def _opened(self) -> optuna.Study:
         wanted = list(self._config.directions)
         try:
-            study = optuna.create_study(
-                storage=open_storage(self.storage),
-                study_name=self._folder.name,
-                directions=wanted,
-                pruner=build_pruner(self._config.pruner),
-                load_if_exists=True,
-            )
+            with self._alone():
+                study = optuna.create_study(
+                    storage=open_storage(self.storage),
+                    study_name=self._folder.name,
+                    directions=wanted,
+                    pruner=build_pruner(self._config.pruner),
+                    load_if_exists=True,
+                )
         except Exception as error:  # a database's driver raises what it likes
             raise RequestError(f"the search's storage {_without_password(self.storage)} cannot be used: {error}") from error
         kept = [direction.name.lower() for direction in study.directions]
@@ -207,6 +208,16 @@ class Search:
         if study.user_attrs.get(OBJECTIVES) != list(self._config.objectives):
             study.set_user_attr(OBJECTIVES, list(self._config.objectives))
         return study
+
+    def _alone(self) -> Lease:
+        """The right to open or ask; commands that share the study's folder have it one after the other.
+
+        Raises:
+            KeyboardInterrupt: the command was asked to stop while another process had it.
+        """
+        lease = acquire(self._folder / ".search", self._lease_seconds, check=raise_if_stop_requested)
+        assert lease
+        return lease
 
     def searched(self, proposal: Proposal, turn: int) -> SearchedTrial:
         """What a training needs to report to this search. The training of a proposal's first seed may be pruned, no other."""
@@ -224,9 +235,7 @@ class Search:
         Raises:
             KeyboardInterrupt: the command was asked to stop while another process was asking.
         """
-        lease = acquire(self._folder / ".search", self._lease_seconds, check=raise_if_stop_requested)
-        assert lease
-        with lease:
+        with self._alone():
             proposals: list[Proposal] = []
             while len(proposals) < count and len(self._study.get_trials(deepcopy=False)) < self._limit():
                 number = len(self._study.get_trials(deepcopy=False))
