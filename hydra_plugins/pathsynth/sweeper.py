@@ -88,12 +88,14 @@ class TrialSweeper(BasicSweeper):
 
     def _write_snapshot(self) -> None:
         """Keep what the jobs are composed from, and the code that carries them out."""
+        from pathsynth.ledger.atomic import write_text
         from pathsynth.studies.planning.snapshot import write_snapshot
+        from pathsynth.studies.trials.hydra_files import yaml_without_secrets
 
         assert self.config is not None
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
+        write_text(folder / "multirun.yaml", yaml_without_secrets(self.config))
         write_snapshot(folder)
 
     def _prepare_launcher(self) -> None:

@@ -52,6 +52,8 @@ def test_no_secret_is_written_whatever_holds_it(pathsynth, launcher):
     assert "s3cr3t" not in "".join(texts.values())
     env_set = OmegaConf.to_container(OmegaConf.create(texts["hydra.yaml"]), resolve=False)["hydra"]["job"]["env_set"]
     assert env_set["PLAIN"] == "kept" and env_set["THIRD_TOKEN"] == "${oc.env:HF_TOKEN}" and env_set["MY_TOKEN"] == "(left out)"
+    written = [path for path in (pathsynth.folder / "multirun").rglob("*") if path.is_file() and path.name != "uncommitted.patch"]
+    assert [path for path in written if b"s3cr3t" in path.read_bytes()] == []
 
 
 def test_who_wants_no_such_files_gets_none(pathsynth):

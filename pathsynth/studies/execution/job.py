@@ -23,7 +23,8 @@ from pathsynth.studies.execution.trial import carry_out_here
 from pathsynth.studies.execution.trial_fork import can_fork, forked_trials
 from pathsynth.studies.planning.check import Checked, bytes_needed, check, standing
 from pathsynth.studies.planning.workers import workers
-from pathsynth.studies.trials.hydra_files import write_hydra_files
+from pathsynth.studies.trials.hydra_files import FOLDER as HYDRA_FOLDER
+from pathsynth.studies.trials.hydra_files import hide_secrets, write_hydra_files
 from pathsynth.studies.trials.manifest import Manifest, claim, trial_folder, trial_name, write_manifest
 from pathsynth.studies.trials.outcomes import Outcome, passes_over_busy, place_of, read_outcome, read_searched, write_outcome
 from pathsynth.studies.trials.state import DONE, FAILED, PRUNED, WAITING, TrialState, read_state, write_state
@@ -51,6 +52,9 @@ def run_trial(config: DictConfig) -> float:
 
 
 def _run_trial(config: DictConfig) -> float:
+    node = HydraConfig.instance().cfg
+    if isinstance(node, DictConfig):
+        hide_secrets(config, node)
     raise_if_stop_requested()
     if stopped_by_failure():
         return math.nan
@@ -164,7 +168,7 @@ def _write_hydra_files(folder: Path, composed: DictConfig) -> None:
     """Unless the user wants no such files of any run (``hydra.output_subdir=null``)."""
     hydra = HydraConfig.instance().cfg
     if isinstance(hydra, DictConfig) and hydra.hydra.output_subdir is not None:
-        write_hydra_files(folder, composed, hydra)
+        write_hydra_files(folder / HYDRA_FOLDER, composed, hydra)
 
 
 def objective(folder: Path) -> float:

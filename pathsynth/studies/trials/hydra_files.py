@@ -18,16 +18,23 @@ _SETTING = re.compile(r"([\w.-]+)(\s*[:=]\s*)(\$\{[^}]*\}|'[^']*'|\"[^\"]*\"|[^\
 """A key and its value within an override, also in a dictionary: ``hydra.job.env_set={HF_TOKEN:…}``."""
 
 
-def write_hydra_files(folder: Path, job: DictConfig, hydra: DictConfig) -> None:
-    """Write ``config.yaml`` (the ``job``'s configuration), ``overrides.yaml`` and ``hydra.yaml`` (the node that holds ``hydra``).
-
-    References (``${oc.env:…}``) stay references, so no value of the environment gets into the files; nor does what looks like a secret.
-    """
-    place = folder / FOLDER
+def write_hydra_files(place: Path, job: DictConfig, hydra: DictConfig) -> None:
+    """Write ``config.yaml`` (the ``job``'s configuration), ``overrides.yaml`` and ``hydra.yaml`` (the node that holds ``hydra``)."""
     place.mkdir(exist_ok=True)
     for name, config in (("config", job), ("overrides", hydra.hydra.overrides.task), ("hydra", hydra)):
-        plain = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
-        write_text(place / f"{name}.yaml", OmegaConf.to_yaml(OmegaConf.create(_without_secrets(plain))))
+        write_text(place / f"{name}.yaml", yaml_without_secrets(config))
+
+
+def hide_secrets(job: DictConfig, hydra: DictConfig) -> None:
+    """Write the files of a ``job`` anew that Hydra has written into the job's folder, with all that was typed."""
+    subfolder = hydra.hydra.output_subdir
+    if subfolder is not None and (place := Path(hydra.hydra.runtime.output_dir) / subfolder).is_dir():
+        write_hydra_files(place, job, hydra)
+
+
+def yaml_without_secrets(config: Any) -> str:
+    """A node as YAML, without what looks like a secret. References (``${oc.env:…}``) stay, so no value of the environment is in it."""
+    return OmegaConf.to_yaml(OmegaConf.create(_without_secrets(OmegaConf.to_container(config, resolve=False, enum_to_str=True))))
 
 
 def started_in(folder: Path) -> Path | None:
