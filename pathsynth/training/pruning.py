@@ -79,12 +79,16 @@ class Pruning:
 
 
 def open_storage(place: str) -> optuna.storages.BaseStorage:
-    """The storage behind a URL, or the journal at a path."""
+    """The storage behind a URL, or the journal at a path.
+
+    What a killed process leaves of the journal's lock is a file, which others see grow old and remove after 30 s. Optuna's other lock
+    is a link to the journal, and a link to a relative path, or in a folder that was moved, leads nowhere: others would wait for ever.
+    """
     from optuna import storages
-    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
     if "://" not in place:
-        return storages.JournalStorage(JournalFileBackend(place))
+        return storages.JournalStorage(JournalFileBackend(place, JournalFileOpenLock(place)))
     from sqlalchemy.exc import DatabaseError
 
     try:

@@ -227,6 +227,19 @@ def test_a_search_that_is_killed_again_and_again_proposes_what_an_undisturbed_on
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_a_process_that_was_killed_with_the_journals_lock_does_not_hold_up_the_search(pathsynth):
+    command = (*SEARCH, "lora.rank=int(interval(1,64))", "hydra.sweeper.seed=5")
+    assert pathsynth.run(*command, "hydra.sweeper.n_trials=1").code == 0
+    journal = "multirun/runs/search.journal"
+    holder = f"import os; from pathsynth.training.pruning import open_storage as o; o({journal!r})._backend._lock.acquire(); os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", holder], cwd=pathsynth.folder).returncode == 9
+    ended = pathsynth.run(*command, "hydra.sweeper.n_trials=2")
+    assert ended.code == 0, ended.err
+    assert [trial.state for trial in searched(pathsynth).get_trials()] == [TrialState.COMPLETE] * 2
+
+
+@pytest.mark.slow
 def test_two_processes_share_one_search(pathsynth):
     command = ("run", f"base.path={pathsynth.base}", "tracking=none", *SEARCH, "lora.rank=int(interval(1,64))", "hydra.sweeper.n_trials=6")
     both = [pathsynth.start(*command) for _ in range(2)]
