@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,10 +92,10 @@ def open_storage(place: str) -> optuna.storages.BaseStorage:
         return storages.JournalStorage(JournalFileBackend(place, JournalFileOpenLock(place)))
     from sqlalchemy.exc import DatabaseError
 
-    try:
-        return storages.RDBStorage(place)
-    except DatabaseError:  # as where two machines make the tables of a new database at once: one of them is refused
-        return storages.RDBStorage(place)
+    for _ in range(2):
+        with suppress(DatabaseError):  # as where two machines make the tables of a new database at once: one of them is refused
+            return storages.RDBStorage(place)
+    return storages.RDBStorage(place)
 
 
 def build_pruner(pruner: str | Mapping[str, Any] | None) -> optuna.pruners.BasePruner:
