@@ -20,9 +20,14 @@ def table() -> Table:
 
 
 def test_in_a_log_a_row_is_a_line_without_spaces_at_its_end(capsys):
-    print_table(table())
+    print_table(table(), log_columns=1000)
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["trial   a long heading", "rank=1  no", "rank=2  " + " ".join(["word"] * 60)]
+
+
+def test_a_table_has_in_a_log_the_width_that_it_is_given(capsys):
+    print_table(table())
+    assert 100 < max(map(len, capsys.readouterr().out.splitlines())) <= 160
 
 
 def test_on_a_terminal_a_row_is_folded():

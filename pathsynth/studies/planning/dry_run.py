@@ -18,6 +18,9 @@ from pathsynth.studies.trials.manifest import trial_folder
 from pathsynth.studies.trials.state import read_state
 from pathsynth.terminal.tables import print_table
 
+_LOG_COLUMNS = 1000
+"""No row is folded in a log."""
+
 
 def show_dry_run(jobs: Mapping[int, Sequence[str]], checked: Mapping[int, Checked], workers: int) -> None:
     """Print a row a trial, and what all of them take together."""
@@ -39,7 +42,7 @@ def show_dry_run(jobs: Mapping[int, Sequence[str]], checked: Mapping[int, Checke
         state_text = settled or (state.state if state.identity == one.plan.identity else "new")
         cells = (str(number), escape(folder.name), one.plan.identity, state_text, "" if settled else to_build, "" if settled else other)
         table.add_row(*cells)
-    print_table(table)
+    print_table(table, log_columns=_LOG_COLUMNS)
     print(_totals(len(checked), to_do, store, workers))
 
 

@@ -23,6 +23,7 @@ MANIFEST, RESULT = "manifest.json", "result.json"
 GATE, JUDGE = "gate", "judge"
 SCORE = "macro-F1 before filtering"
 """The main score, as people read it everywhere."""
+_LOG_COLUMNS = 200
 _COLOURS = {DONE: "green", RUNNING: "cyan", FAILED: "red", INTERRUPTED: "yellow", PRUNED: "magenta"}
 
 
@@ -119,7 +120,7 @@ def trial_folders(root: Path) -> list[Path]:
 
 def print_rows(rows: Iterable[TrialRow], console: Console | None = None) -> None:
     """Print the table."""
-    print_table(table_of(list(rows)), console)
+    print_table(table_of(list(rows)), console, _LOG_COLUMNS)
 
 
 def most_urgent(rows: Sequence[TrialRow], count: int) -> list[TrialRow]:
