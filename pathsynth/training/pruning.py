@@ -90,10 +90,10 @@ def open_storage(place: str) -> optuna.storages.BaseStorage:
 
     if "://" not in place:
         return storages.JournalStorage(JournalFileBackend(place, JournalFileOpenLock(place)))
-    from sqlalchemy.exc import DatabaseError
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
 
     for _ in range(2):
-        with suppress(DatabaseError):  # as where two machines make the tables of a new database at once: one of them is refused
+        with suppress(IntegrityError, ProgrammingError):  # two machines make the tables of a new database at once: one is refused
             return storages.RDBStorage(place)
     return storages.RDBStorage(place)
 
