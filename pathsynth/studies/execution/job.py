@@ -52,8 +52,7 @@ def run_trial(config: DictConfig) -> float:
 
 
 def _run_trial(config: DictConfig) -> float:
-    node = HydraConfig.instance().cfg
-    if isinstance(node, DictConfig):
+    if (node := _hydra_node()) is not None:
         hide_secrets(config, node)
     raise_if_stop_requested()
     if stopped_by_failure():
@@ -166,9 +165,15 @@ def one_of_several(devices: int) -> bool:
 
 def _write_hydra_files(folder: Path, composed: DictConfig) -> None:
     """Unless the user wants no such files of any run (``hydra.output_subdir=null``)."""
-    hydra = HydraConfig.instance().cfg
-    if isinstance(hydra, DictConfig) and hydra.hydra.output_subdir is not None:
-        write_hydra_files(folder / HYDRA_FOLDER, composed, hydra)
+    node = _hydra_node()
+    if node is not None and node.hydra.output_subdir is not None:
+        write_hydra_files(folder / HYDRA_FOLDER, composed, node)
+
+
+def _hydra_node() -> DictConfig | None:
+    """The configuration that holds Hydra's node; None outside a job."""
+    node = HydraConfig.instance().cfg
+    return node if isinstance(node, DictConfig) else None
 
 
 def objective(folder: Path) -> float:

@@ -21,20 +21,32 @@ _SETTING = re.compile(r"([\w.-]+)(\s*[:=]\s*)(\$\{[^}]*\}|'[^']*'|\"[^\"]*\"|[^\
 def write_hydra_files(place: Path, job: DictConfig, hydra: DictConfig) -> None:
     """Write ``config.yaml`` (the ``job``'s configuration), ``overrides.yaml`` and ``hydra.yaml`` (the node that holds ``hydra``)."""
     place.mkdir(exist_ok=True)
-    for name, config in (("config", job), ("overrides", hydra.hydra.overrides.task), ("hydra", hydra)):
+    for name, config in _nodes(job, hydra).items():
         write_text(place / f"{name}.yaml", yaml_without_secrets(config))
 
 
 def hide_secrets(job: DictConfig, hydra: DictConfig) -> None:
-    """Write the files of a ``job`` anew that Hydra has written into the job's folder, with all that was typed."""
+    """Where a secret was typed, write the files anew that Hydra has written into the folder of a ``job``."""
     subfolder = hydra.hydra.output_subdir
-    if subfolder is not None and (place := Path(hydra.hydra.runtime.output_dir) / subfolder).is_dir():
+    if subfolder is None or all(_without_secrets(_plain(node)) == _plain(node) for node in _nodes(job, hydra).values()):
+        return
+    place = Path(hydra.hydra.runtime.output_dir) / subfolder
+    if place.is_dir():
         write_hydra_files(place, job, hydra)
 
 
 def yaml_without_secrets(config: Any) -> str:
     """A node as YAML, without what looks like a secret. References (``${oc.env:…}``) stay, so no value of the environment is in it."""
-    return OmegaConf.to_yaml(OmegaConf.create(_without_secrets(OmegaConf.to_container(config, resolve=False, enum_to_str=True))))
+    return OmegaConf.to_yaml(OmegaConf.create(_without_secrets(_plain(config))))
+
+
+def _nodes(job: DictConfig, hydra: DictConfig) -> dict[str, Any]:
+    """What each of the three files holds, by its name."""
+    return {"config": job, "overrides": hydra.hydra.overrides.task, "hydra": hydra}
+
+
+def _plain(config: Any) -> Any:
+    return OmegaConf.to_container(config, resolve=False, enum_to_str=True)
 
 
 def started_in(folder: Path) -> Path | None:
