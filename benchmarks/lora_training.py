@@ -20,9 +20,7 @@ one large product.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 import multiprocessing
 import statistics
 import tempfile
@@ -45,15 +43,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import v2
 
 from benchmarks.machine import machine, summary
+from benchmarks.repeated import in_turns
 from pathsynth.config import RunConfig
 from pathsynth.config.shipped import conf_folder
 from pathsynth.data.catalogue import open_data
 from pathsynth.data.dataset import DataSet
-from pathsynth.ledger.atomic import write_json
 from pathsynth.models.base import Base, load_base
 from pathsynth.models.lora import attach
 from pathsynth.studies.planning.check import Checked, check
-from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, design, finetune
+from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, design, fast_attention, finetune
 from pathsynth.training.latent_cache import LatentCache, build_cache, load_cache
 from pathsynth.training.optimizer import build_optimizer
 
@@ -66,15 +64,7 @@ Step = Callable[[], object]
 
 def main() -> None:
     """Read the command line, time each way, write the figures to ``--out`` and print them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
-    parser.add_argument("--turns", type=int, default=60, help="steps of each way that count (default: 60)")
-    parser.add_argument("overrides", nargs="*", help="overrides of pathsynth finetune")
-    arguments = parser.parse_args()
-    report = measure(arguments.turns, arguments.overrides)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(arguments.out, report)
-    print(json.dumps(report, indent=2))
+    in_turns(__doc__, measure, turns=60)
 
 
 def measure(turns: int, overrides: Sequence[str]) -> dict[str, object]:
@@ -201,7 +191,7 @@ class Peer:
 
     def learn(self, noisy: Tensor, times: Tensor, text: Tensor, target: Tensor, whole: bool = True) -> None:
         """Forward, backward and optimizer step; clipping and schedule, too, where it is ``whole``."""
-        with torch.autocast(self.device.type, AUTOCAST.get(self.config.trainer.precision), enabled=self._mixed):
+        with torch.autocast(self.device.type, _AUTOCAST.get(self.config.trainer.precision), enabled=self._mixed):
             loss = mse_loss(self.unet(noisy, times, text, return_dict=False)[0].float(), target.float())
         loss.backward()
         if whole:
@@ -221,10 +211,10 @@ class Peer:
 
     @property
     def _mixed(self) -> bool:
-        return self.config.trainer.precision in AUTOCAST
+        return self.config.trainer.precision in _AUTOCAST
 
 
-AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+_AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 def _bare(peer: Peer, cache: LatentCache, data: DataSet) -> Iterator[None]:
@@ -232,7 +222,8 @@ def _bare(peer: Peer, cache: LatentCache, data: DataSet) -> Iterator[None]:
     text = cache.embeddings[torch.ones(len(latents), dtype=torch.int64)].to(peer.device)
     noisy, times, target = peer.noised(latents)
     while True:
-        peer.learn(noisy, times, text, target, whole=False)
+        with fast_attention(peer.base, peer.config.trainer.precision):  # the limit is that of our attention
+            peer.learn(noisy, times, text, target, whole=False)
         yield
 
 
@@ -311,7 +302,7 @@ def _matmul_share(request: Checked, seconds: float) -> dict[str, float]:
     with FlopCounterMode(display=False) as counted:
         peer.learn(noisy, times, text, target, whole=False)
     done = counted.get_total_flops() / seconds
-    peak = _matmul_rate(peer.device, AUTOCAST.get(config.trainer.precision, torch.float32))
+    peak = _matmul_rate(peer.device, _AUTOCAST.get(config.trainer.precision, torch.float32))
     return {"step": round(done / 1e9, 1), "peak": round(peak / 1e9, 1), "share": round(done / peak, 3)}
 
 

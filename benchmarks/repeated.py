@@ -1,11 +1,11 @@
-"""The command line of benchmarks that make a study in a folder of their own and time commands on it again and again."""
+"""The command lines of benchmarks that time the same thing again and again: commands on a study, or steps turn by turn."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,20 @@ def repeated(about: str | None, measure: Callable[..., dict[str, Any]], trials: 
     with tempfile.TemporaryDirectory() as folder:
         others = (arguments.before,) if before else ()
         report = measure(Path(folder), arguments.trials, arguments.repeats, *others)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(arguments.out, report)
+    _keep(report, arguments.out)
+
+
+def in_turns(about: str | None, measure: Callable[[int, Sequence[str]], Mapping[str, Any]], turns: int) -> None:
+    """Call ``measure`` with the turns and the overrides of a fine-tune that were requested; write and print what it returns."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--turns", type=int, default=turns, help=f"steps of each way that count (default: {turns})")
+    parser.add_argument("overrides", nargs="*", help="overrides of pathsynth finetune")
+    arguments = parser.parse_args()
+    _keep(measure(arguments.turns, arguments.overrides), arguments.out)
+
+
+def _keep(report: Mapping[str, Any], out: Path) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(out, dict(report))
     print(json.dumps(report, indent=2))

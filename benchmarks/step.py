@@ -18,23 +18,20 @@ from torch.profiler.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.lora_training import Peer, finetune_request, loaded_base, now, ratio
 from benchmarks.machine import machine, summary
-from pathsynth.ledger.atomic import write_json
+from benchmarks.repeated import in_turns
+from pathsynth.training.finetune import fast_attention
 
 AS_IT_IS = "as_it_is"
 _SHOWN = 12
@@ -44,41 +41,28 @@ _PROFILED_STEPS = 3
 
 @dataclass(frozen=True)
 class Way:
-    """Overrides of a fine-tune, and whether attention is PyTorch's plain one."""
+    """Overrides of a fine-tune, and whether attention is PyTorch's own choice, the fused one, in place of a fine-tune's."""
 
     overrides: tuple[str, ...] = ()
-    is_plain: bool = False
-
-    @property
-    def attention(self) -> AbstractContextManager[None]:
-        """As a fine-tune sets it around its training."""
-        return sdpa_kernel(SDPBackend.MATH) if self.is_plain else nullcontext()
+    is_fused: bool = False
 
 
 _BF16, _COMPILED = "trainer.precision=bf16-mixed", "training.compile=true"
 WAYS: Mapping[str, Way] = {
     AS_IT_IS: Way(),
     "channels_last": Way(("training.channels_last=true",)),
-    "bf16": Way((_BF16,), is_plain=True),
-    "bf16_fused_attention": Way((_BF16,)),
+    "bf16": Way((_BF16,)),
+    "bf16_fused_attention": Way((_BF16,), is_fused=True),
     "compiled": Way((_COMPILED,)),
-    "compiled_bf16": Way((_COMPILED, _BF16), is_plain=True),
+    "compiled_bf16": Way((_COMPILED, _BF16)),
 }
 
 
 def main() -> None:
     """Read the command line, time each way, write the figures to ``--out`` and print them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
-    parser.add_argument("--turns", type=int, default=40, help="steps of each way that count (default: 40)")
-    parser.add_argument("overrides", nargs="*", help="overrides of pathsynth finetune")
-    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
-        report = measure(arguments.turns, arguments.overrides)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(arguments.out, report)
-    print(json.dumps(report, indent=2))
+        in_turns(__doc__, measure, turns=40)
 
 
 def measure(turns: int, overrides: Sequence[str]) -> dict[str, object]:
@@ -110,7 +94,7 @@ def _step(way: Way, overrides: Sequence[str]) -> Callable[[], None]:
     text = base.embed([""] * peer.batch_size)
 
     def step() -> None:
-        with way.attention:
+        with nullcontext() if way.is_fused else fast_attention(base, config.trainer.precision):
             peer.learn(noisy, times, text, target, whole=False)
 
     return step

@@ -172,7 +172,7 @@ def _trained(
         start_from(base, Path(config.lora.start))
     timesteps = base.scheduler.config.num_train_timesteps
     plan = BatchPlan(job.cache, config.objective, config.training.batch_size, config.seed, timesteps)
-    with _laid_out(base, config.training), _attention(base, config.trainer.precision):
+    with _laid_out(base, config.training), fast_attention(base, config.trainer.precision):
         parts = FinetuneParts(base, parameters, plan, config.training, config.optimizer, config.schedule, slowed)
         module = build_object("finetune", config.module, LoraFinetuning, parts=parts)
         if not local_rank():
@@ -192,7 +192,7 @@ def _record_optimizer(module: LoraFinetuning, folder: Path) -> None:
     write_json(folder / OPTIMIZER_FILE, [asdict(group) for group in groups])
 
 
-def _attention(base: Base, precision: str) -> AbstractContextManager[None]:
+def fast_attention(base: Base, precision: str) -> AbstractContextManager[None]:
     """PyTorch's plain attention where its fused one is slow: in bfloat16 on a CPU. For large images it would need too much memory."""
     _, height, width = base.latent_shape
     slow = precision == "bf16-mixed" and base.unet.device.type == "cpu" and height * width <= _FEW_PLACES
