@@ -18,7 +18,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from tests.tracking.mlflow_server import has_postgresql, postgresql
+from tests.postgresql import NEEDS_POSTGRESQL, postgresql
 
 SEARCH = ("hydra/sweeper=optuna", "-m")
 
@@ -252,7 +252,7 @@ def test_two_processes_share_one_search(pathsynth):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.skipif(not has_postgresql(), reason="needs root and PostgreSQL: apt-get install postgresql")
+@NEEDS_POSTGRESQL
 def test_a_search_in_a_database_may_be_begun_twice_and_continues(pathsynth):
     with postgresql() as place:
         command = (*SEARCH, "lora.rank=int(interval(1,64))", "hydra.sweeper.seed=5", f"hydra.sweeper.storage={place}")

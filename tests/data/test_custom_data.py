@@ -33,13 +33,17 @@ def order(**counts: int) -> dict:
     return {"module": {"_target_": "mine.Mine"}, "size": 16, "counts": {"train": 0, "val": 0, "test": 0, **counts}, "folder": None}
 
 
-@pytest.fixture
-def mine(monkeypatch) -> ModuleType:
-    """A module of the user's, with a class that is to be broken."""
+def module_with(monkeypatch, kind: type) -> ModuleType:
+    """A module of the user's, with a class made from ``kind`` that is to be broken."""
     made = ModuleType("mine")
-    made.Mine = type("Mine", (Mine,), {})
+    made.Mine = type("Mine", (kind,), {})
     monkeypatch.setitem(sys.modules, "mine", made)
     return made
+
+
+@pytest.fixture
+def mine(monkeypatch) -> ModuleType:
+    return module_with(monkeypatch, Mine)
 
 
 def test_a_sound_one_is_described_by_its_content(mine):

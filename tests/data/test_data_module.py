@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from types import ModuleType
 
 import numpy as np
@@ -13,7 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from pathsynth.data.custom_reader import Fault, read
-from tests.data.test_custom_data import pictures
+from tests.data.test_custom_data import module_with, pictures
 
 PIXELS = pictures(8)
 LABELS = np.arange(8) % 2
@@ -66,10 +65,7 @@ class Mine(pl.LightningDataModule):
 
 @pytest.fixture
 def mine(monkeypatch) -> ModuleType:
-    made = ModuleType("mine")
-    made.Mine = type("Mine", (Mine,), {})
-    monkeypatch.setitem(sys.modules, "mine", made)
-    return made
+    return module_with(monkeypatch, Mine)
 
 
 def order(**arguments) -> dict:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pathsynth.tracking.reachability import answers
-
-_POSTGRESQL = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+from tests.postgresql import free_port
 
 
 @dataclass
@@ -51,11 +47,6 @@ class MlflowServer:
             self.process = None
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 @contextmanager
 def mlflow_server(folder: Path, store: str) -> Iterator[MlflowServer]:
     server = MlflowServer(folder, store, free_port())
@@ -64,27 +55,3 @@ def mlflow_server(folder: Path, store: str) -> Iterator[MlflowServer]:
         yield server
     finally:
         server.stop()
-
-
-def has_postgresql() -> bool:
-    return bool(_POSTGRESQL) and shutil.which("runuser") is not None and os.geteuid() == 0
-
-
-@contextmanager
-def postgresql() -> Iterator[str]:
-    """The address of a database in a server of its own, which refuses to run as root and cannot look into root's folders."""
-    port = free_port()
-
-    def run(program: str, *words: str) -> None:
-        command = ["runuser", "-u", "postgres", "--", str(_POSTGRESQL[-1] / program), *words]
-        subprocess.run(command, check=True, timeout=200, cwd="/", stdout=subprocess.DEVNULL)
-
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.chown(folder, "postgres")
-        run("initdb", "-D", f"{folder}/data", "-A", "trust", "--no-sync")
-        options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync=off"
-        run("pg_ctl", "-D", f"{folder}/data", "-o", options, "-l", f"{folder}/log", "-w", "-t", "120", "start")
-        try:
-            yield f"postgresql+psycopg2://postgres@127.0.0.1:{port}/postgres"
-        finally:
-            run("pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")

@@ -29,11 +29,11 @@ from pathsynth.tracking.media import ArtifactMetadata, keep_artifact, show_confu
 from pathsynth.tracking.mlflow_sender import IDENTITY
 from pathsynth.tracking.outbox import outboxes
 from pathsynth.tracking.reachability import answers
-from tests.tracking.mlflow_server import MlflowServer, free_port, has_postgresql, mlflow_server, postgresql
+from tests.postgresql import NEEDS_POSTGRESQL, free_port, postgresql
+from tests.tracking.mlflow_server import MlflowServer, mlflow_server
 from tests.tracking.test_loggers import CARD, DATA, NUMBERS
 
 pytestmark = pytest.mark.slow
-NEEDS_POSTGRESQL = pytest.mark.skipif(not has_postgresql(), reason="needs root and PostgreSQL: apt-get install postgresql")
 STORES = ["sqlite", pytest.param("postgresql", marks=NEEDS_POSTGRESQL)]
 
 
