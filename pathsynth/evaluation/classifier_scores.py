@@ -18,6 +18,7 @@ from pathsynth.evaluation.scoring import ScoringSettings
 from pathsynth.ledger.atomic import read_json, write_json
 from pathsynth.ledger.records import CONFUSION_FILE, RELIABILITY, Metric, format_score
 from pathsynth.metrics.calibration import ConfidenceBin
+from pathsynth.metrics.image_scores import interval_fields
 from pathsynth.metrics.independence import error_correlation
 from pathsynth.metrics.protocol import real_reference
 from pathsynth.models.base import Base, reconstructed
@@ -88,8 +89,7 @@ def _common_errors(found: Mapping[str, Sequence[ClassifierScores]], split: str, 
     correlation = error_correlation(gate.wrong, judge.wrong, seed) if gate and judge else None
     if gate is None or correlation is None:
         return []
-    ends = (correlation.value, correlation.low, correlation.high)
-    return [Metric("error_correlation", *ends, gate.n, "image", None, split, None, None, None, data, seed)]
+    return [Metric(metric="error_correlation", **interval_fields(correlation), n=gate.n, unit="image", split=split, data=data, seed=seed)]
 
 
 def log_classifier(loggers: Sequence[Logger], scores: Sequence[ClassifierScores], role: str, data: DataSet, seed: int) -> None:

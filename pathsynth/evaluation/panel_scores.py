@@ -17,7 +17,7 @@ from pathsynth.evaluation.image_sheets import ImageSet
 from pathsynth.evaluation.scoring import ScoringSettings
 from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.records import Metric
-from pathsynth.metrics.image_scores import AFTER, BEFORE, Evaluation
+from pathsynth.metrics.image_scores import AFTER, BEFORE, Evaluation, interval_fields
 from pathsynth.metrics.independence import error_correlation
 from pathsynth.metrics.panel import evaluate_panel
 from pathsynth.models.classifier import Classifier, load_classifier
@@ -87,9 +87,7 @@ def _score(folder: Path, config: AnyClassifier, data: DataSet, splits: Sequence[
     return score_classifier(classifier, data, dict.fromkeys(splits), config.seed)
 
 
-def answers_of(
-    judges: Mapping[str, Classifier], rows: Sequence[AttemptRow], folder: Path, classes: int
-) -> dict[str, np.ndarray]:
+def answers_of(judges: Mapping[str, Classifier], rows: Sequence[AttemptRow], folder: Path, classes: int) -> dict[str, np.ndarray]:
     """Each judge's probabilities of N attempts, float64 (N, C), by its name; a row of NaN for an attempt without a picture.
 
     Args:
@@ -112,6 +110,15 @@ def _common_errors(scores: Mapping[str, ClassifierScores], split: str, data: str
     for (first, a), (second, b) in combinations(scores.items(), 2):
         found = error_correlation(a.wrong, b.wrong, seed) if {first, second} != {"gate", "judge"} else None
         if found:
-            pair, ends = f"{first}+{second}", (found.value, found.low, found.high)
-            records.append(Metric("error_correlation", *ends, a.n, "image", None, split, None, pair, None, data, seed))
+            common = Metric(
+                metric="error_correlation",
+                **interval_fields(found),
+                n=a.n,
+                unit="image",
+                split=split,
+                scorer=f"{first}+{second}",
+                data=data,
+                seed=seed,
+            )
+            records.append(common)
     return records

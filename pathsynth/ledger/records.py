@@ -36,7 +36,7 @@ RELIABILITY = "reliability"
 _SCHEMA = Path(__file__).with_name("result.schema.json")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Metric:
     """One number with all that it takes to read it. All metrics of a result load as one table.
 
@@ -46,15 +46,15 @@ class Metric:
 
     metric: str
     value: float
-    low: float | None
-    high: float | None
+    low: float | None = None
+    high: float | None = None
     n: int
     unit: str
-    class_: str | None
+    class_: str | None = None
     split: str
-    stage: str | None
-    scorer: str | None
-    prompts: str | None
+    stage: str | None = None
+    scorer: str | None = None
+    prompts: str | None = None
     data: str
     seed: int
 

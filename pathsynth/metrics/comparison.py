@@ -57,7 +57,7 @@ class Interval:
     high: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """What a sweep of K configurations tells; configurations are numbered from 0 in the order they were given.
 
@@ -73,17 +73,17 @@ class Comparison:
     """
 
     means: tuple[float, ...]
-    errors: tuple[float, ...] | None
-    student: float | None
+    errors: tuple[float, ...] | None = None
+    student: float | None = None
     order: tuple[int, ...]
-    lead: Interval | None
+    lead: Interval | None = None
     separable: bool
     contenders: tuple[int, ...]
-    score: Interval | None
-    more_seeds: int | None
-    noise: float | None
-    freedom: int
-    noisy: tuple[int, ...]
+    score: Interval | None = None
+    more_seeds: int | None = None
+    noise: float | None = None
+    freedom: int = 0
+    noisy: tuple[int, ...] = ()
     seeds: int
     diverged: tuple[tuple[int, int], ...] = ()
 
@@ -115,7 +115,16 @@ def compare(scores: np.ndarray) -> Comparison:
     if noise is None or k < 2:
         lead = Interval(float(fitted.means[first] - fitted.means[ranks[1]]), None, None) if k > 1 else None
         score = Interval(float(fitted.means[0]), *_student(table[0])) if k == 1 else None
-        return Comparison(tuple(means.tolist()), None, None, order, lead, False, order, score, None, None, 0, (), seeds, diverged)
+        return Comparison(
+            means=tuple(means.tolist()),
+            order=order,
+            lead=lead,
+            separable=False,
+            contenders=order,
+            score=score,
+            seeds=seeds,
+            diverged=diverged,
+        )
     from scipy.special import stdtrit
 
     errors = np.sqrt(noise.variance(fitted.weights**2 @ fitted.member)[0])

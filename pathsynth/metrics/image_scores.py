@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -137,7 +137,17 @@ def evaluate_images(
             missing = [Missing(metric, few) for metric in ("kid", "coverage")]
         else:
             metrics += [
-                Metric(name, i.value, *interval_ends(i), len(generated), "image", None, "generated", stage, scorer, None, data, seed)
+                Metric(
+                    metric=name,
+                    **interval_fields(i),
+                    n=len(generated),
+                    unit="image",
+                    split="generated",
+                    stage=stage,
+                    scorer=scorer,
+                    data=data,
+                    seed=seed,
+                )
                 for name, i in distances_between(others, generated, seed).items()
             ]
     key = f"{stage}/{scorer}" if stage else scorer
@@ -157,7 +167,18 @@ def overall_metrics(scored: Scored, data: RealData, seed: int, prompts: str | No
     hits = scored.labels == scored.predictions
     intervals = {"accuracy": wilson(int(hits.sum()), len(hits)), **macro_interval(scored.labels, scored.predictions, len(data.space), seed)}
     return [
-        Metric(name, i.value, i.low, i.high, len(hits), "image", None, split, scored.stage, scored.scorer, prompts, data.name, seed)
+        Metric(
+            metric=name,
+            **interval_fields(i),
+            n=len(hits),
+            unit="image",
+            split=split,
+            stage=scored.stage,
+            scorer=scored.scorer,
+            prompts=prompts,
+            data=data.name,
+            seed=seed,
+        )
         for name, i in intervals.items()
     ]
 
@@ -167,7 +188,21 @@ def agreement_metrics(scored: Scored, data: RealData, seed: int, prompts: str | 
     result = agreement(scored.labels, scored.predictions, len(data.space))
 
     def record(metric: str, value: float, low: float | None, high: float | None, count: int, slug: str) -> Metric:
-        return Metric(metric, value, low, high, count, "image", slug, split, scored.stage, scored.scorer, prompts, data.name, seed)
+        return Metric(
+            metric=metric,
+            value=value,
+            low=low,
+            high=high,
+            n=count,
+            unit="image",
+            class_=slug,
+            split=split,
+            stage=scored.stage,
+            scorer=scored.scorer,
+            prompts=prompts,
+            data=data.name,
+            seed=seed,
+        )
 
     hits = scored.labels == scored.predictions
     records = overall_metrics(scored, data, seed, prompts, split)
@@ -196,9 +231,19 @@ def _without_interval(value: float) -> Interval:
     return Interval(value, float("nan"), float("nan"))
 
 
-def interval_ends(interval: Interval) -> tuple[float | None, float | None]:
-    """The lower and the upper end; both None where they are NaN, for a record cannot hold that."""
-    return (None, None) if np.isnan(interval.low) else (interval.low, interval.high)
+class IntervalFields(TypedDict):
+    """The fields of a :class:`Metric` that an interval gives."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+def interval_fields(interval: Interval) -> IntervalFields:
+    """A value and the ends of its interval; both ends None where they are NaN, for a record cannot hold that."""
+    if np.isnan(interval.low):
+        return {"value": interval.value, "low": None, "high": None}
+    return {"value": interval.value, "low": interval.low, "high": interval.high}
 
 
 def confusion_counts(scored: Scored, space: LabelSpace) -> list[list[int]]:

@@ -30,7 +30,7 @@ from pathsynth.metrics.image_scores import (
     agreement_metrics,
     confusion_counts,
     distances_between,
-    interval_ends,
+    interval_fields,
     overall_metrics,
 )
 from pathsynth.metrics.memorisation import near_copies
@@ -206,7 +206,19 @@ def _audit(rejected: _Drawn, judge: Classifier, data: DataSet, reference: Refere
             if len(confirmed) >= FEWEST and len(real) > NEIGHBOURS:
                 rows.append((c.slug, len(confirmed), "kid", kid(real, confirmed, seed)))
     return [
-        Metric(REJECTED + name, i.value, *interval_ends(i), n, "image", slug, "generated", BEFORE, "judge", prompts, data.name, seed)
+        Metric(
+            metric=REJECTED + name,
+            **interval_fields(i),
+            n=n,
+            unit="image",
+            class_=slug,
+            split="generated",
+            stage=BEFORE,
+            scorer="judge",
+            prompts=prompts,
+            data=data.name,
+            seed=seed,
+        )
         for slug, n, name, i in rows
     ]
 
@@ -223,7 +235,21 @@ def _acceptance_metrics(rows: Sequence[AttemptRow], data: DataSet, seed: int, pr
         slots, accepted = len(first), sum(r.accepted for r in group)
 
         def record(metric: str, value: float, low: float | None, high: float | None, n: int, unit: str, slug: str | None = slug) -> Metric:
-            return Metric(metric, value, low, high, n, unit, slug, "generated", BEFORE, "gate", prompts, data.name, seed)
+            return Metric(
+                metric=metric,
+                value=value,
+                low=low,
+                high=high,
+                n=n,
+                unit=unit,
+                class_=slug,
+                split="generated",
+                stage=BEFORE,
+                scorer="gate",
+                prompts=prompts,
+                data=data.name,
+                seed=seed,
+            )
 
         for metric, hits in (("acceptance", sum(r.accepted for r in first)), ("slots_accepted", accepted)):
             interval = wilson(hits, slots)
@@ -275,7 +301,19 @@ def _closeness(
         distances = _class_distances(real.of_class(c.index), members, seed)
         rows += [(c.slug, len(members), {**distances, **_copies(members, reference, seed)})] if distances else []
     return [
-        Metric(name, i.value, *interval_ends(i), n, "image", slug, "generated", stage, "judge", prompts, data.name, seed)
+        Metric(
+            metric=name,
+            **interval_fields(i),
+            n=n,
+            unit="image",
+            class_=slug,
+            split="generated",
+            stage=stage,
+            scorer="judge",
+            prompts=prompts,
+            data=data.name,
+            seed=seed,
+        )
         for slug, n, intervals in rows
         for name, i in intervals.items()
     ], []
@@ -309,7 +347,9 @@ def _reached_by_real(real: _Set, train: _Set, data: DataSet, n: int, seed: int) 
         members = _some(train.of_class(c.index), n // len(data.space), rng)
         rows.append((c.slug, len(members), _class_distances(real.of_class(c.index), members, seed)))
     return overall + [
-        Metric(name, i.value, *interval_ends(i), size, "image", slug, "train", None, "judge", None, data.name, seed)
+        Metric(
+            metric=name, **interval_fields(i), n=size, unit="image", class_=slug, split="train", scorer="judge", data=data.name, seed=seed
+        )
         for slug, size, intervals in rows
         for name, i in intervals.items()
     ]
@@ -320,7 +360,7 @@ def _reached(real: np.ndarray, others: np.ndarray, data: DataSet, seed: int, spl
     if len(real) <= NEIGHBOURS or len(others) < FEWEST:
         return []
     return [
-        Metric(name, i.value, *interval_ends(i), len(others), "image", None, split, None, "judge", None, data.name, seed)
+        Metric(metric=name, **interval_fields(i), n=len(others), unit="image", split=split, scorer="judge", data=data.name, seed=seed)
         for name, i in distances_between(real, others, seed).items()
     ]
 

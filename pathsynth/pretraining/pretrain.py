@@ -72,6 +72,7 @@ class DenoiserPretraining(AveragedModule):
         vae: AutoencoderTiny,
         train: NaturalImages,
         held_out: NaturalImages,
+        *,
         seed: int,
         batch_size: int,
         steps: int,
@@ -231,10 +232,10 @@ def denoiser_of(parts: BaseParts, train: NaturalImages, held_out: NaturalImages,
         parts.vae,
         train,
         held_out,
-        config.seed,
-        config.batch_size,
-        config.steps,
-        config.lr,
+        seed=config.seed,
+        batch_size=config.batch_size,
+        steps=config.steps,
+        learning_rate=config.lr,
         ema_decay=0.999,
     )
 
@@ -271,7 +272,7 @@ def pretrain_metrics(folder: Path, seed: int) -> list[Metric]:
         ("denoiser", "val/loss", "held_out_loss", 512, "CIFAR-10"),
     )
     return [
-        Metric(metric, _last(folder / log / "metrics.csv", key), None, None, n, "image", None, "test", None, None, None, data, seed)
+        Metric(metric=metric, value=_last(folder / log / "metrics.csv", key), n=n, unit="image", split="test", data=data, seed=seed)
         for log, key, metric, n, data in measured
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ _WITHOUT_EFFECT = ("name", "multirun", "study.", "tracking.", "training.threads"
 """Settings (or groups of them) that change no result."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrialSummary:
     """One trial: where it is, how far it came, and its main scores (None: not measured).
 
@@ -35,17 +35,17 @@ class TrialSummary:
     folder: Path
     name: str
     study: str
-    question: str
-    state: str
-    problem: str
-    overrides: tuple[str, ...]
-    settings: Mapping[str, str]
-    differing: tuple[str, ...]
-    result: Result | None
-    f1_gate: Metric | None
-    f1_judge: Metric | None
-    acceptance: Metric | None
-    accepted_judge: Metric | None
+    question: str = ""
+    state: str = ""
+    problem: str = ""
+    overrides: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    differing: tuple[str, ...] = ()
+    result: Result | None = None
+    f1_gate: Metric | None = None
+    f1_judge: Metric | None = None
+    acceptance: Metric | None = None
+    accepted_judge: Metric | None = None
     address: str = ""
     source: str = ""
     page: Path | None = None
@@ -154,7 +154,7 @@ def _readable(folder: Path, whole: bool = True) -> TrialSummary:
     try:
         return _summary(folder, whole)
     except Exception as error:
-        bare = TrialSummary(folder, folder.name, folder.absolute().parent.name, "", "", "", (), {}, (), None, None, None, None, None)
+        bare = TrialSummary(folder=folder, name=folder.name, study=folder.absolute().parent.name)
         return damaged(bare, error)
 
 

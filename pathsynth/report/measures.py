@@ -29,7 +29,7 @@ class Reading:
     n: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measure:
     """``alias`` is its name in a query, ``short`` heads a column, ``name`` says it in full, ``help`` explains it.
 
@@ -88,7 +88,18 @@ _F1 = _meaning("macro_f1")
 def _measure(
     alias: str, short: str, name: str, help: str, where: tuple[str, str, str], better: int = HIGH, digits: int = 3, most: float = 1.0
 ) -> Measure:
-    return Measure("/".join(where), alias, short, name, help, better, digits, 0.0, most, _score(*where))
+    return Measure(
+        key="/".join(where),
+        alias=alias,
+        short=short,
+        name=name,
+        help=help,
+        better=better,
+        digits=digits,
+        least=0.0,
+        most=most,
+        read=_score(*where),
+    )
 
 
 MEASURES: tuple[Measure, ...] = (
@@ -114,16 +125,16 @@ MEASURES: tuple[Measure, ...] = (
         ("acceptance", BEFORE, GATE),
     ),
     Measure(
-        "cost",
-        "cost",
-        "s per image",
-        "Seconds of drawing for each accepted image",
-        _meaning("cost"),
-        LOW,
-        2,
-        0.0,
-        math.inf,
-        _cost,
+        key="cost",
+        alias="cost",
+        short="s per image",
+        name="Seconds of drawing for each accepted image",
+        help=_meaning("cost"),
+        better=LOW,
+        digits=2,
+        least=0.0,
+        most=math.inf,
+        read=_cost,
     ),
     _measure(
         "f1_after",
@@ -202,16 +213,16 @@ MEASURES: tuple[Measure, ...] = (
         LOW,
     ),
     Measure(
-        "time",
-        "seconds",
-        "time, s",
-        "Seconds of all stages",
-        _meaning("time"),
-        LOW,
-        0,
-        0.0,
-        math.inf,
-        _time,
+        key="time",
+        alias="seconds",
+        short="time, s",
+        name="Seconds of all stages",
+        help=_meaning("time"),
+        better=LOW,
+        digits=0,
+        least=0.0,
+        most=math.inf,
+        read=_time,
     ),
 )
 
@@ -276,7 +287,20 @@ def measures(trials: Sequence[TrialSummary]) -> tuple[Measure, ...]:
             alias += "_own"
         aliases.add(alias)
         text = f"{name}: a metric of this study's own (evaluate.metrics)."
-        custom.append(Measure(key, alias, name, name, text, NOT_KNOWN, 3, -math.inf, math.inf, partial(_of_metric, read)))
+        custom.append(
+            Measure(
+                key=key,
+                alias=alias,
+                short=name,
+                name=name,
+                help=text,
+                better=NOT_KNOWN,
+                digits=3,
+                least=-math.inf,
+                most=math.inf,
+                read=partial(_of_metric, read),
+            )
+        )
     return (*known, *custom)
 
 

@@ -504,7 +504,7 @@ def _mean_record(measure: Measure, trials: Sequence[TrialSummary]) -> list[float
     readings = [r for t in trials if (r := measure.read(t))]
     if not readings:
         return 0
-    metrics = [Metric("", r.value, r.low, r.high, r.n, "", None, "", None, None, None, "", 0) for r in readings]
+    metrics = [Metric(metric="", value=r.value, low=r.low, high=r.high, n=r.n, unit="", split="", data="", seed=0) for r in readings]
     score = mean_score(metrics, measure.least, measure.most)
     return [_number(score.value), _number(score.low), _number(score.high), score.n]
 
@@ -531,8 +531,7 @@ def _weakness(trials: Sequence[TrialSummary], verdict: StudyVerdict) -> str:
     mistake = f", most often taken for {class_name(other)}" if other else ""
     where = f"In the leading configuration (seed {best[0].settings.get('seed', 'unknown')})"
     return (
-        f"{where}, the weakest class is {class_name(slug)}: {round(rate.value * rate.n)} of {rate.n} "
-        f"first attempts were accepted{mistake}."
+        f"{where}, the weakest class is {class_name(slug)}: {round(rate.value * rate.n)} of {rate.n} first attempts were accepted{mistake}."
     )
 
 

@@ -203,11 +203,23 @@ def sample_until_accepted(
     assert route.preview_step is None or reject_early
     ahead = route.preview_step is None and isinstance(retry, StandardRetry) and not retry.image_to_image
     assert not speculate or ahead, "the next attempt depends on what becomes of this one"
-    rounds = _Rounds(draw, judge, attempts, batch_size, sampling_seed, known or {}, run_budget, speculate, route, reject_early, retry)
+    rounds = _Rounds(
+        draw=draw,
+        judge=judge,
+        attempts=attempts,
+        batch_size=batch_size,
+        sampling_seed=sampling_seed,
+        known=known or {},
+        run_budget=run_budget,
+        speculate=speculate,
+        route=route,
+        reject_early=reject_early,
+        retry=retry,
+    )
     return rounds.carry_out(attempt_at(slot, 0, sampling_seed) for slot in slots)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Rounds:
     draw: Draw
     judge: Judge
@@ -276,10 +288,7 @@ class _Rounds:
     def _ahead(self, batch: Sequence[Attempt], room: int) -> list[Attempt]:
         """Next attempts at the slots of a batch, all second ones before any third, as many as there is room and budget for."""
         further = (
-            self._further(a.slot, a.number + steps)
-            for steps in range(1, self.attempts)
-            for a in batch
-            if a.number + steps < self.attempts
+            self._further(a.slot, a.number + steps) for steps in range(1, self.attempts) for a in batch if a.number + steps < self.attempts
         )
         return list(itertools.islice(further, room))
 

@@ -48,7 +48,19 @@ class ClassifierScores:
         """The scores as metric records of ``data``; ``seed`` is the classifier's, ``scorer`` its role (gate, judge)."""
 
         def record(metric: str, value: float, low: float | None, high: float | None, n: int, slug: str | None = None) -> Metric:
-            return Metric(metric, value, low, high, n, "image", slug, self.split, None, scorer, None, data, seed)
+            return Metric(
+                metric=metric,
+                value=value,
+                low=low,
+                high=high,
+                n=n,
+                unit="image",
+                class_=slug,
+                split=self.split,
+                scorer=scorer,
+                data=data,
+                seed=seed,
+            )
 
         metrics = [record(name, i.value, i.low, i.high, self.n) for name, i in {"accuracy": self.accuracy, **self.macro}.items()]
         if self.auc is not None:

@@ -28,7 +28,20 @@ def trial(tmp_path: Path) -> Path:
     made = AdapterCard("b45e", "tissue", classes, "phantom", 4, 8, ("to_q", "to_v"), 0, 3, 6, rslora=True, prompts=prompts, version="0.1")
     (folder / "adapter" / "adapter.json").write_text(json.dumps(asdict(made)))
     (folder / "adapter" / "pytorch_lora_weights.safetensors").write_bytes(b"weights")
-    f1 = Metric("macro_f1", 0.5, 0.4, 0.6, 90, "image", None, "generated", "before filtering", "gate", "canonical", "phantom 32 px", 0)
+    f1 = Metric(
+        metric="macro_f1",
+        value=0.5,
+        low=0.4,
+        high=0.6,
+        n=90,
+        unit="image",
+        split="generated",
+        stage="before filtering",
+        scorer="gate",
+        prompts="canonical",
+        data="phantom 32 px",
+        seed=0,
+    )
     write_result(folder / "result.json", Result("x", {}, config, (f1,), ()))
     return folder
 

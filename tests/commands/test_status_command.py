@@ -34,7 +34,20 @@ def trials(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     times = {"started": "2026-01-01T10:00:00+00:00", "ended": "2026-01-01T10:10:00+00:00"}
     done = trial(tmp_path, "a", state="done", stage="evaluate", **times)
-    f1 = Metric("macro_f1", 0.5, 0.4, 0.6, 90, "image", None, "generated", "before filtering", "gate", "canonical", "none", 0)
+    f1 = Metric(
+        metric="macro_f1",
+        value=0.5,
+        low=0.4,
+        high=0.6,
+        n=90,
+        unit="image",
+        split="generated",
+        stage="before filtering",
+        scorer="gate",
+        prompts="canonical",
+        data="none",
+        seed=0,
+    )
     write_result(done / "result.json", Result("x", {}, {}, (f1,), ()))
     running = trial(tmp_path, "b", state="running", stage="finetune", detail="steps", step=30, steps=90, rate=0.5, pid=os.getpid())
     assert claim(running, 60, wait=False)
@@ -93,7 +106,18 @@ def test_trials_are_shown_by_the_score_that_ranks_their_study(trials, capsys):
     """The judge's, where all that have a score have his; the verdict is by the same."""
     for name, judge in (("a", 0.7), ("d", 0.3)):
         scores = [
-            Metric("macro_f1", value, None, None, 90, "image", None, "generated", "before filtering", scorer, "canonical", "none", 0)
+            Metric(
+                metric="macro_f1",
+                value=value,
+                n=90,
+                unit="image",
+                split="generated",
+                stage="before filtering",
+                scorer=scorer,
+                prompts="canonical",
+                data="none",
+                seed=0,
+            )
             for scorer, value in (("gate", 1 - judge), ("judge", judge))
         ]
         folder = trials / "multirun" / "rank" / name
@@ -113,7 +137,18 @@ def test_trials_are_shown_by_the_score_that_ranks_their_study(trials, capsys):
 
 def test_status_loads_no_torch_and_few_libraries(trials):
     """Not even for a verdict."""
-    score = Metric("macro_f1", 0.6, None, None, 90, "image", None, "generated", "before filtering", "gate", "canonical", "none", 0)
+    score = Metric(
+        metric="macro_f1",
+        value=0.6,
+        n=90,
+        unit="image",
+        split="generated",
+        stage="before filtering",
+        scorer="gate",
+        prompts="canonical",
+        data="none",
+        seed=0,
+    )
     write_result(trials / "multirun" / "rank" / "d" / "result.json", Result("y", {}, {}, (score,), ()))
     heavy = "{'torch', 'pandas', 'scipy.stats', 'fastjsonschema'}"
     code = f"import sys; from pathsynth.__main__ import dispatch; dispatch(['status']); print(sorted({heavy} & set(sys.modules)))"

@@ -24,7 +24,20 @@ from pathsynth.ledger.records import (
 )
 from pathsynth.ledger.versions import Provenance
 
-OVERALL = Metric("accuracy", 0.75, 0.7, 0.8, 90, "image", None, "generated", "before filtering", "judge", "canonical", "phantom 32 px", 0)
+OVERALL = Metric(
+    metric="accuracy",
+    value=0.75,
+    low=0.7,
+    high=0.8,
+    n=90,
+    unit="image",
+    split="generated",
+    stage="before filtering",
+    scorer="judge",
+    prompts="canonical",
+    data="phantom 32 px",
+    seed=0,
+)
 RECALL = replace(OVERALL, metric="recall", class_="tumour", low=None, high=None)
 AFTER = replace(OVERALL, value=0.9, stage="after filtering")
 REAL = replace(OVERALL, value=0.95, split="val", stage=None, prompts=None)

@@ -38,9 +38,32 @@ def test_a_value_is_a_record_that_says_what_it_is_of():
     ]
     assert measured(values) == (
         [
-            Metric("mine", 0.5, 0.25, 0.75, 9, "image", None, "generated", AFTER, None, "canonical", "phantom", 5),
-            Metric("mine_most", 2.0, None, None, 4, "slot", "mucus", "generated", BEFORE, None, "canonical", "phantom", 5),
-            Metric("mine", 0.1, 0.0, 0.2, 8, "image", None, "val", None, None, None, "phantom", 5),
+            Metric(
+                metric="mine",
+                value=0.5,
+                low=0.25,
+                high=0.75,
+                n=9,
+                unit="image",
+                split="generated",
+                stage=AFTER,
+                prompts="canonical",
+                data="phantom",
+                seed=5,
+            ),
+            Metric(
+                metric="mine_most",
+                value=2.0,
+                n=4,
+                unit="slot",
+                class_="mucus",
+                split="generated",
+                stage=BEFORE,
+                prompts="canonical",
+                data="phantom",
+                seed=5,
+            ),
+            Metric(metric="mine", value=0.1, low=0.0, high=0.2, n=8, unit="image", split="val", data="phantom", seed=5),
         ],
         [],
     )

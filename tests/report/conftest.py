@@ -53,7 +53,21 @@ def agreement_metrics(matrix: np.ndarray, stage: str, scorer: str, data: str, sl
     f1 = 2 * hits / np.maximum(asked + answered, 1)
 
     def metric(name: str, value: float, low: float | None, high: float | None, count: int, slug: str | None = None) -> Metric:
-        return Metric(name, float(value), low, high, int(count), "image", slug, "generated", stage, scorer, "canonical", data, 1337)
+        return Metric(
+            metric=name,
+            value=float(value),
+            low=low,
+            high=high,
+            n=int(count),
+            unit="image",
+            class_=slug,
+            split="generated",
+            stage=stage,
+            scorer=scorer,
+            prompts="canonical",
+            data=data,
+            seed=1337,
+        )
 
     found = [metric("accuracy", *share(hits.sum(), n), n)]
     for name, values in (("macro_precision", precision), ("macro_recall", recall), ("macro_f1", f1)):
@@ -67,7 +81,21 @@ def agreement_metrics(matrix: np.ndarray, stage: str, scorer: str, data: str, sl
 
 def acceptance_metrics(right: tuple[int, ...], data: str, slugs: tuple[str, ...]) -> list[Metric]:
     def metric(name: str, value: float, low: float | None, high: float | None, n: int, unit: str, slug: str | None) -> Metric:
-        return Metric(name, value, low, high, n, unit, slug, "generated", BEFORE, "gate", "canonical", data, 1337)
+        return Metric(
+            metric=name,
+            value=value,
+            low=low,
+            high=high,
+            n=n,
+            unit=unit,
+            class_=slug,
+            split="generated",
+            stage=BEFORE,
+            scorer="gate",
+            prompts="canonical",
+            data=data,
+            seed=1337,
+        )
 
     found = [
         metric("acceptance", *share(sum(right), N * len(right)), N * len(right), "slot", None),
@@ -85,7 +113,18 @@ def acceptance_metrics(right: tuple[int, ...], data: str, slugs: tuple[str, ...]
 def real_metrics(data: str) -> list[Metric]:
     scores = {"gate": (0.94, 0.93), "judge": (0.95, 0.945)}
     return [
-        Metric(name, value, value - 0.02, min(1.0, value + 0.02), 354, "image", None, "val", None, scorer, None, data, 1337)
+        Metric(
+            metric=name,
+            value=value,
+            low=value - 0.02,
+            high=min(1.0, value + 0.02),
+            n=354,
+            unit="image",
+            split="val",
+            scorer=scorer,
+            data=data,
+            seed=1337,
+        )
         for scorer, (accuracy, f1) in scores.items()
         for name, value in (("accuracy", accuracy), ("macro_precision", f1), ("macro_recall", f1), ("macro_f1", f1), ("auc", 0.991))
     ]
@@ -95,10 +134,25 @@ def colour_metrics(data: str) -> list[Metric]:
     """What colour alone makes of generated and real images, and how the errors of gate and judge go together."""
     places = (("generated", BEFORE, 0.512, 450), ("generated", AFTER, 0.601, 441), ("val", None, 0.623, 354))
     found = [
-        Metric("accuracy", value, value - 0.04, value + 0.04, n, "image", None, split, stage, "colour", None, data, 1337)
+        Metric(
+            metric="accuracy",
+            value=value,
+            low=value - 0.04,
+            high=value + 0.04,
+            n=n,
+            unit="image",
+            split=split,
+            stage=stage,
+            scorer="colour",
+            data=data,
+            seed=1337,
+        )
         for split, stage, value, n in places
     ]
-    return [*found, Metric("error_correlation", 0.27, 0.1, 0.44, 354, "image", None, "val", None, None, None, data, 1337)]
+    return [
+        *found,
+        Metric(metric="error_correlation", value=0.27, low=0.1, high=0.44, n=354, unit="image", split="val", data=data, seed=1337),
+    ]
 
 
 def class_metrics(data: str) -> list[Metric]:
@@ -106,7 +160,20 @@ def class_metrics(data: str) -> list[Metric]:
     rows = {"kid": (0.11, 0.09, 0.02), "coverage": (0.31, 0.42, 0.93)}
     places = (("generated", BEFORE), ("generated", AFTER), ("train", None))
     return [
-        Metric(name, value, value - 0.01, value + 0.01, N, "image", "mucus", split, stage, "judge", None, data, 1337)
+        Metric(
+            metric=name,
+            value=value,
+            low=value - 0.01,
+            high=value + 0.01,
+            n=N,
+            unit="image",
+            class_="mucus",
+            split=split,
+            stage=stage,
+            scorer="judge",
+            data=data,
+            seed=1337,
+        )
         for name, values in rows.items()
         for value, (split, stage) in zip(values, places, strict=True)
     ]
@@ -116,7 +183,21 @@ def audit_metrics(data: str) -> list[Metric]:
     """Of rejected first attempts."""
     found = (("rejected_confirmed", None, 0.35), ("rejected_density", None, 0.41), ("rejected_kid", "mucus", 0.21))
     return [
-        Metric(name, value, value - 0.01, value + 0.01, 137, "image", slug, "generated", BEFORE, "judge", "canonical", data, 1337)
+        Metric(
+            metric=name,
+            value=value,
+            low=value - 0.01,
+            high=value + 0.01,
+            n=137,
+            unit="image",
+            class_=slug,
+            split="generated",
+            stage=BEFORE,
+            scorer="judge",
+            prompts="canonical",
+            data=data,
+            seed=1337,
+        )
         for name, slug, value in found
     ]
 
@@ -134,11 +215,36 @@ def result(data: str, right: tuple[int, ...], settings: dict, missing: tuple[Mis
     metrics = [m for key, matrix in matrices.items() for m in agreement_metrics(matrix, *key.split("/"), data, slugs)]
     metrics += acceptance_metrics(right, data, slugs) + real_metrics(data)
     metrics += [
-        Metric("kid", value, value - 0.01, value + 0.01, n, "image", None, "generated", stage, "judge", "canonical", data, 1337)
+        Metric(
+            metric="kid",
+            value=value,
+            low=value - 0.01,
+            high=value + 0.01,
+            n=n,
+            unit="image",
+            split="generated",
+            stage=stage,
+            scorer="judge",
+            prompts="canonical",
+            data=data,
+            seed=1337,
+        )
         for stage, value, n in ((BEFORE, 0.0831, 450), (AFTER, 0.0512, 441))
     ]
     metrics += [
-        Metric("coverage", value, value - 0.05, value + 0.05, 450, "image", None, split, stage, "judge", None, data, 1337)
+        Metric(
+            metric="coverage",
+            value=value,
+            low=value - 0.05,
+            high=value + 0.05,
+            n=450,
+            unit="image",
+            split=split,
+            stage=stage,
+            scorer="judge",
+            data=data,
+            seed=1337,
+        )
         for split, stage, value in (
             ("generated", BEFORE, 0.412),
             ("generated", AFTER, 0.523),

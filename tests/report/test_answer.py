@@ -20,13 +20,27 @@ from pathsynth.report.page import write_report
 
 
 def metric(value: float, scorer: str) -> Metric:
-    return Metric("macro_f1", value, None, None, 450, "image", None, "generated", "before filtering", scorer, "canonical", "phantom", 0)
+    return Metric(
+        metric="macro_f1",
+        value=value,
+        n=450,
+        unit="image",
+        split="generated",
+        stage="before filtering",
+        scorer=scorer,
+        prompts="canonical",
+        data="phantom",
+        seed=0,
+    )
 
 
 def trial(settings: Mapping[str, str], judge: float | None, gate: float | None = 0.5) -> TrialSummary:
-    scores = (gate and metric(gate, "gate"), judge and metric(judge, "judge"))
     differing = tuple(f"{key}={value}" for key, value in settings.items())
-    return TrialSummary(Path("t"), "t", "s", "", "done", "", (), settings, differing, None, *scores, None, None)
+    f1_gate, f1_judge = gate and metric(gate, "gate"), judge and metric(judge, "judge")
+    folder = Path("t")
+    return TrialSummary(
+        folder=folder, name="t", study="s", state="done", settings=settings, differing=differing, f1_gate=f1_gate, f1_judge=f1_judge
+    )
 
 
 def study(scores: Mapping[str, Sequence[float | None]]) -> list[TrialSummary]:

@@ -22,10 +22,35 @@ from pathsynth.report.table import demo_table
 
 BEFORE, AFTER = "before filtering", "after filtering"
 OWN = [
-    Metric("gap", 1.75, 1.5, 2.0, 450, "image", None, "generated", BEFORE, None, "canonical", "phantom", 1337),
-    Metric("gap", 3.25, None, None, 441, "image", None, "generated", AFTER, None, "canonical", "phantom", 1337),
-    Metric("gap", 2.5, 2.0, 3.0, 50, "image", "mucus", "generated", AFTER, None, "canonical", "phantom", 1337),
-    Metric("gap", 0.125, None, None, 354, "image", None, "val", None, None, None, "phantom", 1337),
+    Metric(
+        metric="gap",
+        value=1.75,
+        low=1.5,
+        high=2.0,
+        n=450,
+        unit="image",
+        split="generated",
+        stage=BEFORE,
+        prompts="canonical",
+        data="phantom",
+        seed=1337,
+    ),
+    Metric(metric="gap", value=3.25, n=441, unit="image", split="generated", stage=AFTER, prompts="canonical", data="phantom", seed=1337),
+    Metric(
+        metric="gap",
+        value=2.5,
+        low=2.0,
+        high=3.0,
+        n=50,
+        unit="image",
+        class_="mucus",
+        split="generated",
+        stage=AFTER,
+        prompts="canonical",
+        data="phantom",
+        seed=1337,
+    ),
+    Metric(metric="gap", value=0.125, n=354, unit="image", split="val", data="phantom", seed=1337),
 ]
 
 

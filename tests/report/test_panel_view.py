@@ -40,7 +40,18 @@ def trial(study: Path) -> Path:
     for stage, kind, strict in ((BEFORE, 0.9, 0.6), (AFTER, 0.95, 0.8)):
         votes = {"judge_kind": answers(kind, labels, 0), "judge_strict": answers(strict, labels, 1)}
         found += evaluate_panel(labels, votes, Tissue(), 0, stage=stage, prompts="canonical").metrics
-    pair = Metric("error_correlation", 0.31, 0.2, 0.4, 360, "image", None, "test", None, "gate+judge_strict", None, Tissue.name, 0)
+    pair = Metric(
+        metric="error_correlation",
+        value=0.31,
+        low=0.2,
+        high=0.4,
+        n=360,
+        unit="image",
+        split="test",
+        scorer="gate+judge_strict",
+        data=Tissue.name,
+        seed=0,
+    )
     write_result(folder / "result.json", replace(result, metrics=(*result.metrics, *found, pair)))
     return folder
 

@@ -46,7 +46,18 @@ def test_a_sheet_is_named_where_there_is_one(trial, tmp_path, capsys, accepted):
 
 def test_classify_ends_with_its_scores(trial, tmp_path, capsys):
     def metric(name: str, value: float, slug: str | None = None) -> dict[str, object]:
-        return Metric(name, value, value - 0.1, value + 0.1, 18, "image", slug, "val", None, None, None, "phantom", 0).to_json()
+        return Metric(
+            metric=name,
+            value=value,
+            low=value - 0.1,
+            high=value + 0.1,
+            n=18,
+            unit="image",
+            class_=slug,
+            split="val",
+            data="phantom",
+            seed=0,
+        ).to_json()
 
     made = trial("classify")
     (tmp_path / "classifier").mkdir()

@@ -13,7 +13,7 @@ from pathsynth.training.score_classifier import ClassifierScores
 
 
 def record(metric: str, split: str) -> Metric:
-    return Metric(metric, 0.5, None, None, 9, "image", None, split, None, "gate", None, "toy", 0)
+    return Metric(metric=metric, value=0.5, n=9, unit="image", split=split, scorer="gate", data="toy", seed=0)
 
 
 def scores(split: str, wrong: list[int]) -> ClassifierScores:

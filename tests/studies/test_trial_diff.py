@@ -14,10 +14,21 @@ from pathsynth.ledger.records import Metric, Missing, Result, read_result, write
 from pathsynth.sampling.attempts import AttemptRow, AttemptsLedger
 from pathsynth.studies.trials.trial_diff import Compared, compare_trials, differing_versions
 
-ROW = AttemptRow(
-    "eval", 0, "adipose", 0, 0, "H&E: adipose", 1, 4, 3.0, 8, 0, 0.7, (0.7, 0.3), True, None, False, "images/0.png", "ab"
+ROW = AttemptRow("eval", 0, "adipose", 0, 0, "H&E: adipose", 1, 4, 3.0, 8, 0, 0.7, (0.7, 0.3), True, None, False, "images/0.png", "ab")
+METRIC = Metric(
+    metric="macro_f1",
+    value=0.5,
+    low=0.4,
+    high=0.6,
+    n=90,
+    unit="image",
+    split="generated",
+    stage="before filtering",
+    scorer="gate",
+    prompts="canonical",
+    data="none",
+    seed=0,
 )
-METRIC = Metric("macro_f1", 0.5, 0.4, 0.6, 90, "image", None, "generated", "before filtering", "gate", "canonical", "none", 0)
 
 
 def attempts(folder: Path, *rows: AttemptRow) -> None:

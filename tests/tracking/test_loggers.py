@@ -273,7 +273,21 @@ def test_runs_lie_in_the_folder_that_wandb_dir_names(tmp_path, offline_runs, mon
 
 
 def metric(name: str, value: float, low: float | None, high: float | None, slug: str | None = None) -> Metric:
-    return Metric(name, value, low, high, 18, "image", slug, "generated", "before filtering", "gate", "canonical", "phantom", 0)
+    return Metric(
+        metric=name,
+        value=value,
+        low=low,
+        high=high,
+        n=18,
+        unit="image",
+        class_=slug,
+        split="generated",
+        stage="before filtering",
+        scorer="gate",
+        prompts="canonical",
+        data="phantom",
+        seed=0,
+    )
 
 
 NUMBERS = [metric("macro_f1", 0.5, 0.4, 0.6), metric("kid", 0.1, None, None), metric("f1", 0.2, None, None, "mucus")]

@@ -44,7 +44,20 @@ def write_trial(root: Path, study: str, name: str, **state: object) -> Path:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     done = write_trial(tmp_path, "rank", "a", state="done")
-    f1 = Metric("macro_f1", 0.5, 0.4, 0.6, 90, "image", None, "generated", "before filtering", "gate", "canonical", "none", 0)
+    f1 = Metric(
+        metric="macro_f1",
+        value=0.5,
+        low=0.4,
+        high=0.6,
+        n=90,
+        unit="image",
+        split="generated",
+        stage="before filtering",
+        scorer="gate",
+        prompts="canonical",
+        data="none",
+        seed=0,
+    )
     write_result(done / "result.json", Result("x", {}, {}, (f1,), ()))
     running = write_trial(tmp_path, "rank", "b", state="running", stage="finetune", detail="steps", step=30, steps=90, rate=0.5)
     assert claim(running, 60, wait=False)
