@@ -19,6 +19,7 @@ from pathsynth.report.page import write_report
 from pathsynth.stages.plan import plan
 from pathsynth.studies.execution.trial_rerun import foreign_targets
 from pathsynth.studies.planning.source_files import source_files
+from tests.forked import forked_output
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RULE = ["+sampling.rules.bright._target_=my_rule.Bright", "+sampling.rules.bright.least=0.3"]
@@ -93,12 +94,12 @@ STRICT = [*RULE[:1], "+sampling.rules.bright.least=0.99", *RETRY[:1], "+sampling
 
 
 @pytest.mark.slow
-def test_a_run_with_all_three(here, small_base_folder, run_command, offline_runs, monkeypatch):
+def test_a_run_with_all_three(here, small_base_folder, offline_runs, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     words = ["run", f"base.path={small_base_folder}", *SMALL, *STRICT]
-    shown = run_command(here, *words, "--cfg", "job").stdout
+    shown = forked_output(here, *words, "--cfg", "job")
     assert all(name in shown for name in ("my_rule.Bright", "my_retry.ByDistance", "my_metric.BrightnessGap"))
-    run_command(here, *words)
+    forked_output(here, *words)
     (trial,) = (path.parent for path in (here / "multirun" / "runs").glob("*/result.json"))
 
     table = pd.read_parquet(trial / "attempts.parquet")
@@ -115,14 +116,14 @@ def test_a_run_with_all_three(here, small_base_folder, run_command, offline_runs
     assert "darker than 0.99" in {row["verdict"] for row in run.table("validation/images")}
 
     again = table[table.attempt == 2].iloc[0]
-    replayed = run_command(here, "replay", str(trial), f"{again.class_slug}-{again.slot:05d}-2").stdout
+    replayed = forked_output(here, "replay", str(trial), f"{again.class_slug}-{again.slot:05d}-2")
     assert replayed.splitlines()[-1] == "the same pixels"
     page = write_report(trial).read_text()
     assert "darker than 0.99" in page and "Metrics of your own" in page
 
     source = here / "my_rule.py"
     source.write_text(source.read_text().replace("return float(candidate.image.mean())", "return candidate.image.mean(axis=2)"))
-    failed = run_command(here, *words, "study.name=broken", status=1)
-    assert "the acceptance rule my_rule.Bright gave" in failed.stdout + failed.stderr
+    failed = forked_output(here, *words, "study.name=broken", status=1)
+    assert "the acceptance rule my_rule.Bright gave" in failed
     (broken,) = (path.parent for path in (here / "multirun" / "broken").glob("*/state.json"))
     assert not (broken / "images").exists() and not (broken / "attempts.parquet").exists() and not (broken / "result.json").exists()

@@ -14,6 +14,7 @@ from pathsynth.__main__ import dispatch
 from pathsynth.config import from_hydra
 from pathsynth.config.shipped import conf_folder
 from pathsynth.stages.plan import plan
+from tests.forked import forked_output
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CALLBACK = ("callbacks.regeneration._target_=my_callback.WorstClasses", "+callbacks.regeneration.worst=2")
@@ -88,9 +89,9 @@ class Noting(pl.Trainer):
 
 
 @pytest.mark.slow
-def test_a_fine_tune_is_made_of_them(folder, run_command):
+def test_a_fine_tune_is_made_of_them(folder):
     (folder / "mine.py").write_text(TRAINER)
-    run_command(folder, "finetune", *SMALLEST, *CALLBACK, *FINETUNE, *MORE)
+    forked_output(folder, "finetune", *SMALLEST, *CALLBACK, *FINETUNE, *MORE)
     (trial,) = (folder / "multirun" / "fast").glob("[!.]*/")
     (stage,) = (stage for stage in json.loads((trial / "manifest.json").read_text())["plan"]["stages"] if stage["name"] == "finetune")
     assert set(stage["settings"]["classes"]) == {"my_callback.WorstClasses", "my_finetune.LowNoise", "mine.Noting"}

@@ -16,6 +16,7 @@ from pathsynth.__main__ import dispatch
 from pathsynth.report.atlas import confused_classes, lookalikes, read_generated, size_words, write_atlas
 from pathsynth.report.tissue_texts import shipped_texts
 from pathsynth.vocabulary.labels import COLORECTAL
+from tests.forked import forked_output
 
 BLOOD = ("basophil", "eosinophil", "erythroblast", "ig", "lymphocyte", "monocyte", "neutrophil", "platelet")
 
@@ -222,9 +223,9 @@ def test_our_texts_are_for_our_classes_alone():
 
 
 @pytest.mark.slow
-def test_a_set_from_the_shipped_bundle_is_judged(tmp_path, run_command):
-    run_command(tmp_path, "generate", "labels=[mucus,debris]", "n=2", "study.name=tissue", "tracking=none")
-    told = run_command(tmp_path, "atlas", "multirun/tissue", "site").stdout
+def test_a_set_from_the_shipped_bundle_is_judged(tmp_path):
+    forked_output(tmp_path, "generate", "labels=[mucus,debris]", "n=2", "study.name=tissue", "tracking=none")
+    told = forked_output(tmp_path, "atlas", "multirun/tissue", "site")
     atlas = record(tmp_path / "site")
     assert "the judge confirms" in told and len(atlas["classes"]) == 9 and np.array(atlas["judgeCounts"]).sum() == len(atlas["images"])
     assert all(abs(sum(image["judge"]) - 1) < 0.01 for image in atlas["images"])

@@ -1,4 +1,4 @@
-"""Put before a study's processes as ``sitecustomize``: kills one of them inside a write, with everything that it started.
+"""Put before a study's processes as ``sitecustomize``, or loaded first: kills one of them inside a write, with all that it started.
 
 ``KILL_IN`` is "<part of a file's name>:<n>": the n-th time such a file is opened for writing (or, being written beside its
 place, is synced), half of what it holds is cut off and the process and its group are killed, as a power cut would.

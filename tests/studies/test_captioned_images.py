@@ -17,6 +17,7 @@ from pathsynth.ledger.stages import StageStore
 from pathsynth.stages.plan import plan
 from pathsynth.studies.planning.override_cache import Known, OverrideCache
 from pathsynth.studies.planning.prompt_check import word_notes
+from tests.forked import forked_output
 
 SMALL = [
     *("study=fast", "debug=fast_dev_run", "study.name=own", "tracking=none", "lora.targets=attention", "lora.rank=1"),
@@ -106,11 +107,11 @@ def test_a_command_that_trains_no_adapter_says_nothing_of_captions(own):
 
 
 @pytest.mark.slow
-def test_a_run_from_end_to_end(own, small_base_folder, run_command):
+def test_a_run_from_end_to_end(own, small_base_folder):
     words = ["run", *SMALL, f"data.root={own}", f"base.path={small_base_folder}", "data.captions=txt"]
-    ended = run_command(own.parent, *words)
+    told = forked_output(own.parent, *words)
     said = "note: each image of train is learned with its own caption, not with the prompts of its class: 12 images, 6 different captions"
-    assert ended.stdout.count(said) == 1 and "files of other kinds" not in ended.stdout
+    assert told.count(said) == 1 and "files of other kinds" not in told
     (cache,) = (own.parent / "multirun" / ".stages" / "cache").glob("*/prompts.json")
     assert [text for text in json.loads(cache.read_text())["prompts"] if text.startswith("a pale image of tumor")]
     (result,) = (own.parent / "multirun" / "own").glob("*/result.json")
@@ -118,5 +119,5 @@ def test_a_run_from_end_to_end(own, small_base_folder, run_command):
     (own / "tumor" / "3.txt").unlink()
     for file in (own / "stroma").glob("*.txt"):
         file.write_text("")
-    refused = run_command(own.parent, *words, status=2)
-    assert "an empty caption for 6 of 12 images of train (stroma/" in refused.stderr
+    refused = forked_output(own.parent, *words, status=2)
+    assert "an empty caption for 6 of 12 images of train (stroma/" in refused

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ import pandas as pd
 import pytest
 
 from pathsynth.ledger.weights import weights_digest
+from tests.forked import fork, run_forked
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -44,6 +46,7 @@ STUDY = [
     "study.retry_failed=100",
     "study.lease_seconds=5",
 ]
+SINGLE = [{"lora.rank=1,2": "lora.rank=2"}.get(word, word) for word in STUDY if word != "-m"]
 RANDOM_KILLS = 20
 RANDOM_STOPS = 9
 WRITES = [
@@ -55,11 +58,12 @@ WRITES = [
     "stage.json:1",
     "adapter.json:1",
     "result.json:1",
-    "manifest.json:2",
+    "manifest.json:1",
     "state.json:7",
     ".held:3",
-    ".partial -> :4",
+    ".partial -> :3",
 ]
+OF_A_TRIAL = ["step-00000:2", "attempts.jsonl:1", "adapter.json:1"]
 
 
 @pytest.fixture(scope="module")
@@ -123,13 +127,15 @@ def undisturbed(home) -> dict[str, object]:
 
 def test_a_trial_that_is_started_afresh_gives_the_bits_of_one_that_is_forked(home, undisturbed):
     """The trials of a sweep are forks of a server that has loaded torch; a single one is not."""
-    single = [{"lora.rank=1,2": "lora.rank=2"}.get(word, word) for word in STUDY if word != "-m"]
-    assert start(home / "single", single).wait(300) == 0
-    found = outcome(home / "single")
-    stages = set(found.pop("stages"))
-    assert found == {name: undisturbed[name] for name in found}
-    assert len(found) == 1
-    assert stages < set(undisturbed["stages"])
+    assert start(home / "single", SINGLE).wait(300) == 0
+    assert_is_one_of(outcome(home / "single"), undisturbed)
+
+
+def assert_is_one_of(single: dict[str, object], study: dict[str, object]) -> None:
+    stages = set(single.pop("stages"))
+    assert single == {name: study[name] for name in single}
+    assert len(single) == 1
+    assert stages < set(study["stages"])
 
 
 def test_killed_at_random_moments(home, undisturbed, signal_tree):
@@ -170,17 +176,33 @@ def test_stopped_in_good_order_at_random_moments(home, undisturbed):
     assert outcome(folder) == undisturbed
 
 
-@pytest.mark.parametrize("write", WRITES)
-def test_killed_inside_a_write(home, undisturbed, write):
-    """Gate and judge are there already, so that each case takes seconds."""
-    name = "".join(c if c.isalnum() else "-" for c in write)
-    folder = home / name
+@pytest.fixture
+def prepared(home, undisturbed) -> Path:
+    """A folder in which gate, judge and cache are there already, so that each case takes seconds."""
+    folder = Path(tempfile.mkdtemp(dir=home))
     for stage in ("gate", "judge", "cache"):
         shutil.copytree(home / "undisturbed" / "multirun" / ".stages" / stage, folder / "multirun" / ".stages" / stage)
-    start(folder, KILL_IN=write, KILL_ONCE=str(folder / "killed")).wait(300)
-    assert (folder / "killed").exists(), "nothing was killed: no such write"
-    finish(folder)
-    assert outcome(folder) == undisturbed
+    return folder
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_all_processes_are_killed_inside_a_write(prepared, undisturbed, write):
+    """As by a power cut: the trial is carried out in the process of its command."""
+    words, killed = (*SINGLE, f"base.path={prepared.parent / 'base'}"), prepared / "killed"
+    fork(prepared, words, prepared / "log.txt", "tests.studies.killing", KILL_IN=write, KILL_ONCE=str(killed)).join(300)
+    assert killed.exists(), "nothing was killed: no such write"
+    code, output = run_forked(prepared, *words)
+    assert code == 0, output
+    assert_is_one_of(outcome(prepared), undisturbed)
+
+
+@pytest.mark.parametrize("write", OF_A_TRIAL)
+def test_a_trial_is_killed_inside_a_write(prepared, undisturbed, write):
+    """Its command lives, and continues with the next trial."""
+    start(prepared, KILL_IN=write, KILL_ONCE=str(prepared / "killed")).wait(300)
+    assert (prepared / "killed").exists(), "nothing was killed: no such write"
+    finish(prepared)
+    assert outcome(prepared) == undisturbed
 
 
 def test_two_operators_of_which_one_is_killed_and_one_stands_still(home, undisturbed, signal_tree):

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.forked import forked_output
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 CLASSES = 300
@@ -19,7 +21,7 @@ SMALL = [
 ]
 
 
-def test_a_run_and_its_report(tmp_path: Path, small_base_folder: Path, run_command) -> None:
+def test_a_run_and_its_report(tmp_path: Path, small_base_folder: Path) -> None:
     rng = np.random.default_rng(0)
     for split, count in (("train", 2), ("val", 1), ("test", 1)):
         for label in range(CLASSES):
@@ -27,11 +29,11 @@ def test_a_run_and_its_report(tmp_path: Path, small_base_folder: Path, run_comma
             folder.mkdir(parents=True)
             for i in range(0 if (split, label) == ("test", 7) else count):
                 Image.fromarray(rng.integers(256, size=(16, 16, 3), dtype=np.uint8)).save(folder / f"{i}.png")
-    run_command(tmp_path, "run", *SMALL, f"data.root={tmp_path / 'own'}", f"base.path={small_base_folder}")
+    forked_output(tmp_path, "run", *SMALL, f"data.root={tmp_path / 'own'}", f"base.path={small_base_folder}")
     (trial,) = (path.parent for path in (tmp_path / "multirun" / "many").glob("*/result.json"))
     metrics = json.loads((trial / "result.json").read_text(encoding="utf-8"))["metrics"]
     assert len({m["class"] for m in metrics if m["class"]}) == CLASSES
-    run_command(tmp_path, "report", str(trial))
-    run_command(tmp_path, "report", str(trial.parent))
+    forked_output(tmp_path, "report", str(trial))
+    forked_output(tmp_path, "report", str(trial.parent))
     assert "class 299" in (trial / "report.html").read_text(encoding="utf-8")
     assert (trial.parent / "report.html").is_file()

@@ -19,6 +19,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from pathsynth.ledger.records import read_result
+from tests.forked import run_forked
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +38,7 @@ SMALL = [
     "sampling.attempts=2",
     "evaluate.n=2",
 ]
+UNTRACKED = ["tracking=none", *SMALL]
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -139,7 +141,7 @@ def test_a_team_sees_gate_judge_and_trial_each_as_one_run(finished, offline_runs
 def test_a_panel_added_to_a_finished_trial_scores_its_images_and_trains_nothing_else(finished):
     folder, base = finished
     judge = ("+classifier@evaluate.judges.small=cs3darknet", "evaluate.judges.small.epochs=1", "evaluate.judges.small.seed=7")
-    code, output = run(folder, "run", f"base.path={base}", *SMALL, *judge, "study.name=panel")
+    code, output = run_forked(folder, "run", f"base.path={base}", *UNTRACKED, *judge, "study.name=panel")
     assert code == 0, output
     trial = the_trial(folder, "panel")
     result, alone = read_result(trial / "result.json"), read_result(the_trial(folder) / "result.json")
@@ -153,13 +155,13 @@ def test_a_panel_added_to_a_finished_trial_scores_its_images_and_trains_nothing_
     names = [{stage["identity"] for stage in stages} for stages in plans]
     added = [stage["name"] for stage in plans[1] if stage["identity"] not in names[0]]
     assert added == ["judge_small", "panel", "evaluate"]
-    code, output = run(folder, "report", "multirun/panel")
+    code, output = run_forked(folder, "report", "multirun/panel")
     assert code == 0 and "What several judges say" in (trial / "report.html").read_text(), output
 
 
 def test_the_report_is_one_page(finished):
     trial = the_trial(finished[0])
-    code, output = run(finished[0], "report", str(trial))
+    code, output = run_forked(finished[0], "report", str(trial))
     assert code == 0, output
     page = (trial / "report.html").read_text()
     assert "http" not in page.split("<body")[1].split("src=")[1][:20]
@@ -175,7 +177,7 @@ def test_another_n_evaluates_again_and_trains_nothing(finished, offline_runs):
     folder, base = finished
     first = the_trial(folder)
     before = {p: p.stat().st_mtime_ns for p in (folder / "multirun" / ".stages").glob("*/*/stage.json")}
-    code, output = run(folder, "run", f"base.path={base}", *SMALL[:-1], "evaluate.n=1")
+    code, output = run_forked(folder, "run", f"base.path={base}", *SMALL[:-1], "evaluate.n=1")
     assert code == 0, output
     after = {p: p.stat().st_mtime_ns for p in (folder / "multirun" / ".stages").glob("*/*/stage.json")}
     assert {p.parent.parent.name for p in after.keys() - before.keys()} == {"generate", "reference", "evaluate"}
@@ -193,7 +195,7 @@ def test_another_acceptance_and_scores_on_the_test_split_train_nothing(finished)
     folder, base = finished
     before = set((folder / "multirun" / ".stages").glob("*/*/stage.json"))
     own = ["gate.test=true", "sampling.threshold=0.2", "sampling.margin=0.01", "sampling.attempts=3", "study.name=stricter"]
-    code, output = run(folder, "run", f"base.path={base}", *SMALL, *own)
+    code, output = run_forked(folder, "run", f"base.path={base}", *UNTRACKED, *own)
     assert code == 0, output
     made = {path.parent.parent.name: path.parent for path in set((folder / "multirun" / ".stages").glob("*/*/stage.json")) - before}
     assert set(made) == {"gate_test", "generate", "evaluate"}
@@ -206,7 +208,7 @@ def test_a_classifier_that_is_there_is_scored_on_the_test_split_without_training
     folder, _ = finished
     words = [*SMALL[:3], "classifier.epochs=1", "tracking=none"]
     for study, own, splits in (("plain", [], {"val"}), ("tested", ["classifier.test=true"], {"val", "test"})):
-        code, output = run(folder, "classify", *words, *own, f"study.name={study}")
+        code, output = run_forked(folder, "classify", *words, *own, f"study.name={study}")
         assert code == 0, output
         assert {score["split"] for score in json.loads((the_trial(folder, study) / "scores.json").read_text())} == splits
     assert len(list((folder / "multirun" / ".stages" / "classifier").glob("*/stage.json"))) == 1
@@ -214,8 +216,8 @@ def test_a_classifier_that_is_there_is_scored_on_the_test_split_without_training
 
 def test_generate_draws_what_the_prompt_names(finished):
     folder, base = finished
-    words = ["data=phantom", *(w for w in SMALL if w.partition(".")[0] not in ("judge", "evaluate"))]
-    code, output = run(folder, "generate", "prompt=pale mucus, please (H&E)", "n=2", f"base.path={base}", *words, "study.name=draw")
+    words = ["data=phantom", *(w for w in UNTRACKED if w.partition(".")[0] not in ("judge", "evaluate"))]
+    code, output = run_forked(folder, "generate", "prompt=pale mucus, please (H&E)", "n=2", f"base.path={base}", *words, "study.name=draw")
     assert code == 0, output
     table = pd.read_parquet(the_trial(folder, "draw") / "attempts.parquet")
     assert set(table.class_slug) == {"mucus"} and set(table.prompt) == {"pale mucus, please (H&E)"}
@@ -235,16 +237,16 @@ def ledger(place: Path) -> pd.DataFrame:
 @pytest.mark.parametrize("launcher", SHARDS)
 def test_shards_make_the_set_of_one_process(finished, launcher):
     folder, base = finished
-    words = [w for w in SMALL if w.partition(".")[0] not in ("judge", "evaluate")]
+    words = [w for w in UNTRACKED if w.partition(".")[0] not in ("judge", "evaluate")]
     words = ["data=phantom", *words, f"base.path={base}", "labels=all", "n=2", "sampling.deterministic=true"]
-    code, output = run(folder, "generate", *words, "study.name=whole")
+    code, output = run_forked(folder, "generate", *words, "study.name=whole")
     assert code == 0, output
     starter, share, shards = SHARDS[launcher]
     command = [sys.executable, "-m", *starter, "pathsynth", "generate", *words, *share, f"study.name={launcher}"]
     process = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=280)
     assert process.returncode == 0, process.stdout + process.stderr
     joined = folder / f"joined_{launcher}"
-    code, output = run(folder, "join", f"multirun/{launcher}", joined.name)
+    code, output = run_forked(folder, "join", f"multirun/{launcher}", joined.name)
     assert code == 0 and f"joined {shards} shards" in output, output
     one, parts = ledger(the_trial(folder, "whole")), ledger(joined)
     kept = one.image.str.startswith("images/").fillna(False)
@@ -261,18 +263,18 @@ def test_any_candidate_is_drawn_again(finished):
     table = pd.read_parquet(trial / "attempts.parquet")
     rejected = table[~table.accepted].iloc[0]
     name = f"{rejected.class_slug}-{rejected.slot:05d}-{rejected.attempt}"
-    code, output = run(folder, "replay", str(trial), name, "--save", "again.png")
+    code, output = run_forked(folder, "replay", str(trial), name, "--save", "again.png")
     assert (code, output.splitlines()[-1]) == (0, "the same pixels"), output
     with Image.open(folder / "again.png") as image:
         assert hashlib.sha256(image.tobytes()).hexdigest() == rejected.sha256
     shutil.copytree(trial, trial.with_name("changed"))
     image = next((trial.with_name("changed") / "images").rglob("*.png"))
-    assert run(folder, "replay", str(image))[0] == 0
+    assert run_forked(folder, "replay", str(image))[0] == 0
     with Image.open(image) as picture:
         red, green, blue = picture.getpixel((0, 0))
         picture.putpixel((0, 0), (red ^ 4, green, blue))
         picture.save(image)
-    code, output = run(folder, "replay", str(image))
+    code, output = run_forked(folder, "replay", str(image))
     known = "the same pixels as when it was first drawn, but"
     assert (code, output.splitlines()[-1]) == (
         1,
@@ -280,23 +282,23 @@ def test_any_candidate_is_drawn_again(finished):
     )
     table["seed"] += 1
     table.to_parquet(trial.with_name("changed") / "attempts.parquet", index=False)
-    code, output = run(folder, "replay", str(trial.with_name("changed")), name)
+    code, output = run_forked(folder, "replay", str(trial.with_name("changed")), name)
     shutil.rmtree(trial.with_name("changed"))
     assert code == 1 and "not the same pixels" in output and "values differ, by" in output
 
 
 def generate(folder: Path, base: Path, study: str, *sampling: str) -> tuple[Path, pd.DataFrame, str]:
     """A generation of few images that nearly nothing is accepted of: its trial, its ledger, and what it said."""
-    words = [w for w in SMALL if w.partition(".")[0] not in ("judge", "evaluate") and w.partition("=")[0] != "sampling.steps"]
+    words = [w for w in UNTRACKED if w.partition(".")[0] not in ("judge", "evaluate") and w.partition("=")[0] != "sampling.steps"]
     own = ["sampling.steps=4", "sampling.attempts=3", "sampling.deterministic=true", *sampling]
-    code, output = run(folder, "generate", "data=phantom", "n=3", f"base.path={base}", *words, *own, f"study.name={study}")
+    code, output = run_forked(folder, "generate", "data=phantom", "n=3", f"base.path={base}", *words, *own, f"study.name={study}")
     assert code == 0, output
     trial = the_trial(folder, study)
     return trial, pd.read_parquet(trial / "attempts.parquet"), output
 
 
 def replayed(folder: Path, trial: Path, row: pd.Series) -> str:
-    _, output = run(folder, "replay", str(trial), f"{row.class_slug}-{row.slot:05d}-{row.attempt}")
+    _, output = run_forked(folder, "replay", str(trial), f"{row.class_slug}-{row.slot:05d}-{row.attempt}")
     return output.splitlines()[-1]
 
 
@@ -322,30 +324,30 @@ def test_a_hopeless_candidate_is_given_up_and_drawn_again_as_far_as_it_came(fini
 
 def test_an_exported_set_draws_the_same_images_without_training(finished):
     folder, base = finished
-    sampling = [w for w in SMALL if w.startswith("sampling.")]
-    code, output = run(folder, "export", str(the_trial(folder)), "ready", "--ready")
+    sampling = [w for w in UNTRACKED if w.startswith("sampling.")]
+    code, output = run_forked(folder, "export", str(the_trial(folder)), "ready", "--ready")
     assert code == 0, output
     sampling += ["sampling.guidance=3"]  # as the trial of the set drew
     own = ["data.size=32", "data.root=ready", f"base.path={base}", *sampling]
-    code, output = run(folder, "generate", "label=mucus", "n=2", *own, "study.name=ready")
+    code, output = run_forked(folder, "generate", "label=mucus", "n=2", *own, "study.name=ready")
     assert code == 0 and ("takes" in output or "judge: nothing was accepted" in output), output
     assert (the_trial(folder, "ready") / "judged.parquet").is_file() == ("takes" in output)
-    words = [w for w in SMALL if w.partition(".")[0] not in ("judge", "evaluate")]
-    code, output = run(folder, "generate", "data=phantom", "label=mucus", "n=2", f"base.path={base}", *words, "study.name=trained")
+    words = [w for w in UNTRACKED if w.partition(".")[0] not in ("judge", "evaluate")]
+    code, output = run_forked(folder, "generate", "data=phantom", "label=mucus", "n=2", f"base.path={base}", *words, "study.name=trained")
     assert code == 0, output
     first, second = (pd.read_parquet(the_trial(folder, name) / "attempts.parquet") for name in ("ready", "trained"))
     assert first.drop(columns=["image"]).equals(second.drop(columns=["image"]))
-    code, output = run(folder, "run", "data=ready", "data.size=32", "data.root=ready", f"base.path={base}")
+    code, output = run_forked(folder, "run", "data=ready", "data.size=32", "data.root=ready", f"base.path={base}")
     assert code == 2 and "only generate can use it" in output
     shutil.copytree(base, folder / "other")
     (folder / "other" / "model_index.json").write_text((base / "model_index.json").read_text() + "\n")
-    code, output = run(folder, "generate", *own[:2], f"base.path={folder / 'other'}", *sampling)
+    code, output = run_forked(folder, "generate", *own[:2], f"base.path={folder / 'other'}", *sampling)
     assert code == 2 and "belongs to base" in output
 
 
 def test_kill_of_one_trial_leaves_the_others_and_nothing_half_written(finished):
     folder, base = finished
-    words = [w for w in SMALL if not w.startswith("trainer.max_steps")]
+    words = [w for w in UNTRACKED if not w.startswith(("trainer.max_steps", "callbacks.regeneration.every"))]
     process = start(folder, "run", "-m", f"base.path={base}", *words, "trainer.max_steps=40", "lora.rank=1,2", "study.name=kill")
     deadline = time.monotonic() + 120
     victim = None
@@ -374,7 +376,7 @@ def test_an_adapter_card_that_was_changed_in_the_store_is_made_again(finished):
     for path, whole in cards.items():
         path.chmod(0o644)
         path.write_text(whole.replace(json.loads(whole)["base"], "another-base"))
-    code, output = run(folder, "run", f"base.path={base}", *SMALL[:-1], "evaluate.n=3")
+    code, output = run_forked(folder, "run", f"base.path={base}", *UNTRACKED[:-1], "evaluate.n=3")
     assert code == 0, output
     assert "adapter/adapter.json was changed; it is built again" in output
     assert any(path.read_text() == whole for path, whole in cards.items())
@@ -386,8 +388,8 @@ def test_a_truncated_cache_is_built_again(finished):
     whole = cache.read_bytes()
     cache.chmod(0o644)
     cache.write_bytes(whole[: len(whole) // 2])
-    words = [w for w in SMALL if w.partition(".")[0] not in ("judge", "evaluate")]
-    code, output = run(folder, "finetune", f"base.path={base}", *words, "lora.rank=3", "study.name=damage")
+    words = [w for w in UNTRACKED if w.partition(".")[0] not in ("judge", "evaluate")]
+    code, output = run_forked(folder, "finetune", f"base.path={base}", *words, "lora.rank=3", "study.name=damage")
     assert code == 0, output
     assert "cache.safetensors was changed; it is built again" in output
     assert cache.stat().st_size == len(whole)
@@ -420,17 +422,16 @@ def test_a_training_that_a_search_prunes_goes_on_to_the_same_adapter(finished):
     folder, base = finished
     pruner = "hydra.sweeper.pruner={_target_: optuna.pruners.ThresholdPruner, lower: 2.0}"  # no score is so high
     search = ["hydra/sweeper=optuna", "-m", "lora.rank=16,32", "hydra.sweeper.n_trials=1", "hydra.sweeper.sampler=random", pruner]
-    code, output = run(folder, "run", f"base.path={base}", *SMALL, "study.name=pruned", *search)
+    code, output = run_forked(folder, "run", f"base.path={base}", *UNTRACKED, "study.name=pruned", *search)
     assert code == 0, output
     (trial,) = (path.parent for path in (folder / "multirun" / "pruned").glob("*/state.json"))
     state = json.loads((trial / "state.json").read_text())
     assert (state["state"], state["reason"], state["stage"]) == ("pruned", "pruned at step 2", "finetune"), output
     assert "search trial 0 pruned at step 2" in output and "1 pruned" in output
     rank = json.loads((trial / "manifest.json").read_text())["config"]["lora"]["rank"]
-    code, output = run(folder, "run", f"base.path={base}", *SMALL, "study.name=pruned", f"lora.rank={rank}", "multirun=elsewhere")
-    assert code == 0, output
-    code, output = run(folder, "run", f"base.path={base}", *SMALL, "study.name=pruned", f"lora.rank={rank}")
-    assert code == 0, output
+    for place in ("multirun=elsewhere", "multirun=multirun"):
+        code, output = run_forked(folder, "run", f"base.path={base}", *UNTRACKED, "study.name=pruned", f"lora.rank={rank}", place)
+        assert code == 0, output
     weights = "adapter/pytorch_lora_weights.safetensors"
     (undisturbed,) = (folder / "elsewhere" / "pruned").glob(f"*/{weights}")
     gone_on, whole = load_file(trial / weights), load_file(undisturbed)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.forked import forked_output
+
 pytestmark = pytest.mark.slow
 
 SMALL = [
@@ -16,7 +18,7 @@ SMALL = [
 ]
 
 
-def test_a_run_and_its_report(tmp_path: Path, small_base_folder: Path, run_command) -> None:
+def test_a_run_and_its_report(tmp_path: Path, small_base_folder: Path) -> None:
     rng = np.random.default_rng(0)
     for name, low in (("01_TUMOR", 0), ("汉字", 120)):
         (tmp_path / "own" / name).mkdir(parents=True)
@@ -24,13 +26,13 @@ def test_a_run_and_its_report(tmp_path: Path, small_base_folder: Path, run_comma
             pixels = rng.integers(low, low + 120, (32, 32, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "own" / name / f"{i}.png")
     (tmp_path / "own" / "汉字" / "._0.png").write_bytes(b"left by a Mac")
-    told = run_command(tmp_path, "run", *SMALL, f"data.root={tmp_path / 'own'}", f"base.path={small_base_folder}").stdout
+    told = forked_output(tmp_path, "run", *SMALL, f"data.root={tmp_path / 'own'}", f"base.path={small_base_folder}")
     assert "note: hidden files passed over: 1 (汉字/._0.png)" in told
     assert "01_TUMOR is requested as “tumor”" in told and "splits: 汉字" in told
     (trial,) = (path.parent for path in (tmp_path / "multirun" / "two").glob("*/result.json"))
     assert {path.name for path in (trial / "grids").iterdir()} >= {"real.png", "first_attempts.png", "accepted.png"}
-    run_command(tmp_path, "report", str(trial))
-    run_command(tmp_path, "report", str(trial.parent))
+    forked_output(tmp_path, "report", str(trial))
+    forked_output(tmp_path, "report", str(trial.parent))
     page = (trial / "report.html").read_text(encoding="utf-8")
     assert "汉字" in page and "01 tumor" in page and page.count("data:image/png;base64") >= 2
     assert (trial.parent / "report.html").is_file()

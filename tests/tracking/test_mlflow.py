@@ -29,6 +29,7 @@ from pathsynth.tracking.media import ArtifactMetadata, keep_artifact, show_confu
 from pathsynth.tracking.mlflow_sender import IDENTITY
 from pathsynth.tracking.outbox import outboxes
 from pathsynth.tracking.reachability import answers
+from tests.forked import forked_output
 from tests.postgresql import NEEDS_POSTGRESQL, free_port, postgresql
 from tests.tracking.mlflow_server import MlflowServer, mlflow_server
 from tests.tracking.test_loggers import CARD, DATA, NUMBERS
@@ -171,14 +172,14 @@ SMALLEST = (
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)  # what a trial logs does not depend on the server's database
-def test_a_trial_has_a_run_in_each_tracker_and_so_have_its_classifiers(server, small_base_folder, tmp_path, run_command, monkeypatch):
+def test_a_trial_has_a_run_in_each_tracker_and_so_have_its_classifiers(server, small_base_folder, tmp_path, monkeypatch):
     import mlflow
     from mlflow import MlflowClient
 
     monkeypatch.setenv("WANDB_MODE", "offline")
     trackers = ["tracking=[wandb,mlflow]", f"tracking.uri={server.address}"]
-    told = run_command(tmp_path, "run", f"base.path={small_base_folder}", *SMALLEST, *trackers)
-    assert "records for MLflow wait" not in told.stdout
+    told = forked_output(tmp_path, "run", f"base.path={small_base_folder}", *SMALLEST, *trackers)
+    assert "records for MLflow wait" not in told
     runs = {run.data.tags["job_type"]: run for run in runs_of(server.address, "whole")}
     assert set(runs) == {"gate", "judge", "evaluate"}
     assert {run.info.status for run in runs.values()} == {"FINISHED"}

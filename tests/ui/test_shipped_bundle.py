@@ -20,6 +20,7 @@ from pathsynth.ui.decisions import pixels_of
 from pathsynth.ui.engine import Engine, JobState, key_of
 from pathsynth.ui.model import load_model
 from pathsynth.ui.request import DrawRequest
+from tests.forked import forked_output
 
 pytestmark = pytest.mark.slow
 PATIENCE = 120
@@ -34,7 +35,7 @@ def engine() -> Iterator[Engine]:
     made.close()
 
 
-def test_what_the_page_draws_is_what_its_command_draws(engine: Engine, run_command, tmp_path: Path):
+def test_what_the_page_draws_is_what_its_command_draws(engine: Engine, tmp_path: Path):
     """Images, verdicts and ledger; and what is downloaded reads as a data set."""
     name = engine.open_session()
     engine.submit(name, MUSCLE)
@@ -43,7 +44,7 @@ def test_what_the_page_draws_is_what_its_command_draws(engine: Engine, run_comma
     with zipfile.ZipFile(io.BytesIO(engine.archive(name))) as archive:
         archive.extractall(tmp_path / "page")
     words = shlex.split(MUSCLE.command(engine.overrides))
-    run_command(tmp_path, *words[1:], "tracking=none", "study.name=cli")
+    forked_output(tmp_path, *words[1:], "tracking=none", "study.name=cli")
     (table,) = (tmp_path / "multirun" / "cli").glob("*/attempts.parquet")
     mine, theirs = (list(read_attempts(folder)) for folder in (tmp_path / "page", table.parent))
     assert mine == theirs and any(r.accepted for r in mine) and any(not r.accepted for r in mine)
