@@ -45,7 +45,7 @@ class Holder:
 
     A number means something only to the same running kernel (``boot``) and in the same ``namespace`` of process numbers: two
     machines or containers may have one host name. Where the system tells neither, both are empty and the name has to do.
-    ``keeper`` (and its start) is the process that handed the lease over, and that sees to it when the holder has ended; 0: none.
+    ``keeper`` (and its start) is the process that handed the lease over and ends it when the holder is gone; 0: none.
     """
 
     host: str

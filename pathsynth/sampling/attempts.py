@@ -65,7 +65,7 @@ class AttemptRow:
     def as_attempt(self, slot: Slot | None = None) -> Attempt:
         """The attempt with the prompt and the guidance that it had; its row alone does not say what it started from.
 
-        ``slot``: the one that it was a try at, where that is at hand; the prompt of this one need not be the slot's.
+        ``slot``: the slot that it tried to fill, if known; the attempt's prompt may differ from the slot's.
         """
         actual_slot = slot or Slot(Stream(self.stream), self.label, self.slot, self.prompt)
         return Attempt(actual_slot, self.attempt, self.seed, guidance=self.guidance, wording=self.prompt)

@@ -52,7 +52,7 @@ class CandidateDrawer:
         scheduler: a diffusers class that takes the place of the base's own, as :func:`scheduler_of` says; None: the base's own.
         half: the UNet computes in bfloat16 where that is safe; the scheduler and the decoder stay in float32.
         fixed: batches are cut and padded to :data:`FIXED` candidates, so that an image has the same bits in any company.
-        keeps: whether what was drawn is kept at hand, for attempts that start from it.
+        keeps: whether latents stay in memory, for later attempts that start from them.
         preview_step: the step after which :meth:`preview` shows what becomes of a candidate.
         watch: called with each batch on its way.
     """

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 WANDB = "https://api.wandb.ai"
-"""Where W&B is, unless ``WANDB_BASE_URL`` names a server of one's own."""
+"""Where W&B is, unless ``WANDB_BASE_URL`` names another server."""
 _OF_A_PROXY = (502, 503, 504)
 """A proxy's status codes for a server that it cannot reach."""
 

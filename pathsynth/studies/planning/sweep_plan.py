@@ -144,13 +144,13 @@ def announce(sweep_plan: SweepPlan, workers: int) -> None:
     """Say what the multirun will do and take, and which finished trials another version computed."""
     to_do = [sweep_plan.entries[number] for number in sweep_plan.to_do]
     left = Counter(entry.settled for entry in sweep_plan.entries if entry.settled)
-    told = [_trials(len(sweep_plan.entries)), *(f"{count} {why}" for why, count in left.items()), f"{len(to_do)} to do"]
+    parts = [_trials(len(sweep_plan.entries)), *(f"{count} {why}" for why, count in left.items()), f"{len(to_do)} to do"]
     if to_do:
         stages = [stage for entry in to_do for stage in entry.known.stages]
         images = sum(entry.known.bytes for entry in to_do) / 1e9
         time_left = estimate(sweep_plan.store, stages).shared_among(workers, len(to_do))
-        told += [str(time_left), f"up to {images:.1f} GB of images"]
-    print(f"{sweep_plan.study}: {'; '.join(told)}", flush=True)
+        parts += [str(time_left), f"up to {images:.1f} GB of images"]
+    print(f"{sweep_plan.study}: {'; '.join(parts)}", flush=True)
     for line in _other_versions(sweep_plan):
         print(line, flush=True)
 
