@@ -20,6 +20,7 @@ from pathsynth.studies.planning.classes import object_requests
 from pathsynth.studies.planning.source_files import source_files
 from pathsynth.studies.trials.manifest import Manifest, manifest_of, write_manifest
 from tests.examples.conftest import EXAMPLES, SMALL, changed, configured, planned, run
+from tests.forked import run_forked
 
 OWN = "gate._target_=my_gate.MyGate"
 GATED = {"gate", "finetune", "generate", "reference", "evaluate"}
@@ -127,13 +128,13 @@ def test_a_whole_run_is_gated_and_judged_by_it_and_its_trial_can_be_exported(bes
     assert description["spec"]["module"] == {"_target_": "my_gate.MyGate", "width": 8}
     assert dispatch(["report", str(trial)]) == 0
     assert "my_gate.MyGate" in (trial / "report.html").read_text(encoding="utf-8")
-    status, told = run(folder, "export", str(trial), "my-set", "--ready")
+    status, told = run_forked(folder, "export", str(trial), "my-set", "--ready")
     assert status == 0, told
     drawing = ["generate", "data.root=my-set", "data.size=32", f"base.path={small_base_folder}", "n=1", "labels=mucus", "tracking=none"]
     drawing += ["sampling.steps=2", "sampling.attempts=1"]
-    status, told = run(folder, *drawing)
+    status, told = run_forked(folder, *drawing)
     assert status == 2 and "no class runs that the request does not name" in told, told
-    status, told = run(folder, *drawing, OWN)
+    status, told = run_forked(folder, *drawing, OWN)
     assert (status == 0 and "judge: not asked" in told) or "nothing was accepted" in told, told
 
 
