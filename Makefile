@@ -28,8 +28,8 @@ demo: setup  ## draw checked images with the shipped adapter; run the demo study
 docs: setup  ## the documentation as a site, with references made from the program, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-test: setup  ## tests that take seconds, two processes
-	$(ONE_THREAD) $(BIN)/pytest -n 2 -m "not slow and not browser and not slurm and not ray"
+test: setup  ## tests that take seconds, three processes (they wait as much as they compute)
+	$(ONE_THREAD) $(BIN)/pytest -n 3 -m "not slow and not browser and not slurm and not ray"
 
 test-slow: setup  ## tests that take minutes: the whole loop at its smallest, a study killed at many moments
 	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadfile -m "slow and not browser" tests --deselect=tests/studies/test_studies.py::test_a_study_runs_to_its_end_at_its_smallest --ignore=tests/studies/test_sd15.py
