@@ -115,7 +115,8 @@ def run(config, plan, store, folder, progress, display):
     for stage in plan.stages:
         progress(stage.name, "building")
         store.build(stage.name, stage.identity, {**stage.settings, "parents": stage.parents}, make)
-    f1 = Metric("macro_f1", rank / 100, 0.0, 1.0, 90, "image", None, "generated", "before filtering", "gate", "canonical", "none", 0)
+    about = dict(unit="image", split="generated", stage="before filtering", scorer="gate", prompts="canonical", data="none", seed=0)
+    f1 = Metric(metric="macro_f1", value=rank / 100, low=0.0, high=1.0, n=90, **about)
     if "evaluate" in [stage.name for stage in plan.stages]:
         write_result(folder / "result.json", Result(plan.identity, {}, plan.settings, (f1,), ()))
 
