@@ -21,24 +21,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pathsynth
 from benchmarks.finished import SMALLEST
-from benchmarks.machine import machine, summary
+from benchmarks.machine import Cost, cost_of, machine, summary
 from benchmarks.repeated import repeated
 from pathsynth.ledger.atomic import read_json
 
 _NOW, _BEFORE = "now", "before"
 _COPIED = ("state.json", "manifest.json", "result.json")
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a process took."""
-
-    processor: float
-    wall: float
-    megabytes: float
 
 
 @dataclass(frozen=True)
@@ -56,13 +48,7 @@ class Version:
 
     def cost(self, *words: str, cache: str = "cache") -> Cost:
         """Raises subprocess.CalledProcessError if the command failed."""
-        started = time.perf_counter()
-        process = self._start(words, subprocess.DEVNULL, cache)
-        _, status, used = os.wait4(process.pid, 0)
-        code = os.waitstatus_to_exitcode(status)
-        if code:
-            raise subprocess.CalledProcessError(code, list(words))
-        return Cost(round(used.ru_utime + used.ru_stime, 2), round(time.perf_counter() - started, 2), round(used.ru_maxrss / 1024, 1))
+        return cost_of(self._command(words), stdout=subprocess.DEVNULL, **self._options(cache))
 
     def costs(self) -> dict[str, Cost]:
         """Each command's."""
@@ -77,7 +63,7 @@ class Version:
         """Have a study whose trials are all done: announced by its own command, the first carried out, the others copied from that."""
         self.folder.mkdir()
         self.cost("run", "seed=0", *SMALLEST)
-        process = self._start(self.study, subprocess.PIPE)
+        process = subprocess.Popen(self._command(self.study), stdout=subprocess.PIPE, text=True, **self._options("cache"))
         assert process.stdout
         for line in process.stdout:
             if f"{self.trials} trials; " in line:
@@ -89,10 +75,12 @@ class Version:
         for record in known:
             _copy_trial(done, Path(record["folder"]), record["identity"])
 
-    def _start(self, words: Sequence[str], out: int, cache: str = "cache") -> subprocess.Popen[str]:
+    def _command(self, words: Sequence[str]) -> list[str]:
+        return [sys.executable, "-m", "pathsynth", *words]
+
+    def _options(self, cache: str) -> dict[str, Any]:
         environment = {**os.environ, "PYTHONPATH": str(self.checkout), "PATHSYNTH_CACHE": str(self.folder / cache)}
-        command = [sys.executable, "-m", "pathsynth", *words]
-        return subprocess.Popen(command, cwd=self.folder, env=environment, stdout=out, stderr=subprocess.DEVNULL, text=True)
+        return {"cwd": self.folder, "env": environment, "stderr": subprocess.DEVNULL}
 
 
 def _copy_trial(done: Path, folder: Path, identity: str) -> None:

@@ -6,8 +6,12 @@ import argparse
 import os
 import platform
 import statistics
+import subprocess
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pathsynth.ledger.versions import versions
 
@@ -31,6 +35,30 @@ def summary(values: Sequence[float]) -> dict[str, float | int]:
         "high": round(max(values), 3),
         "repeats": len(values),
     }
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a process took, with those that it waited for: seconds of the processor and by the clock, and its peak of memory."""
+
+    processor: float
+    wall: float
+    megabytes: float
+
+
+def cost_of(command: Sequence[str], **options: Any) -> Cost:
+    """Start a process, wait for its end, and say what it took; ``options`` as of :class:`subprocess.Popen`.
+
+    Raises:
+        subprocess.CalledProcessError: it failed.
+    """
+    started = time.perf_counter()
+    process = subprocess.Popen(command, **options)
+    _, status, used = os.wait4(process.pid, 0)
+    code = process.returncode = os.waitstatus_to_exitcode(status)
+    if code:
+        raise subprocess.CalledProcessError(code, list(command))
+    return Cost(round(used.ru_utime + used.ru_stime, 2), round(time.perf_counter() - started, 2), round(used.ru_maxrss / 1024, 1))
 
 
 def named_folder(text: str) -> tuple[str, Path]:

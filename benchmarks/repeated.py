@@ -30,12 +30,21 @@ def repeated(about: str | None, measure: Callable[..., dict[str, Any]], trials: 
     _keep(report, arguments.out)
 
 
-def in_turns(about: str | None, measure: Callable[[int, Sequence[str]], Mapping[str, Any]], turns: int) -> None:
-    """Call ``measure`` with the turns and the overrides of a fine-tune that were requested; write and print what it returns."""
+def in_turns(
+    about: str | None,
+    measure: Callable[[int, Sequence[str]], Mapping[str, Any]],
+    turns: int,
+    counted: str = "steps of each way that count",
+    command: str = "finetune",
+) -> None:
+    """Call ``measure`` with the turns and the overrides of a command that were requested; write and print what it returns.
+
+    ``counted`` says in the help text what a turn is.
+    """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
-    parser.add_argument("--turns", type=int, default=turns, help=f"steps of each way that count (default: {turns})")
-    parser.add_argument("overrides", nargs="*", help="overrides of pathsynth finetune")
+    parser.add_argument("--turns", type=int, default=turns, help=f"{counted} (default: {turns})")
+    parser.add_argument("overrides", nargs="*", help=f"overrides of pathsynth {command}")
     arguments = parser.parse_args()
     _keep(measure(arguments.turns, arguments.overrides), arguments.out)
 
