@@ -456,7 +456,7 @@ def write_grid(folder: Path, prompt: str = "an image of mucus") -> Path:
         trial = folder / grid_name(*key)
         (trial / "result.json").unlink()
         (trial / "state.json").write_text(json.dumps(state))
-    acquire(lease_folder(folder / grid_name(4, 0.03, 2)))
+    acquire(lease_folder(folder / grid_name(4, 0.03, 2)), seconds=86_400)  # it runs, however long tests take
     shutil.move(sheet_folder(folder, 4, 0.03, 2), f"{sheet_folder(folder, 4, 0.03, 2)}.work")
     for key in ((1, 0.01, 0), (2, 0.0003, 2)):
         shutil.rmtree(folder / grid_name(*key))

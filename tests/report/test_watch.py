@@ -70,7 +70,7 @@ def test_a_study_of_which_nothing_is_finished_has_a_page_while_a_trial_runs(make
     with pytest.raises(RequestError, match="holds no finished trial"):
         write_report(folder)
     _unfinished(folder, "running", stage="gate", detail="steps", step=30, steps=90, rate=0.5)
-    acquire(lease_folder(sorted(folder.iterdir())[1]))
+    acquire(lease_folder(sorted(folder.iterdir())[1]), seconds=86_400)
     page = write_report(folder).read_text()
     assert "gate: 30 of 90 steps, 0.5/s, 2 min left" in page and NO_SCORE in page
     with pytest.raises(RequestError, match="holds no finished trial"):
