@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
 import numpy as np
@@ -166,44 +167,21 @@ def overall_metrics(scored: Scored, data: RealData, seed: int, prompts: str | No
     """Accuracy and macro scores over all classes."""
     hits = scored.labels == scored.predictions
     intervals = {"accuracy": wilson(int(hits.sum()), len(hits)), **macro_interval(scored.labels, scored.predictions, len(data.space), seed)}
-    return [
-        Metric(
-            metric=name,
-            **interval_fields(i),
-            n=len(hits),
-            unit="image",
-            split=split,
-            stage=scored.stage,
-            scorer=scored.scorer,
-            prompts=prompts,
-            data=data.name,
-            seed=seed,
-        )
-        for name, i in intervals.items()
-    ]
+    record = _records_of(scored, data, seed, prompts, split)
+    return [record(metric=name, **interval_fields(i), n=len(hits)) for name, i in intervals.items()]
+
+
+def _records_of(scored: Scored, data: RealData, seed: int, prompts: str | None, split: str) -> partial[Metric]:
+    """What all records of one set of images by one scorer have in common."""
+    common = partial(Metric, unit="image", split=split, stage=scored.stage, scorer=scored.scorer)
+    return partial(common, prompts=prompts, data=data.name, seed=seed)
 
 
 def agreement_metrics(scored: Scored, data: RealData, seed: int, prompts: str | None, split: str = "generated") -> list[Metric]:
     """Those, and precision, recall and F1 of each class."""
     result = agreement(scored.labels, scored.predictions, len(data.space))
 
-    def record(metric: str, value: float, low: float | None, high: float | None, count: int, slug: str) -> Metric:
-        return Metric(
-            metric=metric,
-            value=value,
-            low=low,
-            high=high,
-            n=count,
-            unit="image",
-            class_=slug,
-            split=split,
-            stage=scored.stage,
-            scorer=scored.scorer,
-            prompts=prompts,
-            data=data.name,
-            seed=seed,
-        )
-
+    record = _records_of(scored, data, seed, prompts, split)
     hits = scored.labels == scored.predictions
     records = overall_metrics(scored, data, seed, prompts, split)
     for c in data.space.classes:
@@ -212,8 +190,8 @@ def agreement_metrics(scored: Scored, data: RealData, seed: int, prompts: str | 
         right = int((hits & (scored.labels == c.index)).sum())
         for metric, count in (("recall", requested), ("precision", answered)):
             interval = wilson(right, count) if count else Interval(0.0, 0.0, 1.0)
-            records.append(record(metric, interval.value, interval.low, interval.high, count, c.slug))
-        records.append(record("f1", float(result.f1[c.index]), None, None, requested, c.slug))
+            records.append(record(metric=metric, **interval_fields(interval), n=count, class_=c.slug))
+        records.append(record(metric="f1", value=float(result.f1[c.index]), n=requested, class_=c.slug))
     return records
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,7 @@ REJECTED = "rejected_"
 _COLOUR = "colour"
 RECONSTRUCTED = "reconstructed"
 """The split of training images that went through the base's autoencoder: the marks of a perfect denoiser."""
+_judged = partial(Metric, unit="image", scorer="judge")
 _MOST_COLOURS = 10_000
 """Training images that the colour classifier sees at most: more change its 24 numbers a class no further."""
 
@@ -205,20 +207,9 @@ def _audit(rejected: _Drawn, judge: Classifier, data: DataSet, reference: Refere
             confirmed, real = fake.of_class(c.index), _Set(reference.features, reference.labels).of_class(c.index)
             if len(confirmed) >= FEWEST and len(real) > NEIGHBOURS:
                 rows.append((c.slug, len(confirmed), "kid", kid(real, confirmed, seed)))
+    record = partial(_judged, split="generated", stage=BEFORE, prompts=prompts, data=data.name, seed=seed)
     return [
-        Metric(
-            metric=REJECTED + name,
-            **interval_fields(i),
-            n=n,
-            unit="image",
-            class_=slug,
-            split="generated",
-            stage=BEFORE,
-            scorer="judge",
-            prompts=prompts,
-            data=data.name,
-            seed=seed,
-        )
+        record(metric=REJECTED + name, **interval_fields(i), n=n, class_=slug)
         for slug, n, name, i in rows
     ]
 
@@ -234,31 +225,14 @@ def _acceptance_metrics(rows: Sequence[AttemptRow], data: DataSet, seed: int, pr
             continue
         slots, accepted = len(first), sum(r.accepted for r in group)
 
-        def record(metric: str, value: float, low: float | None, high: float | None, n: int, unit: str, slug: str | None = slug) -> Metric:
-            return Metric(
-                metric=metric,
-                value=value,
-                low=low,
-                high=high,
-                n=n,
-                unit=unit,
-                class_=slug,
-                split="generated",
-                stage=BEFORE,
-                scorer="gate",
-                prompts=prompts,
-                data=data.name,
-                seed=seed,
-            )
-
+        context = partial(Metric, split="generated", stage=BEFORE, scorer="gate", class_=slug, prompts=prompts, data=data.name, seed=seed)
+        of_slots = partial(context, n=slots, unit="slot")
         for metric, hits in (("acceptance", sum(r.accepted for r in first)), ("slots_accepted", accepted)):
-            interval = wilson(hits, slots)
-            records.append(record(metric, interval.value, interval.low, interval.high, slots, "slot"))
-        records.append(record("exhausted_slots", float(slots - accepted), None, None, slots, "slot"))
+            records.append(of_slots(metric=metric, **interval_fields(wilson(hits, slots))))
+        records.append(of_slots(metric="exhausted_slots", value=float(slots - accepted)))
         if accepted:
-            records.append(record("attempts_per_accepted", len(group) / accepted, None, None, accepted, "image"))
-        cost = accepted_per_thousand_calls(group)
-        records.append(record("accepted_per_1000_calls", cost.value, cost.low, cost.high, slots, "slot"))
+            records.append(context(metric="attempts_per_accepted", value=len(group) / accepted, n=accepted, unit="image"))
+        records.append(of_slots(metric="accepted_per_1000_calls", **interval_fields(accepted_per_thousand_calls(group))))
     return records
 
 
@@ -300,20 +274,9 @@ def _closeness(
         members = fake.of_class(c.index)
         distances = _class_distances(real.of_class(c.index), members, seed)
         rows += [(c.slug, len(members), {**distances, **_copies(members, reference, seed)})] if distances else []
+    record = partial(_judged, split="generated", stage=stage, prompts=prompts, data=data.name, seed=seed)
     return [
-        Metric(
-            metric=name,
-            **interval_fields(i),
-            n=n,
-            unit="image",
-            class_=slug,
-            split="generated",
-            stage=stage,
-            scorer="judge",
-            prompts=prompts,
-            data=data.name,
-            seed=seed,
-        )
+        record(metric=name, **interval_fields(i), n=n, class_=slug)
         for slug, n, intervals in rows
         for name, i in intervals.items()
     ], []
@@ -347,9 +310,7 @@ def _reached_by_real(real: _Set, train: _Set, data: DataSet, n: int, seed: int) 
         members = _some(train.of_class(c.index), n // len(data.space), rng)
         rows.append((c.slug, len(members), _class_distances(real.of_class(c.index), members, seed)))
     return overall + [
-        Metric(
-            metric=name, **interval_fields(i), n=size, unit="image", class_=slug, split="train", scorer="judge", data=data.name, seed=seed
-        )
+        _judged(metric=name, **interval_fields(i), n=size, class_=slug, split="train", data=data.name, seed=seed)
         for slug, size, intervals in rows
         for name, i in intervals.items()
     ]
@@ -360,7 +321,7 @@ def _reached(real: np.ndarray, others: np.ndarray, data: DataSet, seed: int, spl
     if len(real) <= NEIGHBOURS or len(others) < FEWEST:
         return []
     return [
-        Metric(metric=name, **interval_fields(i), n=len(others), unit="image", split=split, scorer="judge", data=data.name, seed=seed)
+        _judged(metric=name, **interval_fields(i), n=len(others), split=split, data=data.name, seed=seed)
         for name, i in distances_between(real, others, seed).items()
     ]
 

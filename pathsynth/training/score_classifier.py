@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from pathsynth.data.tensors import to_float
 from pathsynth.ledger.records import Metric
 from pathsynth.metrics.agreement import Agreement, Interval, accuracy_auc, agreement, macro_interval, wilson
 from pathsynth.metrics.calibration import ConfidenceBin, expected_calibration_error, reliability
+from pathsynth.metrics.image_scores import interval_fields
 from pathsynth.models.classifier import Classifier
 from pathsynth.training.classifier_batches import VALIDATION_BATCH
 from pathsynth.vocabulary.labels import LabelSpace
@@ -47,34 +49,21 @@ class ClassifierScores:
     def records(self, space: LabelSpace, data: str, seed: int, scorer: str | None = None) -> list[Metric]:
         """The scores as metric records of ``data``; ``seed`` is the classifier's, ``scorer`` its role (gate, judge)."""
 
-        def record(metric: str, value: float, low: float | None, high: float | None, n: int, slug: str | None = None) -> Metric:
-            return Metric(
-                metric=metric,
-                value=value,
-                low=low,
-                high=high,
-                n=n,
-                unit="image",
-                class_=slug,
-                split=self.split,
-                scorer=scorer,
-                data=data,
-                seed=seed,
-            )
-
-        metrics = [record(name, i.value, i.low, i.high, self.n) for name, i in {"accuracy": self.accuracy, **self.macro}.items()]
+        record = partial(Metric, unit="image", split=self.split, scorer=scorer, data=data, seed=seed)
+        scores = {"accuracy": self.accuracy, **self.macro}
+        metrics = [record(metric=name, **interval_fields(i), n=self.n) for name, i in scores.items()]
         if self.auc is not None:
-            metrics.append(record("auc", self.auc, None, None, self.n))
+            metrics.append(record(metric="auc", value=self.auc, n=self.n))
         calibration = {"ece": self.ece, "ece_uncalibrated": self.ece_uncalibrated}
-        metrics += [record(name, value, None, None, self.n) for name, value in calibration.items()]
+        metrics += [record(metric=name, value=value, n=self.n) for name, value in calibration.items()]
         confusion = self.agreement.confusion
         for c in space.classes:
             right = int(confusion[c.index, c.index])
             for metric, count in (("recall", int(confusion[c.index].sum())), ("precision", int(confusion[:, c.index].sum()))):
                 if count:
-                    interval = wilson(right, count)
-                    metrics.append(record(metric, interval.value, interval.low, interval.high, count, c.slug))
-            metrics.append(record("f1", float(self.agreement.f1[c.index]), None, None, int(confusion[c.index].sum()), c.slug))
+                    metrics.append(record(metric=metric, **interval_fields(wilson(right, count)), n=count, class_=c.slug))
+            f1 = float(self.agreement.f1[c.index])
+            metrics.append(record(metric="f1", value=f1, n=int(confusion[c.index].sum()), class_=c.slug))
         return metrics
 
 

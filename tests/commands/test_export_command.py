@@ -11,10 +11,11 @@ import pytest
 
 from pathsynth.__main__ import dispatch
 from pathsynth.ledger.adapters import AdapterCard, read_card
-from pathsynth.ledger.records import Metric, Result, write_result
+from pathsynth.ledger.records import Result, write_result
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.report.adapter_card import adapter_card
 from pathsynth.report.collect import collect_trials
+from tests.metric_records import first_attempts_metric
 
 
 @pytest.fixture
@@ -28,20 +29,7 @@ def trial(tmp_path: Path) -> Path:
     made = AdapterCard("b45e", "tissue", classes, "phantom", 4, 8, ("to_q", "to_v"), 0, 3, 6, rslora=True, prompts=prompts, version="0.1")
     (folder / "adapter" / "adapter.json").write_text(json.dumps(asdict(made)))
     (folder / "adapter" / "pytorch_lora_weights.safetensors").write_bytes(b"weights")
-    f1 = Metric(
-        metric="macro_f1",
-        value=0.5,
-        low=0.4,
-        high=0.6,
-        n=90,
-        unit="image",
-        split="generated",
-        stage="before filtering",
-        scorer="gate",
-        prompts="canonical",
-        data="phantom 32 px",
-        seed=0,
-    )
+    f1 = first_attempts_metric(value=0.5, low=0.4, high=0.6, data="phantom 32 px")
     write_result(folder / "result.json", Result("x", {}, config, (f1,), ()))
     return folder
 

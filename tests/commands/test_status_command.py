@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from pathsynth.__main__ import dispatch
-from pathsynth.ledger.records import Metric, Result, write_result
+from pathsynth.ledger.records import Result, write_result
 from pathsynth.studies.trials import trial_table
 from pathsynth.studies.trials.manifest import claim
+from tests.metric_records import first_attempts_metric
 
 
 def trial(root: Path, name: str, study: str = "rank", **state) -> Path:
@@ -34,20 +35,7 @@ def trials(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     times = {"started": "2026-01-01T10:00:00+00:00", "ended": "2026-01-01T10:10:00+00:00"}
     done = trial(tmp_path, "a", state="done", stage="evaluate", **times)
-    f1 = Metric(
-        metric="macro_f1",
-        value=0.5,
-        low=0.4,
-        high=0.6,
-        n=90,
-        unit="image",
-        split="generated",
-        stage="before filtering",
-        scorer="gate",
-        prompts="canonical",
-        data="none",
-        seed=0,
-    )
+    f1 = first_attempts_metric(value=0.5, low=0.4, high=0.6)
     write_result(done / "result.json", Result("x", {}, {}, (f1,), ()))
     running = trial(tmp_path, "b", state="running", stage="finetune", detail="steps", step=30, steps=90, rate=0.5, pid=os.getpid())
     assert claim(running, 60, wait=False)
@@ -106,18 +94,7 @@ def test_trials_are_shown_by_the_score_that_ranks_their_study(trials, capsys):
     """The judge's, where all that have a score have his; the verdict is by the same."""
     for name, judge in (("a", 0.7), ("d", 0.3)):
         scores = [
-            Metric(
-                metric="macro_f1",
-                value=value,
-                n=90,
-                unit="image",
-                split="generated",
-                stage="before filtering",
-                scorer=scorer,
-                prompts="canonical",
-                data="none",
-                seed=0,
-            )
+            first_attempts_metric(value=value, scorer=scorer)
             for scorer, value in (("gate", 1 - judge), ("judge", judge))
         ]
         folder = trials / "multirun" / "rank" / name
@@ -137,18 +114,7 @@ def test_trials_are_shown_by_the_score_that_ranks_their_study(trials, capsys):
 
 def test_status_loads_no_torch_and_few_libraries(trials):
     """Not even for a verdict."""
-    score = Metric(
-        metric="macro_f1",
-        value=0.6,
-        n=90,
-        unit="image",
-        split="generated",
-        stage="before filtering",
-        scorer="gate",
-        prompts="canonical",
-        data="none",
-        seed=0,
-    )
+    score = first_attempts_metric(value=0.6)
     write_result(trials / "multirun" / "rank" / "d" / "result.json", Result("y", {}, {}, (score,), ()))
     heavy = "{'torch', 'pandas', 'scipy.stats', 'fastjsonschema'}"
     code = f"import sys; from pathsynth.__main__ import dispatch; dispatch(['status']); print(sorted({heavy} & set(sys.modules)))"

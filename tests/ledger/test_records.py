@@ -12,7 +12,6 @@ import pytest
 from pathsynth.ledger import records
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.records import (
-    Metric,
     Missing,
     OptimizerGroup,
     Result,
@@ -23,21 +22,9 @@ from pathsynth.ledger.records import (
     write_result,
 )
 from pathsynth.ledger.versions import Provenance
+from tests.metric_records import first_attempts_metric
 
-OVERALL = Metric(
-    metric="accuracy",
-    value=0.75,
-    low=0.7,
-    high=0.8,
-    n=90,
-    unit="image",
-    split="generated",
-    stage="before filtering",
-    scorer="judge",
-    prompts="canonical",
-    data="phantom 32 px",
-    seed=0,
-)
+OVERALL = first_attempts_metric(metric="accuracy", value=0.75, low=0.7, high=0.8, scorer="judge", data="phantom 32 px")
 RECALL = replace(OVERALL, metric="recall", class_="tumour", low=None, high=None)
 AFTER = replace(OVERALL, value=0.9, stage="after filtering")
 REAL = replace(OVERALL, value=0.95, split="val", stage=None, prompts=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -26,6 +27,9 @@ class Giving:
         return self.found
 
 
+own_metric = partial(Metric, data="phantom", seed=5)
+
+
 def measured(found) -> tuple[list[Metric], list[Missing]]:
     return measure_all({"mine": Giving(found)}, DATA, CONTEXT)
 
@@ -38,32 +42,13 @@ def test_a_value_is_a_record_that_says_what_it_is_of():
     ]
     assert measured(values) == (
         [
-            Metric(
-                metric="mine",
-                value=0.5,
-                low=0.25,
-                high=0.75,
-                n=9,
-                unit="image",
-                split="generated",
-                stage=AFTER,
-                prompts="canonical",
-                data="phantom",
-                seed=5,
+            own_metric(
+                metric="mine", value=0.5, low=0.25, high=0.75, n=9, unit="image", split="generated", stage=AFTER, prompts="canonical"
             ),
-            Metric(
-                metric="mine_most",
-                value=2.0,
-                n=4,
-                unit="slot",
-                class_="mucus",
-                split="generated",
-                stage=BEFORE,
-                prompts="canonical",
-                data="phantom",
-                seed=5,
+            own_metric(
+                metric="mine_most", value=2.0, n=4, unit="slot", class_="mucus", split="generated", stage=BEFORE, prompts="canonical"
             ),
-            Metric(metric="mine", value=0.1, low=0.0, high=0.2, n=8, unit="image", split="val", data="phantom", seed=5),
+            own_metric(metric="mine", value=0.1, low=0.0, high=0.2, n=8, unit="image", split="val"),
         ],
         [],
     )

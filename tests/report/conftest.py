@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,10 @@ def confusion(right: tuple[int, ...], asked: tuple[int, ...]) -> np.ndarray:
     return matrix
 
 
+study_metric = partial(Metric, unit="image", seed=1337)
+generated_metric = partial(study_metric, split="generated", prompts="canonical")
+
+
 def share(hits: float, n: int) -> tuple[float, float, float]:
     """A share and a rough interval around it."""
     value = hits / n
@@ -53,20 +58,8 @@ def agreement_metrics(matrix: np.ndarray, stage: str, scorer: str, data: str, sl
     f1 = 2 * hits / np.maximum(asked + answered, 1)
 
     def metric(name: str, value: float, low: float | None, high: float | None, count: int, slug: str | None = None) -> Metric:
-        return Metric(
-            metric=name,
-            value=float(value),
-            low=low,
-            high=high,
-            n=int(count),
-            unit="image",
-            class_=slug,
-            split="generated",
-            stage=stage,
-            scorer=scorer,
-            prompts="canonical",
-            data=data,
-            seed=1337,
+        return generated_metric(
+            metric=name, value=float(value), low=low, high=high, n=int(count), class_=slug, stage=stage, scorer=scorer, data=data
         )
 
     found = [metric("accuracy", *share(hits.sum(), n), n)]
@@ -81,20 +74,8 @@ def agreement_metrics(matrix: np.ndarray, stage: str, scorer: str, data: str, sl
 
 def acceptance_metrics(right: tuple[int, ...], data: str, slugs: tuple[str, ...]) -> list[Metric]:
     def metric(name: str, value: float, low: float | None, high: float | None, n: int, unit: str, slug: str | None) -> Metric:
-        return Metric(
-            metric=name,
-            value=value,
-            low=low,
-            high=high,
-            n=n,
-            unit=unit,
-            class_=slug,
-            split="generated",
-            stage=BEFORE,
-            scorer="gate",
-            prompts="canonical",
-            data=data,
-            seed=1337,
+        return generated_metric(
+            metric=name, value=value, low=low, high=high, n=n, unit=unit, class_=slug, stage=BEFORE, scorer="gate", data=data
         )
 
     found = [
@@ -113,18 +94,7 @@ def acceptance_metrics(right: tuple[int, ...], data: str, slugs: tuple[str, ...]
 def real_metrics(data: str) -> list[Metric]:
     scores = {"gate": (0.94, 0.93), "judge": (0.95, 0.945)}
     return [
-        Metric(
-            metric=name,
-            value=value,
-            low=value - 0.02,
-            high=min(1.0, value + 0.02),
-            n=354,
-            unit="image",
-            split="val",
-            scorer=scorer,
-            data=data,
-            seed=1337,
-        )
+        study_metric(metric=name, value=value, low=value - 0.02, high=min(1.0, value + 0.02), n=354, split="val", scorer=scorer, data=data)
         for scorer, (accuracy, f1) in scores.items()
         for name, value in (("accuracy", accuracy), ("macro_precision", f1), ("macro_recall", f1), ("macro_f1", f1), ("auc", 0.991))
     ]
@@ -134,24 +104,14 @@ def colour_metrics(data: str) -> list[Metric]:
     """What colour alone makes of generated and real images, and how the errors of gate and judge go together."""
     places = (("generated", BEFORE, 0.512, 450), ("generated", AFTER, 0.601, 441), ("val", None, 0.623, 354))
     found = [
-        Metric(
-            metric="accuracy",
-            value=value,
-            low=value - 0.04,
-            high=value + 0.04,
-            n=n,
-            unit="image",
-            split=split,
-            stage=stage,
-            scorer="colour",
-            data=data,
-            seed=1337,
+        study_metric(
+            metric="accuracy", value=value, low=value - 0.04, high=value + 0.04, n=n, split=split, stage=stage, scorer="colour", data=data
         )
         for split, stage, value, n in places
     ]
     return [
         *found,
-        Metric(metric="error_correlation", value=0.27, low=0.1, high=0.44, n=354, unit="image", split="val", data=data, seed=1337),
+        study_metric(metric="error_correlation", value=0.27, low=0.1, high=0.44, n=354, split="val", data=data),
     ]
 
 
@@ -160,19 +120,17 @@ def class_metrics(data: str) -> list[Metric]:
     rows = {"kid": (0.11, 0.09, 0.02), "coverage": (0.31, 0.42, 0.93)}
     places = (("generated", BEFORE), ("generated", AFTER), ("train", None))
     return [
-        Metric(
+        study_metric(
             metric=name,
             value=value,
             low=value - 0.01,
             high=value + 0.01,
             n=N,
-            unit="image",
             class_="mucus",
             split=split,
             stage=stage,
             scorer="judge",
             data=data,
-            seed=1337,
         )
         for name, values in rows.items()
         for value, (split, stage) in zip(values, places, strict=True)
@@ -183,20 +141,8 @@ def audit_metrics(data: str) -> list[Metric]:
     """Of rejected first attempts."""
     found = (("rejected_confirmed", None, 0.35), ("rejected_density", None, 0.41), ("rejected_kid", "mucus", 0.21))
     return [
-        Metric(
-            metric=name,
-            value=value,
-            low=value - 0.01,
-            high=value + 0.01,
-            n=137,
-            unit="image",
-            class_=slug,
-            split="generated",
-            stage=BEFORE,
-            scorer="judge",
-            prompts="canonical",
-            data=data,
-            seed=1337,
+        generated_metric(
+            metric=name, value=value, low=value - 0.01, high=value + 0.01, n=137, class_=slug, stage=BEFORE, scorer="judge", data=data
         )
         for name, slug, value in found
     ]
@@ -215,35 +161,12 @@ def result(data: str, right: tuple[int, ...], settings: dict, missing: tuple[Mis
     metrics = [m for key, matrix in matrices.items() for m in agreement_metrics(matrix, *key.split("/"), data, slugs)]
     metrics += acceptance_metrics(right, data, slugs) + real_metrics(data)
     metrics += [
-        Metric(
-            metric="kid",
-            value=value,
-            low=value - 0.01,
-            high=value + 0.01,
-            n=n,
-            unit="image",
-            split="generated",
-            stage=stage,
-            scorer="judge",
-            prompts="canonical",
-            data=data,
-            seed=1337,
-        )
+        generated_metric(metric="kid", value=value, low=value - 0.01, high=value + 0.01, n=n, stage=stage, scorer="judge", data=data)
         for stage, value, n in ((BEFORE, 0.0831, 450), (AFTER, 0.0512, 441))
     ]
     metrics += [
-        Metric(
-            metric="coverage",
-            value=value,
-            low=value - 0.05,
-            high=value + 0.05,
-            n=450,
-            unit="image",
-            split=split,
-            stage=stage,
-            scorer="judge",
-            data=data,
-            seed=1337,
+        study_metric(
+            metric="coverage", value=value, low=value - 0.05, high=value + 0.05, n=450, split=split, stage=stage, scorer="judge", data=data
         )
         for split, stage, value in (
             ("generated", BEFORE, 0.412),

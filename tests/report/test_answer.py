@@ -17,21 +17,11 @@ from pathsynth.report.collect import TrialSummary, collect_scores, collect_trial
 from pathsynth.report.comparison import setting_effects, study_verdict
 from pathsynth.report.formats import markdown
 from pathsynth.report.page import write_report
+from tests.metric_records import first_attempts_metric
 
 
 def metric(value: float, scorer: str) -> Metric:
-    return Metric(
-        metric="macro_f1",
-        value=value,
-        n=450,
-        unit="image",
-        split="generated",
-        stage="before filtering",
-        scorer=scorer,
-        prompts="canonical",
-        data="phantom",
-        seed=0,
-    )
+    return first_attempts_metric(value=value, n=450, scorer=scorer, data="phantom")
 
 
 def trial(settings: Mapping[str, str], judge: float | None, gate: float | None = 0.5) -> TrialSummary:

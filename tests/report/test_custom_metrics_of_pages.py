@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -21,36 +22,14 @@ from pathsynth.report.page import write_report
 from pathsynth.report.table import demo_table
 
 BEFORE, AFTER = "before filtering", "after filtering"
+own_metric = partial(Metric, data="phantom", seed=1337)
 OWN = [
-    Metric(
-        metric="gap",
-        value=1.75,
-        low=1.5,
-        high=2.0,
-        n=450,
-        unit="image",
-        split="generated",
-        stage=BEFORE,
-        prompts="canonical",
-        data="phantom",
-        seed=1337,
+    own_metric(metric="gap", value=1.75, low=1.5, high=2.0, n=450, unit="image", split="generated", stage=BEFORE, prompts="canonical"),
+    own_metric(metric="gap", value=3.25, n=441, unit="image", split="generated", stage=AFTER, prompts="canonical"),
+    own_metric(
+        metric="gap", value=2.5, low=2.0, high=3.0, n=50, unit="image", class_="mucus", split="generated", stage=AFTER, prompts="canonical"
     ),
-    Metric(metric="gap", value=3.25, n=441, unit="image", split="generated", stage=AFTER, prompts="canonical", data="phantom", seed=1337),
-    Metric(
-        metric="gap",
-        value=2.5,
-        low=2.0,
-        high=3.0,
-        n=50,
-        unit="image",
-        class_="mucus",
-        split="generated",
-        stage=AFTER,
-        prompts="canonical",
-        data="phantom",
-        seed=1337,
-    ),
-    Metric(metric="gap", value=0.125, n=354, unit="image", split="val", data="phantom", seed=1337),
+    own_metric(metric="gap", value=0.125, n=354, unit="image", split="val"),
 ]
 
 

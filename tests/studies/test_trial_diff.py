@@ -10,25 +10,13 @@ import pytest
 from safetensors.numpy import save_file
 
 from pathsynth.ledger.errors import RequestError, StageError
-from pathsynth.ledger.records import Metric, Missing, Result, read_result, write_result
+from pathsynth.ledger.records import Missing, Result, read_result, write_result
 from pathsynth.sampling.attempts import AttemptRow, AttemptsLedger
 from pathsynth.studies.trials.trial_diff import Compared, compare_trials, differing_versions
+from tests.metric_records import first_attempts_metric
 
 ROW = AttemptRow("eval", 0, "adipose", 0, 0, "H&E: adipose", 1, 4, 3.0, 8, 0, 0.7, (0.7, 0.3), True, None, False, "images/0.png", "ab")
-METRIC = Metric(
-    metric="macro_f1",
-    value=0.5,
-    low=0.4,
-    high=0.6,
-    n=90,
-    unit="image",
-    split="generated",
-    stage="before filtering",
-    scorer="gate",
-    prompts="canonical",
-    data="none",
-    seed=0,
-)
+METRIC = first_attempts_metric(value=0.5, low=0.4, high=0.6)
 
 
 def attempts(folder: Path, *rows: AttemptRow) -> None:

@@ -43,6 +43,7 @@ from pathsynth.tracking.media import MOST_ROWS, ArtifactMetadata, keep_artifact,
 from pathsynth.tracking.reachability import answers, wandb_key_place
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune
 from pathsynth.training.latent_cache import build_cache, load_cache
+from tests.metric_records import first_attempts_metric
 
 DATA = phantom_data(32, 36, 18, 18, seed=0)
 CARD = RunMetadata(
@@ -273,21 +274,7 @@ def test_runs_lie_in_the_folder_that_wandb_dir_names(tmp_path, offline_runs, mon
 
 
 def metric(name: str, value: float, low: float | None, high: float | None, slug: str | None = None) -> Metric:
-    return Metric(
-        metric=name,
-        value=value,
-        low=low,
-        high=high,
-        n=18,
-        unit="image",
-        class_=slug,
-        split="generated",
-        stage="before filtering",
-        scorer="gate",
-        prompts="canonical",
-        data="phantom",
-        seed=0,
-    )
+    return first_attempts_metric(metric=name, value=value, low=low, high=high, n=18, class_=slug, data="phantom")
 
 
 NUMBERS = [metric("macro_f1", 0.5, 0.4, 0.6), metric("kid", 0.1, None, None), metric("f1", 0.2, None, None, "mucus")]

@@ -11,7 +11,7 @@ import pytest
 from pathsynth.commands.composition import composed
 from pathsynth.config import from_hydra
 from pathsynth.ledger.errors import RequestError
-from pathsynth.ledger.records import Metric, Result, write_result
+from pathsynth.ledger.records import Result, write_result
 from pathsynth.ledger.requests import VALIDATION, take_request
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.stages.plan import plan
@@ -31,6 +31,7 @@ from pathsynth.ui.watching import (
     views,
     watched,
 )
+from tests.metric_records import first_attempts_metric
 
 
 def write_trial(root: Path, study: str, name: str, **state: object) -> Path:
@@ -44,20 +45,7 @@ def write_trial(root: Path, study: str, name: str, **state: object) -> Path:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     done = write_trial(tmp_path, "rank", "a", state="done")
-    f1 = Metric(
-        metric="macro_f1",
-        value=0.5,
-        low=0.4,
-        high=0.6,
-        n=90,
-        unit="image",
-        split="generated",
-        stage="before filtering",
-        scorer="gate",
-        prompts="canonical",
-        data="none",
-        seed=0,
-    )
+    f1 = first_attempts_metric(value=0.5, low=0.4, high=0.6)
     write_result(done / "result.json", Result("x", {}, {}, (f1,), ()))
     running = write_trial(tmp_path, "rank", "b", state="running", stage="finetune", detail="steps", step=30, steps=90, rate=0.5)
     assert claim(running, 60, wait=False)
