@@ -26,12 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra import compose, initialize_config_dir
 
 from benchmarks.machine import machine
 from benchmarks.ready import draw_slots
+from benchmarks.requests import checked_request
 from pathsynth.config import DataConfig, SamplingConfig
-from pathsynth.config.shipped import conf_folder
 from pathsynth.data.catalogue import open_data, ready_set
 from pathsynth.data.dataset import DataSet
 from pathsynth.data.ready import ReadySet
@@ -45,7 +44,6 @@ from pathsynth.sampling.acceptance_rules import Candidate
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
 from pathsynth.sampling.gate import Gate, class_features, class_probabilities
 from pathsynth.sampling.pictures import read_png
-from pathsynth.studies.planning.check import check
 
 SHIPPED = "shipped"
 
@@ -90,8 +88,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder for the images and their ledger")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="as for `pathsynth generate`")
     words = parser.parse_args()
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        request = check(compose("generate", words.overrides), words.overrides)
+    request = checked_request("generate", words.overrides)
     config, source = request.config, request.plan.base
     assert config.data and config.sampling and config.base and source
     ready, data = ready_set(config.data), open_data(DataConfig(name="pathmnist", size=28, root=words.real, allow_subset=True))

@@ -18,14 +18,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-
 from benchmarks.machine import Cost, cost_of, machine, summary
 from benchmarks.repeated import in_turns
-from pathsynth.config.shipped import conf_folder
+from benchmarks.requests import checked_request
 from pathsynth.data.catalogue import ready_set
+from pathsynth.ledger.atomic import read_json
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
-from pathsynth.studies.planning.check import check
+from pathsynth.sampling.scheduler import scheduler_of
 
 _OURS, _SCRIPT = "ours", "script"
 _REQUEST = ("labels=all", "n=4", "tracking=none")
@@ -37,8 +36,7 @@ from diffusers import StableDiffusionPipeline
 told = json.loads(sys.argv[1])
 pipeline = StableDiffusionPipeline.from_pretrained(told["base"], safety_checker=None)
 pipeline.load_lora_weights(told["adapter"])
-if told["scheduler"]:
-    pipeline.scheduler = getattr(diffusers, told["scheduler"]).from_config(pipeline.scheduler.config, timestep_spacing="trailing")
+pipeline.scheduler = getattr(diffusers, told["scheduler"]).from_config(pipeline.scheduler.config, **told["changes"])
 pipeline.set_progress_bar_config(disable=True)
 number = 0
 for prompts in told["batches"]:
@@ -99,15 +97,17 @@ def _batches(rows: Sequence[AttemptRow]) -> list[list[str]]:
 
 
 def _as_a_script_needs_it(overrides: Sequence[str]) -> Mapping[str, Any]:
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        checked = check(compose("generate", list(overrides)), [])
+    checked = checked_request("generate", overrides)
     config, source = checked.config, checked.plan.base
     assert config.data and config.base and config.sampling and source
     sampling, side = config.sampling, config.base.canvas
+    shipped = read_json(Path(source.path_or_hub) / "scheduler" / "scheduler_config.json")
+    scheduler = scheduler_of(sampling.scheduler, shipped["_class_name"], shipped)
     return {
         "base": source.path_or_hub,
         "adapter": str(ready_set(config.data).adapter),
-        "scheduler": sampling.scheduler,
+        "scheduler": scheduler.name,
+        "changes": scheduler.changes,
         "sampling": {
             "num_inference_steps": sampling.steps,
             "guidance_scale": sampling.guidance,

@@ -33,12 +33,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 
 from benchmarks.lora_training import now
 from benchmarks.machine import machine, named_folder, summary
+from benchmarks.requests import checked_request
 from pathsynth.config import SamplingConfig
-from pathsynth.config.shipped import conf_folder
 from pathsynth.data.catalogue import open_data, ready_set
 from pathsynth.data.dataset import DataSet
 from pathsynth.ledger.atomic import write_json
@@ -54,7 +53,6 @@ from pathsynth.sampling.generation import route_of
 from pathsynth.sampling.rejection import sample_until_accepted
 from pathsynth.sampling.slots import Slot, Stream, attempt_at, slots_of
 from pathsynth.studies.execution.trial_rules import acceptance_rules
-from pathsynth.studies.planning.check import check
 from pathsynth.studies.trials.manifest import read_manifest
 
 OURS, PUBLISHED, PAPER, FILTER = "ours", "published", "paper", "batched_filter"
@@ -229,8 +227,7 @@ def _bench_of_trial(trial: Path, request: _Request) -> _Bench:
 
 
 def _bench_of_shipped_set(request: _Request) -> _Bench:
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        checked = check(compose("generate"), [])
+    checked = checked_request("generate")
     config, source = checked.config, checked.plan.base
     assert config.data and config.base and config.sampling and source
     ready, data = ready_set(config.data), open_data(config.data)

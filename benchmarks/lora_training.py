@@ -33,7 +33,6 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from diffusers.optimization import get_cosine_schedule_with_warmup
-from hydra import compose, initialize_config_dir
 from PIL import Image
 from scipy.stats import bootstrap
 from torch import Tensor, nn
@@ -44,13 +43,13 @@ from torchvision.transforms import v2
 
 from benchmarks.machine import machine, summary
 from benchmarks.repeated import in_turns
+from benchmarks.requests import checked_request
 from pathsynth.config import RunConfig
-from pathsynth.config.shipped import conf_folder
 from pathsynth.data.catalogue import open_data
 from pathsynth.data.dataset import DataSet
 from pathsynth.models.base import Base, load_base
 from pathsynth.models.lora import attach
-from pathsynth.studies.planning.check import Checked, check
+from pathsynth.studies.planning.check import Checked
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, design, fast_attention, finetune
 from pathsynth.training.latent_cache import LatentCache, build_cache, load_cache
 from pathsynth.training.optimizer import build_optimizer
@@ -95,8 +94,7 @@ def measure(turns: int, overrides: Sequence[str]) -> dict[str, object]:
 def finetune_request(overrides: Sequence[str], steps: int) -> Checked:
     """A checked fine-tune of so many steps, without validation and tracking."""
     words = ["callbacks.regeneration.every=0", "tracking=none", f"trainer.max_steps={steps}", *overrides]
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return check(compose("finetune", words), words)
+    return checked_request("finetune", words)
 
 
 def loaded_base(request: Checked) -> Base:

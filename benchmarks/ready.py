@@ -23,11 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra import compose, initialize_config_dir
 
 from benchmarks.machine import machine, named_folder
+from benchmarks.requests import checked_request
 from pathsynth.config import DataConfig, SamplingConfig
-from pathsynth.config.shipped import conf_folder
 from pathsynth.data.catalogue import open_data, ready_set
 from pathsynth.data.dataset import DataSet, LabelledImages
 from pathsynth.data.ready import ReadySet
@@ -49,7 +48,6 @@ from pathsynth.sampling.gate import Gate, class_probabilities
 from pathsynth.sampling.generation import generate_set
 from pathsynth.sampling.slots import Stream, slots_of
 from pathsynth.studies.execution.trial_rules import acceptance_rules
-from pathsynth.studies.planning.check import check
 
 _TARGETS = (0, 0.9, 0.95, 0.98)
 """Wanted precisions of the gate; 0: none."""
@@ -101,8 +99,7 @@ def measure(
     real: str, n: int, split: str, folder: Path, judges: Judges, overrides: Sequence[str]
 ) -> tuple[dict[str, Any], list[str]]:
     """All that goes into the file, and its tables in Markdown."""
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        request = check(compose("generate", list(overrides)), overrides)
+    request = checked_request("generate", overrides)
     config, source = request.config, request.plan.base
     assert config.data and config.sampling and config.base and source
     ready, data = ready_set(config.data), open_data(DataConfig(name="pathmnist", size=28, root=real, allow_subset=True))
