@@ -1,6 +1,6 @@
 """``pathsynth`` in a fork of a process that has its libraries loaded, where a test is about what a command does and not how it starts.
 
-A process of its own spends some ten seconds of processor time on loading them; a fork none. A trial is carried out in the fork itself.
+A process of its own spends many seconds of processor time on loading them; a fork none. A trial is carried out in the fork itself.
 """
 
 from __future__ import annotations
@@ -8,11 +8,14 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+import pytest
 
 from pathsynth.__main__ import CONFIG_COMMANDS, main
 
@@ -27,7 +30,10 @@ def run_forked(folder: Path, *words: str) -> tuple[int, str]:
         output = Path(place) / "output"
         process = fork(folder, words, output)
         process.join(_SECONDS)
-        assert process.exitcode is not None, f"{' '.join(words)} still runs after {_SECONDS} s:\n{output.read_text()}"
+        if process.exitcode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.join()
+            pytest.fail(f"{' '.join(words)} still ran after {_SECONDS} s:\n{output.read_text()}")
         return process.exitcode, output.read_text()
 
 
