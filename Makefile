@@ -28,7 +28,7 @@ demo: setup  ## draw checked images with the shipped adapter; run the demo study
 docs: setup  ## the documentation as a site, with references made from the program, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-test: setup  ## tests that take seconds, three processes (they wait as much as they compute)
+test: setup  ## tests that take seconds, three processes
 	$(ONE_THREAD) $(BIN)/pytest -n 3 -m "not slow and not browser and not slurm and not ray"
 
 test-slow: setup  ## tests that take minutes: the whole loop at its smallest, a study killed at many moments
