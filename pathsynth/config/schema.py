@@ -69,6 +69,8 @@ class DataConfig(_Group):
     """Images of val, likewise."""
     n_test: int = Field(0, ge=0)
     """Images of test, likewise."""
+    allow_fewer: bool = False
+    """Allow a split to have fewer images than that; all of them are taken."""
     root: str | None = None
     """Folder of the files; null: the folder in PATHSYNTH_DATA, else MedMNIST's own. Of `data=ready`: an exported bundle; null: the shipped
     one."""

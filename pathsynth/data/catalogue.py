@@ -55,7 +55,7 @@ def _opened(config: DataConfig) -> DataSet:
         return ready_set(config).as_data()
     if config.name == "own":
         return custom_data(config)
-    counts = Counts(config.n_train, config.n_val, config.n_test)
+    counts = counts_of(config)
     if config.name == "folder":
         return folder_data(root, config.size, config.symmetry, shares_of(config), counts, config.classes, config.group)
     return medmnist_data(medmnist_source(config), root, config.size, config.allow_subset, config.download, counts)
@@ -68,9 +68,14 @@ def _decoded(config: DataConfig, decoded: Decoded) -> DataSet:
     return decoded_folder_data(root, config.size, config.symmetry, config.classes, by_group, decoded.folder, decoded.identity)
 
 
+def counts_of(config: DataConfig) -> Counts:
+    """How many images of each split the settings ask for."""
+    return Counts(config.n_train, config.n_val, config.n_test, config.allow_fewer)
+
+
 def splits_of(config: DataConfig) -> FolderSplits:
     """Which image of ``data=folder`` is in which split, as :func:`pathsynth.data.folder.folder_splits` has it, and what it raises."""
-    root, counts = Path(config.root) if config.root else None, Counts(config.n_train, config.n_val, config.n_test)
+    root, counts = Path(config.root) if config.root else None, counts_of(config)
     beside = (".txt",) if config.captions == CAPTIONS_BESIDE else ()
     return folder_splits(root, config.symmetry, shares_of(config), counts, config.classes, config.group, beside)
 

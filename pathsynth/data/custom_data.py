@@ -132,7 +132,7 @@ def _content(config: DataConfig) -> CustomImages:
 def _order(config: DataConfig, folder: Path | None) -> str:
     """What the reader is to do, as JSON."""
     root = {"root": config.root} if config.root else {}
-    counts = {"train": config.n_train, "val": config.n_val, "test": config.n_test}
+    counts = {"train": config.n_train, "val": config.n_val, "test": config.n_test, "allow_fewer": config.allow_fewer}
     order = {"module": {**config.module, **root}, "size": config.size, "counts": counts, "folder": str(folder) if folder else None}
     return json.dumps(order, sort_keys=True)
 

@@ -20,8 +20,9 @@ import numpy as np
 
 from pathsynth.data.custom_data import CustomData
 from pathsynth.data.data_module import DataModuleImages, UnusableItems, is_data_module
-from pathsynth.data.dataset import SPLITS, first_of_each_class
+from pathsynth.data.dataset import SPLITS, Counts, first_of_each_class
 from pathsynth.data.decoded import write_labels
+from pathsynth.ledger.errors import RequestError
 
 _GIVEN = ("size", "root")
 
@@ -35,6 +36,7 @@ def read(order: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         Fault: the class or what it gives is no data set.
+        RequestError: it has fewer images than are wanted.
     """
     name, size, folder = order["module"]["_target_"], order["size"], order["folder"]
     data = _build_data(order["module"], size)
@@ -42,11 +44,7 @@ def read(order: Mapping[str, Any]) -> dict[str, Any]:
     counts, digests = {}, {}
     for split in SPLITS:
         images, labels = _split(data, split, name, size, classes)
-        wanted = order["counts"][split]
-        if wanted > len(labels):
-            raise Fault(f"{name} has {len(labels):,} {split} images, not {wanted:,}; lower data.n_{split}, or set 0 for all")
-        if split == "train" and 0 < wanted < len(classes):
-            raise Fault(f"data.n_train={wanted} leaves some of the {len(classes)} classes without an image; raise it, or set 0 for all")
+        wanted = Counts(**order["counts"]).of_split(split, len(labels), name, len(classes))
         if wanted:
             rows = first_of_each_class(labels, wanted)
             images, labels = images[rows], labels[rows]
@@ -137,7 +135,7 @@ def main() -> None:
     with contextlib.redirect_stdout(sys.stderr):  # whatever the user's code prints
         try:
             answer = read(order)
-        except Fault as fault:
+        except (Fault, RequestError) as fault:
             answer = {"fault": str(fault)}
     print(json.dumps(answer))
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,12 +17,41 @@ SPLITS = ("train", "val", "test")
 PARTS = ("a", "b", "all")
 
 
-class Counts(NamedTuple):
-    """How many images of each split; 0 means all. Classes come in turn, so that each has as many as the others where it can."""
+@dataclass(frozen=True)
+class Counts:
+    """How many images of each split; 0 means all. Classes come in turn, so that each has as many as the others where it can.
+
+    ``allow_fewer``: a split with fewer images gives all of them.
+    """
 
     train: int = 0
     val: int = 0
     test: int = 0
+    allow_fewer: bool = False
+
+    def limited(self, available: Mapping[str, int], source: object, classes: int) -> Counts:
+        """The counts that a ``source`` with so many images of each split gives.
+
+        Raises:
+            RequestError: as :meth:`of_split`.
+        """
+        train, val, test = (self.of_split(split, available[split], source, classes) for split in SPLITS)
+        return Counts(train, val, test)
+
+    def of_split(self, split: str, available: int, source: object, classes: int) -> int:
+        """How many images are taken of a split that has ``available`` ones; 0: all.
+
+        Raises:
+            RequestError: more are wanted than there are, or so few that a class would have none to learn from.
+        """
+        wanted: int = getattr(self, split)
+        if wanted > available and self.allow_fewer:
+            return 0
+        if wanted > available:
+            raise RequestError(f"{source} has {available:,} {split} images, not {wanted:,}; lower data.n_{split}, or set 0 for all")
+        if split == "train" and 0 < wanted < classes:
+            raise RequestError(f"data.n_train={wanted} leaves some of the {classes} classes without an image; raise it, or set 0 for all")
+        return wanted
 
 
 ALL = Counts()

@@ -165,7 +165,11 @@ def folder_splits(
         parts = _cut_by_group(unique, cut, shares.seed, space) if group else _cut(unique, cut, shares.seed, folders, labels)
         notes += _cut_notes(source, cut, len(available[source]) - len(unique))
         available = {**available, **parts}
-    selected = {split: _take(available[split], split, getattr(counts, split), folders.root, len(space)) for split in SPLITS}
+    for split in SPLITS:
+        if not available[split]:
+            raise RequestError(f"{folders.root} has no {split} image ({', '.join(ENDINGS)})")
+    counts = counts.limited({split: len(files) for split, files in available.items()}, folders.root, len(space))
+    selected = {split: _first(available[split], getattr(counts, split)) for split in SPLITS}
     _refuse_straddling(selected)
     return FolderSplits(folders.root, space, prompts, {split: tuple(files) for split, files in selected.items()}, tuple(notes))
 
@@ -288,15 +292,9 @@ def _cut_notes(source: str, cut: Mapping[str, float], copies: int) -> list[str]:
     return lines
 
 
-def _take(files: list[ImageFile], split: str, wanted: int, root: Path, classes: int) -> list[ImageFile]:
-    if not files:
-        raise RequestError(f"{root} has no {split} image ({', '.join(ENDINGS)})")
-    if wanted > len(files):
-        raise RequestError(f"{root} has {len(files):,} {split} images, not {wanted:,}; lower data.n_{split}, or set 0 for all")
-    if split == "train" and 0 < wanted < classes:
-        raise RequestError(f"data.n_train={wanted} leaves some of the {classes} classes without an image; raise it, or set 0 for all")
-    rows = first_of_each_class(np.array([f.label for f in files]), wanted) if wanted else range(len(files))
-    return [files[row] for row in rows]
+def _first(files: list[ImageFile], wanted: int) -> list[ImageFile]:
+    """So many files, classes in turn; 0: all."""
+    return [files[row] for row in first_of_each_class(np.array([f.label for f in files]), wanted)] if wanted else files
 
 
 def _refuse_straddling(by_split: Mapping[str, list[ImageFile]]) -> None:

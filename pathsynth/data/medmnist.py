@@ -31,7 +31,9 @@ OFFICIAL_MD5 = {
 }
 """MD5 of the official PathMNIST files by image size (``medmnist.INFO``, version 3)."""
 
-PATHMNIST = MedSet("pathmnist", "PathMNIST", COLORECTAL, colorectal_prompts(), 3, OFFICIAL_MD5, {})
+_IMAGES = {"train": 89_996, "val": 10_004, "test": 7_180}
+
+PATHMNIST = MedSet("pathmnist", "PathMNIST", COLORECTAL, colorectal_prompts(), 3, _IMAGES, OFFICIAL_MD5, {})
 """Known without the medmnist package, which only its download needs."""
 
 ROOT_VARIABLE = "PATHSYNTH_DATA"
@@ -70,7 +72,8 @@ def medmnist_data(
         _download(source, path, size)
     digest_of_files = medmnist_identity(source, root, size, allow_subset, counts)
     labels = {split: _labels(source, path, split) for split in SPLITS}
-    _refuse_missing_class(source, path, labels["train"], counts.train)
+    _refuse_missing_class(source, path, labels["train"])
+    counts = counts.limited({split: len(rows) for split, rows in labels.items()}, path, len(source.space))
 
     @functools.cache
     def read(split: str) -> LabelledImages:
@@ -93,16 +96,13 @@ def medmnist_identity(
     path = medmnist_file(source, root, size)
     if not path.is_file():
         raise RequestError(f"no {path.name} in {path.parent}; put the MedMNIST file there, set data.root, or set data.download=true")
-    there = [_check_headers(path, split, size, source.channels) for split in SPLITS]
-    for split, wanted, available in zip(SPLITS, counts, there, strict=True):
-        if wanted > available:
-            raise RequestError(f"{path} has {available:,} {split} images, not {wanted:,}; lower data.n_{split}, or set 0 for all")
+    there = {split: _check_headers(path, split, size, source.channels) for split in SPLITS}
+    counts = counts.limited(there, path, len(source.space))
     md5 = checksum(path, "md5")
     identity = content_identity(source.flag, size, md5, counts)
-    sizes = [wanted or available for wanted, available in zip(counts, there, strict=True)]
-    shown = "/".join(f"{n:,}" for n in sizes)
+    shown = "/".join(f"{getattr(counts, split) or available:,}" for split, available in there.items())
     if md5 == source.md5[size]:
-        return SourceIdentity(f"{source.title} {size} px" + (f", {shown} images" if any(counts) else ""), identity)
+        return SourceIdentity(f"{source.title} {size} px" + ("" if counts == ALL else f", {shown} images"), identity)
     if not allow_subset:
         raise RequestError(
             f"{path} has MD5 {md5}, the official file {source.md5[size]}; "
@@ -113,7 +113,7 @@ def medmnist_identity(
 
 def content_identity(flag: str, size: int, md5: str, counts: Counts = ALL) -> str:
     """The hash of what determines the images: the file's checksum, and how many of each split are taken if not all."""
-    suffix = ":" + "/".join(map(str, counts)) if any(counts) else ""
+    suffix = "" if counts == ALL else f":{counts.train}/{counts.val}/{counts.test}"
     return hashlib.blake2b(f"{flag}:{size}:{md5}{suffix}".encode(), digest_size=8).hexdigest()
 
 
@@ -159,14 +159,11 @@ def _labels(source: MedSet, path: Path, split: str) -> np.ndarray:
     return labels
 
 
-def _refuse_missing_class(source: MedSet, path: Path, labels: np.ndarray, wanted: int) -> None:
-    """Refuse a file, or so few images of it, that leave a class without a training image; nothing could learn it."""
+def _refuse_missing_class(source: MedSet, path: Path, labels: np.ndarray) -> None:
+    """Refuse a file that leaves a class without a training image; nothing could learn it."""
     missing = sorted(set(range(len(source.space))) - set(labels.tolist()))
     if missing:
         raise RequestError(f"{path} has no train image of {source.space.classes[missing[0]].name}; use a file that has some of every class")
-    if 0 < wanted < len(source.space):
-        classes = len(source.space)
-        raise RequestError(f"data.n_train={wanted} leaves some of the {classes} classes without an image; raise it, or set 0 for all")
 
 
 def _download(source: MedSet, path: Path, size: int) -> None:

@@ -33,13 +33,14 @@ _NAMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class MedSet:
-    """One set: its ``flag`` (the name of its file) and ``title``, its classes, and the MD5 and address of each size's file."""
+    """One set: its ``flag`` (the name of its file) and ``title``, its classes, its images by split, and each size's file."""
 
     flag: str
     title: str
     space: LabelSpace
     prompts: PromptBook
     channels: int
+    images: Mapping[str, int]
     md5: Mapping[int, str]
     urls: Mapping[int, str] = field(repr=False)
 
@@ -60,7 +61,8 @@ def medmnist_set(flag: str) -> MedSet:
         raise RequestError(f"data.flag={flag} cannot be used: {why}; choose one of: {', '.join(known_flags())}")
     space, prompts = _vocabulary(flag, entry)
     md5 = {size: entry[_key("MD5", size)] for size in SIZES}
-    return MedSet(flag, entry["python_class"], space, prompts, entry["n_channels"], md5, {size: entry[_key("url", size)] for size in SIZES})
+    urls = {size: entry[_key("url", size)] for size in SIZES}
+    return MedSet(flag, entry["python_class"], space, prompts, entry["n_channels"], entry["n_samples"], md5, urls)
 
 
 def known_flags() -> tuple[str, ...]:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pathsynth.config import BaseConfig, DataConfig
 from pathsynth.config.shipped import assets_folder
 from pathsynth.data.caption_files import ImageCaptions
-from pathsynth.data.catalogue import captions_of, medmnist_source, open_data
-from pathsynth.data.dataset import Counts
+from pathsynth.data.catalogue import captions_of, counts_of, medmnist_source, open_data
 from pathsynth.data.medmnist import content_identity, medmnist_identity
 from pathsynth.data.prompt_file import read_prompts
 from pathsynth.ledger.adapters import CARD_FILE, adapter_files
@@ -68,7 +67,8 @@ def data_source(config: DataConfig) -> DataSource:
         RequestError: a file is missing, damaged, of another size or not the official one.
     """
     if config.name in MEDMNIST_NAMES and config.download and not _is_there(config):
-        counts, source = Counts(config.n_train, config.n_val, config.n_test), medmnist_source(config)
+        source = medmnist_source(config)
+        counts = counts_of(config).limited(source.images, source.title, len(source.space))
         book = read_prompts(Path(config.prompts), source.prompts) if config.prompts else source.prompts
         identity = content_identity(source.flag, config.size, source.md5[config.size], counts)
         return DataSource(identity, book.space, book, f"{source.flag} {config.size} px (to be downloaded)")

@@ -159,17 +159,31 @@ def test_names_in_another_case_have_the_right_one_as_nearest(tmp_path, monkeypat
     assert told in line
 
 
+def class_folders(folder, classes: int) -> None:
+    """Eight images of each class, of 32 pixels."""
+    for number in range(8 * classes):
+        place = folder / f"class {number % classes:03}"
+        place.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (number % 256, number // 256, 0)).save(place / f"{number}.png")
+
+
+@pytest.mark.parametrize("option", ["fast_dev_run", "overfit"])
+def test_a_debug_option_takes_all_images_of_a_small_folder(option, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pathsynth"])
+    class_folders(tmp_path / "images", classes=2)
+    assert dispatch(["run", "data=folder", "data.root=images", "data.size=32", f"debug={option}", "study.dry_run=true"]) == 0
+    assert "images 32 px (12/2/2)" in capsys.readouterr().out
+
+
 def test_counts_that_a_debug_option_asks_for_are_reported_as_its(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["pathsynth"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    for number in range(16):
-        folder = tmp_path / "images" / "ab"[number % 2]
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (32, 32), (number, 0, 0)).save(folder / f"{number}.png")
+    class_folders(tmp_path / "images", classes=91)
     assert dispatch(["run", "data=folder", "data.root=images", "debug=fast_dev_run"]) == 2
     line = capsys.readouterr().err
-    assert "lower data.n_train, or set 0 for all (debug=fast_dev_run asks for so many)" in line
+    assert "raise it, or set 0 for all (debug=fast_dev_run asks for so many)" in line
 
 
 @pytest.mark.parametrize("form", ["range(0,3)", "choice(1,2)", "sort(2,1)"])

@@ -108,9 +108,13 @@ def test_the_class_is_reported_where_it_is_wrong(mine, case):
     [({"val": 9}, "mine.Mine has 8 val images, not 9; lower data.n_val"), ({"train": 1}, "data.n_train=1 leaves some of the 2 classes")],
 )
 def test_counts_that_it_cannot_meet_are_reported_with_their_key(mine, counts, words):
-    with pytest.raises(Fault) as told:
+    with pytest.raises(RequestError) as told:
         read(order(**counts))
     assert words in str(told.value)
+
+
+def test_fewer_images_than_wanted_are_all_where_that_is_allowed(mine):
+    assert read(order(train=6, val=9, allow_fewer=True)) == read(order(train=6))
 
 
 def own(**changes) -> DataConfig:

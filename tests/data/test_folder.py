@@ -113,6 +113,8 @@ def test_counts_take_classes_in_turn(root: Path) -> None:
     assert np.bincount(data.split("train").labels).tolist() == [3, 3]
     with pytest.raises(RequestError, match="16 train images, not 17"):
         folder_data(root, 8, counts=Counts(train=17))
+    whole, fewer = folder_data(root, 8), folder_data(root, 8, counts=Counts(train=17, allow_fewer=True))
+    assert (fewer.name, fewer.identity) == (whole.name, whole.identity)
 
 
 def test_what_cannot_be_used_is_refused_in_one_line(root: Path, tmp_path: Path) -> None:

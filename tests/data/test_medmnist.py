@@ -85,6 +85,15 @@ def test_more_images_than_there_are_is_refused(tmp_path: Path) -> None:
         medmnist_identity(PATHMNIST, tmp_path, 28, True, Counts(val=10))
 
 
+def test_fewer_images_than_wanted_are_all_where_that_is_allowed(tmp_path: Path) -> None:
+    write(tmp_path, arrays())
+    same = [Counts(train=11), Counts(train=11, val=10, test=11, allow_fewer=True)]
+    wanted, fewer = (medmnist_data(PATHMNIST, tmp_path, 28, True, counts=counts) for counts in same)
+    assert (fewer.name, fewer.identity) == (wanted.name, wanted.identity) == ("PathMNIST subset (11/9/10)", wanted.identity)
+    assert [len(fewer.split(split)) for split in COUNTS] == [11, 9, 10]
+    assert medmnist_identity(PATHMNIST, tmp_path, 28, True, same[1]).identity == wanted.identity
+
+
 def test_the_official_checksum_gives_the_official_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, arrays())
     monkeypatch.setitem(reader.OFFICIAL_MD5, 28, md5(path))

@@ -25,7 +25,7 @@ _CLASS_IN_BRACES = re.compile(r"\{[^{}]*\b_target_:\s*['\"]?(?:\w+\.)*(\w+)")
 """As in ``+callbacks.stop={_target_:pytorch_lightning.callbacks.EarlyStopping,monitor:loss}``; the group is the class."""
 _NAME_LENGTH = 60
 _SILENT = re.compile(
-    r"^(study|study\..*|multirun|tracking.*|hydra.*|data\.(root|allow_subset|download)|base\.path|pretrain\.root|training\.threads)$"
+    r"^(study|study\..*|multirun|tracking.*|hydra.*|data\.(root|allow_fewer|allow_subset|download)|base\.path|pretrain\.root|training\.threads)$"
 )
 _CUSTOM_OPTIONS = ("own", "own_gate", "own_judge")
 """Options that stand for a class of the user's; the trial's name has the class in their place."""
