@@ -21,7 +21,7 @@ from pathsynth.ledger.versions import cores
 from pathsynth.studies.execution import gpus
 from pathsynth.studies.execution.trial_fork import ForkedTrials
 from pathsynth.studies.trials.state import DONE, EXIT_STOPPED, FAILED, INTERRUPTED, TrialState, last_lines, now, read_state, write_state
-from pathsynth.studies.trials.stopping import Urgency, urgency
+from pathsynth.studies.trials.stopping import Urgency, say_stopping, urgency
 from pathsynth.terminal.work_line import working_on
 
 LEASE_VARIABLE = "PATHSYNTH_LEASE"
@@ -149,8 +149,7 @@ def _signals() -> Iterator[_StopRequests]:
     def count(_signal: int, _frame: FrameType | None) -> None:
         requests.times += 1
         if requests.times == 1:
-            with suppress(OSError):  # the terminal may be what is gone
-                print("\nStopping; press Ctrl-C again to kill. The same command continues.", file=sys.stderr, flush=True)
+            say_stopping()
 
     if threading.current_thread() is not threading.main_thread():
         yield requests

@@ -135,11 +135,19 @@ def _handle(_signal: int, _frame: FrameType | None) -> None:
         _mark(_KILL)
         _wait_for_claimed(_KILL_SECONDS)
         raise KeyboardInterrupt
-    with suppress(OSError):  # the terminal may be what is gone
-        print("\nStopping; press Ctrl-C again to kill. The same command continues.", file=sys.stderr, flush=True)
     ask_to_stop()
+    say_stopping()
     if _nothing_begun:
         raise KeyboardInterrupt
+
+
+def say_stopping() -> None:
+    """Tell the operator that the request was heard; to be called by a handler of signals.
+
+    The terminal may be what is gone, and the signal may have interrupted a write to it, within which Python allows no other.
+    """
+    with suppress(OSError, RuntimeError):
+        print("\nStopping; press Ctrl-C again to kill. The same command continues.", file=sys.stderr, flush=True)
 
 
 def _wait_for_claimed(seconds: float) -> None:
