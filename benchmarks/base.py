@@ -32,7 +32,7 @@ from pathsynth.data.tensors import crop_to, pad_to, to_float, to_uint8
 from pathsynth.ledger.atomic import write_json
 from pathsynth.metrics.agreement import agreement, wilson
 from pathsynth.models.base import Base, load_base
-from pathsynth.models.classifier import Classifier, load_classifier
+from pathsynth.models.image_classifier import Classifier, load_classifier
 from pathsynth.pretraining.autoencoder import PatchProjection, fit_projection, reconstruct_linearly
 from pathsynth.pretraining.captions import HUES, hue_degrees
 from pathsynth.pretraining.cifar import CIFAR_CLASSES, read_cifar

@@ -143,7 +143,7 @@ def _decode(folder: Path, size: int) -> None:
 
 
 def _load(_: Path, __: int) -> None:
-    importlib.import_module("pathsynth.training.classifier")
+    importlib.import_module("pathsynth.training.classifier_module")
 
 
 def _read(folder: Path, _: int) -> None:

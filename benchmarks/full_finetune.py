@@ -28,7 +28,7 @@ from pathsynth.metrics.fidelity import kid
 from pathsynth.metrics.prdc import prdc
 from pathsynth.metrics.protocol import BEFORE
 from pathsynth.models.base import Base, load_base
-from pathsynth.models.classifier import load_classifier
+from pathsynth.models.image_classifier import load_classifier
 from pathsynth.sampling.draw import drawer
 from pathsynth.sampling.gate import class_features, class_probabilities
 from pathsynth.sampling.slots import Stream, attempt_at, slots_of

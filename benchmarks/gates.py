@@ -39,7 +39,7 @@ from pathsynth.ledger.atomic import write_json
 from pathsynth.metrics.agreement import Interval, panel_accuracy, wilson
 from pathsynth.metrics.prdc import prdc
 from pathsynth.models.base import load_base
-from pathsynth.models.classifier import Classifier, load_classifier
+from pathsynth.models.image_classifier import Classifier, load_classifier
 from pathsynth.sampling.acceptance_rules import Candidate
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
 from pathsynth.sampling.gate import Gate, class_features, class_probabilities

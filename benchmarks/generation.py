@@ -44,7 +44,7 @@ from pathsynth.ledger.atomic import write_json
 from pathsynth.ledger.stages import STAGES, StageStore
 from pathsynth.metrics.agreement import panel_accuracy
 from pathsynth.models.base import Base, load_base
-from pathsynth.models.classifier import Classifier, load_classifier
+from pathsynth.models.image_classifier import Classifier, load_classifier
 from pathsynth.models.lora import load_adapter
 from pathsynth.sampling.draw import CandidateDrawer, base_scheduler, new_scheduler
 from pathsynth.sampling.early_rejection import EarlyRejection, Threshold, calibrate, fit_threshold

@@ -49,7 +49,7 @@ from pathsynth.data.catalogue import open_data
 from pathsynth.data.dataset import DataSet
 from pathsynth.models.base import Base, load_base
 from pathsynth.models.lora import attach
-from pathsynth.studies.planning.check import Checked
+from pathsynth.studies.planning.request_check import Checked
 from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, design, fast_attention, finetune
 from pathsynth.training.latent_cache import LatentCache, build_cache, load_cache
 from pathsynth.training.optimizer import build_optimizer

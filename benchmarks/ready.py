@@ -38,7 +38,7 @@ from pathsynth.metrics.agreement import Interval, panel_accuracy, wilson
 from pathsynth.metrics.protocol import evaluate_set, real_reference
 from pathsynth.metrics.thresholds import precision_thresholds
 from pathsynth.models.base import Base, load_base, reconstructed
-from pathsynth.models.classifier import Classifier, load_classifier
+from pathsynth.models.image_classifier import Classifier, load_classifier
 from pathsynth.models.lora import load_adapter
 from pathsynth.report.formats import score_tables
 from pathsynth.report.scores import Scores

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hydra import compose, initialize_config_dir
 
 from pathsynth.config.shipped import conf_folder
-from pathsynth.studies.planning.check import Checked, check
+from pathsynth.studies.planning.request_check import Checked, check
 
 
 def checked_request(command: str, overrides: Sequence[str] = ()) -> Checked:

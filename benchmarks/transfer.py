@@ -22,7 +22,7 @@ from pathsynth.data.phantom import phantom_data
 from pathsynth.data.tensors import pad_to, to_float, to_uint8
 from pathsynth.metrics.colour import fit_colour
 from pathsynth.models.base import load_base, reconstructed
-from pathsynth.models.classifier import WEIGHTS, Classifier, load_classifier
+from pathsynth.models.image_classifier import WEIGHTS, Classifier, load_classifier
 from pathsynth.sampling.gate import class_probabilities
 from pathsynth.training.train_classifier import train_classifier
 from pathsynth.vocabulary.labels import COLORECTAL

@@ -65,7 +65,7 @@ def _loads(folder: Path, repeats: int) -> dict[str, list[float]]:
     import_module("pathsynth.studies.execution.trial_libraries")
     from pathsynth.data.catalogue import open_data
     from pathsynth.models.base import load_base
-    from pathsynth.models.classifier import load_classifier
+    from pathsynth.models.image_classifier import load_classifier
     from pathsynth.studies.trials.manifest import read_manifest
     from pathsynth.training.latent_cache import load_cache
 

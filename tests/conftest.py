@@ -259,18 +259,18 @@ def swept(tmp_path, monkeypatch):
     from hydra.core.plugins import Plugins
 
     from pathsynth.__main__ import dispatch
-    from pathsynth.studies.planning import check
+    from pathsynth.studies.planning import request_check
 
     Plugins.instance()  # loads the plugins' modules anew, so it comes before the class is looked up
     from hydra_plugins.pathsynth.sweeper import TrialSweeper
 
-    whole, checked = check.check, []
+    whole, checked = request_check.check, []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["pathsynth"])
     monkeypatch.setattr(TrialSweeper.__base__, "sweep", lambda self, arguments: None)
-    monkeypatch.setattr(check, "check", lambda config, overrides: checked.append(whole(config, overrides)))
+    monkeypatch.setattr(request_check, "check", lambda config, overrides: checked.append(whole(config, overrides)))
 
-    def run(*arguments: str, command: str = "run") -> list[check.Checked]:
+    def run(*arguments: str, command: str = "run") -> list[request_check.Checked]:
         checked.clear()
         dispatch([command, "-m", *arguments])
         return list(checked)

@@ -51,6 +51,16 @@ def test_no_module_imports_from_a_layer_below_its_own():
     assert wrong == []
 
 
+def test_a_file_name_means_one_thing():
+    """Only a stage, a command and its settings are called as what they make, do and set."""
+    named: dict[str, list[str]] = {}
+    for module in sorted((ROOT / "pathsynth").rglob("*.py")):
+        folder = module.parent.relative_to(ROOT / "pathsynth").as_posix()
+        if module.name != "__init__.py" and folder not in ("stages", "commands", "config"):
+            named.setdefault(module.name, []).append(folder)
+    assert {name: folders for name, folders in named.items() if len(folders) > 1} == {"images.py": ["data", "data/phantom"]}
+
+
 def test_light_layers_import_no_torch_as_they_are_loaded():
     wrong = []
     for name in LIGHT:

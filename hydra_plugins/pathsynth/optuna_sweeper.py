@@ -32,8 +32,8 @@ class OptunaSweeper(TrialSweeper):
         _require_optuna()
         from pathsynth.config import StudyConfig
         from pathsynth.config.search import search_config
-        from pathsynth.studies.planning.check import check
         from pathsynth.studies.planning.composed import ComposedJobs
+        from pathsynth.studies.planning.request_check import check
         from pathsynth.studies.planning.search import Search, parse_space, refuse_idle_pruner
         from pathsynth.studies.planning.sweep_plan import check_jobs
         from pathsynth.studies.planning.swept_values import check_swept_values

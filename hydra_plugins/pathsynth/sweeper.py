@@ -42,9 +42,9 @@ class TrialSweeper(BasicSweeper):
 
     def _swept(self, arguments: list[str]) -> Any:
         from pathsynth.config import StudyConfig
-        from pathsynth.studies.planning.check import check
         from pathsynth.studies.planning.composed import ComposedJobs
         from pathsynth.studies.planning.dry_run import show_dry_run
+        from pathsynth.studies.planning.request_check import check
         from pathsynth.studies.planning.sweep_plan import announce, check_jobs, sweep_plan
         from pathsynth.studies.trials.outcomes import pass_over_busy
         from pathsynth.studies.trials.stopping import raise_at_once

@@ -27,8 +27,8 @@ from pathsynth.hydra_internals import compose_job, flag_parser, lacks_assertions
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.interruption import raise_noted_ctrl_c
 from pathsynth.studies.execution.job import run_trial
-from pathsynth.studies.planning.check import check, without_hydra
 from pathsynth.studies.planning.dry_run import show_dry_run
+from pathsynth.studies.planning.request_check import check, without_hydra
 from pathsynth.studies.planning.resolution import resolution
 from pathsynth.studies.trials.closing import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, close
 from pathsynth.studies.trials.outcomes import FOLDER_VARIABLE, has_claimed_trial

@@ -19,9 +19,9 @@ from pathsynth.commands.interrupt import ctrl_c
 from pathsynth.ledger.errors import RequestError
 from pathsynth.report.answer import headline
 from pathsynth.report.collect import TrialSummary, collect_trials, is_trial, merge_trials, without_people
-from pathsynth.report.comparison import study_verdict
 from pathsynth.report.overview import has_page
 from pathsynth.report.page import is_image_set, write_collection, write_merged, write_report, write_trial_page
+from pathsynth.report.study_verdict import study_verdict
 from pathsynth.report.table import demo_table, overview_table
 from pathsynth.studies.trials.state import RUNNING, WAITING
 from pathsynth.terminal.tables import print_table

@@ -80,7 +80,7 @@ def _verdicts(trials: Sequence[Path], rows: Sequence[TrialRow]) -> dict[str, str
 def _headline(trials: Sequence[Path]) -> str:
     from pathsynth.report.answer import headline  # loads numpy
     from pathsynth.report.collect import collect_scores
-    from pathsynth.report.comparison import study_verdict
+    from pathsynth.report.study_verdict import study_verdict
 
     return headline(study_verdict(collect_scores(trials)))
 

@@ -75,7 +75,7 @@ def bundle_config(bundle: Path | None, overrides: Sequence[str]) -> tuple[RunCon
     """
     from pathsynth.commands.composition import composed
     from pathsynth.data.ready import read_ready
-    from pathsynth.studies.planning.check import check
+    from pathsynth.studies.planning.request_check import check
     from pathsynth.ui.model import check_sampling
 
     for override in overrides:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pathsynth.ledger.errors import RequestError
 
+_MOVED = {"pathsynth.training.classifier.ClassifierModule": "pathsynth.training.classifier_module.ClassifierModule"}
 _FULL_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
@@ -15,12 +16,14 @@ def require_target(key: str, settings: Mapping[str, Any], example: str = "my_mod
     """Check that settings name a class or function. It is loaded, and its arguments are checked, where torch is.
 
     Raises:
-        ValueError: ``_target_`` is missing, or is no full name.
+        ValueError: ``_target_`` is missing, is no full name, or is that of a class of ours that has another now.
     """
     target = settings.get("_target_")
     if not isinstance(target, str) or not _FULL_NAME.fullmatch(target):
         got = "" if target is None else f", got {target!r}"
         raise ValueError(f"{key}._target_ should name a class, as in {example}{got}")
+    if target in _MOVED:
+        raise ValueError(f"{key}._target_: {target} is {_MOVED[target]} now; change it")
 
 
 def build_object(key: str, settings: Mapping[str, Any], kind: type = object, members: Sequence[str] = (), **given: Any) -> Any:

@@ -29,7 +29,7 @@ _DATA_KEYS = {
     **dict.fromkeys(("classes", "val_share", "test_share", "group", "captions"), ("folder",)),
 }
 """Keys of the group data that some sets only have; others refuse another value than the default."""
-CLASSIFIER = "pathsynth.training.classifier.ClassifierModule"
+CLASSIFIER = "pathsynth.training.classifier_module.ClassifierModule"
 """The LightningModule that gates and judges are, unless their ``_target_`` names another."""
 CUSTOM_OPTIONS = {"gate": "own_gate", "judge": "own_judge", "classifier": "own_gate"}
 """By group: the option of the group classifier that holds no argument of ours, for a class of the user's."""

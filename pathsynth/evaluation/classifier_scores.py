@@ -22,7 +22,7 @@ from pathsynth.metrics.image_scores import interval_fields
 from pathsynth.metrics.independence import error_correlation
 from pathsynth.metrics.protocol import real_reference
 from pathsynth.models.base import Base, reconstructed
-from pathsynth.models.classifier import Classifier, load_classifier
+from pathsynth.models.image_classifier import Classifier, load_classifier
 from pathsynth.tracking.media import show_confusion, show_numbers
 from pathsynth.training.score_classifier import SCORES, ClassifierScores, score_classifier
 

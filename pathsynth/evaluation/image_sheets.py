@@ -11,7 +11,7 @@ from PIL import Image
 
 from pathsynth.data.dataset import DataSet
 from pathsynth.metrics.neighbours import nearest
-from pathsynth.models.classifier import Classifier
+from pathsynth.models.image_classifier import Classifier
 from pathsynth.sampling.attempts import AttemptRow, read_attempts
 from pathsynth.sampling.gate import class_features
 from pathsynth.sampling.pictures import contact_sheet, labelled_sheet, read_png

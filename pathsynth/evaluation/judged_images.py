@@ -10,7 +10,7 @@ import pandas as pd
 
 from pathsynth.evaluation.image_sheets import ImageSet
 from pathsynth.metrics.agreement import wilson
-from pathsynth.models.classifier import Classifier
+from pathsynth.models.image_classifier import Classifier
 from pathsynth.sampling.gate import class_probabilities
 from pathsynth.sampling.pictures import read_png
 

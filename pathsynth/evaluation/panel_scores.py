@@ -20,7 +20,7 @@ from pathsynth.ledger.records import Metric
 from pathsynth.metrics.image_scores import AFTER, BEFORE, Evaluation, interval_fields
 from pathsynth.metrics.independence import error_correlation
 from pathsynth.metrics.panel import evaluate_panel
-from pathsynth.models.classifier import Classifier, load_classifier
+from pathsynth.models.image_classifier import Classifier, load_classifier
 from pathsynth.sampling.attempts import AttemptRow
 from pathsynth.sampling.gate import class_probabilities
 from pathsynth.sampling.pictures import read_png

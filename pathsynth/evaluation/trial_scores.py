@@ -34,7 +34,7 @@ from pathsynth.metrics.colour import ColourClassifier
 from pathsynth.metrics.custom_metrics import EvaluationData, ImageMetric, ImageSample, RealSample, RecordContext, measure_all
 from pathsynth.metrics.image_scores import Evaluation
 from pathsynth.metrics.protocol import Reference, evaluate_set
-from pathsynth.models.classifier import Classifier, load_classifier
+from pathsynth.models.image_classifier import Classifier, load_classifier
 from pathsynth.sampling.attempts import AttemptRow
 from pathsynth.sampling.gate import class_probabilities
 from pathsynth.sampling.pictures import read_png

@@ -37,7 +37,7 @@ from pathsynth.metrics.image_scores import (
 from pathsynth.metrics.memorisation import near_copies
 from pathsynth.metrics.neighbours import nearest
 from pathsynth.metrics.prdc import NEIGHBOURS, prdc
-from pathsynth.models.classifier import Classifier
+from pathsynth.models.image_classifier import Classifier
 from pathsynth.sampling.attempts import AttemptRow
 from pathsynth.sampling.gate import class_features, class_probabilities
 from pathsynth.sampling.pictures import read_png

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pathsynth.report.collect import TrialSummary, is_trial
-from pathsynth.report.comparison import SEED, configuration_label
+from pathsynth.report.study_verdict import SEED, configuration_label
 from pathsynth.studies.trials.outcomes import Outcome, read_outcomes
 
 _JOBS = ".jobs"

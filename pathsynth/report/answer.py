@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pathsynth.metrics.comparison import Effect, Interval
-from pathsynth.report.comparison import Configuration, StudyVerdict
 from pathsynth.report.scores import CLASSIFIER
+from pathsynth.report.study_verdict import Configuration, StudyVerdict
 
 NO_SCORE = "No configuration has a macro-F1 before filtering yet."
 _NAMED = 8

@@ -13,9 +13,9 @@ from pathsynth.ledger.atomic import read_json
 from pathsynth.ledger.records import CONFUSION_FILE, Metric, Result
 from pathsynth.report.classifier_view import read_scores
 from pathsynth.report.collect import TrialSummary
-from pathsynth.report.comparison import SEED
 from pathsynth.report.overview import is_classifier, is_set
 from pathsynth.report.scores import CLASSIFIER, OF_TEST, OF_VAL, Scores
+from pathsynth.report.study_verdict import SEED
 from pathsynth.studies.trials.state import read_state
 
 _OWN_SEED = f"{CLASSIFIER}.{SEED}"

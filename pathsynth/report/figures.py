@@ -9,10 +9,10 @@ import numpy as np
 
 from pathsynth.report.bounds import FEW_CLASSES
 from pathsynth.report.collect import TrialSummary
-from pathsynth.report.comparison import configuration_label, main_score, score_of
 from pathsynth.report.leaderboard import SCORES, leaderboard
 from pathsynth.report.plots import QUIET, STYLE, history_columns, svg_bytes
 from pathsynth.report.scores import AFTER, BEFORE, GATE, JUDGE, Scores
+from pathsynth.report.study_verdict import configuration_label, main_score, score_of
 from pathsynth.report.trial_view import short_name
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.records import Metric
 from pathsynth.report.answer import EFFECT_HEADS, NO_SCORE, details, effect_row, headline
 from pathsynth.report.collect import TrialSummary, collect_trials
-from pathsynth.report.comparison import setting_effects, study_verdict
 from pathsynth.report.figures import confusion_figure, curve_figure, score_figure
 from pathsynth.report.leaderboard import LeaderboardRow, Score, leaderboard, score_columns
 from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, MAIN_SCORES, REJECTED, Scores, shown
+from pathsynth.report.study_verdict import setting_effects, study_verdict
 
 _COLUMNS = ((BEFORE, GATE), (BEFORE, JUDGE), (BEFORE, COLOUR), (AFTER, JUDGE), (AFTER, COLOUR))
 _SPLITS = ("val", "test")

@@ -12,8 +12,8 @@ from scipy.stats import t as student
 
 from pathsynth.ledger.records import Metric
 from pathsynth.report.collect import TrialSummary
-from pathsynth.report.comparison import SEED, configuration_label, study_verdict
 from pathsynth.report.scores import MAIN_SCORES, Scores
+from pathsynth.report.study_verdict import SEED, configuration_label, study_verdict
 
 SCORES: Mapping[str, tuple[str, Callable[[TrialSummary], Metric | None]]] = {
     "macro_f1/before filtering/gate": (MAIN_SCORES["f1_gate"], lambda t: t.f1_gate),

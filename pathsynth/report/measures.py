@@ -10,10 +10,10 @@ from functools import partial
 
 from pathsynth.ledger.records import PANEL_MEAN, PANEL_WORST, Metric
 from pathsynth.report.collect import TrialSummary
-from pathsynth.report.comparison import seconds_per_accepted
 from pathsynth.report.glossary import load_glossary
 from pathsynth.report.leaderboard import SCORES, score_columns
 from pathsynth.report.scores import AFTER, BEFORE, CLASSIFIER, GATE, JUDGE, MAIN_SCORES, OF_TEST, OF_VAL, Scores
+from pathsynth.report.study_verdict import seconds_per_accepted
 
 HIGH, LOW, NOT_KNOWN = 1, -1, 0
 """Whether higher or lower is better; unknown for the user's own metrics."""

@@ -11,10 +11,10 @@ from urllib.parse import quote
 from pathsynth.ledger.errors import RequestError
 from pathsynth.report.classifier_view import SCORES, main_scores, read_scores
 from pathsynth.report.collect import TrialSummary
-from pathsynth.report.images import LEDGER
 from pathsynth.report.scores import Cell
 from pathsynth.report.set_view import ClassCounts, accepted_images, set_counts
 from pathsynth.report.strips import Strip, image_strip
+from pathsynth.report.trial_images import LEDGER
 from pathsynth.studies.trials.state import DONE
 
 _STRIP, _LARGEST = 9, 64

@@ -17,10 +17,10 @@ from pathsynth.report.classifier_study import compares_classifiers
 from pathsynth.report.classifier_view import ClassifierView, classifier_view
 from pathsynth.report.collect import TrialSummary, collect_trials, damaged, is_trial, without_people
 from pathsynth.report.glossary import Term, load_glossary
-from pathsynth.report.images import LEDGER
 from pathsynth.report.overview import OverviewView, has_page, is_classifier, is_set, overview_view
 from pathsynth.report.set_view import SetView, set_view
 from pathsynth.report.study_view import StudyView, study_view
+from pathsynth.report.trial_images import LEDGER
 from pathsynth.report.trial_view import TrialView, trial_view
 from pathsynth.studies.trials.state import DONE, RUNNING
 

@@ -13,7 +13,9 @@ from pathsynth.ledger.errors import RequestError
 from pathsynth.metrics.agreement import wilson
 from pathsynth.report.bounds import FEW_CLASSES, ImagePlan, image_plan
 from pathsynth.report.collect import TrialSummary
-from pathsynth.report.images import (
+from pathsynth.report.scores import Cell
+from pathsynth.report.slot_images import ClassImages, class_images
+from pathsynth.report.trial_images import (
     LEDGER,
     Attempt,
     RejectionCount,
@@ -22,8 +24,6 @@ from pathsynth.report.images import (
     rejection_counts,
     slot_attempts,
 )
-from pathsynth.report.scores import Cell
-from pathsynth.report.slot_images import ClassImages, class_images
 from pathsynth.report.trial_view import class_name
 from pathsynth.studies.trials.state import read_state
 from pathsynth.vocabulary.labels import COLORECTAL

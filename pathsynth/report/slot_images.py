@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pathsynth.report.images import Attempt
 from pathsynth.report.strips import image_uri
+from pathsynth.report.trial_images import Attempt
 
 LARGEST = 96
 """Images are shrunk to at most so many pixels a side."""

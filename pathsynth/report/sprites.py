@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pathsynth.report.images import read_image
+from pathsynth.report.trial_images import read_image
 
 
 @dataclass(frozen=True)

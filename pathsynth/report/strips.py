@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pathsynth.report.images import read_image
+from pathsynth.report.trial_images import read_image
 
 _GAP = 3
 _FRAME = (214, 210, 220)

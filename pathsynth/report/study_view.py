@@ -27,17 +27,6 @@ from pathsynth.report.answer import details, headline
 from pathsynth.report.bounds import ImagePlan, image_plan, weakest
 from pathsynth.report.classifier_study import compares_classifiers, with_scores
 from pathsynth.report.collect import TrialSummary, damaged
-from pathsynth.report.comparison import (
-    SEED,
-    StudyVerdict,
-    configuration_label,
-    hardest,
-    main_score,
-    score_of,
-    setting_effects,
-    study_verdict,
-)
-from pathsynth.report.images import Attempt, absent_images, real_images, slot_attempts
 from pathsynth.report.leaderboard import mean_score
 from pathsynth.report.measures import (
     CLASS_MEASURES,
@@ -51,6 +40,17 @@ from pathsynth.report.measures import (
 from pathsynth.report.scores import AFTER, BEFORE, CLASSIFIER, GATE, JUDGE, OF_TEST, OF_VAL, Scores
 from pathsynth.report.search_view import search_view
 from pathsynth.report.sprites import Sprite, image_sprite
+from pathsynth.report.study_verdict import (
+    SEED,
+    StudyVerdict,
+    configuration_label,
+    hardest,
+    main_score,
+    score_of,
+    setting_effects,
+    study_verdict,
+)
+from pathsynth.report.trial_images import Attempt, absent_images, real_images, slot_attempts
 from pathsynth.report.trial_view import class_name
 from pathsynth.report.validation_sheets import Reel, reel, spread, validation_sheets
 from pathsynth.studies.trials.state import RUNNING, WAITING, TrialState, read_state

@@ -13,7 +13,13 @@ from pathsynth.ledger.records import Metric, Missing, Result
 from pathsynth.report import paper
 from pathsynth.report.bounds import FEW_CLASSES, WEAKEST, ImagePlan, image_plan, weakest
 from pathsynth.report.collect import TrialSummary
-from pathsynth.report.images import (
+from pathsynth.report.panel_view import PanelView, panel_view
+from pathsynth.report.plots import GATE_COLOUR, history_plot, reliability_plot
+from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, MAIN_SCORES, REJECTED, Cell, Scores, cell
+from pathsynth.report.slot_images import LARGEST, ClassImages, class_images
+from pathsynth.report.strips import Strip, image_strip, image_uri, png_uri
+from pathsynth.report.summary import Independence, independence, remarks, summary
+from pathsynth.report.trial_images import (
     LEDGER,
     RejectionCount,
     absent_images,
@@ -22,12 +28,6 @@ from pathsynth.report.images import (
     rejection_counts,
     slot_attempts,
 )
-from pathsynth.report.panel_view import PanelView, panel_view
-from pathsynth.report.plots import GATE_COLOUR, history_plot, reliability_plot
-from pathsynth.report.scores import AFTER, BEFORE, COLOUR, GATE, JUDGE, MAIN_SCORES, REJECTED, Cell, Scores, cell
-from pathsynth.report.slot_images import LARGEST, ClassImages, class_images
-from pathsynth.report.strips import Strip, image_strip, image_uri, png_uri
-from pathsynth.report.summary import Independence, independence, remarks, summary
 from pathsynth.report.validation_sheets import small_sheet, spread, validation_sheets, webp_uri
 from pathsynth.vocabulary.durations import format_duration
 from pathsynth.vocabulary.labels import COLORECTAL, slug_words

@@ -13,7 +13,7 @@ from PIL import Image
 
 from pathsynth.ledger.atomic import read_json
 from pathsynth.ledger.stages import STAGES, StageStore
-from pathsynth.report.images import open_image
+from pathsynth.report.trial_images import open_image
 from pathsynth.studies.trials.trial_table import MANIFEST
 
 BUNDLED = Path("grids", "validation")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pathsynth.data.images import Images
 from pathsynth.data.tensors import to_float
-from pathsynth.models.classifier import Classifier
+from pathsynth.models.image_classifier import Classifier
 from pathsynth.sampling.acceptance_rules import Candidate, Rule, Verdict, broken, image_fault, judged_by, needs_features, read_only
 from pathsynth.sampling.draw import fixed_batches
 from pathsynth.sampling.slots import Attempt

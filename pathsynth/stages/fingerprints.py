@@ -24,7 +24,7 @@ from pathsynth.vocabulary.labels import LabelSpace
 from pathsynth.vocabulary.prompts import PromptBook
 
 if TYPE_CHECKING:
-    from pathsynth.models.classifier import PretrainedWeights
+    from pathsynth.models.image_classifier import PretrainedWeights
 
 _LAYOUT = ("*.safetensors", "*.json", "*.txt")
 _PATIENCE_SECONDS = 5
@@ -113,7 +113,7 @@ def pretrained_source(architecture: str) -> PretrainedWeights:
     Raises:
         RequestError: timm has none for this architecture, or they are neither in the hub's cache nor reachable.
     """
-    from pathsynth.models.classifier import pretrained_weights
+    from pathsynth.models.image_classifier import pretrained_weights
 
     return pretrained_weights(architecture)
 

@@ -127,7 +127,7 @@ def _confirmation(context: BuildContext, folder: Path, judge: Path, images: Imag
     """
     from pathsynth.evaluation.classifier_scores import named_class, placed
     from pathsynth.evaluation.judged_images import judge_accepted
-    from pathsynth.models.classifier import load_classifier
+    from pathsynth.models.image_classifier import load_classifier
 
     try:
         judge_of_set = placed(load_classifier(judge, context.data.space, named_class(context.config.judge)))

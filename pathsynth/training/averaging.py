@@ -16,7 +16,7 @@ _KEY = "ema"
 class AveragedModule(pl.LightningModule):
     """A module that may train with averaged weights: its validations see them in place of the trained ones.
 
-    Classifiers average in another way (:mod:`pathsynth.training.classifier`): without a warm-up, and with the statistics of their
+    Classifiers average in another way (:mod:`pathsynth.training.classifier_module`): without a warm-up, and with the statistics of their
     normalisation layers, which an adapter does not have.
     """
 

@@ -16,7 +16,7 @@ from pathsynth.ledger.records import Metric
 from pathsynth.metrics.agreement import Agreement, Interval, accuracy_auc, agreement, macro_interval, wilson
 from pathsynth.metrics.calibration import ConfidenceBin, expected_calibration_error, reliability
 from pathsynth.metrics.image_scores import interval_fields
-from pathsynth.models.classifier import Classifier
+from pathsynth.models.image_classifier import Classifier
 from pathsynth.training.classifier_batches import VALIDATION_BATCH
 from pathsynth.vocabulary.labels import LabelSpace
 

@@ -23,7 +23,7 @@ from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.records import CONFUSION_FILE
 from pathsynth.ledger.seeds import derive_seed
 from pathsynth.metrics.calibration import fit_temperature
-from pathsynth.models.classifier import (
+from pathsynth.models.image_classifier import (
     DESCRIPTION,
     Classifier,
     CustomClassifier,
@@ -33,8 +33,8 @@ from pathsynth.models.classifier import (
     load_classifier,
     save_classifier,
 )
-from pathsynth.training.classifier import ClassifierModule, Scored, add_scores
 from pathsynth.training.classifier_batches import ClassifierBatches, ClassifierData
+from pathsynth.training.classifier_module import ClassifierModule, Scored, add_scores
 from pathsynth.training.distributed import launcher_environment
 from pathsynth.training.resume import AtomicCheckpoints, ResumePoints
 from pathsynth.training.score_classifier import SCORES, ClassifierScores, classifier_logits, score_classifier

@@ -17,7 +17,7 @@ from pathsynth.sampling.generation import attempt_row, image_path
 from pathsynth.sampling.image_set import describe_images
 from pathsynth.sampling.scheduler import Scheduler
 from pathsynth.ui.decisions import Drawn
-from pathsynth.ui.request import DrawRequest
+from pathsynth.ui.draw_request import DrawRequest
 from pathsynth.vocabulary.labels import LabelSpace
 
 

@@ -15,9 +15,9 @@ from pathsynth.sampling.attempts import candidate_name
 from pathsynth.sampling.slots import Attempt
 from pathsynth.ui.archive import rows_of
 from pathsynth.ui.decisions import Drawn
+from pathsynth.ui.draw_request import DrawRequest, check_request, resolve
 from pathsynth.ui.elements import text
 from pathsynth.ui.engine import Engine, JobState, Key, Snapshot, key_of
-from pathsynth.ui.request import DrawRequest, check_request, resolve
 from pathsynth.vocabulary.labels import LabelSpace, UnknownLabelError
 
 _EVERY_SECONDS = 0.4

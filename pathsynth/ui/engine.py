@@ -29,8 +29,8 @@ from pathsynth.sampling.rejection import sample_until_accepted
 from pathsynth.sampling.slots import Attempt
 from pathsynth.ui.archive import write_archive
 from pathsynth.ui.decisions import Drawn, Tally, decide, pixels_of, redecided, tally
+from pathsynth.ui.draw_request import DrawRequest, Limits, check_request
 from pathsynth.ui.model import Model
-from pathsynth.ui.request import DrawRequest, Limits, check_request
 from pathsynth.vocabulary.labels import UnknownLabelError
 
 PREVIEW_EVERY = 3

@@ -20,7 +20,7 @@ from pathsynth.vocabulary.prompts import PromptBook
 if TYPE_CHECKING:
     from pathsynth.data.ready import ReadySet
     from pathsynth.models.base import Base
-    from pathsynth.models.classifier import Classifier
+    from pathsynth.models.image_classifier import Classifier
 
 UNSUPPORTED = ("early_rejection.after_step", "calls", "seconds")
 """Settings of sampling that the page does not offer."""
@@ -123,7 +123,7 @@ def load_model(config: RunConfig) -> LoadedModel:
     from pathsynth.data.catalogue import ready_set
     from pathsynth.evaluation.classifier_scores import named_class, placed
     from pathsynth.models.base import load_base
-    from pathsynth.models.classifier import load_classifier
+    from pathsynth.models.image_classifier import load_classifier
     from pathsynth.models.lora import load_adapter
     from pathsynth.stages.fingerprints import base_source
     from pathsynth.studies.execution.supervise import trial_environment

@@ -105,7 +105,7 @@ def test_images_that_were_decoded_are_not_decoded_again(own):
     from hydra import compose, initialize_config_dir
 
     from pathsynth.config.shipped import conf_folder
-    from pathsynth.studies.planning.check import check
+    from pathsynth.studies.planning.request_check import check
 
     def notes() -> tuple[str, ...]:
         overrides = ["data=folder", f"data.root={own}", "data.size=32", f"multirun={own.parent / 'multirun'}"]

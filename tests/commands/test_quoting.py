@@ -77,7 +77,7 @@ def test_the_whole_composition_keeps_the_prompt(text):
     assert OmegaConf.to_container(config, resolve=True)["prompt"] == text
 
 
-OURS = "pathsynth.training.classifier.ClassifierModule"
+OURS = "pathsynth.training.classifier_module.ClassifierModule"
 
 
 @pytest.mark.parametrize(

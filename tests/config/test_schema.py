@@ -411,3 +411,12 @@ def test_a_group_that_a_command_lacks_is_named_with_the_remedy():
     assert require_group("settings", "lora") == "settings"
     with pytest.raises(RequestError, match=r"^the configuration has no group lora; choose one, as in lora=<option>$"):
         require_group(None, "lora")
+
+
+@pytest.mark.parametrize("key", ["gate", "evaluate.judges.mine"])
+def test_the_earlier_name_of_our_classifier_is_answered_with_the_new_one(key):
+    earlier = "pathsynth.training.classifier.ClassifierModule"
+    words = [f"{key}._target_={earlier}"] if key == "gate" else ["+classifier@evaluate.judges.mine=resnet18", f"{key}._target_={earlier}"]
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"), pytest.raises(RequestError) as told:
+        from_hydra(compose("run", words))
+    assert f"{key}._target_: {earlier} is pathsynth.training.classifier_module.ClassifierModule now" in str(told.value)

@@ -12,7 +12,7 @@ from PIL import Image
 from pathsynth.data.dataset import SPLITS, Counts
 from pathsynth.data.folder import Shares, folder_data
 from pathsynth.ledger.errors import RequestError
-from pathsynth.models.classifier import Classifier, ClassifierSpec, load_classifier, save_classifier
+from pathsynth.models.image_classifier import Classifier, ClassifierSpec, load_classifier, save_classifier
 from pathsynth.vocabulary.labels import COLORECTAL
 
 TILES = Path(os.environ.get("PATHSYNTH_DATA", "../shared/data")) / "tiles224" / "CRC-VAL-HE-7K"

@@ -18,7 +18,7 @@ from pathsynth.data.phantom import phantom_data
 from pathsynth.data.ready import read_ready, write_ready
 from pathsynth.ledger.adapters import read_card
 from pathsynth.ledger.errors import RequestError
-from pathsynth.models.classifier import load_classifier
+from pathsynth.models.image_classifier import load_classifier
 from pathsynth.stages.fingerprints import base_source
 
 

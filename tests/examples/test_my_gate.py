@@ -33,7 +33,7 @@ def test_the_composition_shows_the_class_and_nothing_of_ours(beside, capsys):
     assert "_target_: my_gate.MyGate" in shown and "width: 16" in shown and "part: a" in shown
     assert "architecture" not in shown and "stem" not in shown
     assert dispatch(["run", "--cfg", "job", "-p", "gate"]) == 0
-    assert "_target_: pathsynth.training.classifier.ClassifierModule" in capsys.readouterr().out
+    assert "_target_: pathsynth.training.classifier_module.ClassifierModule" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("change", ["source", "argument"])

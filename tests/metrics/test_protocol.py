@@ -13,7 +13,7 @@ from pathsynth.evaluation.image_sheets import ImageSet
 from pathsynth.evaluation.panel_scores import score_by_panel
 from pathsynth.metrics.agreement import wilson
 from pathsynth.metrics.protocol import AFTER, BEFORE, evaluate_set, real_reference
-from pathsynth.models.classifier import ClassifierSpec
+from pathsynth.models.image_classifier import ClassifierSpec
 from pathsynth.report.glossary import metric_terms
 from pathsynth.sampling.attempts import AttemptRow
 from pathsynth.sampling.pictures import save_png

@@ -14,9 +14,9 @@ from pathsynth.__main__ import dispatch
 from pathsynth.ledger.records import Metric
 from pathsynth.report.answer import NO_SCORE, details, effect_row, headline
 from pathsynth.report.collect import TrialSummary, collect_scores, collect_trials
-from pathsynth.report.comparison import setting_effects, study_verdict
 from pathsynth.report.formats import markdown
 from pathsynth.report.page import write_report
+from pathsynth.report.study_verdict import setting_effects, study_verdict
 from tests.metric_records import first_attempts_metric
 
 

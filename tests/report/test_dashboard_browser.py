@@ -17,9 +17,9 @@ import pytest
 from pathsynth.report import study_view
 from pathsynth.report.answer import headline
 from pathsynth.report.collect import collect_trials, merge_trials
-from pathsynth.report.comparison import study_verdict
 from pathsynth.report.page import write_collection, write_merged, write_report
 from pathsynth.report.plots import JUDGE_COLOUR
+from pathsynth.report.study_verdict import study_verdict
 from pathsynth.report.trial_view import class_name
 from pathsynth.vocabulary.labels import COLORECTAL
 from tests.chromium import faults_of_access

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from pathsynth.ledger.errors import RequestError
-from pathsynth.report.images import absent_images, nearest_pairs, real_images, slot_attempts
 from pathsynth.report.slot_images import SlotImages, class_images
 from pathsynth.report.strips import image_strip, image_uri
+from pathsynth.report.trial_images import absent_images, nearest_pairs, real_images, slot_attempts
 
 
 def flat(path: Path, value: int, size: int = 8) -> Path:

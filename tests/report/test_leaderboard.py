@@ -84,7 +84,7 @@ def plain(cell: str) -> str:
 
 def test_no_row_of_latex_begins_with_what_its_line_break_would_read(tmp_path: Path, make_trial: Callable[..., Path], monkeypatch) -> None:
     monkeypatch.setattr("pathsynth.report.leaderboard.configuration_label", lambda trial: trial.name)
-    monkeypatch.setattr("pathsynth.report.comparison.configuration_label", lambda trial: trial.name)
+    monkeypatch.setattr("pathsynth.report.study_verdict.configuration_label", lambda trial: trial.name)
     for i, name in enumerate(("[red]", "*")):
         make_trial(tmp_path / "s" / str(i), name=name)
     text = write_form(tmp_path / "s", "latex")[-1].read_text(encoding="utf-8")

@@ -423,8 +423,8 @@ def first_attempts(small_base_folder, tmp_path_factory):
 
     from pathsynth.data.catalogue import open_data
     from pathsynth.models.base import load_base
-    from pathsynth.models.classifier import Classifier, ClassifierSpec
     from pathsynth.models.design import AdapterDesign
+    from pathsynth.models.image_classifier import Classifier, ClassifierSpec
     from pathsynth.models.lora import attach
     from pathsynth.sampling.draw import drawer
     from pathsynth.sampling.gate import Gate
@@ -559,7 +559,7 @@ def adapter(small_base_folder, latents, tmp_path_factory):
 
     from pathsynth.data.catalogue import open_data
     from pathsynth.models.base import load_base
-    from pathsynth.models.classifier import Classifier, ClassifierSpec
+    from pathsynth.models.image_classifier import Classifier, ClassifierSpec
     from pathsynth.sampling.gate import Gate
     from pathsynth.studies.execution.trial_rules import acceptance_rules
     from pathsynth.training.finetune import FinetuneJob, FinetuneSettings, finetune

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pathsynth.data.phantom import phantom_data
 from pathsynth.evaluation.image_sheets import ImageSet, write_nearest
-from pathsynth.models.classifier import Classifier, ClassifierSpec
+from pathsynth.models.image_classifier import Classifier, ClassifierSpec
 from pathsynth.sampling.gate import class_features
 from pathsynth.sampling.pictures import GAP, read_png
 

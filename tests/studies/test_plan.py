@@ -16,7 +16,7 @@ from pathsynth.config import RunConfig, from_hydra
 from pathsynth.config.shipped import conf_folder
 from pathsynth.data.medmnist import PATHMNIST, medmnist_data
 from pathsynth.ledger.errors import RequestError
-from pathsynth.models.classifier import PretrainedWeights
+from pathsynth.models.image_classifier import PretrainedWeights
 from pathsynth.stages import classifier, decode
 from pathsynth.stages.fingerprints import BaseSource, base_source, data_source, scheduler_config
 from pathsynth.stages.plan import Plan, next_stage, plan, planned_images
@@ -109,7 +109,8 @@ def test_scores_on_the_test_split_are_a_stage_of_their_own(settings):
 
 def test_pretrained_weights_count_by_repository_and_commit(settings, monkeypatch):
     def planned(revision: str) -> str:
-        monkeypatch.setattr("pathsynth.models.classifier.pretrained_weights", lambda name: PretrainedWeights(f"timm/{name}.x", revision))
+        weights = "pathsynth.models.image_classifier.pretrained_weights"
+        monkeypatch.setattr(weights, lambda name: PretrainedWeights(f"timm/{name}.x", revision))
         return identities(settings("classify", "classifier.pretrained=true"))["classifier"]
 
     assert planned("a") == planned("a") != planned("b")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from pathsynth.__main__ import dispatch
 from pathsynth.config.shipped import studies_folder
-from pathsynth.models.classifier import PretrainedWeights
+from pathsynth.models.image_classifier import PretrainedWeights
 
 JOBS = {
     "demo": 2,

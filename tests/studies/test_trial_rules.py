@@ -8,7 +8,7 @@ import pytest
 from pathsynth.config import DataConfig, SamplingConfig
 from pathsynth.data.catalogue import open_data
 from pathsynth.ledger.errors import RequestError
-from pathsynth.models.classifier import Classifier, ClassifierSpec
+from pathsynth.models.image_classifier import Classifier, ClassifierSpec
 from pathsynth.sampling.acceptance_rules import AtLeast, AtLeastByClass, Candidate, Leads, MostProbable, NoCopy
 from pathsynth.sampling.gate import Gate, class_probabilities
 from pathsynth.sampling.slots import Slot, Stream, attempt_at

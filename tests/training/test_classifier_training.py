@@ -16,8 +16,8 @@ from pathsynth.data.tensors import to_float
 from pathsynth.ledger.errors import RequestError, StageError
 from pathsynth.ledger.records import Metric
 from pathsynth.metrics.agreement import Agreement, agreement
-from pathsynth.models.classifier import load_classifier
-from pathsynth.training import classifier
+from pathsynth.models.image_classifier import load_classifier
+from pathsynth.training import classifier_module
 from pathsynth.training import train_classifier as training
 from pathsynth.training.classifier_batches import ClassifierBatches
 from pathsynth.training.score_classifier import score_classifier
@@ -275,7 +275,7 @@ def test_it_stops_when_val_gets_no_better(tmp_path, monkeypatch):
         return Agreement(found.confusion, 0.0, found.precision, found.recall, np.full(classes, next(scores)))
 
     with monkeypatch.context() as patched:
-        patched.setattr(classifier, "agreement", staged)
+        patched.setattr(classifier_module, "agreement", staged)
         patched.setattr(training, "score_classifier", lambda *_: ())
         train_classifier(config(patience=2, epochs=7), data(), tmp_path, [watch], ())
     assert watch.scores == pytest.approx([0.5, 0.7, 0.6, 0.6])
@@ -284,7 +284,7 @@ def test_it_stops_when_val_gets_no_better(tmp_path, monkeypatch):
 
 def test_a_loss_that_is_not_finite_is_named_with_its_step(tmp_path, monkeypatch):
     losses = iter([torch.tensor(1.0), torch.tensor(1.0), torch.tensor(float("nan"))])
-    monkeypatch.setattr(classifier.functional, "cross_entropy", lambda logits, *_, **__: logits.sum() * 0 + next(losses))
+    monkeypatch.setattr(classifier_module.functional, "cross_entropy", lambda logits, *_, **__: logits.sum() * 0 + next(losses))
     with pytest.raises(StageError, match="regnetx_002 became nan at step 3; lower its lr"):
         train_classifier(config(), data(), tmp_path, [], ())
     assert not list(tmp_path.iterdir())

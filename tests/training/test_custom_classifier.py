@@ -13,9 +13,9 @@ from pathsynth.config import CustomClassifierConfig
 from pathsynth.config.schema import classifier_of
 from pathsynth.data.tensors import to_float
 from pathsynth.ledger.errors import RequestError, StageError
-from pathsynth.models.classifier import load_classifier
+from pathsynth.models.image_classifier import load_classifier
 from pathsynth.training import train_classifier as training
-from pathsynth.training.classifier import ClassifierModule
+from pathsynth.training.classifier_module import ClassifierModule
 from pathsynth.training.train_classifier import train_classifier
 from tests.training.test_classifier_training import SPACE, CutAfter, data
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from cheap_model import STEPS, CheapModel, grey
 
 from pathsynth.sampling.denoising import Denoising
+from pathsynth.ui.draw_request import Limits
 from pathsynth.ui.engine import Engine
-from pathsynth.ui.request import Limits
 from pathsynth.ui.server import Site, access_for, listen, serve
 
 

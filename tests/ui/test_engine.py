@@ -19,8 +19,8 @@ from pathsynth.sampling.acceptance_rules import Candidate, judged_by
 from pathsynth.sampling.attempts import read_attempts
 from pathsynth.sampling.rejection import sample_until_accepted
 from pathsynth.ui.decisions import pixels_of
+from pathsynth.ui.draw_request import DrawRequest, Limits, check_request, resolve
 from pathsynth.ui.engine import Engine, JobState, key_of
-from pathsynth.ui.request import DrawRequest, Limits, check_request, resolve
 from pathsynth.vocabulary.labels import COLORECTAL, UnknownLabelError
 
 MUCUS = DrawRequest("an area of mucus", "mucus", n=6, attempts=4)

@@ -17,9 +17,9 @@ from pathsynth.commands.ui import bundle_config
 from pathsynth.sampling.attempts import read_attempts
 from pathsynth.sampling.pictures import read_png
 from pathsynth.ui.decisions import pixels_of
+from pathsynth.ui.draw_request import DrawRequest
 from pathsynth.ui.engine import Engine, JobState, key_of
 from pathsynth.ui.model import load_model
-from pathsynth.ui.request import DrawRequest
 from tests.forked import forked_output
 
 pytestmark = pytest.mark.slow

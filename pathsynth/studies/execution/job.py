@@ -21,7 +21,7 @@ from pathsynth.studies.execution.output import LINES_VARIABLE, drop_unread_outpu
 from pathsynth.studies.execution.supervise import supervise, trial_command, trial_environment
 from pathsynth.studies.execution.trial import carry_out_here
 from pathsynth.studies.execution.trial_fork import can_fork, forked_trials
-from pathsynth.studies.planning.check import Checked, bytes_needed, check, standing
+from pathsynth.studies.planning.request_check import Checked, bytes_needed, check, standing
 from pathsynth.studies.planning.workers import workers
 from pathsynth.studies.trials.hydra_files import FOLDER as HYDRA_FOLDER
 from pathsynth.studies.trials.hydra_files import hide_secrets, write_hydra_files

@@ -31,7 +31,7 @@ from pathsynth.ledger.records import read_optimizer, read_result
 from pathsynth.ledger.stages import StageStore
 from pathsynth.ledger.versions import Provenance, processor, provenance
 from pathsynth.models.base import Base, load_base
-from pathsynth.models.classifier import load_classifier
+from pathsynth.models.image_classifier import load_classifier
 from pathsynth.sampling.gate import Gate
 from pathsynth.sampling.generation import retry_strategy
 from pathsynth.stages.classifier import trains_classifier

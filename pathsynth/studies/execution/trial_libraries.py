@@ -17,7 +17,7 @@ import pathsynth.evaluation.judged_images
 import pathsynth.evaluation.panel_scores
 import pathsynth.evaluation.trial_scores
 import pathsynth.models.base
-import pathsynth.models.classifier
+import pathsynth.models.image_classifier
 import pathsynth.models.lora
 import pathsynth.pretraining.pretrain
 import pathsynth.sampling.draw

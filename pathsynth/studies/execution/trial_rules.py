@@ -10,7 +10,7 @@ from pathsynth.data.dataset import DataSet
 from pathsynth.metrics.memorisation import copy_bound
 from pathsynth.metrics.neighbours import nearest
 from pathsynth.metrics.thresholds import precision_thresholds
-from pathsynth.models.classifier import Classifier
+from pathsynth.models.image_classifier import Classifier
 from pathsynth.sampling.acceptance_rules import AtLeast, AtLeastByClass, Leads, MostProbable, NoCopy, Rule
 from pathsynth.sampling.gate import class_features, class_probabilities
 from pathsynth.vocabulary.labels import LabelSpace

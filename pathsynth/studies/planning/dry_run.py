@@ -12,8 +12,8 @@ from rich.table import Table
 from pathsynth.ledger.contents import RECORD
 from pathsynth.ledger.stages import STAGES
 from pathsynth.stages.stage import StagePlan
-from pathsynth.studies.planning.check import Checked, bytes_needed, standing
 from pathsynth.studies.planning.estimate import estimate
+from pathsynth.studies.planning.request_check import Checked, bytes_needed, standing
 from pathsynth.studies.trials.manifest import trial_folder
 from pathsynth.studies.trials.state import read_state
 from pathsynth.terminal.tables import print_table

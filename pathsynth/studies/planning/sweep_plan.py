@@ -14,9 +14,9 @@ from pathsynth.config import StudyConfig
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.stages import STAGES
 from pathsynth.ledger.versions import commit, versions
-from pathsynth.studies.planning.check import Checked, bytes_needed, standing
 from pathsynth.studies.planning.estimate import estimate
 from pathsynth.studies.planning.override_cache import Known, OverrideCache
+from pathsynth.studies.planning.request_check import Checked, bytes_needed, standing
 from pathsynth.studies.planning.resolution import resolution, shared_lines
 from pathsynth.studies.trials.manifest import computed_by, trial_folder
 from pathsynth.studies.trials.outcomes import Outcome, announce_outcomes

@@ -35,7 +35,7 @@ def _judge_folder(trial: Path) -> Path | None:
 
 
 def _probabilities(folder: Path, paths: Sequence[Path], space: LabelSpace) -> np.ndarray:
-    from pathsynth.models.classifier import load_classifier  # loads torch
+    from pathsynth.models.image_classifier import load_classifier  # loads torch
     from pathsynth.sampling.gate import class_probabilities
     from pathsynth.sampling.pictures import read_png
 

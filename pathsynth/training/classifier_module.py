@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pathsynth.ledger.errors import StageError
 from pathsynth.metrics.agreement import agreement
-from pathsynth.models.classifier import Classifier, ClassifierSpec
+from pathsynth.models.image_classifier import Classifier, ClassifierSpec
 from pathsynth.training.classifier_batches import LabelledBatch
 from pathsynth.training.optimizer import build_optimizer
 from pathsynth.training.steps import warmup_cosine

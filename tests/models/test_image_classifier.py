@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 
 from pathsynth.data.tensors import dihedral
 from pathsynth.ledger.errors import RequestError
-from pathsynth.models import classifier as module
-from pathsynth.models.classifier import Classifier, ClassifierSpec, Ensemble, load_classifier, save_classifier
+from pathsynth.models import image_classifier as module
+from pathsynth.models.image_classifier import Classifier, ClassifierSpec, Ensemble, load_classifier, save_classifier
 from pathsynth.vocabulary.labels import COLORECTAL, LabelSpace
 
 
