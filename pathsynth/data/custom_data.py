@@ -86,6 +86,12 @@ def custom_data(config: DataConfig) -> DataSet:
     return _data_set(config, content, identity, lambda split: read_split(Path(temporary().name), split))
 
 
+def read_custom_data(config: DataConfig, folder: Path) -> DataSet:
+    """As :func:`custom_data`, with the images kept in ``folder`` as they are read, so that the class is made once."""
+    content = _result(_read_shown(_order(config, folder)))
+    return _data_set(config, content, content.identity(config), lambda split: read_split(folder, split))
+
+
 def stored_custom_data(config: DataConfig, folder: Path, identity: str) -> DataSet:
     """The data set that :func:`store_custom_images` left in ``folder``; none of the user's code runs.
 
@@ -146,6 +152,10 @@ def _result(answer: str) -> CustomImages:
 
 @functools.lru_cache(maxsize=64)
 def _read_once(order: str) -> str:
+    return _read_shown(order)
+
+
+def _read_shown(order: str) -> str:
     with working_on("reading the data set that the request names", is_logged=True):
         return _read(order)
 

@@ -53,11 +53,13 @@ def test_a_wrong_argument_is_reported_in_one_line_and_nothing_is_written(beside,
     assert [path.name for path in folder.iterdir() if path.name != "__pycache__"] == ["my_dataset.py"]
 
 
-def test_it_is_checked_as_a_folder_is(beside, capsys):
-    beside("my_dataset.py")
+def test_it_is_checked_as_a_folder_is_and_made_once(beside, capsys):
+    module = beside("my_dataset.py")
+    module.write_text(module.read_text() + "\nwith open('loaded.txt', 'a') as log:\n    log.write('once ')\n")
     assert dispatch(["check", OWN, "data.n_val=9"]) == 0
     shown = capsys.readouterr().out
     assert "cross" in shown and "sizes: 32×32 (117)" in shown
+    assert (module.parent / "loaded.txt").read_text() == "once "
 
 
 def test_a_data_module_is_checked_as_a_folder_is(beside, capsys):

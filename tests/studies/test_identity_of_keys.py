@@ -511,21 +511,33 @@ def test_the_size_of_batches_decides_what_is_tried_where_it_is_hashed(number, sm
     assert (before != after) == bool(case.changes)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("key", [key for key in [*_OF_A_CLASSIFIER, "test"] if key not in ("pretrained", "patience")])
-def test_a_classifier_is_another_where_its_settings_are(key, small_base_folder, tmp_path):
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    """A classifier's tensors, and what else its answers depend on, by the settings of the trial; each is trained once."""
     from pathsynth.data.catalogue import open_data
     from pathsynth.training.train_classifier import train_classifier
 
-    def trained(name: str, change: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Its tensors, and what else its answers depend on."""
-        config = configured(small_base_folder, {"gate.batch_size": 4}, change)
-        (tmp_path / name).mkdir()
-        train_classifier(config.gate, open_data(config.data), tmp_path / name, [], ())
-        description = json.loads((tmp_path / name / "classifier.json").read_text())
-        return weights_digest(tmp_path / name / "classifier.safetensors"), description["spec"]["tta_d4"], description["temperature"]
+    known: dict[str, tuple[Any, ...]] = {}
 
-    before, after = trained("before", {}), trained("after", {f"gate.{key}": TABLE[f"gate.{key}"][0].value})
+    def trained(config: RunConfig) -> tuple[Any, ...]:
+        told = config.model_dump_json()
+        known[told] = known.get(told) or fresh(config)
+        return known[told]
+
+    def fresh(config: RunConfig) -> tuple[Any, ...]:
+        folder = tmp_path_factory.mktemp("classifier")
+        train_classifier(config.gate, open_data(config.data), folder, [], ())
+        description = json.loads((folder / "classifier.json").read_text())
+        return weights_digest(folder / "classifier.safetensors"), description["spec"]["tta_d4"], description["temperature"]
+
+    return trained
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", [key for key in [*_OF_A_CLASSIFIER, "test"] if key not in ("pretrained", "patience")])
+def test_a_classifier_is_another_where_its_settings_are(key, classifier, small_base_folder):
+    changes = ({}, {f"gate.{key}": TABLE[f"gate.{key}"][0].value})
+    before, after = (classifier(configured(small_base_folder, {"gate.batch_size": 4}, change)) for change in changes)
     assert (before != after) == differs(f"gate.{key}", "gate")
 
 
