@@ -3,7 +3,7 @@ BIN := .venv/bin
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 WANDB_MODE=offline
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test test-slow test-ray test-slurm test-browser test-sd15 frontend screenshots record test-studies check clean
+.PHONY: help setup demo docs test test-slow test-thorough test-ray test-slurm test-browser test-sd15 frontend screenshots record test-studies check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -32,7 +32,10 @@ test: setup  ## tests that take seconds, three processes
 	$(ONE_THREAD) $(BIN)/pytest -n 3 -m "not slow and not browser and not slurm and not ray"
 
 test-slow: setup  ## tests that take minutes: the whole loop at its smallest, a study killed at many moments
-	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadfile -m "slow and not browser" tests --deselect=tests/studies/test_studies.py::test_a_study_runs_to_its_end_at_its_smallest --ignore=tests/studies/test_sd15.py
+	$(ONE_THREAD) $(BIN)/pytest -n 3 --dist loadfile -m "slow and not thorough and not browser" tests --deselect=tests/studies/test_studies.py::test_a_study_runs_to_its_end_at_its_smallest --ignore=tests/studies/test_sd15.py
+
+test-thorough: setup  ## further cases of what test-slow shows: more writes in which a trial is killed, more places at which a training is cut
+	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadfile -m thorough tests
 
 test-slurm: setup  ## trials as jobs of a real Slurm on this machine (apt-get install slurmctld slurmd slurm-client munge), as root, minutes; ONLY=array_of_jobs: the smallest
 	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slurm tests/clusters $(if $(ONLY),-k $(ONLY))

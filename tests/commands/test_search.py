@@ -300,7 +300,14 @@ def test_a_dry_run_of_a_search_starts_nothing(pathsynth):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("edited", ["lr: 7e-3\n_target_: torch.optim.AdamW\n", "lr: [", None], ids=["edited", "broken", "removed"])
+@pytest.mark.parametrize(
+    "edited",
+    [
+        pytest.param("lr: 7e-3\n_target_: torch.optim.AdamW\n", marks=pytest.mark.thorough, id="edited"),
+        pytest.param("lr: [", marks=pytest.mark.thorough, id="broken"),
+        pytest.param(None, id="removed"),
+    ],
+)
 def test_a_file_edited_while_a_search_runs_changes_none_of_its_trials(pathsynth, edited):
     own = pathsynth.folder / "conf" / "optimizer" / "mine.yaml"
     own.parent.mkdir(parents=True)

@@ -191,7 +191,7 @@ def test_ctrl_c_stops_a_multirun_and_the_same_command_goes_on(pathsynth):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.3, 0.6])
+@pytest.mark.parametrize("seconds", [0.3, *(pytest.param(seconds, marks=pytest.mark.thorough) for seconds in (0.1, 0.5, 0.6, 0.7))])
 def test_ctrl_c_that_reaches_joblibs_worker_as_it_takes_a_job_is_an_interruption(pathsynth, seconds):
     """A terminal sends it to all of its processes, and a worker that is just taking its job breaks by it."""
     sweep = ("-m", "lora.rank=4,1,16,8", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")

@@ -190,6 +190,7 @@ def test_a_difference_over_seeds(seeds):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["same", "shifted", "half the modes"])
 @pytest.mark.parametrize(("n", "m", "width"), [(300, 300, 12), (300, 100, 24), (100, 300, 12)])
 def test_precision_recall_density_and_coverage_of_larger_sets(kind, n, m, width):
@@ -199,6 +200,7 @@ def test_precision_recall_density_and_coverage_of_larger_sets(kind, n, m, width)
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_precision_recall_density_and_coverage_of_a_thousand_images():
     shares = interlocking("shifted", 1000, 1000, 24, repeats=200)
     assert all(0.92 <= share <= 0.98 for share in shares.values()), shares

@@ -49,21 +49,14 @@ STUDY = [
 SINGLE = [{"lora.rank=1,2": "lora.rank=2"}.get(word, word) for word in STUDY if word != "-m"]
 RANDOM_KILLS = 20
 RANDOM_STOPS = 9
-WRITES = [
-    "step-00000:2",
-    "attempts.jsonl:1",
-    "/images/:2",
-    "/rejected/:3",
-    "attempts.parquet:1",
-    "stage.json:1",
-    "adapter.json:1",
-    "result.json:1",
-    "manifest.json:1",
-    "state.json:7",
-    ".held:3",
-    ".partial -> :3",
-]
-OF_A_TRIAL = ["step-00000:2", "attempts.jsonl:1", "adapter.json:1"]
+WRITES = ["step-00000:2", "attempts.jsonl:1", "attempts.parquet:1", "stage.json:1", "result.json:1", "state.json:7", ".partial -> :3"]
+FURTHER_WRITES = ["/images/:2", "/rejected/:3", "adapter.json:1", "manifest.json:1", ".held:3"]
+OF_A_TRIAL, FURTHER_OF_A_TRIAL = ["step-00000:2"], ["attempts.jsonl:1", "adapter.json:1"]
+
+
+def thorough(write: str):
+    """A case for the thorough tests alone."""
+    return pytest.param(write, marks=pytest.mark.thorough)
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +178,7 @@ def prepared(home, undisturbed) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("write", [*WRITES, *map(thorough, FURTHER_WRITES)])
 def test_all_processes_are_killed_inside_a_write(prepared, undisturbed, write):
     """As by a power cut: the trial is carried out in the process of its command."""
     words, killed = (*SINGLE, f"base.path={prepared.parent / 'base'}"), prepared / "killed"
@@ -196,7 +189,7 @@ def test_all_processes_are_killed_inside_a_write(prepared, undisturbed, write):
     assert_is_one_of(outcome(prepared), undisturbed)
 
 
-@pytest.mark.parametrize("write", OF_A_TRIAL)
+@pytest.mark.parametrize("write", [*OF_A_TRIAL, *map(thorough, FURTHER_OF_A_TRIAL)])
 def test_a_trial_is_killed_inside_a_write(prepared, undisturbed, write):
     """Its command lives, and continues with the next trial."""
     start(prepared, KILL_IN=write, KILL_ONCE=str(prepared / "killed")).wait(300)

@@ -234,7 +234,7 @@ def ledger(place: Path) -> pd.DataFrame:
     return pd.read_parquet(place / "attempts.parquet")[COLUMNS].sort_values(["class_slug", "slot", "attempt"]).reset_index(drop=True)
 
 
-@pytest.mark.parametrize("launcher", SHARDS)
+@pytest.mark.parametrize("launcher", ["torchrun", pytest.param("joblib", marks=pytest.mark.thorough)])
 def test_shards_make_the_set_of_one_process(finished, launcher):
     folder, base = finished
     words = [w for w in UNTRACKED if w.partition(".")[0] not in ("judge", "evaluate")]

@@ -274,7 +274,11 @@ background.end()
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("server", "place"),
-    [("sqlite", "server"), ("sqlite", "file"), pytest.param("postgresql", "server", marks=NEEDS_POSTGRESQL)],
+    [
+        ("sqlite", "file"),
+        pytest.param("sqlite", "server", marks=pytest.mark.thorough),
+        pytest.param("postgresql", "server", marks=NEEDS_POSTGRESQL),
+    ],
     indirect=["server"],
 )
 def test_two_workers_write_at_once(server, place, tmp_path, monkeypatch):

@@ -166,8 +166,8 @@ class CutAfter(pl.Callback):
 @pytest.mark.parametrize(
     ("cuts", "changes"),
     [
-        pytest.param((7,), {}, marks=pytest.mark.slow),
-        pytest.param((12,), {"ema_decay": 0.9}, marks=pytest.mark.slow),
+        pytest.param((7,), {}, marks=[pytest.mark.slow, pytest.mark.thorough]),
+        pytest.param((12,), {"ema_decay": 0.9}, marks=[pytest.mark.slow, pytest.mark.thorough]),
         pytest.param((5, 13, 14), {}, marks=pytest.mark.slow),
         ((12,), {"ema_decay": 0.9, "optimizer": "muon"}),
     ],

@@ -138,9 +138,9 @@ class CutAfter(pl.Callback):
 @pytest.mark.parametrize(
     ("cuts", "options"),
     [
-        pytest.param((1,), {}, marks=pytest.mark.slow),
+        pytest.param((1,), {}, marks=[pytest.mark.slow, pytest.mark.thorough]),
         ((2,), {"lora.text_encoder": True}),
-        pytest.param((4,), {"trainer.accumulate_grad_batches": 2}, marks=pytest.mark.slow),
+        pytest.param((4,), {"trainer.accumulate_grad_batches": 2}, marks=[pytest.mark.slow, pytest.mark.thorough]),
         pytest.param((5,), {"trainer.precision": "bf16-mixed", "lora.dora": True}, marks=pytest.mark.slow),
         pytest.param(
             (2, 3, 5),
@@ -150,9 +150,9 @@ class CutAfter(pl.Callback):
         pytest.param(
             (3,),
             {"optimizer": {"_target_": "torch.optim.SGD", "lr": 1e-2, "momentum": 0.9}, "training.channels_last": True},
-            marks=pytest.mark.slow,
+            marks=[pytest.mark.slow, pytest.mark.thorough],
         ),
-        pytest.param((3,), {"schedule": OF_TIMM, "trainer.accumulate_grad_batches": 2}, marks=pytest.mark.slow),
+        pytest.param((3,), {"schedule": OF_TIMM, "trainer.accumulate_grad_batches": 2}, marks=[pytest.mark.slow, pytest.mark.thorough]),
         pytest.param((2,), {"schedule": OF_TORCH}, marks=pytest.mark.slow),
     ],
 )
@@ -343,7 +343,7 @@ class Spoil(pl.Callback):
 
 
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
-@pytest.mark.parametrize("every", [1, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [1, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.thorough])])
 def test_a_training_that_diverges_goes_on_at_a_lower_rate(small_base_folder, cache, tmp_path, capsys, every):
     options = {"schedule": CONSTANT, "training.retries": 2, "training.checkpoint_every": every}
     chosen = changed(settings(dropout=0.2, every=2), **options)
