@@ -8,7 +8,8 @@ from __future__ import annotations
 import copy
 import re
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,17 @@ def compose_job(folder: Path, config_name: str, overrides: Sequence[str], mode: 
         return loader.load_configuration(config_name, list(overrides), run_mode=mode, validate_sweep_overrides=mode == RunMode.RUN)
     finally:
         GlobalHydra.instance().clear()
+
+
+@contextmanager
+def known_mode(mode: RunMode | None) -> Iterator[None]:
+    """Spare Hydra the composing of a command's request that only tells it whether several jobs are meant; ``mode`` says so."""
+    composing = Hydra.get_mode
+    Hydra.get_mode = lambda self, config_name, overrides: mode  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Hydra.get_mode = composing  # type: ignore[method-assign]
 
 
 def group_options(folder: Path, group: str) -> list[str]:

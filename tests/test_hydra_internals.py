@@ -57,3 +57,11 @@ def test_the_base_of_the_sweepers_is_loaded_only_by_them():
 
 def test_options_of_a_group_are_those_of_plugins_too():
     assert {"basic", "joblib", "ray"} <= set(hydra_internals.group_options(conf_folder(), "hydra/launcher"))
+
+
+def test_a_mode_that_is_known_needs_no_composing():
+    hydra = hydra_internals.Hydra
+    composing = hydra.get_mode
+    with hydra_internals.known_mode(RunMode.MULTIRUN):
+        assert hydra.get_mode(None, config_name="run", overrides=["lora.rank=1,2"]) == RunMode.MULTIRUN
+    assert hydra.get_mode is composing

@@ -9,10 +9,12 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 import hydra
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -23,7 +25,7 @@ from pathsynth.commands.quoting import accept_plus, choose_custom_options, quote
 from pathsynth.config import from_hydra
 from pathsynth.config.hydra_node import hydra_node_of
 from pathsynth.config.shipped import conf_folder, prefer_user_folder
-from pathsynth.hydra_internals import compose_job, flag_parser, lacks_assertions
+from pathsynth.hydra_internals import compose_job, flag_parser, known_mode, lacks_assertions
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.interruption import raise_noted_ctrl_c
 from pathsynth.studies.execution.job import run_trial
@@ -94,14 +96,17 @@ def _launch(command: str, purpose: str, arguments: Sequence[str]) -> int:
     if asked.help or asked.hydra_help or asked.cfg or asked.info or asked.shell_completion:
         return _shown(application)
     os.environ["PATHSYNTH_STARTED"] = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid()}"
-    outcomes = _outcomes_folder(asked.config_name or command, asked.overrides, asked.multirun)
+    with working_on("composing the settings"):
+        config = _composed(asked.config_name or command, asked.overrides, asked.multirun)
+    outcomes = _outcomes_folder(config, asked.overrides, asked.multirun)
     if outcomes is None:
         return 0
     os.environ[FOLDER_VARIABLE] = str(outcomes)
     stop_in_good_order()
     raise_noted_ctrl_c()
     try:
-        application()
+        with known_mode(config.hydra.mode):
+            application()
     except KeyboardInterrupt:
         ask_to_stop()
     except BrokenExecutor:  # Ctrl-C reaches joblib's workers, too, and breaks one that is just taking its job
@@ -172,18 +177,33 @@ def _refuse_two_modes(asked: Namespace) -> None:
         raise RequestError("--cfg hydra hides the keys that Hydra's own refer to, so --resolve cannot; use --cfg all --resolve")
 
 
-def _outcomes_folder(config_name: str, overrides: Sequence[str], multirun: bool) -> Path | None:
+def _composed(config_name: str, overrides: Sequence[str], multirun: bool) -> DictConfig:
+    """The request as Hydra composes it for one job; for several where that is asked for, also by a study's file."""
+    several = partial(compose_job, conf_folder(), config_name, overrides, RunMode.MULTIRUN)
+    if multirun:
+        return several()
+    try:
+        config = compose_job(conf_folder(), config_name, overrides, RunMode.RUN)
+    except HydraException as fault:  # perhaps of values that one job cannot take, and the study's several can
+        try:
+            config = several()
+        except HydraException:
+            raise fault from None
+        if config.hydra.mode != RunMode.MULTIRUN:
+            raise
+        return config
+    return several() if config.hydra.mode == RunMode.MULTIRUN else config
+
+
+def _outcomes_folder(config: DictConfig, overrides: Sequence[str], multirun: bool) -> Path | None:
     """Where this command's jobs leave their records; None if nothing is to be carried out.
 
     A single job is checked on the way; the sweeper checks the jobs of many.
     """
-    with working_on("composing the settings"):
-        config = compose_job(conf_folder(), config_name, overrides, RunMode.MULTIRUN)
     if config.hydra.launcher.get("n_jobs") == 0:
         raise RequestError("hydra.launcher.n_jobs=0 runs nothing; set the number of trials side by side, or -1 for one a core")
     if not multirun and config.hydra.mode != RunMode.MULTIRUN:
         with working_on("checking settings, data and base"):
-            config = compose_job(conf_folder(), config_name, overrides, RunMode.RUN)
             checked = check(config, overrides)
         for line in checked.notes:
             print(f"note: {line}", flush=True)

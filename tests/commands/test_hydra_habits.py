@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from pathsynth.__main__ import dispatch
+from pathsynth.hydra_internals import ConfigLoaderImpl
 
 
 @pytest.fixture
@@ -261,3 +262,14 @@ def test_a_folder_for_a_page_that_is_not_there_is_named(tmp_path, monkeypatch, c
     monkeypatch.chdir(tmp_path)
     assert dispatch(["report", "multirun", "--into", "F"]) == 2
     assert capsys.readouterr().err == "pathsynth: --into F: there is no such folder; make it first\n"
+
+
+@pytest.mark.parametrize(("words", "times"), [(["lora.rank=2"], 1), (["-m", "lora.rank=2,4"], 3)])
+def test_a_request_is_composed_no_more_often_than_it_has_to_be(words, times, tmp_path, monkeypatch):
+    """By the command; of a sweep by Hydra, too, and once for all of its jobs."""
+    composed, compose = [], ConfigLoaderImpl.load_configuration
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pathsynth"])
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", lambda *a, **k: composed.append(a) or compose(*a, **k))
+    assert dispatch(["run", *words, "tracking=none", "study.dry_run=true"]) == 0
+    assert len(composed) == times
