@@ -53,9 +53,17 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "base" / "unet" / "diffusion_pytorch_model.safetensors")
 
 
-def test_a_base_comes_out_that_plain_diffusers_loads(archive, tmp_path):
-    pretrain_base(CONFIG, archive, tmp_path, tmp_path / "work", lambda _: [pl.Callback()])
-    pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "base", safety_checker=None, requires_safety_checker=False)
+@pytest.fixture(scope="module")
+def whole(archive, tmp_path_factory) -> Path:
+    """The folder of a pretraining that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    pretrain_base(CONFIG, archive, folder, folder / "work", lambda _: [pl.Callback()])
+    return folder
+
+
+@pytest.mark.slow
+def test_a_base_comes_out_that_plain_diffusers_loads(whole):
+    pipeline = StableDiffusionPipeline.from_pretrained(whole / "base", safety_checker=None, requires_safety_checker=False)
     pipeline.set_progress_bar_config(disable=True)
     image = pipeline("a red ship", num_inference_steps=2, output_type="np").images[0]
     assert image.shape == (32, 32, 3)
@@ -71,9 +79,8 @@ def heeds_ctrl_c():
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("heeds_ctrl_c")
-def test_an_interrupted_pretraining_goes_on_to_the_same_weights(archive, tmp_path):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    pretrain_base(CONFIG, archive, whole, whole / "work", lambda _: [pl.Callback()])
+def test_an_interrupted_pretraining_goes_on_to_the_same_weights(archive, whole, tmp_path):
+    cut = tmp_path / "cut"
     callbacks = {"decoder": [pl.Callback()], "denoiser": [StopAt(2)]}
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         pretrain_base(CONFIG, archive, cut, cut / "work", callbacks.__getitem__)
@@ -84,9 +91,8 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_weights(archive, tmp_pat
 
 
 @pytest.mark.slow
-def test_what_a_pretraining_measured_is_in_its_metrics(archive, tmp_path):
-    pretrain_base(CONFIG, archive, tmp_path, tmp_path / "work", lambda _: [pl.Callback()])
-    metrics = pretrain_metrics(tmp_path, seed=0)
+def test_what_a_pretraining_measured_is_in_its_metrics(whole):
+    metrics = pretrain_metrics(whole, seed=0)
     assert [(m.metric, m.data) for m in metrics] == [("psnr", "CIFAR-10"), ("psnr", "phantom 32 px"), ("held_out_loss", "CIFAR-10")]
     assert all(0 < m.value < 60 for m in metrics)
     assert {m.metric for m in metrics} <= load_glossary().keys()
