@@ -53,7 +53,7 @@ OWNED = {
 
 
 def why_refused(key: str) -> str:
-    """Why ``trainer.<key>`` cannot be set; empty for keys that can, or that nobody knows."""
+    """Why ``trainer.<key>`` cannot be set; empty for keys that can, and for unknown ones."""
     return OWNED.get(key, "")
 
 

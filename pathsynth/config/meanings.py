@@ -50,7 +50,7 @@ def key_meaning(key: str) -> str:
     """One or two sentences without line breaks; empty where the schema says nothing.
 
     Raises:
-        KeyError: nobody can set the key.
+        KeyError: the key cannot be set.
     """
     model, field, _ = key_fields()[key]
     return next((text for kind in model.__mro__ if (text := _docstrings().get((kind.__name__, field)))), "")

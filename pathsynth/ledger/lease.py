@@ -44,7 +44,7 @@ class Holder:
     """Who holds a lease: a process (``pid``; ``born`` tells it from a later one of that number) and how long it may be silent.
 
     A number means something only to the same running kernel (``boot``) and in the same ``namespace`` of process numbers: two
-    machines or containers may have one host name. Where the system tells neither, both are empty and the name has to do.
+    machines or containers may have one host name. Where the system gives neither, both are empty, and the name is used alone.
     ``keeper`` (and its start) is the process that handed the lease over and ends it when the holder is gone; 0: none.
     """
 
@@ -115,7 +115,7 @@ class Lease:
 
     @property
     def current(self) -> bool:
-        """Whether nobody has taken over."""
+        """Whether no other process has taken over."""
         return _numbers(self._place)[-1:] == [self.number]
 
     def check(self) -> None:
@@ -331,7 +331,7 @@ def _file(place: Path, number: int, ending: str) -> Path:
 
 @cache
 def _kernel() -> tuple[str, str]:
-    """What tells this running kernel, and this process's namespace of process numbers, from all others; empty where that is not known."""
+    """What identifies this running kernel and this process's namespace of process numbers; empty where that is not known."""
     try:
         return _BOOT.read_text().strip(), os.readlink(_NAMESPACE)
     except OSError:

@@ -79,7 +79,7 @@ def _note(note: Path, path: Path, stamp: tuple[int, int, int], digest: str) -> N
 class FileNotes:
     """What was read of many files, under a name: a note holds as long as its file's length, time of change and inode stay the same.
 
-    ``root``: the folder that the files are in; it tells the notes of one folder from those of another.
+    ``root``: the folder that the files are in; it distinguishes the notes of one folder from those of another.
     """
 
     def __init__(self, name: str, root: Path) -> None:

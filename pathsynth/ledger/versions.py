@@ -43,7 +43,7 @@ def provenance(device: str) -> Provenance:
 
 
 def processor() -> str:
-    """The processor's name as the kernel tells it; else the machine's architecture."""
+    """The processor's name as the kernel gives it; else the machine's architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

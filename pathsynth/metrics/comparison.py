@@ -59,7 +59,7 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What a sweep of K configurations tells; configurations are numbered from 0 in the order they were given.
+    """What a sweep of K configurations shows; configurations are numbered from 0 in the order they were given.
 
     ``means``: fitted mean of each at the average seed (NaN: it shares no seed with the rest, directly or by others, and is not compared).
     ``errors``: standard error of each mean but for what a seed does to all; None without degrees of freedom. ``student``: by how many

@@ -21,7 +21,7 @@ class MetricValue:
 
     ``value``: NaN where it cannot be measured, for the ``reason``. ``low`` and ``high``: None where no interval is defined. ``n`` counts
     ``unit``. ``stage``: "before filtering" or "after filtering"; None: about the real images. ``class_``: the slug of a class; None: over
-    all. ``part``: tells the values of one metric apart; it is added to the metric's name.
+    all. ``part``: distinguishes several values of one metric; it is added to the metric's name.
     """
 
     value: float

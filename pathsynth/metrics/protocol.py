@@ -1,6 +1,6 @@
 """The evaluation protocol: from a generated set to metric records, each with its n, interval, stage and scorer.
 
-First attempts alone are scored "before filtering": they are what the adapter draws when nobody helps it. "After
+First attempts alone are scored "before filtering": they are what the adapter draws without any help. "After
 filtering" means the accepted image of each slot; only the judge scores it, for the gate's score of what it accepted is
 1 by construction. Beside both stands what colour histograms alone make of the same images. Names with ``rejected_`` are of the
 first attempts that were not accepted, to tell what filtering takes away.
@@ -98,7 +98,7 @@ class Reference:
 
     ``features``: of the real images, float64 (N, F), with their ``labels``, int64 (N,); ``train``: features of the training images,
     float32 (M, F); ``distances``: of the real images to the nearest of them, float64 (N,). ``colour``: what was fitted on the colours of
-    training images. ``metrics``: what as many real training images as a set has first attempts reach, and what colour alone tells of
+    training images. ``metrics``: what as many real training images as a set has first attempts reach, and what colour alone shows of
     the real images.
     """
 

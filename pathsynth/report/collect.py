@@ -69,7 +69,7 @@ class TrialSummary:
 
     @property
     def label(self) -> str:
-        """What tells this trial from its neighbours."""
+        """What distinguishes this trial from the others."""
         return ", ".join(self.differing) or self.name
 
 

@@ -95,7 +95,7 @@ def slot_attempts(folder: Path, shown: Sequence[str], slots: int) -> tuple[Attem
 
 
 def judge_labels(folder: Path) -> Mapping[tuple[str, int, int], int]:
-    """What the judge takes each image for, a label by requested class, slot and attempt; empty where no file tells."""
+    """What the judge takes each image for, a label by requested class, slot and attempt; empty if no file records it."""
     import pyarrow.parquet  # slow to import
 
     if not (folder / JUDGED_FILE).is_file():

@@ -1,4 +1,4 @@
-"""The threshold of early rejection: which candidates are given up after some denoising steps."""
+"""The threshold of early rejection: which candidates are rejected after some of the denoising steps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def parents(context: PlanContext) -> dict[str, str]:
 
 
 def build(context: BuildContext, folder: Path) -> None:
-    """Decide, on slots of their own, which candidates early rejection gives up."""
+    """Decide, on slots of their own, which candidates are rejected early."""
     from pathsynth.models.lora import load_adapter, unload_adapter
     from pathsynth.sampling.draw import drawer
     from pathsynth.sampling.early_rejection import calibrate, fit_threshold, write_threshold

@@ -105,7 +105,7 @@ def stage_word(stage: str) -> str:
 
 
 def hidden() -> StageDisplay:
-    """A display that nobody sees."""
+    """A display that shows nothing."""
     return StageDisplay(0, Console(quiet=True, force_terminal=False))
 
 

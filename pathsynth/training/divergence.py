@@ -29,7 +29,7 @@ class Diverged(StageError):
 
 
 class LossWatch:
-    """Follows the running mean of a training's loss, of which a single batch tells little.
+    """Follows the running mean of a training's loss, of which a single batch says little.
 
     Args:
         explosion: the training has diverged once the mean is so many times its lowest; None: only when it is not finite.
@@ -102,7 +102,7 @@ class Tries:
 
     @property
     def count(self) -> int:
-        """Tries that were given up."""
+        """Attempts that diverged."""
         return len(self._past)
 
     @property

@@ -43,7 +43,7 @@ class Pace:
 
 
 def training_progress(title: str, advance: Advance, display: StageDisplay) -> list[pl.Callback]:
-    """Steps and losses on the display, or where nobody sees it a line every twenty seconds; and ``advance`` gets the steps."""
+    """Steps and losses on the display, or where there is no terminal a line every twenty seconds; and ``advance`` gets the steps."""
     return [DisplayProgress(display) if display.is_seen else LogProgress(title), StepReport(advance)]
 
 

@@ -78,7 +78,7 @@ class ValidationParts:
     ``slots``: so many slots of each class, for the callback's ``n``. ``draw`` and ``judge``: the images of attempts, and the gate's
     verdicts on them. ``sampling`` and ``scheduler``: the budget of a slot, and how an image is denoised. ``folder``: for ``history.csv``
     and the contact sheets. ``keep_best``: keeps the adapter as it is at a step. ``report`` (a search's) gets the number of the
-    validation, the step, the last step and the macro-F1. ``requested``: None where nobody can ask for a validation.
+    validation, the step, the last step and the macro-F1. ``requested``: None if a validation cannot be requested.
     """
 
     slots: Callable[[int], Sequence[Slot]]
@@ -100,7 +100,7 @@ class RegenerationCallback(pl.Callback):
     monitor them under the names that loggers show), a table of attempts with their images, and two contact sheets; keeps the adapter
     whenever its :meth:`score`, the before-filter macro-F1, is higher than ever. First attempts alone decide that, and are drawn apart
     from the others: the rules and the budget of acceptance change what is shown, not which adapter is best. On several devices each
-    fills a share of the slots; the first tells of all. Draws no number from a global generator, so training with and without it gives
+    fills a share of the slots; the first is for all of them. Draws no number from a global generator, so training with and without it gives
     the same adapter. A validation that is requested beside the schedule is shown in sheets and a line of output; nothing is kept of it.
     :meth:`from_sampler` makes one for any LightningModule.
 
@@ -164,7 +164,7 @@ class RegenerationCallback(pl.Callback):
                 raise RequestError(f"the class {slug} has no prompt; scores are means over all classes, give one")
             return chosen
 
-        # one call of a drawing function is one step of one evaluation, whatever happens inside
+        # one call of a drawing function is one step of one evaluation, also where it takes several steps inside
         one_call = Scheduler("", {}, {}, from_base=True)
         budget = SamplingConfig(
             steps=1, guidance=1, threshold=0, attempts=sampler.attempts, batch_size=sampler.batch_size, seed=sampler.seed

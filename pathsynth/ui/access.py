@@ -27,7 +27,7 @@ _HEADERS = {
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
 }
-"""Sent with every answer, so that the browser contacts no other host, whatever a page holds."""
+"""Sent with every answer, so that the browser contacts no other host, even if a page names one."""
 
 
 def is_loopback(host: str) -> bool:

@@ -81,7 +81,7 @@ class Continuations:
         if not jobs:
             raise RequestError(f"{study.name} has no trial that failed, was stopped or is waiting")
         output, name = tempfile.mkstemp()
-        os.unlink(name)  # removed once nobody has it open
+        os.unlink(name)  # removed once no process has it open
         program = [sys.executable, "-m", "pathsynth.ui.continuing"]
         process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
         assert process.stdin

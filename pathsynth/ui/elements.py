@@ -1,4 +1,4 @@
-"""Text in a tag of its own: a text node, whatever the text holds."""
+"""Text in a tag of its own: a text node, also where the text looks like HTML."""
 
 from __future__ import annotations
 

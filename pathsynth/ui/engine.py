@@ -176,7 +176,7 @@ class Engine:
     # what pages call
 
     def open_session(self) -> str:
-        """The name of a new session, which nobody can guess.
+        """The name of a new session, which cannot be guessed.
 
         Raises:
             RequestError: there are too many.

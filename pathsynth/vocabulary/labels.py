@@ -127,7 +127,7 @@ def _normal(text: str) -> str:
 
 
 def _counts(character: str) -> bool:
-    """Whether a character tells one name from another."""
+    """Whether a character distinguishes one name from another."""
     return character.isalnum() if character.isascii() else unicodedata.category(character)[0] in "LMNS"
 
 

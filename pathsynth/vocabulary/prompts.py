@@ -108,7 +108,7 @@ def _class_prompts(c: LabelClass) -> ClassPrompts:
 
 
 def generic_prompts(space: LabelSpace) -> PromptBook:
-    """A prompt book by class names alone, for data that nobody has written one for."""
+    """A prompt book by class names alone, for data that has none of its own."""
     return PromptBook(space, tuple(generic_class_prompts(c.name) for c in space.classes))
 
 

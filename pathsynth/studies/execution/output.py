@@ -47,7 +47,7 @@ DRAWN_VARIABLE = "PATHSYNTH_DRAWN"
 
 
 def pipe_name(descriptor: int) -> str:
-    """What tells a pipe from all other files of this machine."""
+    """What identifies a pipe among all files of this machine."""
     kept = os.fstat(descriptor)
     return f"{kept.st_dev}:{kept.st_ino}"
 

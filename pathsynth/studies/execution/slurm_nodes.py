@@ -18,7 +18,7 @@ from pathsynth.studies.execution.probe import probe_file
 _CHOSEN_BY = ("partition", "account", "qos", "constraint")
 """Settings of the launcher that say which nodes its jobs may get, and options of ``srun``."""
 _FREE_WITHIN_SECONDS = 10
-"""How long a node may take to become free for the look; on a cluster whose nodes are all busy nobody looks."""
+"""How long a node may take to become free for the look; on a cluster whose nodes are all busy none looks."""
 _ANSWER_WITHIN_SECONDS = 60
 _READ = 'cat "$1" || echo unseen'
 

@@ -66,7 +66,7 @@ class TrialProcess(Protocol):
     pid: int
 
     def wait(self, timeout: float, /) -> int | None:
-        """Its exit status, negative for a signal; None where nobody can tell.
+        """Its exit status, negative for a signal; None if it is unknown.
 
         Raises:
             subprocess.TimeoutExpired: it has not ended.

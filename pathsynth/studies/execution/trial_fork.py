@@ -115,7 +115,7 @@ class TrialServer:
         """The exit status of a fork that has ended, negative for a signal. Its number is free again afterwards.
 
         Raises:
-            ServerLost: nobody can tell.
+            ServerLost: it is unknown.
         """
         return int(self._ask({"wait": pid})["status"])
 
@@ -154,7 +154,7 @@ class ForkedTrial:
         self._descriptor = os.pidfd_open(pid)
 
     def wait(self, timeout: float) -> int | None:
-        """Its exit status, negative for a signal; None where nobody can tell. To be called until it has ended, and not again.
+        """Its exit status, negative for a signal; None if it is unknown. To be called until it has ended, and not again.
 
         Raises:
             subprocess.TimeoutExpired: it has not ended.

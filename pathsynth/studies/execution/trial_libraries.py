@@ -1,4 +1,4 @@
-"""What a trial loads, whatever is requested of it: a server that forks trials has loaded all of it before.
+"""What every trial loads: a server that forks trials has loaded all of it before.
 
 A trial that needs a module more loads it itself, as it does the user's own.
 """

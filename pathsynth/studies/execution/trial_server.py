@@ -10,7 +10,7 @@ Its standard input is a Unix socket; a message is one JSON object. ``studies/exe
     server      {"status": …}, as of :class:`subprocess.Popen`
 
 One trial at a time. The server ends with its supervisor, however that ends. A fork takes over whatever its server has done, so the server
-does nothing but load: no computation, no thread, no GPU. docs/explanation/leases.md says what is looked after.
+does nothing but load: no computation, no thread, no GPU. docs/explanation/leases.md lists what a fork needs.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
         folders = _load(arguments[1:])
         _check_fork()
     except Exception as error:
-        with suppress(OSError):  # nobody is there to hear it
+        with suppress(OSError):  # the supervisor is gone
             _send(channel, {"refused": f"{type(error).__name__}: {error}"})
         return 1
     _send(channel, {"ready": True})

@@ -26,7 +26,7 @@ _STEP = 3
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of work, one stage after another, and the stages of which nothing tells how long they take."""
+    """Seconds of work, one stage after another, and the stages whose duration is unknown."""
 
     seconds: float
     unknown: tuple[str, ...]
@@ -56,7 +56,7 @@ def estimate(store: Path, stages: Iterable[StagePlan]) -> Estimate:
 
 
 def seconds_left(folders: Sequence[Path], rows: Sequence[TrialRow]) -> list[float | None]:
-    """How long the stages take that each open trial still needs; None for a trial that has ended, or where nothing tells.
+    """How long the stages take that each open trial still needs; None for a trial that has ended, or if it is unknown.
 
     A stage that several trials need counts for the first of them. Of one that counts its steps, what is left at its rate counts.
     """
@@ -101,7 +101,7 @@ class _Rates:
         self._known: dict[str, dict[tuple[str | None, ...], list[float]]] = {}
 
     def seconds(self, stage: StagePlan) -> float | None:
-        """How long a stage may take; None if no finished one tells."""
+        """How long a stage may take; None if none like it has finished."""
         if stage.name not in self._known:
             self._known[stage.name] = self._read(stage.name)
         rates = self._known[stage.name].get(self._kind(stage.name, stage.settings, stage.parents))
@@ -114,7 +114,7 @@ class _Rates:
                 record = json.loads(path.read_text(encoding="utf-8"))
                 settings, parents = record["settings"], record["settings"]["parents"]
                 rate = float(record["seconds"]) / work(name, settings)
-            except (OSError, ValueError, KeyError, TypeError):  # one that tells nothing
+            except (OSError, ValueError, KeyError, TypeError):  # a damaged record
                 continue
             rates.setdefault(self._kind(name, settings, parents), []).append(rate)
         return rates
@@ -145,7 +145,7 @@ class _Rates:
 
 
 def work(name: str, settings: Mapping[str, Any]) -> float:
-    """How much a stage has to do, in units that only stages of its name share; 1 where nothing in its settings tells.
+    """How much a stage has to do, in units that only stages of its name share; 1 if its settings do not say.
 
     A fine-tune's are passes of the denoiser in training and in validations, a generation's at its whole budget of attempts.
     """

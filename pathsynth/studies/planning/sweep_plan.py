@@ -161,7 +161,7 @@ def _other_versions(sweep_plan: SweepPlan) -> list[str]:
     now = {**versions(), "commit": commit()} if done else {}
     then: Counter[tuple[str, str]] = Counter()
     for folder in done:
-        with suppress(RequestError):  # one that cannot be read tells of no version
+        with suppress(RequestError):  # one that cannot be read names no version
             then.update((name, value) for name, value in computed_by(folder).items() if value != now.get(name))
     return [f"note: {_trials(count)} finished with {name} {value}, now {now.get(name)}" for (name, value), count in sorted(then.items())]
 

@@ -45,7 +45,7 @@ def study_progress(rows: Sequence[TrialRow], planned: Sequence[float | None] = (
 
     Args:
         rows: the trials.
-        planned: for each, how long the stages take that it still needs; None where nothing tells, and a trial takes the median.
+        planned: for each, how long the stages take that it still needs; None if unknown: the median of the others is taken.
         now: the time to which running ones are counted.
     """
     counts = {state: sum(row.state == state for row in rows) for state in STATES}

@@ -37,7 +37,7 @@ def find_garbage(multirun: Path) -> list[Garbage]:
     """Stages that no trial of any study needs, and what killed builds and finished trainings left; not what is in use.
 
     Raises:
-        RequestError: there is no store, or a manifest cannot be read, so that nobody knows what its trial needs.
+        RequestError: there is no store, or a manifest cannot be read, so that it is unknown what its trial needs.
     """
     root = multirun / STAGES
     if not root.is_dir():
@@ -132,7 +132,7 @@ def remove(garbage: Sequence[Garbage], multirun: Path) -> list[Left]:
 
 
 def _removed(item: Garbage, multirun: Path) -> Left | None:
-    """Remove a folder. A stage is no stage any more before its first file goes, so that nobody finds half of one."""
+    """Remove a folder. A stage is no stage any more before its first file goes, so that no process finds half of one."""
     with _alone(item) as lease:
         if lease is None:
             return Left(item.path, "is in use")
@@ -158,7 +158,7 @@ def _in_use(item: Garbage) -> bool:
 
 @contextmanager
 def _alone(item: Garbage) -> Iterator[Lease | None]:
-    """Hold the stage's lease, if nobody else does: whoever builds it has it.
+    """Hold the stage's lease, if no other process does: the one that builds it has it.
 
     The lease's folder stays when its stage goes: its numbers must not start again as long as an earlier holder may wake up.
     """

@@ -50,13 +50,13 @@ def _plain(config: Any) -> Any:
 
 
 def started_in(folder: Path) -> Path | None:
-    """The folder where the command of a trial was given, so that its relative paths hold there; None where no file tells."""
+    """The folder where the command of a trial was given, so that its relative paths hold there; None if no file records it."""
     cwd = _hydra_setting(folder, "runtime.cwd")
     return Path(cwd) if cwd else None
 
 
 def launcher_targets(folder: Path) -> tuple[str, ...]:
-    """The classes of the launcher and the sweeper of a trial's command; none where no file tells."""
+    """The classes of the launcher and the sweeper of a trial's command; none if no file records them."""
     named = (_hydra_setting(folder, f"{part}._target_") for part in ("launcher", "sweeper"))
     return tuple(name for name in named if name)
 

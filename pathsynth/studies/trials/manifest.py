@@ -118,7 +118,7 @@ def _ending(folder: Path) -> str:
 
 
 def _identity_of(folder: Path) -> str | None:
-    """The identity of the trial that a folder belongs to; None where no manifest tells."""
+    """The identity of the trial that a folder belongs to; None if no manifest records it."""
     try:
         return str(read_json(folder / MANIFEST)["identity"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -80,7 +80,7 @@ def write_state(folder: Path, state: TrialState) -> None:
 
 
 def read_state(folder: Path) -> TrialState:
-    """The state of a trial; waiting where none is written. A trial that says it runs and that nobody holds is interrupted."""
+    """The state of a trial; waiting where none is written. One recorded as running that no process holds is interrupted."""
     try:
         state = _state(read_json(folder / STATE))
     except FileNotFoundError:
