@@ -9,7 +9,7 @@ from pathsynth.config import DataConfig
 from pathsynth.config.schema import CAPTIONS_BESIDE
 from pathsynth.config.shipped import assets_folder
 from pathsynth.data.caption_files import ImageCaptions, read_captions
-from pathsynth.data.custom_data import custom_data, stored_custom_data
+from pathsynth.data.custom_data import custom_data, read_custom_data, stored_custom_data
 from pathsynth.data.dataset import Counts, DataSet
 from pathsynth.data.folder import FolderSplits, Shares, decoded_folder_data, folder_data, folder_splits
 from pathsynth.data.medmnist import PATHMNIST, medmnist_data
@@ -40,7 +40,15 @@ def open_data(config: DataConfig, decoded: Decoded | None = None) -> DataSet:
     Raises:
         RequestError: a file is missing, damaged or not the official one; the message says what to do.
     """
-    data = _decoded(config, decoded) if decoded else _opened(config)
+    return _with_prompts(_decoded(config, decoded) if decoded else _opened(config), config)
+
+
+def read_class(config: DataConfig, folder: Path) -> DataSet:
+    """As :func:`open_data` of a class of the user's, with the images kept in ``folder`` as they are read: the class is made once."""
+    return _with_prompts(read_custom_data(config, folder), config)
+
+
+def _with_prompts(data: DataSet, config: DataConfig) -> DataSet:
     if not config.prompts:
         return data
     prompts = read_prompts(Path(config.prompts), data.prompts)

@@ -87,7 +87,7 @@ def custom_data(config: DataConfig) -> DataSet:
 
 
 def read_custom_data(config: DataConfig, folder: Path) -> DataSet:
-    """As :func:`custom_data`, with the images kept in ``folder`` as they are read, so that the class is made once."""
+    """As :func:`custom_data`, with the images kept in ``folder`` as they are read."""
     content = _result(_read_shown(_order(config, folder)))
     return _data_set(config, content, content.identity(config), lambda split: read_split(folder, split))
 

@@ -18,9 +18,8 @@ import numpy as np
 from numpy.lib import format as npy
 
 from pathsynth.config import DataConfig
-from pathsynth.data.catalogue import captions_of, medmnist_source, open_data, splits_of
+from pathsynth.data.catalogue import captions_of, medmnist_source, open_data, read_class, splits_of
 from pathsynth.data.class_folders import class_folders
-from pathsynth.data.custom_data import read_custom_data
 from pathsynth.data.dataset import SPLITS
 from pathsynth.data.decode import PLAIN_CMYK, PLAIN_PROFILE, PROFILE, SCALED, UPRIGHT, WHITE, Header
 from pathsynth.data.decoded import Count, Inspection, decode_images, inspect_image, pixel_digest, write_labels
@@ -240,7 +239,7 @@ def _custom_survey(config: DataConfig, count: Count) -> Survey:
     """Of what a class of the user's gives; one that cannot be read at all is refused as a run refuses it."""
     images: list[Surveyed] = []
     with tempfile.TemporaryDirectory() as folder:
-        data = read_custom_data(config, Path(folder))
+        data = read_class(config, Path(folder))
         for split in SPLITS:
             labelled = data.split(split)
             for row, (pixels, label) in enumerate(zip(labelled.images[0 : len(labelled)], labelled.labels, strict=True)):

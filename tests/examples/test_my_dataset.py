@@ -62,6 +62,12 @@ def test_it_is_checked_as_a_folder_is_and_made_once(beside, capsys):
     assert (module.parent / "loaded.txt").read_text() == "once "
 
 
+def test_its_prompts_are_checked_with_it(beside, capsys):
+    beside("my_dataset.py")
+    assert dispatch(["check", OWN, "data.prompts=no-such.yaml"]) == 2
+    assert "no-such.yaml" in capsys.readouterr().err
+
+
 def test_a_data_module_is_checked_as_a_folder_is(beside, capsys):
     beside("my_data_module.py")
     assert dispatch(["check", "data._target_=my_data_module.Shapes", "+data.batch_size=8"]) == 0
