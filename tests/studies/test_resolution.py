@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hydra import compose, initialize_config_dir
 
 from pathsynth.commands.quoting import quote_free_text
 from pathsynth.config import from_hydra
 from pathsynth.config.shipped import conf_folder
+from pathsynth.ledger.errors import RequestError
 from pathsynth.stages.plan import plan
 from pathsynth.studies.planning.resolution import resolution, shared_lines
 
@@ -24,6 +26,15 @@ def test_a_run_says_its_splits_prompts_base_and_the_rule_of_each_group(tmp_path)
     assert "tiny (" in lines["base"]
     assert lines["optimizer"].startswith("Muon on unet_down at ")
     assert lines["stages"].startswith("to make cache, gate, judge, finetune")
+
+
+def test_counts_that_may_be_fewer_are_said_to_be_limits(tmp_path):
+    official = ["data=medmnist", "data.flag=breastmnist", "data.download=true", f"data.root={tmp_path}"]
+    official += ["data.n_train=1000", "data.n_val=9"]
+    assert resolved("run", *official, "data.allow_fewer=true")["data"].endswith(": at most 1000 train, at most 9 val, all test")
+    with pytest.raises(RequestError, match="BreastMNIST has 546 train images, not 1,000; lower data.n_train"):
+        resolved("run", *official)
+    assert list(tmp_path.iterdir()) == [], "nothing was downloaded for it"
 
 
 def test_groups_have_their_own_rates_and_muon_hands_vectors_on():

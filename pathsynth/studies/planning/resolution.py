@@ -43,7 +43,8 @@ def _data(config: DataConfig) -> str:
     if config.name in ("folder", "ready", "own"):
         return name
     counts = (("train", config.n_train), ("val", config.n_val), ("test", config.n_test))
-    return f"{name}: {', '.join(f'{n} {split}' if n else f'all {split}' for split, n in counts)}"
+    most = "at most " if config.allow_fewer and config.name != "phantom" else ""
+    return f"{name}: {', '.join(f'{most}{n} {split}' if n else f'all {split}' for split, n in counts)}"
 
 
 def _prompts(config: RunConfig, request: Mapping[str, Any]) -> str:
