@@ -27,16 +27,11 @@ from pathsynth.ledger.errors import RequestError
 _GIVEN = ("size", "root")
 
 
-class Fault(Exception):
-    """What is wrong with the class or with what it gives; one line with its remedy."""
-
-
 def read(order: Mapping[str, Any]) -> dict[str, Any]:
     """What :class:`pathsynth.data.custom_data.CustomImages` holds, as JSON.
 
     Raises:
-        Fault: the class or what it gives is no data set.
-        RequestError: it has fewer images than are wanted.
+        RequestError: the class or what it gives is no data set, or it has fewer images than are wanted.
     """
     name, size, folder = order["module"]["_target_"], order["size"], order["folder"]
     data = _build_data(order["module"], size)
@@ -63,7 +58,7 @@ def _build_data(module: Mapping[str, Any], size: int) -> Any:
         signature = inspect.signature(maker)
     except Exception as error:  # whatever a module of someone else's raises
         line = f"data._target_={name} cannot be loaded ({' '.join(str(error).split())})"
-        raise Fault(f"{line}; correct the name, or put its module where the command starts") from error
+        raise RequestError(f"{line}; correct the name, or put its module where the command starts") from error
     arguments = {key: value for key, value in module.items() if not (key.startswith("_") and key.endswith("_"))}
     own = {"size": size} if "size" in signature.parameters or not is_data_module(maker) else {}
     try:
@@ -72,20 +67,20 @@ def _build_data(module: Mapping[str, Any], size: int) -> Any:
         accepted = ", ".join(key for key in signature.parameters if key not in _GIVEN) or "no argument"
         passed = " and ".join(key for key in _GIVEN if key in own or key in signature.parameters)
         besides = f" besides {passed}" if passed else ""
-        raise Fault(f"data: {name} refuses its arguments ({error}); it takes {accepted}{besides}") from error
+        raise RequestError(f"data: {name} refuses its arguments ({error}); it takes {accepted}{besides}") from error
     try:
         made = hydra.utils.instantiate(dict(module), **own, _convert_="all")
         return DataModuleImages(made, size) if is_data_module(maker) else made
     except Exception as error:
-        raise Fault(f"data: {name} cannot be made ({_reason(error.__cause__ or error)}); correct it, or its arguments") from error
+        raise RequestError(f"data: {name} cannot be made ({_reason(error.__cause__ or error)}); correct it, or its arguments") from error
 
 
 def _classes(data: Any, name: str) -> tuple[str, ...]:
     classes = getattr(data, "classes", None)
     if isinstance(classes, str) or not isinstance(classes, Sequence) or not all(isinstance(c, str) for c in classes):
-        raise Fault(f"data: {name}.classes should be a list of names, in the order of the labels, got {classes!r}")
+        raise RequestError(f"data: {name}.classes should be a list of names, in the order of the labels, got {classes!r}")
     if len(classes) < 2:
-        raise Fault(f"data: {name}.classes should be two names or more, got {list(classes)}")
+        raise RequestError(f"data: {name}.classes should be two names or more, got {list(classes)}")
     return tuple(classes)
 
 
@@ -97,24 +92,25 @@ def _split(data: CustomData, split: str, name: str, size: int, classes: Sequence
     try:
         pictures = data.images(split)
     except UnusableItems as error:
-        raise Fault(f"{called}: {error}") from error
+        raise RequestError(f"{called}: {error}") from error
     except Exception as error:  # whatever code of someone else's raises
-        raise Fault(f"{called} raised {_reason(error)}; {remedy}") from error
+        raise RequestError(f"{called} raised {_reason(error)}; {remedy}") from error
     if not isinstance(pictures, (tuple, list)) or len(pictures) != 2:
-        raise Fault(f"{called} gave a {type(pictures).__name__}; it should give two arrays, images and labels")
+        raise RequestError(f"{called} gave a {type(pictures).__name__}; it should give two arrays, images and labels")
     images, labels = map(np.asarray, pictures)
     if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
         wanted = f"uint8 (N, {size}, {size}, 3)"
-        raise Fault(f"{called} gave images {images.dtype} {images.shape}; they should be {wanted}: convert them, or set data.size")
+        raise RequestError(f"{called} gave images {images.dtype} {images.shape}; they should be {wanted}: convert them, or set data.size")
     if labels.dtype.kind not in "iu" or labels.shape != (len(images),):
-        raise Fault(f"{called} gave labels {labels.dtype} {labels.shape}; they should be whole numbers ({len(images)},)")
+        raise RequestError(f"{called} gave labels {labels.dtype} {labels.shape}; they should be whole numbers ({len(images)},)")
     labels = labels.astype(np.int64)
     wrong = labels[(labels < 0) | (labels >= len(classes))]
     if len(wrong):
-        raise Fault(f"{called} gave the label {wrong[0]}, and there are {len(classes)} classes; labels are places in classes, from 0 on")
+        there = f"the label {wrong[0]}, and there are {len(classes)} classes"
+        raise RequestError(f"{called} gave {there}; labels are places in classes, from 0 on")
     absent = sorted(set(range(len(classes))) - set(labels.tolist()))
     if absent:
-        raise Fault(f"{called} has no image of {classes[absent[0]]}; give some of every class, or leave the class out")
+        raise RequestError(f"{called} has no image of {classes[absent[0]]}; give some of every class, or leave the class out")
     return images, labels
 
 
@@ -135,7 +131,7 @@ def main() -> None:
     with contextlib.redirect_stdout(sys.stderr):  # whatever the user's code prints
         try:
             answer = read(order)
-        except (Fault, RequestError) as fault:
+        except RequestError as fault:
             answer = {"fault": str(fault)}
     print(json.dumps(answer))
 

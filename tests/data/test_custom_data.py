@@ -11,7 +11,7 @@ import pytest
 from pathsynth.config import DataConfig
 from pathsynth.data.catalogue import Decoded, open_data
 from pathsynth.data.custom_data import store_custom_images
-from pathsynth.data.custom_reader import Fault, read
+from pathsynth.data.custom_reader import read
 from pathsynth.ledger.errors import RequestError, StageError
 
 
@@ -76,7 +76,7 @@ GIVEN = {
 @pytest.mark.parametrize("case", GIVEN)
 def test_what_it_gives_is_reported_where_it_is_wrong(mine, case):
     mine.Mine.images, words = GIVEN[case]
-    with pytest.raises(Fault) as told:
+    with pytest.raises(RequestError) as told:
         read(order())
     assert str(told.value).startswith("data: mine.Mine") and words in str(told.value) and "\n" not in str(told.value)
 
@@ -98,7 +98,7 @@ CLASSES = {
 def test_the_class_is_reported_where_it_is_wrong(mine, case):
     members, words = CLASSES[case]
     mine.Mine = type("Mine", (Mine,), members)
-    with pytest.raises(Fault) as told:
+    with pytest.raises(RequestError) as told:
         read(order())
     assert words in str(told.value) and "\n" not in str(told.value)
 

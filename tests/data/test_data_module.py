@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from pathsynth.data.custom_reader import Fault, read
+from pathsynth.data.custom_reader import read
+from pathsynth.ledger.errors import RequestError
 from tests.data.test_custom_data import module_with, pictures
 
 PIXELS = pictures(8)
@@ -98,10 +99,10 @@ def test_size_is_passed_where_the_constructor_takes_it(mine):
 
     mine.Mine = Sized
     assert read(order())["counts"]["val"] == 8
-    with pytest.raises(Fault, match="mine.Mine refuses its arguments .*; it takes no argument besides size and root"):
+    with pytest.raises(RequestError, match="mine.Mine refuses its arguments .*; it takes no argument besides size and root"):
         read(order(depth=3))
     mine.Mine = Mine
-    with pytest.raises(Fault, match="mine.Mine refuses its arguments .*; it takes n$"):
+    with pytest.raises(RequestError, match="mine.Mine refuses its arguments .*; it takes n$"):
         read(order(depth=3))
 
 
@@ -121,18 +122,18 @@ UNUSABLE = {
 def test_an_item_that_cannot_be_used_is_named(mine, case):
     item, words = UNUSABLE[case]
     mine.Mine.item = staticmethod(item)
-    with pytest.raises(Fault) as told:
+    with pytest.raises(RequestError) as told:
         read(order())
     assert str(told.value).startswith("data: mine.Mine.train_dataloader(): ") and words in str(told.value)
 
 
 def test_loaders_that_are_none_are_named(mine):
     mine.Mine.val_dataloader = lambda self: [DataLoader(self.val), DataLoader(self.val)]
-    with pytest.raises(Fault, match="val_dataloader.. gave a list; it should give one DataLoader"):
+    with pytest.raises(RequestError, match="val_dataloader.. gave a list; it should give one DataLoader"):
         read(order())
     mine.Mine.train_dataloader = lambda self: DataLoader(Items(self.item, 0))
-    with pytest.raises(Fault, match="train_dataloader..: it has no image"):
+    with pytest.raises(RequestError, match="train_dataloader..: it has no image"):
         read(order())
     mine.Mine.setup = lambda self, stage: 1 / 0
-    with pytest.raises(Fault, match="mine.Mine cannot be made .ZeroDivisionError"):
+    with pytest.raises(RequestError, match="mine.Mine cannot be made .ZeroDivisionError"):
         read(order())
