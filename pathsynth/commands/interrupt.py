@@ -18,22 +18,20 @@ class CtrlC:
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
-        self._pressed = False
+        self._poll = select.poll()
+        self._poll.register(self._read, select.POLLIN)
 
     def note(self, _number: int, _frame: FrameType | None) -> None:
         """Handle the signal."""
-        if not self._pressed:
-            self._pressed = True
-            os.write(self._write, b"1")
+        os.write(self._write, b"1")
 
     def is_set(self) -> bool:
         """Whether it was pressed so far."""
-        return self._pressed
+        return self.wait(0)
 
     def wait(self, seconds: float) -> bool:
         """Wait until it is pressed, so many seconds at most; whether it was."""
-        select.select([self._read], [], [], seconds)
-        return self._pressed
+        return bool(self._poll.poll(seconds * 1000))
 
     def close(self) -> None:
         """Give the pipe back; no signal may come any more."""
@@ -43,7 +41,7 @@ class CtrlC:
 
 @contextmanager
 def ctrl_c() -> Iterator[CtrlC]:
-    """What tells of a Ctrl-C, wherever it falls; afterwards Ctrl-C does what it did before.
+    """Notes a Ctrl-C in place of raising it, wherever it falls; afterwards Ctrl-C does what it did before.
 
     It needs a handler of its own: Python sets none in a process that a shell started with SIGINT ignored, as in the background.
     """
