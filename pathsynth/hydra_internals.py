@@ -59,7 +59,7 @@ def compose_job(folder: Path, config_name: str, overrides: Sequence[str], mode: 
 
 @contextmanager
 def known_mode(mode: RunMode | None) -> Iterator[None]:
-    """Spare Hydra the composing of a command's request that only tells it whether several jobs are meant; ``mode`` says so."""
+    """While active, Hydra takes ``mode`` for the command's (one job, several, or None: by its flags) and composes nothing to learn it."""
     composing = Hydra.get_mode
     Hydra.get_mode = lambda self, config_name, overrides: mode  # type: ignore[method-assign]
     try:

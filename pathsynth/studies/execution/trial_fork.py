@@ -115,7 +115,7 @@ class TrialServer:
         """The exit status of a fork that has ended, negative for a signal. Its number is free again afterwards.
 
         Raises:
-            ServerLost: it is unknown.
+            ServerLost: the status is unknown.
         """
         return int(self._ask({"wait": pid})["status"])
 
