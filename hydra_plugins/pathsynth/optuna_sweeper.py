@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
 
 from hydra_plugins.pathsynth.sweeper import Job, TrialSweeper
 
@@ -30,7 +29,6 @@ class OptunaSweeper(TrialSweeper):
 
     def _swept(self, arguments: list[str]) -> Any:
         _require_optuna()
-        from pathsynth.config import StudyConfig
         from pathsynth.config.search import search_config
         from pathsynth.studies.planning.composed import ComposedJobs
         from pathsynth.studies.planning.request_check import check
@@ -51,7 +49,7 @@ class OptunaSweeper(TrialSweeper):
             space = parse_space(overrides)
         corners = check_jobs(dict(enumerate(space.corners())), lambda job: check(self._composed(job), job), launcher_faults)
         refuse_idle_pruner(config, space, corners[0].config)
-        study = StudyConfig.model_validate(OmegaConf.to_container(self.config.study, resolve=True))
+        study = self._study
         if study.dry_run:
             print(f"{study.name}: search over {space.describe()}; {config.n_trials} trials at most; nothing was started")
             return None
@@ -94,15 +92,17 @@ class OptunaSweeper(TrialSweeper):
 
     def _carried_out(self, proposals: Sequence[Proposal], jobs: Sequence[Job], search: Search, turn: int) -> list[Any]:
         """What became of each job; None for one that another process carries out, or that was not begun."""
+        from pathsynth.studies.planning.request_check import check
+        from pathsynth.studies.planning.sweep_plan import known_trial
         from pathsynth.studies.trials.outcomes import read_outcome, write_searched
 
         places = range(len(self._made), len(self._made) + len(jobs))
         self._made += jobs
-        for job in jobs:
-            self._composed(job)  # here, where the files are as they were read first; a worker may be sent what was composed only
+        checked = [check(self._composed(job), job) for job in jobs]  # composed here, where the files are as they were read first
         for place, proposal in zip(places, proposals, strict=True):
             write_searched(place, search.searched(proposal, turn))
-        self._launched(self._made, places)
+        trials = {place: known_trial(job, one) for place, job, one in zip(places, jobs, checked, strict=True)}
+        self._launched(self._made, self._after_shared(self._made, trials))
         return [read_outcome(place) for place in places]
 
     def _goes_on(self, proposal: Proposal, outcome: Any, folders: dict[int, list[Path]], search: Search, turn: int, last: bool) -> bool:
@@ -134,12 +134,6 @@ class OptunaSweeper(TrialSweeper):
             print(search.report_pruning(proposal, f"pruned after {turn + 1} seeds" if turn else "pruned after its first seed"), flush=True)
             return False
         return True
-
-    def _stopped(self) -> bool:
-        from pathsynth.studies.trials.stopping import raise_if_stop_requested, stopped_by_failure
-
-        raise_if_stop_requested()
-        return stopped_by_failure()
 
 
 def _require_optuna() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -16,19 +16,21 @@ from hydra_plugins.pathsynth.prepared import PreparedLauncher
 from pathsynth.hydra_internals import BasicSweeper
 
 if TYPE_CHECKING:
+    from pathsynth.config import StudyConfig
+    from pathsynth.stages.stage import StagePlan
     from pathsynth.studies.execution.trials_display import TrialsDisplay
-    from pathsynth.studies.planning.override_cache import OverrideCache
+    from pathsynth.studies.planning.override_cache import Known, OverrideCache
 
 Job = Sequence[str]
 
 
 class TrialSweeper(BasicSweeper):
-    """Hydra's basic sweeper with five things more.
+    """Hydra's basic sweeper with six things more.
 
     One job whose request is wrong stops the multirun before it begins. A job whose trial is known (from the study's cache) and
     finished is neither composed nor launched. Trials that another process is carrying out get another turn after all
-    others. The estimated time of the study is printed before it starts. A job runs as it was composed then, whatever
-    happens to the files of the configuration meanwhile.
+    others. What several trials share can be built by jobs of its own before them. The estimated time of the study is printed
+    before it starts. A job runs as it was composed then, whatever happens to the files of the configuration meanwhile.
     """
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -41,7 +43,6 @@ class TrialSweeper(BasicSweeper):
             return self._swept(arguments)
 
     def _swept(self, arguments: list[str]) -> Any:
-        from pathsynth.config import StudyConfig
         from pathsynth.studies.planning.composed import ComposedJobs
         from pathsynth.studies.planning.dry_run import show_dry_run
         from pathsynth.studies.planning.request_check import check
@@ -54,7 +55,7 @@ class TrialSweeper(BasicSweeper):
         launcher_faults = self._launcher_faults()
         self.hydra_context.config_loader = ComposedJobs(self.hydra_context.config_loader)  # the launcher's, too
         jobs = self._jobs(arguments)
-        study = StudyConfig.model_validate(OmegaConf.to_container(self.config.study, resolve=True))
+        study = self._study
         if study.dry_run:
             numbered = dict(enumerate(jobs))
             show_dry_run(numbered, check_jobs(numbered, lambda job: check(self._composed(job), job), launcher_faults), self._at_once())
@@ -68,13 +69,55 @@ class TrialSweeper(BasicSweeper):
         self._write_snapshot()
         before.write_outcomes()
         pass_over_busy(True)
-        returns, left = self._launched(jobs, before.to_do)
+        returns, left = self._launched(jobs, self._after_shared(jobs, before.unfinished))
         pass_over_busy(False)
         if left:
             held = "1 trial is" if len(left) == 1 else f"{len(left)} trials are"
             print(f"{held} running in another process; waiting for the end", flush=True)
             returns += self._launched(jobs, left)[0]
         return returns
+
+    def _after_shared(self, jobs: Sequence[Job], trials: Mapping[int, Known]) -> list[int]:
+        """First build what several trials share, if the study wants it so; the places of the trials that are left to carry out.
+
+        A trial that failed or was pruned at that has had its turn; where a failure stops the study, so have all. Where a stage was
+        not built, the trials themselves go on.
+        """
+        from pathsynth.studies.planning.shared_stages import describe_jobs, shared_jobs
+        from pathsynth.studies.trials.outcomes import write_shared_stages
+        from pathsynth.studies.trials.state import FAILED, PRUNED, read_state
+
+        wanted = self._study.shared_first
+        first = self._submits_to_slurm if wanted is None else wanted
+        left, plans, built = list(trials), {place: known.stages for place, known in trials.items()}, True
+        while first and built and not self._stopped() and (stages := shared_jobs(plans, self._is_finished)):
+            print(describe_jobs(stages), flush=True)
+            write_shared_stages(stages)
+            self._launched(jobs, list(stages))
+            write_shared_stages({})
+            left = [p for p in left if p not in stages or read_state(trials[p].folder).state not in (FAILED, PRUNED)]
+            built = all(self._is_finished(stage) for place, names in stages.items() for stage in plans[place] if stage.name in names)
+        return [] if first and self._stopped() else left
+
+    @cached_property
+    def _study(self) -> StudyConfig:
+        from pathsynth.config import StudyConfig
+
+        assert self.config is not None
+        return StudyConfig.model_validate(OmegaConf.to_container(self.config.study, resolve=True))
+
+    def _is_finished(self, stage: StagePlan) -> bool:
+        from pathsynth.ledger.stages import STAGES, StageStore
+
+        assert self.config is not None
+        return StageStore(Path(self.config.multirun) / STAGES).find(stage.name, stage.identity) is not None
+
+    def _stopped(self) -> bool:
+        """Whether a failure has stopped the study; raises KeyboardInterrupt where the operator has."""
+        from pathsynth.studies.trials.stopping import raise_if_stop_requested, stopped_by_failure
+
+        raise_if_stop_requested()
+        return stopped_by_failure()
 
     def _launcher_faults(self) -> tuple[str, ...]:
         """Why no job can be submitted; empty where one can. RequestError where a setting of the launcher is wrong."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pathsynth.config import CustomClassifierConfig, DataConfig, RunConfig
@@ -61,6 +61,10 @@ class Plan:
     stages: tuple[StagePlan, ...]
     base: BaseSource | None
     settings: dict[str, Any]
+
+    def only(self, names: Collection[str]) -> Plan:
+        """The plan with those of its stages alone, still under its identity."""
+        return replace(self, stages=tuple(stage for stage in self.stages if stage.name in names))
 
     def to_json(self) -> dict[str, Any]:
         """The plan as it stands in the manifest; :meth:`from_json` reads it."""

@@ -53,6 +53,20 @@ def test_a_sweep_is_an_array_of_jobs_that_a_person_recognises(pathsynth):
     assert {line.split()[2] for line in pathsynth.made} == {"1"}, "each job has the threads of its own cores"
 
 
+def test_no_job_waits_while_another_trains_its_gate(pathsynth):
+    pathsynth.told = {"2": {"gate": "gate"}}
+    command = start(pathsynth, "-m", "lora.rank=1,2,4,8", *ONE_CORE)
+    pathsynth.wait_for("judge 4")
+    wait_until(lambda: len(words("squeue", "-h", "-r").splitlines()) == 1, "other jobs are in the queue while the gate is trained")
+    assert {line.split()[0] for line in pathsynth.made} == {"cache", "gate", "judge"}
+    let_go_on(pathsynth)
+    out, err = command.communicate(timeout=200)
+    assert command.returncode == 0, err
+    assert "first 3 jobs build what several trials share" in out
+    assert states(pathsynth) == dict.fromkeys((1, 2, 4, 8), "done")
+    assert [line.split()[0] for line in pathsynth.made].count("gate") == 1
+
+
 def test_a_cancelled_job_ends_alone_and_the_same_command_goes_on(pathsynth):
     pathsynth.told = {"2": {"finetune": "wait"}, "4": {"finetune": "gate"}}
     command = start(pathsynth, "-m", "lora.rank=2,4", *ONE_CORE)

@@ -129,7 +129,7 @@ if os.environ.get("STAND_IN_NO_COMPOSING"):
     ConfigLoaderImpl.load_sweep_config = refuse
 
 module = types.ModuleType("pathsynth.studies.execution.pipeline")
-module.run = run
+module.run = module.build_stages = run
 sys.modules["pathsynth.studies.execution.pipeline"] = module
 sys.modules["pathsynth.studies.execution.trial_libraries"] = types.ModuleType("pathsynth.studies.execution.trial_libraries")
 '''

@@ -11,7 +11,7 @@ from collections import Counter
 
 import pytest
 
-EVERY = int(os.environ.get("PATHSYNTH_LINES", "40"))
+EVERY = int(os.environ.get("PATHSYNTH_STOP_EVERY", "40"))
 """At every how many lines the command is stopped; at each, 1, takes half an hour."""
 
 DRIVER = '''

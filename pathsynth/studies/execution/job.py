@@ -26,7 +26,16 @@ from pathsynth.studies.planning.workers import workers
 from pathsynth.studies.trials.hydra_files import FOLDER as HYDRA_FOLDER
 from pathsynth.studies.trials.hydra_files import hide_secrets, write_hydra_files
 from pathsynth.studies.trials.manifest import Manifest, claim, trial_folder, trial_name, write_manifest
-from pathsynth.studies.trials.outcomes import Outcome, passes_over_busy, place_of, read_outcome, read_searched, write_outcome
+from pathsynth.studies.trials.outcomes import (
+    SHARED_STAGES_VARIABLE,
+    Outcome,
+    passes_over_busy,
+    place_of,
+    read_outcome,
+    read_searched,
+    read_shared_stages,
+    write_outcome,
+)
 from pathsynth.studies.trials.state import DONE, FAILED, PRUNED, WAITING, TrialState, read_state, write_state
 from pathsynth.studies.trials.stopping import ask_to_stop, in_command, raise_if_stop_requested, stop_after_failure, stopped_by_failure
 from pathsynth.training import pruning
@@ -118,7 +127,7 @@ def _carried_out(
                 print(f"{folder.name}: {verdict}", flush=True)
                 return before
             write_outcome(place, Outcome(folder.name, folder, "", own=True))
-            state = _supervised(checked, folder, composed, overrides, side_by_side, before, lease, read_searched(place))
+            state = _supervised(checked, folder, composed, overrides, side_by_side, before, lease, place)
             if lease.current:
                 return state
         print(f"{folder.name}: taken over by another process", flush=True)
@@ -132,20 +141,22 @@ def _supervised(
     side_by_side: int,
     before: TrialState,
     lease: Lease,
-    searched: str | None,
+    place: int,
 ) -> TrialState:
-    identity = checked.plan.identity
+    identity, searched, shared = checked.plan.identity, read_searched(place), read_shared_stages(place)
     _warn_of_disk(checked, folder)
     # first, so that a trial that is done and carried out again by force is not done while what it has is replaced
     write_state(folder, TrialState(WAITING, identity, tries=before.tries if before.identity == identity else 0))
     write_manifest(folder, Manifest(trial_name(checked.config, overrides), checked.config, checked.plan, overrides))
     _write_hydra_files(folder, composed)
-    print(f"{folder.name}: {', '.join(stage.name for stage in checked.plan.stages)}", flush=True)
+    print(f"{folder.name}: {', '.join(shared or [stage.name for stage in checked.plan.stages])}", flush=True)
     devices = checked.config.trainer.devices or 1
     with assigned_gpu(Path(checked.config.multirun), side_by_side, checked.config.study.lease_seconds, devices) as gpu:
         environment = trial_environment(checked.config.training.threads, side_by_side, gpu, devices)
         if searched:
             environment[pruning.VARIABLE] = searched
+        if shared:
+            environment[SHARED_STAGES_VARIABLE] = ",".join(shared)
         if side_by_side > 1 or not sys.stdout.isatty():
             environment[LINES_VARIABLE] = folder.name  # bars of several trials would overwrite each other, and a log may hold several
         if checked.config.study.isolation == "inline":
@@ -154,7 +165,7 @@ def _supervised(
             forks = forked_trials if one_of_several(devices) and can_fork() else None
             state = supervise(trial_command(folder), folder, environment, lease, checked.config.study.stop_seconds, forks)
     if state.state != FAILED:
-        print(f"{folder.name}: {state.reason if state.state == PRUNED else state.state}", flush=True)
+        print(f"{folder.name}: {state.reason if state.state in (PRUNED, WAITING) else state.state}", flush=True)
     return state
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -72,6 +73,24 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
         RequestError: data, base or adapter do not fit the request.
         StageError: a stage failed for a reason that has a name.
     """
+    with _begun(config, plan, store, folder, progress, display) as trial:
+        _build_all(trial)
+        trial.show()
+
+
+def build_stages(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress: Progress, display: StageDisplay) -> None:
+    """Build or find the stages of the plan, which are not all that the trial has; errors as in :func:`run`.
+
+    Where one of them logged to the trial's own run, that run ends here, and continues with the trial.
+    """
+    with _begun(config, plan, store, folder, progress, display) as trial:
+        _build_all(trial)
+        close(trial.open_loggers)
+
+
+@contextmanager
+def _begun(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress: Progress, display: StageDisplay) -> Iterator[Trial]:
+    """The trial, whose objects of the user's can be made; where it ends with an error, its runs end, too."""
     torch.set_float32_matmul_precision("high")
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())
     require_loggers(config.tracking, folder)
@@ -85,17 +104,20 @@ def run(config: RunConfig, plan: Plan, store: StageStore, folder: Path, progress
         named_metrics(config.evaluate)
     if config.lora and any(stage.name == "finetune" for stage in plan.stages):
         check_optimizer(config.optimizer, magnitudes=config.lora.dora, text_encoder=config.lora.text_encoder)
-    waiting = list(plan.stages)
     try:
-        while waiting:
-            stage = next_stage(waiting, lambda stage: store.busy(stage.name, stage.identity))
-            waiting.remove(stage)
-            progress(stage.name, "reused" if store.find(stage.name, stage.identity) else "building")
-            trial.build(stage)
-        trial.show()
+        yield trial
     except BaseException as error:
         end_stopped(trial.open_loggers, error)
         raise
+
+
+def _build_all(trial: Trial) -> None:
+    waiting, store = list(trial.plan.stages), trial.store
+    while waiting:
+        stage = next_stage(waiting, lambda stage: store.busy(stage.name, stage.identity))
+        waiting.remove(stage)
+        trial.progress(stage.name, "reused" if store.find(stage.name, stage.identity) else "building")
+        trial.build(stage)
 
 
 def _quiet_lightning() -> None:

@@ -20,7 +20,18 @@ from pathsynth.ledger.lease import Lease
 from pathsynth.ledger.versions import cores
 from pathsynth.studies.execution import gpus
 from pathsynth.studies.execution.trial_fork import ForkedTrials
-from pathsynth.studies.trials.state import DONE, EXIT_STOPPED, FAILED, INTERRUPTED, TrialState, last_lines, now, read_state, write_state
+from pathsynth.studies.trials.state import (
+    DONE,
+    EXIT_STOPPED,
+    FAILED,
+    INTERRUPTED,
+    WAITING,
+    TrialState,
+    last_lines,
+    now,
+    read_state,
+    write_state,
+)
 from pathsynth.studies.trials.stopping import Urgency, say_stopping, urgency
 from pathsynth.terminal.work_line import working_on
 
@@ -100,7 +111,8 @@ def supervise(
         child = _start(command, folder, environment, lease, forks, lambda: max(requests.urgency, urgency()))
         code, stopped = _wait(child, requests, stop_seconds) if child else (EXIT_STOPPED, True)
     state, pid = read_state(folder), child.pid if child else None
-    if lease.current and not (state.over and state.pid == pid) and not (code == 0 and state.state == DONE):
+    told = state.pid == pid and (state.over or (code == 0 and state.state == WAITING))
+    if lease.current and not told and not (code == 0 and state.state == DONE):
         state = _ending(state, pid, code, stopped)
         write_state(folder, state)
     if state.state == FAILED and state.pid == pid:

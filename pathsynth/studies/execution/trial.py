@@ -23,9 +23,11 @@ from pathsynth.ledger.errors import RequestError, StageError, StoppedElsewhere
 from pathsynth.ledger.interruption import Interrupted
 from pathsynth.ledger.lease import Lease, StaleLease, adopt
 from pathsynth.ledger.stages import STAGES, StageStore
+from pathsynth.stages.plan import Plan
 from pathsynth.studies.execution.output import LINES_VARIABLE, drop_unread_output, is_drawn_above, name_lines
 from pathsynth.studies.execution.supervise import LEASE_VARIABLE, SUPERVISOR_VARIABLE, write_failure
 from pathsynth.studies.trials.manifest import Manifest, claim, read_manifest
+from pathsynth.studies.trials.outcomes import SHARED_STAGES_VARIABLE
 from pathsynth.studies.trials.state import (
     DONE,
     EXIT_STOPPED,
@@ -34,6 +36,7 @@ from pathsynth.studies.trials.state import (
     LOG,
     PRUNED,
     RUNNING,
+    WAITING,
     TrialState,
     lease_folder,
     login_name,
@@ -48,6 +51,7 @@ _log = logging.getLogger("pathsynth.trial")
 
 _WATCH_SECONDS = 0.25
 _STOPPED = "stopped on request"
+_SHARED_BUILT = "what it shares with other trials is built"
 _DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
@@ -197,6 +201,8 @@ def _carry_out(folder: Path, manifest: Manifest, report: _Reporter) -> int:
     if before.state == DONE and before.identity == manifest.plan.identity:
         return 0
     _log_to(folder / LOG)
+    shared = [name for name in os.environ.get(SHARED_STAGES_VARIABLE, "").split(",") if name]
+    plan = manifest.plan.only(shared) if shared else manifest.plan
     report.state = TrialState(
         RUNNING,
         manifest.plan.identity,
@@ -206,12 +212,12 @@ def _carry_out(folder: Path, manifest: Manifest, report: _Reporter) -> int:
         threads=_threads(),
         author=login_name(),
         host=socket.gethostname(),
-        stages=len(manifest.plan.stages),
+        stages=len(plan.stages),
     )
     report.tell()
     try:
         interruption.check()
-        _build(manifest, folder, report)
+        _build(manifest, plan, folder, report)
     except (Interrupted, KeyboardInterrupt, StoppedElsewhere):
         interruption.serve()
         pruned = interruption.cause()
@@ -228,15 +234,17 @@ def _carry_out(folder: Path, manifest: Manifest, report: _Reporter) -> int:
         if interruption.requested():  # a library made something else of the interruption that went through it
             return report.end(INTERRUPTED, _STOPPED, EXIT_STOPPED)
         return report.end(FAILED, _one_line(error), 1, counts=not _disk_refuses(error))
-    _log.info("done")
-    return report.end(DONE, "", 0)
+    _log.info(_SHARED_BUILT if shared else "done")
+    return report.end(WAITING, _SHARED_BUILT, 0) if shared else report.end(DONE, "", 0)
 
 
-def _build(manifest: Manifest, folder: Path, report: _Reporter) -> None:
+def _build(manifest: Manifest, plan: Plan, folder: Path, report: _Reporter) -> None:
+    """Build the stages of ``plan``; with all of the trial's, its folder shows the results."""
     with report.display.shown():
-        from pathsynth.studies.execution.pipeline import run  # loads torch; a failure to load is the trial's failure
+        from pathsynth.studies.execution.pipeline import build_stages, run  # loads torch; a failure to load is the trial's failure
 
-        run(manifest.config, manifest.plan, _store(manifest), folder, report.progress, report.display)
+        carry_out = run if plan == manifest.plan else build_stages
+        carry_out(manifest.config, plan, _store(manifest), folder, report.progress, report.display)
 
 
 class _Reporter:

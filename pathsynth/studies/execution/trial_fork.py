@@ -23,13 +23,14 @@ from typing import Any
 
 from pathsynth.studies.execution.gpus import visible_gpus
 from pathsynth.studies.execution.output import LINES_VARIABLE
+from pathsynth.studies.trials.outcomes import SHARED_STAGES_VARIABLE
 from pathsynth.training import pruning
 
 LIBRARIES = ("pathsynth.studies.execution.trial_libraries",)
 """What a server loads."""
 
 _log = logging.getLogger(__name__)
-_OF_ONE_TRIAL = (pruning.VARIABLE, LINES_VARIABLE)
+_OF_ONE_TRIAL = (pruning.VARIABLE, LINES_VARIABLE, SHARED_STAGES_VARIABLE)
 """Variables that differ from trial to trial and that no library reads as it is loaded; a server serves one environment without them."""
 _POLL_SECONDS = 0.1
 _ANSWER_SECONDS = 10.0

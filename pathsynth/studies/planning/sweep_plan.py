@@ -54,6 +54,11 @@ class SweepPlan:
         """The numbers of the jobs that are to be launched."""
         return [number for number, entry in enumerate(self.entries) if not entry.settled]
 
+    @property
+    def unfinished(self) -> dict[int, Known]:
+        """The trials of these jobs, by number."""
+        return {number: self.entries[number].known for number in self.to_do}
+
     def write_outcomes(self) -> None:
         """Leave a record of every job, so that the closing table has them all and in order."""
         announce_outcomes([Outcome(entry.known.folder.name, entry.known.folder, "") for entry in self.entries])
@@ -78,7 +83,7 @@ def sweep_plan(
         found = [cache.find(job) for job in jobs]
     unknown = {number: job for number, (job, known) in enumerate(zip(jobs, found, strict=True)) if known is None}
     composed = check_jobs(unknown, checked, launcher_faults)
-    learnt = {number: _known(jobs[number], one) for number, one in composed.items()}
+    learnt = {number: known_trial(jobs[number], one) for number, one in composed.items()}
     trials = [known or learnt[number] for number, known in enumerate(found)]
     plan = SweepPlan(study.name, tuple(Entry(known, standing(read_state(known.folder), known.identity, study)) for known in trials))
     if plan.to_do:
@@ -135,7 +140,8 @@ class _Count:
             print(f"checking jobs: {self._done} of {self._jobs}", file=sys.stderr, flush=True)
 
 
-def _known(job: Sequence[str], checked: Checked) -> Known:
+def known_trial(job: Sequence[str], checked: Checked) -> Known:
+    """The trial that a checked job stands for."""
     folder = trial_folder(checked.config, checked.plan, job)
     return Known(folder, checked.plan.identity, bytes_needed(checked.config, checked.plan), checked.plan.stages)
 

@@ -13,8 +13,10 @@ from pathsynth.ledger.atomic import read_json, write_json, write_text
 from pathsynth.training.pruning import SearchedTrial
 
 FOLDER_VARIABLE = "PATHSYNTH_OUTCOMES"
+SHARED_STAGES_VARIABLE = "PATHSYNTH_SHARED_STAGES"
+"""Names the stages, separated by commas, that a trial's process builds for other trials, too; unset for a whole trial."""
 _OUTCOMES, _PLACES, _PASS_OVER, _SEARCHES = "outcomes", "places.json", "pass-over-busy", "searches"
-_ANNOUNCED = "announced.json"
+_ANNOUNCED, _SHARED = "announced.json", "shared-stages.json"
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,19 @@ def read_searched(place: int) -> str | None:
     """What :func:`write_searched` left, as it stands in a trial's environment; None for a job of no search."""
     path = Path(os.environ.get(FOLDER_VARIABLE, "")) / _SEARCHES / f"{place}.json"
     return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def write_shared_stages(stages: Mapping[int, Sequence[str]]) -> None:
+    """Let the jobs at some places of the running command build those stages of their trials and no more; {}: all are whole trials again."""
+    root = Path(os.environ[FOLDER_VARIABLE])
+    root.mkdir(parents=True, exist_ok=True)
+    write_json(root / _SHARED, {str(place): list(names) for place, names in stages.items()})
+
+
+def read_shared_stages(place: int) -> tuple[str, ...]:
+    """The stages that :func:`write_shared_stages` names for the job; empty where it carries out its whole trial."""
+    path = Path(os.environ.get(FOLDER_VARIABLE, "")) / _SHARED
+    return tuple(read_json(path).get(str(place), ())) if path.is_file() else ()
 
 
 def read_outcomes(root: Path) -> list[Outcome]:
