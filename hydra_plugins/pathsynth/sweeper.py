@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ from pathsynth.hydra_internals import BasicSweeper
 if TYPE_CHECKING:
     from pathsynth.config import StudyConfig
     from pathsynth.stages.stage import StagePlan
-    from pathsynth.studies.execution.trials_display import TrialsDisplay
     from pathsynth.studies.planning.override_cache import Known, OverrideCache
 
 Job = Sequence[str]
@@ -99,7 +97,7 @@ class TrialSweeper(BasicSweeper):
             built = all(self._is_finished(stage) for place, names in stages.items() for stage in plans[place] if stage.name in names)
         return [] if first and self._stopped() else left
 
-    @cached_property
+    @property
     def _study(self) -> StudyConfig:
         from pathsynth.config import StudyConfig
 
@@ -193,6 +191,7 @@ class TrialSweeper(BasicSweeper):
 
     def _launched(self, jobs: Sequence[Job], places: Sequence[int]) -> tuple[list[Any], list[int]]:
         """Launch the jobs at those places in the sweep; what the launcher returned for each batch, and the places of busy trials."""
+        from pathsynth.studies.execution.trials_display import display_for
         from pathsynth.studies.trials.outcomes import number_jobs, read_outcome
 
         assert self.launcher is not None
@@ -200,7 +199,8 @@ class TrialSweeper(BasicSweeper):
         first = number_jobs(places)
         launched = [list(jobs[place]) for place in places]
         for batch in self.split_overrides_to_chunks(launched, self.max_batch_size) if launched else ():
-            with self._display.shown() if self._display else nullcontext():
+            display = display_for(self._at_once())  # None where it is not for the command to draw
+            with display.shown() if display else nullcontext():
                 results = self.launcher.launch(batch, initial_job_idx=first)
             for result in results:
                 _ = result.return_value  # raises what the job raised
@@ -208,13 +208,6 @@ class TrialSweeper(BasicSweeper):
             first += len(batch)
         outcomes = {place: read_outcome(place) for place in places}
         return returns, [place for place, outcome in outcomes.items() if outcome and outcome.busy]
-
-    @cached_property
-    def _display(self) -> TrialsDisplay | None:
-        """What shows trials side by side on a terminal; None where it is not for the command to draw."""
-        from pathsynth.studies.execution.trials_display import display_for
-
-        return display_for(self._at_once())
 
     def _composed(self, job: Job) -> DictConfig:
         assert self.hydra_context is not None and self.config is not None

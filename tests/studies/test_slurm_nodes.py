@@ -1,12 +1,17 @@
-"""A node of Slurm's looks for a file before jobs are submitted; ``srun`` is a stand-in, which runs its command on this machine."""
+"""A node of Slurm's looks for a file before jobs are submitted (``srun`` is a stand-in, which runs its command on this machine)."""
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 from pathlib import Path
+from types import ModuleType
 
+import cloudpickle
 import pytest
 
+import hydra_plugins.pathsynth as plugins
 from pathsynth.ledger.errors import RequestError
 from pathsynth.studies.execution.slurm_nodes import require_seen_by_slurm
 
@@ -55,3 +60,22 @@ def test_where_no_node_is_free_a_line_says_so_and_the_sweep_goes_on(srun, tmp_pa
     require_seen_by_slurm(tmp_path, {})
     told = f"note: whether Slurm's nodes see {tmp_path} is not known (srun: error: Unable to allocate resources: busy)\n"
     assert capfd.readouterr().out == told
+
+
+def test_a_job_that_meets_its_time_limit_can_be_kept_for_its_next_turn():
+    """Submitit pickles the job anew then, and with it, by their content, the plugins that Hydra loaded in the job's process."""
+    modules = [importlib.import_module(f"{plugins.__name__}.{module.name}") for module in pkgutil.iter_modules(plugins.__path__)]
+    own = {f"{module.__name__}.{value.__name__}": value for module in modules for value in vars(module).values() if _is_of(value, module)}
+    assert "hydra_plugins.pathsynth.sweeper.TrialSweeper" in own
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        for plugin in own.values():
+            assert cloudpickle.dumps(plugin)
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _is_of(value: object, module: ModuleType) -> bool:
+    return isinstance(value, type) and value.__module__ == module.__name__
