@@ -58,13 +58,14 @@ class OptunaSweeper(TrialSweeper):
             self._write_snapshot()
             search = Search(config, space, Path(self.config.multirun) / study.name, study.lease_seconds)
         print(f"{study.name}: {search.describe()}", flush=True)
-        pass_over_busy(True)
-        self._searched(search, space, config.n_jobs or self._at_once())
-        pass_over_busy(False)
-        left = search.unfinished()
-        if left and not self._stopped():
-            print(f"{len(left)} of the search's trials are running in another process; waiting for the end", flush=True)
-            self._tried(left, search, space)
+        with self._on_copy():
+            pass_over_busy(True)
+            self._searched(search, space, config.n_jobs or self._at_once())
+            pass_over_busy(False)
+            left = search.unfinished()
+            if left and not self._stopped():
+                print(f"{len(left)} of the search's trials are running in another process; waiting for the end", flush=True)
+                self._tried(left, search, space)
         print(f"{study.name}: {search.summary()}", flush=True)
         return None
 

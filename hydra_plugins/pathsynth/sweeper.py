@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pathsynth.studies.planning.override_cache import Known, OverrideCache
 
 Job = Sequence[str]
+
+_FORKING = (".BasicLauncher", ".JoblibLauncher")
+"""Launchers whose workers last as long as the command, and fork their trials from a server."""
 
 
 class TrialSweeper(BasicSweeper):
@@ -66,13 +69,14 @@ class TrialSweeper(BasicSweeper):
         announce(before, self._at_once() if before.to_do else 1)
         self._write_snapshot()
         before.write_outcomes()
-        pass_over_busy(True)
-        returns, left = self._launched(jobs, self._after_shared(jobs, before.unfinished))
-        pass_over_busy(False)
-        if left:
-            held = "1 trial is" if len(left) == 1 else f"{len(left)} trials are"
-            print(f"{held} running in another process; waiting for the end", flush=True)
-            returns += self._launched(jobs, left)[0]
+        with self._on_copy(bool(before.to_do)):
+            pass_over_busy(True)
+            returns, left = self._launched(jobs, self._after_shared(jobs, before.unfinished))
+            pass_over_busy(False)
+            if left:
+                held = "1 trial is" if len(left) == 1 else f"{len(left)} trials are"
+                print(f"{held} running in another process; waiting for the end", flush=True)
+                returns += self._launched(jobs, left)[0]
         return returns
 
     def _after_shared(self, jobs: Sequence[Job], trials: Mapping[int, Known]) -> list[int]:
@@ -138,6 +142,18 @@ class TrialSweeper(BasicSweeper):
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "multirun.yaml", yaml_without_secrets(self.config))
         write_snapshot(folder)
+
+    def _on_copy(self, needed: bool = True) -> AbstractContextManager[None]:
+        """While trials run: where new processes start later, they start from the program as it is now."""
+        from pathsynth.studies.execution.trial_fork import can_fork
+        from pathsynth.studies.planning.code_copy import can_be_edited, copy_code, started_from
+
+        assert self.config is not None
+        forks = str(self.config.hydra.launcher.get("_target_")).endswith(_FORKING) and can_fork()
+        folder = Path(self.config.hydra.sweep.dir)
+        if forks or not needed or not can_be_edited(folder):
+            return nullcontext()
+        return started_from(copy_code(folder, Path(__file__).parent))
 
     def _prepare_launcher(self) -> None:
         """Raises RequestError where the launcher finds that no job could run."""

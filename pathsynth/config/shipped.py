@@ -25,8 +25,9 @@ def studies_folder() -> Path:
 
 
 def assets_folder() -> Path:
-    """The folder of the embedded base (``tiny``)."""
-    return _PACKAGE / "assets"
+    """The folder of the embedded base (``tiny``); where the program is a sweep's copy, that of the program it is a copy of."""
+    place = _PACKAGE / "assets"
+    return place.readlink() if place.is_symlink() else place
 
 
 def user_folder() -> Path | None:

@@ -12,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+COMMIT_OF_COPY = "pathsynth-commit.txt"
+"""Beside a copy of the program that a sweep runs from: the commit that it is of."""
 _TOLD = ("pathsynth", "torch", "pytorch-lightning", "diffusers", "peft", "transformers", "timm", "torchmetrics", "numpy", "wandb")
 
 
@@ -72,7 +74,10 @@ def _installed() -> Mapping[str, str]:
 
 
 def commit() -> str | None:
-    """The clone's commit, with ``+`` if files differ from it; None outside a clone."""
+    """The clone's commit, with ``+`` if files differ from it; None outside a clone. A copy of a clone has that of its making."""
+    of_copy = Path(__file__).resolve().parents[2] / COMMIT_OF_COPY
+    if of_copy.is_file():
+        return of_copy.read_text(encoding="utf-8").strip() or None
     try:
         return _git("rev-parse", "--short=12", "HEAD").strip() + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):

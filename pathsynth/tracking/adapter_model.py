@@ -12,6 +12,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
 import pathsynth
+from pathsynth.config.shipped import assets_folder
 from pathsynth.tracking.outbox import Model
 
 _PACKAGE = Path(pathsynth.__file__).parent
@@ -23,8 +24,8 @@ def save_model(model: Model, folder: Path) -> None:
 
     A base that is shipped with the program is named so that it is found wherever the program is installed.
     """
-    base = Path(model.base)
-    place = f"pathsynth:{base.relative_to(_PACKAGE)}" if base.is_relative_to(_PACKAGE) else model.base
+    base, shipped = Path(model.base), assets_folder().parent
+    place = f"pathsynth:{base.relative_to(shipped)}" if base.is_relative_to(shipped) else model.base
     recipe = folder.with_name("recipe.json")
     recipe.write_text(json.dumps({**asdict(model), "base": place, "source": ""}, indent=2), encoding="utf-8")
     mlflow.pyfunc.save_model(

@@ -62,7 +62,7 @@ class RayJobs:
     def __init__(
         self, cluster: RayCluster, config: RayConfig, function: Callable[[DictConfig], Any], compose: Callable[[Job], DictConfig]
     ) -> None:
-        self._place, self._config, self._function, self._compose = cluster.place, config, function, compose
+        self._place, self._config, self._function, self._compose = cluster.place.on_copy(), config, function, compose
         nodes = cluster.nodes()
         demand = config.demand(nodes)
         self._task = ray.remote(

@@ -7,7 +7,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, SCMode
 
 from pathsynth.hydra_internals import Callbacks
+from pathsynth.studies.planning.code_copy import variables_of_copy
 
 OUTPUT = "output.txt"
 """What a job prints, in its folder of the command's: the command reads it there and prints it."""
@@ -29,16 +30,20 @@ class NotSharedError(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a command was started, for its workers to be there, too: folder, module path, and variables that Ray must not write down."""
+    """Where a command was started, for its workers to be there, too: folder, module path, and variables that reach them in memory alone."""
 
     folder: str
     modules: tuple[str, ...]
-    secrets: Mapping[str, str]
+    variables: Mapping[str, str]
 
     @classmethod
-    def here(cls, secrets: Mapping[str, str]) -> Place:
+    def here(cls, variables: Mapping[str, str]) -> Place:
         """The place of this process."""
-        return cls(os.getcwd(), tuple(sys.path), secrets)
+        return cls(os.getcwd(), tuple(sys.path), variables)
+
+    def on_copy(self) -> Place:
+        """The same, for trials that start from the copy of the program from which those of this process do, if there is one."""
+        return replace(self, variables={**self.variables, **variables_of_copy()})
 
     def enter(self) -> None:
         """Raises NotSharedError where this machine has no such folder."""
@@ -47,7 +52,7 @@ class Place:
         except OSError as error:
             raise NotSharedError(self.folder) from error
         sys.path += [path for path in self.modules if path not in sys.path]
-        os.environ.update(self.secrets)
+        os.environ.update(self.variables)
 
 
 @dataclass(frozen=True)
