@@ -50,6 +50,7 @@ def fetched(page: Path) -> list[str]:
     return parser.places
 
 
+@pytest.mark.slow
 def test_no_page_fetches_from_elsewhere_and_all_it_fetches_is_there(site):
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 40

@@ -101,6 +101,7 @@ def test_a_run_decodes_images_before_it_begins(said, own, sweep):
     assert not (own.parent / "multirun").exists()
 
 
+@pytest.mark.slow
 def test_images_that_were_decoded_are_not_decoded_again(own):
     from hydra import compose, initialize_config_dir
 
@@ -138,6 +139,7 @@ def test_words_that_say_nothing_or_no_are_refused(said, arguments, told):
     assert code == 2 and len(err.splitlines()) == 1 and told in err
 
 
+@pytest.mark.slow
 def test_the_class_of_a_prompt_and_what_is_not_read_of_it_are_said(pathsynth):
     prompt = "pale mucus zebrafish " + "and pale " * 30
     ended = pathsynth("generate", "data=phantom", "tracking=none", f"prompt={prompt}", "n=1")

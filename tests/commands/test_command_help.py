@@ -33,6 +33,7 @@ def test_the_help_begins_with_ten_keys_that_have_a_value_and_a_meaning(command, 
     assert "checkpoint_every" not in out, "all keys are behind --cfg job"
 
 
+@pytest.mark.slow
 def test_the_values_are_those_of_the_words_beside_it(capsys):
     assert dispatch(["run", "study=fast", "lora.rank=3", "--help"]) == 0
     out = capsys.readouterr().out

@@ -37,6 +37,7 @@ def test_a_line_is_fixed_up_for_hydra(line, asked, folder):
     assert (found.line, found.config_dir, found.flags) == (asked, folder, ())
 
 
+@pytest.mark.slow
 def test_flags_are_completed(here_is_bash):
     assert completion_request("pathsynth run --mul", "run", _parser()).flags == ("--multirun",)
     assert answers(here_is_bash, "pathsynth run --config-d") == ["--config-dir"]
@@ -75,6 +76,7 @@ def test_commands_are_completed(here_is_bash):
     assert answers(here_is_bash, "pathsynth fine") == ["finetune"]
 
 
+@pytest.mark.slow
 def test_hydra_completes_behind_a_command(here_is_bash):
     assert answers(here_is_bash, "pathsynth run lora.ra") == ["lora.rank="]
     assert {"study=demo", "study=none"} <= set(answers(here_is_bash, "pathsynth finetune lora.rank=1,2 prompt='H&E, it' study="))
@@ -82,11 +84,13 @@ def test_hydra_completes_behind_a_command(here_is_bash):
     assert answers(here_is_bash, "pathsynth run pro") == []
 
 
+@pytest.mark.slow
 def test_readline_gets_what_is_behind_its_last_break(here_is_bash):
     assert answers(here_is_bash, "pathsynth run lora=de", breaks=" =:") == ["default"]
     assert answers(here_is_bash, "pathsynth run lora=de", breaks=" :") == ["lora=default"]
 
 
+@pytest.mark.slow
 def test_options_of_the_users_own_folder_are_completed(here_is_bash):
     (here_is_bash / "my own" / "lora").mkdir(parents=True)
     (here_is_bash / "my own" / "lora" / "wide.yaml").write_text("rank: 7\n")
@@ -101,6 +105,7 @@ def test_what_a_configuration_says_is_never_run(here_is_bash):
     assert not (here_is_bash / "ran").exists()
 
 
+@pytest.mark.slow
 def test_readline_itself_completes_overrides_and_file_names(here_is_bash):
     (here_is_bash / "multirun").mkdir()
     terminal, theirs = pty.openpty()

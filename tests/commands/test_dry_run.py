@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 
 def test_a_sweep_is_shown_without_starting_it(pathsynth):
     ended = pathsynth.run("-m", "lora.rank=1,2", "study.dry_run=true")
@@ -17,6 +19,7 @@ def test_a_sweep_is_shown_without_starting_it(pathsynth):
     assert pathsynth.files() == []
 
 
+@pytest.mark.slow
 def test_what_is_done_is_shown_as_done_and_its_stages_as_there(pathsynth):
     assert pathsynth.run("lora.rank=1").code == 0
     before = sorted(path for path in pathsynth.folder.rglob("*"))
@@ -29,6 +32,7 @@ def test_what_is_done_is_shown_as_done_and_its_stages_as_there(pathsynth):
     assert sorted(path for path in pathsynth.folder.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_single_trial_is_shown_too_and_wrong_requests_are_refused(pathsynth):
     ended = pathsynth.run("study.dry_run=true")
     assert (ended.code, pathsynth.files()) == (0, [])

@@ -23,6 +23,7 @@ def orphaned(pathsynth, two_ranks) -> list[Path]:
     return sorted(path for path in stages if path.name not in rank_1)
 
 
+@pytest.mark.slow
 def test_without_a_terminal_it_only_lists(pathsynth, orphaned):
     assert [path.parent.name for path in orphaned] == ["evaluate", "finetune", "generate"]
     ended = pathsynth("gc")
@@ -34,6 +35,7 @@ def test_without_a_terminal_it_only_lists(pathsynth, orphaned):
     assert all(path.is_dir() for path in orphaned)
 
 
+@pytest.mark.slow
 def test_yes_removes_and_the_other_trial_stays_whole(pathsynth, orphaned):
     ended = pathsynth("gc", "--yes")
     assert ended.code == 0, ended.err
@@ -76,6 +78,7 @@ def test_wrong_requests(pathsynth, orphaned):
     assert all(path.is_dir() for path in orphaned)
 
 
+@pytest.mark.slow
 def test_a_running_trial_keeps_what_it_builds(pathsynth, orphaned):
     pathsynth.told = {"2": {"finetune": "wait"}}
     process = pathsynth.start("run", f"base.path={pathsynth.base}", "tracking=none", "lora.rank=2", "seed=5")

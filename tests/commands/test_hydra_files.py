@@ -16,6 +16,7 @@ def files(trial: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in sorted((trial / ".hydra").iterdir())}
 
 
+@pytest.mark.slow
 def test_a_trial_holds_what_hydra_composed_it_from(pathsynth):
     pathsynth.variables = {"WORD": "tissue"}
     referring = ["study.name=${hydra:runtime.choices.data}", "+study.question='${oc.env:WORD} ${now:%Y}?'"]
@@ -56,6 +57,7 @@ def test_no_secret_is_written_whatever_holds_it(pathsynth, launcher):
     assert [path for path in written if b"s3cr3t" in path.read_bytes()] == []
 
 
+@pytest.mark.slow
 def test_who_wants_no_such_files_gets_none(pathsynth):
     assert pathsynth.run("lora.rank=2", "hydra.output_subdir=null").code == 0
     assert not (pathsynth.trial("rank=2") / ".hydra").exists()

@@ -187,6 +187,7 @@ def test_counts_that_a_debug_option_asks_for_are_reported_as_its(tmp_path, monke
     assert "raise it, or set 0 for all (debug=fast_dev_run asks for so many)" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["range(0,3)", "choice(1,2)", "sort(2,1)"])
 def test_pythonoptimize_is_named_where_hydras_grammar_needs_assertions(form, tmp_path):
     environment = {**os.environ, "PYTHONOPTIMIZE": "1"}

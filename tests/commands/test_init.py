@@ -34,6 +34,7 @@ def test_everything_is_copied_and_nothing_else(pathsynth, copied):
     assert not (pathsynth.folder / "multirun").exists()
 
 
+@pytest.mark.slow
 def test_unchanged_copies_make_the_same_trial(pathsynth, copied):
     assert pathsynth.run("lora.rank=2").code == 0
     ended = pathsynth.run("--config-dir", str(copied), "lora.rank=2")
@@ -41,6 +42,7 @@ def test_unchanged_copies_make_the_same_trial(pathsynth, copied):
     assert "done already" in ended.out
 
 
+@pytest.mark.slow
 def test_changed_copies_are_used(pathsynth, copied):
     for name, before, after in [
         ("lora/default.yaml", "rank: 16", "rank: 5"),

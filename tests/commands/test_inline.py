@@ -26,6 +26,7 @@ def test_a_trial_in_the_commands_process_is_done_as_any_other(pathsynth):
     assert again.code == 0 and "done already" in again.out, "it is the same trial in a process of its own"
 
 
+@pytest.mark.slow
 def test_a_failure_has_a_reason_and_the_next_trial_is_carried_out(pathsynth):
     pathsynth.told = {"2": {"finetune": "fail"}, "4": {"finetune": "bug"}}
     ended = pathsynth.run("-m", "lora.rank=2,4,8", INLINE)
@@ -36,6 +37,7 @@ def test_a_failure_has_a_reason_and_the_next_trial_is_carried_out(pathsynth):
     assert "failed: the loss became nan at step 3" in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_in_good_order_and_it_goes_on(pathsynth, number):
     pathsynth.told = {"2": {"finetune": "wait"}}
@@ -50,6 +52,7 @@ def test_a_signal_ends_it_in_good_order_and_it_goes_on(pathsynth, number):
     assert pathsynth.run("lora.rank=2", INLINE).code == 0
 
 
+@pytest.mark.slow
 def test_a_breakpoint_has_the_terminal(pathsynth):
     pathsynth.told = {"2": {"finetune": "break"}}
     ours, theirs = os.openpty()

@@ -27,6 +27,7 @@ def one_line(text: str) -> str:
     return text
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_fails_the_trial_and_the_same_command_goes_on(pathsynth, small_disk):
     """Full before anything starts, which is refused, and within the trial's start."""
     disk = small_disk(pathsynth.folder / "multirun")
@@ -57,6 +58,7 @@ def test_a_disk_that_becomes_read_only_within_a_trial_ends_the_command_and_the_s
     assert pathsynth.state("rank=1")["state"] == "done"
 
 
+@pytest.mark.slow
 def test_without_hard_links_two_commands_make_a_trial_once(pathsynth):
     site = pathsynth.folder / "stand_in" / "sitecustomize.py"
     refuse = "def _refused(*_):\n    raise OSError(1, 'Operation not permitted')\n\nimport os\nos.link = _refused\n"
@@ -74,6 +76,7 @@ def test_without_hard_links_two_commands_make_a_trial_once(pathsynth):
     assert len(pathsynth.made) == 7
 
 
+@pytest.mark.slow
 def test_a_command_in_another_container_of_the_same_name_is_waited_for_and_taken_over_when_it_is_gone(pathsynth):
     """One kernel, one host name, two namespaces of process numbers: the number of the holder says nothing."""
     unshare = ["unshare", "--pid", "--fork", "--uts", "--mount-proc", "--kill-child"]

@@ -25,6 +25,7 @@ def reruns(pathsynth, folder: Path) -> list[Path]:
     return sorted((pathsynth.folder / folder).glob("rerun-*"))
 
 
+@pytest.mark.slow
 def test_a_trial_is_repeated_whole_and_compared(pathsynth, done):
     kept = {path: path.read_bytes() for path in (pathsynth.folder / done).iterdir() if path.is_file()}
     ended = pathsynth("rerun", str(done))
@@ -44,6 +45,7 @@ def test_a_trial_is_repeated_whole_and_compared(pathsynth, done):
     assert pathsynth("status").out.count("rank=2") == 1
 
 
+@pytest.mark.slow
 def test_a_result_that_differs_is_reported_and_ends_with_1(pathsynth, done):
     path = pathsynth.folder / done / "result.json"
     record = json.loads(path.read_text())
@@ -94,6 +96,7 @@ def test_what_cannot_be_repeated_is_refused_and_writes_nothing(pathsynth, done):
     assert reruns(pathsynth, done) == []
 
 
+@pytest.mark.slow
 def test_a_trial_that_is_not_done_is_refused(pathsynth):
     pathsynth.told = {"2": {"gate": "fail"}}
     assert pathsynth.run("lora.rank=2").code == 1

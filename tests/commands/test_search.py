@@ -101,6 +101,7 @@ def test_a_search_in_another_direction_is_another_search(pathsynth):
     assert "has direction maximize, not minimize" in ended.err
 
 
+@pytest.mark.slow
 def test_several_objectives_and_a_constraint(pathsynth):
     two = ["hydra.sweeper.objectives=[macro_f1,macro_f1/gate]", "hydra.sweeper.direction=[maximize,minimize]"]
     ended = pathsynth.run(*SEARCH, "lora.rank=2,4,8", "hydra.sweeper.sampler=grid", *two, "+hydra.sweeper.constraints.macro_f1=0.05")
@@ -112,6 +113,7 @@ def test_several_objectives_and_a_constraint(pathsynth):
     assert "no other trial beats in every objective" in ended.out
 
 
+@pytest.mark.slow
 def test_a_metric_that_results_do_not_have_is_said(pathsynth):
     ended = pathsynth.run(*SEARCH, "lora.rank=2,4", "hydra.sweeper.n_trials=1", "hydra.sweeper.objectives=[coverage]")
     assert "has no coverage" in ended.out
@@ -277,6 +279,7 @@ def test_a_password_in_the_storage_is_refused_and_kept_nowhere(pathsynth, storag
     assert [path for path in written if b"hush-hush" in path.read_bytes()] == []
 
 
+@pytest.mark.slow
 def test_a_proposed_number_is_short_in_a_trials_name(pathsynth):
     ended = pathsynth.run(*SEARCH, "optimizer.lr=tag(log,interval(1e-3,1e-1))", "hydra.sweeper.n_trials=1", "hydra.sweeper.sampler=random")
     assert ended.code == 0, ended.err

@@ -69,6 +69,7 @@ def on_a_terminal(pathsynth, *arguments: str) -> str:
     return plain
 
 
+@pytest.mark.slow
 def test_each_trial_of_a_sweep_has_one_display_from_its_first_moment(pathsynth):
     shown = on_a_terminal(pathsynth, "-m", "lora.rank=1,2")
     assert shown.count("loading the libraries") >= 2
@@ -79,6 +80,7 @@ def test_each_trial_of_a_sweep_has_one_display_from_its_first_moment(pathsynth):
     assert re.search(r"rank=2-\w+: done", shown)
 
 
+@pytest.mark.slow
 def test_in_a_log_nothing_is_drawn_and_each_line_names_its_trial(pathsynth):
     pathsynth.told = {"1": {"finetune": "say"}}
     ended = pathsynth.run("lora.rank=1")
@@ -149,6 +151,7 @@ class SlowData:
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), ("-m", "seed=1,2")])
 def test_while_a_request_is_checked_a_terminal_says_so(pathsynth, flags):
     (pathsynth.folder / "slow_data.py").write_text(SLOW_DATA)

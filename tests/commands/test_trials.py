@@ -85,6 +85,7 @@ def test_every_kind_of_failure_has_a_status_a_reason_and_no_traceback(pathsynth)
     assert leftovers(pathsynth) == []
 
 
+@pytest.mark.slow
 def test_a_study_file_is_a_multirun_with_a_folder_of_its_own(pathsynth):
     ended = pathsynth.run("study=demo")
     assert ended.code == 0, ended.err
@@ -126,6 +127,7 @@ def test_a_file_edited_while_a_sweep_runs_changes_no_job_that_waits(pathsynth, l
     assert "waiting" not in out
 
 
+@pytest.mark.slow
 def test_jobs_are_numbered_from_0_and_listed_in_the_order_of_the_sweep(pathsynth):
     pathsynth.run("-m", "lora.rank=4")
     ended = pathsynth.run("-m", "lora.rank=1,4,16")
@@ -134,6 +136,7 @@ def test_jobs_are_numbered_from_0_and_listed_in_the_order_of_the_sweep(pathsynth
     assert table == ["rank=1", "rank=4", "rank=16"]
 
 
+@pytest.mark.slow
 def test_data_that_changed_while_a_sweep_ran_is_said_and_nothing_stays_waiting(pathsynth):
     pathsynth.told = {"1": {"finetune": "gate"}}
     process = pathsynth.start("run", f"base.path={pathsynth.base}", "tracking=none", "-m", "lora.rank=1,4")
@@ -161,6 +164,7 @@ def test_a_report_of_what_measures_no_agreement_says_where_to_look(pathsynth):
     assert ended.code == 2 and "attempts.parquet of a generation" in ended.err and "study.force=true" in ended.err
 
 
+@pytest.mark.slow
 def test_hydras_own_sweeper_refuses_one_job_and_runs_the_others(pathsynth):
     ended = pathsynth.run("-m", "hydra/sweeper=basic", "lora.rank=-1,2")
     assert ended.code == 1
@@ -220,6 +224,7 @@ def test_sigterm_stops_a_trial_in_every_stage(pathsynth):
     assert leftovers(pathsynth) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["lora.rank=1"], ["-m", "lora.rank=1,4"]], ids=["afresh", "forked"])
 def test_a_trial_whose_supervisor_is_killed_stops_by_itself(pathsynth, alive, words):
     pathsynth.told = {"1": {"finetune": "wait"}}
@@ -237,6 +242,7 @@ def test_a_trial_whose_supervisor_is_killed_stops_by_itself(pathsynth, alive, wo
     assert pathsynth.run("lora.rank=1").code == 0
 
 
+@pytest.mark.slow
 def test_a_multirun_whose_output_nobody_reads_is_done_all_the_same(pathsynth):
     process = pathsynth.start("run", f"base.path={pathsynth.base}", "tracking=none", "-m", "lora.rank=1,2")
     process.stdout.readline()
@@ -247,6 +253,7 @@ def test_a_multirun_whose_output_nobody_reads_is_done_all_the_same(pathsynth):
     assert [pathsynth.state(f"rank={rank}-")["state"] for rank in (1, 2)] == ["done", "done"]
 
 
+@pytest.mark.slow
 def test_two_commands_that_want_the_same_trial_make_it_once(pathsynth):
     arguments = ["run", f"base.path={pathsynth.base}", "tracking=none", "lora.rank=8"]
     both = [pathsynth.start(*arguments), pathsynth.start(*arguments)]
@@ -297,6 +304,7 @@ def test_only_a_trained_adapter_is_evaluated(pathsynth):
     assert pathsynth("evaluate", *own, "lora.rank=3").code == 2
 
 
+@pytest.mark.slow
 def test_images_that_would_fill_the_disk_are_warned_of(pathsynth):
     ended = pathsynth.run("evaluate.n=9", "sampling.attempts=2000000000")
     assert ended.code == 0, ended.err
@@ -332,6 +340,7 @@ def test_a_request_to_stop_reaches_trials_that_run_side_by_side(pathsynth, termi
     assert not list((pathsynth.folder / "multirun" / "runs").glob("rank=16-*"))
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_worker_stops_its_trial_only(pathsynth):
     """What a scheduler's time limit or scancel sends to one job of a sweep."""
     pathsynth.told = {"1": {"finetune": "wait"}, "4": {"finetune": "gate"}}
@@ -350,6 +359,7 @@ def test_a_signal_to_one_worker_stops_its_trial_only(pathsynth):
     assert [pathsynth.state(f"rank={rank}-")["state"] for rank in (1, 4, 16)] == ["interrupted", "done", "done"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", [(), ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")])
 def test_the_second_ctrl_c_kills_within_a_second(pathsynth, alive, launcher):
     pathsynth.told = {"1": {"finetune": "stubborn"}}
@@ -384,6 +394,7 @@ def test_the_second_ctrl_c_kills(pathsynth, alive):
     assert pathsynth.run("lora.rank=1").code == 0
 
 
+@pytest.mark.slow
 def test_a_configuration_folder_of_the_users_own_works(pathsynth):
     own = pathsynth.folder / "base" / "mine" / "lora"
     own.mkdir(parents=True)
@@ -395,6 +406,7 @@ def test_a_configuration_folder_of_the_users_own_works(pathsynth):
     assert {line.split()[1] for line in begun(pathsynth)} == {"7", "8"}
 
 
+@pytest.mark.slow
 def test_a_finished_study_is_found_done_without_being_composed(pathsynth):
     arguments = ("-m", "lora.rank=1,2,3")
     assert pathsynth.run(*arguments).code == 0

@@ -47,6 +47,7 @@ def pathsynth(installed: Path, folder: Path, *arguments: str) -> subprocess.Comp
     return subprocess.run([str(installed / "pathsynth"), *arguments], cwd=folder, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_what_is_no_code(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for needed in (
@@ -65,6 +66,7 @@ def test_the_wheel_holds_what_is_no_code(wheel):
     assert not [name for name in names if name.startswith(("tests/", "multirun/", "conf/"))]
 
 
+@pytest.mark.slow
 def test_it_runs_outside_the_clone(installed, tmp_path):
     assert "Examples: pathsynth run study=demo" in pathsynth(installed, tmp_path, "--help").stdout
     composed = pathsynth(installed, tmp_path, "run", "study=demo", "--cfg", "job")

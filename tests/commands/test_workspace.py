@@ -61,6 +61,7 @@ def study(tmp_path: Path) -> Path:
     return trial.parent
 
 
+@pytest.mark.slow
 def test_a_view_of_the_study_is_saved_where_its_runs_are(server, study, capsys):
     code = dispatch(["workspace", str(study)])
     told = capsys.readouterr()

@@ -133,6 +133,7 @@ def test_free_keys_are_arguments_and_keys_of_other_sets_are_refused():
         DataConfig.model_validate({"name": "phantom", "size": 32, "depth": 3})
 
 
+@pytest.mark.slow
 def test_kept_images_are_those_of_the_class_and_others_are_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_data.py").write_text(

@@ -32,6 +32,7 @@ def test_an_option_without_its_class_names_the_key(beside, option, key):
         planned(option)
 
 
+@pytest.mark.slow
 def test_another_pixel_makes_everything_anew_and_a_comment_nothing(beside):
     module = beside("my_dataset.py")
     before = planned(OWN)
@@ -68,6 +69,7 @@ def test_its_prompts_are_checked_with_it(beside, capsys):
     assert "no-such.yaml" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_data_module_is_checked_as_a_folder_is(beside, capsys):
     beside("my_data_module.py")
     assert dispatch(["check", "data._target_=my_data_module.Shapes", "+data.batch_size=8"]) == 0

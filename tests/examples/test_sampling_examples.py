@@ -68,6 +68,7 @@ def test_an_edited_example_is_composed_anew_and_a_rerun_asks_before_it_runs_one(
     assert foreign_targets(here) == ["my_metric.BrightnessGap", "my_retry.ByDistance", "my_rule.Bright"]
 
 
+@pytest.mark.slow
 def test_every_wrong_argument_is_reported_in_a_line_and_nothing_is_written(here, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["pathsynth"])
     monkeypatch.setenv("PATHSYNTH_STARTED", "")

@@ -196,6 +196,7 @@ def look_at_trial(root: Path, marks: tuple[str, ...], number: int) -> None:
                 assert name == "optimizer.json" or (folder / name).read_bytes() == data, f"done, and {name} is not whole"
 
 
+@pytest.mark.slow
 def test_a_trial_that_counts_as_done_has_all_its_results(place, monkeypatch):
     """Once for the first time, once again as with study.force=true: what it had is replaced while it is not done."""
     trial = TrialOnDisk(place / "disk")

@@ -66,6 +66,7 @@ def test_macro_scores(accuracy, each):
         assert nominal(held([f[name] for f in found], large[name].value)), name
 
 
+@pytest.mark.slow
 def test_kernel_distance():
     """Nominal at a distance; near 0 it may be wider, as its docstring says, but not narrower."""
     rng = np.random.default_rng(0)
@@ -155,6 +156,7 @@ def attempts(rate: float, slots: int, rng: np.random.Generator) -> list[AttemptR
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.5, 0.97])
 def test_accepted_images_for_a_thousand_calls(rate):
     rng = np.random.default_rng(0)

@@ -69,6 +69,7 @@ def test_too_little_is_refused(real, fake):
         prdc(np.zeros(real), np.zeros(fake), seed=0)
 
 
+@pytest.mark.slow
 def test_no_matrix_of_all_distances_is_held(monkeypatch):
     """The two sets would have a matrix of 122 MiB; and the result does not depend on the blocks."""
     real, fake = features(4000, width=8), features(4000, 0.3, seed=1, width=8)

@@ -82,7 +82,9 @@ def test_reloads_exactly(small_base_folder, tmp_path, rank, alpha, targets, desi
     assert torch.equal(CandidateDrawer(fresh, 32, 3, 3.0).latents(attempts(2)), plain)
 
 
-@pytest.mark.parametrize(("rank", "alpha", "targets", "design"), KINDS[1:])
+@pytest.mark.parametrize(
+    ("rank", "alpha", "targets", "design"), [KINDS[1], *(pytest.param(*kind, marks=pytest.mark.slow) for kind in KINDS[2:])]
+)
 def test_plain_diffusers_draws_the_same_image(small_base_folder, tmp_path, rank, alpha, targets, design):
     trained = trained_adapter(tmp_path / "adapter", small_base_folder, rank, alpha, targets, **design)
     ours = CandidateDrawer(trained, 32, 4, 3.0)(attempts(1))[0]
@@ -108,6 +110,7 @@ def test_initial_adapter_leaves_the_base_as_it_is_and_depends_on_the_seed_alone(
     assert any(t.abs().max() > 0 for t in states[0].values())
 
 
+@pytest.mark.slow
 def test_restore_puts_saved_tensors_back(small_base_folder):
     base = load_base(str(small_base_folder), None, "base-1", None, 32)
     parameters = attach(base, AdapterDesign(2, 2), seed=0)
@@ -266,6 +269,7 @@ def test_incomplete_adapters_and_bases_are_refused_in_one_line(small_base_folder
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.slow
 def test_a_fused_pipeline_draws_what_base_and_adapter_draw(small_base_folder, tmp_path):
     trained_adapter(tmp_path / "adapter", small_base_folder)
     base = load_base(str(small_base_folder), None, "base-1", None, 32)

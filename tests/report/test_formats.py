@@ -62,6 +62,7 @@ def test_the_command_writes_the_form_that_is_asked_for(study: Path, capsys: pyte
     assert dispatch(["report", str(study / "none"), "--format", "md"]) == 2
 
 
+@pytest.mark.slow
 def test_figures_for_a_paper_keep_their_text_and_are_the_same_bytes_again(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
     folder = make_sweep(tmp_path / "rank")
     paths = write_form(folder, "svg")

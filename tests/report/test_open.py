@@ -19,6 +19,7 @@ def report(folder: Path, **environment: str) -> str:
     return subprocess.run(words, env={**bare, **environment}, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.slow
 def test_the_page_is_opened(make_trial: Callable[..., Path], tmp_path: Path) -> None:
     browser = tmp_path / "browser"
     browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
@@ -28,6 +29,7 @@ def test_the_page_is_opened(make_trial: Callable[..., Path], tmp_path: Path) -> 
     assert (tmp_path / "opened").read_text().strip() == (folder / "report.html").as_uri()
 
 
+@pytest.mark.slow
 def test_without_a_browser_its_path_is_said(make_trial: Callable[..., Path], tmp_path: Path) -> None:
     folder = make_trial(tmp_path / "t")
     last = report(folder, BROWSER="false %s", PATH="").splitlines()[-1]

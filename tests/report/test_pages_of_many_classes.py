@@ -26,6 +26,7 @@ def trial(request: pytest.FixtureRequest, make_trial: Callable[..., Path], tmp_p
     return n, make_trial(tmp_path / "study" / "t", right=right(n), slugs=slugs(n))
 
 
+@pytest.mark.slow
 def test_a_trial_has_a_page_of_a_bounded_size(trial: tuple[int, Path]) -> None:
     classes, folder = trial
     path = write_report(folder)
@@ -55,6 +56,7 @@ def test_a_study_has_a_page_of_a_bounded_size(trial: tuple[int, Path], make_tria
     assert all(c["matrices"][0] for c in payload["configurations"])
 
 
+@pytest.mark.slow
 def test_a_study_of_many_trials_and_classes_keeps_the_scores_that_it_plots(make_trial, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("pathsynth.report.study_view._MOST_RECORDS", 150)
     for rank in (1, 2):

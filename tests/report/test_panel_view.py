@@ -82,6 +82,7 @@ def test_a_row_for_every_judge_and_for_the_panel_as_a_whole(trial: Path) -> None
     assert [(row.name, row.cells[0].value) for row in view.pairs if row.cells[0]] == [("gate and strict", "0.31")]
 
 
+@pytest.mark.slow
 def test_the_page_of_a_trial_shows_its_panel_and_that_of_one_without_does_not(trial: Path, study: Path) -> None:
     (summary,) = [t for t in collect_trials(study / "b-4") if t.folder == trial]
     page = write_trial_page(summary).read_text()

@@ -101,6 +101,7 @@ def test_a_sentence_keeps_its_words_and_loses_its_places(text: str, shared: str,
     assert sentence_without_places(text) == shared
 
 
+@pytest.mark.slow
 def test_who_carried_out_a_trial_is_reported_or_left_out_as_asked(make_sweep: Callable[..., Path], tmp_path: Path, capsys) -> None:
     mine, theirs = (make_sweep(tmp_path / name, ranks=ranks, seeds=1, failed=0) for name, ranks in (("mine", (1,)), ("theirs", (4,))))
     for folder, author in ((mine, "ada"), (theirs, "grace")):
@@ -122,6 +123,7 @@ def test_who_carried_out_a_trial_is_reported_or_left_out_as_asked(make_sweep: Ca
     assert makers(unnamed, "b") == ["ada on box of ada", ""] and makers(named, "c", anonymous=True) == ["", ""]
 
 
+@pytest.mark.slow
 def test_validation_sheets_go_with_a_bundle(grid: Path, tmp_path: Path) -> None:
     study = tmp_path / "multirun" / "rank"
     for name in ("rank=8,lr=0.003,seed=0", "rank=1,lr=0.0001,seed=0"):
@@ -142,6 +144,7 @@ def test_what_looks_like_a_secret_is_refused(make_sweep: Callable[..., Path], tm
     assert not list(tmp_path.glob("*.zip")) and not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.slow
 def test_same_trial_from_two_people_counts_once(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
     mine = make_sweep(tmp_path / "mine", ranks=(1, 4), seeds=1, failed=0)
     theirs = make_sweep(tmp_path / "theirs", ranks=(4, 16), seeds=1, failed=0)

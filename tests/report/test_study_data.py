@@ -45,6 +45,7 @@ def values(found: list[dict[str, Any]], metric: str, stage: str, scorer: str, sl
     return [m["value"] for r in found for m in r["metrics"] if (m["metric"], m["stage"], m["scorer"], m["class"], m["split"]) == wanted]
 
 
+@pytest.mark.slow
 def test_every_trial_has_a_row_with_its_state_and_the_reason(page: str) -> None:
     trials = record(page)["trials"]
     states = {state: sum(t["state"] == state for t in trials) for state in ("done", "failed", "pruned", "running", "missing")}

@@ -24,6 +24,7 @@ from pathsynth.studies.trials.state import lease_folder
 REFRESH = 'http-equiv="refresh"'
 
 
+@pytest.mark.slow
 def test_the_page_is_written_anew_until_no_trial_runs(make_sweep: Callable[..., Path], tmp_path: Path, monkeypatch) -> None:
     folder = make_sweep(tmp_path / "rank")
     result, pages = sorted(folder.glob("*/result.json"))[0], []
@@ -48,6 +49,7 @@ def test_the_page_is_written_anew_until_no_trial_runs(make_sweep: Callable[..., 
     assert REFRESH not in (folder / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_watch_with_a_page_that_stays(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
     folder = make_sweep(tmp_path / "rank", ranks=(1, 4), seeds=1, failed=0)
     sorted(folder.glob("*/result.json"))[0].unlink()

@@ -198,6 +198,7 @@ def test_a_revision_keeps_more_of_the_rejected_image_the_later_it_starts(with_sc
     assert 0 < changed(7) < changed(2)
 
 
+@pytest.mark.slow
 def test_a_revision_is_drawn_again_without_what_it_revises_at_hand(base):
     (first,) = attempts(0)
     drawer = CandidateDrawer(base, 28, 6, 2.0, keeps=True, fixed=True)

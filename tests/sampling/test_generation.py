@@ -186,6 +186,7 @@ class Rewording:
         return (Retry(prompt=f"{slot.prompt}, again"), Retry(more_guidance=1.5), Retry(again=0.5))[number - 1]
 
 
+@pytest.mark.slow
 def test_a_cut_generation_with_a_strategy_of_ones_own_ends_with_the_same_rows_and_bits(tmp_path, base):
     own = {"steps": 2, "attempts": 4, "deterministic": True, "retry": {"_target_": f"{__name__}.Rewording"}}
     sampling = SAMPLING.model_copy(update=own)

@@ -59,6 +59,7 @@ def test_the_loop_of_the_paper_accepts_the_same_images(attempts, batch_size):
     assert all(np.array_equal(image, expected[slot]) for slot, image in zip(accepted, sampled.images, strict=True))
 
 
+@pytest.mark.slow
 def test_they_agree_on_a_diffusion_model(small_base_folder):
     drawer = CandidateDrawer(load_base(str(small_base_folder), None, "b", 32, 28), 28, 2, 3.0, fixed=True)
 

@@ -37,6 +37,7 @@ def test_anything_else_is_checked(overrides):
     assert class_request(settings(*overrides), ()) is not None
 
 
+@pytest.mark.slow
 def test_wrong_classes_of_every_kind_are_reported_at_once_and_checked_once(monkeypatch, capfd):
     request = ClassRequest(
         callbacks={"mine": {"_target_": "no.such.Callback"}, "stop": {"_target_": "pytorch_lightning.callbacks.EarlyStopping"}},

@@ -97,6 +97,7 @@ def test_a_setting_changes_the_identity_of_what_it_determines_and_of_nothing_els
     assert (plan(settings("run")).identity == plan(settings("run", change)).identity) == (not CHANGES[change])
 
 
+@pytest.mark.slow
 def test_scores_on_the_test_split_are_a_stage_of_their_own(settings):
     for command, name in (("classify", "classifier"), ("finetune", "gate")):
         plain, tested = plan(settings(command)), plan(settings(command, f"{name}.test=true"))

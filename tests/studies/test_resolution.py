@@ -28,6 +28,7 @@ def test_a_run_says_its_splits_prompts_base_and_the_rule_of_each_group(tmp_path)
     assert lines["stages"].startswith("to make cache, gate, judge, finetune")
 
 
+@pytest.mark.slow
 def test_counts_that_may_be_fewer_are_said_to_be_limits(tmp_path):
     official = ["data=medmnist", "data.flag=breastmnist", "data.download=true", f"data.root={tmp_path}"]
     official += ["data.n_train=1000", "data.n_val=9"]

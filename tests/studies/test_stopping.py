@@ -132,6 +132,7 @@ def test_ctrl_c_and_a_closed_terminal_stop_a_trial(tmp_path, number):
     assert read_state(tmp_path).reason == "stopped on request"
 
 
+@pytest.mark.slow
 def test_a_request_that_a_library_turns_into_an_error_is_no_failure(tmp_path):
     process = start(tmp_path, "turns")
     wait_for(tmp_path / "building")
@@ -142,6 +143,7 @@ def test_a_request_that_a_library_turns_into_an_error_is_no_failure(tmp_path):
     assert (state.state, state.tries) == (INTERRUPTED, 0)
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_trial_that_is_done_is_not_done(tmp_path):
     """Six digits of two identities may be the same."""
     write_state(tmp_path, TrialState("done", "another", pid=1))
@@ -151,6 +153,7 @@ def test_a_folder_of_another_trial_that_is_done_is_not_done(tmp_path):
     assert process.wait(30) == 130
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("what", "watched"), [("swallows", None), ("swallows", 100), ("deaf", None)])
 def test_a_trial_that_does_not_stop_is_killed_after_its_time(tmp_path, alive, what, watched):
     """By its own watchdog or by its supervisor; one in a native call that holds Python's lock by the supervisor alone."""

@@ -206,6 +206,7 @@ def test_a_module_of_the_users_folder_is_not_kept_for_the_next_trial(environment
     server.end()
 
 
+@pytest.mark.slow
 def test_a_server_is_kept_for_trials_of_its_environment(forks, environment, tmp_path):
     """What differs from one trial to the next changes nothing; another number of threads needs a server of its own."""
     parents = []
@@ -333,6 +334,7 @@ def test_a_server_whose_supervisor_was_killed_before_it_began_says_nothing():
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_trials_on_a_gpu_are_started_afresh(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert can_fork()

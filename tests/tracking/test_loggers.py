@@ -156,6 +156,7 @@ def test_a_training_is_one_run_with_its_settings_curves_and_tables(small_base_fo
     assert run.of("exit")[0]["exit_code"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
 def test_a_training_that_was_cut_off_goes_on_in_the_same_run(small_base_folder, cache, tmp_path, offline_runs, monkeypatch):
     gate = WorseAndWorse()
@@ -236,6 +237,7 @@ def closed_port():
         return server.getsockname()[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", ["silent_server", "closed_port"])
 def test_where_the_server_does_not_answer_runs_are_kept_offline(server, request, tmp_path, offline_runs, monkeypatch, capfd):
     address = f"http://127.0.0.1:{request.getfixturevalue(server)}"
@@ -264,6 +266,7 @@ def test_any_answer_of_a_server_is_one_but_a_failure_of_a_proxy_is_none():
     assert told == {401: True, 404: True, 500: True, 502: False, 503: False}
 
 
+@pytest.mark.slow
 def test_runs_lie_in_the_folder_that_wandb_dir_names(tmp_path, offline_runs, monkeypatch):
     monkeypatch.setenv("WANDB_DIR", str(tmp_path / "all" / "runs"))
     for folder in ("a", "b"):
@@ -339,6 +342,7 @@ def test_an_artifact_that_was_never_sent_stops_no_trial():
     assert run.used == ["gate-0123:latest"]
 
 
+@pytest.mark.slow
 def test_another_lightning_logger_gets_the_same_curves_and_numbers(small_base_folder, cache, tmp_path):
     tracking = TrackingConfig.model_validate({"_target_": "pytorch_lightning.loggers.CSVLogger", "name": "metrics"})
     train(tmp_path, small_base_folder, cache, WorseAndWorse(), tracking)

@@ -123,6 +123,7 @@ def test_the_stored_classifier_scores_what_was_reported(trained):
     assert val.ece != val.ece_uncalibrated
 
 
+@pytest.mark.slow
 def test_images_that_val_is_scored_on_choose_neither_epoch_nor_temperature(trained, tmp_path):
     folder, _, (val, _) = trained
     usual, hidden = data(), {image.tobytes() for image in data().assessment("val").images}
@@ -143,6 +144,7 @@ def test_a_val_too_small_for_two_halves_chooses_and_is_not_scored(tmp_path):
     assert json.loads((tmp_path / "classifier.json").read_text())["card"]["selection_images"] == 3
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_whatever_came_before(tmp_path):
     for name, seed in (("first", 0), ("second", 0), ("other", 1)):
         torch.rand(3)
@@ -222,6 +224,7 @@ class CutInMember(pl.Callback):
             raise RuntimeError("cut")
 
 
+@pytest.mark.slow
 def test_the_optimizer_is_the_one_asked_for(tmp_path):
     class Watch(pl.Callback):
         optimizer: str
@@ -235,6 +238,7 @@ def test_the_optimizer_is_the_one_asked_for(tmp_path):
         assert watch.optimizer == expected
 
 
+@pytest.mark.slow
 def test_the_weights_that_are_kept_are_the_running_mean(tmp_path):
     class Average(pl.Callback):
         """The mean by its formula, beside the training."""
@@ -266,6 +270,7 @@ def test_training_leaves_the_global_generator_of_its_caller_alone(tmp_path):
     assert torch.equal(torch.rand(3), expected)
 
 
+@pytest.mark.slow
 def test_it_stops_when_val_gets_no_better(tmp_path, monkeypatch):
     watch = Watch()
     scores = iter([0.5, 0.7, 0.6, 0.6, 0.9, 0.9, 0.9])

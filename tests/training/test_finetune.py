@@ -182,6 +182,7 @@ class SignalIn(pl.Callback):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_sigterm_waits_for_the_step_and_leaves_a_checkpoint(plain, small_base_folder, cache, tmp_path, monkeypatch):
     def stop(number, frame):
         raise KeyboardInterrupt
@@ -208,6 +209,7 @@ def test_a_damaged_checkpoint_is_named(small_base_folder, cache, tmp_path):
         adapter(tmp_path / "a", small_base_folder, cache, settings())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
 def test_the_last_checkpoints_are_kept_and_a_damaged_one_is_passed_over(small_base_folder, cache, tmp_path, caplog):
     chosen = changed(settings(dropout=0.2), **{"training.keep_checkpoints": 3})
@@ -228,6 +230,7 @@ def test_a_checkpoint_holds_the_adapter_and_not_the_base(small_base_folder, cach
     assert kept["state_dict"] and all("lora_" in name for name in kept["state_dict"])
 
 
+@pytest.mark.slow
 def test_the_first_of_equally_good_adapters_is_kept(small_base_folder, cache, tmp_path):
     adapter(tmp_path / "a", small_base_folder, cache, settings(every=2))
     card = read_card(tmp_path / "a" / "adapter")
@@ -246,6 +249,7 @@ def test_every_option_of_the_objective_changes_the_adapter(plain, small_base_fol
     assert not same(plain, adapter(tmp_path / "b", small_base_folder, cache, settings(**option)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "option",
     [
@@ -291,6 +295,7 @@ class Layouts(pl.Callback):
         self.seen.add(module.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last))
 
 
+@pytest.mark.slow
 def test_channels_last_holds_while_training_and_saves_an_ordinary_adapter(small_base_folder, cache, tmp_path):
     layouts, chosen = (Layouts(), Layouts()), changed(settings(), optimizer=PLAIN_DESCENT)
     plain = adapter(tmp_path / "a", small_base_folder, cache, chosen, layouts[0])
@@ -313,6 +318,7 @@ def test_a_compiled_unet_learns_the_same_or_says_that_it_needs_a_compiler(small_
         adapter(tmp_path / "c", small_base_folder, cache, compiled)
 
 
+@pytest.mark.slow
 def test_a_training_that_starts_from_an_adapter_goes_on_from_it(small_base_folder, cache, tmp_path):
     chosen = settings()
     first = adapter(tmp_path / "a", small_base_folder, cache, chosen)
@@ -411,6 +417,7 @@ def test_a_constant_rate_is_warmed_up_and_stays(small_base_folder, cache, tmp_pa
     assert rates.seen == pytest.approx([5e-3, 1e-2, 1e-2, 1e-2, 1e-2, 1e-2])
 
 
+@pytest.mark.slow
 def test_gradient_checkpointing_recomputes_and_gives_the_same_adapter(plain, small_base_folder, cache, tmp_path, monkeypatch):
     recomputed = []
     original = torch.utils.checkpoint.checkpoint
@@ -424,6 +431,7 @@ def test_what_lightning_refuses_is_reported_in_one_line(small_base_folder, cache
         adapter(tmp_path / "a", small_base_folder, cache, settings(), pl.callbacks.ModelCheckpoint())
 
 
+@pytest.mark.slow
 def test_a_fine_tune_that_has_to_learn_fails_where_it_does_not(small_base_folder, cache, tmp_path):
     with pytest.raises(StageError, match="the loss did not fall"):
         adapter(tmp_path / "a", small_base_folder, cache, replace(settings(lr=1e-9), must_learn=True))

@@ -77,6 +77,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 
+@pytest.mark.slow
 def test_opening_a_file_of_tensors_reads_only_what_is_used(tmp_path):
     """What the cache relies on: safetensors maps a file into memory."""
     save_file({"latents": torch.ones(200, 1024, 256)}, tmp_path / "big.safetensors")

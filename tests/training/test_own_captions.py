@@ -102,6 +102,7 @@ def same(one, other) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("text_encoder", [False, True])
 def test_an_adapter_learns_captions_and_the_canonical_ones_as_it_learns_prompts(caches, small_base_folder, tmp_path, text_encoder):

@@ -58,6 +58,7 @@ def fetch(address: str, **headers: str) -> tuple[int, str]:
         return error.code, error.read().decode(errors="replace")
 
 
+@pytest.mark.slow
 def test_a_study_is_served_from_this_machine_alone_and_ctrl_c_ends_it(study: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     """A collector of telemetry that the environment names hears nothing."""
     with server.listen("127.0.0.1", 0) as collector:

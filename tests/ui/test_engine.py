@@ -230,6 +230,7 @@ def test_who_is_silent_is_cancelled_and_then_forgotten(model: CheapModel):
         engine.close()
 
 
+@pytest.mark.slow
 def test_two_hundred_requests_of_eight_visitors_none_lost_and_memory_flat(engine: Engine):
     """Each visitor's images take a bound; what came before is forgotten with the next request."""
     ended: list[tuple[str, int]] = []
