@@ -43,7 +43,7 @@ def installed_version(library: str) -> str | None:
 
 
 def missing_extras() -> str:
-    """A line for the help that names what can be installed besides, and for what; empty where all of it is there, or nobody knows."""
+    """A line for the help that names what can be installed besides, and for what; empty where all of it is there, or that is not known."""
     if not installed_version(DISTRIBUTION):
         return ""
     missing = {extra: _USES[extra] for extra, library in extra_libraries().items() if extra in _USES and not installed_version(library)}

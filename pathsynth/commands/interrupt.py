@@ -1,4 +1,4 @@
-"""Ctrl-C noted rather than raised, for commands that show something until somebody stops them."""
+"""Ctrl-C noted rather than raised, for commands that show something until they are stopped."""
 
 from __future__ import annotations
 

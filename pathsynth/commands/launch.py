@@ -178,7 +178,7 @@ def _refuse_two_modes(asked: Namespace) -> None:
 
 
 def _composed(config_name: str, overrides: Sequence[str], multirun: bool) -> DictConfig:
-    """The request as Hydra composes it for one job; for several where that is asked for, also by a study's file."""
+    """The request as Hydra composes it for one job; for several where the command or a study's file requests that."""
     several = partial(compose_job, conf_folder(), config_name, overrides, RunMode.MULTIRUN)
     if multirun:
         return several()

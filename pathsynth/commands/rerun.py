@@ -21,7 +21,7 @@ from pathsynth.terminal.tables import print_table
 def rerun_trial(folder: Path, into: Path | None, yes: bool) -> int:
     """Repeat a trial, print what is the same and what is not, and return the exit status: 0 if all is the same, else 1.
 
-    A manifest can name any class, and a trial may come from somebody else: classes that no shipped configuration names run only after
+    A manifest can name any class, and a trial may come from another person: classes that no shipped configuration names run only after
     a yes, given on a terminal or as ``--yes``.
 
     Raises:

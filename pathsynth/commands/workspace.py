@@ -51,7 +51,7 @@ def save_workspace(study: Path) -> None:
     os.environ.setdefault("WANDB_SILENT", "true")
     try:
         address = workspace(place, trials[0].study).save().url
-    except Exception as error:  # whatever the network, the account or the server has against it
+    except Exception as error:  # network, account and server may each refuse, with any exception
         reason = " ".join(str(error).split()) or type(error).__name__
         raise RequestError(f"W&B did not save a view in {place.entity}/{place.project} ({reason}); log in with `wandb login`") from error
     print(f"view: {address}")

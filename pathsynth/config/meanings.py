@@ -1,4 +1,4 @@
-"""What each configuration key means: the docstrings below the fields of the schema, read when somebody asks for them.
+"""What each configuration key means: the docstrings below the fields of the schema, read on request.
 
 pydantic can keep them as descriptions, but looks for them whenever the schema is loaded, which is at the start of every command.
 """

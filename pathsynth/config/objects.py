@@ -39,7 +39,7 @@ def build_object(key: str, settings: Mapping[str, Any], kind: type = object, mem
     target = settings["_target_"]
     try:
         built = instantiate(dict(settings), _partial_=True, _convert_="all")(**given)
-    except Exception as error:  # whatever the class raises at its arguments
+    except Exception as error:  # a class may raise any exception at its arguments
         cause = error.__cause__ or error
         reason = " ".join(str(cause).split()) or type(cause).__name__
         raise RequestError(f"{key} cannot be made of {target}: {reason}; correct {key}.*, or leave it out") from error

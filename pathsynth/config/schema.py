@@ -857,7 +857,7 @@ class RunConfig(_Group):
     @field_validator("callbacks")
     @classmethod
     def _name_classes(cls, callbacks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        """One whose ``_target_`` is null is left out, whatever a study sets of it."""
+        """One whose ``_target_`` is null is left out, also where a study sets other keys of it."""
         enabled = {name: callback for name, callback in callbacks.items() if callback.get("_target_", name) is not None}
         for name, callback in enabled.items():
             example = _REGENERATION_TARGET if name == REGENERATION else "pytorch_lightning.callbacks.EarlyStopping"

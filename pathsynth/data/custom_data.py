@@ -31,7 +31,7 @@ _DESCRIPTION = "description.json"
 class CustomData(Protocol):
     """What a class needs to be a data set.
 
-    Its constructor gets ``size`` (pixels) by keyword, ``root`` where data.root is set, and whatever other keys the group data has.
+    Its constructor gets ``size`` (pixels) by keyword, ``root`` where data.root is set, and all other keys of the group data.
 
     ``classes``: their names, in the order of the labels; prompts are made of these words.
     """

@@ -56,7 +56,7 @@ def _build_data(module: Mapping[str, Any], size: int) -> Any:
     try:
         maker = hydra.utils.get_object(name)
         signature = inspect.signature(maker)
-    except Exception as error:  # whatever a module of someone else's raises
+    except Exception as error:  # a user's module may raise any exception
         line = f"data._target_={name} cannot be loaded ({' '.join(str(error).split())})"
         raise RequestError(f"{line}; correct the name, or put its module where the command starts") from error
     arguments = {key: value for key, value in module.items() if not (key.startswith("_") and key.endswith("_"))}
@@ -93,7 +93,7 @@ def _split(data: CustomData, split: str, name: str, size: int, classes: Sequence
         pictures = data.images(split)
     except UnusableItems as error:
         raise RequestError(f"{called}: {error}") from error
-    except Exception as error:  # whatever code of someone else's raises
+    except Exception as error:  # a user's code may raise any exception
         raise RequestError(f"{called} raised {_reason(error)}; {remedy}") from error
     if not isinstance(pictures, (tuple, list)) or len(pictures) != 2:
         raise RequestError(f"{called} gave a {type(pictures).__name__}; it should give two arrays, images and labels")
@@ -128,7 +128,7 @@ def _reason(error: BaseException) -> str:
 def main() -> None:
     """Read an order from the input, carry it out, and print what was read or the fault as the last line of the output."""
     order = json.load(sys.stdin)
-    with contextlib.redirect_stdout(sys.stderr):  # whatever the user's code prints
+    with contextlib.redirect_stdout(sys.stderr):  # the user's code may print
         try:
             answer = read(order)
         except RequestError as fault:

@@ -44,7 +44,7 @@ def decode(path: Path) -> Decoded:
     """Read an image as RGB in sRGB, 8 bits a channel, upright, its first page.
 
     - EXIF's orientation is applied (CIPA DC-008), by ``PIL.ImageOps.exif_transpose``.
-    - 16-bit grey is divided by 257: 0…65535 becomes 0…255, whatever part of it an image uses.
+    - 16-bit grey is divided by 257: 0…65535 becomes 0…255, also where an image uses a part of that range.
     - Transparent pixels lie over white.
     - A colour profile (ICC.1) that is not sRGB's is applied by LittleCMS; one that cannot be is left out, and CMYK is converted plainly.
 
@@ -63,7 +63,7 @@ def decode(path: Path) -> Decoded:
                 grey = ((levels + _16_BITS // 2) // _16_BITS).astype(np.uint8)
                 return Decoded(header, Image.fromarray(grey).convert("RGB"), int(levels.max()))
             return _in_colour(header, upright, profile)
-    except Exception as error:  # damage makes decoders raise whatever their language has
+    except Exception as error:  # damaged files make decoders raise any exception
         reason = " ".join(str(error).split()) or type(error).__name__
         raise RequestError(f"{path} cannot be read as an image ({reason}); repair or remove it") from error
 

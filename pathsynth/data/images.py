@@ -52,7 +52,7 @@ class ImageRows:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(M, H, W, 3), whatever the stack has for channels."""
+        """(M, H, W, 3), for a stack of any number of channels."""
         return (len(self._rows), *self._stack.shape[1:3], 3)
 
     @property
@@ -83,7 +83,7 @@ class ImageRows:
 
 
 class MappedPages:
-    """Gives back, now and then, the memory of what was read of a mapped array; the system keeps it while nobody else needs the room.
+    """Gives back, now and then, the memory of what was read of a mapped array; the system keeps it while no process needs the room.
 
     A process that reads a large file from end to end would else hold all of it, and be killed where its memory is limited. Of an
     array in memory nothing is given back.

@@ -27,10 +27,10 @@ class StoppedElsewhere(BaseException):
 
 
 def summarize_error(error: BaseException) -> str:
-    """What somebody else's code raised, in one line: its type and its words."""
+    """An exception of the user's code in one line: its type and its message."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def summarize_value(value: object) -> str:
-    """A value that somebody else's code gave, in one short line."""
+    """A value that the user's code returned, in one short line."""
     return " ".join(reprlib.repr(value).split())

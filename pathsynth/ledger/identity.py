@@ -21,6 +21,6 @@ def stage_identity(stage: str, settings: Mapping[str, Any], parents: Mapping[str
 
 
 def digest(value: Any) -> str:
-    """Twelve hex digits of a JSON value, whatever the order of its keys."""
+    """Twelve hex digits of a JSON value; the order of its keys has no effect."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]

@@ -136,7 +136,7 @@ def hold(on: bool) -> None:
 
 
 def serve() -> None:
-    """The process ends, for whatever reason: from now on nothing is raised."""
+    """The process ends: from now on nothing is raised."""
     if _request:
         _request.served = True
 

@@ -211,7 +211,7 @@ def newest(place: Path) -> Token | None:
 
 
 def is_held(place: Path) -> bool:
-    """Whether somebody holds the lease, as far as one look can tell; by the file system's clock, which may jump."""
+    """Whether any process holds the lease, as far as one look can tell; by the file system's clock, which may jump."""
     token = newest(place)
     if token is None or token.holder is None or token.holder.dead:
         return False
@@ -261,7 +261,7 @@ def _make_folder(place: Path) -> None:
 
 
 def _create(place: Path, number: int, holder: Holder) -> Lease | None:
-    """The lease of that number, or None if somebody else has it or had it; the file appears only once."""
+    """The lease of that number, or None if another process has it or had it; the file appears only once."""
     if _numbers(place)[-1:] >= [number] or not _appears(_file(place, number, _HELD), json.dumps(asdict(holder))):
         return None
     if _numbers(place)[-1:] != [number] or _file(place, number, _OVER).exists():

@@ -136,7 +136,7 @@ class StageStore:
         provenance: Provenance | None,
         lease: Lease,
     ) -> None:
-        """Build the stage; of a build that was taken over nothing is kept, whatever became of it."""
+        """Build the stage; of a build that was taken over nothing is kept, even if it failed or finished."""
         place = self.root / stage / identity
         if not self._fit:
             self._fit = _moves_once(self.root)

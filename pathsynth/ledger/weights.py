@@ -1,4 +1,4 @@
-"""What tensors a safetensors file holds, whatever else its header says, and in which order."""
+"""The tensors of a safetensors file, whose order and whose other header entries do not count."""
 
 from __future__ import annotations
 

@@ -579,7 +579,7 @@ def selected_mean(means: np.ndarray, errors: np.ndarray) -> float:
     """An estimate of the best one's expected score that is not raised by its having been chosen.
 
     The best is chosen from ``means + e`` and scored by ``means − e / a²`` with noise e of ``a`` times their standard errors (a = 0.3): the
-    two are independent, so that the second is unbiased for whatever the first chooses (data fission: Rasines & Young, Biometrika 110,
+    two are independent, so that the second is unbiased for what the first chooses (data fission: Rasines & Young, Biometrika 110,
     2023; Leiner et al., JASA 2023). The mean over all such noise is computed, nothing is drawn. No estimate is unbiased for the choice
     without added noise (Putter & Rubinstein 1968); that this one is nearly so is tested by simulation.
 

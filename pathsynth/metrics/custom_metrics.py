@@ -120,7 +120,7 @@ def measure_all(
 def _measured(metric: ImageMetric, data: EvaluationData, named: str) -> Sequence[MetricValue]:
     try:
         measured = metric.measure(data)
-    except Exception as error:  # whatever a metric of the user's own raises
+    except Exception as error:  # a user's metric may raise any exception
         raise StageError(f"{named} failed ({summarize_error(error)}); correct its measure(data)") from error
     values = [measured] if isinstance(measured, MetricValue) else measured
     if not isinstance(values, (list, tuple)) or not all(isinstance(value, MetricValue) for value in values):

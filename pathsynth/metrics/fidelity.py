@@ -44,7 +44,7 @@ def kid(real_features: np.ndarray, fake_features: np.ndarray, seed: int, resampl
 def frechet_distance(real_features: np.ndarray, fake_features: np.ndarray) -> float:
     """Squared Fréchet distance of two normal distributions fitted to features (Heusel et al. 2017, arXiv 1706.08500, equation 6).
 
-    In Inception's features it is called FID; here they are whatever is given, and values of different extractors cannot be compared. It is
+    In Inception's features it is called FID; here the caller chooses them, and values of different extractors cannot be compared. It is
     biased: fewer images give a larger distance. Compare sets of one size.
 
     Args:

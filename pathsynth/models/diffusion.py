@@ -55,7 +55,7 @@ def training_scheduler(scheduler: Any) -> DDPMScheduler:
     """What noises latents in training, on the noise schedule of a base's own ``scheduler``.
 
     Samplers that work with the standard deviation of the noise (Euler, Heun, LMS) add it to latents that they do not scale, and some
-    cannot give a velocity; a base is trained on latents of unit variance (Ho et al., arXiv 2006.11239, equation 4), whatever samples it.
+    cannot give a velocity; a base is trained on latents of unit variance (Ho et al., arXiv 2006.11239, equation 4), with every sampler.
     """
     return DDPMScheduler.from_config(scheduler.config)
 
@@ -76,7 +76,7 @@ def encode_prompts(tokenizer, text_encoder: nn.Module, prompts: list[str]) -> Te
 
 
 def _full_precision(tensor: Tensor) -> torch.autocast:
-    """An autoencoder computes in the type of its weights, whatever a mixed training asks for: in fp16 some overflow."""
+    """An autoencoder computes in the type of its weights, also in mixed precision: in fp16 some overflow."""
     return torch.autocast(tensor.device.type, enabled=False)
 
 

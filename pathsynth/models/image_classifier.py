@@ -208,7 +208,7 @@ def custom_module(module: Mapping[str, Any], classes: Sequence[str], size: int) 
     """
     try:
         network = hydra.utils.instantiate(dict(module), classes=tuple(classes), size=size, _convert_="all")
-    except Exception as error:  # whatever a module of someone else's raises
+    except Exception as error:  # a user's module may raise any exception
         if isinstance(error.__cause__, RequestError):
             raise error.__cause__ from None
         reason = " ".join(str(error.__cause__ or error).split())
@@ -224,7 +224,7 @@ def load_classifier(folder: Path, space: LabelSpace, custom: str | None = None) 
     Args:
         folder: as :func:`save_classifier` writes it.
         space: the classes that it must have been trained on.
-        custom: the user's class that the configuration names. No other is run, whatever the folder says.
+        custom: the user's class that the configuration names. No other is run, even if the folder names one.
 
     Raises:
         RequestError: there is none, it is damaged, it was trained on other classes, or it is of a class that ``custom`` does not name, that

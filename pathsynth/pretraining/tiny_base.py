@@ -32,7 +32,7 @@ def tiny_scheduler() -> DDIMScheduler:
     """v-prediction on betas rescaled to zero terminal SNR, sampled at trailing timesteps (Lin et al., arXiv 2305.08891).
 
     With the usual betas the last step still lets the latent's mean through, and on 8×8 latents the mean of the initial
-    noise then sets the colour, whatever the prompt says.
+    noise then sets the colour, and the prompt does not.
     """
     return DDIMScheduler(
         beta_schedule="scaled_linear",

@@ -213,7 +213,7 @@ def confused_classes(gate: np.ndarray, judge: np.ndarray | None, probability: np
 def lookalikes(labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str, int]]:
     """Of each image the nearest one of every other class, by place, under that class's label as text.
 
-    Images are near whose log-probabilities are. Images that their classifier takes for another class are nobody's look-alike,
+    Images are near whose log-probabilities are. Images that their classifier takes for another class are not counted as look-alikes,
     unless their class has no others.
     """
     logs = np.log(np.maximum(probabilities, _LEAST_PROBABILITY))

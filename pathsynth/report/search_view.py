@@ -59,7 +59,7 @@ def search_view(folder: Path) -> SearchView | None:
         return SearchView(note="This study is a search. Its history is shown where Optuna is installed: pip install 'pathsynth[optuna]'")
     try:
         return _read(journal)
-    except Exception as error:  # a damaged journal leads Optuna to raise whatever it may
+    except Exception as error:  # a damaged journal makes Optuna raise any exception
         return SearchView(note=f"The search's journal cannot be read: {' '.join(str(error).split())[:200] or type(error).__name__}")
 
 

@@ -560,6 +560,6 @@ def _parsed(text: str | None) -> float:
 
 
 def _inert(payload: Mapping[str, Any]) -> str:
-    """JSON that cannot close an HTML element, whatever names and prompts hold."""
+    """JSON that cannot close an HTML element, with any names and prompts in it."""
     text = json.dumps(payload, separators=(",", ":"), allow_nan=False)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

@@ -33,7 +33,7 @@ class Verdict:
 
     @property
     def failed(self) -> bool:
-        """The image itself was broken, whatever class was requested."""
+        """The image itself was broken; its class does not matter."""
         return self.predicted < 0
 
 
@@ -185,7 +185,7 @@ def slack_of(rule: Rule, candidate: Candidate, label: int) -> float:
     """
     try:
         slack = rule.slack(candidate, label)
-    except Exception as error:  # whatever a rule of the user's own raises
+    except Exception as error:  # a user's rule may raise any exception
         line = f"the acceptance rule {_class_of(rule)} failed ({summarize_error(error)})"
         raise StageError(f"{line}; correct its slack(candidate, label)") from error
     if not isinstance(slack, Real) or isinstance(slack, bool) or math.isnan(slack):
@@ -223,7 +223,7 @@ def _class_of(rule: Rule) -> str:
 
 
 def superseded(verdict: Verdict) -> Verdict:
-    """The verdict on an attempt whose slot an earlier attempt of the same batch has filled: whatever it was, it is not taken."""
+    """The verdict on an attempt whose slot an earlier attempt of the same batch has filled: it is not taken."""
     return replace(verdict, accepted=False, reason="an earlier attempt was accepted")
 
 

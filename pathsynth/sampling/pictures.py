@@ -62,7 +62,7 @@ def picture_fault(path: Path, sha256: str | None) -> str:
         return "is missing"
     try:
         pixels = read_png(path)
-    except Exception:  # Pillow raises whatever the bytes lead it to
+    except Exception:  # damaged bytes make Pillow raise any exception
         return "cannot be read"
     return "" if pixel_hash(pixels) == sha256 else "has other pixels than were drawn"
 

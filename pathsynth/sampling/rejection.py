@@ -1,7 +1,7 @@
 """The rejection sampler: draw, judge, and draw again what was rejected, within a budget, with full batches.
 
 Open attempts wait in queues, one for each :class:`Segment`: the part of the denoising steps that is next for them. Each round takes up
-to ``batch_size`` attempts from the queue that fills a batch best, whatever their class; the next attempt at a rejected slot goes to
+to ``batch_size`` attempts from the queue that fills a batch best, of any class; the next attempt at a rejected slot goes to
 the front of its queue. So while enough slots are open every batch is full, and a class with a hard time never runs alone while
 others wait. Which attempt a slot ends with depends on its own seeds and the rules only, never on batches or order.
 """

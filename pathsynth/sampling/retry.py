@@ -82,7 +82,7 @@ def retry_of(strategy: RetryStrategy, slot: Slot, number: int, rejection: Reject
     named = f"the retry strategy {type(strategy).__module__}.{type(strategy).__qualname__}"
     try:
         retry = strategy.retry(slot, number, rejection)
-    except Exception as error:  # whatever a strategy of the user's own raises
+    except Exception as error:  # a user's strategy may raise any exception
         raise StageError(f"{named} failed ({summarize_error(error)}); correct its retry(slot, number, rejection)") from error
     fault = _fault(retry, guidance)
     if fault:

@@ -89,7 +89,7 @@ class SampledImages:
 class RejectionSampler:
     """Draw, classify, and draw again what was rejected, from a new seed, until it is accepted or its budget is spent.
 
-    The attempts that are open share full batches, whatever their class. Which image a slot ends with depends on its own seeds and the
+    The attempts that are open share full batches, of any class. Which image a slot ends with depends on its own seeds and the
     rules, never on the size of a batch, as far as ``draw`` and ``classify`` treat each image of a batch by itself.
 
     Args:

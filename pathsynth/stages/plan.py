@@ -107,7 +107,7 @@ def next_stage(waiting: Sequence[StagePlan], busy: Callable[[StagePlan], bool]) 
     that start together train gate and judge side by side.
     """
     for stage in waiting:
-        if stage.name == decode.STAGE.name or not stage.parents.keys() <= _SOURCES:  # whatever reads data waits for their decoding
+        if stage.name == decode.STAGE.name or not stage.parents.keys() <= _SOURCES:  # all that reads data waits for its decoding
             break
         if not busy(stage):
             return stage

@@ -43,7 +43,7 @@ class StageDisplay:
 
     @property
     def is_seen(self) -> bool:
-        """Whether somebody sees how far a stage came, here or elsewhere."""
+        """Whether the progress of a stage is shown, here or elsewhere."""
         return self._elsewhere or not self._line.disable
 
     @property

@@ -39,7 +39,7 @@ def save_model(model: Model, folder: Path) -> None:
 
 
 def _forget_places(folder: Path) -> None:
-    """MLflow notes from where on this disk the files came; nobody needs that."""
+    """Remove MLflow's note of the place on this disk from which the files came; no reader needs it."""
     saved = MlflowModel.load(str(folder))
     for artifact in saved.flavors["python_function"]["artifacts"].values():
         artifact["uri"] = artifact["path"]

@@ -101,7 +101,7 @@ def named_logger(arguments: Mapping[str, Any], folder: Path) -> Logger:
         kind = hydra.utils.get_class(name)
         defaults = {"save_dir": str(folder)} if "save_dir" in inspect.signature(kind).parameters else {}
         logger = hydra.utils.instantiate({**defaults, **arguments})
-    except Exception as error:  # whatever a logger of someone else's raises, the setting was wrong
+    except Exception as error:  # a user's logger may raise any exception; the setting was wrong
         reason = " ".join(str(error).split())
         raise RequestError(f"tracking._target_={name} cannot be used ({reason}); choose tracking=wandb, csv or none") from error
     if not isinstance(logger, Logger):

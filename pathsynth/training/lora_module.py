@@ -98,7 +98,7 @@ class LoraFinetuning(AveragedModule):
         return loss
 
     def validation_step(self, batch: LatentBatch, batch_index: int) -> None:
-        """The held-out loss is the plain one, whatever is trained on, so that trainings can be compared."""
+        """The held-out loss is always the plain one, so that trainings with different losses can be compared."""
         self.log(HELD_OUT_LOSS, self.denoising_errors(batch).mean(), batch_size=len(batch.latents), sync_dist=self.trainer.world_size > 1)
 
     def loss(self, batch: LatentBatch) -> Tensor:

@@ -159,6 +159,6 @@ def _call(handler: Callable[[int, FrameType | None], Any] | int | None, number: 
 def _readable(path: Path) -> bool:
     try:
         torch.load(path, weights_only=True, map_location="cpu", mmap=True)
-    except Exception:  # torch raises whatever the bytes lead it to
+    except Exception:  # damaged bytes make torch raise any exception
         return False
     return True

@@ -1,4 +1,4 @@
-"""Output that nobody reads any more (``| head``, a terminal that closed) is dropped and changes nothing; a log's lines name their trial."""
+"""Output without a reader (``| head``, a terminal that closed) is dropped and changes nothing; a log's lines name their trial."""
 
 from __future__ import annotations
 

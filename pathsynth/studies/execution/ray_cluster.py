@@ -111,7 +111,7 @@ class RayCluster:
 
     @property
     def joined(self) -> bool:
-        """Whether it is somebody else's."""
+        """Whether the cluster was there before this command."""
         return self._folder is None
 
     def nodes(self) -> list[dict[str, float]]:

@@ -111,8 +111,8 @@ def supervise(
         child = _start(command, folder, environment, lease, forks, lambda: max(requests.urgency, urgency()))
         code, stopped = _wait(child, requests, stop_seconds) if child else (EXIT_STOPPED, True)
     state, pid = read_state(folder), child.pid if child else None
-    told = state.pid == pid and (state.over or (code == 0 and state.state == WAITING))
-    if lease.current and not told and not (code == 0 and state.state == DONE):
+    written = state.pid == pid and (state.over or (code == 0 and state.state == WAITING))
+    if lease.current and not written and not (code == 0 and state.state == DONE):
         state = _ending(state, pid, code, stopped)
         write_state(folder, state)
     if state.state == FAILED and state.pid == pid:

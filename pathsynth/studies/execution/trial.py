@@ -177,7 +177,7 @@ def _store(manifest: Manifest) -> StageStore:
 
 
 def _lease(folder: Path, seconds: float) -> Lease:
-    """The lease that the supervisor handed over; one of its own for a trial that nobody supervises.
+    """The lease that the supervisor handed over; one of its own for a trial without a supervisor.
 
     Raises:
         StaleLease: another process runs the trial.
@@ -229,7 +229,7 @@ def _carry_out(folder: Path, manifest: Manifest, report: _Reporter) -> int:
     except StageError as error:
         _log.error("%s", error, exc_info=error)
         return report.end(FAILED, str(error), 1, counts=not _disk_refuses(error))
-    except Exception as error:  # a trial's failure, whatever it is, must become a reason
+    except Exception as error:  # every failure of a trial must become a reason
         _log.error("unexpected failure", exc_info=error)
         if interruption.requested():  # a library made something else of the interruption that went through it
             return report.end(INTERRUPTED, _STOPPED, EXIT_STOPPED)
@@ -307,7 +307,7 @@ def _threads() -> int | None:
 
 
 def _never() -> bool:
-    """Of a trial that nobody supervises: it is not alone all of a sudden."""
+    """Of a trial without a supervisor, which cannot lose one."""
     return False
 
 

@@ -1,6 +1,6 @@
 """A trial's process that begins as a fork of a server, which has loaded a trial's libraries already: the supervisor's end.
 
-A process that supervises trials keeps one server, for the environment of its trials. Whatever is in the way of a fork, a
+A process that supervises trials keeps one server, for the environment of its trials. Where a fork is not possible, a
 trial's process is started afresh instead; nothing but the time that it takes depends on which.
 ``studies/execution/trial_server.py`` is the server.
 """

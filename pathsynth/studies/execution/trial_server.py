@@ -9,7 +9,7 @@ Its standard input is a Unix socket; a message is one JSON object. ``studies/exe
     supervisor  {"wait": pid}, once the trial has ended
     server      {"status": …}, as of :class:`subprocess.Popen`
 
-One trial at a time. The server ends with its supervisor, however that ends. A fork takes over whatever its server has done, so the server
+One trial at a time. The server ends with its supervisor, however that ends. A fork takes over all that its server has done, so the server
 does nothing but load: no computation, no thread, no GPU. docs/explanation/leases.md lists what a fork needs.
 """
 

@@ -1,6 +1,6 @@
 """What a command shows of trials side by side: a line for each one that runs, below all that is printed. Loads no torch.
 
-The command alone draws on the terminal. Whatever it and the processes that it starts print meanwhile comes through a pipe, and stands
+The command alone draws on the terminal. What it and the processes that it starts print meanwhile comes through a pipe, and stands
 above the lines of the trials. How far a trial is stands in its ``state.json``.
 """
 

@@ -45,7 +45,7 @@ def object_faults(request: ObjectRequest) -> list[str]:
         if lacking:
             return [f"{named} is no {request.kind}: it lacks {', '.join(lacking)}; see that class for what is needed"]
         signature = inspect.signature(maker)
-    except Exception as error:  # whatever a module of someone else's raises, the setting was wrong
+    except Exception as error:  # a user's module may raise any exception; the setting was wrong
         return [f"{named} cannot be loaded ({' '.join(str(error).split())}); correct the name, or put its module where the command starts"]
     try:
         signature.bind(**dict.fromkeys(request.given), **_arguments(request.settings))
@@ -85,7 +85,7 @@ def _logger_faults(arguments: dict[str, Any]) -> list[str]:
         signature = inspect.signature(kind)
         defaults = {"save_dir": "."} if "save_dir" in signature.parameters else {}
         signature.bind(**{**defaults, **_arguments(arguments)})
-    except Exception as error:  # whatever a module of someone else's raises, the setting was wrong
+    except Exception as error:  # a user's module may raise any exception; the setting was wrong
         return [f"tracking._target_={name} cannot be used ({' '.join(str(error).split())}); choose tracking=wandb, csv or none"]
     return []
 
@@ -94,7 +94,7 @@ def main() -> None:
     """Read a request from the input, check its classes, and print the faults as the last line of the output."""
     fields = json.load(sys.stdin)
     request = ClassRequest(**{**fields, "objects": [ObjectRequest(**named) for named in fields["objects"]]})
-    with contextlib.redirect_stdout(sys.stderr):  # whatever a module prints as it is loaded
+    with contextlib.redirect_stdout(sys.stderr):  # a module may print as it is loaded
         faults = class_faults(request)
     print(json.dumps(faults))
 

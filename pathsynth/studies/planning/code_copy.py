@@ -1,4 +1,4 @@
-"""The program as it is when a sweep begins: a copy from which processes start later, whatever is edited in the clone meanwhile.
+"""The program as it is when a sweep begins: a copy from which later processes start, so that edits in the clone change nothing.
 
 Only where it is of use: trials that are forks of a server hold the code of their beginning in memory, and installed code is not edited.
 """
@@ -23,7 +23,7 @@ _MODULES, _SAFE_PATH = "PYTHONPATH", "PYTHONSAFEPATH"
 
 
 def can_be_edited(folder: Path) -> bool:
-    """Whether the program runs from files that somebody may edit (and is not installed), and can run from a copy in ``folder``."""
+    """Whether the program runs from a clone, whose files may be edited, and can run from a copy in ``folder``."""
     separates = any(os.pathsep in str(path) for path in (folder.absolute(), Path.cwd()))  # PYTHONPATH cannot name such a folder
     return not separates and not Path(pathsynth.__file__).is_relative_to(sysconfig.get_path("purelib"))
 
@@ -50,8 +50,8 @@ def copy_code(folder: Path, plugins: Path) -> Path:
 def started_from(copy: Path) -> Iterator[None]:
     """Processes that this one starts meanwhile, and theirs, take the program from the copy.
 
-    Modules of the user's own are still found in the folder where the command was given. When all has ended well, nobody needs the
-    copy any more, and it is removed; after a failure processes of a cluster may still run from it.
+    Modules of the user's own are still found in the folder where the command was given. The copy is removed when all has
+    ended well; after a failure processes of a cluster may still run from it.
     """
     before = {name: os.environ.get(name) for name in (_MODULES, _SAFE_PATH)}
     os.environ[_MODULES] = os.pathsep.join(filter(None, [str(copy.absolute()), os.getcwd(), before[_MODULES]]))

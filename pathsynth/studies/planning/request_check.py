@@ -99,7 +99,7 @@ def _refuse_idle(config: RunConfig, overrides: Iterable[str]) -> None:
 
 
 def _refuse_untrained(config: RunConfig, plan: Plan) -> None:
-    """Refuse to evaluate an adapter that nobody has trained: ``evaluate`` scores, and only ``run`` trains what it scores.
+    """Refuse to evaluate an adapter that has not been trained: ``evaluate`` scores, and only ``run`` trains what it scores.
 
     Raises:
         RequestError: the store has no adapter of these settings.

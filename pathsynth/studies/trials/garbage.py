@@ -49,7 +49,7 @@ def find_garbage(multirun: Path) -> list[Garbage]:
 
 
 def needed_stages(multirun: Path) -> set[Stage]:
-    """The stages that the manifests of all trials name, whatever became of the trials.
+    """The stages that the manifests of all trials name, finished or not.
 
     Raises:
         RequestError: a folder or a manifest cannot be read.

@@ -69,7 +69,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def manifest_of(folder: Path) -> Manifest:
-    """The manifest of a trial that somebody named.
+    """The manifest of a trial that the user named.
 
     Raises:
         RequestError: the folder is no trial's, or its manifest is damaged.

@@ -89,7 +89,7 @@ def pass_over_busy(on: bool) -> None:
 
 
 def passes_over_busy() -> bool:
-    """Whether somebody will try a busy trial again."""
+    """Whether the command tries busy trials again later."""
     root = os.environ.get(FOLDER_VARIABLE)
     return bool(root) and (Path(root or "") / _PASS_OVER).exists()
 

@@ -1,4 +1,4 @@
-"""Stopping a command: its trials are asked to stop, or killed, by who supervises them; nobody else's are touched.
+"""Stopping a command: its trials are asked to stop, or killed, by their supervisors; trials of other commands are not touched.
 
 A launcher that runs jobs in workers would kill these, and every process below them, if its parent raised at the first
 Ctrl-C. So, once jobs may have begun, a request only leaves a mark in the command's folder of outcomes. Each supervisor,
