@@ -92,13 +92,14 @@ class TrialSweeper(BasicSweeper):
         wanted = self._study.shared_first
         first = self._submits_to_slurm if wanted is None else wanted
         left, plans, built = list(trials), {place: known.stages for place, known in trials.items()}, True
-        while first and built and not self._stopped() and (stages := shared_jobs(plans, self._is_finished)):
-            print(describe_jobs(stages), flush=True)
-            write_shared_stages(stages)
-            self._launched(jobs, list(stages))
+        while first and built and not self._stopped() and (shared := shared_jobs(plans, self._is_finished)):
+            print(describe_jobs(shared), flush=True)
+            write_shared_stages({job.number: job.stages for job in shared})
+            self._launched(jobs, [job.number for job in shared])
             write_shared_stages({})
-            left = [p for p in left if p not in stages or read_state(trials[p].folder).state not in (FAILED, PRUNED)]
-            built = all(self._is_finished(stage) for place, names in stages.items() for stage in plans[place] if stage.name in names)
+            over = {job.number for job in shared if read_state(trials[job.number].folder).state in (FAILED, PRUNED)}
+            left = [place for place in left if place not in over]
+            built = all(self._is_finished(stage) for job in shared for stage in plans[job.number] if stage.name in job.stages)
         return [] if first and self._stopped() else left
 
     @property

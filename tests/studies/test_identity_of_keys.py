@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -535,8 +535,16 @@ def classifier(tmp_path_factory):
     return trained
 
 
+def in_tiers(keys: Iterable[str], first: Collection[str]) -> list[Any]:
+    """One training for each key: those of ``first`` in the slow tests, the others in the thorough ones."""
+    return [key if key in first else pytest.param(key, marks=pytest.mark.thorough) for key in keys]
+
+
+CLASSIFIERS = [key for key in [*_OF_A_CLASSIFIER, "test"] if key not in ("pretrained", "patience")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("key", [key for key in [*_OF_A_CLASSIFIER, "test"] if key not in ("pretrained", "patience")])
+@pytest.mark.parametrize("key", in_tiers(CLASSIFIERS, ("seed", "optimizer", "part", "test")))
 def test_a_classifier_is_another_where_its_settings_are(key, classifier, small_base_folder):
     changes = ({}, {f"gate.{key}": TABLE[f"gate.{key}"][0].value})
     before, after = (classifier(configured(small_base_folder, {"gate.batch_size": 4}, change)) for change in changes)
@@ -605,7 +613,7 @@ def first_value(key: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("key", TRAININGS)
+@pytest.mark.parametrize("key", in_tiers(TRAININGS, ("seed", "optimizer", "lora.rank", "objective.augment", "trainer.precision")))
 def test_an_adapter_is_another_where_its_settings_are(key, adapter, small_base_folder):
     assert differs(key, "finetune")
     unwatched = {"callbacks.regeneration.every": 0}
@@ -615,7 +623,9 @@ def test_an_adapter_is_another_where_its_settings_are(key, adapter, small_base_f
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("keys", NO_EFFECT, ids=["most", "speculate", "retry"])
+@pytest.mark.parametrize(
+    "keys", [NO_EFFECT[0], *(pytest.param(keys, marks=pytest.mark.thorough) for keys in NO_EFFECT[1:])], ids=["most", "speculate", "retry"]
+)
 def test_an_adapter_is_the_same_where_other_settings_change(keys, adapter, small_base_folder):
     assert not [key for key in keys if differs(key, "finetune")]
     before, after = (adapter(configured(small_base_folder, *changes)) for changes in ([], map(first_value, keys)))

@@ -118,6 +118,7 @@ def undisturbed(home) -> dict[str, object]:
     return found
 
 
+@pytest.mark.thorough
 def test_a_trial_that_is_started_afresh_gives_the_bits_of_one_that_is_forked(home, undisturbed):
     """The trials of a sweep are forks of a server that has loaded torch; a single one is not."""
     assert start(home / "single", SINGLE).wait(300) == 0

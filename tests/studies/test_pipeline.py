@@ -214,6 +214,26 @@ def test_a_classifier_that_is_there_is_scored_on_the_test_split_without_training
     assert len(list((folder / "multirun" / ".stages" / "classifier").glob("*/stage.json"))) == 1
 
 
+def test_an_adapter_that_trials_share_is_trained_first_and_each_trial_is_one_run(finished, offline_runs):
+    folder, base = finished
+    words = [f"base.path={base}", *SMALL, "seed=5", "evaluate.n=1,2", "study.name=shared", "study.shared_first=true"]
+    code, output = run(folder, "run", "-m", *words)
+    assert code == 0, output
+    assert "first one job builds what several trials share: finetune" in output
+    trials = sorted(path.parent for path in (folder / "multirun" / "shared").glob("*/result.json"))
+    assert len(trials) == 2
+    adapters = [(trial / "adapter" / "pytorch_lora_weights.safetensors").read_bytes() for trial in trials]
+    assert adapters[0] == adapters[1]
+    for trial in trials:
+        runs = offline_runs(trial)
+        assert list(runs) == [json.loads((trial / "manifest.json").read_text())["identity"]]
+        (parts,) = runs.values()
+        steps = [row["validation/step"] for part in parts for row in part.rows("validation/macro_f1")]
+        assert sorted(set(steps)) == [2, 4]
+        assert all(part.of("exit")[0]["exit_code"] == 0 for part in parts)
+        assert len([row for part in parts for row in part.rows("grids/accepted")]) == 1
+
+
 def test_generate_draws_what_the_prompt_names(finished):
     folder, base = finished
     words = ["data=phantom", *(w for w in UNTRACKED if w.partition(".")[0] not in ("judge", "evaluate"))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathsynth.stages.stage import StagePlan
-from pathsynth.studies.planning.shared_stages import describe_jobs, shared_jobs
+from pathsynth.studies.planning.shared_stages import SharedJob, describe_jobs, shared_jobs
 
 
 def stage(name: str, identity: str, *parents: str) -> StagePlan:
@@ -34,9 +34,9 @@ def in_turns(trials: dict[int, tuple[StagePlan, ...]]) -> list[dict[int, tuple[s
         return stage.identity in built
 
     while jobs := shared_jobs(trials, finished):
-        turns.append(jobs)
+        turns.append({job.number: job.stages for job in jobs})
         assert len(turns) < 9
-        built.update(stage.identity for number, names in jobs.items() for stage in trials[number] if stage.name in names)
+        built.update(stage.identity for job in jobs for stage in trials[job.number] if stage.name in job.stages)
     return turns
 
 
@@ -75,9 +75,11 @@ def test_decoded_images_are_no_parent_and_belong_to_each_job():
 
 def test_nothing_is_built_first_where_all_is_there_or_nothing_is_shared():
     assert in_turns({0: trial(1)}) == []
-    assert shared_jobs({0: trial(1), 1: trial(2)}, lambda _: True) == {}
+    assert shared_jobs({0: trial(1), 1: trial(2)}, lambda _: True) == []
 
 
-def test_the_line_names_each_long_stage_once():
-    assert describe_jobs({0: ("decode", "gate"), 1: ("decode", "judge")}) == "first 2 jobs build what several trials share: gate, judge"
-    assert describe_jobs({4: ("cache", "gate", "finetune")}) == "first one job builds what several trials share: cache, gate, finetune"
+def test_the_line_names_what_is_built_and_not_what_is_there():
+    two = [SharedJob(0, ("gate",), ("decode", "gate")), SharedJob(1, ("judge",), ("decode", "judge"))]
+    assert describe_jobs(two) == "first 2 jobs build what several trials share: gate, judge"
+    one = SharedJob(4, ("finetune",), ("cache", "gate", "finetune"))
+    assert describe_jobs([one]) == "first one job builds what several trials share: finetune"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from pathsynth.stages import cache, decode, finetune, generate
 from pathsynth.stages.classifier import trains_classifier
@@ -15,21 +16,35 @@ _LOADED_TOO = {finetune.STAGE.name: ("gate",)}
 """A fine-tune loads the gate, which is its parent only where it validates."""
 
 
-def shared_jobs(trials: Mapping[int, Sequence[StagePlan]], finished: Callable[[StagePlan], bool]) -> dict[int, tuple[str, ...]]:
-    """The jobs that can build shared stages now, side by side: of some trials, by number, the names of the stages to build.
+@dataclass(frozen=True)
+class SharedJob:
+    """A job that builds stages for several trials: of trial ``number`` those called ``builds``, for which it takes up all of ``stages``."""
 
-    Each long stage that two or more trials lack has one job, of a trial that needs it; a trial has several where there are more such
-    stages than trials. A stage that is made from another of them is not among them before that is finished: ask again after these jobs.
+    number: int
+    builds: tuple[str, ...]
+    stages: tuple[str, ...]
+
+
+def shared_jobs(trials: Mapping[int, Sequence[StagePlan]], finished: Callable[[StagePlan], bool]) -> list[SharedJob]:
+    """The jobs that can build shared stages now, side by side; at most one of each trial, which has a number.
+
+    Each long stage that two or more trials lack is built by one job, of a trial that needs it; a job builds several where there are
+    more such stages than trials. A stage that is made from another of them comes when that is finished: ask again after these jobs.
     """
-    jobs: dict[int, set[str]] = {}
+    builds: dict[int, list[str]] = {}
     for identity, sharers in _sharers(trials, finished).items():
-        number = min(sharers, key=lambda sharer: len(jobs.get(sharer, ())))
+        number = min(sharers, key=lambda sharer: len(builds.get(sharer, ())))
         stages = {stage.name: stage for stage in trials[number]}
         name = next(stage.name for stage in trials[number] if stage.identity == identity)
-        before = _made_from(stages, name)
-        if all(finished(stages[parent]) for parent in before if _is_long(parent)):
-            jobs.setdefault(number, set()).update((*before, name))
-    return {number: tuple(stage.name for stage in trials[number] if stage.name in jobs[number]) for number in sorted(jobs)}
+        if all(finished(stages[parent]) for parent in _made_from(stages, name) if _is_long(parent)):
+            builds.setdefault(number, []).append(name)
+    return [_job(number, names, trials[number]) for number, names in sorted(builds.items())]
+
+
+def _job(number: int, builds: Sequence[str], plans: Sequence[StagePlan]) -> SharedJob:
+    stages = {stage.name: stage for stage in plans}
+    needed = set(builds).union(*(_made_from(stages, name) for name in builds))
+    return SharedJob(number, tuple(builds), tuple(name for name in stages if name in needed))
 
 
 def _sharers(trials: Mapping[int, Sequence[StagePlan]], finished: Callable[[StagePlan], bool]) -> dict[str, list[int]]:
@@ -53,8 +68,8 @@ def _is_long(name: str) -> bool:
     return trains_classifier(name) or name in _LONG
 
 
-def describe_jobs(jobs: Mapping[int, Sequence[str]]) -> str:
+def describe_jobs(jobs: Sequence[SharedJob]) -> str:
     """One line on what :func:`shared_jobs` found."""
-    names = ", ".join(dict.fromkeys(name for names in jobs.values() for name in names if _is_long(name)))
+    names = ", ".join(dict.fromkeys(name for job in jobs for name in job.builds))
     count = "one job builds" if len(jobs) == 1 else f"{len(jobs)} jobs build"
     return f"first {count} what several trials share: {names}"
