@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra_plugins.pathsynth.sweeper import Job, TrialSweeper
 
 if TYPE_CHECKING:
+    from pathsynth.studies.planning.override_cache import Known
     from pathsynth.studies.planning.search import Proposal, Search, Space
 
 
@@ -93,18 +95,31 @@ class OptunaSweeper(TrialSweeper):
 
     def _carried_out(self, proposals: Sequence[Proposal], jobs: Sequence[Job], search: Search, turn: int) -> list[Any]:
         """What became of each job; None for one that another process carries out, or that was not begun."""
-        from pathsynth.studies.planning.request_check import check
-        from pathsynth.studies.planning.sweep_plan import known_trial
         from pathsynth.studies.trials.outcomes import read_outcome, write_searched
 
         places = range(len(self._made), len(self._made) + len(jobs))
         self._made += jobs
-        checked = [check(self._composed(job), job) for job in jobs]  # composed here, where the files are as they were read first
+        for job in jobs:
+            self._composed(job)  # here, where the files are as they were read first; a worker may be sent what was composed only
         for place, proposal in zip(places, proposals, strict=True):
             write_searched(place, search.searched(proposal, turn))
-        trials = {place: known_trial(job, one) for place, job, one in zip(places, jobs, checked, strict=True)}
-        self._launched(self._made, self._after_shared(self._made, trials))
+        trials = self._known(dict(zip(places, jobs, strict=True))) if self._shared_first else {}
+        over = trials.keys() - self._after_shared(self._made, trials)
+        self._launched(self._made, [place for place in places if place not in over])
         return [read_outcome(place) for place in places]
+
+    def _known(self, jobs: Mapping[int, Job]) -> dict[int, Known]:
+        """The trials of those jobs whose request is right; the others are refused when their turn comes, and the search goes on."""
+        from pathsynth.ledger.errors import RequestError
+        from pathsynth.studies.planning.request_check import check
+        from pathsynth.studies.planning.sweep_plan import known_trial
+        from pathsynth.vocabulary.labels import UnknownLabelError
+
+        known = {}
+        for place, job in jobs.items():
+            with suppress(RequestError, UnknownLabelError):
+                known[place] = known_trial(job, check(self._composed(job), job))
+        return known
 
     def _goes_on(self, proposal: Proposal, outcome: Any, folders: dict[int, list[Path]], search: Search, turn: int, last: bool) -> bool:
         """Whether to try the proposal's next seed; where not, and its end is known, the search gets its score."""

@@ -31,7 +31,7 @@ class TrialSweeper(BasicSweeper):
     One job whose request is wrong stops the multirun before it begins. A job whose trial is known (from the study's cache) and
     finished is neither composed nor launched. Trials that another process is carrying out get another turn after all
     others. What several trials share can be built by jobs of its own before them. The estimated time of the study is printed
-    before it starts. A job runs as it was composed then, whatever happens to the files of the configuration meanwhile.
+    before it starts. A job runs as it was composed then, also if files of the configuration change meanwhile.
     """
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -80,7 +80,7 @@ class TrialSweeper(BasicSweeper):
         return returns
 
     def _after_shared(self, jobs: Sequence[Job], trials: Mapping[int, Known]) -> list[int]:
-        """First build what several trials share, if the study wants it so; the places of the trials that are left to carry out.
+        """First build what several of the trials share, if the study wants it so; the places of those that are left to carry out.
 
         A trial that failed or was pruned at that has had its turn; where a failure stops the study, so have all. Where a stage was
         not built, the trials themselves go on.
@@ -89,10 +89,8 @@ class TrialSweeper(BasicSweeper):
         from pathsynth.studies.trials.outcomes import write_shared_stages
         from pathsynth.studies.trials.state import FAILED, PRUNED, read_state
 
-        wanted = self._study.shared_first
-        first = self._submits_to_slurm if wanted is None else wanted
         left, plans, built = list(trials), {place: known.stages for place, known in trials.items()}, True
-        while first and built and not self._stopped() and (shared := shared_jobs(plans, self._is_finished)):
+        while self._shared_first and built and not self._stopped() and (shared := shared_jobs(plans, self._is_finished)):
             print(describe_jobs(shared), flush=True)
             write_shared_stages({job.number: job.stages for job in shared})
             self._launched(jobs, [job.number for job in shared])
@@ -100,7 +98,12 @@ class TrialSweeper(BasicSweeper):
             over = {job.number for job in shared if read_state(trials[job.number].folder).state in (FAILED, PRUNED)}
             left = [place for place in left if place not in over]
             built = all(self._is_finished(stage) for job in shared for stage in plans[job.number] if stage.name in job.stages)
-        return [] if first and self._stopped() else left
+        return [] if self._shared_first and self._stopped() else left
+
+    @property
+    def _shared_first(self) -> bool:
+        wanted = self._study.shared_first
+        return self._submits_to_slurm if wanted is None else wanted
 
     @property
     def _study(self) -> StudyConfig:
