@@ -73,16 +73,17 @@ def _verdicts(trials: Sequence[Path], rows: Sequence[TrialRow]) -> dict[str, str
     for study in (study for study, count in scored.items() if count > 1):
         own = [(trial, row) for trial, row in zip(trials, rows, strict=True) if row.study == study]
         depends_on = [[str(trial), row.state, *_stamps(trial)] for trial, row in own]
-        found[study] = remembered_text("verdicts", own[0][0].parent, depends_on, partial(_headline, [trial for trial, _ in own]))
+        found[study] = remembered_text("verdicts", own[0][0].parent, depends_on, partial(_headline, own))
     return found
 
 
-def _headline(trials: Sequence[Path]) -> str:
+def _headline(trials: Sequence[tuple[Path, TrialRow]]) -> str:
     from pathsynth.report.answer import headline  # loads numpy
     from pathsynth.report.collect import collect_scores
     from pathsynth.report.study_verdict import study_verdict
 
-    return headline(study_verdict(collect_scores(trials)))
+    known = {trial: [score for score in (row.f1_gate, row.f1_judge) if score] for trial, row in trials}
+    return headline(study_verdict(collect_scores(known)))
 
 
 def _stamps(trial: Path) -> list[list[int] | None]:

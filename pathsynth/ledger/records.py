@@ -201,9 +201,8 @@ def read_metrics(path: Path, metric: str, stage: str | None = None) -> tuple[Met
         RequestError: as :func:`read_result`.
     """
     with _as_refusals(path):
-        wanted = {"metric": metric, "stage": stage, "class": None, "split": "generated"}
-        matches = (m for m in _record(path)["metrics"] if all(m[key] == value for key, value in wanted.items()))
-        return tuple(Metric.from_json(m) for m in matches)
+        named = (m for m in _record(path)["metrics"] if m["metric"] == metric and m["stage"] == stage)
+        return tuple(Metric.from_json(m) for m in named if m["class"] is None and m["split"] == "generated")
 
 
 def read_optimizer(folder: Path) -> tuple[OptimizerGroup, ...]:

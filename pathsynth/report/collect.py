@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -91,12 +91,13 @@ def collect_trials(folder: Path) -> list[TrialSummary]:
     return _in_order(_with_differences([_readable(child) for child in folders]))
 
 
-def collect_scores(folders: Iterable[Path]) -> list[TrialSummary]:
-    """The trials in these folders as :func:`collect_trials` gives them, but with no more of a result than macro-F1.
+def collect_scores(known: Mapping[Path, Sequence[Metric]]) -> list[TrialSummary]:
+    """The trials in these folders as :func:`collect_trials` gives them, but with no more of a result than macro-F1, which is ``known``.
 
-    A result of two hundred records is not checked against its schema for two of them: a table of many trials stays quick.
+    So a table of many trials reads each result once, and checks none against its schema. Of a trial of which nothing is known
+    the result is read, for what is wrong with it.
     """
-    return _in_order(_with_differences([_readable(folder, whole=False) for folder in folders]))
+    return _in_order(_with_differences([_readable(folder, known=scores) for folder, scores in known.items()]))
 
 
 def merge_trials(sources: Mapping[str, Path]) -> list[TrialSummary]:
@@ -149,21 +150,21 @@ def damaged(trial: TrialSummary, error: Exception) -> TrialSummary:
     )
 
 
-def _readable(folder: Path, whole: bool = True) -> TrialSummary:
-    """The trial's summary, even of a damaged trial, so that one does not hide the others."""
+def _readable(folder: Path, known: Sequence[Metric] | None = None) -> TrialSummary:
+    """The trial's summary, also of a damaged one, so that it does not hide the others; with ``known`` macro-F1 no result is read."""
     try:
-        return _summary(folder, whole)
+        return _summary(folder, known)
     except Exception as error:
         bare = TrialSummary(folder=folder, name=folder.name, study=folder.absolute().parent.name)
         return damaged(bare, error)
 
 
-def _summary(folder: Path, whole: bool = True) -> TrialSummary:
+def _summary(folder: Path, known: Sequence[Metric] | None) -> TrialSummary:
     problems: list[str] = []
     manifest = _object(folder / "manifest.json", problems)
     state = read_state(folder)
-    result = _result(folder, problems) if whole else None
-    scores = Scores(result.metrics if result else () if whole else _macro_f1(folder, problems))
+    result = _result(folder, problems) if known is None else None
+    scores = Scores(result.metrics if result else () if known is None else tuple(known) or _macro_f1(folder, problems))
     config = current_form(_mapping(manifest.get("config")) or (result.settings if result else {}))
     study = _mapping(manifest.get("study")) or _mapping(config.get("study")) or {"name": manifest.get("study")}
     return TrialSummary(

@@ -6,11 +6,14 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pathsynth.__main__ import dispatch
+from pathsynth.ledger import records
+from pathsynth.ledger.atomic import read_json
 from pathsynth.ledger.records import Metric
 from pathsynth.report.answer import NO_SCORE, details, effect_row, headline
 from pathsynth.report.collect import TrialSummary, collect_scores, collect_trials
@@ -134,5 +137,20 @@ def test_page_markdown_and_status_say_the_same(make_sweep: Callable[..., Path], 
 
 def test_light_summaries_hold_the_same_scores(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
     folder = make_sweep(tmp_path / "rank")
-    light, whole = collect_scores(folder.iterdir()), collect_trials(folder)
+    whole = collect_trials(folder)
+    light = collect_scores({t.folder: [score for score in (t.f1_gate, t.f1_judge) if score] for t in whole})
     assert [(t.label, t.f1_gate, t.f1_judge, t.state) for t in light] == [(t.label, t.f1_gate, t.f1_judge, t.state) for t in whole]
+
+
+def test_a_table_of_trials_reads_each_result_once(make_sweep: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_sweep(tmp_path / "rank")
+    read: list[Path] = []
+
+    def noted(path: Path) -> Any:
+        read.append(path)
+        return read_json(path)
+
+    monkeypatch.setattr(records, "read_json", noted)
+    monkeypatch.setenv("PATHSYNTH_CACHE", str(tmp_path / "cache"))
+    assert dispatch(["status", str(folder)]) == 0
+    assert sorted(read) == sorted(folder.glob("*/result.json"))
