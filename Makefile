@@ -38,7 +38,7 @@ test-thorough: setup  ## further cases of what test-slow shows: more writes in w
 	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadfile -m thorough tests
 
 test-slurm: setup  ## trials as jobs of a real Slurm on this machine (apt-get install slurmctld slurmd slurm-client munge), as root, minutes; ONLY=array_of_jobs: the smallest
-	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slurm tests/clusters $(if $(ONLY),-k $(ONLY))
+	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slurm tests/clusters $(if $(ONLY),-k "$(ONLY)")
 
 test-ray: setup  ## one scenario under four launchers, and trials on two nodes of Ray of which one is killed, four minutes
 	$(ONE_THREAD) $(BIN)/pytest -n 0 -m ray tests/clusters
