@@ -165,7 +165,7 @@ def _summary(folder: Path, known: Sequence[Metric] | None) -> TrialSummary:
     state = read_state(folder)
     result = _result(folder, problems) if known is None else None
     scores = Scores(result.metrics if result else () if known is None else tuple(known) or _macro_f1(folder, problems))
-    config = current_form(_mapping(manifest.get("config")) or (result.settings if result else {}))
+    config = _all_settings(_mapping(manifest.get("config")) or (result.settings if result else {}))
     study = _mapping(manifest.get("study")) or _mapping(config.get("study")) or {"name": manifest.get("study")}
     return TrialSummary(
         folder=folder,
@@ -186,6 +186,20 @@ def _summary(folder: Path, known: Sequence[Metric] | None) -> TrialSummary:
         author=state.author,
         host=state.host,
     )
+
+
+def _all_settings(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of a trial in this version's keys; one that its version did not have yet has its default.
+
+    So a study that goes on in a later version is still one, and its earlier trials differ in nothing that they could not choose.
+    Settings that this version cannot take stay as they are.
+    """
+    from pathsynth.config.parse import parse_config  # loads pydantic
+
+    try:
+        return parse_config(config).model_dump(mode="json", exclude_none=True)
+    except RequestError:
+        return current_form(config)
 
 
 def _scheduler_settings(manifest: Mapping[str, Any]) -> dict[str, str]:

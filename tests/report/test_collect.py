@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
+from pathsynth.config import from_hydra
+from pathsynth.config.shipped import conf_folder
 from pathsynth.ledger.errors import RequestError
 from pathsynth.report.collect import collect_trials, flat_settings
 
@@ -130,3 +133,17 @@ def test_timesteps_that_the_base_does_not_state_are_among_the_settings(study: Pa
     for damaged in ("none", {"stages": "none"}, {"stages": [None, {"name": "generate"}]}):
         manifest.write_text(json.dumps({**content, "plan": damaged}))
         assert all(t.state != "unreadable" for t in collect_trials(study))
+
+
+def test_a_setting_that_earlier_trials_did_not_have_counts_as_its_default(make_trial: Callable[..., Path], tmp_path: Path) -> None:
+    """Else a study that goes on in a later version is split by a key that nobody chose."""
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        settings = from_hydra(compose("run", ["tracking=none"])).model_dump(mode="json", exclude_none=True)
+    for name, rank, seed in (("earlier", 4, 0), ("later", 4, 1), ("other", 16, 0)):
+        manifest = make_trial(tmp_path / "study" / name) / "manifest.json"
+        config = {**settings, "seed": seed, "lora": {**settings["lora"], "rank": rank}}
+        if name == "earlier":
+            config["data"] = {key: value for key, value in config["data"].items() if key not in ("allow_fewer", "symmetry")}
+        manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "config": config}))
+    assert settings["data"]["allow_fewer"] is False
+    assert [t.label for t in collect_trials(tmp_path / "study")] == ["lora.rank=4, seed=0", "lora.rank=4, seed=1", "lora.rank=16, seed=0"]
