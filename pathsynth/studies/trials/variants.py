@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from pathsynth.ledger.atomic import read_json
+from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.nesting import flat
 from pathsynth.studies.trials.trial_table import MANIFEST
 
@@ -39,12 +41,23 @@ def _read(folder: Path) -> tuple[str, str, dict[str, str]] | None:
     """A trial's name, when it was written, and what determines its stages; None where the manifest cannot be read."""
     try:
         record = read_json(folder / MANIFEST)
-        stages = record["plan"]["stages"]
-        settings = flat({stage["name"]: stage["settings"] for stage in stages})
+        stages, before = record["plan"]["stages"], _before_it_was_a_setting(record)
+        settings = flat({stage["name"]: {**before.get(stage["name"], {}), **stage["settings"]} for stage in stages})
         sources = {f"{name} files": stage["parents"][name] for stage in stages for name in ("data", "base") if name in stage["parents"]}
         return folder.name, str(record["written"]), {**{key: json.dumps(value) for key, value in settings.items()}, **sources}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _before_it_was_a_setting(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """By stage, the values of settings that the trial's version may not have had; empty where this version cannot take its settings."""
+    from pathsynth.config.parse import parse_config  # loads pydantic, as does what plans are made of
+    from pathsynth.stages.plan import listed_stages
+
+    try:
+        return {stage.name: stage.neutral for stage, _ in listed_stages(parse_config(record["config"]))}
+    except (RequestError, KeyError):
+        return {}
 
 
 def _difference(old: Mapping[str, str], new: Mapping[str, str]) -> str:
