@@ -60,7 +60,7 @@ def run(config, plan, store, folder, progress, display):
         progress("finetune", "steps", step, 1500)
 
 pipeline = types.ModuleType("pathsynth.studies.execution.pipeline")
-pipeline.run = run
+pipeline.run = pipeline.build_stages = run
 sys.modules["pathsynth.studies.execution.pipeline"] = pipeline
 from pathsynth.studies.execution import trial
 study = types.SimpleNamespace(lease_seconds=60, stop_seconds=float(sys.argv[3]))
