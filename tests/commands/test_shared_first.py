@@ -55,6 +55,7 @@ def test_ctrl_c_while_shared_stages_are_built_starts_no_trial_and_the_same_comma
     pathsynth.told = {"2": {"gate": "wait"}}
     command = pathsynth.start("run", f"base.path={pathsynth.base}", "tracking=none", *SWEEP, *TWO_AT_ONCE)
     pathsynth.wait_for("gate 2")
+    pathsynth.wait_for("judge 4")  # after the cache
     os.killpg(command.pid, signal.SIGINT)
     _, err = command.communicate(timeout=60)
     assert command.returncode == 130, err
