@@ -63,9 +63,10 @@ test-sd15: setup  ## the real path at the size of Stable Diffusion 1.5, random w
 test-studies: setup  ## every shipped study at its smallest, minutes each
 	$(ONE_THREAD) $(BIN)/pytest -n 0 -m slow tests/studies/test_studies.py
 
-check: setup  ## lint and type check
+check: setup  ## lint and type check, the direction of imports, and the tour of the code
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(ONE_THREAD) $(BIN)/pytest -n 0 tests/test_layers.py tests/test_docs.py::test_the_tour_of_the_code_leads_to_what_it_names
 
 clean:  ## remove caches and build leftovers; results in multirun/ and .venv stay
 	rm -rf build dist outputs .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -85,7 +85,7 @@ def class_folders(root: Path | None, classes: Sequence[str] = (), beside_images:
 
 
 def watched_paths(root: Path) -> list[Path]:
-    """Every image below a folder, and every folder: a folder's time tells of files and folders that came or went."""
+    """Every image below a folder, and every folder: a folder's time changes when files or folders in it are added or removed."""
     files = _files(root)
     folders = [root, *(path for path in root.rglob("*") if path.is_dir() and not _is_hidden(path.relative_to(root)))]
     return [*filter(_is_image, files), *sorted(folders)]

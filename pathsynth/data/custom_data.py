@@ -161,7 +161,7 @@ def _read_shown(order: str) -> str:
 
 
 def _read(order: str) -> str:
-    """What the reader tells, as JSON."""
+    """The reader's answer, as JSON."""
     ended = subprocess.run([sys.executable, "-m", _READER], input=order, capture_output=True, text=True)
     try:
         answer = ended.stdout.splitlines()[-1]

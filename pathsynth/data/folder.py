@@ -135,12 +135,12 @@ def folder_splits(
     taken then.
 
     Args:
-        root: the folder, laid out as :func:`pathsynth.data.class_folders.class_folders` tells.
+        root: the folder, laid out as :func:`pathsynth.data.class_folders.class_folders` describes.
         symmetry: "d4" where flips and quarter turns keep a label's meaning, else "none".
         shares: of the splits that the folder lacks.
         counts: how many images of each split, classes in turn; 0 means all.
         classes: the folders that are taken (empty: all).
-        group: what tells which images belong together, as in :func:`pathsynth.data.splits.file_groups`.
+        group: which images belong together, as in :func:`pathsynth.data.splits.file_groups`.
         beside_images: as for :func:`pathsynth.data.class_folders.class_folders`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""MedMNIST's single-label sets of images: their classes, files and checksums, as the medmnist package tells them. No torch."""
+"""MedMNIST's single-label sets of images: their classes, files and checksums, as the medmnist package gives them. No torch."""
 
 from __future__ import annotations
 

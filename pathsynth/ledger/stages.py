@@ -265,7 +265,7 @@ def _stamp(status: os.stat_result) -> tuple[int, int]:
 class _Stopwatch:
     """The seconds of work on a stage, over all attempts that left something to continue from.
 
-    They are noted in the stage's work folder as the work continues, for a killed attempt tells nothing; a stage that has no such folder
+    They are noted in the stage's work folder as the work continues, for a killed attempt leaves none; a stage that has no such folder
     starts again, and so do its seconds.
     """
 

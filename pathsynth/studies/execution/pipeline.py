@@ -121,7 +121,7 @@ def _build_all(trial: Trial) -> None:
 
 
 def _quiet_lightning() -> None:
-    """What Lightning tells of devices and of its own ends of training stands in the trial's log alone; warnings are still seen."""
+    """Lightning's lines on devices and on the end of a training stand in the trial's log alone; warnings are still seen."""
     for handler in logging.getLogger("pytorch_lightning").handlers:
         handler.setLevel(logging.WARNING)
 

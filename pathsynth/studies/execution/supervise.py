@@ -44,7 +44,7 @@ STOP_SECONDS = 20.0
 
 _POLL_SECONDS = 0.1
 _OF_A_RANK = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "MASTER_ADDR", "MASTER_PORT")
-"""What torchrun tells each of its processes. The command has taken its share by it; its trial is a whole of its own."""
+"""Variables that torchrun sets for each of its processes. By them the command has taken its share; its trial is a run of its own."""
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 

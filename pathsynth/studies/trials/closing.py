@@ -26,7 +26,7 @@ EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, EXIT_INTERRUPTED = 0, 1, 2, 130
 def close(outcomes_folder: Path, interrupted: bool) -> int:
     """Print the closing table and return the exit status.
 
-    After an interruption, own trials that are still stopping are waited for, so that the table tells the truth; those that
+    After an interruption, own trials that are still stopping are waited for, so that the table is right; those that
     another process carries out are left to it, and a line says which.
     """
     outcomes = read_outcomes(outcomes_folder)
