@@ -265,8 +265,8 @@ def _stamp(status: os.stat_result) -> tuple[int, int]:
 class _Stopwatch:
     """The seconds of work on a stage, over all attempts that left something to continue from.
 
-    They are noted in the stage's work folder as the work continues, for a killed attempt leaves none; a stage that has no such folder
-    starts again, and so do its seconds.
+    They are noted in the stage's work folder as the work continues, because a killed attempt cannot add its own at its end. A stage
+    without such a folder starts again, and so do its seconds.
     """
 
     def __init__(self, work: Path) -> None:
