@@ -146,8 +146,8 @@ class TrialOnDisk:
         write_attempts(self.built / "generate", [ROW])
         write_result(self.built / "evaluate" / "result.json", Result("abcdef012345", {}, {}, (), ()))
 
-    def build(self, manifest: Manifest, folder: Path, report: object) -> None:
-        trial = Trial(manifest.config, manifest.plan, StageStore(self.built), folder, lambda *_: None)
+    def build(self, manifest: Manifest, plan: Plan, folder: Path, report: object) -> None:
+        trial = Trial(manifest.config, plan, StageStore(self.built), folder, lambda *_: None)
         trial.built = {stage: self.built / stage for stage in SHOWN}
         trial.__dict__ |= {"logger": None, "data": SimpleNamespace(space=None)}
         trial.show()
