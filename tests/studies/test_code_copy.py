@@ -12,6 +12,7 @@ import pytest
 
 import pathsynth
 from pathsynth.config.shipped import assets_folder
+from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.versions import commit
 from pathsynth.studies.planning import code_copy
 from pathsynth.studies.planning.code_copy import can_be_edited, copy_code, started_from, variables_of_copy
@@ -53,6 +54,14 @@ def test_after_a_failure_it_stays_for_what_may_still_run_from_it(tmp_path):
     assert (copy / "pathsynth" / "__init__.py").is_file()
     assert not (copy / "pathsynth" / "assets" / "tiny").is_symlink()
     assert assets_folder().is_dir()
+
+
+def test_on_a_full_disk_it_is_refused_in_a_line_and_nothing_of_it_is_left(tmp_path, small_disk):
+    disk = small_disk(tmp_path / "jobs")
+    disk.fill(20)
+    with pytest.raises(RequestError, match=r"copy of the program cannot be written \(.*No space left on device.*\); free some space in"):
+        copy_code(disk.place, PLUGINS)
+    assert [path.name for path in disk.place.iterdir()] == ["filler"]
 
 
 def test_it_is_of_no_use_for_an_installed_program_or_where_no_path_can_name_it(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from pathlib import Path
 import pathsynth
 from pathsynth.config.shipped import assets_folder, conf_folder, studies_folder
 from pathsynth.ledger.atomic import write_text
+from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.versions import COMMIT_OF_COPY, commit
 
 _NOT_COPIED = ("assets", "frontend", "node_modules")
@@ -32,6 +33,9 @@ def copy_code(folder: Path, plugins: Path) -> Path:
     """Copy the program, its configuration and its Hydra ``plugins`` (a folder) into a new folder below ``folder``, and return that.
 
     The weights that it ships stay where they are, with a link to them. The copy knows the commit that it is of.
+
+    Raises:
+        RequestError: it cannot be written; nothing of it is left.
     """
     folder.mkdir(parents=True, exist_ok=True)
     package, copy = Path(pathsynth.__file__).parent, Path(tempfile.mkdtemp(prefix="code-", dir=folder))
@@ -39,10 +43,15 @@ def copy_code(folder: Path, plugins: Path) -> Path:
     places = {package: copy / package.name, plugins: copy / plugins.parent.name / plugins.name}
     if not conf_folder().is_relative_to(package):
         places |= {conf_folder(): copy / conf_folder().name, studies_folder(): copy / studies_folder().name}
-    for source, place in places.items():
-        shutil.copytree(source, place, ignore=ignored)
-    (copy / package.name / "assets").symlink_to(assets_folder().absolute())
-    write_text(copy / COMMIT_OF_COPY, commit() or "")
+    try:
+        for source, place in places.items():
+            shutil.copytree(source, place, ignore=ignored)
+        (copy / package.name / "assets").symlink_to(assets_folder().absolute())
+        write_text(copy / COMMIT_OF_COPY, commit() or "")
+    except OSError as error:
+        shutil.rmtree(copy, ignore_errors=True)
+        reason = error.args[0][0][2] if isinstance(error, shutil.Error) else str(error)  # of many files, the first
+        raise RequestError(f"the sweep's copy of the program cannot be written ({reason}); free some space in {folder}") from error
     return copy
 
 
