@@ -25,9 +25,9 @@ def studies_folder() -> Path:
 
 
 def assets_folder() -> Path:
-    """The folder of the embedded base (``tiny``); where the program is a sweep's copy, that of the program it is a copy of."""
+    """The folder of the embedded base (``tiny``). A copy of the program that a sweep runs from has a link to it."""
     place = _PACKAGE / "assets"
-    return place.readlink() if place.is_symlink() else place
+    return place.resolve() if place.is_symlink() else place
 
 
 def user_folder() -> Path | None:
