@@ -319,9 +319,9 @@ FILE_COMMANDS: dict[str, tuple[str, Callable[..., int | None]]] = {
 
 def main() -> None:
     """Entry point; exits with 0 done, 1 failed, 2 refused, 130 interrupted."""
-    note_ctrl_c()
-    drop_unread_output()
     try:
+        note_ctrl_c()
+        drop_unread_output()
         status = dispatch(sys.argv[1:])
     except KeyboardInterrupt:  # while a command was being loaded; those that have begun answer it themselves
         status = 130
