@@ -9,7 +9,7 @@ from pathsynth.config.groups import require_group
 from pathsynth.data.catalogue import captions_of
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest
-from pathsynth.stages.stage import BuildContext, PlanContext, Stage
+from pathsynth.stages.stage import BuildContext, Effort, PlanContext, Stage
 
 NEUTRAL = {"canvas": None, "captions": None}
 
@@ -55,4 +55,4 @@ def captions(context: BuildContext) -> tuple[str, ...] | None:
     return caption_list.texts if caption_list else None
 
 
-STAGE = Stage("cache", settings, parents, build, neutral=NEUTRAL)
+STAGE = Stage("cache", settings, parents, build, neutral=NEUTRAL, effort=Effort(long=True))

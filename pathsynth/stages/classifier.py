@@ -5,6 +5,7 @@ What the stages are called is their role's name: several judges are several role
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pathsynth.config.custom_classes import class_digests, targets
 from pathsynth.config.groups import missing_group
 from pathsynth.ledger.records import CONFUSION_FILE, PANEL_JUDGE
 from pathsynth.stages.fingerprints import pretrained_source
-from pathsynth.stages.stage import BuildContext, Stage
+from pathsynth.stages.stage import Artifact, BuildContext, Effort, Stage, no_summary
 
 CLASSIFIERS = ("gate", "judge", "classifier")
 """Roles that every configuration may have; the judges of a panel have names of their own."""
@@ -51,7 +52,7 @@ NEUTRAL = {
 }
 
 _SCORES = "scores.json"
-_SHOWN = ("classifier.safetensors", "classifier.json", _SCORES, CONFUSION_FILE)
+_FILES = ("classifier.safetensors", "classifier.json", _SCORES)
 
 
 def classifier_stage(role: str, config: AnyClassifier | None, shown: bool = False) -> Stage:
@@ -62,7 +63,10 @@ def classifier_stage(role: str, config: AnyClassifier | None, shown: bool = Fals
         lambda context: {"data": context.data.identity},
         lambda context, folder: _train(context, folder, role, config),
         neutral=NEUTRAL,
-        shown=_SHOWN if shown else (),
+        effort=Effort(lambda settings: float(settings["epochs"]), _architecture, long=True),
+        shown=(*_FILES, CONFUSION_FILE) if shown else (),
+        artifact=Artifact("classifier", role, _FILES),
+        summary=_format_scores if shown else no_summary,
     )
 
 
@@ -73,9 +77,20 @@ def score_stage(role: str, config: AnyClassifier | None, shown: bool = False) ->
         lambda context: {},
         lambda context: {"data": context.data.identity, "classifier": context.identities[role]},
         lambda context, folder: _score(context, folder, role, config),
-        shown=(_SCORES, CONFUSION_FILE) if shown else (),
         wanted=lambda _: config is not None and config.test,
+        shown=(_SCORES, CONFUSION_FILE) if shown else (),
+        summary=_format_scores if shown else no_summary,
     )
+
+
+def _architecture(settings: Mapping[str, Any]) -> str | None:
+    return settings.get("architecture") or settings.get("module", {}).get("_target_")
+
+
+def _format_scores(context: BuildContext, folder: Path) -> str:
+    from pathsynth.evaluation.classifier_scores import format_scores
+
+    return format_scores(folder / _SCORES)
 
 
 def required_classifier(role: str, config: AnyClassifier | None) -> AnyClassifier:

@@ -10,7 +10,7 @@ from pathsynth.config.groups import require_group
 from pathsynth.ledger.records import JUDGED_FILE
 from pathsynth.stages.classifier import panel_of
 from pathsynth.stages.scoring_settings import scoring_settings
-from pathsynth.stages.stage import BuildContext, PlanContext, Stage
+from pathsynth.stages.stage import BuildContext, Effort, PlanContext, Stage
 
 PROTOCOL = 7
 """Of the evaluation: raise it with any change of what is measured, or how. 2: coverage. 3: other distances, near copies.
@@ -47,4 +47,20 @@ def build(context: BuildContext, folder: Path) -> None:
     write_evaluation(folder, images, context.data, scoring, context.identity, context.built, panel)
 
 
-STAGE = Stage("evaluate", settings, parents, build, neutral=NEUTRAL, shown=("grids", JUDGED_FILE))
+def log(context: BuildContext, folder: Path) -> None:
+    """The result: numbers, confusion matrices, sheets."""
+    from pathsynth.evaluation.trial_scores import log_result
+
+    log_result(context.loggers, folder, context.data.space)
+
+
+STAGE = Stage(
+    "evaluate",
+    settings,
+    parents,
+    build,
+    neutral=NEUTRAL,
+    effort=Effort(lambda settings: float(settings["n"])),
+    shown=("grids", JUDGED_FILE, "result.json"),
+    log=log,
+)

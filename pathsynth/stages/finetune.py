@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,13 @@ from pathsynth.config.lightning import WATCHING, changing
 from pathsynth.config.schema import FINETUNE_TARGET, REGENERATION, TRAINER_TARGET, ConstantConfig, CosineConfig, shipped_schedule
 from pathsynth.ledger.records import OPTIMIZER_FILE
 from pathsynth.stages.fingerprints import adapter_identity
-from pathsynth.stages.sampling_settings import OF_FILLING, first_attempts
-from pathsynth.stages.stage import BuildContext, PlanContext, Stage
+from pathsynth.stages.sampling_settings import OF_FILLING, USUAL_CLASSES, denoiser_passes, first_attempts
+from pathsynth.stages.stage import Artifact, BuildContext, Effort, PlanContext, Stage
 
 if TYPE_CHECKING:
+    from pathsynth.config import SamplingConfig
+    from pathsynth.stages.fingerprints import BaseSource
+    from pathsynth.tracking.outbox import Model
     from pathsynth.training.finetune import FinetuneJob
 
 NEUTRAL = {
@@ -44,6 +48,9 @@ NEUTRAL = {
     "debug": "none",
     "devices": 1,
 }
+
+_PASSES_A_STEP = 3
+"""A training step of an image costs about as much as three passes of the denoiser: forwards, and twice that backwards."""
 
 _OF_RETRIES = ("retries", "retry_factor", "explosion", "checkpoint_every", "keep_checkpoints")
 """Settings that decide how a fine-tune continues once it has diverged. Without retries it then fails: no result depends on them."""
@@ -136,4 +143,52 @@ def finetune_job(context: BuildContext) -> FinetuneJob:
     return FinetuneJob(context.base, context.cache(), context.data, context.gate, FinetuneSettings.of(context.config))
 
 
-STAGE = Stage("finetune", settings, parents, build, neutral=NEUTRAL, shown=("adapter", "history.csv", OPTIMIZER_FILE, "fit-profile.txt"))
+def work(settings: Mapping[str, Any]) -> float:
+    """Passes of the denoiser in training and in validations."""
+    images = settings["max_steps"] * settings["batch_size"] * settings.get("accumulate", 1)
+    return float(_PASSES_A_STEP * images + _validation_work(settings))
+
+
+def _validation_work(settings: Mapping[str, Any]) -> float:
+    validation: Mapping[str, Any] = settings.get("validation") or {}
+    if not validation.get("every"):
+        return 0.0
+    times = settings["max_steps"] // validation["every"]
+    return float(times * validation["n"] * USUAL_CLASSES * denoiser_passes(settings["sampling"]))
+
+
+def log(context: BuildContext, folder: Path) -> None:
+    """The adapter as a model that a tracker can serve; and the curves of one that was not trained here."""
+    from pathsynth.tracking.media import keep_model
+    from pathsynth.training.regeneration import log_history
+
+    if context.config.sampling and context.base_source:
+        keep_model(context.loggers, served_model(context, folder / "adapter", context.config.sampling, context.base_source))
+    if "finetune" not in context.built_here:
+        log_history(context.loggers, folder / "history.csv")
+
+
+def served_model(context: BuildContext, adapter: Path, sampling: SamplingConfig, source: BaseSource) -> Model:
+    """The adapter with what draws from it, without rules and retries: a model answers each prompt with one image."""
+    from pathsynth.tracking.outbox import Model
+
+    config, data = require_group(context.config.base, "base"), require_group(context.config.data, "data")
+    early = sampling.early_rejection.model_copy(update={"after_step": None})
+    drawn = sampling.model_copy(update={"rules": {}, "retry": {}, "image_to_image": 0.0, "early_rejection": early})
+    base = (source.path_or_hub, source.revision, source.identity, config.canvas)
+    return Model(str(adapter), f"adapter-{context.stage('finetune').identity}/model", *base, data.size, drawn.model_dump(mode="json"))
+
+
+STAGE = Stage(
+    "finetune",
+    settings,
+    parents,
+    build,
+    neutral=NEUTRAL,
+    loads=("gate",),  # a parent only where it validates
+    effort=Effort(work, long=True),
+    on_gpu=lambda config: config.trainer.accelerator != "cpu",
+    shown=("adapter", "history.csv", OPTIMIZER_FILE, "fit-profile.txt"),
+    artifact=Artifact("adapter", "adapter", ("adapter", "history.csv")),
+    log=log,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,8 @@ from pathsynth.ledger.identity import digest
 from pathsynth.ledger.records import JUDGED_FILE
 from pathsynth.sampling.request import requested_prompts
 from pathsynth.sampling.slots import Slot, Stream, slots_of
-from pathsynth.stages.sampling_settings import sampling_settings
-from pathsynth.stages.stage import BuildContext, PlanContext, Stage
+from pathsynth.stages.sampling_settings import USUAL_CLASSES, denoiser_passes, sampling_settings
+from pathsynth.stages.stage import Artifact, BuildContext, Effort, PlanContext, Stage
 
 if TYPE_CHECKING:
     from pathsynth.evaluation.image_sheets import ImageSet
@@ -136,4 +137,41 @@ def _confirmation(context: BuildContext, folder: Path, judge: Path, images: Imag
         return f"judge: not asked, for {error}"
 
 
-STAGE = Stage("generate", settings, parents, build, neutral=NEUTRAL, shown=("images", "attempts.parquet", "sheet.png", JUDGED_FILE))
+def work(settings: Mapping[str, Any]) -> float:
+    """Passes of the denoiser at the whole budget of attempts."""
+    request, prompts = settings["request"], settings["request"].get("prompts")
+    classes = len(prompts) if isinstance(prompts, Mapping) else USUAL_CLASSES
+    slots = request["n"] * classes / request.get("shards", 1)
+    full = slots * settings["attempts"] * denoiser_passes(settings)
+    return float(min(full, settings["calls"]) if settings.get("calls") else full)
+
+
+def chosen(folder: Path) -> Sequence[str]:
+    """Of an evaluation's rejected images some, for pages; a request keeps none."""
+    from pathsynth.evaluation.image_sheets import ImageSet, first_rejected
+
+    return first_rejected(ImageSet.read(folder))
+
+
+def summary(context: BuildContext, folder: Path) -> str:
+    """Where the accepted images of a request are; without one there is no sheet."""
+    if context.config.command != "generate":
+        return ""
+    sheet = context.folder / "sheet.png"
+    if sheet.exists():
+        return f"images: {context.folder / 'images'}; on one sheet: {sheet}"
+    return f"no image was accepted; every attempt is in {context.folder / 'attempts.parquet'}"
+
+
+STAGE = Stage(
+    "generate",
+    settings,
+    parents,
+    build,
+    neutral=NEUTRAL,
+    effort=Effort(work, long=True),
+    shown=("images", "attempts.parquet", "sheet.png", JUDGED_FILE),
+    chosen=chosen,
+    artifact=Artifact("images", "images", ("images", "rejected", "attempts.parquet")),
+    summary=summary,
+)

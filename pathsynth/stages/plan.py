@@ -12,7 +12,7 @@ from pathsynth.data.catalogue import ready_set
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import digest
 from pathsynth.stages import cache, decode, early_rejection, evaluate, finetune, generate, panel, pretrain, reference
-from pathsynth.stages.classifier import classifier_stage, panel_of, score_stage
+from pathsynth.stages.classifier import classifier_stage, panel_of, score_stage, trains_classifier
 from pathsynth.stages.fingerprints import BaseSource, base_source, data_source
 from pathsynth.stages.stage import PlanContext, Stage, StagePlan, hashed_name
 
@@ -48,6 +48,22 @@ def listed_stages(config: RunConfig) -> tuple[tuple[Stage, Collection[str]], ...
         (panel.STAGE, _SCORING),
         (evaluate.STAGE, _SCORING),
     )
+
+
+_SINGLE = (pretrain, decode, cache, finetune, early_rejection, generate, reference, panel, evaluate)
+"""Files that make one stage; the others make one for each classifier."""
+
+
+def known_stage(name: str) -> Stage | None:
+    """What is known of the stages of a name without a configuration: how much work they are, what they load and what a tracker keeps.
+
+    None: this version has no stage of that name, as with the data among a stage's parents.
+    """
+    if trains_classifier(name):
+        return classifier_stage(name, None)
+    if trains_classifier(name.removesuffix("_test")):
+        return score_stage(name.removesuffix("_test"), None)
+    return next((module.STAGE for module in _SINGLE if module.STAGE.name == name), None)
 
 
 @dataclass(frozen=True)

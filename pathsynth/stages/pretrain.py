@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pathsynth.config.groups import require_group
-from pathsynth.ledger.records import Result, write_result
+from pathsynth.ledger.records import Result, read_result, write_result
 from pathsynth.ledger.versions import versions
-from pathsynth.stages.stage import BuildContext, PlanContext, Stage
+from pathsynth.stages.stage import BuildContext, Effort, PlanContext, Stage
 
 
 def settings(context: PlanContext) -> dict[str, Any]:
@@ -45,4 +45,19 @@ def build(context: BuildContext, folder: Path) -> None:
     write_result(folder / "result.json", result)
 
 
-STAGE = Stage("pretrain", settings, parents, build, shown=("base", "result.json"))
+def log(context: BuildContext, folder: Path) -> None:
+    """The numbers of the result."""
+    from pathsynth.tracking.media import show_numbers
+
+    show_numbers(context.loggers, read_result(folder / "result.json").metrics)
+
+
+STAGE = Stage(
+    "pretrain",
+    settings,
+    parents,
+    build,
+    effort=Effort(lambda settings: float(settings["steps"] * settings["batch_size"])),
+    shown=("base", "result.json"),
+    log=log,
+)

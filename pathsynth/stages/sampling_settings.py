@@ -11,6 +11,9 @@ from pathsynth.sampling.scheduler import scheduler_of
 from pathsynth.stages.fingerprints import scheduler_config
 from pathsynth.stages.stage import PlanContext
 
+USUAL_CLASSES = 9
+"""Of an evaluation or a validation, whose settings count images a class and do not say how many classes there are."""
+
 _USUAL_SAMPLING: Mapping[str, Any] = {
     "precision": "32-true",
     "deterministic": False,
@@ -74,6 +77,12 @@ def _hashed_form(sampling: SamplingConfig) -> dict[str, Any]:
     settings = sampling.model_dump(mode="json")
     early, again = settings.pop("early_rejection"), settings.pop("image_to_image")
     return {**settings, "look_after": early["after_step"], "look_loss": early["max_lost"], "look_n": early["n"], "revise": again}
+
+
+def denoiser_passes(settings: Mapping[str, Any]) -> int:
+    """Passes of the denoiser for one image, from what :func:`sampling_settings` gave."""
+    guided = settings["guidance"] > 1 or any(settings.get(key) for key in ("guidance_step", "retry", "guided"))
+    return int(settings.get("evaluations", settings["steps"])) * (2 if guided else 1)
 
 
 def first_attempts(context: PlanContext, without: Sequence[str]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""What a stage is: its settings and parents, how it is built, and what the trial's folder shows of it. No torch."""
+"""What a stage is: its settings and parents, how it is built, how much work it is, and what the trial shows of it. No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -71,12 +71,25 @@ class BuildContext(Protocol):
         """The trial's own."""
 
     @property
+    def folder(self) -> Path:
+        """The trial's own folder."""
+
+    @property
     def built(self) -> Mapping[str, Path]:
         """The folders of the stages that are finished, by name."""
 
     @property
+    def built_here(self) -> Collection[str]:
+        """Those of them that this process built, whose curves its loggers saw; the others were found."""
+
+    @property
     def data(self) -> DataSet:
         """Images and labels; opened at first use."""
+        ...
+
+    @property
+    def base_source(self) -> BaseSource | None:
+        """Where the base is loaded from; None for a trial without one."""
         ...
 
     @property
@@ -125,8 +138,44 @@ class BuildContext(Protocol):
         """What shows the progress of a stage that draws images, of so many units."""
 
 
+@dataclass(frozen=True)
+class Effort:
+    """How long a stage takes, as far as its settings tell.
+
+    ``work``: how much there is to do, in a unit that only stages of one name share; 1 if their settings do not say. ``kind``: the setting
+    without which the times of two stages cannot be compared. ``long``: minutes, so that where several trials need the stage, a job of its
+    own may build it first; the others take seconds, and the trial that comes first builds them.
+    """
+
+    work: Callable[[Mapping[str, Any]], float] = lambda settings: 1.0
+    kind: Callable[[Mapping[str, Any]], str | None] = lambda settings: None
+    long: bool = False
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a tracker keeps of a stage: ``files`` of its folder, under a ``name`` to which its identity is added."""
+
+    kind: str
+    name: str
+    files: tuple[str, ...]
+
+
 def _always(config: RunConfig) -> bool:
     return True
+
+
+def _nothing_chosen(folder: Path) -> Sequence[str]:
+    return ()
+
+
+def _nothing_logged(context: BuildContext, folder: Path) -> None:
+    return None
+
+
+def no_summary(context: BuildContext, folder: Path) -> str:
+    """Of a stage about which the trial's log has nothing more to say."""
+    return ""
 
 
 @dataclass(frozen=True)
@@ -134,13 +183,17 @@ class Stage:
     """One step of a trial whose result is kept and shared.
 
     ``settings`` and ``parents`` decide its result, and with it its identity. ``build`` writes the result into an empty folder, and loads
-    torch only then. ``shown``: what of that folder the trial's own folder gets a copy of. ``wanted``: whether a command that has the
-    stage needs it at these settings. ``derived``: it holds nothing but what others, of the same parents, are made of or make; a trial
-    is identified by those.
+    torch only then. ``wanted``: whether a command that has the stage needs it at these settings. ``derived``: it holds nothing but what
+    others, of the same parents, are made of or make; a trial is identified by those. ``loads``: stages that building it may load although
+    they are no parents. ``effort``: how long that takes. ``on_gpu``: whether a GPU is used where there is one.
 
     ``neutral``: settings at which the stage does what it did before the setting existed; they are left out of its identity. A new key
     enters here with the value that changes nothing. What ``conf/`` proposes is no reason to be here: a proposal may change, and an
     identity must not then stand for another result.
+
+    What the trial shows of the finished stage, whose folder the functions get: ``shown`` and ``chosen``, of which files its own folder gets
+    a copy; ``artifact``, what a tracker keeps; ``log``, what the trial's run in a tracker shows besides; ``summary``, the line that ends
+    the trial's log.
     """
 
     name: str
@@ -148,9 +201,16 @@ class Stage:
     parents: Callable[[PlanContext], dict[str, str]]
     build: Callable[[BuildContext, Path], None]
     neutral: Mapping[str, Any] = field(default_factory=dict)
-    shown: tuple[str, ...] = ()
     wanted: Callable[[RunConfig], bool] = _always
     derived: bool = False
+    loads: tuple[str, ...] = ()
+    effort: Effort = Effort()
+    on_gpu: Callable[[RunConfig], bool] = _always
+    shown: tuple[str, ...] = ()
+    chosen: Callable[[Path], Sequence[str]] = _nothing_chosen
+    artifact: Artifact | None = None
+    log: Callable[[BuildContext, Path], None] = _nothing_logged
+    summary: Callable[[BuildContext, Path], str] = no_summary
 
     def plan(self, context: PlanContext) -> StagePlan:
         """The stage under its identity.

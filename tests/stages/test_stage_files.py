@@ -5,19 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hydra import compose, initialize_config_dir
 
 import pathsynth.stages
-from pathsynth.config import RunConfig, from_hydra
+from pathsynth.config import RunConfig, SamplingConfig, from_hydra
 from pathsynth.config.shipped import conf_folder
 from pathsynth.ledger.errors import RequestError
 from pathsynth.ledger.identity import stage_identity
 from pathsynth.stages.classifier import NEUTRAL, classifier_stage, score_stage
-from pathsynth.stages.fingerprints import data_source
-from pathsynth.stages.plan import listed_stages
-from pathsynth.stages.stage import PlanContext
+from pathsynth.stages.finetune import served_model
+from pathsynth.stages.fingerprints import base_source, data_source
+from pathsynth.stages.plan import known_stage, listed_stages
+from pathsynth.stages.stage import PlanContext, StagePlan
 
 SHARED = {"plan", "__init__", "stage", "fingerprints", "sampling_settings", "scoring_settings"}
 """What the stages share."""
@@ -52,3 +54,23 @@ def test_the_stages_are_listed_without_what_builds_them():
     program = f"import sys, pathsynth.stages.plan; print(sorted({heavy} & set(sys.modules)))"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"
+
+
+def test_what_is_known_of_a_stage_by_its_name_is_what_a_trial_has(config):
+    for stage, _ in listed_stages(config):
+        known = known_stage(stage.name)
+        assert known is not None
+        assert (known.effort.long, known.loads, known.artifact) == (stage.effort.long, stage.loads, stage.artifact)
+    assert known_stage("data") is None
+
+
+def test_a_model_that_a_tracker_serves_draws_first_attempts_alone():
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        words = ["data=phantom", "sampling.image_to_image=0.4", "sampling.early_rejection.after_step=4", "sampling.steps=7"]
+        config = from_hydra(compose("run", words))
+    assert config.base and config.sampling
+    context = SimpleNamespace(config=config, stage=lambda name: StagePlan(name, "1a", {}, {}))
+    model = served_model(context, Path("adapter"), config.sampling, base_source(config.base))
+    drawn = SamplingConfig.model_validate(model.sampling)
+    assert (drawn.image_to_image, drawn.early_rejection.after_step, drawn.steps) == (0.0, None, 7)
+    assert model.path == "adapter-1a/model"

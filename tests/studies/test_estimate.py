@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pathsynth.stages.finetune import work
 from pathsynth.stages.stage import StagePlan
-from pathsynth.studies.planning.estimate import estimate, seconds_left, work
+from pathsynth.studies.planning.estimate import estimate, seconds_left
 from pathsynth.studies.trials.state import TrialState
 from pathsynth.studies.trials.trial_table import TrialRow
 
@@ -55,7 +56,7 @@ def test_a_generation_takes_as_long_as_its_slots_attempts_and_steps(tmp_path, ch
 
 def test_validations_count_among_the_steps_of_a_fine_tune():
     watched = {**TRAINING, "validation": {"every": 50, "n": 2}, "sampling": SAMPLING}
-    assert work("finetune", watched) - work("finetune", TRAINING) == 2 * 2 * 9 * 20
+    assert work(watched) - work(TRAINING) == 2 * 2 * 9 * 20
 
 
 def test_what_nothing_tells_is_unknown_and_said_so(tmp_path):
@@ -108,3 +109,7 @@ def test_open_trials_need_what_is_left_of_their_plans(tmp_path):
     ]
     rows = [row("waiting"), row("running", "finetune", step=50, steps=200, rate=2.0), row("interrupted"), row("done"), row("waiting")]
     assert seconds_left(folders, rows) == [pytest.approx(20 + 3600), 75, None, None, None]
+
+
+def test_a_stage_that_an_earlier_version_named_otherwise_is_unknown(tmp_path):
+    assert str(estimate(tmp_path, [stage("look", {"n": 3}, base="b")])) == "an unknown time for look"

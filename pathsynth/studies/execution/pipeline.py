@@ -20,15 +20,14 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
 
-from pathsynth.config import AnyClassifier, RunConfig, SamplingConfig
+from pathsynth.config import AnyClassifier, RunConfig
 from pathsynth.config.groups import require_group
 from pathsynth.data.catalogue import Decoded, open_data, ready_set
 from pathsynth.data.dataset import DataSet
-from pathsynth.evaluation.classifier_scores import format_scores, named_class, placed
-from pathsynth.evaluation.image_sheets import ImageSet, first_rejected
-from pathsynth.evaluation.trial_scores import log_result, named_metrics
+from pathsynth.evaluation.classifier_scores import named_class, placed
+from pathsynth.evaluation.trial_scores import named_metrics
 from pathsynth.ledger.atomic import copy_file, sync, sync_names, sync_tree, write_text
-from pathsynth.ledger.records import read_optimizer, read_result
+from pathsynth.ledger.records import read_optimizer
 from pathsynth.ledger.stages import StageStore
 from pathsynth.ledger.versions import Provenance, processor, provenance
 from pathsynth.models.base import Base, load_base
@@ -39,23 +38,21 @@ from pathsynth.stages.classifier import trains_classifier
 from pathsynth.stages.finetune import finetune_job
 from pathsynth.stages.fingerprints import BaseSource
 from pathsynth.stages.plan import Plan, listed_stages, next_stage
-from pathsynth.stages.stage import StagePlan
+from pathsynth.stages.stage import Stage, StagePlan
 from pathsynth.studies.execution.trial_rules import acceptance_rules, custom_rules, format_limits
 from pathsynth.studies.trials.manifest import add_optimizer
 from pathsynth.studies.trials.run_metadata import artifact_metadata, artifact_names, classifier_metadata, trial_metadata
 from pathsynth.studies.trials.state import ADDRESS
+from pathsynth.studies.trials.trial_table import RESULT
 from pathsynth.terminal.stage_display import StageDisplay, hidden
 from pathsynth.tracking.loggers import close, end_stopped, online_address, open_loggers, require_loggers
-from pathsynth.tracking.media import keep_artifact, keep_model, show_numbers, use_artifacts
-from pathsynth.tracking.outbox import Model
+from pathsynth.tracking.media import keep_artifact, use_artifacts
 from pathsynth.training.callbacks import named_callbacks
 from pathsynth.training.distributed import local_rank
 from pathsynth.training.finetune import finetune
 from pathsynth.training.latent_cache import DamagedCache, LatentCache, load_cache
 from pathsynth.training.optimizer import check_optimizer
 from pathsynth.training.progress import Advance, SamplingProgress, training_progress
-from pathsynth.training.regeneration import log_history
-from pathsynth.training.score_classifier import SCORES
 
 
 class Progress(Protocol):
@@ -158,23 +155,26 @@ class Trial:
 
     def build(self, stage: StagePlan) -> None:
         """Find the stage under its identity, or build it there."""
-        builder = next(candidate for candidate, _ in listed_stages(self.config) if candidate.name == stage.name)
 
         def make(folder: Path) -> None:
-            builder.build(self, folder)
+            self._definition(stage.name).build(self, folder)
             self.built_here.add(stage.name)
 
         record = {**stage.settings, "parents": stage.parents}
         self.built[stage.name] = self.store.build(stage.name, stage.identity, record, make, self.provenance(stage.name))
         self.keep(stage)
 
+    def _definition(self, name: str) -> Stage:
+        """How the stage ``name`` is built and what is shown of it, with this trial's settings."""
+        return next(stage for stage, _ in listed_stages(self.config) if stage.name == name)
+
     def provenance(self, stage: str) -> Provenance:
-        """What computes a stage here: the GPU, unless there is none or a fine-tune is configured without it."""
-        on_cpu = stage == "finetune" and self.config.trainer.accelerator == "cpu"
-        return provenance(torch.cuda.get_device_name() if torch.cuda.is_available() and not on_cpu else processor())
+        """What computes a stage here: the GPU, unless there is none or the stage is configured without it."""
+        on_gpu = torch.cuda.is_available() and self._definition(stage).on_gpu(self.config)
+        return provenance(torch.cuda.get_device_name() if on_gpu else processor())
 
     def keep(self, stage: StagePlan) -> None:
-        """Log what a finished stage made as an artifact: a classifier by its own run (if it was trained here), else by the trial's."""
+        """Log what a finished stage made, and as an artifact: a classifier by its own run (if it was trained here), else by the trial's."""
         metadata = artifact_metadata(stage, self.built[stage.name])
         if metadata and trains_classifier(stage.name):
             classifier_loggers = self.trained.pop(stage.name, [])
@@ -182,17 +182,12 @@ class Trial:
             close(classifier_loggers)
         elif metadata:
             keep_artifact(self.loggers, metadata)
-            if stage.name == "finetune" and self.config.sampling and self.plan.base:
-                keep_model(self.loggers, self._model(metadata.name, self.config.sampling, self.plan.base))
-        if stage.name == "finetune" and stage.name not in self.built_here:
-            log_history(self.loggers, self.built[stage.name] / "history.csv")
+        self._definition(stage.name).log(self, self.built[stage.name])
 
-    def _model(self, name: str, sampling: SamplingConfig, source: BaseSource) -> Model:
-        """The adapter with what draws from it, without rules and retries: a model answers each prompt with one image."""
-        config, data = require_group(self.config.base, "base"), require_group(self.config.data, "data")
-        drawn = sampling.model_copy(update={"rules": {}, "retry": {}, "revise": 0.0, "look_after": None}).model_dump(mode="json")
-        base = (source.path_or_hub, source.revision, source.identity, config.canvas)
-        return Model(str(self.built["finetune"] / "adapter"), f"{name}/model", *base, data.size, drawn)
+    @property
+    def base_source(self) -> BaseSource | None:
+        """Where the base is loaded from; None for a trial without one."""
+        return self.plan.base
 
     @property
     def identity(self) -> str:
@@ -294,38 +289,22 @@ class Trial:
 
     def show(self) -> None:
         """Give the trial's folder its adapter, images, sheets, history and, last, its result."""
-        for own, _ in listed_stages(self.config):
-            for name in own.shown if own.name in self.built else ():
-                _show(self.built[own.name] / name, self.folder / name)
-        if "evaluate" in self.built:
-            _show_some(first_rejected(ImageSet.read(self.built["generate"])), self.built["generate"], self.folder)
+        shown = {name: self._definition(name) for name in self.built}
+        files = [(self.built[name] / file, self.folder / file) for name, stage in shown.items() for file in stage.shown]
+        for source, target in files:
+            if target.name != RESULT:
+                _show(source, target)
+        for name, stage in shown.items():
+            _show_some(stage.chosen(self.built[name]), self.built[name], self.folder)
         if "finetune" in self.built:
             add_optimizer(self.folder, read_optimizer(self.built["finetune"]))
-        self.log()
-        if "evaluate" in self.built:
-            _show(self.built["evaluate"] / "result.json", self.folder / "result.json")
+        close(self.open_loggers)
+        for source, target in files:
+            if target.name == RESULT:
+                _show(source, target)
         sync_names(self.folder)
-        if "generate" in self.built and "evaluate" not in self.built:
-            print(self._format_images(), flush=True)
-        for stage in ("classifier", "classifier_test"):
-            if stage in self.built:
-                print(format_scores(self.built[stage] / SCORES), flush=True)
-
-    def _format_images(self) -> str:
-        """Where the accepted images are; without one there is no sheet."""
-        sheet = self.folder / "sheet.png"
-        if sheet.exists():
-            return f"images: {self.folder / 'images'}; on one sheet: {sheet}"
-        return f"no image was accepted; every attempt is in {self.folder / 'attempts.parquet'}"
-
-    def log(self) -> None:
-        """Show the result in the trial's run, if it has one, and end the run."""
-        if "evaluate" in self.built:
-            log_result(self.loggers, self.built["evaluate"], self.data.space)
-        elif "pretrain" in self.built:
-            show_numbers(self.loggers, read_result(self.built["pretrain"] / "result.json").metrics)
-        if "classifier" not in self.built:
-            close(self.loggers)
+        for line in filter(None, (stage.summary(self, self.built[name]) for name, stage in shown.items())):
+            print(line, flush=True)
 
 
 def _show_some(names: Sequence[str], source: Path, target: Path) -> None:

@@ -12,16 +12,15 @@ from typing import Any
 from pathsynth.ledger.atomic import read_json
 from pathsynth.ledger.contents import RECORD
 from pathsynth.ledger.stages import STAGES
-from pathsynth.stages.classifier import trains_classifier
-from pathsynth.stages.stage import StagePlan
+from pathsynth.stages import finetune, generate
+from pathsynth.stages.plan import known_stage
+from pathsynth.stages.stage import Effort, StagePlan
 from pathsynth.studies.trials.state import OPEN
 from pathsynth.studies.trials.trial_table import MANIFEST, TrialRow
 from pathsynth.vocabulary.durations import format_duration
 
-_CLASSES = 9
-"""Of an evaluation or validation, whose settings count images a class; only the share of validations in a fine-tune depends on it."""
-_STEP = 3
-"""A training step of an image costs about as much as three passes of the denoiser: forwards, and twice that backwards."""
+_DRAWN_WITH = (generate.STAGE.name, finetune.STAGE.name)
+"""Parents by which a stage comes to its base, the nearer first."""
 
 
 @dataclass(frozen=True)
@@ -101,35 +100,36 @@ class _Rates:
         self._known: dict[str, dict[tuple[str | None, ...], list[float]]] = {}
 
     def seconds(self, stage: StagePlan) -> float | None:
-        """How long a stage may take; None if none like it has finished."""
+        """How long a stage may take; None if none like it has finished, or an earlier version planned it under a name of its own."""
+        known = known_stage(stage.name)
+        if known is None:
+            return None
         if stage.name not in self._known:
-            self._known[stage.name] = self._read(stage.name)
-        rates = self._known[stage.name].get(self._kind(stage.name, stage.settings, stage.parents))
-        return median(rates) * work(stage.name, stage.settings) if rates else None
+            self._known[stage.name] = self._read(stage.name, known.effort)
+        rates = self._known[stage.name].get(self._kind(known.effort, stage.settings, stage.parents))
+        return median(rates) * known.effort.work(stage.settings) if rates else None
 
-    def _read(self, name: str) -> dict[tuple[str | None, ...], list[float]]:
+    def _read(self, name: str, effort: Effort) -> dict[tuple[str | None, ...], list[float]]:
         rates: dict[tuple[str | None, ...], list[float]] = {}
         for path in sorted((self._store / name).glob(f"*/{RECORD}")):
             try:
                 record = json.loads(path.read_text(encoding="utf-8"))
                 settings, parents = record["settings"], record["settings"]["parents"]
-                rate = float(record["seconds"]) / work(name, settings)
+                rate = float(record["seconds"]) / effort.work(settings)
             except (OSError, ValueError, KeyError, TypeError):  # a damaged record
                 continue
-            rates.setdefault(self._kind(name, settings, parents), []).append(rate)
+            rates.setdefault(self._kind(effort, settings, parents), []).append(rate)
         return rates
 
-    def _kind(self, name: str, settings: Mapping[str, Any], parents: Mapping[str, str]) -> tuple[str | None, ...]:
+    def _kind(self, effort: Effort, settings: Mapping[str, Any], parents: Mapping[str, str]) -> tuple[str | None, ...]:
         """What stages have in common whose times can be compared."""
-        if trains_classifier(name):
-            return (parents.get("data"), settings.get("architecture") or settings.get("module", {}).get("_target_"))
-        return (self._base(parents),)
+        return (self._base(parents), effort.kind(settings))
 
     def _base(self, parents: Mapping[str, str]) -> str | None:
         """The base that a stage draws or trains with, its own parent or one of those above; else what it has in place of one."""
         if "base" in parents:
             return parents["base"]
-        above = next(((name, parents[name]) for name in ("generate", "finetune") if name in parents), None)
+        above = next(((name, parents[name]) for name in _DRAWN_WITH if name in parents), None)
         if above is None:
             return parents.get("data")
         return self._base(self._parents(*above) or {"data": above[1]})
@@ -142,44 +142,3 @@ class _Rates:
             return dict(record["settings"]["parents"])
         except (OSError, ValueError, KeyError, TypeError):
             return {}
-
-
-def work(name: str, settings: Mapping[str, Any]) -> float:
-    """How much a stage has to do, in units that only stages of its name share; 1 if its settings do not say.
-
-    A fine-tune's are passes of the denoiser in training and in validations, a generation's at its whole budget of attempts.
-    """
-    if trains_classifier(name):
-        return float(settings["epochs"])
-    if name == "finetune":
-        images = settings["max_steps"] * settings["batch_size"] * settings.get("accumulate", 1)
-        return float(_STEP * images + _validation_work(settings))
-    if name == "generate":
-        request = settings["request"]
-        slots = request["n"] * _classes(request) / request.get("shards", 1)
-        full = slots * settings["attempts"] * _passes(settings)
-        return float(min(full, settings["calls"]) if settings.get("calls") else full)
-    if name == "evaluate":
-        return float(settings["n"])
-    if name == "pretrain":
-        return float(settings["steps"] * settings["batch_size"])
-    return 1.0
-
-
-def _validation_work(settings: Mapping[str, Any]) -> float:
-    validation: Mapping[str, Any] = settings.get("validation") or {}
-    if not validation.get("every"):
-        return 0.0
-    times = settings["max_steps"] // validation["every"]
-    return float(times * validation["n"] * _CLASSES * _passes(settings["sampling"]))
-
-
-def _passes(sampling: Mapping[str, Any]) -> int:
-    """Passes of the denoiser for one image."""
-    guided = sampling["guidance"] > 1 or any(sampling.get(key) for key in ("guidance_step", "retry", "guided"))
-    return int(sampling.get("evaluations", sampling["steps"])) * (2 if guided else 1)
-
-
-def _classes(request: Mapping[str, Any]) -> int:
-    prompts: Sequence[Any] | Mapping[str, Any] | str | None = request.get("prompts")
-    return len(prompts) if isinstance(prompts, Mapping) else _CLASSES

@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pathsynth.stages import cache, decode, finetune, generate
-from pathsynth.stages.classifier import trains_classifier
+from pathsynth.stages import decode
+from pathsynth.stages.plan import known_stage
 from pathsynth.stages.stage import StagePlan
-
-_LONG = (cache.STAGE.name, finetune.STAGE.name, generate.STAGE.name)
-"""With all that train a classifier. The others take seconds: whichever trial comes first builds them."""
-
-_LOADED_TOO = {finetune.STAGE.name: ("gate",)}
-"""A fine-tune loads the gate, which is its parent only where it validates."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +54,18 @@ def _sharers(trials: Mapping[int, Sequence[StagePlan]], finished: Callable[[Stag
 
 def _made_from(stages: Mapping[str, StagePlan], name: str) -> set[str]:
     """The stages of a trial that ``name`` needs, those that its parents need too."""
-    parents = [parent for parent in (*stages[name].parents, *_LOADED_TOO.get(name, ()), decode.STAGE.name) if parent in stages]
+    parents = [parent for parent in (*stages[name].parents, *_loads(name), decode.STAGE.name) if parent in stages]
     return {parent for parent in parents if parent != name}.union(*(_made_from(stages, p) for p in parents if p != decode.STAGE.name))
 
 
+def _loads(name: str) -> tuple[str, ...]:
+    stage = known_stage(name)
+    return stage.loads if stage else ()
+
+
 def _is_long(name: str) -> bool:
-    return trains_classifier(name) or name in _LONG
+    stage = known_stage(name)
+    return stage is not None and stage.effort.long
 
 
 def describe_jobs(jobs: Sequence[SharedJob]) -> str:

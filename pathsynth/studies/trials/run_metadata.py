@@ -8,20 +8,14 @@ from typing import Any
 
 from pathsynth.config import AnyClassifier, RunConfig
 from pathsynth.ledger.nesting import flat
-from pathsynth.stages.classifier import trains_classifier
-from pathsynth.stages.plan import Plan
-from pathsynth.stages.stage import StagePlan
+from pathsynth.stages.plan import Plan, known_stage
+from pathsynth.stages.stage import Artifact, StagePlan
 from pathsynth.studies.trials.redaction import shareable_value
 from pathsynth.tracking.loggers import GLOBAL_STEP, VALIDATION_STEP, RunMetadata
 from pathsynth.tracking.media import ArtifactMetadata
 
 _JOB_TYPES = {"run": "evaluate"}
 """Of commands whose runs are of another's kind: both end with the same numbers."""
-_CLASSIFIER_FILES = ("classifier.safetensors", "classifier.json", "scores.json")
-_ARTIFACTS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
-    "finetune": ("adapter", "adapter", ("adapter", "history.csv")),
-    "generate": ("images", "images", ("images", "rejected", "attempts.parquet")),
-}
 _TAG_LENGTH = 64
 
 
@@ -64,20 +58,19 @@ def artifact_metadata(stage: StagePlan, folder: Path) -> ArtifactMetadata | None
     artifact = _artifact(stage.name)
     if artifact is None:
         return None
-    kind, name, files = artifact
     sources = artifact_names(stage.parents)
     lineage: dict[str, Any] = {"settings": shareable_value(stage.settings), "parents": stage.parents, "made_from": sources}
-    return ArtifactMetadata(kind, f"{name}-{stage.identity}", folder, files, lineage)
+    return ArtifactMetadata(artifact.kind, f"{artifact.name}-{stage.identity}", folder, artifact.files, lineage)
 
 
 def artifact_names(identities: Mapping[str, str]) -> list[str]:
     """The artifacts' names of those stages (stage → identity) that have one."""
-    return [f"{artifact[1]}-{identity}" for stage, identity in identities.items() if (artifact := _artifact(stage))]
+    return [f"{artifact.name}-{identity}" for name, identity in identities.items() if (artifact := _artifact(name))]
 
 
-def _artifact(stage: str) -> tuple[str, str, tuple[str, ...]] | None:
-    """Kind and name of the artifact that a stage leaves, and its files; None: it leaves none."""
-    return ("classifier", stage, _CLASSIFIER_FILES) if trains_classifier(stage) else _ARTIFACTS.get(stage)
+def _artifact(name: str) -> Artifact | None:
+    stage = known_stage(name)
+    return stage.artifact if stage else None
 
 
 def _tags(words: Iterable[str | None]) -> tuple[str, ...]:
