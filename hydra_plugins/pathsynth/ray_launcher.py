@@ -54,8 +54,8 @@ class RayLauncher(PreparedLauncher):
         self.check()
         cluster = self._cluster()
         if cluster.joined:
-            self._ray.require_room(cluster.nodes())
             cluster.require_shared(Path(self.config.multirun).expanduser().absolute())
+            self._ray.require_room(cluster.nodes())
         self._prepared = True
 
     def at_once(self) -> int:

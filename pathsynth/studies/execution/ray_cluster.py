@@ -121,6 +121,8 @@ class RayCluster:
     def require_shared(self, folder: Path) -> None:
         """Look from each node for a file that is written to ``folder``, and for the folder of this command.
 
+        A node that dies meanwhile is left out, which a line says.
+
         Raises:
             RequestError: a node cannot see one of them, has no pathsynth, or does not answer.
         """
@@ -152,13 +154,16 @@ def _read_probe(place: Place, probe: Path, content: str) -> None:
     for node in _alive():
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         reading = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(see).remote(place, str(probe), content)
-        looks.append((f"node {node['NodeManagerHostname']} ({node['NodeManagerAddress']}) of the Ray cluster", reading))
-    for name, reading in looks:
+        looks.append((node["NodeID"], f"node {node['NodeManagerHostname']} ({node['NodeManagerAddress']}) of the Ray cluster", reading))
+    for node_id, name, reading in looks:
         try:
             unseen = ray.get(reading, timeout=_PROBE_SECONDS)
         except GetTimeoutError as error:
             raise RequestError(f"{name} did not answer within {_PROBE_SECONDS:.0f} s; look at it with `ray status`") from error
         except RayError as error:
+            if node_id not in {node["NodeID"] for node in _alive()}:  # Ray lists a node that died for some seconds more
+                print(f"{name} is gone; the sweep runs on the others", flush=True)
+                continue
             if "No module named" not in str(error):
                 raise RequestError(f"{name} cannot run a task: {str(error).strip().splitlines()[-1]}") from error
             raise RequestError(f"{name} has no pathsynth; install the same packages there") from error
