@@ -102,8 +102,11 @@ class TrialSweeper(BasicSweeper):
 
     @property
     def _shared_first(self) -> bool:
+        from pathsynth.studies.planning.workers import on_cluster
+
+        assert self.config is not None
         wanted = self._study.shared_first
-        return self._submits_to_slurm if wanted is None else wanted
+        return on_cluster(self.config.hydra.launcher) if wanted is None else wanted
 
     @property
     def _study(self) -> StudyConfig:

@@ -765,7 +765,7 @@ class StudyConfig(_Group):
     """Stop the study at the first failure."""
     shared_first: bool | None = None
     """Build what several trials share (gate, judge, cache, an adapter) in jobs of its own before the trials begin, so that no trial holds
-    a GPU while it waits; null: where the trials are jobs of Slurm."""
+    a GPU while it waits; null: where the trials are jobs of Slurm, or tasks of a Ray cluster that is joined."""
     lease_seconds: float = Field(60.0, ge=1)
     """After so many seconds without a sign of life from a trial's process, another process of the same study takes the trial over."""
     stop_seconds: float = Field(20.0, gt=0)

@@ -58,6 +58,7 @@ def test_a_study_runs_on_two_nodes_and_survives_the_loss_of_one(pathsynth, ray_n
     assert command.returncode == 0, (out, err)
     assert [pathsynth.state(f"rank={rank}-")["state"] for rank in (2, 4, 8)] == ["done"] * 3
     assert "2 at once" in out
+    assert "first 3 jobs build what several trials share: cache, gate, judge" in out, out
     assert f"{pathsynth.trial(f'rank={lost}-').name}: its node died; submitted again (1 of 2)" in out
     assert sorted(line for line in pathsynth.made if line.startswith("finetune")) == sorted(
         ["finetune 2 1", "finetune 4 1", "finetune 8 1", f"finetune {lost} 1"]
@@ -66,6 +67,17 @@ def test_a_study_runs_on_two_nodes_and_survives_the_loss_of_one(pathsynth, ray_n
         holding = [p for p in folder.rglob("*") if p.is_file() and not p.is_symlink() and SECRET.encode() in p.read_bytes()]
         assert holding == []
     ray_nodes.start()
+
+
+def test_a_node_that_has_just_died_is_left_out(pathsynth, ray_nodes: RayNodes):
+    """Ray lists it for some ten seconds more."""
+    ray_nodes.start()
+    ray_nodes.kill(-1)
+    pathsynth.variables = dict(ray_nodes.variables)
+    with started(pathsynth, f"hydra.launcher.address={ray_nodes.address}", "lora.rank=2,4") as command:
+        out, err = command.communicate(timeout=150)
+    assert command.returncode == 0, (out, err)
+    assert "of the Ray cluster is gone; the sweep runs on the others" in out, out
 
 
 def test_a_job_that_loses_its_worker_too_often_is_left_and_the_others_go_on(pathsynth, ray_nodes: RayNodes):

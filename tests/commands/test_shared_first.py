@@ -5,11 +5,28 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
+
+from pathsynth.studies.planning.workers import on_cluster
 from tests.commands.test_trials import begun
 
 SWEEP = ("-m", "lora.rank=1,2,4", "study.shared_first=true")
 TWO_AT_ONCE = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 SHARED = ["cache 1", "gate 2", "judge 4"]
+
+
+@pytest.mark.parametrize(
+    "launcher, first",
+    [
+        ({"_target_": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"}, True),
+        ({"_target_": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"}, False),
+        ({"_target_": "hydra_plugins.pathsynth.ray_launcher.RayLauncher", "address": "auto"}, True),
+        ({"_target_": "hydra_plugins.pathsynth.ray_launcher.RayLauncher", "address": None}, False),
+        ({"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}, False),
+    ],
+)
+def test_by_default_where_trials_would_hold_a_clusters_devices_while_they_wait(launcher, first):
+    assert on_cluster(launcher) is first
 
 
 def states(pathsynth) -> list[str]:

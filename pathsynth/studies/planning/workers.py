@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from hydra.conf import HydraConf
 from hydra.types import RunMode
@@ -22,6 +24,12 @@ def workers(hydra: HydraConf) -> int:
 def trials_at_once(hydra: HydraConf) -> int:
     """How many trials of a sweep run at once, here or on a cluster; where a launcher does not say, as many as :func:`workers`."""
     return int(hydra.launcher.get("array_parallelism") or workers(hydra)) if hydra.mode == RunMode.MULTIRUN else workers(hydra)
+
+
+def on_cluster(launcher: Mapping[str, Any]) -> bool:
+    """Whether trials have places on a cluster, and hold its GPUs while they wait: as jobs of Slurm, or as tasks of a Ray that is joined."""
+    target = str(launcher.get("_target_"))
+    return target.endswith(".SlurmLauncher") or (target.endswith(".RayLauncher") and bool(launcher.get("address")))
 
 
 def ranks_here() -> int:
