@@ -43,9 +43,9 @@ test-slurm: setup  ## trials as jobs of a real Slurm on this machine (apt-get in
 test-ray: setup  ## one scenario under four launchers, and trials on two nodes of Ray of which one is killed, four minutes
 	$(ONE_THREAD) $(BIN)/pytest -n 0 -m ray tests/clusters
 
-test-browser: setup  ## pages, atlas and the live page in Chromium (apt-get install chromium), a minute
+test-browser: setup  ## pages, atlas and the live page in Chromium (apt-get install chromium), minutes
 	@command -v chromium > /dev/null || { echo "no chromium; install it: apt-get install chromium" >&2; exit 1; }
-	$(ONE_THREAD) $(BIN)/pytest -n 0 -m browser tests
+	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadfile -m browser tests
 
 frontend:  ## check, test and build the script of the study page (needs Node 20 or newer and npm)
 	@command -v npm > /dev/null || { echo "no npm; install Node 20 or newer" >&2; exit 1; }
