@@ -14,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 from pathsynth.data.images import Images
 from pathsynth.data.tensors import crop_to, pad_to, to_float, to_uint8
 from pathsynth.ledger.errors import RequestError
+from pathsynth.models.decoder_tiles import canvas_of, decoder_tile
 from pathsynth.models.diffusion import decode_latents, encode_images, encode_prompts
 
 _BATCH = 64
@@ -21,11 +22,15 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Base:
-    """A loaded base. ``canvas`` is the size in pixels at which it draws; ``identity`` is what an adapter belongs to."""
+    """A loaded base. ``canvas`` is the size in pixels at which it draws; ``identity`` is what an adapter belongs to.
+
+    ``tile``: pixels of the tiles in which it decodes an image; None: it decodes images whole.
+    """
 
     pipeline: StableDiffusionPipeline
     identity: str
     canvas: int
+    tile: int | None = None
 
     @property
     def unet(self):
@@ -64,7 +69,7 @@ class Base:
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Float images (N, 3, canvas, canvas) in [0, 1]."""
-        return decode_latents(self.pipeline.vae, latents)
+        return decode_latents(self.pipeline.vae, latents, self.tile)
 
 
 @torch.no_grad()
@@ -109,5 +114,6 @@ def load_base(source: str, revision: str | None, identity: str, canvas: int | No
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
         part.eval().requires_grad_(False)
     pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
-    stride = pipeline.vae_scale_factor
-    return Base(pipeline, identity, canvas or -(-image_size // stride) * stride)
+    drawn = canvas or canvas_of(image_size, pipeline.vae_scale_factor)
+    vae = {**pipeline.vae.config, "_class_name": type(pipeline.vae).__name__}
+    return Base(pipeline, identity, drawn, decoder_tile(vae, pipeline.unet.config, drawn))

@@ -20,6 +20,7 @@ from pathsynth.ledger.hub import require_on_hub
 from pathsynth.ledger.identity import digest
 from pathsynth.ledger.local_cache import checksum
 from pathsynth.ledger.weights import weights_digest
+from pathsynth.models.decoder_tiles import canvas_of, decoder_tile, latent_stride
 from pathsynth.vocabulary.labels import LabelSpace
 from pathsynth.vocabulary.prompts import PromptBook
 
@@ -140,7 +141,26 @@ def scheduler_config(base: BaseSource) -> dict[str, Any]:
         RequestError: they cannot be read.
     """
     hub = base.revision
-    path = _hub_file(base.path_or_hub, hub, _SCHEDULER) if hub else Path(base.path_or_hub) / _SCHEDULER
+    return _stored_settings(_hub_file(base.path_or_hub, hub, _SCHEDULER) if hub else Path(base.path_or_hub) / _SCHEDULER)
+
+
+def decoded_in_tiles(base: BaseSource, canvas: int | None, size: int) -> int | None:
+    """Pixels of the tiles in which the base in a folder decodes images of ``size`` pixels (on a ``canvas``, if that is set); None: whole.
+
+    None for a base on the hub, too: what it does is decided by its revision.
+
+    Raises:
+        RequestError: the folder's settings cannot be read.
+    """
+    if base.revision:
+        return None
+    vae, unet = (_stored_settings(Path(base.path_or_hub) / part / "config.json") for part in ("vae", "unet"))
+    if "block_out_channels" not in vae:
+        return None
+    return decoder_tile(vae, unet, canvas or canvas_of(size, latent_stride(vae)))
+
+
+def _stored_settings(path: Path) -> dict[str, Any]:
     try:
         stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (OSError, ValueError) as error:

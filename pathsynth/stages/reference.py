@@ -7,6 +7,7 @@ from typing import Any
 
 from pathsynth.config.groups import require_group
 from pathsynth.stages.evaluate import PROTOCOL
+from pathsynth.stages.sampling_settings import tiles
 from pathsynth.stages.scoring_settings import scoring_settings
 from pathsynth.stages.stage import BuildContext, PlanContext, Stage
 
@@ -14,9 +15,9 @@ NEUTRAL: dict[str, Any] = {"canvas": None}
 
 
 def settings(context: PlanContext) -> dict[str, Any]:
-    """How real images are scored: the group evaluate without prompts, own metrics and panel, the canvas, and the protocol."""
+    """How real images are scored: the group evaluate without prompts, own metrics and panel, the canvas, tiles, and the protocol."""
     compared = require_group(context.config.evaluate, "evaluate").model_dump(mode="json", exclude={"prompts", "metrics", "judges"})
-    return {**compared, "canvas": require_group(context.config.base, "base").canvas, "protocol": PROTOCOL}
+    return {**compared, "canvas": require_group(context.config.base, "base").canvas, "protocol": PROTOCOL, **tiles(context)}
 
 
 def parents(context: PlanContext) -> dict[str, str]:

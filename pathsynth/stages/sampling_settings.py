@@ -8,7 +8,7 @@ from typing import Any
 from pathsynth.config import SamplingConfig
 from pathsynth.config.groups import require_group
 from pathsynth.sampling.scheduler import scheduler_of
-from pathsynth.stages.fingerprints import scheduler_config
+from pathsynth.stages.fingerprints import decoded_in_tiles, scheduler_config
 from pathsynth.stages.stage import PlanContext
 
 USUAL_CLASSES = 9
@@ -69,7 +69,14 @@ def sampling_settings(context: PlanContext) -> dict[str, Any]:
     evaluations = sum(scheduler.evaluations(sampling.steps))
     if evaluations != sampling.steps:
         settings["evaluations"] = evaluations
-    return settings
+    return {**settings, **tiles(context)}
+
+
+def tiles(context: PlanContext) -> dict[str, Any]:
+    """The tiles in which images are decoded, where they are not decoded whole."""
+    canvas, size = require_group(context.config.base, "base").canvas, require_group(context.config.data, "data").size
+    tile = decoded_in_tiles(context.base, canvas, size)
+    return {"tile": tile} if tile else {}
 
 
 def _hashed_form(sampling: SamplingConfig) -> dict[str, Any]:

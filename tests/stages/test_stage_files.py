@@ -19,6 +19,7 @@ from pathsynth.stages.classifier import NEUTRAL, classifier_stage, score_stage
 from pathsynth.stages.finetune import served_model
 from pathsynth.stages.fingerprints import base_source, data_source
 from pathsynth.stages.plan import known_stage, listed_stages
+from pathsynth.stages.sampling_settings import sampling_settings
 from pathsynth.stages.stage import PlanContext, StagePlan
 
 SHARED = {"plan", "__init__", "stage", "fingerprints", "sampling_settings", "scoring_settings"}
@@ -74,3 +75,14 @@ def test_a_model_that_a_tracker_serves_draws_first_attempts_alone():
     drawn = SamplingConfig.model_validate(model.sampling)
     assert (drawn.image_to_image, drawn.early_rejection.after_step, drawn.steps) == (0.0, None, 7)
     assert model.path == "adapter-1a/model"
+
+
+def test_images_beyond_the_bases_size_are_decoded_in_tiles_which_their_identity_says():
+    settings = {}
+    for size in (32, 64):
+        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            config = from_hydra(compose("run", ["data=phantom", f"data.size={size}"]))
+        assert config.base
+        settings[size] = sampling_settings(PlanContext(config, None, base_source(config.base)))
+    assert settings[64].pop("tile") == 32
+    assert settings[32] == settings[64]
