@@ -307,7 +307,7 @@ FILE_COMMANDS: dict[str, tuple[str, Callable[..., int | None]]] = {
     "ui": ("Draw and watch on a local web page.", _ui),
     "publish": ("Bundle a study for others, without real images.", _publish),
     "workspace": ("Save a view of a study in W&B.", _workspace),
-    "send": ("Send MLflow what it has not got of trials' runs.", _send),
+    "send": ("Send MLflow the records that it has not received.", _send),
     "export": ("Copy an adapter with its card, or fuse it into the base.", _export),
     "join": ("Join the shards of a generation into one set of images.", _join),
     "completion": ("Print a script that completes words in a shell.", _completion),
@@ -364,7 +364,9 @@ def _by_typer(name: str, arguments: list[str]) -> int:
     try:
         with working_on(_WORK[name]) if name in _WORK and not _NOT_AT_WORK & {*arguments} else nullcontext():
             ended = application(args=arguments, prog_name="pathsynth", standalone_mode=False)
-    except typer.Abort:
+    except typer.Abort as abort:
+        if isinstance(abort.__cause__, EOFError):  # of a file; typer takes it for the end of what is typed
+            return _refuse(f"a file that it read ends too early ({abort.__cause__}); copy or make it again", status=1)
         return 130
     except Exception as error:
         message = getattr(error, "format_message", None)  # what typer's parser refuses; it comes with or without click

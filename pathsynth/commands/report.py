@@ -10,7 +10,6 @@ import errno
 import tempfile
 import webbrowser
 import zipfile
-import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -146,7 +145,7 @@ def _opened(bundle: Path, scratch: Path) -> Path:
             archive.extractall(scratch)
         for page in scratch.rglob("report.html"):
             page.unlink()  # goes with the scratch folder: the page that is made must not link to it
-    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # encrypted, or compressed in a way that is not known
+    except Exception as error:  # zipfile raises nearly anything for an archive that is cut, damaged or encrypted
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # of the place where it is opened
             raise
         raise RequestError(f"{bundle} is no bundle ({error}); pathsynth publish makes one") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,10 +85,20 @@ def class_folders(root: Path | None, classes: Sequence[str] = (), beside_images:
 
 
 def watched_paths(root: Path) -> list[Path]:
-    """Every image below a folder, and every folder: a folder's time changes when files or folders in it are added or removed."""
-    files = _files(root)
-    folders = [root, *(path for path in root.rglob("*") if path.is_dir() and not _is_hidden(path.relative_to(root)))]
-    return [*filter(_is_image, files), *sorted(folders)]
+    """Every image that :func:`class_folders` reads, and every folder on the way to one, through the same links.
+
+    A folder's time changes when files or folders in it are added or removed.
+
+    Raises:
+        RequestError: two folders for one split, or none for train.
+    """
+    if not root.is_dir():
+        return [root]
+    places = _places(root).values()
+    classes = sorted({child for place in places for child in _folders(place)})
+    images = [path for folder in classes for path in _files(folder) if _is_image(path)]
+    folders = {root, *places, *(top for folder in classes for top, _ in _walk(folder) if not _is_hidden(top.relative_to(folder)))}
+    return [*images, *sorted(folders)]
 
 
 def _is_image(path: Path) -> bool:
@@ -101,11 +111,17 @@ def _is_hidden(inside: Path) -> bool:
 
 
 def _files(folder: Path, hidden: bool = False) -> list[Path]:
-    """Every file below a folder, in order."""
-    if not folder.is_dir():
-        return []
-    paths = [Path(top) / name for top, _, names in os.walk(folder) for name in names]
+    """Every file below a folder, in order; none where it is no folder."""
+    paths = [top / name for top, names in _walk(folder) for name in names]
     return sorted(path for path in paths if (hidden or not _is_hidden(path.relative_to(folder))) and path.is_file())
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """A folder, which may be a link, and each folder below it, with the names of its files.
+
+    Links to folders below it are not followed: they may lead back up, or to images that are read already.
+    """
+    return ((Path(top), names) for top, _, names in os.walk(folder))
 
 
 def _folders(root: Path) -> list[Path]:

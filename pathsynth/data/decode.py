@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import io
+import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps
 
 from pathsynth.ledger.errors import RequestError
 
 UPRIGHT, SCALED, WHITE, PROFILE, PLAIN_PROFILE, PLAIN_CMYK = "upright", "16 bits", "over white", "profile", "plain profile", "plain CMYK"
+INVERTED = "inverted"
 """What is done to an image beyond reading its pixels."""
 
 _16_BITS = 257
 """65535 = 255 × 257: the whole range of 16 bits onto the whole range of 8."""
+
+_PHOTOMETRIC = 262
+"""The tag of a TIFF by which zero is white (0) or black (1)."""
+
+_ORIENTING = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
+"""How the texts of a PNG begin in which Pillow looks for an orientation."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A decoded file: its ``header``, an RGB ``image``, and the ``brightest`` value of a channel as it is stored (of 16-bit grey alone)."""
+    """A decoded file: its ``header``, an RGB ``image``, and the ``brightest`` value before it is scaled (of 16-bit grey alone)."""
 
     header: Header
     image: Image.Image
@@ -44,7 +53,8 @@ def decode(path: Path) -> Decoded:
     """Read an image as RGB in sRGB, 8 bits a channel, upright, its first page.
 
     - EXIF's orientation is applied (CIPA DC-008), by ``PIL.ImageOps.exif_transpose``.
-    - 16-bit grey is divided by 257: 0…65535 becomes 0…255, also where an image uses a part of that range.
+    - 16-bit grey is divided by 257: 0…65535 becomes 0…255, also where an image uses a part of that range. A TIFF whose zero is white
+      (TIFF 6.0, PhotometricInterpretation) is inverted, as Pillow does with 8 bits. A colour profile is left out, and reported.
     - Transparent pixels lie over white.
     - A colour profile (ICC.1) that is not sRGB's is applied by LittleCMS; one that cannot be is left out, and CMYK is converted plainly.
 
@@ -56,13 +66,10 @@ def decode(path: Path) -> Decoded:
             header = _header(opened)
             opened.load()
             upright = ImageOps.exif_transpose(opened) if UPRIGHT in header.steps else opened  # which would copy it
-            profile = opened.info.get("icc_profile")
             _refuse_rangeless(opened.mode, opened.format)
-            if _is_grey16(upright.mode):
-                levels = np.asarray(upright).astype(np.uint32)
-                grey = ((levels + _16_BITS // 2) // _16_BITS).astype(np.uint8)
-                return Decoded(header, Image.fromarray(grey).convert("RGB"), int(levels.max()))
-            return _in_colour(header, upright, profile)
+            if _is_grey16(opened):
+                return _in_grey(header, upright)
+            return _in_colour(header, upright, opened.info.get("icc_profile"))
     except Exception as error:  # damaged files make decoders raise any exception
         reason = " ".join(str(error).split()) or type(error).__name__
         raise RequestError(f"{path} cannot be read as an image ({reason}); repair or remove it") from error
@@ -89,21 +96,52 @@ def middle_square(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(square)
 
 
-def _header(opened: Image.Image) -> Header:
-    orientation = int(opened.getexif().get(ExifTags.Base.Orientation, 1) or 1)
-    stored = str(getattr(opened, "tile", ""))  # Pillow's raw modes: "RGB;16B"
-    deep = _is_grey16(opened.mode) or (opened.mode == "I" and opened.format == "PNG") or ";16" in stored
-    bits = 16 if deep else {"1": 1, "I": 32, "F": 32}.get(opened.mode, 8)
+def _header(opened: ImageFile.ImageFile) -> Header:
+    stored = str(getattr(opened, "tile", ""))  # Pillow's raw modes: "RGB;16B"; read first, for loading the image empties it
+    orientation = _orientation(opened)
+    grey = _is_grey16(opened)
+    bits = 16 if grey or ";16" in stored else {"1": 1, "I": 32, "F": 32}.get(opened.mode, 8)
     profile = _profile(opened.info.get("icc_profile"))
     steps = [UPRIGHT] if orientation in range(2, 9) else []
-    steps += [SCALED] if deep and opened.mode.startswith("I") else []
-    steps += [WHITE] if opened.has_transparency_data else []
-    steps += [PROFILE] if profile else []
+    steps += [INVERTED] if grey and _zero_is_white(opened) else []
+    steps += [WHITE] if opened.has_transparency_data else []  # before it is scaled; the order is part of the data's identity
+    steps += [SCALED] if grey else []
+    steps += [PLAIN_PROFILE if grey else PROFILE] if profile else []
     return Header(*opened.size, opened.mode, bits, orientation, getattr(opened, "n_frames", 1), tuple(steps))
 
 
-def _is_grey16(mode: str) -> bool:
-    return mode.startswith("I;16")
+def _orientation(opened: ImageFile.ImageFile) -> int:
+    """As in EXIF or XMP; 1 where the file says none. Pixels are not decoded but where a PNG says it after them."""
+    if opened.format == "PNG" and "exif" not in opened.info and opened.fp and _says_more_after_pixels(opened.fp):
+        opened.load()
+    exif = Image.Image.getexif(opened)  # that of PNG's own class decodes the pixels first
+    return int(exif.get(ExifTags.Base.Orientation, 1) or 1)
+
+
+def _says_more_after_pixels(png: IO[bytes]) -> bool:
+    """Whether EXIF or XMP follows the pixels, where texts may stand (PNG, 5.6). The file is left where it was."""
+    before, after_pixels, found = png.tell(), False, False
+    position = 8
+    while not found:
+        png.seek(position)
+        head = png.read(8)
+        if len(head) < 8:
+            break
+        length, kind = struct.unpack(">I4s", head)
+        found = after_pixels and (kind == b"eXIf" or (kind.endswith(b"Xt") and png.read(32).startswith(_ORIENTING)))
+        after_pixels = after_pixels or kind == b"IDAT"
+        position += 12 + length
+    png.seek(before)
+    return found
+
+
+def _is_grey16(opened: ImageFile.ImageFile) -> bool:
+    return opened.mode.startswith("I;16") or (opened.mode == "I" and opened.format == "PNG")  # "I" by old versions of Pillow
+
+
+def _zero_is_white(opened: ImageFile.ImageFile) -> bool:
+    """As a TIFF says; one that says nothing is taken as libtiff takes it: zero is black."""
+    return opened.format == "TIFF" and getattr(opened, "tag_v2", {}).get(_PHOTOMETRIC) == 0
 
 
 def _refuse_rangeless(mode: str, form: str | None) -> None:
@@ -112,13 +150,21 @@ def _refuse_rangeless(mode: str, form: str | None) -> None:
         raise ValueError(f"it holds {kind}, which have no fixed range; save it with 8 or 16 bits")
 
 
+def _in_grey(header: Header, image: Image.Image) -> Decoded:
+    """16-bit grey as RGB. The transparent value is looked for before it is scaled: afterwards 256 others are the same."""
+    stored = np.asarray(image).astype(np.uint32)
+    levels = 65535 - stored if INVERTED in header.steps else stored
+    clear = levels == image.info.get("transparency", -1)
+    scaled = ((np.where(clear, 65535, levels) + _16_BITS // 2) // _16_BITS).astype(np.uint8)
+    steps = tuple(step for step in header.steps if step != WHITE or clear.any())
+    return Decoded(replace(header, steps=steps), Image.fromarray(scaled).convert("RGB"), int(levels.max()))
+
+
 def _in_colour(header: Header, image: Image.Image, icc: bytes | None) -> Decoded:
     profile = _profile(icc)
     steps = [step for step in header.steps if step != PROFILE]
     if image.mode in ("CMYK", "L") and profile:
         rgb, done = _by_profile(image, profile)
-    elif image.mode == "I":  # 16-bit grey, as old versions of Pillow open it
-        rgb, done = Image.fromarray((np.asarray(image) // _16_BITS).clip(0, 255).astype(np.uint8)).convert("RGB"), ""
     else:
         above = image.convert("RGBA") if image.has_transparency_data else None
         if above and above.getchannel("A").getextrema() == (255, 255):

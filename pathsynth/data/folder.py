@@ -182,20 +182,27 @@ def _vocabulary(folders: ClassFolders, symmetry: str) -> tuple[LabelSpace, Promp
     except UnknownLabelError:
         pass
     slugs = [class_slug(name) for name in names]
-    doubled = next((name for name, slug in zip(names, slugs, strict=True) if not slug or slugs.count(slug) > 1), None)
-    if doubled is not None:
-        raise RequestError(f"the class folder {doubled} in {root}has the same letters and digits as another; rename it")
-    long = next((name for name, slug in zip(names, slugs, strict=True) if len(slug) > _LONGEST_SLUG), None)
-    if long is not None:
-        raise RequestError(
-            f"the class folder {long[:20]}… in {root} has a name of {len(long)} characters, too long for the names of its images "
-            f"({_LONGEST_SLUG} at most); rename it"
-        )
+    _refuse_names(names, slugs, root)
     words = zip(slugs, class_names(names), names, strict=True)
     classes = tuple(LabelClass(i, slug, name, (folder,)) for i, (slug, name, folder) in enumerate(words))
     # by its classes, not by its place: a gate that was trained before the folder was moved still knows it
     space = LabelSpace(f"class folders {digest(slugs)}", classes, symmetry)
     return space, generic_prompts(space)
+
+
+def _refuse_names(names: Sequence[str], slugs: Sequence[str], root: Path) -> None:
+    """Refuse folders whose names cannot be told apart, or cannot begin the names of files."""
+    for place, (name, slug) in enumerate(zip(names, slugs, strict=True)):
+        if not slug:
+            raise RequestError(f"the class folder {name} in {root} has no letter or digit in its name; rename it")
+        if slug in slugs[:place]:
+            both = f"{names[slugs.index(slug)]} and {name}"
+            raise RequestError(f"the class folders {both} in {root} have the same letters and digits; rename one of them")
+        if len(slug) > _LONGEST_SLUG:
+            raise RequestError(
+                f"the class folder {name[:20]}… in {root} has a name of {len(name)} characters, too long for the names of its images "
+                f"({_LONGEST_SLUG} at most); rename it"
+            )
 
 
 def _names_note(space: LabelSpace) -> list[str]:

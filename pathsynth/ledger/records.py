@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -36,6 +37,9 @@ RELIABILITY = "reliability"
 _SCHEMA = Path(__file__).with_name("result.schema.json")
 
 
+_LARGEST = sys.float_info.max
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metric:
     """One number with all that it takes to read it. All metrics of a result load as one table.
@@ -65,7 +69,14 @@ class Metric:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Metric:
-        """The metric of a record of ``result.json``."""
+        """The metric of a record of ``result.json``.
+
+        Raises:
+            ValueError, TypeError: a field is missing or unknown, or a number is none that a float can hold.
+        """
+        for name in ("value", "low", "high"):
+            if isinstance(record.get(name), int) and abs(record[name]) > _LARGEST:
+                raise ValueError(f"{name} of {record.get('metric')} is too large")
         return cls(**{"class_" if key == "class" else key: value for key, value in record.items()})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,11 @@ def curve_figure(trials: Sequence[TrialSummary]) -> bytes | None:
     labels = [row.configuration for row in leaderboard(trials)]
     histories: dict[str, list[Mapping[str, list[tuple[float, float]]]]] = {label: [] for label in labels}
     for trial in trials:
-        histories[configuration_label(trial)].append(history_columns(trial.folder / "history.csv"))
+        path = trial.folder / "history.csv"
+        try:
+            histories[configuration_label(trial)].append(history_columns(path))
+        except (OSError, ValueError, csv.Error) as error:
+            print(f"{path} cannot be read ({error}); its curves are left out", flush=True)
     drawn = [(label, found) for label, found in histories.items() if any(h.get(name) for h in found for name, _ in _CURVES)]
     drawn = drawn[: len(_COLOURS)]
     panels = [(name, words) for name, words in _CURVES if any(h.get(name) for _, found in drawn for h in found)]

@@ -155,6 +155,7 @@ def _with_pictures(trial: TrialSummary, plan: ImagePlan, largest: int, real: boo
             measure.read(trial)
         _matrices_fit(trial)
         _words(trial, trial.command_overrides)
+        _curves(trial.folder / "history.csv", 1)
         validated = reel(spread(validation_sheets(trial.folder), sheets))
         if not trial.finished:
             return _Shown(trial, (), (), None, (), validated)
@@ -457,7 +458,7 @@ class _Payload:
             "problem": trial.problem or (progress_words(state) if state.state == RUNNING else ""),
             "command": [self.texts.number(word) for word in _words(trial, trial.command_overrides)],
             "readings": [self._reading(m, m.read(trial)) for m in self.measures] if trial.finished else [],
-            "curves": _curves(trial.folder / "history.csv", most),
+            "curves": self._curves(trial, most),
             "attempts": self._attempts(shown),
             "real": [x for slug, slot in shown.real for x in (self.places[slug], slot)],
             "sprite": [places.sprite, shown.sprite.size, shown.sprite.columns, shown.sprite.images] if shown.sprite else None,
@@ -474,6 +475,13 @@ class _Payload:
         empty = {**dict.fromkeys(("command", "readings", "curves", "attempts", "real"), ()), **dict.fromkeys(("sprite", "reel"), None)}
         known = {"name": missing.name, "seed": missing.seed, "problem": missing.reason, "state": MISSING}
         return {**empty, **known, "link": "", "address": "", "source": "", "maker": "", "configuration": configuration}
+
+    def _curves(self, trial: TrialSummary, most: int) -> list[list[float | None]]:
+        """None of a trial whose table cannot be read: it is marked as damaged."""
+        try:
+            return _curves(trial.folder / "history.csv", most)
+        except (OSError, ValueError, csv.Error):
+            return []
 
     def _attempts(self, shown: _Shown) -> list[int]:
         """Five numbers for each attempt.

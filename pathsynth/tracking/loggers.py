@@ -26,6 +26,7 @@ from pathsynth.tracking.reachability import answers, wandb_key_place
 GLOBAL_STEP, VALIDATION_STEP = "trainer/global_step", "validation/step"
 _FEWEST_BYTES_A_ROW = 64
 _PATIENCE_SECONDS = 4.0
+_LONGEST_REASON = 200
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,8 @@ def wandb_logger(tracking: TrackingConfig, folder: Path, metadata: RunMetadata) 
     """A new W&B run (or a further part of it), handed to Lightning; :func:`close` must end it before another one begins.
 
     ``WANDB_MODE``, ``WANDB_PROJECT``, ``WANDB_ENTITY`` and ``WANDB_DIR`` win over the configuration and ``folder``; without a mode
-    and without a key, or where the server does not answer, the run is kept offline, to be sent later with ``wandb sync``. Of
-    several processes only the first has a run.
+    and without a key, or where the server does not answer or takes no run, the run is kept offline, to be sent later with
+    ``wandb sync``. Of several processes only the first has a run.
     """
     if not _first_process():
         return WandbLogger()
@@ -124,7 +125,7 @@ def wandb_logger(tracking: TrackingConfig, folder: Path, metadata: RunMetadata) 
     os.environ.setdefault("WANDB_DATA_DIR", str((folder / "wandb").absolute()))
     folder.mkdir(parents=True, exist_ok=True)
     # WandbLogger's own call would pass `anonymous`, at which W&B warns
-    run = wandb.init(
+    run = _begin(
         id=metadata.identity,
         name=metadata.name,
         group=metadata.group,
@@ -142,6 +143,19 @@ def wandb_logger(tracking: TrackingConfig, folder: Path, metadata: RunMetadata) 
         _go_on_after(run, [p for p in folder.glob(f"wandb/*run-*-{metadata.identity}/*.wandb") if p.parent.name != own.name])
     _define(run, metadata)
     return WandbLogger(experiment=run)
+
+
+def _begin(mode: Literal["online", "offline", "disabled"], **settings: Any) -> wandb.Run:
+    """A W&B run; offline where the server takes none, for its key, its project, or a network that wants a login first."""
+    try:
+        return wandb.init(mode=mode, **settings)
+    except wandb.errors.Error as error:
+        if mode != "online" or wandb.run is not None:
+            raise
+        reason = " ".join(str(error).split())[:_LONGEST_REASON]
+        print(f"W&B takes no run ({reason}); it is kept offline, and wandb sync sends it later", flush=True)
+        wandb.teardown()  # its service holds the run that did not begin for one in use
+        return wandb.init(mode="offline", **settings)
 
 
 def close(loggers: Sequence[Logger], failed: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,52 @@ def test_a_class_folder_that_is_added_is_noticed(tmp_path):
     assert any(path.stat().st_mtime_ns != changed for path, changed in before.items())
 
 
+def stamps(root: Path) -> dict[Path, tuple[int, int]]:
+    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in watched_paths(root)}
+
+
+def changed(before: dict[Path, tuple[int, int]]) -> set[Path]:
+    return {path for path, stamp in before.items() if (path.stat().st_size, path.stat().st_mtime_ns) != stamp}
+
+
+@pytest.mark.parametrize(
+    "link, to, deep",
+    [
+        ("own/a", "store/a", "own/a/deep"),
+        ("own/train", "store", "own/train/a/deep"),
+        ("own/train/a", "store/a", "own/train/a/deep"),
+        ("own", "store", "own/a/deep"),
+    ],
+)
+def test_images_in_linked_folders_are_watched_as_they_are_read(tmp_path, link, to, deep):
+    link, to, deep, root = (tmp_path / path for path in (link, to, deep, "own"))
+    for name in ("a", "b"):
+        fill(tmp_path / "store" / name / "deep", 3)
+    if link.name == "a":
+        fill(link.parent / "b", 3)
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(to, target_is_directory=True)
+    read = {path for own in class_folders(root).images.values() for files in own.values() for path in files}
+    assert len(read) == 6 and read == {path for path in watched_paths(root) if path.is_file()}
+    os.utime(deep, (0, 0))  # clocks of file systems are coarse: what was made just now could have the same time
+    before = stamps(root)
+    (tmp_path / "store" / "a" / "deep" / "0.png").write_bytes(b"another")
+    assert changed(before) == {deep / "0.png"}, "an image was replaced"
+    (tmp_path / "store" / "a" / "deep" / "new.png").write_bytes(b"one more")
+    assert changed(before) == {deep / "0.png", deep}, "an image was added"
+
+
+def test_links_inside_a_class_are_neither_read_nor_watched(tmp_path):
+    for name in ("a", "b"):
+        fill(tmp_path / "own" / name, 3)
+    fill(tmp_path / "store", 2)
+    for name, to in (("loop", tmp_path / "own"), ("more", tmp_path / "store")):
+        (tmp_path / "own" / "a" / name).symlink_to(to, target_is_directory=True)
+    read = [path for files in class_folders(tmp_path / "own").images[""].values() for path in files]
+    folders = [tmp_path / "own", tmp_path / "own" / "a", tmp_path / "own" / "b"]
+    assert len(read) == 6 and watched_paths(tmp_path / "own") == [*read, *folders]
+
+
 def test_the_same_file_in_two_classes_or_splits_is_refused(tmp_path):
     for label in ("a", "b"):
         for split in SPLITS:
@@ -143,6 +190,24 @@ def test_a_name_that_is_too_long_for_its_images_is_refused(tmp_path):
         fill(tmp_path / name, 3)
     with pytest.raises(RequestError, match="has a name of 250 characters, too long"):
         folder_splits(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["---", "_", "(!)"])
+def test_a_name_without_any_letter_or_digit_is_refused(tmp_path, name):
+    for called in (name, "a"):
+        fill(tmp_path / called, 3)
+    with pytest.raises(RequestError) as refusal:
+        folder_splits(tmp_path)
+    assert str(refusal.value) == f"the class folder {name} in {tmp_path} has no letter or digit in its name; rename it"
+
+
+def test_names_that_differ_in_case_and_punctuation_alone_are_refused(tmp_path):
+    for name in ("Red cells", "b", "red_cells"):
+        fill(tmp_path / name, 3)
+    with pytest.raises(RequestError) as refusal:
+        folder_splits(tmp_path)
+    said = f"the class folders Red cells and red_cells in {tmp_path} have the same letters and digits; rename one of them"
+    assert str(refusal.value) == said
 
 
 def test_a_folder_that_is_moved_is_the_same_data_with_the_same_space(tmp_path):

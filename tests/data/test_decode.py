@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import itertools
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile
 
-from pathsynth.data.decode import PLAIN_CMYK, PROFILE, SCALED, UPRIGHT, WHITE, decode, middle_square, read_header
+from pathsynth.data.decode import (
+    INVERTED,
+    PLAIN_CMYK,
+    PLAIN_PROFILE,
+    PROFILE,
+    SCALED,
+    UPRIGHT,
+    WHITE,
+    decode,
+    middle_square,
+    read_header,
+)
 from pathsynth.ledger.errors import RequestError
 
 RAMP = np.linspace(0, 65535, 256).round().astype(np.uint16)
@@ -26,6 +38,86 @@ def test_16_bit_grey_is_scaled_by_the_range_of_16_bits(tmp_path, name):
     found = decode(tmp_path / name)
     assert np.array_equal(np.asarray(found.image)[0, :, 0], np.arange(256)), "one level for each 257"
     assert (found.header.bits, found.header.steps, found.brightest) == (16, (SCALED,), 65535)
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_16_bit_grey_whose_zero_is_white_is_inverted(tmp_path, compression):
+    photometric = struct.pack("<HHI", 262, 3, 1)  # tag, type and count; the value follows
+    Image.fromarray(np.tile(RAMP, (4, 1))).save(tmp_path / "x.tif", compression=compression)
+    whole = (tmp_path / "x.tif").read_bytes()
+    assert whole.count(photometric + b"\1\0") == 1
+    (tmp_path / "x.tif").write_bytes(whole.replace(photometric + b"\1\0", photometric + b"\0\0"))
+    found = decode(tmp_path / "x.tif")
+    assert np.array_equal(np.asarray(found.image)[0, :, 0], np.arange(256)[::-1]), "as Pillow does with 8 bits"
+    assert (found.header.steps, found.brightest) == ((INVERTED, SCALED), 65535)
+    assert read_header(tmp_path / "x.tif") == found.header, "another image than the same file was before, so another identity"
+
+
+def test_the_transparent_value_of_16_bit_grey_is_white(tmp_path):
+    stored = np.full((8, 8), 1001, dtype=np.uint16)
+    stored[0, 0] = 1000
+    Image.fromarray(stored).save(tmp_path / "x.png", transparency=1000)
+    found = decode(tmp_path / "x.png")
+    image = np.asarray(found.image)
+    assert image[0, 0].tolist() == [255, 255, 255] and image[4, 4].tolist() == [4, 4, 4], "both are 4 when scaled"
+    assert (found.header.steps, found.brightest) == ((WHITE, SCALED), 1001)
+    Image.fromarray(stored).save(tmp_path / "opaque.png", transparency=7)
+    assert decode(tmp_path / "opaque.png").header.steps == (SCALED,), "no value is transparent"
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_a_profile_of_16_bit_grey_is_not_said_to_be_applied(tmp_path, ending):
+    Image.fromarray(np.tile(RAMP, (4, 1))).save(tmp_path / f"x.{ending}", icc_profile=red_and_blue_exchanged())
+    found = decode(tmp_path / f"x.{ending}")
+    assert found.header.steps == (SCALED, PLAIN_PROFILE) and np.array_equal(np.asarray(found.image)[0, :, 0], np.arange(256))
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png(colour: int, values: np.ndarray, before: bytes = b"", after: bytes = b"") -> bytes:
+    """A PNG of 16 bits; chunks stand before and after its pixels. ``values``: (rows, columns, channels)."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + before + chunk(b"IDAT", zlib.compress(rows)) + after + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("colour", "channels", "steps"), [(0, 1, (SCALED,)), (2, 3, ()), (4, 2, (WHITE,)), (6, 4, (WHITE,))])
+def test_16_bits_of_each_kind_of_png_are_reported(tmp_path, colour, channels, steps):
+    (tmp_path / "x.png").write_bytes(png(colour, np.full((4, 6, channels), 0x4040)))
+    header = read_header(tmp_path / "x.png")
+    assert header is not None and (header.bits, header.steps) == (16, steps) and header == decode(tmp_path / "x.png").header
+
+
+def oriented(form: str) -> bytes:
+    """A chunk by which a PNG's right side is its top."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    if form == "eXIf":
+        return chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))
+    if form == "XMP":
+        return chunk(b"iTXt", b'XML:com.adobe.xmp\0\0\0\0\0<x tiff:Orientation="6"/>')
+    lines = f"\nexif\n{len(exif.tobytes()):8}\n{exif.tobytes().hex()}\n"  # ImageMagick's
+    return chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(lines.encode()))
+
+
+@pytest.mark.parametrize("form", ["eXIf", "XMP", "raw profile"])
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_png_says_its_orientation_before_or_after_its_pixels(tmp_path, form, place):
+    date = chunk(b"tEXt", b"date:create\0today")
+    (tmp_path / "x.png").write_bytes(png(2, np.full((4, 6, 3), 0x4040), **{place: date + oriented(form)}))
+    header = read_header(tmp_path / "x.png")
+    assert header is not None and (header.orientation, header.steps, header.bits) == (6, (UPRIGHT,), 16)
+    assert decode(tmp_path / "x.png").image.size == (4, 6)
+
+
+@pytest.mark.parametrize("after", [b"", chunk(b"tEXt", b"date:create\0today")])
+def test_the_header_of_a_png_is_read_without_its_pixels(tmp_path, after, monkeypatch):
+    (tmp_path / "x.png").write_bytes(png(6, np.full((4, 6, 4), 0x4040), after=after))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("pixels were read"))
+    header = read_header(tmp_path / "x.png")
+    assert header is not None and (header.width, header.height, header.steps) == (6, 4, (WHITE,))
 
 
 @pytest.mark.parametrize("values", [np.linspace(0, 1, 64, dtype=np.float32), np.arange(64, dtype=np.int32)])
@@ -92,6 +184,14 @@ def test_a_colour_profile_is_applied_where_it_is_not_srgb(tmp_path):
     assert decode(tmp_path / "unfit.tif").header.steps == (PLAIN_CMYK,), "a profile of RGB says nothing of CMYK"
 
 
+def test_the_colour_profile_of_a_palette_is_applied(tmp_path):
+    image = Image.new("P", (8, 8), 1)
+    image.putpalette([0, 0, 0, 255, 0, 0])
+    image.save(tmp_path / "p.png", icc_profile=red_and_blue_exchanged())
+    assert decode(tmp_path / "p.png").header.steps == (PROFILE,)
+    assert np.abs(pixels(tmp_path / "p.png")[0, 0].astype(int) - np.array([0, 0, 255])).max() <= 3
+
+
 def cyan_prints_red() -> bytes:
     """A printer's profile (ICC.1:2001, 6.5.8: lut8Type) by which cyan ink is red, paper is white, and other inks are black."""
     steps = bytes(range(256))
@@ -128,12 +228,13 @@ def test_the_first_page_is_taken_and_the_others_are_counted(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "truncated"])
-def test_damage_is_reported_with_the_name(tmp_path, damage):
-    path = tmp_path / "x.jpg"
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_damage_is_reported_with_the_name(tmp_path, damage, ending):
+    path = tmp_path / f"x.{ending}"
     Image.fromarray(np.random.default_rng(0).integers(256, size=(64, 64, 3), dtype=np.uint8)).save(path)
     whole = path.read_bytes()
     path.write_bytes({"empty": b"", "text": b"no image", "truncated": whole[: len(whole) // 2]}[damage])
-    with pytest.raises(RequestError, match=r"x\.jpg cannot be read as an image") as refusal:
+    with pytest.raises(RequestError, match=rf"x\.{ending} cannot be read as an image") as refusal:
         decode(path)
     assert "\n" not in str(refusal.value)
     assert (read_header(path) is None) == (damage != "truncated")

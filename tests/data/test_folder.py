@@ -134,7 +134,8 @@ def test_what_cannot_be_used_is_refused_in_one_line(root: Path, tmp_path: Path) 
     (root / "few").rename(root / "white-cells")
     for i in range(2, 4):
         picture(root / "white-cells" / f"{i}.png", i)
-    assert "same letters and digits as another" in told(root, 8)
+    same = f"the class folders white-cells and white_cells in {root} have the same letters and digits; rename one of them"
+    assert same == told(root, 8)
     for path in (root / "white-cells").iterdir():
         path.unlink()
     (root / "white-cells").rmdir()

@@ -37,6 +37,10 @@ def _not_a_number(record: dict) -> None:
     record["metrics"][0]["value"] = float("nan")
 
 
+def _too_large(record: dict) -> None:
+    record["metrics"][0]["value"] = 10**400
+
+
 def _odd_extras(record: dict) -> None:
     record["extras"]["before filtering/gate"] = [[1]]
 
@@ -51,6 +55,9 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "nested state": lambda trial: (trial / "state.json").write_text("[" * 200_000),
     "state of a list": lambda trial: (trial / "state.json").write_text("[]"),
     "state of odd types": lambda trial: (trial / "state.json").write_text('{"state": "done", "step": "x", "reason": 3}'),
+    "huge number": lambda trial: _changed(trial / "result.json", _too_large),
+    "binary history": lambda trial: (trial / "history.csv").write_bytes(b"step,val_macro_f1\n\xff\xfe,\xff\n"),
+    "endless field": lambda trial: (trial / "history.csv").write_text("step,val_macro_f1\n" + "1" * 200_000 + ",1\n"),
     "cut image": lambda trial: _cut(trial / "images" / "mucus" / "mucus-00000-0.png"),
     "no picture": lambda trial: (trial / "grids" / "real" / "mucus" / "0.png").write_text("no picture"),
 }
@@ -69,12 +76,13 @@ def test_the_other_trials_keep_their_row_and_page(damaged: tuple[str, Path], cap
     assert (study / "a-16" / "report.html").is_file()
     show_status(study)
     show_status(study, as_json=True)
-    make_report([study], "md")
+    for form in ("md", "svg"):
+        make_report([study], form)
     told = capsys.readouterr().out
     assert "a-16" in told and "b-4" in told
 
 
-@pytest.mark.parametrize("what", ["cut attempts", "NaN", "odd extras", "nested result"])
+@pytest.mark.parametrize("what", ["cut attempts", "NaN", "odd extras", "nested result", "huge number", "binary history", "endless field"])
 def test_the_damaged_one_says_why(study: Path, what: str) -> None:
     DAMAGES[what](study / "b-4")
     payload = write_report(study).read_text()
@@ -112,3 +120,17 @@ def test_a_bundle_that_cannot_be_opened_is_refused_in_one_line(tmp_path: Path, o
     bundle.write_bytes(content)
     with pytest.raises(RequestError, match=r"a\.zip is no bundle \([^\n]+\)"):
         make_report([bundle], into=tmp_path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_a_bundle_with_a_damaged_byte_anywhere_is_refused_in_one_line_or_opened(tmp_path: Path, method: int) -> None:
+    bundle = tmp_path / "a.zip"
+    with zipfile.ZipFile(bundle, "w", method) as archive:
+        archive.writestr("a.txt", "".join(map(str, range(99))))
+    content = bundle.read_bytes()
+    for place in range(len(content)):
+        for value in (0, 255, content[place] ^ 1):
+            bundle.write_bytes(content[:place] + bytes([value]) + content[place + 1 :])
+            with pytest.raises(RequestError) as refused:  # one that can be opened has no trial
+                make_report([bundle], into=tmp_path)
+            assert "\n" not in str(refused.value)

@@ -251,6 +251,32 @@ def test_where_the_server_does_not_answer_runs_are_kept_offline(server, request,
     assert line.endswith("its W&B runs are kept offline, and wandb sync sends them later")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("status, body", [(401, "{}"), (200, "<html>log in first</html>")], ids=["wrong key", "a login page"])
+def test_where_the_server_takes_no_run_it_is_kept_offline(status, body, tmp_path, offline_runs, monkeypatch, capfd):
+    class Server(http.server.BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(b"" if self.command == "HEAD" else body.encode())
+
+        do_HEAD = do_GET = do_POST = answer
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.delenv("WANDB_MODE")
+        monkeypatch.setenv("WANDB_API_KEY", "5ecre7" * 7)
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
+        close(open_loggers(WANDB, tmp_path, CARD))
+        server.shutdown()
+    assert set(offline_runs(tmp_path)) == {CARD.identity}
+    (line,) = [line for line in capfd.readouterr().out.splitlines() if "W&B takes no run" in line]
+    assert line.endswith("it is kept offline, and wandb sync sends it later")
+
+
 def test_any_answer_of_a_server_is_one_but_a_failure_of_a_proxy_is_none():
     class Server(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
