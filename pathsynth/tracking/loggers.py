@@ -153,7 +153,8 @@ def _begin(mode: Literal["online", "offline", "disabled"], **settings: Any) -> w
         if mode != "online" or wandb.run is not None:
             raise
         reason = " ".join(str(error).split())[:_LONGEST_REASON]
-        print(f"W&B takes no run ({reason}); it is kept offline, and wandb sync sends it later", flush=True)
+        print(f"W&B takes no run ({reason}); runs are kept offline, and wandb sync sends them later", flush=True)
+        os.environ["WANDB_MODE"] = "offline"  # the further runs of this process need not wait for the same answer
         wandb.teardown()  # its service holds the run that did not begin for one in use
         return wandb.init(mode="offline", **settings)
 
