@@ -23,6 +23,7 @@ from pathsynth.report.page import is_image_set, write_collection, write_merged, 
 from pathsynth.report.study_verdict import study_verdict
 from pathsynth.report.table import demo_table, overview_table
 from pathsynth.studies.trials.state import RUNNING, WAITING
+from pathsynth.studies.trials.trial_table import MANIFEST
 from pathsynth.terminal.tables import print_table
 from pathsynth.terminal.work_line import working_on
 
@@ -149,6 +150,8 @@ def _opened(bundle: Path, scratch: Path) -> Path:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # of the place where it is opened
             raise
         raise RequestError(f"{bundle} is no bundle ({error}); pathsynth publish makes one") from error
+    if not any(scratch.rglob(MANIFEST)):
+        raise RequestError(f"{bundle} holds no trial; pathsynth publish makes a bundle of a study")
     return scratch
 
 

@@ -20,7 +20,7 @@ from numpy.lib import format as npy
 from pathsynth.config import DataConfig
 from pathsynth.data.catalogue import captions_of, medmnist_source, open_data, read_class, splits_of
 from pathsynth.data.class_folders import class_folders
-from pathsynth.data.dataset import SPLITS
+from pathsynth.data.dataset import SPLITS, DataSet
 from pathsynth.data.decode import PLAIN_CMYK, PLAIN_PROFILE, PROFILE, SCALED, UPRIGHT, WHITE, Header
 from pathsynth.data.decoded import Count, Inspection, decode_images, inspect_image, pixel_digest, write_labels
 from pathsynth.data.folder import ImageFile, copies_of, group_numbers
@@ -237,16 +237,20 @@ def _medmnist_survey(config: DataConfig, count: Count) -> Survey:
 
 def _custom_survey(config: DataConfig, count: Count) -> Survey:
     """Of what a class of the user's gives; one that cannot be read at all is refused as a run refuses it."""
-    images: list[Surveyed] = []
     with tempfile.TemporaryDirectory() as folder:
-        data = read_class(config, Path(folder))
-        for split in SPLITS:
-            labelled = data.split(split)
-            for row, (pixels, label) in enumerate(zip(labelled.images[0 : len(labelled)], labelled.labels, strict=True)):
-                content = hashlib.blake2b(pixels.tobytes(), digest_size=16).hexdigest()
-                header = Header(data.size, data.size, "RGB", 8, 1, 1, ())
-                images.append(Surveyed(f"{split}[{row}]", data.space.classes[int(label)].slug, split, Inspection(header, content)))
-                count(len(images), 0)
+        return survey_data(read_class(config, Path(folder)), count)
+
+
+def survey_data(data: DataSet, count: Count = lambda done, total: None) -> Survey:
+    """Of images that are decoded already: which are copies of others. None is refused for that."""
+    images: list[Surveyed] = []
+    for split in SPLITS:
+        labelled = data.split(split)
+        for row, (pixels, label) in enumerate(zip(labelled.images[0 : len(labelled)], labelled.labels, strict=True)):
+            content = hashlib.blake2b(pixels.tobytes(), digest_size=16).hexdigest()
+            header = Header(data.size, data.size, "RGB", 8, 1, 1, ())
+            images.append(Surveyed(f"{split}[{row}]", data.space.classes[int(label)].slug, split, Inspection(header, content)))
+            count(len(images), 0)
     return _survey(images, [], (), [], refuse_copies=False)
 
 

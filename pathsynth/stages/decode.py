@@ -42,19 +42,21 @@ def decode_into(folder: Path, config: RunConfig, stage: StagePlan, work: Path) -
     """Decode the images of a request into the folder of their stage.
 
     Returns:
-        What is done with images of unusual kinds, a line each.
+        What is done with images of unusual kinds, a line each; of those that a class gives, which are copies of others.
 
     Raises:
         RequestError: an image cannot be read, or the same pixels lie in two classes or two splits.
         StageError: a process that decodes was killed.
     """
+    from pathsynth.data.catalogue import Decoded, open_data
     from pathsynth.data.custom_data import store_custom_images
-    from pathsynth.data.survey import decode_folder
+    from pathsynth.data.survey import decode_folder, survey_data
 
     data = require_group(config.data, "data")
     if data.name == "own":
-        store_custom_images(data, stage.parents["data"], folder)
-        return ()
+        identity = stage.parents["data"]
+        store_custom_images(data, identity, folder)
+        return survey_data(open_data(data, Decoded(folder, identity))).notes
     with decoding_progress() as count:
         return decode_folder(data, stage.parents["data"], folder, work, cores(), count).notes
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +13,8 @@ from pathsynth.data.catalogue import Decoded, open_data
 from pathsynth.data.custom_data import store_custom_images
 from pathsynth.data.custom_reader import read
 from pathsynth.ledger.errors import RequestError, StageError
+from pathsynth.stages.decode import decode_into
+from pathsynth.stages.stage import StagePlan
 
 
 def pictures(n: int, size: int = 16) -> np.ndarray:
@@ -144,7 +146,9 @@ def test_kept_images_are_those_of_the_class_and_others_are_refused(tmp_path, mon
     data, kept = open_data(own(root="12345")), tmp_path / "kept"
     kept.mkdir()
     assert data.space.slugs == ("red-cells", "b") and data.name == "MyData 16 px (4/4/4)"
-    store_custom_images(own(root="12345"), data.identity, kept)
+    request = SimpleNamespace(data=own(root="12345"))
+    notes = decode_into(kept, request, StagePlan("decode", "1a", {}, {"data": data.identity}), tmp_path / "work")
+    assert notes[0] == "images that lie in two classes or splits: 1 (first: train[0] and train[1] show the same pixels in two classes)"
     (tmp_path / "my_data.py").write_text("import os\nos._exit(3)\n")
     again = open_data(own(root="12345"), Decoded(kept, data.identity))
     assert (again.name, again.space, again.identity) == (data.name, data.space, data.identity)
