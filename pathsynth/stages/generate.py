@@ -146,8 +146,10 @@ def work(settings: Mapping[str, Any]) -> float:
     return float(min(full, settings["calls"]) if settings.get("calls") else full)
 
 
-def chosen(folder: Path) -> Sequence[str]:
+def chosen(context: BuildContext, folder: Path) -> Sequence[str]:
     """Of an evaluation's rejected images some, for pages; a request keeps none."""
+    if context.config.command == "generate":
+        return ()
     from pathsynth.evaluation.image_sheets import ImageSet, first_rejected
 
     return first_rejected(ImageSet.read(folder))

@@ -165,7 +165,7 @@ def _always(config: RunConfig) -> bool:
     return True
 
 
-def _nothing_chosen(folder: Path) -> Sequence[str]:
+def _nothing_chosen(context: BuildContext, folder: Path) -> Sequence[str]:
     return ()
 
 
@@ -207,7 +207,7 @@ class Stage:
     effort: Effort = Effort()
     on_gpu: Callable[[RunConfig], bool] = _always
     shown: tuple[str, ...] = ()
-    chosen: Callable[[Path], Sequence[str]] = _nothing_chosen
+    chosen: Callable[[BuildContext, Path], Sequence[str]] = _nothing_chosen
     artifact: Artifact | None = None
     log: Callable[[BuildContext, Path], None] = _nothing_logged
     summary: Callable[[BuildContext, Path], str] = no_summary

@@ -295,7 +295,7 @@ class Trial:
             if target.name != RESULT:
                 _show(source, target)
         for name, stage in shown.items():
-            _show_some(stage.chosen(self.built[name]), self.built[name], self.folder)
+            _show_some(stage.chosen(self, self.built[name]), self.built[name], self.folder)
         if "finetune" in self.built:
             add_optimizer(self.folder, read_optimizer(self.built["finetune"]))
         close(self.open_loggers)

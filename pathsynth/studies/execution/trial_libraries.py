@@ -28,10 +28,13 @@ import pathsynth.sampling.image_set
 import pathsynth.studies.execution.pipeline
 import pathsynth.terminal.work_line
 import pathsynth.tracking.loggers
+import pathsynth.tracking.media
+import pathsynth.tracking.outbox
 import pathsynth.training.callbacks
 import pathsynth.training.finetune
 import pathsynth.training.latent_cache
 import pathsynth.training.progress
+import pathsynth.training.regeneration
 import pathsynth.training.train_classifier
 
 __all__ = ["diffusers", "fastjsonschema", "pathsynth", "pyarrow", "torch"]
