@@ -8,6 +8,7 @@ import fastjsonschema
 import pyarrow.parquet
 import torch.utils.checkpoint
 
+import pathsynth.data.catalogue
 import pathsynth.data.custom_data
 import pathsynth.data.dataset
 import pathsynth.data.survey
