@@ -191,7 +191,7 @@ def _vocabulary(folders: ClassFolders, symmetry: str) -> tuple[LabelSpace, Promp
 
 
 def _refuse_names(names: Sequence[str], slugs: Sequence[str], root: Path) -> None:
-    """Refuse folders whose names cannot be told apart, or cannot begin the names of files."""
+    """Refuse class folders without a letter in their name, with equal letters, or with too long a name for a file."""
     for place, (name, slug) in enumerate(zip(names, slugs, strict=True)):
         if not slug:
             raise RequestError(f"the class folder {name} in {root} has no letter or digit in its name; rename it")
