@@ -137,7 +137,10 @@ def study_view(trials: Sequence[TrialSummary], home: Path, real: bool = False) -
 
 @dataclass(frozen=True)
 class _Shown:
-    """A trial with its attempts, the slots of its real images, one picture of all of them, why it lacks some, and its validation sheets."""
+    """A trial with its attempts, the slots of its real images, one picture of all of them, why it lacks some, and its validation sheets.
+
+    ``curves``: of each kind of curve its points (step, value).
+    """
 
     trial: TrialSummary
     attempts: tuple[Attempt, ...]
@@ -145,6 +148,7 @@ class _Shown:
     sprite: Sprite | None
     absent: tuple[str, ...]
     reel: Reel | None
+    curves: tuple[list[tuple[float, float]], ...] = ()
 
 
 def _with_pictures(trial: TrialSummary, plan: ImagePlan, largest: int, real: bool, sheets: int) -> _Shown:
@@ -155,16 +159,16 @@ def _with_pictures(trial: TrialSummary, plan: ImagePlan, largest: int, real: boo
             measure.read(trial)
         _matrices_fit(trial)
         _words(trial, trial.command_overrides)
-        _curves(trial.folder / "history.csv", 1)
+        curves = _curves(trial.folder / "history.csv")
         validated = reel(spread(validation_sheets(trial.folder), sheets))
         if not trial.finished:
-            return _Shown(trial, (), (), None, (), validated)
+            return _Shown(trial, (), (), None, (), validated, curves)
         attempts = slot_attempts(trial.folder, plan.slugs, plan.slots)
         beside = real_images(trial.folder, plan.slugs, plan.slots) if real else ()
         paths = [a.path for a in attempts if a.path] + [image.path for image in beside]
         places = tuple((image.slug, image.slot) for image in beside)
         sprite, absent = image_sprite(paths, largest), absent_images(trial.folder, attempts, real)
-        return _Shown(trial, attempts, places, sprite, absent, validated)
+        return _Shown(trial, attempts, places, sprite, absent, validated, curves)
     except Exception as error:  # a library may raise anything for a damaged file
         return _Shown(damaged(trial, error), (), (), None, (), None)
 
@@ -458,7 +462,7 @@ class _Payload:
             "problem": trial.problem or (progress_words(state) if state.state == RUNNING else ""),
             "command": [self.texts.number(word) for word in _words(trial, trial.command_overrides)],
             "readings": [self._reading(m, m.read(trial)) for m in self.measures] if trial.finished else [],
-            "curves": self._curves(trial, most),
+            "curves": [_thinned(points, most) for points in shown.curves],
             "attempts": self._attempts(shown),
             "real": [x for slug, slot in shown.real for x in (self.places[slug], slot)],
             "sprite": [places.sprite, shown.sprite.size, shown.sprite.columns, shown.sprite.images] if shown.sprite else None,
@@ -475,13 +479,6 @@ class _Payload:
         empty = {**dict.fromkeys(("command", "readings", "curves", "attempts", "real"), ()), **dict.fromkeys(("sprite", "reel"), None)}
         known = {"name": missing.name, "seed": missing.seed, "problem": missing.reason, "state": MISSING}
         return {**empty, **known, "link": "", "address": "", "source": "", "maker": "", "configuration": configuration}
-
-    def _curves(self, trial: TrialSummary, most: int) -> list[list[float | None]]:
-        """None of a trial whose table cannot be read: it is marked as damaged."""
-        try:
-            return _curves(trial.folder / "history.csv", most)
-        except (OSError, ValueError, csv.Error):
-            return []
 
     def _attempts(self, shown: _Shown) -> list[int]:
         """Five numbers for each attempt.
@@ -543,20 +540,21 @@ def _weakness(trials: Sequence[TrialSummary], verdict: StudyVerdict) -> str:
     )
 
 
-def _curves(path: Path, most: int) -> list[list[float | None]]:
-    """Of each kind of curve steps and values, one after the other; of more than ``most`` points, evenly spaced ones and the last."""
+def _curves(path: Path) -> tuple[list[tuple[float, float]], ...]:
+    """Of each kind of curve its finite points (step, value); none without a file."""
     if not path.is_file():
-        return []
+        return ()
     with path.open(newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
-    curves: list[list[float | None]] = []
-    for name, _ in _CURVES:
-        pairs = [(row.get("step"), row.get(name)) for row in rows]
-        points = [point for s, v in pairs if all(map(math.isfinite, point := (_parsed(s), _parsed(v))))]
-        stride = -(-len(points) // most)
-        kept = points[:: stride or 1] + (points[-1:] if stride > 1 and (len(points) - 1) % stride else [])
-        curves.append([_number(x) for point in kept for x in point])
-    return curves
+    read = [[(_parsed(row.get("step")), _parsed(row.get(name))) for row in rows] for name, _ in _CURVES]
+    return tuple([point for point in points if all(map(math.isfinite, point))] for points in read)
+
+
+def _thinned(points: Sequence[tuple[float, float]], most: int) -> list[float | None]:
+    """Steps and values, one after the other; of more than ``most`` points, evenly spaced ones and the last."""
+    stride = -(-len(points) // most)
+    kept = [*points[:: stride or 1], *(points[-1:] if stride > 1 and (len(points) - 1) % stride else [])]
+    return [_number(x) for point in kept for x in point]
 
 
 def _parsed(text: str | None) -> float:
