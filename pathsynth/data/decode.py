@@ -13,8 +13,8 @@ from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps
 
 from pathsynth.ledger.errors import RequestError
 
-UPRIGHT, SCALED, WHITE, PROFILE, PLAIN_PROFILE, PLAIN_CMYK = "upright", "16 bits", "over white", "profile", "plain profile", "plain CMYK"
 INVERTED = "inverted"
+UPRIGHT, SCALED, WHITE, PROFILE, PLAIN_PROFILE, PLAIN_CMYK = "upright", "16 bits", "over white", "profile", "plain profile", "plain CMYK"
 """What is done to an image beyond reading its pixels."""
 
 _16_BITS = 257

@@ -21,7 +21,7 @@ from pathsynth.config import DataConfig
 from pathsynth.data.catalogue import captions_of, medmnist_source, open_data, read_class, splits_of
 from pathsynth.data.class_folders import class_folders
 from pathsynth.data.dataset import SPLITS, DataSet
-from pathsynth.data.decode import PLAIN_CMYK, PLAIN_PROFILE, PROFILE, SCALED, UPRIGHT, WHITE, Header
+from pathsynth.data.decode import INVERTED, PLAIN_CMYK, PLAIN_PROFILE, PROFILE, SCALED, UPRIGHT, WHITE, Header
 from pathsynth.data.decoded import Count, Inspection, decode_images, inspect_image, pixel_digest, write_labels
 from pathsynth.data.folder import ImageFile, copies_of, group_numbers
 from pathsynth.data.medmnist import medmnist_file
@@ -30,6 +30,7 @@ from pathsynth.ledger.errors import RequestError
 _SHOWN = 3
 _DONE = {
     UPRIGHT: "turned upright as EXIF says",
+    INVERTED: "16-bit grey whose zero is white, inverted",
     SCALED: "16-bit grey, divided by 257 (0…65535 becomes 0…255)",
     WHITE: "with transparency, laid over white",
     PROFILE: "converted to sRGB by their colour profile",
