@@ -264,3 +264,15 @@ main()
 def test_a_request_to_stop_that_comes_as_the_process_ends_changes_nothing(name):
     ended = subprocess.run([sys.executable, "-c", ENDS.format(name=name)], capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_file_that_ends_too_early_is_no_ctrl_c(tmp_path, monkeypatch, capsys):
+    """Typer takes Python's exception for it as the end of what is typed."""
+
+    def cut() -> None:
+        raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+
+    monkeypatch.setitem(FILE_COMMANDS, "doctor", ("", cut))
+    monkeypatch.chdir(tmp_path)
+    assert dispatch(["doctor"]) == 1
+    assert "a file that it read ends too early (Compressed file ended" in capsys.readouterr().err
